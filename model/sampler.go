@@ -1,0 +1,235 @@
+package model
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// GreedyBelow is the temperature under which sampling is argmax and the seed
+// is not used: dividing logits by less than this overflows long before it
+// changes which one is largest.
+const GreedyBelow = 1e-6
+
+// ErrNoDistribution is what sampling reports when the logits cannot be turned
+// into probabilities: there are none, one is NaN or +Inf, or all are -Inf.
+var ErrNoDistribution = errors.New("logits hold no distribution")
+
+// Argmax returns the index of the largest value of x, the lowest index of a
+// tie. It returns -1 when x is empty or holds a NaN, which has no order: a
+// model that computes NaN has chosen nothing, and token 0 would hide that.
+func Argmax(x []float32) int {
+	best := -1
+	max := float32(math.Inf(-1))
+	for i, v := range x {
+		if v > max || best < 0 {
+			best, max = i, v
+		}
+		if v != v {
+			return -1
+		}
+	}
+	return best
+}
+
+// Softmax writes softmax(src/temperature) to dst, which has the same length and
+// may be src itself. The maximum is taken off first, so no finite input
+// overflows; exponentials are taken and added up in float64 and rounded twice,
+// so each value is within 1.2e-7 of the float64 result, relative to it (or
+// within 1e-44, where float32 has no more digits).
+//
+// -Inf has probability 0. Where there is no distribution (a NaN, a +Inf,
+// nothing but -Inf, or a temperature that is not positive) every value is NaN.
+// Softmax allocates nothing.
+func Softmax(dst, src []float32, temperature float64) {
+	if len(dst) != len(src) {
+		panic(fmt.Sprintf("model.Softmax: dst has %d values, src has %d", len(dst), len(src)))
+	}
+	max := math.Inf(-1)
+	for _, v := range src {
+		max = math.Max(max, float64(v)) // NaN stays
+	}
+	if !(temperature > 0) {
+		max = math.NaN()
+	}
+	var sum float64
+	for i, v := range src {
+		e := math.Exp((float64(v) - max) / temperature) // 1 at the maximum
+		dst[i] = float32(e)
+		sum += e
+	}
+	scale := 1 / sum
+	for i, e := range dst {
+		dst[i] = float32(float64(e) * scale)
+	}
+}
+
+// Sampling says how a token is chosen from logits. Its zero value is argmax.
+type Sampling struct {
+	// Temperature divides the logits; below GreedyBelow the choice is argmax
+	// and the other fields have no effect.
+	Temperature float64
+	// TopK keeps the K most probable tokens, the lower id first among equals;
+	// 0, or K of the vocabulary's size and more, keeps all.
+	TopK int
+	// TopP keeps the fewest tokens, most probable first, that together have at
+	// least probability P among those TopK kept, and never less than one;
+	// 0 and 1 keep all.
+	TopP float64
+	// Seed starts the generator (PCG): the same seed on the same logits draws
+	// the same tokens.
+	Seed uint64
+}
+
+// Validate reports the first field that has no meaning.
+func (s Sampling) Validate() error {
+	switch {
+	case !(s.Temperature >= 0) || math.IsInf(s.Temperature, 0):
+		return fmt.Errorf("temperature %v: want a finite number, 0 (argmax) or more", s.Temperature)
+	case s.TopK < 0:
+		return fmt.Errorf("top-k %d: want 0 (all tokens) or more", s.TopK)
+	case !(s.TopP >= 0 && s.TopP <= 1):
+		return fmt.Errorf("top-p %v: want a probability, from 0 to 1 (both: all tokens)", s.TopP)
+	}
+	return nil
+}
+
+// Sampler draws tokens by a Sampling. It keeps the state of its generator, so
+// it serves one sequence and one goroutine.
+type Sampler struct {
+	sampling Sampling
+	rng      *rand.Rand
+	weight   []float64 // [V] exp((logit-max)/temperature); 0 where TopK or TopP cut
+	queue    queue     // [V]
+	kept     []token   // what TopK and TopP keep, most probable first
+}
+
+// NewSampler returns a sampler at the start of its seed's sequence.
+func NewSampler(s Sampling) (*Sampler, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	// PCG's second word picks the stream; any constant will do.
+	return &Sampler{sampling: s, rng: rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15))}, nil
+}
+
+// Next draws a token id from logits [V]. It fails with ErrNoDistribution, and
+// leaves the generator where it was, when they hold none.
+func (s *Sampler) Next(logits []float32) (int, error) {
+	best := Argmax(logits)
+	if best < 0 || math.IsInf(float64(logits[best]), 0) {
+		return 0, noDistribution(logits)
+	}
+	if s.sampling.Temperature < GreedyBelow {
+		return best, nil
+	}
+	if len(s.weight) != len(logits) {
+		s.weight = make([]float64, len(logits))
+	}
+	var total float64
+	for i, v := range logits {
+		w := math.Exp((float64(v) - float64(logits[best])) / s.sampling.Temperature)
+		s.weight[i] = w
+		total += w
+	}
+	total = s.cut(logits, total)
+	// Drawn in the order of ids whatever was cut, so that a cut that removes
+	// nothing changes nothing.
+	left := s.rng.Float64() * total
+	last := best
+	for i, w := range s.weight {
+		if w == 0 {
+			continue
+		}
+		last = i
+		if left -= w; left < 0 {
+			break
+		}
+	}
+	return last, nil // rounding may leave a rest: it belongs to the last
+}
+
+// cut zeroes the weights that TopK and TopP leave out and returns the sum of
+// the others. total is the sum of all.
+func (s *Sampler) cut(logits []float32, total float64) float64 {
+	k, p := s.sampling.TopK, s.sampling.TopP
+	cutK := k > 0 && k < len(logits)
+	cutP := p > 0 && p < 1
+	if !cutK && !cutP {
+		return total
+	}
+	if !cutK {
+		k = len(logits)
+	}
+	s.queue.fill(logits)
+	s.kept = s.kept[:0]
+	var sum float64
+	for len(s.kept) < k && (cutK || len(s.kept) == 0 || sum < p*total) {
+		id := s.queue.next()
+		s.kept = append(s.kept, token{id, s.weight[id]})
+		sum += s.weight[id]
+	}
+	if cutK && cutP { // P is a share of what K left
+		n, part := 1, s.kept[0].weight
+		for ; n < len(s.kept) && part < p*sum; n++ {
+			part += s.kept[n].weight
+		}
+		s.kept, sum = s.kept[:n], part
+	}
+	clear(s.weight)
+	for _, t := range s.kept {
+		s.weight[t.id] = t.weight
+	}
+	return sum
+}
+
+type token struct {
+	id     int
+	weight float64
+}
+
+// queue hands out ids in the order of their logits, largest first and the
+// lower id first among equals. Sorting all of GPT-2's vocabulary to look at its
+// head would cost more than the rest of sampling.
+type queue struct {
+	logits []float32
+	ids    []int // a heap
+}
+
+func (q *queue) fill(logits []float32) {
+	q.logits, q.ids = logits, q.ids[:0]
+	for id := range logits {
+		q.ids = append(q.ids, id)
+	}
+	heap.Init(q)
+}
+
+func (q *queue) next() int {
+	id := q.ids[0]
+	heap.Pop(q)
+	return id
+}
+
+// Len, Less, Swap, Push and Pop are heap.Interface.
+func (q *queue) Len() int { return len(q.ids) }
+func (q *queue) Less(i, j int) bool {
+	a, b := q.ids[i], q.ids[j]
+	return q.logits[a] > q.logits[b] || q.logits[a] == q.logits[b] && a < b
+}
+func (q *queue) Swap(i, j int) { q.ids[i], q.ids[j] = q.ids[j], q.ids[i] }
+func (q *queue) Push(any)      {}
+func (q *queue) Pop() any {
+	q.ids = q.ids[:len(q.ids)-1]
+	return nil // next has read it; boxing it would allocate
+}
+
+func noDistribution(logits []float32) error {
+	for i, v := range logits {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 1) {
+			return fmt.Errorf("%w: logit %d of %d is %v", ErrNoDistribution, i, len(logits), v)
+		}
+	}
+	return fmt.Errorf("%w: none of %d is finite", ErrNoDistribution, len(logits))
+}
