@@ -1,0 +1,175 @@
+package model
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // the vocabulary
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pkoukk/tiktoken-go"
+)
+
+// EndOfText is GPT-2's only special token: the text that stands for it in a
+// prompt, and its id, the last of the vocabulary.
+const (
+	EndOfText   = "<|endoftext|>"
+	EndOfTextID = 50256
+)
+
+// MaxText and MaxRun bound what Encode takes, in bytes. A run is a stretch of
+// letters, of digits, of spaces or of anything else, the most that byte-pair
+// merging can have to deal with at once; its time grows with the square of it
+// (100,000 letters take 7 s). At these bounds the worst text, all runs as long
+// as allowed, takes two or three seconds; a context of 1024 tokens holds 128 KiB at
+// the very most.
+const (
+	MaxText = 1 << 20
+	MaxRun  = 4 << 10
+)
+
+const (
+	vocabularySHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
+	// splitPattern cuts text into the pieces that are merged one by one, as in
+	// encoder.py of github.com/openai/gpt-2.
+	splitPattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+)
+
+//go:embed vocab/r50k_base.tiktoken
+var vocabulary []byte
+
+// Tokenizer turns text into GPT-2's token ids and back. All Tokenizers share
+// one encoder, which never changes, so they are free to make after the first
+// and safe for concurrent use.
+type Tokenizer struct {
+	bpe    *tiktoken.Tiktoken
+	tokens []string // [50257] bytes of each id
+}
+
+// NewTokenizer returns the tokenizer of GPT-2, all sizes. The first call reads
+// the embedded vocabulary, some tens of milliseconds; it fails when that is not
+// the file it should be.
+func NewTokenizer() (*Tokenizer, error) { return sharedTokenizer() }
+
+var sharedTokenizer = sync.OnceValues(func() (*Tokenizer, error) {
+	ranks, tokens, err := parseVocabulary(vocabulary)
+	if err != nil {
+		return nil, fmt.Errorf("embedded vocabulary r50k_base.tiktoken: %w", err)
+	}
+	// Built from its parts: tiktoken.GetEncoding would take the vocabulary from
+	// a loader in an unguarded global, whose default is the network.
+	special := map[string]int{EndOfText: EndOfTextID}
+	core, err := tiktoken.NewCoreBPE(ranks, special, splitPattern)
+	if err != nil {
+		return nil, fmt.Errorf("tiktoken: %w", err)
+	}
+	encoding := &tiktoken.Encoding{Name: tiktoken.MODEL_R50K_BASE, PatStr: splitPattern,
+		MergeableRanks: ranks, SpecialTokens: special, ExplicitNVocab: len(tokens)}
+	return &Tokenizer{
+		bpe:    tiktoken.NewTiktoken(core, encoding, map[string]any{EndOfText: true}),
+		tokens: tokens,
+	}, nil
+})
+
+// parseVocabulary reads a file of lines "base64 id" whose ids count up from 0,
+// and checks that it is GPT-2's by its hash.
+func parseVocabulary(file []byte) (ranks map[string]int, tokens []string, err error) {
+	if sum := sha256.Sum256(file); hex.EncodeToString(sum[:]) != vocabularySHA256 {
+		return nil, nil, fmt.Errorf("sha-256 is %x, want %s", sum, vocabularySHA256)
+	}
+	ranks = make(map[string]int, EndOfTextID)
+	tokens = make([]string, 0, EndOfTextID+1)
+	for line := range bytes.Lines(file) {
+		encoded, id, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+		token, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || id != strconv.Itoa(len(tokens)) {
+			return nil, nil, fmt.Errorf("line %d: %q", len(tokens)+1, line)
+		}
+		ranks[string(token)] = len(tokens)
+		tokens = append(tokens, string(token))
+	}
+	if len(ranks) != EndOfTextID || len(tokens) != EndOfTextID {
+		return nil, nil, fmt.Errorf("%d tokens, %d of them different: want %d", len(tokens), len(ranks), EndOfTextID)
+	}
+	return ranks, append(tokens, EndOfText), nil
+}
+
+// Size is the number of token ids, 50257; the ids are 0 to Size-1.
+func (t *Tokenizer) Size() int { return len(t.tokens) }
+
+// Encode returns the token ids of text; none for the empty text. EndOfText
+// anywhere in it is the special token, never the seven tokens that spell it.
+// Text that is not valid UTF-8, longer than MaxText or with a run longer than
+// MaxRun is an error. Decode gives the very same text back.
+func (t *Tokenizer) Encode(text string) ([]int, error) {
+	if err := checkText(text); err != nil {
+		return nil, err
+	}
+	ids := []int{}
+	for i, part := range strings.Split(text, EndOfText) {
+		if i > 0 {
+			ids = append(ids, EndOfTextID)
+		}
+		if part != "" {
+			ids = append(ids, t.bpe.EncodeOrdinary(part)...)
+		}
+	}
+	return ids, nil
+}
+
+// Decode returns the text of ids, which need not be valid UTF-8: a token may
+// end, or begin, inside a character, and a model may choose a sequence of
+// tokens that no text encodes to. Nothing is replaced. An id that is not in the
+// vocabulary is an error.
+func (t *Tokenizer) Decode(ids []int) (string, error) {
+	var b strings.Builder
+	for i, id := range ids {
+		if id < 0 || id >= len(t.tokens) {
+			return "", fmt.Errorf("token %d of %d has id %d: the vocabulary ends at %d", i, len(ids), id, len(t.tokens)-1)
+		}
+		b.WriteString(t.tokens[id])
+	}
+	return b.String(), nil
+}
+
+// checkText applies the bounds of Encode.
+func checkText(text string) error {
+	if len(text) > MaxText {
+		return fmt.Errorf("text of %d bytes: at most %d can be encoded at once", len(text), MaxText)
+	}
+	var class, start int
+	for i, r := range text {
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(text[i:]); size < 2 {
+				return fmt.Errorf("text is not UTF-8: byte %d is 0x%02x", i, text[i])
+			}
+		}
+		if c := runeClass(r); c != class {
+			class, start = c, i
+		}
+		if i+utf8.RuneLen(r)-start > MaxRun {
+			return fmt.Errorf("text has more than %d bytes from byte %d on with no change between letters, digits, spaces and signs: break it up", MaxRun, start)
+		}
+	}
+	return nil
+}
+
+// runeClass tells apart what splitPattern does: none of its pieces spans two
+// classes, but for one leading space.
+func runeClass(r rune) int {
+	switch {
+	case unicode.IsLetter(r):
+		return 1
+	case unicode.IsNumber(r):
+		return 2
+	case unicode.IsSpace(r):
+		return 3
+	}
+	return 4
+}
