@@ -1,0 +1,162 @@
+"""Exports a dump of GPT-2 computed by tinygrad on its CPU backend.
+
+    python3 reference/tinygrad/export.py --model DIR --name gpt2-medium --tokens 15496,13 --new 10 --out DUMP
+
+Every stage is a tinygrad tensor, realised in memory before the next one reads it; numpy only writes files.
+Dimensions: B batch, T new positions, P positions in the cache, S = P+T, C n_embd, H n_head, D = C/H,
+F n_inner, V vocab_size.
+"""
+
+import importlib.metadata
+import math
+import os
+import shutil
+import sys
+
+os.environ["DEV"] = "CPU"  # read when tinygrad is imported
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import contract  # noqa: E402
+import dump  # noqa: E402
+
+SOURCES = ["reference/contract.py", "reference/dump.py", "reference/tinygrad/export.py",
+           "reference/tinygrad/requirements.txt"]
+
+try:
+    from tinygrad import Tensor, dtypes, nn
+    ENGINE = {"name": "tinygrad", "version": importlib.metadata.version("tinygrad"), "dtype": "float32"}
+except ImportError as e:
+    sys.exit(f"tinygrad: {e}: pip install -r reference/tinygrad/requirements.txt") if __name__ == "__main__" else None
+    raise
+
+
+class Attention:
+    def __init__(self, config, batch, length):
+        self.heads, self.scale = config.heads, math.sqrt(config.head_dim)
+        self.c_attn = nn.Linear(config.embd, 3 * config.embd)
+        self.c_proj = nn.Linear(config.embd, config.embd)
+        shape = (batch, config.heads, length, config.head_dim)
+        self.cache_k, self.cache_v = (Tensor.zeros(shape).contiguous().realize() for _ in "kv")
+
+    def __call__(self, x, past, put):
+        b, t, c = x.shape
+        qkv = put("c_attn", self.c_attn(x))  # B,T,3C
+        q, k, v = (put(name, part.reshape(b, t, self.heads, -1).transpose(1, 2))  # B,H,T,D
+                   for name, part in zip("qkv", qkv.chunk(3, dim=-1), strict=True))
+        self.cache_k[:, :, past:past + t].assign(k).realize()
+        self.cache_v[:, :, past:past + t].assign(v).realize()
+        keys = put("cache_k", self.cache_k[:, :, :past + t])  # B,H,S,D
+        values = put("cache_v", self.cache_v[:, :, :past + t])  # B,H,S,D
+        scores = q @ keys.transpose(-2, -1) / self.scale
+        if t > 1:
+            scores = scores + Tensor.full((1, 1, t, past + t), -math.inf).triu(past + 1)
+        scores = put("scores", scores)  # B,H,T,S
+        probs = put("probs", scores.softmax(-1))  # B,H,T,S
+        context = put("context", (probs @ values).transpose(1, 2).reshape(b, t, c))  # B,T,C
+        return put("c_proj", self.c_proj(context))  # B,T,C
+
+
+class MLP:
+    def __init__(self, config):
+        self.c_fc = nn.Linear(config.embd, config.inner)
+        self.c_proj = nn.Linear(config.inner, config.embd)
+
+    def __call__(self, x, put):
+        up = put("c_fc", self.c_fc(x))  # B,T,F
+        return put("c_proj", self.c_proj(put("act", up.gelu())))  # B,T,C; Tensor.gelu is the tanh form
+
+
+class Block:
+    def __init__(self, config, batch, length):
+        self.ln_1, self.ln_2 = (nn.LayerNorm(config.embd, config.eps) for _ in range(2))
+        self.attn, self.mlp = Attention(config, batch, length), MLP(config)
+
+    def __call__(self, x, past, put):
+        x = put("resid_mid", x + self.attn(put("ln_1", self.ln_1(x)), past, under("attn.", put)))  # B,T,C
+        return put("resid_post", x + self.mlp(put("ln_2", self.ln_2(x)), under("mlp.", put)))  # B,T,C
+
+
+class GPT2:
+    def __init__(self, config, batch, length):
+        self.wte, self.wpe = nn.Embedding(config.vocab, config.embd), nn.Embedding(config.positions, config.embd)
+        self.h = [Block(config, batch, length) for _ in range(config.layers)]
+        self.ln_f = nn.LayerNorm(config.embd, config.eps)
+        self.lm_head = nn.Linear(config.embd, config.vocab, bias=False)
+
+    def __call__(self, tokens, past, temperatures, put, wants):
+        """Feeds tokens [B,T] at positions past to past+T-1; returns the next ids, int64 [B]."""
+        wte = put("wte", self.wte(tokens))  # B,T,C
+        wpe = put("wpe", self.wpe(Tensor.arange(past, past + tokens.shape[1])))  # T,C
+        x = put("embed", wte + wpe)  # B,T,C
+        for n, block in enumerate(self.h):
+            x = block(x, past, under(f"h.{n}.", put))  # B,T,C
+        logits = put("logits", self.lm_head(put("ln_f", self.ln_f(x))))  # B,T,V
+        last = put("logits_last", logits[:, -1])  # B,V
+        chosen = put("next_token", last.argmax(-1).cast(dtypes.int64))  # B; Tensor.argmax takes the first of equals
+        for t in temperatures:
+            if wants(f"probs_t{t:g}"):
+                put(f"probs_t{t:g}", (last / t).softmax(-1))  # B,V
+        return chosen
+
+
+def under(prefix, put):
+    """put for the stages below a module."""
+    return lambda name, tensor: put(prefix + name, tensor)
+
+
+def float32(tensor):
+    """A weight on the CPU in float32. bfloat16 is widened by its bits: not every clang knows the type."""
+    if tensor.dtype == dtypes.bfloat16:
+        return (tensor.bitcast(dtypes.uint16).to("CPU").cast(dtypes.uint32) * 65536).bitcast(dtypes.float32)
+    return tensor.to("CPU").cast(dtypes.float32)
+
+
+def load_weights(folder, config):
+    """name -> float32 tensor of every weight, names without transformer., Linear's [out,in] layout."""
+    shapes, weights = contract.weight_shapes(config), {}
+    for path in contract.weight_files(folder):
+        contract.check_safetensors(path)
+        for name, tensor in nn.state.safe_load(path).items():
+            key = name.removeprefix("transformer.")
+            if contract.MASK_BUFFER.fullmatch(key):
+                continue
+            contract.check_weight(path, name, tensor.shape, shapes, key in weights)
+            weights[key] = float32(tensor).realize()
+    contract.check_complete(folder, shapes, weights)
+    weights.setdefault("lm_head.weight", weights["wte.weight"])  # tied unless the file has its own
+    for name, tensor in weights.items():  # GPT-2 stores its projections as [in,out]
+        if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+            weights[name] = tensor.transpose().contiguous().realize()
+    return weights
+
+
+def open_model(job):
+    # Looked for here because tinygrad itself ends in a traceback without it.
+    compiler = os.environ.get("CC", "clang")
+    if shutil.which(compiler) is None:
+        raise contract.Refused(f"{compiler} is not installed, and tinygrad's CPU backend compiles with it: "
+                               "apt-get install clang, or set CC to a clang")
+    model = GPT2(job.config, len(job.tokens), len(job.tokens[0]) + job.new - 1)
+    # The caches are tensors of the model, but no weights.
+    caches = {name: tensor for name, tensor in nn.state.get_state_dict(model).items() if ".cache_" in name}
+    nn.state.load_state_dict(model, load_weights(job.model, job.config) | caches, verbose=False)
+    past = 0
+
+    def step(tokens, writer):
+        nonlocal past
+
+        def put(stage, tensor):
+            tensor = tensor.contiguous().realize()
+            if writer.wants(stage):
+                writer.put(stage, tensor.numpy())
+            return tensor
+
+        chosen = model(Tensor(tokens, dtype=dtypes.int32), past, job.temperatures, put, writer.wants)
+        past += len(tokens[0])
+        return chosen.tolist()
+
+    return step
+
+
+if __name__ == "__main__":
+    sys.exit(dump.main(__doc__.splitlines()[0], ENGINE, SOURCES, open_model))
