@@ -47,12 +47,9 @@ func Softmax(dst, src []float32, temperature float64) {
 	if len(dst) != len(src) {
 		panic(fmt.Sprintf("model.Softmax: dst has %d values, src has %d", len(dst), len(src)))
 	}
-	max := math.Inf(-1)
-	for _, v := range src {
-		max = math.Max(max, float64(v)) // NaN stays
-	}
-	if !(temperature > 0) {
-		max = math.NaN()
+	max := math.NaN()
+	if best := Argmax(src); best >= 0 && temperature > 0 {
+		max = float64(src[best])
 	}
 	var sum float64
 	for i, v := range src {
