@@ -1,0 +1,89 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"sync"
+
+	"checkpoint12/model/internal/kernel"
+)
+
+// applier is what Apply runs on: one call at a time has the pool.
+type applier struct {
+	sync.Mutex
+	pool *kernel.Pool
+}
+
+// Apply computes one stage on its own, by the function that the forward pass
+// uses, on inputs that somebody else supplies: in is asked for each name of
+// Reads and returns the values in the shape that Shape says (nil if it has
+// none). The result is written to out, which has the stage's shape.
+//
+// It is safe for concurrent use. Inputs are not changed.
+func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out []float32) error {
+	if m.closed.Load() {
+		return errClosed
+	}
+	p, err := find(m.cfg, stage)
+	if err != nil {
+		return err
+	}
+	if err := d.check(m.cfg); err != nil {
+		return fmt.Errorf("stage %s: %w", stage, err)
+	}
+	c := call{Dims: d, m: m, temp: p.temp, out: out, prev: d.P, stride: d.P + d.T}
+	if p.layer < len(m.blocks) {
+		c.block = &m.blocks[p.layer]
+	}
+	if want := elements(p.shape, m.cfg, d); len(out) != want {
+		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, shapeOf(p.shape, m.cfg, d))
+	}
+	for i, name := range p.inputs() {
+		shape, err := Shape(m.cfg, name, d)
+		if err != nil {
+			return fmt.Errorf("stage %s: %w", stage, err)
+		}
+		want := 1
+		for _, n := range shape {
+			want *= n
+		}
+		x := in(name)
+		if len(x) != want {
+			return fmt.Errorf("stage %s reads %s: got %d values: want %d, %v", stage, name, len(x), want, shape)
+		}
+		if err := m.checkInput(name, d, x); err != nil {
+			return fmt.Errorf("stage %s: %w", stage, err)
+		}
+		c.in[i] = x
+	}
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	if m.apply.pool == nil {
+		m.apply.pool = kernel.NewPool(0)
+	}
+	c.pool = m.apply.pool
+	p.run(&c)
+	return nil
+}
+
+// checkInput checks ids and positions, which index tables.
+func (m *Model) checkInput(name string, d Dims, x []float32) error {
+	switch name {
+	case "tokens":
+		for _, id := range x {
+			if !isIndex(id, m.cfg.Vocab) {
+				return fmt.Errorf("token id %v is outside the vocabulary of %d", id, m.cfg.Vocab)
+			}
+		}
+	case "pos":
+		if !isIndex(x[0], m.cfg.Positions-d.T+1) {
+			return fmt.Errorf("position %v with %d new ones: n_positions is %d", x[0], d.T, m.cfg.Positions)
+		}
+	}
+	return nil
+}
+
+// isIndex says whether f is a whole number from 0 to n-1.
+func isIndex(f float32, n int) bool {
+	return f >= 0 && float64(f) < float64(n) && math.Trunc(float64(f)) == float64(f)
+}

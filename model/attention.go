@@ -1,0 +1,105 @@
+package model
+
+import (
+	"math"
+
+	"checkpoint12/model/internal/kernel"
+)
+
+// splitHeads takes one third of c_attn's columns (0 is q, 1 is k, 2 is v) and
+// puts heads before positions.
+//
+//	in[0] c_attn [B,T,3C]   out [B,H,T,D]
+func (c *call) splitHeads(third int) {
+	C, H := c.m.cfg.Embd, c.m.cfg.Heads
+	D := C / H
+	for b := range c.B {
+		for h := range H {
+			for t := range c.T {
+				from := (b*c.T+t)*3*C + third*C + h*D
+				to := ((b*H+h)*c.T + t) * D
+				copy(c.out[to:to+D], c.in[0][from:from+D])
+			}
+		}
+	}
+}
+
+// scores multiplies queries and keys, by head. Places after the query's own
+// position are -Inf.
+//
+//	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
+func (c *call) scores() {
+	c.pool.Do((*scoring)(c), c.B*c.m.cfg.Heads, len(c.out)*c.m.cfg.Embd/c.m.cfg.Heads)
+}
+
+// scoring is a call whose part i is head i of the batch.
+type scoring call
+
+// Part implements kernel.Task.
+func (c *scoring) Part(i, _ int) {
+	D := c.m.cfg.Embd / c.m.cfg.Heads
+	S := c.P + c.T
+	scale := 1 / math.Sqrt(float64(D))
+	masked := float32(math.Inf(-1))
+	keys := c.in[1][i*c.stride*D:]
+	for t := range c.T {
+		q := c.in[0][(i*c.T+t)*D:][:D]
+		row := c.out[(i*c.T+t)*S:][:S]
+		seen := c.P + t + 1
+		for s := range seen {
+			row[s] = float32(float64(kernel.Dot(q, keys[s*D:(s+1)*D])) * scale)
+		}
+		for s := seen; s < S; s++ {
+			row[s] = masked
+		}
+	}
+}
+
+// softmax turns each query's scores into probabilities.
+//
+//	in[0] scores [B,H,T,S]   out [B,H,T,S]
+func (c *call) softmax() {
+	// An exponential costs about as much as sixteen multiplications.
+	c.pool.Do((*weighing)(c), c.B*c.m.cfg.Heads, 16*len(c.out))
+}
+
+// weighing is a call whose part i is head i of the batch.
+type weighing call
+
+// Part implements kernel.Task.
+func (c *weighing) Part(i, _ int) {
+	S := c.P + c.T
+	for t := range c.T {
+		at := (i*c.T + t) * S
+		kernel.Softmax(c.out[at:at+S], c.in[0][at:at+S], 1)
+	}
+}
+
+// context adds up the values, weighted by the probabilities, and puts the heads
+// side by side again. A probability of exactly 0, as masked places have, adds
+// nothing whatever the value.
+//
+//	in[0] probs [B,H,T,S]   in[1] cache_v [B,H,S,D]   out [B,T,C]
+func (c *call) context() {
+	c.pool.Do((*mixing)(c), c.B*c.m.cfg.Heads, len(c.in[0])*c.m.cfg.Embd/c.m.cfg.Heads)
+}
+
+// mixing is a call whose part i is head i of the batch.
+type mixing call
+
+// Part implements kernel.Task.
+func (c *mixing) Part(i, _ int) {
+	C, H := c.m.cfg.Embd, c.m.cfg.Heads
+	D, S := C/H, c.P+c.T
+	b, h := i/H, i%H
+	values := c.in[1][i*c.stride*D:]
+	for t := range c.T {
+		out := c.out[(b*c.T+t)*C+h*D:][:D]
+		clear(out)
+		for s, p := range c.in[0][(i*c.T+t)*S:][:S] {
+			if p != 0 {
+				kernel.AddScaled(out, p, values[s*D:(s+1)*D])
+			}
+		}
+	}
+}

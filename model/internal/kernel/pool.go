@@ -1,0 +1,116 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// A Task is work in parts that may run in any order and at the same time.
+type Task interface {
+	// Part does part i. worker, below the pool's thread count, names the
+	// scratch space that is this call's own.
+	Part(i, worker int)
+}
+
+// Pool runs tasks on a fixed number of goroutines: the caller's and threads-1
+// that wait in between. It keeps one task object of every kernel and scratch
+// space for each worker, so that running a kernel allocates nothing.
+//
+// A pool serves one caller at a time.
+type Pool struct {
+	*crew
+
+	mul  mulTask
+	norm normTask
+	gelu geluTask
+}
+
+// crew is the part of a pool that its goroutines hold on to, so that an
+// abandoned Pool can be collected and its goroutines ended.
+type crew struct {
+	threads int
+	task    Task
+	parts   int64
+	next    atomic.Int64   // the first part nobody has taken
+	wake    chan int       // invitations, each with a worker's number
+	busy    sync.WaitGroup // invitations not yet answered
+	scratch [][]float32    // [threads][whatever was asked for]
+}
+
+// NewPool returns a pool of the given number of threads, or of GOMAXPROCS if
+// that is 0 or less.
+func NewPool(threads int) *Pool {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	c := &crew{threads: threads, wake: make(chan int, threads), scratch: make([][]float32, threads)}
+	for range threads - 1 {
+		go c.attend()
+	}
+	p := &Pool{crew: c}
+	runtime.AddCleanup(p, func(wake chan int) { close(wake) }, c.wake)
+	return p
+}
+
+// Threads is the number of goroutines that work at the same time.
+func (c *crew) Threads() int { return c.threads }
+
+// serialWork is the number of multiplications below which waking a goroutine
+// costs more than it saves.
+const serialWork = 1 << 15
+
+// Do runs all parts of t and returns when they are done. work is about how many
+// multiplications they take together; a small task is left to the caller alone.
+func (c *crew) Do(t Task, parts, work int) {
+	helpers := min(c.threads, parts) - 1
+	if helpers <= 0 || work < serialWork {
+		for i := range parts {
+			t.Part(i, 0)
+		}
+		return
+	}
+	c.task, c.parts = t, int64(parts)
+	c.next.Store(0)
+	c.busy.Add(helpers)
+	for w := 1; w <= helpers; w++ {
+		c.wake <- w
+	}
+	c.work(0)
+	for { // nothing is left: whoever is still asleep may sleep on
+		select {
+		case <-c.wake:
+			c.busy.Done()
+			continue
+		default:
+		}
+		break
+	}
+	c.busy.Wait()
+	c.task = nil
+}
+
+func (c *crew) attend() {
+	for worker := range c.wake {
+		c.work(worker)
+		c.busy.Done()
+	}
+}
+
+func (c *crew) work(worker int) {
+	for {
+		i := c.next.Add(1) - 1
+		if i >= c.parts {
+			return
+		}
+		c.task.Part(int(i), worker)
+	}
+}
+
+// space returns n values of scratch for one worker, whatever is in them.
+func (c *crew) space(worker, n int) []float32 {
+	if cap(c.scratch[worker]) < n {
+		c.scratch[worker] = make([]float32, n)
+	}
+	return c.scratch[worker][:n]
+}

@@ -1,0 +1,137 @@
+package model
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"unsafe"
+
+	"github.com/nlpodyssey/safetensors"
+)
+
+// tensor is a weight as float32, and the file it came from.
+type tensor struct {
+	data  []float32
+	shape []int
+	file  string
+}
+
+// raw is a tensor as it lies in a file.
+type raw struct {
+	dtype safetensors.DType
+	shape []int
+	data  []byte
+}
+
+// parseSafetensors lists the tensors in the bytes of a safetensors file. They
+// share its memory. The library checks offsets, shapes and sizes; what it lets
+// pass, a key twice and a header that is no object, is refused here first.
+func parseSafetensors(file []byte) (map[string]raw, error) {
+	if len(file) < 8 {
+		return nil, fmt.Errorf("%d bytes are no safetensors file", len(file))
+	}
+	n := binary.LittleEndian.Uint64(file)
+	if n > uint64(len(file)-8) {
+		return nil, fmt.Errorf("header claims %d bytes, but the file ends after %d: cut short, or no safetensors file", n, len(file)-8)
+	}
+	keys, err := parseObject(file[8 : 8+n])
+	if err != nil {
+		return nil, fmt.Errorf("safetensors header: %w", err)
+	}
+	for name, value := range keys {
+		if name == "__metadata__" {
+			continue
+		}
+		if _, err := parseObject(value); err != nil {
+			return nil, fmt.Errorf("safetensors header: tensor %.80q: %w", name, err)
+		}
+	}
+	st, err := safetensors.Deserialize(file)
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	tensors := make(map[string]raw, st.Len())
+	for _, t := range st.Tensors() {
+		shape := make([]int, len(t.TensorView.Shape()))
+		for i, d := range t.TensorView.Shape() {
+			if d > math.MaxInt32 {
+				return nil, fmt.Errorf("tensor %.80q has a dimension of %d", t.Name, d)
+			}
+			shape[i] = int(d)
+		}
+		tensors[t.Name] = raw{dtype: t.TensorView.DType(), shape: shape, data: t.TensorView.Data()}
+	}
+	return tensors, nil
+}
+
+var errDType = errors.New("want F32, F16 or BF16")
+
+// floats returns the tensor's values as float32: the bytes themselves where
+// memory already holds them so, a copy otherwise. Every F16 and BF16 value is
+// exact as float32.
+func (r raw) floats() ([]float32, error) {
+	switch r.dtype {
+	case safetensors.F32:
+		if f, ok := alias(r.data); ok {
+			return f, nil
+		}
+		f := make([]float32, len(r.data)/4)
+		for i := range f {
+			f[i] = math.Float32frombits(binary.LittleEndian.Uint32(r.data[4*i:]))
+		}
+		return f, nil
+	case safetensors.F16:
+		f := make([]float32, len(r.data)/2)
+		for i := range f {
+			f[i] = fromFloat16(binary.LittleEndian.Uint16(r.data[2*i:]))
+		}
+		return f, nil
+	case safetensors.BF16:
+		f := make([]float32, len(r.data)/2)
+		for i := range f {
+			f[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(r.data[2*i:])) << 16)
+		}
+		return f, nil
+	}
+	return nil, fmt.Errorf("values are %v: %w", r.dtype, errDType)
+}
+
+// littleEndian says whether this machine keeps numbers as the file does.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+
+// alias views bytes as float32 without a copy, if their address and the
+// machine's byte order allow it.
+func alias(b []byte) ([]float32, bool) {
+	if len(b) == 0 {
+		return []float32{}, true
+	}
+	p := unsafe.Pointer(unsafe.SliceData(b))
+	if !littleEndian || uintptr(p)%unsafe.Alignof(float32(0)) != 0 {
+		return nil, false
+	}
+	return unsafe.Slice((*float32)(p), len(b)/4), true
+}
+
+// fromFloat16 widens an IEEE binary16 value.
+func fromFloat16(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	exponent, fraction := uint32(h>>10)&0x1f, uint32(h&0x3ff)
+	switch exponent {
+	case 0: // zero and subnormals: fraction·2^-24
+		f := float32(fraction) * (1.0 / (1 << 24))
+		return math.Float32frombits(math.Float32bits(f) | sign)
+	case 0x1f: // infinity and NaN
+		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
+	}
+	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+}
+
+// firstNonFinite returns the index of the first NaN or infinity, or -1.
+func firstNonFinite(x []float32) int {
+	const exponent = 0x7f800000
+	return slices.IndexFunc(x, func(v float32) bool {
+		return math.Float32bits(v)&exponent == exponent
+	})
+}

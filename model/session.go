@@ -1,0 +1,240 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"checkpoint12/model/internal/kernel"
+)
+
+// Tap is called with every stage of every step, in the order of StageNames, as
+// soon as it is computed. data is the live buffer: the stages that follow read
+// it, so a tap that writes there changes what they compute; one that wants to
+// keep the values copies them before it returns. next_token comes as ids in
+// float32, which are exact.
+type Tap = func(stage string, shape []int, data []float32)
+
+// SessionOptions are the settings of a session. The zero value is a batch of
+// one, room for n_positions, all threads and no tap.
+type SessionOptions struct {
+	Batch        int       // B: rows; 0 is 1
+	Length       int       // positions that the cache has room for; 0 is n_positions
+	Temperatures []float64 // probs_t is tapped for each
+	Threads      int       // goroutines that compute; 0 is GOMAXPROCS
+	Tap          Tap       // sees every stage; nil costs nothing
+}
+
+// Session is a run of the model over one batch: its cache, and where it is. It
+// serves one goroutine at a time.
+type Session struct {
+	m      *Model
+	o      SessionOptions
+	call   call      // the stage at work; also holds B, T and P
+	steps  []step    // the forward pass, with its buffers
+	fitted []*buffer // the buffers whose size follows T and P
+	tokens *buffer   // [B,T] ids
+	pos    *buffer   // [1] P
+	last   *buffer   // [B,V] logits_last
+	choice *buffer   // [B] next_token
+	final  []float32 // [B,C] ln_f of the last position
+	next   []int     // [B]
+}
+
+// buffer is an array that is made anew only when it must grow.
+type buffer struct {
+	shape  string // by letters; empty if the size is fixed
+	values []float32
+}
+
+// step is a stage of the session and its buffers.
+type step struct {
+	placed
+	in    [2]*buffer
+	out   *buffer
+	block *block
+	cache *buffer // [B,H,Length,D] that a cache stage writes through to
+}
+
+// NewSession starts a session with an empty cache.
+func (m *Model) NewSession(o SessionOptions) (*Session, error) {
+	if m.closed.Load() {
+		return nil, errClosed
+	}
+	if o.Batch == 0 {
+		o.Batch = 1
+	}
+	if o.Length == 0 {
+		o.Length = m.cfg.Positions
+	}
+	if o.Batch < 1 || o.Batch > maxDimension {
+		return nil, fmt.Errorf("batch of %d: want 1 or more", o.Batch)
+	}
+	if o.Length < 1 || o.Length > m.cfg.Positions {
+		return nil, fmt.Errorf("length of %d positions: the model has %d (n_positions)", o.Length, m.cfg.Positions)
+	}
+	if o.Batch > math.MaxInt/8/o.Length/m.cfg.Embd {
+		return nil, fmt.Errorf("batch of %d rows of %d positions does not fit into memory", o.Batch, o.Length)
+	}
+	for _, t := range o.Temperatures {
+		if err := checkTemperature(t); err != nil {
+			return nil, err
+		}
+	}
+	s := &Session{m: m, o: o, next: make([]int, o.Batch), final: make([]float32, o.Batch*m.cfg.Embd)}
+	s.call = call{m: m, pool: kernel.NewPool(o.Threads), Dims: Dims{B: o.Batch}, prev: o.Length, stride: o.Length}
+	s.connect()
+	return s, nil
+}
+
+// connect lays out the forward pass: each stage gets one buffer, which all
+// layers share, and reads the buffers of the stages that the table names.
+func (s *Session) connect() {
+	m, tapped := s.m, s.o.Tap != nil
+	byName := map[string]*buffer{}
+	shared := map[string]*buffer{} // by table name
+	fit := func(shape string) *buffer {
+		b := &buffer{shape: shape}
+		s.fitted = append(s.fitted, b)
+		return b
+	}
+	s.tokens, s.pos = fit(inputShapes["tokens"]), fit(inputShapes["pos"])
+	byName["tokens"], byName["pos"] = s.tokens, s.pos
+	for _, p := range plan(m.cfg, s.o.Temperatures) {
+		if p.stage.name == "probs_t" && !tapped {
+			continue
+		}
+		st := step{placed: p}
+		if p.layer < len(m.blocks) {
+			st.block = &m.blocks[p.layer]
+		}
+		if p.shape == "B H S D" {
+			st.cache = &buffer{values: make([]float32, s.o.Batch*s.o.Length*m.cfg.Embd)}
+			byName["prev:"+p.name] = st.cache
+		}
+		switch {
+		case st.cache != nil && !tapped:
+			st.out = st.cache
+		case p.stage.name == "logits" && !tapped:
+			st.out = nil // only the last position is computed, in logits_last
+		default:
+			if shared[p.stage.name] == nil {
+				shared[p.stage.name] = fit(p.shape)
+			}
+			st.out = shared[p.stage.name]
+		}
+		byName[p.name] = st.out
+		for i, name := range p.inputs() {
+			st.in[i] = byName[name]
+		}
+		s.steps = append(s.steps, st)
+	}
+	s.last, s.choice = byName["logits_last"], byName["next_token"]
+}
+
+// Pos is the number of positions in the cache: where the next Step starts.
+func (s *Session) Pos() int { return s.call.P }
+
+// LogitsLast returns the logits [B,V] of the last position of the last Step:
+// the live buffer, valid until the next Step.
+func (s *Session) LogitsLast() []float32 { return s.last.values }
+
+// Reset empties the cache.
+func (s *Session) Reset() { s.call.P = 0 }
+
+// ErrTooLong is wrapped by the error of a Step that would run past the
+// session's length.
+var ErrTooLong = errors.New("sequence too long")
+
+// Step feeds T = len(tokens)/B tokens to each row, B rows one after the other,
+// and returns the most probable next token of each (the lowest id of a tie; -1
+// where logits are NaN). A prompt and a single decoded token go the same way.
+//
+// The result is valid until the next Step. After an error the session is as it
+// was before.
+func (s *Session) Step(tokens []int) ([]int, error) {
+	if err := s.begin(tokens); err != nil {
+		return nil, err
+	}
+	s.forward()
+	for b := range s.next {
+		s.next[b] = int(s.choice.values[b])
+	}
+	s.call.P += s.call.T
+	return s.next, nil
+}
+
+// begin checks the tokens and sizes the buffers for them.
+func (s *Session) begin(tokens []int) error {
+	c, cfg := &s.call, s.m.cfg
+	switch {
+	case s.m.closed.Load():
+		return errClosed
+	case len(tokens) == 0:
+		return errors.New("no tokens: want one or more for each row")
+	case len(tokens)%c.B != 0:
+		return fmt.Errorf("%d tokens do not divide into a batch of %d rows of equal length", len(tokens), c.B)
+	}
+	T := len(tokens) / c.B
+	if T > s.o.Length-c.P {
+		return fmt.Errorf("%w: %d new positions after %d, with room for %d (n_positions is %d)", ErrTooLong, T, c.P, s.o.Length, cfg.Positions)
+	}
+	for i, id := range tokens {
+		if id < 0 || id >= cfg.Vocab {
+			return fmt.Errorf("token id %d (row %d, position %d) is outside the vocabulary of %d", id, i/T, c.P+i%T, cfg.Vocab)
+		}
+	}
+	c.T = T
+	for _, b := range s.fitted {
+		n := elements(b.shape, cfg, c.Dims)
+		if cap(b.values) < n {
+			b.values = make([]float32, n)
+		}
+		b.values = b.values[:n]
+	}
+	for i, id := range tokens {
+		s.tokens.values[i] = float32(id)
+	}
+	s.pos.values[0] = float32(c.P)
+	return nil
+}
+
+// forward runs the stages of one step.
+func (s *Session) forward() {
+	c := &s.call
+	if s.o.Tap != nil {
+		c.stride = c.P + c.T // attention reads the gathered caches
+	}
+	for i := range s.steps {
+		st := &s.steps[i]
+		c.block, c.temp = st.block, st.temp
+		if st.out == nil {
+			s.lastLogits(st)
+			continue
+		}
+		if st.in[0] == nil { // logits_last, filled by lastLogits
+			continue
+		}
+		c.in[0], c.out = st.in[0].values, st.out.values
+		if st.in[1] != nil {
+			c.in[1] = st.in[1].values
+		}
+		st.run(c)
+		if s.o.Tap != nil {
+			s.o.Tap(st.name, shapeOf(st.shape, s.m.cfg, c.Dims), st.out.values)
+			if st.cache != nil {
+				D := s.m.cfg.Embd / s.m.cfg.Heads
+				scatter(st.cache.values, st.out.values, c.stride*D, s.o.Length*D)
+			}
+		}
+	}
+}
+
+// lastLogits computes the logits of the last position alone.
+func (s *Session) lastLogits(st *step) {
+	c, T := &s.call, s.call.T
+	lastRows(s.final, st.in[0].values, T, s.m.cfg.Embd)
+	c.in[0], c.out, c.T = s.final, s.last.values, 1
+	st.run(c)
+	c.T = T
+}

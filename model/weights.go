@@ -1,0 +1,366 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/edsrzf/mmap-go"
+
+	"checkpoint12/model/internal/kernel"
+)
+
+// Model is a GPT-2: a config and its weights, which are never written to. It
+// serves any number of sessions at the same time.
+type Model struct {
+	name    string
+	cfg     Config
+	weights map[string]tensor // by name without "transformer."
+	files   []file
+	closed  atomic.Bool
+
+	wte, wpe []float32      // [V,C], [n_positions,C]
+	blocks   []block        // [n_layer]
+	lnF      norm           // final LayerNorm
+	head     *kernel.Matrix // [C,V]: lm_head, or wte
+	apply    applier        // what single stages run on
+
+	hash    sync.Once
+	sha256  string
+	hashErr error
+}
+
+// file is a weight file in memory.
+type file struct {
+	path string // as errors name it
+	name string // as the hash of several files names it
+	data []byte
+	mmap mmap.MMap // nil where data was handed over
+}
+
+// block is the weights of one layer.
+type block struct {
+	ln1, ln2                   norm
+	attn, attnProj, fc, fcProj linear
+}
+
+type norm struct{ gain, bias []float32 } // [C]
+
+type linear struct {
+	weight *kernel.Matrix
+	bias   []float32 // [out]
+}
+
+// Open reads the model in a folder in Hugging Face's layout: config.json, and
+// model.safetensors or the files that model.safetensors.index.json lists. The
+// files are mapped into memory, not copied, and must not change until Close.
+func Open(dir string) (*Model, error) {
+	name := filepath.Base(dir)
+	if abs, err := filepath.Abs(dir); err == nil {
+		name = filepath.Base(abs)
+	}
+	return open(name, dir)
+}
+
+// open is Open with a name of its own.
+func open(name, dir string) (*Model, error) {
+	cfg, err := ReadConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	names, err := weightFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{name: name, cfg: cfg}
+	for _, n := range names {
+		f, err := mapFile(filepath.Join(dir, n))
+		if err != nil {
+			m.Close()
+			return nil, err
+		}
+		f.name = n
+		m.files = append(m.files, f)
+	}
+	if err := m.load(); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// FromBytes makes a model of the bytes of a safetensors file. It keeps them;
+// they must not change any more.
+func FromBytes(name string, cfg Config, safetensors []byte) (*Model, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	m := &Model{name: name, cfg: cfg, files: []file{{path: name, name: "model.safetensors", data: safetensors}}}
+	if err := m.load(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Name is what the model was opened as: the folder's name, or the one given.
+func (m *Model) Name() string { return m.name }
+
+// Config returns the model's dimensions.
+func (m *Model) Config() Config { return m.cfg }
+
+// Weight returns a weight by its name without "transformer.", such as
+// "h.0.attn.c_attn.weight", as float32: live memory that must not be written
+// to, valid until Close. lm_head.weight is there only if the file has it.
+func (m *Model) Weight(name string) (data []float32, shape []int, ok bool) {
+	t, ok := m.weights[name]
+	return t.data, slices.Clone(t.shape), ok
+}
+
+// WeightsSHA256 returns the SHA-256 of the safetensors file in hexadecimal; of
+// several files that of the lines "sha256  name", sorted, each ended by a line
+// feed. It is computed at the first call and remembered.
+func (m *Model) WeightsSHA256() (string, error) {
+	m.hash.Do(func() {
+		if m.closed.Load() {
+			m.hashErr = errClosed
+			return
+		}
+		var lines []string
+		for _, f := range m.files {
+			lines = append(lines, fmt.Sprintf("%x  %s\n", sha256.Sum256(f.data), f.name))
+		}
+		if len(lines) == 1 {
+			m.sha256 = lines[0][:2*sha256.Size]
+			return
+		}
+		slices.Sort(lines)
+		m.sha256 = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, ""))))
+	})
+	return m.sha256, m.hashErr
+}
+
+var errClosed = errors.New("the model was closed")
+
+// Close gives the mapped files back. Sessions of the model, and weights it
+// handed out, must not be used any more.
+func (m *Model) Close() error {
+	if m.closed.Swap(true) {
+		return nil
+	}
+	var errs []error
+	for i := range m.files {
+		if m.files[i].mmap != nil {
+			errs = append(errs, m.files[i].mmap.Unmap())
+		}
+		m.files[i].data = nil
+	}
+	m.weights, m.wte, m.wpe, m.blocks, m.head = nil, nil, nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// weightFiles names the weight files in dir.
+func weightFiles(dir string) ([]string, error) {
+	single, index := filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "model.safetensors.index.json")
+	if _, err := os.Stat(single); err == nil {
+		return []string{"model.safetensors"}, nil
+	}
+	data, err := os.ReadFile(index)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, "pytorch_model.bin")); err == nil {
+			return nil, fmt.Errorf("%s: there are only pickled weights (pytorch_model.bin), which are not read: use model.safetensors", dir)
+		}
+		return nil, fmt.Errorf("%s: no model.safetensors in this folder", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read weight index: %w", err)
+	}
+	var parsed struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(data, &parsed); err != nil {
+		return nil, fmt.Errorf("%s: %w", index, err)
+	}
+	names := slices.Compact(slices.Sorted(maps.Values(parsed.WeightMap)))
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%s: weight_map lists no files", index)
+	}
+	for _, n := range names {
+		if n != filepath.Base(n) || n == ".." || n == "." {
+			return nil, fmt.Errorf("%s: %.80q is no file of this folder", index, n)
+		}
+	}
+	return names, nil
+}
+
+func mapFile(path string) (file, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return file{}, fmt.Errorf("open weights: %w", err)
+	}
+	defer f.Close() // the mapping stays
+	info, err := f.Stat()
+	if err != nil {
+		return file{}, fmt.Errorf("open weights: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() < 8 {
+		return file{}, fmt.Errorf("%s: no safetensors file (%d bytes)", path, info.Size())
+	}
+	m, err := mmap.Map(f, mmap.RDONLY, 0)
+	if err != nil {
+		return file{}, fmt.Errorf("map %s: %w", path, err)
+	}
+	return file{path: path, data: m, mmap: m}, nil
+}
+
+// maskBuffer matches the causal masks that older files carry as if they were
+// weights. They are not c_attn.bias and hold nothing that was learnt.
+var maskBuffer = regexp.MustCompile(`^h\.\d+\.attn\.(bias|masked_bias)$`)
+
+// load parses the files, checks every weight and sets up the layers.
+func (m *Model) load() error {
+	found := map[string]raw{}
+	where := map[string]string{}
+	for _, f := range m.files {
+		tensors, err := parseSafetensors(f.data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+		for key, t := range tensors {
+			name := strings.TrimPrefix(key, "transformer.")
+			if maskBuffer.MatchString(name) {
+				continue
+			}
+			if other, dup := where[name]; dup {
+				return fmt.Errorf("%s: weight %q is there twice (also in %s)", f.path, name, other)
+			}
+			found[name], where[name] = t, f.path
+		}
+	}
+	m.weights = make(map[string]tensor, len(found))
+	for name, shape := range m.cfg.weights() {
+		r, ok := found[name]
+		if !ok {
+			if name == "lm_head.weight" {
+				continue // tied to wte
+			}
+			return fmt.Errorf("%s: weight %q is missing", m.files[0].path, name)
+		}
+		if !slices.Equal(r.shape, shape) {
+			return fmt.Errorf("%s: weight %q has shape %v: config.json asks for %v", where[name], name, r.shape, shape)
+		}
+		data, err := r.floats()
+		if err != nil {
+			return fmt.Errorf("%s: weight %q: %w", where[name], name, err)
+		}
+		m.weights[name] = tensor{data: data, shape: shape, file: where[name]}
+		delete(found, name)
+	}
+	if len(found) > 0 {
+		name := slices.Min(slices.Collect(maps.Keys(found)))
+		return fmt.Errorf("%s: weight %q does not belong to a GPT-2 of %d layers", where[name], name, m.cfg.Layers)
+	}
+	if err := m.checkFinite(); err != nil {
+		return err
+	}
+	m.assemble()
+	return nil
+}
+
+// weights yields the name and shape of every weight of the model in the order
+// of use; lm_head.weight, the last, may be absent.
+func (c Config) weights() func(yield func(string, []int) bool) {
+	C, F, V := c.Embd, c.Inner, c.Vocab
+	return func(yield func(string, []int) bool) {
+		ok := yield("wte.weight", []int{V, C}) && yield("wpe.weight", []int{c.Positions, C})
+		for n := 0; ok && n < c.Layers; n++ {
+			h := fmt.Sprintf("h.%d.", n)
+			ok = yield(h+"ln_1.weight", []int{C}) && yield(h+"ln_1.bias", []int{C}) &&
+				yield(h+"attn.c_attn.weight", []int{C, 3 * C}) && yield(h+"attn.c_attn.bias", []int{3 * C}) &&
+				yield(h+"attn.c_proj.weight", []int{C, C}) && yield(h+"attn.c_proj.bias", []int{C}) &&
+				yield(h+"ln_2.weight", []int{C}) && yield(h+"ln_2.bias", []int{C}) &&
+				yield(h+"mlp.c_fc.weight", []int{C, F}) && yield(h+"mlp.c_fc.bias", []int{F}) &&
+				yield(h+"mlp.c_proj.weight", []int{F, C}) && yield(h+"mlp.c_proj.bias", []int{C})
+		}
+		_ = ok && yield("ln_f.weight", []int{C}) && yield("ln_f.bias", []int{C}) &&
+			yield("lm_head.weight", []int{V, C})
+	}
+}
+
+// assemble points the layers at their weights.
+func (m *Model) assemble() {
+	c := m.cfg
+	at := func(name string) []float32 { return m.weights[name].data }
+	normAt := func(name string) norm { return norm{at(name + ".weight"), at(name + ".bias")} }
+	linearAt := func(name string, in, out int) linear {
+		return linear{kernel.Pack(at(name+".weight"), in, out, kernel.InOut), at(name + ".bias")}
+	}
+	m.wte, m.wpe, m.lnF = at("wte.weight"), at("wpe.weight"), normAt("ln_f")
+	m.blocks = make([]block, c.Layers)
+	for n := range m.blocks {
+		h := fmt.Sprintf("h.%d.", n)
+		m.blocks[n] = block{
+			ln1: normAt(h + "ln_1"), ln2: normAt(h + "ln_2"),
+			attn:     linearAt(h+"attn.c_attn", c.Embd, 3*c.Embd),
+			attnProj: linearAt(h+"attn.c_proj", c.Embd, c.Embd),
+			fc:       linearAt(h+"mlp.c_fc", c.Embd, c.Inner),
+			fcProj:   linearAt(h+"mlp.c_proj", c.Inner, c.Embd),
+		}
+	}
+	head := m.wte
+	if w, ok := m.weights["lm_head.weight"]; ok {
+		head = w.data
+	}
+	m.head = kernel.Pack(head, c.Embd, c.Vocab, kernel.OutIn)
+}
+
+// checkFinite reads every weight once, on all cores.
+func (m *Model) checkFinite() error {
+	type piece struct {
+		name string
+		at   int
+		data []float32
+	}
+	const size = 1 << 20
+	var pieces []piece
+	for name, t := range m.weights {
+		for at := 0; at < len(t.data); at += size {
+			pieces = append(pieces, piece{name, at, t.data[at:min(at+size, len(t.data))]})
+		}
+	}
+	// The report must not depend on the order of a map.
+	slices.SortFunc(pieces, func(a, b piece) int {
+		if c := strings.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		return a.at - b.at
+	})
+	bad := make([]int, len(pieces))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(pieces)); i = next.Add(1) - 1 {
+				bad[i] = firstNonFinite(pieces[i].data)
+			}
+		})
+	}
+	wg.Wait()
+	for i, b := range bad {
+		if b >= 0 {
+			p := pieces[i]
+			return fmt.Errorf("%s: weight %q is %v at element %d", m.weights[p.name].file, p.name, p.data[b], p.at+b)
+		}
+	}
+	return nil
+}
