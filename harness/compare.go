@@ -1,0 +1,191 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+)
+
+// ErrNothingCompared is the error of a comparison that compared nothing: no
+// stage in common, other prompt tokens, an empty folder. It is never a pass.
+var ErrNothingCompared = errors.New("nothing compared")
+
+// CompareOptions says what Compare asks for.
+type CompareOptions struct {
+	// RequireAll fails a candidate that lacks a stage the golden has.
+	RequireAll bool
+
+	// Prompt is the number of prompt tokens, where the caller knows it; 0 takes
+	// it from the manifests, or from the lengths of tokens and steps.
+	Prompt int
+
+	// Match, if set, leaves out of the comparison what it declines.
+	Match func(step int, stage string) bool
+}
+
+// Compare compares the candidate with the golden, stage by stage. What the
+// golden has and the candidate lacks is missing; what only the candidate has is
+// noted. Steps in which the two were fed different tokens are skipped. An error
+// is ErrNothingCompared, or a source that cannot be read.
+func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, error) {
+	for _, src := range []Source{golden, candidate} {
+		if e, ok := src.(interface{ Err() error }); ok && e.Err() != nil {
+			return nil, e.Err()
+		}
+	}
+	fed, err := compareFeeds(s, golden, candidate, o.Prompt)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{
+		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{},
+		Golden: golden.Name(), Candidate: candidate.Name(), RequireAll: o.RequireAll,
+		Notes: append(fed.notes, modelNotes(golden, candidate)...),
+	}
+	if m := golden.Manifest(); m != nil {
+		r.LeftOut = m.LeftOut
+	}
+	places := placesOf(s, golden, o.Match)
+	if n := len(placesOf(s, candidate, o.Match)) - len(common(candidate, places)); n > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: %d of its tensors have no golden and were not compared", candidate.Name(), n))
+	}
+	if r.Stages, err = compareAll(s, golden, candidate, places, fed); err != nil {
+		return nil, err
+	}
+	r.Judge()
+	if r.Compared == 0 {
+		return nil, nothingInCommon(s, golden, candidate, places, fed)
+	}
+	return r, nil
+}
+
+// placesOf is what a source has, by step and in execution order.
+func placesOf(s *Schedule, src Source, match func(int, string) bool) []Place {
+	var places []Place
+	for _, step := range src.Steps() {
+		for _, stage := range s.sorted(src.Stages(step)) {
+			if _, ok := s.Index(stage); ok && (match == nil || match(step, stage)) {
+				places = append(places, Place{step, stage})
+			}
+		}
+	}
+	return places
+}
+
+// common is those of the places that the source has too.
+func common(src Source, places []Place) []Place {
+	return slices.DeleteFunc(slices.Clone(places), func(p Place) bool {
+		_, ok := src.Shape(p.Step, p.Stage)
+		return !ok
+	})
+}
+
+func compareAll(s *Schedule, golden, candidate Source, places []Place, fed feeds) ([]Row, error) {
+	rows := make([]Row, len(places))
+	errs := make([]error, len(places))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range places {
+		st, _ := s.Stage(p.Stage)
+		g.Go(func() error {
+			rows[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
+			rows[i].Step = p.Step
+			return nil
+		})
+	}
+	g.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)
+		}
+	}
+	return rows, nil
+}
+
+func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, error) {
+	wantShape, _ := golden.Shape(step, st.Name)
+	row := newRow(st, wantShape)
+	if step >= fed.differ {
+		row.Status, row.Detail = Skipped, fed.why
+		return row, nil
+	}
+	gotShape, ok := candidate.Shape(step, st.Name)
+	if !ok {
+		row.Status = Missing
+		return row, nil
+	}
+	if row.GotShape = gotShape; !slices.Equal(wantShape, gotShape) {
+		row.Status = Shape
+		return row, nil
+	}
+	want, err := golden.Tensor(step, st.Name)
+	if err != nil {
+		return row, err
+	}
+	got, err := candidate.Tensor(step, st.Name)
+	if err != nil {
+		return row, err
+	}
+	extra := 0.0
+	if st.Extra != nil {
+		extra = st.Extra(golden, candidate, step)
+	}
+	if row, err = CompareTensor(st, want, got, extra); err != nil {
+		return row, err
+	}
+	if st.Check != nil {
+		detail, ok := st.Check(candidate, step)
+		if row.Detail = detail; !ok && row.Status == Pass {
+			row.Status = Fail
+		}
+	}
+	return row, nil
+}
+
+// modelNotes says when manifests say that the two are of different models.
+func modelNotes(golden, candidate Source) []string {
+	g, c := golden.Manifest(), candidate.Manifest()
+	if g == nil || c == nil {
+		return nil
+	}
+	var notes []string
+	if a, b := g.Model.WeightsSHA256, c.Model.WeightsSHA256; a != b && a != "" && b != "" {
+		notes = append(notes, fmt.Sprintf("%s: made from weights %.12s…, the golden from %.12s…", candidate.Name(), b, a))
+	}
+	if diff := diffJSON(g.Model.Config, c.Model.Config); diff != "" {
+		notes = append(notes, fmt.Sprintf("%s: made with another config than the golden (-golden +candidate):\n%s", candidate.Name(), diff))
+	}
+	return notes
+}
+
+// diffJSON is what differs between two JSON objects, "" if nothing or if there
+// is only one.
+func diffJSON(a, b json.RawMessage) string {
+	var x, y map[string]any
+	if len(a) == 0 || len(b) == 0 || bytes.Equal(a, b) || json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return ""
+	}
+	return cmp.Diff(x, y)
+}
+
+func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed feeds) error {
+	why := ""
+	switch {
+	case len(places) == 0:
+		why = fmt.Sprintf("%s has no stage", golden.Name())
+	case len(placesOf(s, candidate, nil)) == 0:
+		why = fmt.Sprintf("%s has no stage; want files like %s", candidate.Name(), places[0].file())
+	case len(common(candidate, places)) > 0:
+		why = fmt.Sprintf("%s: every step in common was skipped: %s", candidate.Name(), fed.why)
+	default:
+		why = fmt.Sprintf("%s and %s have no stage of a step in common; the golden begins with %s", golden.Name(), candidate.Name(), strings.TrimSpace(places[0].file()))
+	}
+	return fmt.Errorf("%w: %s", ErrNothingCompared, why)
+}

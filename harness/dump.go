@@ -1,0 +1,197 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"checkpoint12/harness/npy"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const tokensFile = "tokens.npy"
+
+// OpenOptions says how strict OpenDump is.
+type OpenOptions struct {
+	// Foreign forgives a folder without a manifest what another engine's numpy
+	// may do: values as <f2, <f8 or >f4 and ids as <i4 are converted, with a
+	// note each. A folder with a manifest is always read strictly.
+	Foreign bool
+}
+
+// Dump is a folder of tensors, opened: a Source. Headers have been read and
+// checked; a tensor is read, whole, each time it is asked for.
+type Dump struct {
+	dir      string
+	schedule *Schedule
+	foreign  bool
+	man      *Manifest
+	tokens   Tensor
+	steps    map[int]map[string]entry
+}
+
+// entry is one file of a stage.
+type entry struct {
+	path  string // on disk
+	shape []int
+}
+
+// OpenDump opens the dump at dir. With a manifest there, files, shapes and
+// hashes must be as it says. The notes say what was converted and which files
+// are no stage's, each naming its file. Errors name the file and, where numpy
+// can mend it, the call.
+func OpenDump(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
+	listed, err := listDump(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &Dump{dir: dir, schedule: s, steps: map[int]map[string]entry{}}
+	d.man, err = ReadManifest(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.man, d.foreign = nil, o.Foreign
+	case err != nil:
+		return nil, nil, err
+	default:
+		if err := d.man.validate(dir, listed); err != nil {
+			return nil, nil, err
+		}
+	}
+	notes := listed.notes(dir, s)
+	if listed.tokens {
+		var more []string
+		if d.tokens, more, err = readTokens(filepath.Join(dir, tokensFile), d.foreign); err != nil {
+			return nil, nil, err
+		}
+		notes = append(notes, more...)
+	}
+	more, err := d.readHeaders(listed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, append(notes, more...), nil
+}
+
+// readHeaders checks the header of every stage's file.
+func (d *Dump) readHeaders(listed listing) ([]string, error) {
+	type result struct {
+		entry entry
+		notes []string
+		err   error
+	}
+	var files []listedFile
+	for _, f := range listed.files {
+		if _, ok := d.schedule.Index(f.place.Stage); ok {
+			files = append(files, f)
+		}
+	}
+	results := make([]result, len(files))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, f := range files {
+		g.Go(func() error {
+			r := &results[i]
+			path := filepath.Join(d.dir, f.path)
+			st, _ := d.schedule.Stage(f.place.Stage)
+			info, notes, err := npy.Stat(path, d.foreign)
+			r.entry, r.err = entry{path, info.Shape}, err
+			for _, n := range notes {
+				r.notes = append(r.notes, path+": "+n)
+			}
+			if err == nil && (info.Kind == npy.Int64) != st.IDs {
+				r.err = kindError(path, st, info.Kind)
+			}
+			return nil
+		})
+	}
+	g.Wait()
+	var notes []string
+	for i, r := range results {
+		if r.err != nil {
+			return nil, r.err
+		}
+		at := files[i].place
+		if d.steps[at.Step] == nil {
+			d.steps[at.Step] = map[string]entry{}
+		}
+		if other, twice := d.steps[at.Step][at.Stage]; twice {
+			return nil, fmt.Errorf("%s: the same step and stage as %s", r.entry.path, other.path)
+		}
+		d.steps[at.Step][at.Stage] = r.entry
+		notes = append(notes, r.notes...)
+	}
+	return notes, nil
+}
+
+func kindError(path string, st Stage, got npy.Kind) error {
+	if st.IDs {
+		return fmt.Errorf("%s: holds %s, but %s is ids: np.save(%q, a.astype('<i8'))", path, got, st.Name, path)
+	}
+	return fmt.Errorf("%s: holds %s, but %s is values: np.save(%q, a.astype('<f4'))", path, got, st.Name, path)
+}
+
+// readTokens reads a tokens.npy: ids [B, L], not negative, none empty.
+func readTokens(path string, foreign bool) (Tensor, []string, error) {
+	a, notes, err := npy.Read(path, foreign)
+	if err != nil {
+		return Tensor{}, nil, err
+	}
+	if a.Kind != npy.Int64 {
+		return Tensor{}, nil, fmt.Errorf("%s: holds %s, but tokens are ids: np.save(%q, a.astype('<i8'))", path, a.Kind, path)
+	}
+	if len(a.Shape) != 2 || len(a.I64) == 0 {
+		return Tensor{}, nil, fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, a.Shape, path)
+	}
+	if i := slices.IndexFunc(a.I64, func(id int64) bool { return id < 0 }); i >= 0 {
+		return Tensor{}, nil, fmt.Errorf("%s: id %d at index %v is negative", path, a.I64[i], Unravel(i, a.Shape))
+	}
+	for i, n := range notes {
+		notes[i] = path + ": " + n
+	}
+	return Tensor{Shape: a.Shape, I64: a.I64}, notes, nil
+}
+
+// Name is the folder.
+func (d *Dump) Name() string { return d.dir }
+
+// Tokens is tokens.npy, or the zero Tensor where there is none.
+func (d *Dump) Tokens() Tensor { return d.tokens }
+
+// Manifest is the folder's manifest, or nil.
+func (d *Dump) Manifest() *Manifest { return d.man }
+
+// Steps is the steps that have a stage's file, ascending.
+func (d *Dump) Steps() []int { return slices.Sorted(maps.Keys(d.steps)) }
+
+// Stages is the stages that have a file at the step, in execution order.
+func (d *Dump) Stages(step int) []string {
+	return d.schedule.sorted(slices.Collect(maps.Keys(d.steps[step])))
+}
+
+// Shape is what the stage's header says.
+func (d *Dump) Shape(step int, stage string) ([]int, bool) {
+	e, ok := d.steps[step][stage]
+	return e.shape, ok
+}
+
+// Tensor reads the stage's file. Errors name it.
+func (d *Dump) Tensor(step int, stage string) (Tensor, error) {
+	e, ok := d.steps[step][stage]
+	if !ok {
+		return Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, Place{step, stage}.file()), os.ErrNotExist)
+	}
+	a, _, err := npy.Read(e.path, d.foreign)
+	if err != nil {
+		return Tensor{}, err
+	}
+	if !slices.Equal(a.Shape, e.shape) {
+		return Tensor{}, fmt.Errorf("%s: changed while it was read", e.path)
+	}
+	return Tensor{Shape: a.Shape, F32: a.F32, I64: a.I64}, nil
+}

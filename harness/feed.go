@@ -1,0 +1,151 @@
+package harness
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// feeds says from which step on two sources were fed different tokens. Step k
+// has seen tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
+type feeds struct {
+	differ int    // the first such step; math.MaxInt if there is none
+	why    string // what differs
+	notes  []string
+}
+
+// compareFeeds compares what the two were fed. Other prompt tokens are
+// ErrNothingCompared: no step is comparable. prompt is the prompt's length, 0
+// where the caller does not know it.
+func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, error) {
+	f := feeds{differ: math.MaxInt}
+	want, got := golden.Tokens(), candidate.Tokens()
+	switch {
+	case want.Shape == nil:
+		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: taken to have been fed what the candidate was", golden.Name()))
+		return f, nil
+	case got.Shape == nil:
+		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), tokensFile))
+		return f, f.byChoice(s, golden, candidate, prompt)
+	}
+	for name, t := range map[string]Tensor{golden.Name(): want, candidate.Name(): got} {
+		if err := t.check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
+			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", name, t.Shape)
+		}
+	}
+	n, err := promptLength(golden, candidate, prompt)
+	if err != nil {
+		return f, err
+	}
+	if want.Shape[0] != got.Shape[0] {
+		return f, nothing(golden, candidate, n, fmt.Sprintf("batch of %d rows, golden has %d", got.Shape[0], want.Shape[0]))
+	}
+	cols := min(want.Shape[1], got.Shape[1])
+	if cols < n {
+		return f, nothing(golden, candidate, n, fmt.Sprintf("%d tokens, golden's prompt has %d", got.Shape[1], n))
+	}
+	for j := range cols {
+		for b := range want.Shape[0] {
+			w, g := want.I64[b*want.Shape[1]+j], got.I64[b*got.Shape[1]+j]
+			if w == g {
+				continue
+			}
+			if j < n {
+				return f, nothing(golden, candidate, n, fmt.Sprintf("row %d, position %d is %d, golden has %d", b, j, g, w))
+			}
+			f.differ = j - n + 1
+			f.why = fmt.Sprintf("fed token %d, the golden %d (row %d, position %d)", g, w, b, j)
+			return f, nil
+		}
+	}
+	if last := lastStep(candidate); got.Shape[1] < n+last {
+		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), tokensFile, last))
+	}
+	return f, nil
+}
+
+// byChoice finds where a candidate without tokens chose another id than the
+// golden was fed next.
+func (f *feeds) byChoice(s *Schedule, golden, candidate Source, prompt int) error {
+	stage, ok := s.nextIDs()
+	if !ok {
+		return nil
+	}
+	n, err := promptLength(golden, candidate, prompt)
+	if err != nil {
+		return err
+	}
+	want := golden.Tokens()
+	for _, step := range candidate.Steps() {
+		if shape, ok := candidate.Shape(step, stage); !ok || !slices.Equal(shape, want.Shape[:1]) || n+step >= want.Shape[1] {
+			continue
+		}
+		got, err := candidate.Tensor(step, stage)
+		if err != nil {
+			return err
+		}
+		for b := range want.Shape[0] {
+			if w := want.I64[b*want.Shape[1]+n+step]; got.IDs() && got.I64[b] != w {
+				f.differ = step + 1
+				f.why = fmt.Sprintf("chose %d at step %d, the golden was fed %d (row %d)", got.I64[b], step, w, b)
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// promptLength is the length of the prompt: what the caller says, else what a
+// manifest says, else the longest that leaves a token for each step there is.
+func promptLength(golden, candidate Source, prompt int) (int, error) {
+	var said []int
+	for _, src := range []Source{golden, candidate} {
+		if m := src.Manifest(); m != nil && len(m.Tokens) > 0 {
+			said = append(said, len(m.Tokens[0]))
+		}
+	}
+	switch {
+	case len(said) == 2 && said[0] != said[1]:
+		return 0, nothing(golden, candidate, 0, fmt.Sprintf("prompt of %d tokens, golden's has %d", said[1], said[0]))
+	case prompt > 0:
+		return prompt, nil
+	case len(said) > 0:
+		return said[0], nil
+	}
+	n := math.MaxInt
+	for _, src := range []Source{golden, candidate} {
+		if t := src.Tokens(); len(t.Shape) == 2 {
+			n = min(n, t.Shape[1]-lastStep(src)-1)
+		}
+	}
+	return max(n, 1), nil
+}
+
+func lastStep(s Source) int {
+	if steps := s.Steps(); len(steps) > 0 {
+		return steps[len(steps)-1]
+	}
+	return 0
+}
+
+// nothing is ErrNothingCompared because of other prompt tokens, with the tokens
+// in its Diff; n is the prompt's length, 0 to show all.
+func nothing(golden, candidate Source, n int, what string) error {
+	rows := func(t Tensor) [][]int {
+		if len(t.Shape) != 2 {
+			return nil
+		}
+		if n == 0 {
+			return tokenRows(t, t.Shape[1])
+		}
+		return tokenRows(t, min(n, t.Shape[1]))
+	}
+	return &DiffError{
+		Line: fmt.Sprintf("%v: %s has other prompt tokens than %s: %s; give the engine the golden's tokens",
+			ErrNothingCompared, candidate.Name(), golden.Name(), what),
+		Diff: cmp.Diff(rows(golden.Tokens()), rows(candidate.Tokens())),
+		Err:  ErrNothingCompared,
+	}
+}

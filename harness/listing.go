@@ -1,0 +1,147 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// listing is what a dump's folder holds, by name alone.
+type listing struct {
+	tokens  bool
+	files   []listedFile // step_NN/<name>.npy, by step and name
+	inSteps []string     // every file in a step's folder, with forward slashes
+	other   []string     // what belongs to no dump, with forward slashes
+}
+
+type listedFile struct {
+	path  string // below the dump
+	place Place
+}
+
+var stepFolder = regexp.MustCompile(`^step_([0-9]{1,9})$`)
+
+// listDump lists a folder, two levels deep.
+func listDump(dir string) (listing, error) {
+	var l listing
+	top, err := os.ReadDir(dir)
+	if err != nil {
+		return l, err
+	}
+	for _, e := range top {
+		name := e.Name()
+		m := stepFolder.FindStringSubmatch(name)
+		switch {
+		case name == tokensFile:
+			l.tokens = true
+		case name == ManifestFile:
+		case m == nil || !isDir(filepath.Join(dir, name)):
+			l.other = append(l.other, name)
+		default:
+			step, err := strconv.Atoi(m[1])
+			if err != nil {
+				return l, err
+			}
+			if err := l.listStep(dir, name, step); err != nil {
+				return l, err
+			}
+		}
+	}
+	slices.SortStableFunc(l.files, func(a, b listedFile) int { return a.place.Step - b.place.Step })
+	return l, nil
+}
+
+func (l *listing) listStep(dir, folder string, step int) error {
+	files, err := os.ReadDir(filepath.Join(dir, folder))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		path := folder + "/" + f.Name()
+		l.inSteps = append(l.inSteps, path)
+		if stage, ok := strings.CutSuffix(f.Name(), ".npy"); ok {
+			l.files = append(l.files, listedFile{path, Place{step, stage}})
+		} else {
+			l.other = append(l.other, path)
+		}
+	}
+	return nil
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
+// notes names what is no stage's file.
+func (l listing) notes(dir string, s *Schedule) []string {
+	var notes []string
+	for _, f := range l.files {
+		if _, ok := s.Index(f.place.Stage); ok {
+			continue
+		}
+		note := fmt.Sprintf("%s: no stage is called %q", filepath.Join(dir, f.path), f.place.Stage)
+		if near := s.nearest(f.place.Stage); near != "" {
+			note += fmt.Sprintf("; did you mean %q?", near)
+		}
+		notes = append(notes, note)
+	}
+	for _, path := range l.other {
+		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored", filepath.Join(dir, path)))
+	}
+	return notes
+}
+
+// DumpStages lists the names of the .npy files in the steps of the dump at dir,
+// stages or not, without repetition: what there is to make a schedule for when
+// no manifest says which model it was.
+func DumpStages(dir string) ([]string, error) {
+	l, err := listDump(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range l.files {
+		names = append(names, f.place.Stage)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// nearest is the stage whose name differs least, by at most a third of it.
+func (s *Schedule) nearest(name string) string {
+	best, least := "", len(name)/3+1
+	for _, st := range s.stages {
+		if d := editDistance(name, st.Name, least); d < least {
+			best, least = st.Name, d
+		}
+	}
+	return best
+}
+
+// editDistance is Levenshtein's, or limit where it would be that or more.
+func editDistance(a, b string, limit int) int {
+	if abs := max(len(a)-len(b), len(b)-len(a)); abs >= limit || len(a) > 256 {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diag, row[j+1] = row[j+1], min(diag+cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return min(row[len(b)], limit)
+}

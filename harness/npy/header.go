@@ -1,0 +1,211 @@
+package npy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sbinet/npyio/npy"
+)
+
+const (
+	magic = "\x93NUMPY"
+
+	// maxHeader bounds what is read as a header. Version 1 cannot say more, and
+	// a plain array of numpy's most dimensions needs less than 2 KiB.
+	maxHeader = 64 << 10
+
+	// maxDims is numpy's NPY_MAXDIMS since 2.0.
+	maxDims = 64
+
+	// maxBytes bounds the payload: sixteen times the logits of GPT-2 XL over a
+	// full context. A sparse file can claim to be far larger than memory.
+	maxBytes = 8 << 30
+)
+
+// dtype is one row of the whitelist.
+type dtype struct {
+	kind    Kind
+	size    int64 // bytes of an element in the file
+	foreign bool  // forgiven only in foreign mode
+}
+
+// dtypes is the whitelist, by numpy's array-protocol typestring.
+var dtypes = map[string]dtype{
+	"<f4": {kind: Float32, size: 4},
+	"<i8": {kind: Int64, size: 8},
+	"<f2": {kind: Float32, size: 2, foreign: true},
+	"<f8": {kind: Float32, size: 8, foreign: true},
+	">f4": {kind: Float32, size: 4, foreign: true},
+	"<i4": {kind: Int64, size: 4, foreign: true},
+}
+
+func (i Info) notes() []string {
+	if !dtypes[i.Dtype].foreign {
+		return nil
+	}
+	return []string{fmt.Sprintf("converted from %s to %s", i.Dtype, i.Kind)}
+}
+
+// readHeader reads and checks everything before the payload. name stands in the
+// numpy call that an error recommends.
+func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, error) {
+	text, offset, err := readHeaderText(r, size)
+	if err != nil {
+		return Info{}, err
+	}
+	d, err := parseDict(text)
+	if err != nil {
+		return Info{}, fmt.Errorf("bad .npy header: %w", err)
+	}
+	dt, ok := dtypes[d.descr]
+	if !ok || dt.foreign && !foreign {
+		return Info{}, refuseDtype(d.descr, name)
+	}
+	if d.fortran {
+		return Info{}, fmt.Errorf("array is in Fortran order: np.save(%q, np.ascontiguousarray(a))", name)
+	}
+	elems, err := product(d.shape)
+	if err != nil {
+		return Info{}, fmt.Errorf("bad .npy header: %w", err)
+	}
+	// elems is at most MaxInt64/8, so that this does not overflow.
+	if want := offset + elems*dt.size; want != size {
+		return Info{}, fmt.Errorf("file has %d bytes, but shape %v of %s needs %d: write it again with np.save(%q, a)",
+			size, tuple(d.shape), d.descr, want, name)
+	}
+	if elems > maxBytes/dt.kind.size() {
+		return Info{}, fmt.Errorf("array of shape %v is larger than %d GiB", tuple(d.shape), maxBytes>>30)
+	}
+	if err := agree(d); err != nil {
+		return Info{}, fmt.Errorf("bad .npy header: %w", err)
+	}
+	return Info{Shape: d.shape, Kind: dt.kind, Dtype: d.descr, Offset: offset, Elems: int(elems)}, nil
+}
+
+// readHeaderText reads magic, version and length, and returns the dict's text
+// and where the payload starts.
+func readHeaderText(r io.ReaderAt, size int64) (string, int64, error) {
+	var pre [12]byte
+	n := min(size, int64(len(pre)))
+	if err := readFull(r, pre[:n], 0); err != nil {
+		return "", 0, err
+	}
+	if n < 10 || string(pre[:6]) != magic {
+		return "", 0, fmt.Errorf("not a .npy file: it does not start with \\x93NUMPY")
+	}
+	var start, length int64
+	switch major, minor := pre[6], pre[7]; {
+	case minor != 0 || major < 1 || major > 3:
+		return "", 0, fmt.Errorf(".npy version %d.%d is none of 1.0, 2.0, 3.0", major, minor)
+	case major == 1:
+		start, length = 10, int64(binary.LittleEndian.Uint16(pre[8:]))
+	case n < 12:
+		return "", 0, fmt.Errorf("file ends inside its header")
+	default:
+		start, length = 12, int64(binary.LittleEndian.Uint32(pre[8:]))
+	}
+	if length > maxHeader-start {
+		return "", 0, fmt.Errorf("header of %d bytes is longer than the %d that are read", length, maxHeader)
+	}
+	if start+length > size {
+		return "", 0, fmt.Errorf("file ends inside its header: header needs %d bytes, file has %d", start+length, size)
+	}
+	buf := make([]byte, length)
+	if err := readFull(r, buf, start); err != nil {
+		return "", 0, err
+	}
+	if length == 0 || buf[length-1] != '\n' {
+		return "", 0, fmt.Errorf("bad .npy header: it does not end in a newline")
+	}
+	return string(buf), start + length, nil
+}
+
+// product multiplies the dimensions, and refuses what does not fit, also where
+// a zero among them would hide it.
+func product(shape []int) (int64, error) {
+	const limit = math.MaxInt64 / 16
+	p, zero := int64(1), false
+	for _, d := range shape {
+		switch {
+		case d == 0:
+			zero = true
+		case int64(d) > limit/p:
+			return 0, fmt.Errorf("dimensions %v overflow", tuple(shape))
+		default:
+			p *= int64(d)
+		}
+	}
+	if zero {
+		return 0, nil
+	}
+	return p, nil
+}
+
+func refuseDtype(descr, name string) error {
+	to := "'<f4'"
+	if strings.ContainsAny(descr, "iub?") {
+		to = "'<i8'"
+	}
+	if descr == "" || strings.ContainsAny(descr, "OSUVMmc") {
+		return fmt.Errorf("dtype %q holds no plain numbers; want float32 values or int64 ids: np.save(%q, np.asarray(a, dtype='<f4'))", descr, name)
+	}
+	return fmt.Errorf("dtype %q is not float32 for values or int64 for ids: np.save(%q, a.astype(%s))", descr, name, to)
+}
+
+// agree asks npyio to read the same header. npyio takes only numpy's own
+// spelling, in version 1 or 2, so it is given the dict in that spelling; a
+// header that numpy wrote is so byte for byte.
+func agree(d dict) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("npyio cannot read it: %v", p)
+		}
+	}()
+	r, err := npy.NewReader(strings.NewReader(string(header(d.descr, d.shape))))
+	if err != nil {
+		return fmt.Errorf("npyio cannot read it: %w", err)
+	}
+	h := r.Header.Descr
+	if h.Type != d.descr || h.Fortran || !slices.Equal(h.Shape, d.shape) {
+		return fmt.Errorf("npyio reads it as %q %v", h.Type, tuple(h.Shape))
+	}
+	return nil
+}
+
+func readFull(r io.ReaderAt, buf []byte, off int64) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	n, err := r.ReadAt(buf, off)
+	if n == len(buf) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read at byte %d: %w", off, err)
+}
+
+// tuple prints a shape as Python does: (), (3,), (2, 3).
+type tuple []int
+
+func (t tuple) String() string {
+	var b strings.Builder
+	b.WriteByte('(')
+	for i, d := range t {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprint(&b, d)
+	}
+	if len(t) == 1 {
+		b.WriteByte(',')
+	}
+	b.WriteByte(')')
+	return b.String()
+}

@@ -1,0 +1,76 @@
+package npy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// align is where a payload may start: a multiple of 64 bytes, as numpy writes
+// it, so that a mapped file can be used by vector instructions.
+const align = 64
+
+// Write writes a as numpy would: version 1, C order, little-endian, payload
+// aligned to 64 bytes. It refuses an array whose data is not its shape.
+func Write(w io.Writer, a Array) error {
+	if i := slices.IndexFunc(a.Shape, func(d int) bool { return d < 0 }); i >= 0 {
+		return fmt.Errorf("shape %v has a negative dimension", tuple(a.Shape))
+	}
+	elems, err := product(a.Shape)
+	if err != nil {
+		return err
+	}
+	descr, n, other := "<f4", len(a.F32), len(a.I64)
+	if a.Kind == Int64 {
+		descr, n, other = "<i8", other, n
+	}
+	if int64(n) != elems || other != 0 || len(a.Shape) > maxDims {
+		return fmt.Errorf("shape %v of %s does not go with %d elements (and %d of the other kind)", tuple(a.Shape), a.Kind, n, other)
+	}
+	if _, err := w.Write(header(descr, a.Shape)); err != nil {
+		return err
+	}
+	_, err = w.Write(payload(a))
+	return err
+}
+
+// payload is the array's elements in the file's byte order.
+func payload(a Array) []byte {
+	if a.Kind == Int64 {
+		if bigEndian {
+			a.I64 = slices.Clone(a.I64)
+			for i, v := range a.I64 {
+				a.I64[i] = int64(bits.ReverseBytes64(uint64(v)))
+			}
+		}
+		return bytesOf(a.I64)
+	}
+	if bigEndian {
+		a.F32 = slices.Clone(a.F32)
+		for i, v := range a.F32 {
+			a.F32[i] = math.Float32frombits(bits.ReverseBytes32(math.Float32bits(v)))
+		}
+	}
+	return bytesOf(a.F32)
+}
+
+// header spells a version 1 header as numpy does, blanks and all.
+func header(descr string, shape []int) []byte {
+	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %v, }", descr, tuple(shape))
+	pad := align - (len(magic)+4+len(text)+1)%align
+	if pad == align {
+		pad = 0
+	}
+	var b bytes.Buffer
+	b.WriteString(magic)
+	b.Write([]byte{1, 0})
+	b.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(text)+pad+1)))
+	b.WriteString(text)
+	b.Write(bytes.Repeat([]byte{' '}, pad))
+	b.WriteByte('\n')
+	return b.Bytes()
+}

@@ -1,0 +1,82 @@
+package harness
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Match says whether a stage's name matches a pattern as Python's fnmatch would:
+// * is any characters, dots included, ? is one, [abc] and [!abc] one of a set.
+// A malformed pattern matches nothing; CheckPattern says so.
+func Match(pattern, stage string) bool {
+	// path.Match never lets * cross a slash, and stage names have none.
+	ok, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), stage)
+	return ok && err == nil
+}
+
+// CheckPattern says what is wrong with a pattern, if anything is.
+func CheckPattern(pattern string) error {
+	if pattern == "" {
+		return fmt.Errorf("empty stage pattern")
+	}
+	if _, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), ""); err != nil {
+		return fmt.Errorf("stage pattern %q: %w", pattern, err)
+	}
+	return nil
+}
+
+// LeftOut is one rule of a manifest's left_out: which stages at which steps the
+// exporter did not write, and why.
+type LeftOut struct {
+	Stages string `json:"stages"` // a pattern as Match takes it
+	Steps  string `json:"steps"`  // "all", "0", "1-", "1-8", "2,5", or several of these with commas
+	Reason string `json:"reason"`
+}
+
+// Covers says whether the rule leaves out the stage at the step.
+func (l LeftOut) Covers(step int, stage string) bool {
+	in, err := stepsContain(l.Steps, step)
+	return err == nil && in && Match(l.Stages, stage)
+}
+
+// check says what is wrong with the rule, if anything is.
+func (l LeftOut) check() error {
+	if err := CheckPattern(l.Stages); err != nil {
+		return err
+	}
+	if _, err := stepsContain(l.Steps, 0); err != nil {
+		return err
+	}
+	if l.Reason == "" {
+		return fmt.Errorf("stages %q are left out without a reason", l.Stages)
+	}
+	return nil
+}
+
+// stepsContain reads a list of steps and says whether step is in it.
+func stepsContain(list string, step int) (bool, error) {
+	if list == "all" {
+		return true, nil
+	}
+	in := false
+	for part := range strings.SplitSeq(list, ",") {
+		lo, hi, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		a, err := strconv.ParseUint(lo, 10, 31)
+		if err != nil {
+			return false, fmt.Errorf("steps %q: want all, 0, 1-, 1-8 or 2,5", list)
+		}
+		b := a
+		switch {
+		case isRange && hi == "":
+			b = 1<<31 - 1
+		case isRange:
+			if b, err = strconv.ParseUint(hi, 10, 31); err != nil || b < a {
+				return false, fmt.Errorf("steps %q: want all, 0, 1-, 1-8 or 2,5", list)
+			}
+		}
+		in = in || step >= int(a) && step <= int(b)
+	}
+	return in, nil
+}

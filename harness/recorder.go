@@ -1,0 +1,261 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// RecorderOptions says what a Recorder keeps.
+type RecorderOptions struct {
+	// Schedule is the stages there may be. Required.
+	Schedule *Schedule
+
+	// Match, if set, is asked before a stage is copied; what it declines costs
+	// nothing more. Unset, all is kept.
+	Match func(step int, stage string) bool
+
+	// Name says whose tensors these are, in messages; "recorder" if empty.
+	Name string
+}
+
+// Recorder keeps copies of the stages a running model taps. Its Tap fits the
+// func(stage string, shape []int, data []float32) that a model calls with live
+// buffers. It is a Source, in memory.
+//
+// Tap returns nothing, so mistakes (a name that is no stage, a stage twice in a
+// step, data that is not its shape, a tap before the first Step) are kept and
+// reported by Err; Compare and Write refuse a recorder that has any.
+type Recorder struct {
+	schedule *Schedule
+	match    func(step int, stage string) bool
+	name     string
+
+	mu     sync.Mutex
+	step   int
+	steps  map[int]map[string]Tensor
+	begun  map[int]bool
+	tapped map[string]bool // of the current step, kept or not
+	tokens Tensor
+	man    *Manifest
+	errs   []error
+}
+
+// NewRecorder makes an empty recorder. It panics without a Schedule.
+func NewRecorder(o RecorderOptions) *Recorder {
+	if o.Schedule == nil {
+		panic("harness: NewRecorder without a Schedule")
+	}
+	if o.Name == "" {
+		o.Name = "recorder"
+	}
+	return &Recorder{
+		schedule: o.Schedule, match: o.Match, name: o.Name, step: -1,
+		steps: map[int]map[string]Tensor{}, begun: map[int]bool{}, tapped: map[string]bool{},
+	}
+}
+
+// Step says that the taps that follow belong to step k.
+func (r *Recorder) Step(k int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k < 0 {
+		r.fail(fmt.Errorf("step %d is negative", k))
+		return
+	}
+	if r.begun[k] {
+		r.fail(fmt.Errorf("step %d: begun twice", k))
+	}
+	r.step, r.begun[k] = k, true
+	clear(r.tapped)
+}
+
+// Tap copies the stage's data if the stage is wanted. Stages of ids come as
+// float32 too and are kept as int64.
+func (r *Recorder) Tap(stage string, shape []int, data []float32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st, ok := r.schedule.Stage(stage)
+	switch {
+	case r.step < 0:
+		r.fail(fmt.Errorf("stage %s: tapped before the first step", stage))
+		return
+	case !ok:
+		r.fail(fmt.Errorf("step %d: stage %q is not in the schedule", r.step, stage))
+		return
+	case r.tapped[stage]:
+		r.fail(fmt.Errorf("step %d: stage %s tapped twice", r.step, stage))
+		return
+	}
+	r.tapped[stage] = true
+	if r.match != nil && !r.match(r.step, stage) {
+		return
+	}
+	if n, ok := elements(shape); !ok || n != len(data) {
+		r.fail(fmt.Errorf("step %d: stage %s: shape %v does not go with %d elements", r.step, stage, shape, len(data)))
+		return
+	}
+	t := Tensor{Shape: slices.Clone(shape)}
+	if st.IDs {
+		t.I64 = make([]int64, len(data))
+		for i, v := range data {
+			t.I64[i] = int64(v)
+			if float32(t.I64[i]) != v {
+				r.fail(fmt.Errorf("step %d: stage %s: %v is no id", r.step, stage, v))
+				return
+			}
+		}
+	} else {
+		t.F32 = make([]float32, len(data))
+		copy(t.F32, data)
+	}
+	r.put(r.step, stage, t)
+}
+
+// put keeps a tensor.
+func (r *Recorder) put(step int, stage string, t Tensor) {
+	if r.steps[step] == nil {
+		r.steps[step] = map[string]Tensor{}
+	}
+	r.steps[step][stage] = t
+}
+
+// maxErrs bounds the mistakes kept: a wrong name comes once a step.
+const maxErrs = 20
+
+func (r *Recorder) fail(err error) {
+	if len(r.errs) < maxErrs {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// SetTokens keeps the ids [B, prompt + new], all rows of equal length.
+func (r *Recorder) SetTokens(rows [][]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, err := tokenTensor(rows)
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	r.tokens = t
+}
+
+// SetManifest gives the recorder a manifest, as a Source's.
+func (r *Recorder) SetManifest(m Manifest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.man = &m
+}
+
+// Err is what went wrong while recording, or nil.
+func (r *Recorder) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", r.name, errors.Join(r.errs...))
+}
+
+// Name is the name from the options.
+func (r *Recorder) Name() string { return r.name }
+
+// Tokens is what SetTokens set.
+func (r *Recorder) Tokens() Tensor {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tokens
+}
+
+// Manifest is what SetManifest set, or nil.
+func (r *Recorder) Manifest() *Manifest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.man
+}
+
+// Steps is the steps of which something was kept, ascending.
+func (r *Recorder) Steps() []int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.steps))
+}
+
+// Stages is the stages kept at a step, in execution order.
+func (r *Recorder) Stages(step int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.schedule.sorted(slices.Collect(maps.Keys(r.steps[step])))
+}
+
+// Shape is the shape of a stage kept at a step.
+func (r *Recorder) Shape(step int, stage string) ([]int, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, ok := r.steps[step][stage]
+	return t.Shape, ok
+}
+
+// Tensor is the recorder's own copy of a stage at a step.
+func (r *Recorder) Tensor(step int, stage string) (Tensor, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, ok := r.steps[step][stage]
+	if !ok {
+		return Tensor{}, fmt.Errorf("%s: no stage %s at step %d", r.name, stage, step)
+	}
+	return t, nil
+}
+
+// Write writes what was recorded as a dump at dir, as DumpWriter does: whole or
+// not at all. man needs everything but Files.
+func (r *Recorder) Write(dir string, man Manifest) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	w, err := CreateDump(dir)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if t := r.Tokens(); t.Shape != nil {
+		if err := w.PutTokens(t); err != nil {
+			return err
+		}
+	}
+	for _, step := range r.Steps() {
+		for _, stage := range r.Stages(step) {
+			t, err := r.Tensor(step, stage)
+			if err != nil {
+				return err
+			}
+			if err := w.Put(step, stage, t); err != nil {
+				return err
+			}
+		}
+	}
+	return w.Commit(man)
+}
+
+// tokenTensor makes rows of ids a tensor [B, L].
+func tokenTensor(rows [][]int) (Tensor, error) {
+	if len(rows) == 0 || len(rows[0]) == 0 {
+		return Tensor{}, fmt.Errorf("tokens: no ids")
+	}
+	t := Tensor{Shape: []int{len(rows), len(rows[0])}}
+	for i, row := range rows {
+		if len(row) != len(rows[0]) {
+			return Tensor{}, fmt.Errorf("tokens: row %d has %d ids, row 0 has %d", i, len(row), len(rows[0]))
+		}
+		for _, id := range row {
+			if id < 0 {
+				return Tensor{}, fmt.Errorf("tokens: id %d in row %d is negative", id, i)
+			}
+			t.I64 = append(t.I64, int64(id))
+		}
+	}
+	return t, nil
+}

@@ -1,0 +1,97 @@
+package harness
+
+// The verdicts of a report.
+const (
+	VerdictPass = "pass"
+	VerdictFail = "fail"
+)
+
+// Report is what Compare found. Its JSON is the report that the compare command
+// writes; no list in it is null.
+type Report struct {
+	Schema  int    `json:"schema"` // 1
+	Verdict string `json:"verdict"`
+
+	// Compared counts the rows of status pass, fail, shape and nonfinite.
+	Compared int `json:"compared"`
+
+	// Missing lists what the golden has and the candidate lacks.
+	Missing []Place `json:"missing"`
+
+	// FirstDivergence is the first stage in execution order, over all steps,
+	// that is outside its tolerance; nil if none is.
+	FirstDivergence *Place `json:"first_divergence"`
+
+	// Introduced lists the stages whose own computation is wrong. A comparison
+	// alone does not know them; a replay does.
+	Introduced []Introduced `json:"introduced"`
+
+	// Stages has a row for each stage that the golden has at each step, by step
+	// and in execution order.
+	Stages []Row `json:"stages"`
+
+	// Explanations names the faults that explain introduced stages.
+	Explanations []Explanation `json:"explanations"`
+
+	// Golden and Candidate are the names of the two sources.
+	Golden    string `json:"-"`
+	Candidate string `json:"-"`
+
+	// Notes are remarks for stderr.
+	Notes []string `json:"-"`
+
+	// LeftOut is what the golden's manifest says its exporter did not write.
+	LeftOut []LeftOut `json:"-"`
+
+	// RequireAll makes a missing stage a failure.
+	RequireAll bool `json:"-"`
+}
+
+// Introduced is a stage whose own computation is wrong. Span lists the stages
+// that were judged as one, the last of which is Stage.
+type Introduced struct {
+	Step  int      `json:"step"`
+	Stage string   `json:"stage"`
+	Span  []string `json:"span"`
+}
+
+// Explanation names a known fault that reproduces what an introduced stage gave.
+type Explanation struct {
+	Step     int    `json:"step"`
+	Stage    string `json:"stage"`
+	Fault    string `json:"fault"`
+	Explains Float  `json:"explains"` // which part of the error, 1 being all
+	Text     string `json:"text"`
+}
+
+// Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,
+// Introduced and RequireAll. Compare has done so; whoever adds to a report does
+// it again.
+func (r *Report) Judge() {
+	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, firstDivergence(r.Stages)
+	for i := range r.Stages {
+		switch row := &r.Stages[i]; {
+		case row.Status.Compared():
+			r.Compared++
+		case row.Status == Missing:
+			r.Missing = append(r.Missing, row.Place())
+		}
+	}
+	r.Verdict = VerdictPass
+	if r.FirstDivergence != nil || len(r.Introduced) > 0 || r.RequireAll && len(r.Missing) > 0 || r.Compared == 0 {
+		r.Verdict = VerdictFail
+	}
+}
+
+// Passed says whether the verdict is a pass.
+func (r *Report) Passed() bool { return r.Verdict == VerdictPass }
+
+// Row is the row of a place, or nil.
+func (r *Report) Row(p Place) *Row {
+	for i := range r.Stages {
+		if r.Stages[i].Step == p.Step && r.Stages[i].Stage == p.Stage {
+			return &r.Stages[i]
+		}
+	}
+	return nil
+}

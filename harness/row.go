@@ -1,0 +1,95 @@
+package harness
+
+import "math"
+
+// Status is what became of one stage of one step.
+type Status string
+
+// The statuses of a row. Pass, Fail, Shape and Nonfinite are compared rows; the
+// last three of these are divergences.
+const (
+	Pass      Status = "pass"      // every value within the bound
+	Fail      Status = "fail"      // some value outside the bound
+	Missing   Status = "missing"   // the golden has it, the candidate has not
+	Shape     Status = "shape"     // the shapes differ
+	Nonfinite Status = "nonfinite" // a NaN, or an infinity the golden does not have there
+	Skipped   Status = "skipped"   // the two were fed different tokens
+)
+
+// Compared says whether the row counts as compared.
+func (s Status) Compared() bool { return s != Missing && s != Skipped }
+
+// Diverges says whether the row is a divergence.
+func (s Status) Diverges() bool { return s == Fail || s == Shape || s == Nonfinite }
+
+// Row is the comparison of one stage at one step. Where no values were compared
+// (missing, shape, skipped) the four measures are NaN, Mismatched and Elements
+// are 0, and Worst is nil.
+type Row struct {
+	Step   int    `json:"step"`
+	Stage  string `json:"stage"`
+	Shape  []int  `json:"shape"` // the golden's
+	Status Status `json:"status"`
+
+	// Origin is "introduced", "inherited" or "unknown" after a replay, else "".
+	Origin string `json:"origin"`
+
+	// MaxAbs is |got − want| at Worst: NaN if one of the two is NaN, +Inf if one
+	// is an infinity and the other is not the same.
+	MaxAbs Float `json:"max_abs"`
+
+	// MaxRel is MaxAbs / max|want|, over the golden's finite values; 0/0 is 0.
+	MaxRel Float `json:"max_rel"`
+
+	// RMS is the root of the mean of (got − want)² and Cosine the cosine of got
+	// and want, both over the places finite in both; NaN if there are none.
+	// Cosine is 1 if both are all zero and 0 if only one is.
+	RMS    Float `json:"rms"`
+	Cosine Float `json:"cosine"`
+
+	Mismatched int    `json:"mismatched"` // how many places do not pass
+	Elements   int    `json:"elements"`   // how many were compared
+	Worst      *Worst `json:"worst"`
+
+	// Tolerance is the stage's; Abs includes what its Extra added.
+	Tolerance Tolerance `json:"tolerance"`
+
+	// Bound is Tolerance.Abs + Tolerance.Rel · max|want|.
+	Bound float64 `json:"-"`
+
+	// GotShape is the candidate's shape; nil where it has none.
+	GotShape []int `json:"-"`
+
+	// Detail is what the stage's own Check said, or why a row was skipped.
+	Detail string `json:"-"`
+
+	// Checkpoint is the stage's.
+	Checkpoint int `json:"-"`
+}
+
+// Worst is the first place with the largest violation; an unequal infinity or a
+// NaN is the largest there is.
+type Worst struct {
+	Index []int `json:"index"`
+	Got   Float `json:"got"`
+	Want  Float `json:"want"`
+}
+
+// Share is the worst error as a part of its bound: at most 1 for a row that
+// passes, +Inf for one that could not be measured by its bound, NaN for a row
+// that was not compared.
+func (r *Row) Share() float64 {
+	d := float64(r.MaxAbs)
+	switch {
+	case !r.Status.Compared():
+		return math.NaN()
+	case r.Status == Shape || r.Status == Nonfinite:
+		return math.Inf(1)
+	case d == 0:
+		return 0
+	}
+	return d / r.Bound
+}
+
+// Place is where the row is.
+func (r *Row) Place() Place { return Place{r.Step, r.Stage} }

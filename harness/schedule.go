@@ -1,0 +1,140 @@
+package harness
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+)
+
+// Tolerance is the bound of a stage: a value passes when
+//
+//	|got − want| ≤ Abs + Rel · max|want|
+//
+// where the maximum runs over the finite values of the golden tensor. The zero
+// Tolerance asks for equality. Reason says why the bound is what it is, in words
+// that end up in the failure report.
+type Tolerance struct {
+	Abs    float64 `json:"abs"`
+	Rel    float64 `json:"rel"`
+	Reason string  `json:"-"`
+}
+
+// Stage is one named result of a model's step.
+type Stage struct {
+	// Name is the stage's name and, with .npy after it, its file's: letters,
+	// digits, dots, dashes and underscores.
+	Name string
+
+	// Checkpoint is the number of the checkpoint the stage belongs to; 0 if none.
+	Checkpoint int
+
+	// Tolerance is the stage's bound.
+	Tolerance Tolerance
+
+	// IDs marks a stage of int64 ids, which compare exactly.
+	IDs bool
+
+	// Extra, if set, widens the absolute part of the bound at a step by what the
+	// two sources account for elsewhere. It is asked only when both have the
+	// stage; an answer that is not a finite positive number widens nothing.
+	Extra func(golden, candidate Source, step int) float64
+
+	// Check, if set, judges the candidate's tensor by the candidate's own other
+	// stages, on top of the comparison. When it is not ok the stage fails, with
+	// detail in the report. A Check that lacks what it needs says ok.
+	Check func(candidate Source, step int) (detail string, ok bool)
+}
+
+// Schedule is the stages of one step in execution order.
+type Schedule struct {
+	stages []Stage
+	index  map[string]int
+}
+
+var stageName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+
+// NewSchedule makes a schedule of stages that are in execution order. It refuses
+// an empty list, a name twice, a name that could not be a file's, a bound that
+// is not finite and positive or zero, and a bound without a reason. A stage of
+// IDs needs neither bound nor reason.
+func NewSchedule(stages []Stage) (*Schedule, error) {
+	if len(stages) == 0 {
+		return nil, fmt.Errorf("schedule without stages")
+	}
+	s := &Schedule{stages: slices.Clone(stages), index: make(map[string]int, len(stages))}
+	for i := range s.stages {
+		st := &s.stages[i]
+		if !stageName.MatchString(st.Name) {
+			return nil, fmt.Errorf("stage %d: %q cannot be a file's name", i, st.Name)
+		}
+		if _, twice := s.index[st.Name]; twice {
+			return nil, fmt.Errorf("stage %s: twice in the schedule", st.Name)
+		}
+		s.index[st.Name] = i
+		t := st.Tolerance
+		if !(t.Abs >= 0 && t.Rel >= 0) || math.IsInf(t.Abs+t.Rel, 0) {
+			return nil, fmt.Errorf("stage %s: bound abs %v, rel %v is not finite and positive or zero", st.Name, t.Abs, t.Rel)
+		}
+		if st.IDs {
+			if t.Abs != 0 || t.Rel != 0 {
+				return nil, fmt.Errorf("stage %s: ids compare exactly, they take no bound", st.Name)
+			}
+			if t.Reason == "" {
+				st.Tolerance.Reason = "ids compare exactly"
+			}
+		}
+		if st.Tolerance.Reason == "" {
+			return nil, fmt.Errorf("stage %s: a bound without a reason", st.Name)
+		}
+	}
+	return s, nil
+}
+
+// Index is the stage's place in execution order.
+func (s *Schedule) Index(name string) (int, bool) {
+	i, ok := s.index[name]
+	return i, ok
+}
+
+// Stage is the stage of that name.
+func (s *Schedule) Stage(name string) (Stage, bool) {
+	i, ok := s.index[name]
+	if !ok {
+		return Stage{}, false
+	}
+	return s.stages[i], true
+}
+
+// Stages is all stages in execution order. The slice is the caller's.
+func (s *Schedule) Stages() []Stage { return slices.Clone(s.stages) }
+
+// Len is the number of stages.
+func (s *Schedule) Len() int { return len(s.stages) }
+
+// nextIDs is the one stage of ids, if there is exactly one: what a step chose,
+// and so what the next step was fed when nothing else is known.
+func (s *Schedule) nextIDs() (string, bool) {
+	name, n := "", 0
+	for _, st := range s.stages {
+		if st.IDs {
+			name, n = st.Name, n+1
+		}
+	}
+	return name, n == 1
+}
+
+// sorted puts names in execution order; names that are no stages come last.
+func (s *Schedule) sorted(names []string) []string {
+	place := func(name string) int {
+		if i, ok := s.index[name]; ok {
+			return i
+		}
+		return len(s.stages)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
+	})
+	return names
+}

@@ -1,0 +1,77 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Tensor is an array in C order: values in F32 or ids in I64, never both. The
+// zero Tensor, with a nil Shape, stands for "there is none".
+type Tensor struct {
+	Shape []int
+	F32   []float32
+	I64   []int64
+}
+
+// Elements is the number of elements there are.
+func (t Tensor) Elements() int { return len(t.F32) + len(t.I64) }
+
+// IDs says whether the tensor holds ids.
+func (t Tensor) IDs() bool { return t.I64 != nil }
+
+// DType is numpy's name of the element type: "float32" or "int64".
+func (t Tensor) DType() string {
+	if t.IDs() {
+		return "int64"
+	}
+	return "float32"
+}
+
+// At is the element at flat index i as a float64, which holds every float32 and
+// every id below 2⁵³ exactly.
+func (t Tensor) At(i int) float64 {
+	if t.IDs() {
+		return float64(t.I64[i])
+	}
+	return float64(t.F32[i])
+}
+
+// check says whether the data goes with the shape and is of one kind.
+func (t Tensor) check() error {
+	n, ok := elements(t.Shape)
+	switch {
+	case t.Shape == nil:
+		return errors.New("no tensor")
+	case t.F32 != nil && t.I64 != nil:
+		return fmt.Errorf("tensor of shape %v holds values and ids at once", t.Shape)
+	case !ok:
+		return fmt.Errorf("shape %v is none", t.Shape)
+	case n != t.Elements():
+		return fmt.Errorf("shape %v needs %d elements, got %d", t.Shape, n, t.Elements())
+	}
+	return nil
+}
+
+// elements is the product of a shape's dimensions; it is false for a negative
+// dimension or a product that does not fit.
+func elements(shape []int) (int, bool) {
+	n := 1
+	for _, d := range shape {
+		if d < 0 || d > 0 && n > math.MaxInt/d {
+			return 0, false
+		}
+		n *= d
+	}
+	return n, true
+}
+
+// Unravel turns a flat index in C order into one index a dimension.
+func Unravel(flat int, shape []int) []int {
+	index := make([]int, len(shape))
+	for i := len(shape) - 1; i >= 0 && shape[i] > 0; i-- {
+		index[i] = flat % shape[i]
+		flat /= shape[i]
+	}
+	return index
+}

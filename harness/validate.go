@@ -1,0 +1,141 @@
+package harness
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"checkpoint12/harness/npy"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+)
+
+// Validate says whether the folder is what the manifest says: every file there
+// with its shape, dtype and hash, no other file in any step's folder, and
+// tokens.npy beginning with the manifest's tokens. The error names the file.
+func (m *Manifest) Validate(dir string) error {
+	listed, err := listDump(dir)
+	if err != nil {
+		return err
+	}
+	return m.validate(dir, listed)
+}
+
+func (m *Manifest) validate(dir string, listed listing) error {
+	want := make(map[string]File, len(m.Files))
+	for _, f := range m.Files {
+		want[f.Path] = f
+	}
+	for _, path := range listed.inSteps {
+		if _, ok := want[path]; !ok {
+			return fmt.Errorf("%s: not in %s", filepath.Join(dir, path), ManifestFile)
+		}
+	}
+	if _, ok := want[tokensFile]; !ok && listed.tokens {
+		return fmt.Errorf("%s: not in %s", filepath.Join(dir, tokensFile), ManifestFile)
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	errs := make([]error, len(m.Files))
+	for i, f := range m.Files {
+		g.Go(func() error {
+			errs[i] = f.validate(dir)
+			return nil
+		})
+	}
+	g.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return m.validateTokens(dir)
+}
+
+// validate checks one file against the disk.
+func (f File) validate(dir string) error {
+	path := filepath.Join(dir, filepath.FromSlash(f.Path))
+	info, _, err := npy.Stat(path, false)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(info.Shape, f.Shape) {
+		return fmt.Errorf("%s: shape %v, but %s says %v", path, info.Shape, ManifestFile, f.Shape)
+	}
+	if info.Kind.String() != f.DType {
+		return fmt.Errorf("%s: dtype %s, but %s says %s", path, info.Kind, ManifestFile, f.DType)
+	}
+	sum, err := hashFile(path)
+	if err != nil {
+		return err
+	}
+	if sum != f.SHA256 {
+		return fmt.Errorf("%s: SHA-256 %.12s…, but %s says %.12s…: the file was changed after the dump was made", path, sum, ManifestFile, f.SHA256)
+	}
+	return nil
+}
+
+// validateTokens checks tokens.npy against the manifest's prompt.
+func (m *Manifest) validateTokens(dir string) error {
+	if len(m.Tokens) == 0 {
+		return nil
+	}
+	path := filepath.Join(dir, tokensFile)
+	t, _, err := readTokens(path, false)
+	if err != nil {
+		return err
+	}
+	if want := []int{len(m.Tokens), len(m.Tokens[0]) + m.New}; !slices.Equal(t.Shape, want) {
+		return fmt.Errorf("%s: shape %v, but %s says %v: prompt and %d new", path, t.Shape, ManifestFile, want, m.New)
+	}
+	if diff := cmp.Diff(m.Tokens, tokenRows(t, len(m.Tokens[0]))); diff != "" {
+		return &DiffError{Line: fmt.Sprintf("%s: does not begin with the tokens that %s says", path, ManifestFile), Diff: diff}
+	}
+	return nil
+}
+
+// DiffError is an error of one line with a longer account of what differs, by
+// go-cmp, where - is what was wanted and + what there is.
+type DiffError struct {
+	Line string
+	Diff string
+	Err  error // may be nil
+}
+
+// Error is the line alone.
+func (e *DiffError) Error() string { return e.Line }
+
+// Unwrap is the error behind it, if there is one.
+func (e *DiffError) Unwrap() error { return e.Err }
+
+// hashFile is the hexadecimal SHA-256 of a file.
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// tokenRows is the first n ids of each row.
+func tokenRows(t Tensor, n int) [][]int {
+	rows := make([][]int, t.Shape[0])
+	for i := range rows {
+		rows[i] = make([]int, n)
+		for j := range n {
+			rows[i][j] = int(t.I64[i*t.Shape[1]+j])
+		}
+	}
+	return rows
+}
