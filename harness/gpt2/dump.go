@@ -1,0 +1,79 @@
+package gpt2
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// maxLayers bounds what the names in a folder can ask a schedule to hold.
+const maxLayers = 4096
+
+var layerOf = regexp.MustCompile(`^h\.([0-9]{1,4})\.`)
+
+// DumpSchedule is the schedule for dumps whose model is not at hand: it has
+// enough layers and temperatures for every manifest and every file name in the
+// folders, and at least one layer and [Temperatures].
+func DumpSchedule(dirs ...string) (*harness.Schedule, error) {
+	layers, temperatures := 1, slices.Clone(Temperatures)
+	for _, dir := range dirs {
+		man, err := harness.ReadManifest(dir)
+		switch {
+		case err == nil:
+			var c struct {
+				Layers int `json:"n_layer"`
+			}
+			// A manifest of another engine may have no config: names say it then.
+			if json.Unmarshal(man.Model.Config, &c) == nil && c.Layers <= maxLayers {
+				layers = max(layers, c.Layers)
+			}
+			temperatures = append(temperatures, man.Temperatures...)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+		names, err := harness.DumpStages(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if m := layerOf.FindStringSubmatch(name); m != nil {
+				n, _ := strconv.Atoi(m[1])
+				if n < maxLayers {
+					layers = max(layers, n+1)
+				}
+			}
+			if t, ok := temperatureOf(name); ok {
+				temperatures = append(temperatures, t)
+			}
+		}
+	}
+	slices.Sort(temperatures)
+	return Schedule(layers, slices.Compact(temperatures)), nil
+}
+
+// Manifest is the manifest of a dump of the Go model's run, all but its files.
+// It hashes the weights. caseName and prompt may be empty.
+func Manifest(m *model.Model, run Run, caseName, prompt string) (harness.Manifest, error) {
+	sum, err := m.WeightsSHA256()
+	if err != nil {
+		return harness.Manifest{}, fmt.Errorf("hash the weights: %w", err)
+	}
+	temperatures := run.Temperatures
+	if temperatures == nil {
+		temperatures = Temperatures
+	}
+	return harness.Manifest{
+		Schema: 1,
+		Model:  harness.ManifestModel{Name: m.Name(), Config: m.Config().JSON(), WeightsSHA256: sum},
+		Case:   caseName, Prompt: prompt, Tokens: run.Tokens, New: run.New, Temperatures: temperatures,
+		Engine: harness.Engine{Name: "go", Version: runtime.Version(), DType: "float32"},
+	}, nil
+}

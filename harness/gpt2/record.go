@@ -1,0 +1,154 @@
+package gpt2
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// Run says what to feed a model and what to keep of it.
+type Run struct {
+	// Tokens is the prompt, B rows of equal length.
+	Tokens [][]int
+
+	// New is how many tokens to choose, at least 1: that many steps are run, and
+	// the last choice is not fed.
+	New int
+
+	// Feed, B rows of New-1 ids, is fed on the decode steps instead of what the
+	// model chose.
+	Feed [][]int
+
+	// Temperatures, each giving a stage probs_t*; nil means [Temperatures], empty
+	// means none.
+	Temperatures []float64
+
+	// Match, if set, says which stages to keep.
+	Match func(step int, stage string) bool
+
+	// Tap, if set, is called with each live buffer before it is recorded: what it
+	// writes there is what the recording has and what the next stage reads.
+	Tap model.Tap
+
+	// Threads is how many threads compute; 0 means GOMAXPROCS.
+	Threads int
+}
+
+// Record runs the model and returns its stages. The recorder's tokens are the
+// prompt, what was fed and the last choice.
+func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, error) {
+	t, err := record(ctx, m, run)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(t.chosen); n < run.New {
+		return nil, fmt.Errorf("step %d chose no token: its logits are NaN", n-1)
+	}
+	return t.Recorder, nil
+}
+
+// trace is a recording and how it came about.
+type trace struct {
+	*harness.Recorder
+	starts []int   // the session's position before each step
+	fed    [][]int // what each step was fed, B*T ids
+	chosen [][]int // what each step chose, B ids
+	tokens [][]int // B rows: the prompt, what was fed, and the last choice
+}
+
+// record is Record, with watchers that see each step's buffers as they are
+// recorded. It ends early, without an error, when a step chooses nothing: that
+// is for the checkpoints to report.
+func record(ctx context.Context, m *model.Model, run Run, watchers ...*watch) (*trace, error) {
+	if err := run.check(); err != nil {
+		return nil, err
+	}
+	if run.Temperatures == nil {
+		run.Temperatures = Temperatures
+	}
+	batch, prompt := len(run.Tokens), len(run.Tokens[0])
+	t := &trace{Recorder: harness.NewRecorder(harness.RecorderOptions{
+		Schedule: Schedule(m.Config().Layers, run.Temperatures), Match: run.Match, Name: "the Go model",
+	})}
+	session, err := m.NewSession(model.SessionOptions{
+		Batch: batch, Length: prompt + run.New - 1, Temperatures: run.Temperatures, Threads: run.Threads,
+		Tap: func(stage string, shape []int, data []float32) {
+			if run.Tap != nil {
+				run.Tap(stage, shape, data)
+			}
+			for _, w := range watchers {
+				w.tap(stage, shape, data)
+			}
+			t.Tap(stage, shape, data)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows := make([][]int, batch)
+	for b := range rows {
+		rows[b] = slices.Clone(run.Tokens[b])
+	}
+	fed := slices.Concat(run.Tokens...)
+	for k := range run.New {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		t.Step(k)
+		for _, w := range watchers {
+			w.begin(k, session.Pos())
+		}
+		t.starts, t.fed = append(t.starts, session.Pos()), append(t.fed, fed)
+		next, err := session.Step(fed)
+		if err != nil {
+			return nil, fmt.Errorf("step %d: %w", k, err)
+		}
+		t.chosen = append(t.chosen, slices.Clone(next))
+		fed = slices.Clone(next)
+		for b := range rows {
+			if run.Feed != nil && k < run.New-1 {
+				fed[b] = run.Feed[b][k]
+			}
+			rows[b] = append(rows[b], fed[b])
+		}
+		if slices.Min(fed) < 0 {
+			for b := range rows {
+				rows[b] = rows[b][:prompt+k]
+			}
+			break
+		}
+	}
+	t.tokens = rows
+	t.SetTokens(rows)
+	return t, t.Err()
+}
+
+// check says what is wrong with the run, if anything is.
+func (r Run) check() error {
+	if len(r.Tokens) == 0 || len(r.Tokens[0]) == 0 {
+		return fmt.Errorf("no prompt tokens: give at least one")
+	}
+	for i, row := range r.Tokens {
+		if len(row) != len(r.Tokens[0]) {
+			return fmt.Errorf("prompt %d has %d tokens, prompt 0 has %d: a batch needs rows of equal length", i, len(row), len(r.Tokens[0]))
+		}
+	}
+	if r.New < 1 {
+		return fmt.Errorf("%d new tokens: want at least 1", r.New)
+	}
+	if r.Feed == nil {
+		return nil
+	}
+	if len(r.Feed) != len(r.Tokens) {
+		return fmt.Errorf("%d rows to feed for %d prompts", len(r.Feed), len(r.Tokens))
+	}
+	for i, row := range r.Feed {
+		if len(row) != r.New-1 {
+			return fmt.Errorf("row %d feeds %d tokens; %d new tokens take %d", i, len(row), r.New, r.New-1)
+		}
+	}
+	return nil
+}
