@@ -8,6 +8,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+
+	"checkpoint12/harness/npy"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
@@ -125,11 +128,13 @@ func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, e
 		row.Status = Shape
 		return row, nil
 	}
-	want, err := golden.Tensor(step, st.Name)
+	mem := scratch.Get().(*[2]npy.Array)
+	defer scratch.Put(mem)
+	want, err := tensorOf(golden, step, st.Name, &mem[0])
 	if err != nil {
 		return row, err
 	}
-	got, err := candidate.Tensor(step, st.Name)
+	got, err := tensorOf(candidate, step, st.Name, &mem[1])
 	if err != nil {
 		return row, err
 	}
@@ -147,6 +152,17 @@ func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, e
 		}
 	}
 	return row, nil
+}
+
+// scratch is memory to read the two tensors of a row into.
+var scratch = sync.Pool{New: func() any { return new([2]npy.Array) }}
+
+// tensorOf is the source's tensor, in a's memory where the source reads files.
+func tensorOf(src Source, step int, stage string, a *npy.Array) (Tensor, error) {
+	if d, ok := src.(*Dump); ok {
+		return d.tensorInto(step, stage, a)
+	}
+	return src.Tensor(step, stage)
 }
 
 // modelNotes says when manifests say that the two are of different models.

@@ -71,11 +71,37 @@ func OpenDump(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
 		}
 		notes = append(notes, more...)
 	}
+	if d.man != nil {
+		return d, notes, d.fromManifest()
+	}
 	more, err := d.readHeaders(listed)
 	if err != nil {
 		return nil, nil, err
 	}
 	return d, append(notes, more...), nil
+}
+
+// fromManifest takes the entries from a manifest that has been validated.
+func (d *Dump) fromManifest() error {
+	for _, f := range d.man.Files {
+		st, ok := d.schedule.Stage(f.Stage)
+		if !ok {
+			continue
+		}
+		path := filepath.Join(d.dir, filepath.FromSlash(f.Path))
+		if (f.DType == npy.Int64.String()) != st.IDs {
+			return kindError(path, st, f.DType)
+		}
+		d.add(Place{*f.Step, f.Stage}, entry{path, f.Shape})
+	}
+	return nil
+}
+
+func (d *Dump) add(at Place, e entry) {
+	if d.steps[at.Step] == nil {
+		d.steps[at.Step] = map[string]entry{}
+	}
+	d.steps[at.Step][at.Stage] = e
 }
 
 // readHeaders checks the header of every stage's file.
@@ -105,7 +131,7 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 				r.notes = append(r.notes, path+": "+n)
 			}
 			if err == nil && (info.Kind == npy.Int64) != st.IDs {
-				r.err = kindError(path, st, info.Kind)
+				r.err = kindError(path, st, info.Kind.String())
 			}
 			return nil
 		})
@@ -117,19 +143,16 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 			return nil, r.err
 		}
 		at := files[i].place
-		if d.steps[at.Step] == nil {
-			d.steps[at.Step] = map[string]entry{}
-		}
 		if other, twice := d.steps[at.Step][at.Stage]; twice {
 			return nil, fmt.Errorf("%s: the same step and stage as %s", r.entry.path, other.path)
 		}
-		d.steps[at.Step][at.Stage] = r.entry
+		d.add(at, r.entry)
 		notes = append(notes, r.notes...)
 	}
 	return notes, nil
 }
 
-func kindError(path string, st Stage, got npy.Kind) error {
+func kindError(path string, st Stage, got string) error {
 	if st.IDs {
 		return fmt.Errorf("%s: holds %s, but %s is ids: np.save(%q, a.astype('<i8'))", path, got, st.Name, path)
 	}
@@ -182,16 +205,23 @@ func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 
 // Tensor reads the stage's file. Errors name it.
 func (d *Dump) Tensor(step int, stage string) (Tensor, error) {
+	return d.tensorInto(step, stage, new(npy.Array))
+}
+
+// tensorInto is Tensor in a's memory.
+func (d *Dump) tensorInto(step int, stage string, a *npy.Array) (Tensor, error) {
 	e, ok := d.steps[step][stage]
 	if !ok {
 		return Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, Place{step, stage}.file()), os.ErrNotExist)
 	}
-	a, _, err := npy.Read(e.path, d.foreign)
-	if err != nil {
+	if _, err := npy.ReadInto(a, e.path, d.foreign); err != nil {
 		return Tensor{}, err
 	}
-	if !slices.Equal(a.Shape, e.shape) {
+	if st, _ := d.schedule.Stage(stage); !slices.Equal(a.Shape, e.shape) || (a.Kind == npy.Int64) != st.IDs {
 		return Tensor{}, fmt.Errorf("%s: changed while it was read", e.path)
 	}
-	return Tensor{Shape: a.Shape, F32: a.F32, I64: a.I64}, nil
+	if a.Kind == npy.Int64 {
+		return Tensor{Shape: a.Shape, I64: a.I64}, nil
+	}
+	return Tensor{Shape: a.Shape, F32: a.F32}, nil
 }

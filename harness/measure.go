@@ -46,7 +46,7 @@ func newRow(st Stage, shape []int) Row {
 	nan := Float(math.NaN())
 	return Row{
 		Stage: st.Name, Shape: shape, Tolerance: st.Tolerance, Checkpoint: st.Checkpoint,
-		MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Bound: math.NaN(),
+		MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Bound: math.NaN(), Scale: math.NaN(),
 	}
 }
 
@@ -90,7 +90,6 @@ func measureValues(row *Row, want, got []float32) {
 		}
 	}
 	row.Elements = len(want)
-	row.Bound = row.Tolerance.Abs + row.Tolerance.Rel*s.maxWant
 	s.fill(row)
 	if s.odd >= 0 || s.maxDiff > row.Bound {
 		row.Mismatched = s.odds
@@ -130,8 +129,13 @@ func (s *sums) fast(want, got []float32, lo int) bool {
 		gg += g * g
 		ww += w * w
 		gw += g * w
-		maxDiff = max(maxDiff, math.Abs(d))
-		maxWant = max(maxWant, math.Abs(w))
+		// Comparing is faster than the built-in max, which minds NaN.
+		if d = math.Abs(d); d > maxDiff {
+			maxDiff = d
+		}
+		if w = math.Abs(w); w > maxWant {
+			maxWant = w
+		}
 	}
 	// The square of a float32 is finite in float64: only an infinity or a NaN
 	// makes these sums anything else.
@@ -187,6 +191,8 @@ func (s *sums) slow(want, got []float32, lo int) {
 func (s *sums) fill(row *Row) {
 	row.MaxAbs = Float(s.maxDiff)
 	row.MaxRel = relative(s.maxDiff, s.maxWant)
+	row.Scale = s.maxWant
+	row.Bound = row.Tolerance.Abs + row.Tolerance.Rel*s.maxWant
 	if s.finite == 0 {
 		return
 	}
@@ -229,7 +235,6 @@ func measureIDs(row *Row, want, got []int64) {
 	}
 	s.fill(row)
 	row.Elements = len(want)
-	row.Bound = 0
 	row.Worst = &Worst{Index: Unravel(s.at, row.Shape), Got: Float(got[s.at]), Want: Float(want[s.at])}
 	row.Status = Pass
 	if row.Mismatched > 0 {

@@ -54,7 +54,10 @@ type Row struct {
 	// Tolerance is the stage's; Abs includes what its Extra added.
 	Tolerance Tolerance `json:"tolerance"`
 
-	// Bound is Tolerance.Abs + Tolerance.Rel · max|want|.
+	// Scale is max|want| over the golden's finite values.
+	Scale float64 `json:"-"`
+
+	// Bound is Tolerance.Abs + Tolerance.Rel · Scale.
 	Bound float64 `json:"-"`
 
 	// GotShape is the candidate's shape; nil where it has none.

@@ -1,6 +1,13 @@
 package harness
 
-import "io"
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+)
 
 // TextOptions says how WriteText writes.
 type TextOptions struct {
@@ -14,8 +21,238 @@ type TextOptions struct {
 	Closer func(step int, stage string) string
 }
 
-// WriteText writes the report for a person.
+// WriteText writes the report for a person: the verdict, then the first
+// divergence with all that is needed to act on it, then a table by stage, then
+// what was missing, skipped and left out.
 func (r *Report) WriteText(w io.Writer, o TextOptions) error {
-	_, err := io.WriteString(w, r.Verdict+"\n")
-	return err
+	b := bufio.NewWriter(w)
+	ink := ink(o.Color)
+	fmt.Fprintln(b, r.headline(ink))
+	if r.FirstDivergence != nil {
+		fmt.Fprintln(b)
+		r.Row(*r.FirstDivergence).write(b, ink, o)
+	}
+	r.writeIntroduced(b, ink)
+	fmt.Fprintln(b)
+	if o.Verbose {
+		fmt.Fprintln(b, rowTable(r.Stages, ink))
+	} else {
+		fmt.Fprintln(b, stageTable(r.Stages, ink))
+	}
+	r.writeAbsent(b)
+	return b.Flush()
 }
+
+// headline is the verdict and its reason, on one line.
+func (r *Report) headline(ink ink) string {
+	n := map[Status]int{}
+	for i := range r.Stages {
+		n[r.Stages[i].Status]++
+	}
+	bad := n[Fail] + n[Shape] + n[Nonfinite]
+	rest := ""
+	if n[Missing] > 0 {
+		rest += fmt.Sprintf(", %d missing", n[Missing])
+	}
+	if n[Skipped] > 0 {
+		rest += fmt.Sprintf(", %d skipped", n[Skipped])
+	}
+	switch {
+	case r.Passed():
+		return fmt.Sprintf("%s  %s agrees with %s: %s within the bound%s",
+			ink.green("PASS"), r.Candidate, r.Golden, count(r.Compared, "tensor"), rest)
+	case r.FirstDivergence != nil:
+		p := *r.FirstDivergence
+		return fmt.Sprintf("%s  %s first leaves %s at step %d, stage %s: %d of %s outside the bound%s",
+			ink.red("FAIL"), r.Candidate, r.Golden, p.Step, ink.bold(p.Stage), bad, count(r.Compared, "tensor"), rest)
+	case len(r.Introduced) > 0:
+		in := r.Introduced[0]
+		return fmt.Sprintf("%s  %s computes stage %s wrong at step %d, within the bound of %s%s",
+			ink.red("FAIL"), r.Candidate, ink.bold(in.Stage), in.Step, r.Golden, rest)
+	case n[Missing] > 0:
+		return fmt.Sprintf("%s  %s lacks %s that %s has", ink.red("FAIL"), r.Candidate, count(n[Missing], "tensor"), r.Golden)
+	}
+	return fmt.Sprintf("%s  nothing compared", ink.red("FAIL"))
+}
+
+// write writes what an engineer needs to know of a row that diverges.
+func (r *Row) write(w io.Writer, ink ink, o TextOptions) {
+	head := fmt.Sprintf("step %d, stage %s, shape %v", r.Step, r.Stage, r.Shape)
+	if r.Checkpoint > 0 {
+		head = fmt.Sprintf("checkpoint %d: %s", r.Checkpoint, head)
+	}
+	fmt.Fprintln(w, ink.bold(head))
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %-31s%s\n", name+":", fmt.Sprintf(format, args...))
+	}
+	if r.Status == Shape {
+		line("shape", "got %v, want %v", r.GotShape, r.Shape)
+	} else {
+		line("mismatched elements", "%d / %d (%.1f%%)", r.Mismatched, r.Elements, 100*float64(r.Mismatched)/float64(r.Elements))
+		line("greatest absolute difference", "%s at index %v: got %s, want %s",
+			num(float64(r.MaxAbs)), r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
+		line("greatest relative difference", "%s of max|want| %s", num(float64(r.MaxRel)), num(r.Scale))
+		line("allowed", "%s", r.allowed())
+		line("rms, cosine", "%s, %.9f", num(float64(r.RMS)), float64(r.Cosine))
+	}
+	if r.Tolerance.Reason != "" {
+		line("reason of the bound", "%s", r.Tolerance.Reason)
+	}
+	if r.Detail != "" {
+		line("the stage's own check", "%s", r.Detail)
+	}
+	if o.Causes != nil {
+		for i, cause := range o.Causes(r.Stage) {
+			name := ""
+			if i == 0 {
+				name = "usual causes:"
+			}
+			fmt.Fprintf(w, "  %-31s%s\n", name, cause)
+		}
+	}
+	if o.Closer != nil {
+		if cmd := o.Closer(r.Step, r.Stage); cmd != "" {
+			line("look closer", "%s", cmd)
+		}
+	}
+}
+
+// allowed spells the bound and what it is made of.
+func (r *Row) allowed() string {
+	t := r.Tolerance
+	switch {
+	case t.Abs == 0 && t.Rel == 0:
+		return "0: exact"
+	case t.Rel == 0:
+		return num(t.Abs)
+	}
+	return fmt.Sprintf("%s = %s + %s * max|want|", num(r.Bound), num(t.Abs), num(t.Rel))
+}
+
+func (r *Report) writeIntroduced(w io.Writer, ink ink) {
+	if len(r.Introduced) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", ink.bold("stages whose own computation is wrong"))
+	for _, in := range r.Introduced {
+		fmt.Fprintf(w, "  step %d, stage %s", in.Step, ink.red(in.Stage))
+		if len(in.Span) > 1 {
+			fmt.Fprintf(w, ", judged as one with %s", strings.Join(in.Span[:len(in.Span)-1], ", "))
+		}
+		fmt.Fprintln(w)
+		for _, e := range r.Explanations {
+			if e.Step == in.Step && e.Stage == in.Stage {
+				fmt.Fprintf(w, "    %s: explains %.1f%%: %s\n", e.Fault, 100*float64(e.Explains), e.Text)
+			}
+		}
+	}
+}
+
+// writeAbsent says what was not compared, and why.
+func (r *Report) writeAbsent(w io.Writer) {
+	var skipped []Place
+	why := ""
+	for i := range r.Stages {
+		if r.Stages[i].Status == Skipped {
+			skipped, why = append(skipped, r.Stages[i].Place()), r.Stages[i].Detail
+		}
+	}
+	if len(skipped) > 0 {
+		fmt.Fprintf(w, "skipped from step %d on, %s: %s\n", skipped[0].Step, count(len(skipped), "tensor"), why)
+	}
+	if len(r.Missing) > 0 {
+		fmt.Fprintf(w, "missing in %s:\n", r.Candidate)
+		for _, g := range groupPlaces(r.Missing) {
+			fmt.Fprintf(w, "  %-24s %s\n", g.name, g.where())
+		}
+	}
+	if len(r.LeftOut) > 0 {
+		fmt.Fprintf(w, "left out of %s:\n", r.Golden)
+		for _, l := range r.LeftOut {
+			fmt.Fprintf(w, "  %-24s steps %s: %s\n", l.Stages, l.Steps, l.Reason)
+		}
+	}
+}
+
+// placeGroup is places whose stages differ only in a number.
+type placeGroup struct {
+	name   string
+	places []Place
+}
+
+func (g placeGroup) where() string {
+	if len(g.places) == 1 {
+		return fmt.Sprintf("step %d", g.places[0].Step)
+	}
+	lo, hi := g.places[0].Step, g.places[0].Step
+	for _, p := range g.places {
+		lo, hi = min(lo, p.Step), max(hi, p.Step)
+	}
+	if lo == hi {
+		return fmt.Sprintf("%d at step %d", len(g.places), lo)
+	}
+	return fmt.Sprintf("%d at steps %d to %d", len(g.places), lo, hi)
+}
+
+// groupPlaces groups places by their stage's family, in order of first sight.
+func groupPlaces(places []Place) []placeGroup {
+	var groups []placeGroup
+	for _, p := range places {
+		name := family(p.Stage)
+		i := slices.IndexFunc(groups, func(g placeGroup) bool { return g.name == name })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, placeGroup{name: name})
+		}
+		groups[i].places = append(groups[i].places, p)
+	}
+	return groups
+}
+
+// family is a stage's name with * for each part that is a number: h.*.ln_1.
+func family(stage string) string {
+	parts := strings.Split(stage, ".")
+	for i, part := range parts {
+		if i > 0 && part != "" && strings.Trim(part, "0123456789") == "" {
+			parts[i] = "*"
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// count is "1 tensor", "2 tensors".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// num is a measure to three digits.
+func num(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "NaN"
+	case v == 0:
+		return "0"
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// exact is a float32 or an id to all its digits.
+func exact(v Float) string { return fmt.Sprintf("%.9g", float64(v)) }
+
+// ink colours text, or does not.
+type ink bool
+
+func (on ink) paint(code, s string) string {
+	if !on {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func (on ink) bold(s string) string   { return on.paint("1", s) }
+func (on ink) red(s string) string    { return on.paint("1;31", s) }
+func (on ink) green(s string) string  { return on.paint("1;32", s) }
+func (on ink) yellow(s string) string { return on.paint("33", s) }

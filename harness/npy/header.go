@@ -90,13 +90,13 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, err
 // readHeaderText reads magic, version and length, and returns the dict's text
 // and where the payload starts.
 func readHeaderText(r io.ReaderAt, size int64) (string, int64, error) {
-	var pre [12]byte
-	n := min(size, int64(len(pre)))
-	if err := readFull(r, pre[:n], 0); err != nil {
+	// Nearly every header is within the first 256 bytes: one read.
+	pre := make([]byte, min(size, 256))
+	if err := readFull(r, pre, 0); err != nil {
 		return "", 0, err
 	}
-	if n < 10 || string(pre[:6]) != magic {
-		return "", 0, fmt.Errorf("not a .npy file: it does not start with \\x93NUMPY")
+	if len(pre) < 10 || string(pre[:6]) != magic {
+		return "", 0, errors.New("not a .npy file: it does not start with \\x93NUMPY")
 	}
 	var start, length int64
 	switch major, minor := pre[6], pre[7]; {
@@ -104,25 +104,29 @@ func readHeaderText(r io.ReaderAt, size int64) (string, int64, error) {
 		return "", 0, fmt.Errorf(".npy version %d.%d is none of 1.0, 2.0, 3.0", major, minor)
 	case major == 1:
 		start, length = 10, int64(binary.LittleEndian.Uint16(pre[8:]))
-	case n < 12:
-		return "", 0, fmt.Errorf("file ends inside its header")
+	case len(pre) < 12:
+		return "", 0, errors.New("file ends inside its header")
 	default:
 		start, length = 12, int64(binary.LittleEndian.Uint32(pre[8:]))
 	}
-	if length > maxHeader-start {
-		return "", 0, fmt.Errorf("header of %d bytes is longer than the %d that are read", length, maxHeader)
+	end := start + length
+	if end > maxHeader {
+		return "", 0, fmt.Errorf("header of %d bytes, more than %d are not read", length, maxHeader)
 	}
-	if start+length > size {
-		return "", 0, fmt.Errorf("file ends inside its header: header needs %d bytes, file has %d", start+length, size)
+	if end > size {
+		return "", 0, fmt.Errorf("file ends inside its header: it has %d bytes, the header %d", size, end)
 	}
-	buf := make([]byte, length)
-	if err := readFull(r, buf, start); err != nil {
-		return "", 0, err
+	buf := pre
+	if end > int64(len(pre)) {
+		buf = make([]byte, end)
+		if err := readFull(r, buf, 0); err != nil {
+			return "", 0, err
+		}
 	}
-	if length == 0 || buf[length-1] != '\n' {
-		return "", 0, fmt.Errorf("bad .npy header: it does not end in a newline")
+	if length == 0 || buf[end-1] != '\n' {
+		return "", 0, errors.New("bad .npy header: it does not end in a newline")
 	}
-	return string(buf), start + length, nil
+	return string(buf[start:end]), end, nil
 }
 
 // product multiplies the dimensions, and refuses what does not fit, also where

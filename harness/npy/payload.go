@@ -10,40 +10,58 @@ import (
 // bigEndian says whether this machine stores the other way than the files do.
 var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
-// readPayload reads the elements in one read, into the slice that is returned
-// where the file's type is the one in memory. The size has been checked.
-func readPayload(r io.ReaderAt, info Info) (Array, error) {
-	a := Array{Shape: info.Shape, Kind: info.Kind}
-	n := info.Elems
+// readPayload reads the elements in one read, straight into the array where the
+// file's type is the one in memory. The size has been checked.
+func (a *Array) readPayload(r io.ReaderAt, info Info) error {
+	a.Shape, a.Kind = info.Shape, info.Kind
+	if a.Kind == Int64 {
+		a.F32, a.I64 = a.F32[:0], resize(a.I64, info.Elems)
+	} else {
+		a.F32, a.I64 = resize(a.F32, info.Elems), a.I64[:0]
+	}
 	switch info.Dtype {
 	case "<f4", ">f4":
-		a.F32 = make([]float32, n)
 		if err := readFull(r, bytesOf(a.F32), info.Offset); err != nil {
-			return a, err
+			return err
 		}
 		if (info.Dtype == ">f4") != bigEndian {
-			for i, v := range a.F32 {
-				a.F32[i] = math.Float32frombits(bits.ReverseBytes32(math.Float32bits(v)))
-			}
+			swap32(a.F32)
 		}
 	case "<i8":
-		a.I64 = make([]int64, n)
 		if err := readFull(r, bytesOf(a.I64), info.Offset); err != nil {
-			return a, err
+			return err
 		}
 		if bigEndian {
-			for i, v := range a.I64 {
-				a.I64[i] = int64(bits.ReverseBytes64(uint64(v)))
-			}
+			swap64(a.I64)
 		}
 	default:
-		buf := make([]byte, int64(n)*dtypes[info.Dtype].size)
+		buf := make([]byte, int64(info.Elems)*dtypes[info.Dtype].size)
 		if err := readFull(r, buf, info.Offset); err != nil {
-			return a, err
+			return err
 		}
 		a.convert(info.Dtype, buf)
 	}
-	return a, nil
+	return nil
+}
+
+// resize is a slice of n elements, in s's memory if they fit. It is never nil.
+func resize[E any](s []E, n int) []E {
+	if s != nil && cap(s) >= n {
+		return s[:n]
+	}
+	return make([]E, n)
+}
+
+func swap32(s []float32) {
+	for i, v := range s {
+		s[i] = math.Float32frombits(bits.ReverseBytes32(math.Float32bits(v)))
+	}
+}
+
+func swap64(s []int64) {
+	for i, v := range s {
+		s[i] = int64(bits.ReverseBytes64(uint64(v)))
+	}
 }
 
 // convert fills the array from the bytes of a forgiven dtype. float64 is
@@ -51,17 +69,14 @@ func readPayload(r io.ReaderAt, info Info) (Array, error) {
 func (a *Array) convert(dtype string, buf []byte) {
 	switch dtype {
 	case "<f2":
-		a.F32 = make([]float32, len(buf)/2)
 		for i := range a.F32 {
 			a.F32[i] = half(binary.LittleEndian.Uint16(buf[2*i:]))
 		}
 	case "<f8":
-		a.F32 = make([]float32, len(buf)/8)
 		for i := range a.F32 {
 			a.F32[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(buf[8*i:])))
 		}
 	case "<i4":
-		a.I64 = make([]int64, len(buf)/4)
 		for i := range a.I64 {
 			a.I64[i] = int64(int32(binary.LittleEndian.Uint32(buf[4*i:])))
 		}

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
-	"math/bits"
 	"slices"
 )
 
@@ -40,20 +38,13 @@ func Write(w io.Writer, a Array) error {
 
 // payload is the array's elements in the file's byte order.
 func payload(a Array) []byte {
-	if a.Kind == Int64 {
-		if bigEndian {
-			a.I64 = slices.Clone(a.I64)
-			for i, v := range a.I64 {
-				a.I64[i] = int64(bits.ReverseBytes64(uint64(v)))
-			}
-		}
-		return bytesOf(a.I64)
-	}
 	if bigEndian {
-		a.F32 = slices.Clone(a.F32)
-		for i, v := range a.F32 {
-			a.F32[i] = math.Float32frombits(bits.ReverseBytes32(math.Float32bits(v)))
-		}
+		a.F32, a.I64 = slices.Clone(a.F32), slices.Clone(a.I64)
+		swap32(a.F32)
+		swap64(a.I64)
+	}
+	if a.Kind == Int64 {
+		return bytesOf(a.I64)
 	}
 	return bytesOf(a.F32)
 }

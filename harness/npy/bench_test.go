@@ -1,0 +1,66 @@
+package npy
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sbinet/npyio/npy"
+)
+
+// BenchmarkRead is of files in the page cache.
+func BenchmarkRead(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		n    int
+	}{{"8KB", 2 << 10}, {"400KB", 100 << 10}, {"64MB", 16 << 20}} {
+		path := filepath.Join(b.TempDir(), "a.npy")
+		f, err := os.Create(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := Write(f, Array{Shape: []int{c.n}, F32: make([]float32, c.n)}); err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
+		b.Run("guard/"+c.name, func(b *testing.B) {
+			b.SetBytes(int64(4 * c.n))
+			for b.Loop() {
+				if _, _, err := Read(path, false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("npyio/"+c.name, func(b *testing.B) {
+			b.SetBytes(int64(4 * c.n))
+			for b.Loop() {
+				f, err := os.Open(path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				var a []float32
+				if err := npy.Read(f, &a); err != nil {
+					b.Fatal(err)
+				}
+				f.Close()
+			}
+		})
+	}
+}
+
+func BenchmarkStat(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "a.npy")
+	f, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := Write(f, Array{Shape: []int{1, 2, 3}, F32: make([]float32, 6)}); err != nil {
+		b.Fatal(err)
+	}
+	f.Close()
+	for b.Loop() {
+		if _, _, err := Stat(path, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
