@@ -151,14 +151,11 @@ func product(shape []int) (int64, error) {
 }
 
 func refuseDtype(descr, name string) error {
-	to := "'<f4'"
-	if strings.ContainsAny(descr, "iub?") {
-		to = "'<i8'"
+	kind := strings.TrimLeft(descr, "<>=|")
+	if kind != "" && strings.ContainsAny(kind[:1], "iub") {
+		return fmt.Errorf("dtype %q is neither float32 nor int64: np.save(%q, a.astype('<i8'))", descr, name)
 	}
-	if descr == "" || strings.ContainsAny(descr, "OSUVMmc") {
-		return fmt.Errorf("dtype %q holds no plain numbers; want float32 values or int64 ids: np.save(%q, np.asarray(a, dtype='<f4'))", descr, name)
-	}
-	return fmt.Errorf("dtype %q is not float32 for values or int64 for ids: np.save(%q, a.astype(%s))", descr, name, to)
+	return fmt.Errorf("dtype %q is neither float32 nor int64: np.save(%q, a.astype('<f4'))", descr, name)
 }
 
 // agree asks npyio to read the same header. npyio takes only numpy's own

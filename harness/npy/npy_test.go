@@ -1,0 +1,375 @@
+package npy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sbinet/npyio/npy"
+	"pgregory.net/rapid"
+)
+
+// file is a .npy file of a version with a header's text, padded as numpy pads,
+// and a payload.
+func file(major byte, text string, payload []byte) []byte {
+	pre := []byte{0x93, 'N', 'U', 'M', 'P', 'Y', major, 0}
+	n := 2
+	if major > 1 {
+		n = 4
+	}
+	for (len(pre)+n+len(text)+1)%64 != 0 {
+		text += " "
+	}
+	text += "\n"
+	if major > 1 {
+		pre = binary.LittleEndian.AppendUint32(pre, uint32(len(text)))
+	} else {
+		pre = binary.LittleEndian.AppendUint16(pre, uint16(len(text)))
+	}
+	return append(append(pre, text...), payload...)
+}
+
+// le32 is float32 values in little-endian bytes.
+func le32(v ...float32) []byte {
+	var b []byte
+	for _, x := range v {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+	}
+	return b
+}
+
+func decodeBytes(b []byte, foreign bool) (Array, []string, error) {
+	return Decode(bytes.NewReader(b), int64(len(b)), foreign)
+}
+
+// numpySave is np.save(f, np.arange(6, dtype='<f4').reshape(2, 3)) by numpy 2.
+const numpySave = "\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" +
+	"                                                          \n" +
+	"\x00\x00\x00\x00\x00\x00\x80\x3f\x00\x00\x00\x40\x00\x00\x40\x40\x00\x00\x80\x40\x00\x00\xa0\x40"
+
+func TestReadsWhatIsLegal(t *testing.T) {
+	six := le32(0, 1, 2, 3, 4, 5)
+	want := Array{Shape: []int{2, 3}, F32: []float32{0, 1, 2, 3, 4, 5}}
+	for _, c := range []struct {
+		reason string
+		data   []byte
+		want   Array
+	}{
+		{"numpy's own bytes", []byte(numpySave), want},
+		{"keys in another order", file(1, "{'shape': (2, 3), 'fortran_order': False, 'descr': '<f4'}", six), want},
+		{"no blanks", file(1, "{'descr':'<f4','fortran_order':False,'shape':(2,3)}", six), want},
+		{"many blanks", file(1, " { 'descr' :  '<f4' ,'fortran_order':\tFalse , 'shape' : ( 2 , 3 , ) , } ", six), want},
+		{"Candle's spelling", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,3,), }", six), want},
+		{"double quotes", file(1, `{"descr": "<f4", "fortran_order": False, "shape": (2, 3), }`, six), want},
+		{"version 2", file(2, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", six), want},
+		{"version 3", file(3, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", six), want},
+		{"a header longer than the first read", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"+strings.Repeat(" ", 2000), six), want},
+		{"one dimension", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", six), Array{Shape: []int{6}, F32: want.F32}},
+		{"no dimension is one element", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", le32(7)), Array{Shape: []int{}, F32: []float32{7}}},
+		{"a dimension of zero is no element", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 0), }", nil), Array{Shape: []int{2, 0}, F32: []float32{}}},
+		{"ids", file(1, "{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }", []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}),
+			Array{Shape: []int{1}, Kind: Int64, I64: []int64{-1}}},
+	} {
+		got, notes, err := decodeBytes(c.data, false)
+		if err != nil {
+			t.Errorf("%s: %v", c.reason, err)
+			continue
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" || len(notes) > 0 {
+			t.Errorf("%s: notes %v, -want +got:\n%s", c.reason, notes, diff)
+		}
+	}
+}
+
+func TestRefusesWhatIsNot(t *testing.T) {
+	const good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+	six := le32(0, 1, 2, 3, 4, 5)
+	shape := func(s string) []byte {
+		return file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': "+s+", }", six)
+	}
+	dtype := func(s string) []byte {
+		return file(1, "{'descr': '"+s+"', 'fortran_order': False, 'shape': (2, 3), }", make([]byte, 48))
+	}
+	length := func(major byte, n uint32) []byte { // a header that claims n bytes
+		b := binary.LittleEndian.AppendUint32([]byte{0x93, 'N', 'U', 'M', 'P', 'Y', major, 0}, n)
+		return append(b, good...)
+	}
+	for _, c := range []struct {
+		reason string
+		data   []byte
+		want   string // in the error
+	}{
+		{"an empty file", nil, "not a .npy file"},
+		{"the magic alone", []byte("\x93NUMPY"), "not a .npy file"},
+		{"a zip archive", []byte("PK\x03\x04 and more than ten bytes"), "not a .npy file"},
+		{"a version from the future", file(4, good, six), "version 4.0"},
+		{"version 0", file(0, good, six), "version 0.0"},
+		{"version 2 cut in its length", []byte("\x93NUMPY\x02\x00\x01\x00"), "ends inside its header"},
+		{"header length 0", append([]byte("\x93NUMPY\x01\x00\x00\x00"), six...), "newline"},
+		{"header cut short", []byte(numpySave)[:40], "ends inside its header"},
+		{"header longer than the limit", length(2, 1<<20), "more than 65536 are not read"},
+		{"header of 4 GiB", length(3, math.MaxUint32), "more than 65536 are not read"},
+		{"no newline at the header's end", bytes.Replace([]byte(numpySave), []byte(" \n"), []byte("  "), 1), "newline"},
+		{"no dict", file(1, "", six), `"{" is expected`},
+		{"dict without its brace", file(1, good[1:], six), `"{" is expected`},
+		{"dict without its end", file(1, good[:len(good)-1], six), "where a string is expected"},
+		{"something after the dict", file(1, good+" 1", six), "after the dict"},
+		{"two dicts", file(1, good+good, six), "after the dict"},
+		{"a key missing", file(1, "{'descr': '<f4', 'shape': (2, 3), }", six), `"fortran_order" is missing`},
+		{"a key twice", file(1, "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", six), `"descr" twice`},
+		{"an unknown key", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), 'x': 1}", six), `unknown key "x"`},
+		{"a key that is no string", file(1, "{1: 2}", six), "where a string is expected"},
+		{"a string without end", file(1, "{'descr", six), "string"},
+		{"an escape in a string", file(1, `{'descr': '\x3cf4', 'fortran_order': False, 'shape': (2, 3), }`, six), "escape"},
+		{"two commas", file(1, "{'descr': '<f4',, 'fortran_order': False, 'shape': (2, 3), }", six), "where a string is expected"},
+		{"a comma missing", file(1, "{'descr': '<f4' 'fortran_order': False, 'shape': (2, 3), }", six), `"," is expected`},
+		{"an order that is neither", file(1, "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3), }", six), "True or False"},
+		{"Fortran order, with the call that mends it", file(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", six), `np.save("path", np.ascontiguousarray(a))`},
+		{"shape (6) is a number in Python", shape("(6)"), "is a number, not a tuple"},
+		{"shape without parentheses", shape("6"), `"(" is expected`},
+		{"shape as a list", shape("[2, 3]"), `"(" is expected`},
+		{"shape without its end", shape("(2, 3"), `where a dimension is expected`},
+		{"shape without a comma", shape("(2 3)"), `"," is expected`},
+		{"shape of a comma", shape("(,)"), "dimension is expected"},
+		{"a negative dimension", shape("(-2, -3)"), "dimension is expected"},
+		{"a dimension with a sign", shape("(+2, 3)"), "dimension is expected"},
+		{"a dimension with a leading zero", shape("(02, 3)"), "dimension is expected"},
+		{"a fraction", shape("(2.0, 3)"), `"," is expected`},
+		{"a dimension of Python 2", shape("(2L, 3L)"), `"," is expected`},
+		{"a dimension beyond int64", shape("(99999999999999999999,)"), "too large"},
+		{"a product beyond int64", shape("(4294967296, 4294967296)"), "overflow"},
+		{"a product beyond int64 behind a zero", shape("(0, 4294967296, 4294967296)"), "overflow"},
+		{"more dimensions than numpy has", shape("(" + strings.Repeat("1,", 65) + ")"), "more than 64 dimensions"},
+		{"a shape of 4 TiB on 24 bytes", shape("(1099511627776,)"), "file has"},
+		{"one byte less", []byte(numpySave)[:len(numpySave)-1], "file has 151 bytes, but shape (2, 3) of <f4 needs 152"},
+		{"one byte more", append([]byte(numpySave), 0), "file has 153 bytes"},
+		{"no payload", []byte(numpySave)[:128], "file has 128 bytes"},
+		{"float64, with the call that mends it", dtype("<f8"), `np.save("path", a.astype('<f4'))`},
+		{"big-endian float32", dtype(">f4"), "a.astype('<f4')"},
+		{"native order is not said in a file", dtype("=f4"), "a.astype('<f4')"},
+		{"int32", dtype("<i4"), "a.astype('<i8')"},
+		{"unsigned ids", dtype("<u8"), "a.astype('<i8')"},
+		{"booleans", dtype("|b1"), "a.astype('<i8')"},
+		{"bfloat16 as numpy saves it", dtype("|V2"), "a.astype('<f4')"},
+		{"objects, which are pickles", dtype("|O"), `dtype "|O"`},
+		{"no dtype", dtype(""), `dtype ""`},
+		{"a structured dtype", file(1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3), }", six), "structured dtype"},
+	} {
+		if c.reason == "" {
+			t.Error("a row without a reason")
+		}
+		a, _, err := decodeBytes(c.data, false)
+		if err == nil {
+			t.Errorf("%s: read as %v %v", c.reason, a.Shape, a.Kind)
+		} else if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %q does not say %q", c.reason, err, c.want)
+		} else if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %q is not one line", c.reason, err)
+		}
+		// What foreign mode forgives is a dtype and nothing else.
+		if _, _, err := decodeBytes(c.data, true); err == nil && !strings.Contains(c.reason, "float64") &&
+			!strings.Contains(c.reason, "big-endian") && !strings.Contains(c.reason, "int32") {
+			t.Errorf("%s: forgiven in foreign mode", c.reason)
+		}
+	}
+}
+
+func TestForeignConverts(t *testing.T) {
+	text := func(dtype string) string {
+		return "{'descr': '" + dtype + "', 'fortran_order': False, 'shape': (2,), }"
+	}
+	f8 := binary.LittleEndian.AppendUint64(nil, math.Float64bits(0.1))
+	f8 = binary.LittleEndian.AppendUint64(f8, math.Float64bits(-1e300))
+	for _, c := range []struct {
+		reason string
+		dtype  string
+		data   []byte
+		want   Array
+	}{
+		{"half precision is widened exactly", "<f2", []byte{0x00, 0x3c, 0xff, 0x7b}, Array{Shape: []int{2}, F32: []float32{1, 65504}}},
+		{"the smallest subnormal half, and minus infinity", "<f2", []byte{0x01, 0x00, 0x00, 0xfc}, Array{Shape: []int{2}, F32: []float32{0x1p-24, float32(math.Inf(-1))}}},
+		{"double precision is rounded, and overflows to infinity", "<f8", f8, Array{Shape: []int{2}, F32: []float32{0.1, float32(math.Inf(-1))}}},
+		{"the other byte order", ">f4", []byte{0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0}, Array{Shape: []int{2}, F32: []float32{1, -2}}},
+		{"short ids keep their sign", "<i4", []byte{0xff, 0xff, 0xff, 0xff, 0x50, 0xc4, 0, 0}, Array{Shape: []int{2}, Kind: Int64, I64: []int64{-1, 50256}}},
+	} {
+		got, notes, err := decodeBytes(file(1, text(c.dtype), c.data), true)
+		if err != nil {
+			t.Errorf("%s: %v", c.reason, err)
+			continue
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", c.reason, diff)
+		}
+		if len(notes) != 1 || !strings.Contains(notes[0], c.dtype) {
+			t.Errorf("%s: notes %q, want one that names %s", c.reason, notes, c.dtype)
+		}
+	}
+}
+
+// Every half is compared with the definition of binary16.
+func TestHalf(t *testing.T) {
+	for h := range 1 << 16 {
+		sign, exp, man := 1.0, h>>10&0x1f, float64(h&0x3ff)
+		if h>>15 == 1 {
+			sign = -1
+		}
+		want := sign * math.Ldexp(1+man/1024, exp-15)
+		switch {
+		case exp == 0:
+			want = sign * math.Ldexp(man/1024, -14)
+		case exp == 31 && man == 0:
+			want = math.Inf(int(sign))
+		case exp == 31:
+			want = math.NaN()
+		}
+		got := float64(half(uint16(h)))
+		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) || math.Signbit(got) != math.Signbit(want) && !math.IsNaN(want) {
+			t.Fatalf("half(%#04x) = %v, want %v", h, got, want)
+		}
+	}
+}
+
+// What Write writes is read back, by Read and by npyio, and its payload is
+// aligned.
+func TestWriteRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := Array{Shape: rapid.SliceOfN(rapid.IntRange(0, 5), 0, 5).Draw(t, "shape")}
+		n := 1
+		for _, d := range a.Shape {
+			n *= d
+		}
+		if rapid.Bool().Draw(t, "ids") {
+			a.Kind, a.I64 = Int64, rapid.SliceOfN(rapid.Int64(), n, n).Draw(t, "i64")
+		} else {
+			a.F32 = rapid.SliceOfN(rapid.Float32(), n, n).Draw(t, "f32")
+		}
+		var b bytes.Buffer
+		if err := Write(&b, a); err != nil {
+			t.Fatal(err)
+		}
+		size := map[Kind]int{Float32: 4, Int64: 8}[a.Kind]
+		if off := b.Len() - n*size; off%64 != 0 {
+			t.Fatalf("payload at byte %d", off)
+		}
+		got, _, err := decodeBytes(b.Bytes(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(a, got); diff != "" {
+			t.Fatalf("-written +read:\n%s", diff)
+		}
+		r, err := npy.NewReader(bytes.NewReader(b.Bytes()))
+		if err != nil {
+			t.Fatalf("npyio: %v", err)
+		}
+		if !slices.Equal(r.Header.Descr.Shape, a.Shape) {
+			t.Fatalf("npyio reads shape %v of %v", r.Header.Descr.Shape, a.Shape)
+		}
+		if n == 0 {
+			return
+		}
+		if a.Kind == Int64 {
+			theirs := make([]int64, n)
+			if err := r.Read(&theirs); err != nil || !slices.Equal(theirs, a.I64) {
+				t.Fatalf("npyio reads %v of %v: %v", theirs, a.I64, err)
+			}
+		} else {
+			theirs := make([]float32, n)
+			if err := r.Read(&theirs); err != nil || !slices.Equal(theirs, a.F32) {
+				t.Fatalf("npyio reads %v of %v: %v", theirs, a.F32, err)
+			}
+		}
+	})
+}
+
+func TestWriteRefuses(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		a      Array
+	}{
+		{"less data than shape", Array{Shape: []int{2}, F32: make([]float32, 1)}},
+		{"more data than shape", Array{Shape: []int{2}, F32: make([]float32, 3)}},
+		{"a negative dimension", Array{Shape: []int{-1, -2}, F32: make([]float32, 2)}},
+		{"data of the other kind", Array{Shape: []int{2}, Kind: Int64, F32: make([]float32, 2)}},
+		{"data of both kinds", Array{Shape: []int{1}, F32: make([]float32, 1), I64: make([]int64, 1)}},
+		{"a product that overflows", Array{Shape: []int{1 << 32, 1 << 32}}},
+		{"more dimensions than can be read", Array{Shape: slices.Repeat([]int{1}, 65), F32: make([]float32, 1)}},
+	} {
+		var b bytes.Buffer
+		if err := Write(&b, c.a); err == nil || b.Len() > 0 {
+			t.Errorf("%s: error %v and %d bytes written", c.reason, err, b.Len())
+		}
+	}
+}
+
+func TestReadNamesTheFile(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.npy")
+	if err := os.WriteFile(bad, []byte("no"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{bad, filepath.Join(dir, "absent.npy"), dir} {
+		if _, _, err := Read(path, true); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("Read(%s): %v", path, err)
+		}
+		if _, _, err := Stat(path, true); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("Stat(%s): %v", path, err)
+		}
+	}
+}
+
+// Reading into memory that is there leaves nothing of what was in it.
+func TestReadInto(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, a Array) string {
+		var b bytes.Buffer
+		if err := Write(&b, a); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	paths := []string{
+		write("big", Array{Shape: []int{4}, F32: []float32{1, 2, 3, 4}}),
+		write("ids", Array{Shape: []int{2}, Kind: Int64, I64: []int64{5, 6}}),
+		write("small", Array{Shape: []int{1, 1}, F32: []float32{7}}),
+	}
+	var a Array
+	for _, path := range paths {
+		if _, err := ReadInto(&a, path, false); err != nil {
+			t.Fatal(err)
+		}
+		fresh, _, err := Read(path, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(a.Shape, fresh.Shape) || a.Kind != fresh.Kind || !slices.Equal(a.F32, fresh.F32) || !slices.Equal(a.I64, fresh.I64) {
+			t.Errorf("%s: %v into memory that was there, %v into fresh", path, a, fresh)
+		}
+	}
+}
+
+// A sparse file that claims 16 GiB is refused before they are allocated.
+func TestRefusesASparseFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sparse.npy")
+	const n = 4 << 30
+	head := header("<f4", []int{n})
+	if err := os.WriteFile(path, head, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, int64(len(head))+4*n); err != nil {
+		t.Skipf("the file system has no sparse files: %v", err)
+	}
+	if _, _, err := Read(path, false); err == nil || !strings.Contains(err.Error(), "larger than 8 GiB") {
+		t.Errorf("error %v", err)
+	}
+}
