@@ -1,0 +1,203 @@
+package model
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/edsrzf/mmap-go"
+)
+
+// synthChunk is how many elements are made at a time, 4 MiB of them.
+const synthChunk = 1 << 20
+
+// synthJob is a chunk of one tensor.
+type synthJob struct {
+	tensor       synthTensor
+	first, count int // elements
+}
+
+// jobs cuts the file behind the header into chunks, in order.
+func (s *synthetic) jobs() []synthJob {
+	var list []synthJob
+	for _, t := range s.tensors() {
+		for first := 0; first < t.size; first += synthChunk {
+			list = append(list, synthJob{t, first, min(synthChunk, t.size-first)})
+		}
+	}
+	return list
+}
+
+// Synthetic makes a synthetic model in memory, without a file. Medium takes
+// 1.42 GB, which Close gives back. WeightsSHA256 is that of the file which
+// WriteSynthetic writes.
+func Synthetic(name string) (*Model, error) {
+	s, err := findSynthetic(name)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := ParseConfig(s.config())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	header, jobs := s.header(), s.jobs()
+	size := len(header)
+	for _, j := range jobs {
+		size += 4 * j.count
+	}
+	// Mapped, private and without a file, so that it goes when the model is
+	// closed: in Go's heap it would double what the collector lets pile up.
+	data, err := mmap.MapRegion(nil, size, mmap.COPY, mmap.ANON, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: memory for %d MB of weights: %w", name, size/1e6, err)
+	}
+	s.make(data[copy(data, header):], jobs)
+	m, err := FromBytes(name, cfg, data)
+	if err != nil {
+		return nil, errors.Join(err, data.Unmap())
+	}
+	m.files[0].mmap = data
+	return m, nil
+}
+
+// make fills dst with the jobs' values, on all cores.
+func (s *synthetic) make(dst []byte, jobs []synthJob) {
+	parts := make([][]byte, len(jobs))
+	for i, j := range jobs {
+		parts[i], dst = dst[:4*j.count], dst[4*j.count:]
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(jobs)); i = next.Add(1) - 1 {
+				s.fill(parts[i], jobs[i].tensor, jobs[i].first)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// stream writes the file's bytes to w: all cores make them, a few chunks ahead.
+func (s *synthetic) stream(w io.Writer) error {
+	if _, err := w.Write(s.header()); err != nil {
+		return err
+	}
+	ahead := runtime.GOMAXPROCS(0) + 1
+	free := make(chan []byte, ahead)
+	for range ahead {
+		free <- nil
+	}
+	order := make(chan chan []byte, ahead)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		defer close(order)
+		for _, j := range s.jobs() {
+			var buf []byte
+			select {
+			case buf = <-free:
+			case <-stop:
+				return
+			}
+			made := make(chan []byte, 1)
+			order <- made
+			go func() {
+				if buf == nil {
+					buf = make([]byte, 4*synthChunk)
+				}
+				s.fill(buf[:4*j.count], j.tensor, j.first)
+				made <- buf[:4*j.count]
+			}()
+		}
+	}()
+	for made := range order {
+		chunk := <-made
+		if _, err := w.Write(chunk); err != nil {
+			return err
+		}
+		free <- chunk[:cap(chunk)]
+	}
+	return nil
+}
+
+// WriteSynthetic writes a synthetic model into a folder, made if need be, as
+// config.json and model.safetensors, and checks the hash of what it writes
+// against SyntheticSHA256. Whatever happens on the way, model.safetensors is
+// there whole or not at all. A folder that holds another model is refused.
+func WriteSynthetic(name, dir string) error {
+	s, err := findSynthetic(name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make folder for %s: %w", name, err)
+	}
+	config, weights := filepath.Join(dir, "config.json"), filepath.Join(dir, "model.safetensors")
+	switch old, err := os.ReadFile(config); {
+	case err == nil && !bytes.Equal(old, s.config()):
+		return fmt.Errorf("%s is another model's: choose another folder for %s", config, name)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("read what is there for %s: %w", name, err)
+	case err != nil:
+		if _, err := os.Lstat(weights); err == nil {
+			return fmt.Errorf("%s is there without a config.json that says it is %s: choose another folder", weights, name)
+		}
+		// First, so that what a crash leaves is seen to be of this model.
+		err := replaceFile(config, func(w io.Writer) error {
+			_, err := w.Write(s.config())
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return replaceFile(weights, func(w io.Writer) error {
+		hash := sha256.New()
+		if err := s.stream(io.MultiWriter(w, hash)); err != nil {
+			return err
+		}
+		if got := hex.EncodeToString(hash.Sum(nil)); got != s.sha256 {
+			return fmt.Errorf("sha-256 of %s is %s, want %s: the formula does not give its bytes on this machine", name, got, s.sha256)
+		}
+		return nil
+	})
+}
+
+// replaceFile puts a file in place whole: written beside it, forced to disk,
+// then renamed. After an error nothing is left of it and path is as it was.
+func replaceFile(path string, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, reason(err))
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("write %s: %w", path, reason(err))
+		}
+	}()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
