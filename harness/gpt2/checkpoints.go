@@ -1,9 +1,6 @@
 package gpt2
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Checkpoint is what there is to say of one of the twelve.
 type Checkpoint struct {
@@ -92,6 +89,3 @@ var checkpoints = [CheckpointCount + 1]Checkpoint{
 		"one of checkpoints 1 to 11",
 	}, "the first of checkpoints 1 to 11 that fails"},
 }
-
-// causes is the causes as one line.
-func (c Checkpoint) causes() string { return strings.Join(c.Causes, "; ") }

@@ -3,26 +3,33 @@ package gpt2
 import (
 	"fmt"
 	"strings"
+
+	"checkpoint12/harness"
 )
 
 // Finding is one thing that a checkpoint looked at: a stage at a step compared
 // with one engine's golden, or an assertion on the model's own run.
 type Finding struct {
-	Checkpoint int    // 1 to 12; 0 for the embeddings
-	Case       string // of the goldens, or of a published text
-	Engine     string // whose golden; Self where none is needed
-	Step       int    // 0 is the prompt
-	Stage      string // the stage, or the assertion's name
-	What       string // what was asked of it, in a few words
-	Elements   int    // how many values were looked at
+	Checkpoint int    `json:"checkpoint"`     // 1 to 12; 0 for the embeddings
+	Case       string `json:"case"`           // of the goldens, or of a published text
+	Engine     string `json:"engine"`         // whose golden; Self where none is needed
+	Step       int    `json:"step"`           // 0 is the prompt
+	Stage      string `json:"stage"`          // the stage, or the assertion's name
+	What       string `json:"what,omitempty"` // what was asked of it, in a few words
+	Elements   int    `json:"elements"`       // how many values were looked at
 
 	// Share is the error as a part of its bound: 1 is all that is allowed; 0 or
 	// infinity where the bound is exact.
-	Share float64
+	Share harness.Float `json:"share"`
 
-	Failed bool
-	Detail string // of a failure: what, where, by how much
-	Note   string // of a pass: what limits it, such as a near tie
+	Failed bool   `json:"failed"`
+	Kind   string `json:"kind,omitempty"`   // of a failure of checkpoint 12: other text, not deterministic, wrong length
+	Detail string `json:"detail,omitempty"` // of a failure: what, where, by how much
+	Begin  string `json:"begin,omitempty"`  // of a failure: where the run diverges earlier
+	Closer string `json:"closer,omitempty"` // of a failure: the command that looks closer
+	Note   string `json:"note,omitempty"`   // what else there is to say, such as a near tie
+
+	causes []string // narrower than the checkpoint's
 }
 
 // Name is the finding's place as a test's: case/engine/step/stage.
@@ -38,11 +45,25 @@ func (f Finding) Report() string {
 	if f.What != "" {
 		fmt.Fprintf(&b, ": %s", f.What)
 	}
+	if f.Kind != "" {
+		fmt.Fprintf(&b, "\n  %s", f.Kind)
+	}
 	if f.Detail != "" {
 		fmt.Fprintf(&b, "\n  %s", f.Detail)
 	}
-	if len(c.Causes) > 0 {
-		fmt.Fprintf(&b, "\n  usual causes: %s", c.causes())
+	if f.Note != "" {
+		fmt.Fprintf(&b, "\n  %s", f.Note)
+	}
+	if f.Begin != "" {
+		fmt.Fprintf(&b, "\n  the run diverges earlier, at %s", f.Begin)
+	}
+	causes := f.causes
+	if causes == nil {
+		causes = c.Causes
+	}
+	fmt.Fprintf(&b, "\n  usual causes: %s", strings.Join(causes, "; "))
+	if f.Closer != "" {
+		fmt.Fprintf(&b, "\n  look closer: %s", f.Closer)
 	}
 	return b.String()
 }

@@ -21,6 +21,7 @@ type watch struct {
 	past     int                  // positions in the cache before this step
 	held     map[string][]float32 // copies: the caches by name, this layer's q k v probs, the last row of logits
 	shape    map[string][]int     // their shapes
+	lengths  []map[string]int     // positions in each cache after each step, by stage
 	findings []Finding
 }
 
@@ -29,7 +30,10 @@ func newWatch(steps int) *watch {
 }
 
 // begin says that the taps that follow are step k's, with past positions cached.
-func (w *watch) begin(k, past int) { w.step, w.past = k, past }
+func (w *watch) begin(k, past int) {
+	w.step, w.past = k, past
+	w.lengths = append(w.lengths, map[string]int{})
+}
 
 // tap looks at one live buffer.
 func (w *watch) tap(stage string, shape []int, data []float32) {
@@ -62,6 +66,7 @@ func (w *watch) attention(stage, word string, shape []int, data []float32) {
 	case "q", "k", "v", "probs":
 		w.hold(word, shape, data)
 	case "cache_k", "cache_v":
+		w.lengths[w.step][stage] = shape[2]
 		w.cache(stage, word[len("cache_"):], shape, data)
 		w.hold(stage, shape, data)
 	case "scores":
@@ -189,7 +194,7 @@ func (w *watch) softmax(stage string, t float64, shape []int, data []float32) {
 	}
 	b, _ := boundOf(stage)
 	worst, at := softmaxError(data, logits, shape[1], t)
-	f.Share = worst / b.abs
+	f.Share = harness.Float(worst / b.abs)
 	if !(worst <= b.abs) {
 		f.fail("off by %.3g at %v, %g allowed", worst, harness.Unravel(at, shape), b.abs)
 	}
@@ -218,14 +223,14 @@ func (w *watch) finding(checkpoint int, stage, what string, elements int) *Findi
 
 // fail makes a finding of exactness a failure.
 func (f *Finding) fail(format string, args ...any) {
-	f.Failed, f.Share, f.Detail = true, math.Inf(1), fmt.Sprintf(format, args...)
+	f.Failed, f.Share, f.Detail = true, harness.Float(math.Inf(1)), fmt.Sprintf(format, args...)
 }
 
 // within judges one value by its stage's bound, whose relative part is of the
 // value itself here.
 func (f *Finding) within(stage string, flat int, shape []int, got, want float64) {
 	b, _ := boundOf(stage)
-	share := math.Abs(got-want) / (b.abs + b.rel*math.Abs(want))
+	share := harness.Float(math.Abs(got-want) / (b.abs + b.rel*math.Abs(want)))
 	if share <= f.Share {
 		return
 	}

@@ -1,0 +1,217 @@
+package gpt2
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+)
+
+// GoldenError says why a golden cannot be used: it is damaged, bound to other
+// weights, or not bound to any.
+type GoldenError struct {
+	Path string // the folder or file
+	Err  error
+}
+
+// Error names the golden and the reason.
+func (e *GoldenError) Error() string { return fmt.Sprintf("golden %s: %v", e.Path, e.Err) }
+
+// Unwrap is the reason.
+func (e *GoldenError) Unwrap() error { return e.Err }
+
+// Golden is one engine's dump of a case.
+type Golden struct {
+	Engine string // the folder's name
+	Dir    string
+
+	manifest *harness.Manifest
+	dump     *harness.Dump // opened when the case is run
+}
+
+// findGoldens lists the goldens of a model below root, which holds
+// MODEL/CASE/ENGINE: those below its name or, where name is "", those whose
+// manifest has the hash of its weights. What lies below the name of the model
+// and cannot be its golden is an error, never passed over.
+func findGoldens(root, name, sha256 string) ([]*Case, error) {
+	below, byHash := filepath.Join(root, name), name == ""
+	models := []string{below}
+	if byHash {
+		var err error
+		if models, err = folders(root); err != nil {
+			return nil, err
+		}
+	}
+	var cases []*Case
+	for _, m := range models {
+		of, err := goldensOf(m, sha256, byHash)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range of {
+			if len(models) > 1 && slices.ContainsFunc(cases, func(o *Case) bool { return o.Name == c.Name }) {
+				c.Name = filepath.Base(m) + "-" + c.Name // two model names for the same weights
+			}
+			cases = append(cases, c)
+		}
+	}
+	return cases, nil
+}
+
+// goldensOf lists the cases of one model's folder.
+func goldensOf(dir, sha256 string, byHash bool) ([]*Case, error) {
+	names, err := folders(dir)
+	if err != nil {
+		return nil, err
+	}
+	var cases []*Case
+	for _, caseDir := range names {
+		engines, err := folders(caseDir)
+		if err != nil {
+			return nil, err
+		}
+		c := &Case{Name: filepath.Base(caseDir)}
+		for _, path := range engines {
+			man, err := harness.ReadManifest(path)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				err = errors.New("has no manifest.json, so nothing binds it to weights; compare takes such a folder, verify does not")
+			case err != nil:
+			case byHash && man.Model.WeightsSHA256 != sha256:
+				continue
+			default:
+				err = man.CheckWeights(man.Model.Name, sha256)
+			}
+			if err == nil {
+				err = c.add(&Golden{Engine: filepath.Base(path), Dir: path, manifest: man})
+			}
+			if err != nil {
+				return nil, &GoldenError{path, err}
+			}
+		}
+		if len(c.Goldens) > 0 {
+			cases = append(cases, c)
+		}
+	}
+	return cases, nil
+}
+
+// add takes a golden into the case: all of a case have the same prompt.
+func (c *Case) add(g *Golden) error {
+	m := g.manifest
+	if len(m.Tokens) == 0 {
+		return errors.New(`manifest.json has no "tokens", so nobody knows the prompt`)
+	}
+	if c.Tokens != nil && !cmp.Equal(c.Tokens, m.Tokens) {
+		return &harness.DiffError{
+			Line: fmt.Sprintf("its prompt tokens are not those of %s for the same case", c.Goldens[0].Dir),
+			Diff: cmp.Diff(c.Tokens, m.Tokens),
+		}
+	}
+	if c.Prompt == "" {
+		c.Prompt = m.Prompt
+	}
+	c.Tokens, c.New = m.Tokens, max(c.New, m.New)
+	for _, t := range m.Temperatures {
+		if !slices.Contains(c.temperatures, t) {
+			c.temperatures = append(c.temperatures, t)
+		}
+	}
+	c.Goldens = append(c.Goldens, g)
+	return nil
+}
+
+// folders lists the folders in dir, by name; none where dir does not exist.
+func folders(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for goldens: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	return names, nil
+}
+
+// open reads and checks the golden's files, once. Errors name the file.
+func (g *Golden) open(s *harness.Schedule) error {
+	if g.dump != nil {
+		return nil
+	}
+	d, notes, err := harness.OpenDump(g.Dir, s, harness.OpenOptions{})
+	if err != nil {
+		return &GoldenError{g.Dir, err}
+	}
+	for _, n := range notes {
+		// A manifest lists every file, so a note here is a stage that is none.
+		return &GoldenError{g.Dir, errors.New(n)}
+	}
+	g.dump = d
+	return nil
+}
+
+// has says whether the golden has the stage at the step.
+func (g *Golden) has(step int, stage string) bool {
+	_, ok := g.dump.Shape(step, stage)
+	return ok
+}
+
+// feed is what the golden's decode steps were fed, B rows of New-1 ids.
+func (g *Golden) feed() [][]int {
+	t, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
+	rows := make([][]int, t.Shape[0])
+	for b := range rows {
+		row := t.I64[b*t.Shape[1] : (b+1)*t.Shape[1]]
+		for _, id := range row[prompt : len(row)-1] {
+			rows[b] = append(rows[b], int(id))
+		}
+	}
+	return rows
+}
+
+// fed says whether the golden was fed tokens it did not choose itself, so that
+// its tokens are no text of its own.
+func (g *Golden) fed() (bool, error) {
+	t, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
+	for k := range g.manifest.New {
+		if !g.has(k, "next_token") {
+			continue
+		}
+		chosen, err := g.dump.Tensor(k, "next_token")
+		if err != nil {
+			return false, &GoldenError{g.Dir, err}
+		}
+		for b, id := range chosen.I64 {
+			if b < t.Shape[0] && t.I64[b*t.Shape[1]+prompt+k] != id {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// leftOut is why the golden has nothing for a checkpoint, as far as its manifest
+// says so.
+func (g *Golden) leftOut(checkpoint int, s *harness.Schedule) string {
+	for _, l := range g.manifest.LeftOut {
+		for _, st := range s.Stages() {
+			if st.Checkpoint == checkpoint && harness.Match(l.Stages, st.Name) {
+				return l.Reason
+			}
+		}
+	}
+	return ""
+}

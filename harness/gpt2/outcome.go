@@ -1,0 +1,197 @@
+package gpt2
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"checkpoint12/harness"
+)
+
+// outcome is what a case's run gave for checkpoints 1 to 11, without its tensors.
+type outcome struct {
+	findings []Finding
+	reports  []*harness.Report // one for each golden
+	trace    *trace            // of the run on the model's own choices; its stages let go
+	watch    *watch
+}
+
+// run feeds the case to the model and compares it with every golden. The model
+// runs once on its own choices; where a golden was fed other tokens, it runs
+// once more on those, so that a near tie ends no comparison.
+func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
+	for _, g := range c.Goldens {
+		if err := g.open(s.schedule); err != nil {
+			return nil, err
+		}
+	}
+	o := &outcome{watch: newWatch(c.New)}
+	run := Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.tap, Match: c.wanted}
+	own, err := record(ctx, s.Model, run, o.watch)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	for _, g := range c.Goldens {
+		t := own
+		if feed := g.feed(); !isPrefix(feed, own.tokens, len(c.Tokens[0])) {
+			run.Feed, run.New = feed, g.manifest.New
+			if t, err = record(ctx, s.Model, run); err != nil {
+				return nil, fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
+			}
+		}
+		r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: len(c.Tokens[0])})
+		if err != nil {
+			return nil, &GoldenError{g.Dir, err}
+		}
+		o.reports = append(o.reports, r)
+		found, err := s.findings(c, g, t, r)
+		if err != nil {
+			return nil, err
+		}
+		o.findings = append(o.findings, found...)
+	}
+	for _, f := range o.watch.findings {
+		f.Case = c.Name
+		if f.Checkpoint < CheckpointCount {
+			o.findings = append(o.findings, f)
+		}
+	}
+	own.Recorder, o.trace = nil, own
+	return o, nil
+}
+
+// wanted says whether any golden has the stage, or needs it to be judged.
+func (c *Case) wanted(step int, stage string) bool {
+	return slices.ContainsFunc(c.Goldens, func(g *Golden) bool {
+		if g.has(step, stage) {
+			return true
+		}
+		return stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
+			_, ok := temperatureOf(st)
+			return ok
+		})
+	})
+}
+
+// isPrefix says whether the rows, after the prompt, begin with what is to be fed.
+func isPrefix(feed, rows [][]int, prompt int) bool {
+	for b, f := range feed {
+		if len(rows[b]) < prompt+len(f) || !slices.Equal(f, rows[b][prompt:prompt+len(f)]) {
+			return false
+		}
+	}
+	return true
+}
+
+// findings turns the rows of a comparison into findings.
+func (s *Suite) findings(c *Case, g *Golden, t *trace, r *harness.Report) ([]Finding, error) {
+	var found []Finding
+	for i := range r.Stages {
+		row := &r.Stages[i]
+		if row.Status == harness.Skipped {
+			continue
+		}
+		f := Finding{
+			Checkpoint: row.Checkpoint, Case: c.Name, Engine: g.Engine, Step: row.Step, Stage: row.Stage,
+			Elements: row.Elements, Share: harness.Float(row.Share()), Failed: row.Status != harness.Pass,
+		}
+		if row.Stage == "next_token" {
+			margin, err := marginOf(g, t, row.Step)
+			if err != nil {
+				return nil, err
+			}
+			f.Note = margin
+		}
+		if f.Failed {
+			f.Detail = detail(row)
+			if row.Status == harness.Missing {
+				f.Share = harness.Float(math.Inf(1))
+			}
+			if p := r.FirstDivergence; p != nil && *p != row.Place() {
+				st, _ := s.schedule.Stage(p.Stage)
+				f.Begin = fmt.Sprintf("%s, %s: look there first", p, Describe(st.Checkpoint))
+			}
+			f.Closer = s.closer(c, g)
+		}
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+// detail says how a row failed.
+func detail(row *harness.Row) string {
+	switch row.Status {
+	case harness.Missing:
+		return "missing: the golden has it, this model did not come to it"
+	case harness.Shape:
+		return fmt.Sprintf("shape %v, want %v", row.GotShape, row.Shape)
+	}
+	if row.Worst == nil || row.Mismatched == 0 {
+		return row.Detail
+	}
+	d := fmt.Sprintf("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute, %.3g of the largest value; ",
+		row.Mismatched, row.Elements, row.Worst.Index, row.Worst.Got, row.Worst.Want, float64(row.MaxAbs), float64(row.MaxRel))
+	switch t := row.Tolerance; {
+	case t.Abs == 0 && t.Rel == 0:
+		d += "none allowed"
+	case t.Rel == 0:
+		d += fmt.Sprintf("%.3g allowed", row.Bound)
+	default:
+		d += fmt.Sprintf("%.3g allowed, %.3g + %.3g*max|want|", row.Bound, t.Abs, t.Rel)
+	}
+	if row.Tolerance.Reason != "" {
+		d += ": " + row.Tolerance.Reason
+	}
+	if row.Detail != "" {
+		d += "\n  " + row.Detail
+	}
+	return d
+}
+
+// The notes that a token's margin gives.
+const (
+	Certified      = "certified"
+	NearTie        = "near tie"
+	NotCertifiable = "not certifiable: golden has no logits_last"
+)
+
+// marginOf says whether the golden's choice at a step is certain: its margin,
+// largest logit less second, is more than twice the largest difference of the
+// logits, so that neither engine's rounding can have decided.
+func marginOf(g *Golden, t *trace, step int) (string, error) {
+	if !g.has(step, "logits_last") {
+		return NotCertifiable, nil
+	}
+	want, err := g.dump.Tensor(step, "logits_last")
+	if err != nil {
+		return "", &GoldenError{g.Dir, err}
+	}
+	got, err := t.Tensor(step, "logits_last")
+	if err != nil || len(want.Shape) != 2 || !slices.Equal(got.Shape, want.Shape) {
+		return NotCertifiable, nil // missing or misshapen: its own row says so
+	}
+	width := want.Shape[1]
+	for b := range want.Shape[0] {
+		row := want.F32[b*width:][:width]
+		margin, d := margin(row), 2*maxDifference(row, got.F32[b*width:][:width])
+		if !(margin > d) {
+			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, d), nil
+		}
+	}
+	return Certified, nil
+}
+
+// margin is the largest value less the second largest.
+func margin(x []float32) float64 {
+	first, second := math.Inf(-1), math.Inf(-1)
+	for _, v := range x {
+		switch v := float64(v); {
+		case v > first:
+			first, second = v, first
+		case v > second:
+			second = v
+		}
+	}
+	return first - second
+}

@@ -1,0 +1,230 @@
+package gpt2
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+
+	"checkpoint12/harness"
+)
+
+// TextOptions says how a report is written for people.
+type TextOptions struct {
+	Color   bool // with colours, for a terminal
+	Verbose bool // with every stage of every step, and every failure in full
+}
+
+const (
+	red, green, yellow, reset = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+	textWidth                 = 100 // of a generated text's line
+)
+
+// WriteText writes the report for a person: a line for each checkpoint and
+// engine, the generated texts, what failed first, and one line of verdict.
+func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	r.writeLines(b, o)
+	fmt.Fprintln(b)
+	for _, t := range r.Texts {
+		name := t.Case
+		if t.Row > 0 {
+			name = ""
+		}
+		fmt.Fprintf(b, "%-14s %s\n", name, shorten(strconv.Quote(t.Text), textWidth, o.Verbose))
+	}
+	if o.Verbose {
+		r.writeRuns(b)
+	}
+	fmt.Fprintln(b)
+	r.writeFailures(b, o)
+	fmt.Fprintln(b, paint(r.verdict(), r.Verdict, o.Color))
+	return b.Flush()
+}
+
+// writeLines writes the table.
+func (r *VerifyReport) writeLines(b io.Writer, o TextOptions) {
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "checkpoint\tengine\tcompared\tworst, of its bound\tverdict")
+	all := r.Checkpoints
+	if o.Verbose || r.embeddings.Verdict == harness.VerdictFail {
+		all = append([]CheckpointReport{r.embeddings}, all...)
+	}
+	for _, c := range all {
+		d := Describe(c.Checkpoint)
+		title := fmt.Sprintf("%2d %s", d.Number, d.Title)
+		if c.Verdict == NotChecked {
+			fmt.Fprintf(tw, "%s\t-\t-\t-\t%s: %s\n", title, paint(NotChecked, NotChecked, o.Color), c.Command)
+			continue
+		}
+		self := c.self()
+		for _, l := range c.lines {
+			if l.engine == Self && l.failed == 0 && len(c.lines) > 1 && !o.Verbose {
+				continue // said on the engines' lines
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", title, l.engine, l.what(c.Checkpoint, self), l.where(), l.verdict(o.Color))
+			title = ""
+		}
+	}
+	tw.Flush()
+}
+
+// self is the checkpoint's line without golden, or nil.
+func (c *CheckpointReport) self() *line {
+	for i := range c.lines {
+		if c.lines[i].engine == Self {
+			return &c.lines[i]
+		}
+	}
+	return nil
+}
+
+// what says what was compared.
+func (l *line) what(checkpoint int, self *line) string {
+	if l.compared == 0 {
+		return "-"
+	}
+	var s string
+	switch {
+	case checkpoint == 12 && l.engine == Self:
+		return fmt.Sprintf("%d assertions", l.compared)
+	case checkpoint == 12:
+		s = fmt.Sprintf("%d texts", l.compared)
+	case l.engine == Self:
+		return fmt.Sprintf("%d of its own stages", l.compared)
+	case checkpoint == 10:
+		s = fmt.Sprintf("%d steps: %d certified, %d near ties", l.compared, l.certified, l.ties)
+	default:
+		s = fmt.Sprintf("%d stages, %s values", l.compared, thousands(l.values))
+	}
+	if self == nil || self.failed > 0 {
+		return s
+	}
+	return s + map[int]string{3: ", own rows exact", 9: ", own row exact", 11: ", own softmax", 12: ", three runs alike"}[checkpoint]
+}
+
+// where is the worst error and its place.
+func (l *line) where() string {
+	if l.worst == nil {
+		return "-"
+	}
+	share := float64(l.worst.Share)
+	place := fmt.Sprintf("%s step %d %s", l.worst.Case, l.worst.Step, l.worst.Stage)
+	switch {
+	case share == 0:
+		return "exact"
+	case share > 9.995: // also +Inf
+		return fmt.Sprintf("%.3gx %s", share, place)
+	}
+	return fmt.Sprintf("%.2g%% %s", 100*share, place)
+}
+
+func (l *line) verdict(color bool) string {
+	switch {
+	case l.compared == 0:
+		return paint(NotChecked, NotChecked, color) + ": " + l.why
+	case l.failed > 0:
+		return paint(fmt.Sprintf("FAIL, %d of %d", l.failed, l.compared), harness.VerdictFail, color)
+	}
+	return paint("pass", harness.VerdictPass, color)
+}
+
+// writeFailures writes the first failure in full, all of them when verbose, and
+// what to do about them.
+func (r *VerifyReport) writeFailures(b io.Writer, o TextOptions) {
+	for i, f := range r.Failures {
+		if i > 0 && !o.Verbose && (f.Checkpoint != 12 || r.Failures[i-1].Checkpoint == 12) {
+			continue // the first, and the first of checkpoint 12
+		}
+		fmt.Fprintf(b, "%s\n\n", f.Report())
+	}
+	if len(r.Failures) > 0 {
+		fmt.Fprintf(b, "fix: %s\n", Describe(r.Failures[0].Checkpoint).Fix)
+	}
+}
+
+// verdict is the last line.
+func (r *VerifyReport) verdict() string {
+	engines := map[string]bool{}
+	for _, run := range r.Runs {
+		engines[run.Engine] = true
+	}
+	summary := fmt.Sprintf("%s: %d checkpoints, %d engines, %d stages and assertions, %.1f s",
+		r.Model, len(r.Checkpoints)-r.unchecked(), len(engines), r.Compared, r.seconds)
+	if n := r.unchecked(); n > 0 {
+		summary += fmt.Sprintf("; %d checkpoints not checked", n)
+	}
+	if len(r.Failures) == 0 {
+		return "pass: " + summary
+	}
+	f := r.Failures[0]
+	return fmt.Sprintf("FAIL: %s first fails at %s; %s", Describe(f.Checkpoint), f.Name(), summary)
+}
+
+// writeRuns writes every row of every comparison.
+func (r *VerifyReport) writeRuns(b io.Writer) {
+	for _, run := range r.Runs {
+		fmt.Fprintf(b, "\n%s/%s\n", run.Case, run.Engine)
+		tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+		for i := range run.Stages {
+			row := &run.Stages[i]
+			fmt.Fprintf(tw, "  %s\t%v\t%.3g\t%.2g%%\t%s\n", row.Place(), row.Shape, float64(row.MaxAbs), 100*row.Share(), row.Status)
+		}
+		tw.Flush()
+	}
+}
+
+// Walk goes through checkpoints 1 to 11 in order, as one does when checkpoint 12
+// fails, and ends with the first that fails and what to fix.
+func (s *Suite) Walk(ctx context.Context) (string, error) {
+	var b strings.Builder
+	for n := range CheckpointCount {
+		found, err := s.Check(ctx, n)
+		if err != nil {
+			return "", err
+		}
+		c := s.summarize(n, found)
+		fmt.Fprintf(&b, "%s: %s\n", Describe(n), c.Verdict)
+		if c.Verdict != harness.VerdictFail {
+			continue
+		}
+		for _, f := range found {
+			if f.Failed {
+				fmt.Fprintf(&b, "%s\nfix: %s", f.Report(), Describe(n).Fix)
+				return b.String(), nil
+			}
+		}
+	}
+	b.WriteString("checkpoints 1 to 11 do not fail: look at what is between them: the token list, start_pos, the choice of the token, the tokenizer")
+	return b.String(), nil
+}
+
+func paint(s, verdict string, color bool) string {
+	if !color {
+		return s
+	}
+	return map[string]string{harness.VerdictPass: green, harness.VerdictFail: red, NotChecked: yellow}[verdict] + s + reset
+}
+
+// shorten cuts a text in the middle so that its end, what was generated, is seen.
+func shorten(s string, width int, whole bool) string {
+	n := utf8.RuneCountInString(s)
+	if whole || n <= width {
+		return s
+	}
+	r := []rune(s)
+	head := width / 3
+	return string(r[:head]) + " … " + string(r[n-(width-head-3):])
+}
+
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
