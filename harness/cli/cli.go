@@ -1,0 +1,168 @@
+// Package cli is the command line: it reads flags, calls the packages that do
+// the work, and turns their answers into text, JSON and an exit status.
+//
+// Results go to stdout. Notes, errors and progress go to stderr, and progress
+// only where stderr is a terminal. An error is one lower-case line that names
+// the file and what is wrong, and where one command would help, a hint line
+// that is that command.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses of the binary. "go run ." turns every one but 0 into 1 and adds
+// a line of its own.
+const (
+	StatusPass       = 0 // everything compared is within its bound
+	StatusDivergence = 1 // a divergence was found, and the report says where
+	StatusError      = 2 // bad usage, bad input, or something needed is not there
+)
+
+// errDivergence ends a command whose report, already written, says fail.
+var errDivergence = errors.New("a divergence was found")
+
+// Main runs one command line, args without the program's name, and returns the
+// exit status. An interrupt ends the command with StatusError and leaves no
+// half-written file; a second one ends the process at once.
+func Main(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	t := &terminal{program: programName(), stdout: stdout, stderr: stderr}
+	err := t.root(args).ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return StatusPass
+	case errors.Is(err, errDivergence):
+		return StatusDivergence
+	case ctx.Err() != nil:
+		err = errors.New("interrupted")
+	}
+	t.fail(err)
+	return StatusError
+}
+
+// terminal is what the commands share: where they write and what the program
+// is called on the command line that the person typed.
+type terminal struct {
+	program        string // "go run ." or "checkpoint12"
+	stdout, stderr io.Writer
+}
+
+func (t *terminal) root(args []string) *cobra.Command {
+	root := t.verifyCommand()
+	root.Use = "checkpoint12"
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: t.program}
+	root.Short = "find the first stage at which a GPT-2 engine goes wrong"
+	root.Long = t.text(`
+checkpoint12 says whether a GPT-2 engine is right and, if it is not, at which
+stage its numbers first go wrong. It compares the tensors between the stages of
+a forward pass with goldens that other engines exported.
+
+Without a command it does what "verify" does: it runs the twelve checkpoints of
+the Go GPT-2 in model/ against the goldens in goldens/.
+
+To check an engine of your own, in any language: let it write its tensors as
+.npy files, one folder a step, then "compare" that folder with a golden.`)
+	root.Example = t.text(`
+  {} verify                        the twelve checkpoints, about as many lines
+  {} dump --model synthetic-tiny --prompt "Hello." --new 10 --out my-dump
+  {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
+  {} generate --model gpt2-medium --prompt "Hello." --new 10`)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetArgs(args)
+	root.SetOut(t.stdout)
+	root.SetErr(t.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &hinted{lowerFirst(err), c.CommandPath() + " --help"}
+	})
+	root.SuggestionsMinimumDistance = 2
+	cobra.EnableCommandSorting = false
+	root.AddCommand(t.verifyCommand(), t.compareCommand(), t.dumpCommand(), t.generateCommand(), t.synthCommand())
+	for _, c := range append(root.Commands(), root) {
+		c.Args = noArguments(c.Args)
+		c.Flags().SortFlags = false
+	}
+	return root
+}
+
+// text cuts the first line break of a raw string and writes the program's name
+// for each {}.
+func (t *terminal) text(s string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "{}", t.program)
+}
+
+// hint makes err one that ends with a hint, a command of this program.
+func (t *terminal) hint(err error, format string, args ...any) error {
+	return &hinted{err, t.program + " " + fmt.Sprintf(format, args...)}
+}
+
+// hinted is an error with a command that helps, or shows what would.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+
+// fail prints an error and its hint, each on a line of its own.
+func (t *terminal) fail(err error) {
+	fmt.Fprintf(t.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
+	var h *hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(t.stderr, "checkpoint12: hint: %s\n", h.hint)
+	}
+}
+
+// note prints something that the reader should know and that ends nothing.
+func (t *terminal) note(format string, args ...any) {
+	fmt.Fprintf(t.stderr, "checkpoint12: note: %s\n", strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "\n  "))
+}
+
+func (t *terminal) notes(notes []string) {
+	for _, n := range notes {
+		t.note("%s", n)
+	}
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+}
+
+func lowerFirst(err error) error {
+	s := err.Error()
+	if s == "" {
+		return err
+	}
+	return errors.New(strings.ToLower(s[:1]) + s[1:])
+}
+
+// programName is what stands before a command's name on the line that the
+// person typed, so that the commands in a hint can be pasted: "go run ." where
+// the go command built this binary for one run, else "checkpoint12".
+func programName() string {
+	exe, err := os.Executable()
+	if err != nil {
+		return "checkpoint12"
+	}
+	for dir := filepath.Dir(exe); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if strings.HasPrefix(filepath.Base(dir), "go-build") {
+			return "go run ."
+		}
+	}
+	return "checkpoint12"
+}

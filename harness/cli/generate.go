@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"checkpoint12/model"
+)
+
+func (t *terminal) generateCommand() *cobra.Command {
+	var name, prompt string
+	var n int
+	s := model.Sampling{TopP: 1}
+	c := &cobra.Command{
+		Use:   "generate",
+		Short: "continue a text, printing the tokens as they come",
+		Long: t.text(`
+Prints the prompt and the model's continuation on stdout, token by token. At
+temperature 0, the default, each token is the one with the highest logit (the
+lowest id on a tie), so every run prints the same text. Above 0 tokens are drawn
+from the softmax of logits / temperature, cut to the --top-k likeliest tokens
+and to the smallest set whose probabilities reach --top-p; the same --seed draws
+the same text.
+
+A synthetic model prints noise: its
+weights are a formula, and it has learned nothing.`),
+		Example: t.text(`
+  {} generate --model gpt2-medium --prompt "Hello." --new 10
+  {} generate --model gpt2 --prompt "Once upon a time" --new 40 --temperature 0.8 --top-k 40 --seed 7`),
+	}
+	f := c.Flags()
+	f.StringVar(&name, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")
+	f.StringVar(&prompt, "prompt", "", "`TEXT` to continue")
+	f.IntVar(&n, "new", 0, "how many tokens to add, `N`")
+	f.Float64Var(&s.Temperature, "temperature", 0, "`T`; 0 always takes the likeliest token")
+	f.IntVar(&s.TopK, "top-k", 0, "draw from the `K` likeliest tokens; 0 is all")
+	f.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens whose probabilities add up to `P`")
+	f.Uint64Var(&s.Seed, "seed", 0, "`S` of the random numbers")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		switch {
+		case name == "":
+			return need(c, "--model NAME or DIR")
+		case prompt == "":
+			return need(c, "--prompt TEXT")
+		case n < 1:
+			return need(c, "--new N of at least 1")
+		}
+		return t.generate(c, name, prompt, n, s)
+	}
+	return c
+}
+
+func (t *terminal) generate(c *cobra.Command, name, prompt string, n int, s model.Sampling) error {
+	if _, err := model.NewSampler(s); err != nil {
+		return err
+	}
+	tokenizer, err := model.NewTokenizer()
+	if err != nil {
+		return err
+	}
+	ids, err := tokenizer.Encode(prompt)
+	if err != nil {
+		return err
+	}
+	m, err := model.Load(name)
+	if err != nil {
+		return err
+	}
+	defer closeUnless(c.Context(), m)
+	if err := fits(m, ids, n); err != nil {
+		return err
+	}
+
+	out := &sticky{w: t.stdout}
+	stream := tokenizer.Stream()
+	fmt.Fprint(out, prompt)
+	each := func(id int) error {
+		text, err := stream.Push(id)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(out, text)
+		return err
+	}
+	if out.err != nil {
+		return out.err
+	}
+	_, err = wait(c.Context(), func() ([]int, error) { return m.Generate(c.Context(), ids, n, s, each) })
+	if err == nil {
+		fmt.Fprint(out, stream.Flush())
+	}
+	if _, e := fmt.Fprintln(out); err == nil {
+		err = e
+	}
+	return err
+}
+
+// fits says what keeps the model from continuing the prompt by n tokens, before
+// anything is printed.
+func fits(m *model.Model, prompt []int, n int) error {
+	c := m.Config()
+	for _, id := range prompt {
+		if id >= c.Vocab {
+			return fmt.Errorf("%s: --prompt has the token id %d, but the vocabulary ends at %d", m.Name(), id, c.Vocab-1)
+		}
+	}
+	if last := len(prompt) + n - 1; last > c.Positions {
+		return fmt.Errorf("%s: a prompt of %s and %d new ones take %d positions, but the model has %d (n_positions): --new %d at most",
+			m.Name(), count(len(prompt), "token"), n, last, c.Positions, max(0, c.Positions-len(prompt)+1))
+	}
+	return nil
+}

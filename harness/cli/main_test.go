@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"checkpoint12": func() { os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr)) },
+		"micromodel":   helper(microModel),
+		"plant":        helper(plant),
+		"widen":        helper(widen),
+		"jsonshape":    helper(jsonShape),
+	})
+}
+
+// TestScripts runs the command line as a person would: each testdata/*.txtar is
+// a session, with exit statuses, stdout and stderr asserted.
+func TestScripts(t *testing.T) {
+	repository, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GOLDENS", filepath.Join(repository, "goldens"))
+			e.Setenv("CHECKPOINT12_MODELS", filepath.Join(e.WorkDir, "models"))
+			e.Setenv("HF_HOME", filepath.Join(e.WorkDir, "hub"))
+			e.Setenv("HF_HUB_CACHE", "")
+			return nil
+		},
+	})
+}
+
+// exits runs a command and asserts its very exit status, which "! exec" does
+// not: exits STATUS COMMAND…
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND...")
+	}
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%s: %v", args[1], err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("%s: exit status %d, want %s", strings.Join(args[1:], " "), got, args[0])
+	}
+}
+
+// helper makes a command of the scripts out of a function.
+func helper(f func(args []string) error) func() {
+	return func() {
+		if err := f(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// microModel writes a model of two layers, 8 wide, with 12 positions and 50
+// tokens unless told otherwise: micromodel DIR [POSITIONS VOCABULARY].
+func microModel(args []string) error {
+	const C, H, L = 8, 2, 2
+	P, V := 12, 50
+	if len(args) == 3 {
+		P, _ = strconv.Atoi(args[1])
+		V, _ = strconv.Atoi(args[2])
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	var data []byte
+	header := map[string]any{}
+	tensor := func(name string, mean float64, shape ...int) {
+		n, begin := 1, len(data)
+		for _, d := range shape {
+			n *= d
+		}
+		for range n {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(mean+0.3*r.NormFloat64())))
+		}
+		header[name] = map[string]any{"dtype": "F32", "shape": shape, "data_offsets": []int{begin, len(data)}}
+	}
+	linear := func(name string, in, out int) {
+		tensor(name+".weight", 0, in, out)
+		tensor(name+".bias", 0, out)
+	}
+	norm := func(name string) {
+		tensor(name+".weight", 1, C)
+		tensor(name+".bias", 0, C)
+	}
+	tensor("wte.weight", 0, V, C)
+	tensor("wpe.weight", 0, P, C)
+	for i := range L {
+		h := fmt.Sprintf("h.%d.", i)
+		norm(h + "ln_1")
+		linear(h+"attn.c_attn", C, 3*C)
+		linear(h+"attn.c_proj", C, C)
+		norm(h + "ln_2")
+		linear(h+"mlp.c_fc", C, 4*C)
+		linear(h+"mlp.c_proj", 4*C, C)
+	}
+	norm("ln_f")
+	head, err := json.Marshal(header)
+	if err != nil {
+		return err
+	}
+	head = append(head, strings.Repeat(" ", -len(head)&7)...)
+	file := append(binary.LittleEndian.AppendUint64(nil, uint64(len(head))), head...)
+	config := fmt.Sprintf(`{"model_type":"gpt2","activation_function":"gelu_new","vocab_size":%d,"n_positions":%d,
+		"n_embd":%d,"n_layer":%d,"n_head":%d,"layer_norm_epsilon":1e-5}`, V, P, C, L, H)
+	if err := os.MkdirAll(args[0], 0o777); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(args[0], "config.json"), []byte(config), 0o666); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(args[0], "model.safetensors"), append(file, data...), 0o666)
+}
+
+// plant overwrites one element of a float32 .npy file and forgets the manifest
+// beside it, which would no longer be true: plant DIR FILE INDEX VALUE.
+func plant(args []string) error {
+	path := filepath.Join(args[0], args[1])
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	index, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	value, err := strconv.ParseFloat(args[3], 32)
+	if err != nil {
+		return err
+	}
+	payload := data[10+int(binary.LittleEndian.Uint16(data[8:])):]
+	binary.LittleEndian.PutUint32(payload[4*index:], math.Float32bits(float32(value)))
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(args[0], "manifest.json")); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+// widen makes a float32 .npy file one of float64, as numpy's defaults would
+// have it: widen FILE.
+func widen(args []string) error {
+	data, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	begin := 10 + int(binary.LittleEndian.Uint16(data[8:]))
+	out := bytes.Replace(data[:begin:begin], []byte("<f4"), []byte("<f8"), 1)
+	for rest := data[begin:]; len(rest) > 0; rest = rest[4:] {
+		v := math.Float32frombits(binary.LittleEndian.Uint32(rest))
+		out = binary.LittleEndian.AppendUint64(out, math.Float64bits(float64(v)))
+	}
+	return os.WriteFile(args[0], out, 0o666)
+}
+
+// jsonShape reads one JSON value from a file, nothing after it, and prints each
+// scalar in it as path=value, sorted by the order of keys: jsonshape FILE.
+func jsonShape(args []string) error {
+	data, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return fmt.Errorf("%s: not one JSON value: %w", args[0], err)
+	}
+	flatten("", v)
+	return nil
+}
+
+func flatten(path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			flatten(path+"."+k, e)
+		}
+	case []any:
+		fmt.Printf("%s.length=%d\n", path, len(v))
+		for i, e := range v {
+			flatten(fmt.Sprintf("%s[%d]", path, i), e)
+		}
+	default:
+		out, _ := json.Marshal(v)
+		fmt.Printf("%s=%s\n", path, out)
+	}
+}

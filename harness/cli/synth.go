@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"checkpoint12/model"
+)
+
+func (t *terminal) synthCommand() *cobra.Command {
+	var out string
+	names := strings.Join(model.SyntheticNames(), ", ")
+	c := &cobra.Command{
+		Use:   "synth NAME",
+		Short: "write a synthetic model, so that any engine can load it",
+		Long: t.text(`
+Writes the synthetic model NAME as config.json and model.safetensors, in Hugging
+Face layout. No weights are shipped: a synthetic model is a formula, and every
+machine makes the same bytes of it. NAME is one of: `) + names + `.
+
+The folder is whole or absent: an interrupt leaves nothing half-written.`,
+		Example: t.text(`
+  {} synth synthetic-tiny --out my-tiny
+  {} synth synthetic-medium --out my-medium     # 1.4 GB`),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return need(c, "one NAME ("+names+")")
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "`DIR` to write")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		name := args[0]
+		if !slices.Contains(model.SyntheticNames(), name) {
+			return t.hint(fmt.Errorf("there is no synthetic model %q, only %s", name, names), "synth --help")
+		}
+		if out == "" {
+			return need(c, "--out DIR")
+		}
+		if _, err := wait(c.Context(), func() (struct{}, error) { return struct{}{}, model.WriteSynthetic(name, out) }); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(t.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), model.SyntheticSHA256(name))
+		return err
+	}
+	return c
+}

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"checkpoint12/harness/gpt2"
+)
+
+func (t *terminal) verifyCommand() *cobra.Command {
+	var model, goldens, jsonPath string
+	var verbose bool
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "run the twelve checkpoints of the Go model against its goldens",
+		Long: t.text(`
+Runs the Go GPT-2 on every case for which there are goldens of the model, and
+compares each stage with each engine's golden, in the order of the checkpoints:
+
+   1 LayerNorm            5 attention output     9 last-position logits
+   2 QKV                  6 feed-forward        10 argmax
+   3 KV cache             7 first block         11 softmax
+   4 attention scores     8 all layers, logits  12 end to end
+
+A checkpoint that nothing was compared for is "not checked", never passed, and
+the line says which command would make what is missing.
+
+A golden is found by the model's name or, for a folder, by the SHA-256 of its
+weights. Exit status: 0 all passed, 1 a divergence was found, 2 it could not be
+said (bad usage or input, no weights, no goldens).`),
+		Example: t.text(`
+  {} verify
+  {} verify --model gpt2-medium
+  {} verify --model path/to/folder --json report.json
+  {} verify --json - | jq '.checkpoints[] | select(.verdict == "fail")'`),
+	}
+	f := c.Flags()
+	f.StringVar(&model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
+	f.StringVar(&goldens, "goldens", "goldens", "`DIR` with the goldens, MODEL/CASE/ENGINE")
+	f.StringVar(&jsonPath, "json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
+	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		out, err := openReport(jsonPath)
+		if err != nil {
+			return err
+		}
+		defer out.discard()
+		if info, err := os.Stat(goldens); err != nil || !info.IsDir() {
+			return &hinted{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", goldens),
+				t.program + " verify --goldens path/to/checkpoint12/goldens"}
+		}
+		progress := t.progress()
+		report, err := wait(c.Context(), func() (*gpt2.VerifyReport, error) {
+			return gpt2.Verify(c.Context(), gpt2.VerifyOptions{Model: model, Goldens: goldens, Progress: progress})
+		})
+		progress.clear()
+		if err != nil {
+			return err
+		}
+		if !out.alone() {
+			w := &sticky{w: t.stdout}
+			_ = report.WriteText(w, gpt2.TextOptions{Color: colour(t.stdout), Verbose: verbose})
+			if w.err != nil {
+				return w.err
+			}
+		}
+		if err := out.commit(report, t.stdout); err != nil {
+			return err
+		}
+		if report.Failed() {
+			return errDivergence
+		}
+		return nil
+	}
+	return c
+}
