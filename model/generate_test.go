@@ -1,0 +1,148 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestGenerateIsStepAndArgmax(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	defer m.Close()
+	prompt := ids(micro, 3, 1)
+	kept := slices.Clone(prompt)
+	var seen []int
+	got, err := m.Generate(t.Context(), prompt, 9, Sampling{}, func(id int) error {
+		seen = append(seen, id)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// By hand, the whole sequence anew for every token and no cache.
+	want := slices.Clone(prompt)
+	for range 9 {
+		s, err := m.NewSession(SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := s.Step(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, next[0])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("Generate = %v, without a cache %v", got, want)
+	}
+	if !slices.Equal(seen, want[3:]) {
+		t.Errorf("each saw %v, want %v", seen, want[3:])
+	}
+	if !slices.Equal(prompt, kept) {
+		t.Errorf("the prompt was changed to %v", prompt)
+	}
+}
+
+func TestGenerateSampled(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	defer m.Close()
+	run := func(s Sampling) []int {
+		got, err := m.Generate(t.Context(), []int{1, 2}, 10, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	hot := Sampling{Temperature: 5, Seed: 1}
+	one, again := run(hot), run(hot)
+	if !slices.Equal(one, again) {
+		t.Errorf("the same seed gave %v, then %v", one, again)
+	}
+	hot.Seed = 2
+	if other := run(hot); slices.Equal(one, other) {
+		t.Errorf("seeds 1 and 2 both gave %v", one)
+	}
+	if greedy, one := run(Sampling{}), run(Sampling{Temperature: 5, TopK: 1, Seed: 3}); !slices.Equal(greedy, one) {
+		t.Errorf("top-k 1 gave %v, argmax %v", one, greedy)
+	}
+}
+
+func TestGenerateRefuses(t *testing.T) {
+	m := randomModel(t, micro, 1) // 12 positions
+	defer m.Close()
+	for _, tt := range []struct {
+		prompt []int
+		n      int
+		s      Sampling
+		want   string // "" is no error
+		why    string
+	}{
+		{ids(micro, 12, 1), 1, Sampling{}, "", "the prompt fills the context, and one is chosen"},
+		{ids(micro, 12, 1), 2, Sampling{}, "leaves room for 1 new ones, not 2", "the second would need position 13"},
+		{ids(micro, 13, 1), 1, Sampling{}, "leaves room for 0 new ones", "prompt too long"},
+		{ids(micro, 1, 1), 12, Sampling{}, "", "exactly full"},
+		{ids(micro, 1, 1), int(^uint(0) >> 1), Sampling{}, "leaves room for 12 new ones", "no overflow"},
+		{nil, 1, Sampling{}, "the prompt has no tokens", "empty prompt"},
+		{[]int{1}, 0, Sampling{}, "0 new tokens", "nothing asked"},
+		{[]int{1}, -1, Sampling{}, "-1 new tokens", "less than nothing"},
+		{[]int{1, 37}, 1, Sampling{}, "token id 37", "outside the vocabulary"},
+		{[]int{1}, 1, Sampling{Temperature: -1}, "temperature -1", "bad sampling"},
+	} {
+		got, err := m.Generate(t.Context(), tt.prompt, tt.n, tt.s, nil)
+		switch {
+		case tt.want == "" && (err != nil || len(got) != len(tt.prompt)+tt.n):
+			t.Errorf("%s: %d tokens, %v", tt.why, len(got), err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: error %v, want one saying %q", tt.why, err, tt.want)
+		case strings.Contains(tt.want, "room") && !errors.Is(err, ErrTooLong):
+			t.Errorf("%s: error %v is not ErrTooLong", tt.why, err)
+		}
+	}
+}
+
+func TestGenerateEnds(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	defer m.Close()
+	whole, err := m.Generate(t.Context(), []int{1}, 8, Sampling{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough, reason := errors.New("enough"), errors.New("the user left")
+	calls := 0
+	got, err := m.Generate(t.Context(), []int{1}, 8, Sampling{}, func(int) error {
+		if calls++; calls == 3 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || !slices.Equal(got, whole[:4]) {
+		t.Errorf("each ended it after %v with %v, want %v", got, err, whole[:4])
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	got, err = m.Generate(ctx, []int{1}, 8, Sampling{}, func(int) error {
+		cancel(reason)
+		return nil
+	})
+	if !errors.Is(err, reason) || !slices.Equal(got, whole[:2]) {
+		t.Errorf("cancelled after %v with %v, want %v", got, err, whole[:2])
+	}
+}
+
+// TestGenerateNaN: a model whose numbers ran away has chosen no token.
+func TestGenerateNaN(t *testing.T) {
+	w := randomWeights(micro, 1)
+	for i := range w["ln_f.weight"] {
+		w["ln_f.weight"][i] = 3e38
+	}
+	m, err := FromBytes("runaway", micro, encodeF32(micro, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	got, err := m.Generate(t.Context(), []int{1}, 8, Sampling{}, nil)
+	if !errors.Is(err, ErrNoDistribution) || len(got) != 1 {
+		t.Errorf("Generate = %v, %v", got, err)
+	}
+}

@@ -1,0 +1,222 @@
+package model
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// alone points every variable that finds models at empty places and returns
+// the hub's cache and $CHECKPOINT12_MODELS.
+func alone(t *testing.T) (hub, models string) {
+	t.Helper()
+	hub, models = t.TempDir(), t.TempDir()
+	for _, v := range []string{"HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"} {
+		t.Setenv(v, "")
+	}
+	t.Setenv("HF_HUB_CACHE", hub)
+	t.Setenv(ModelsVariable, models)
+	t.Chdir(t.TempDir())
+	return hub, models
+}
+
+// put writes files, by their path in dir.
+func put(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for path, content := range files {
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const pinnedMedium = "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"
+
+func TestLocateInHubCache(t *testing.T) {
+	const repo = "models--openai-community--gpt2-medium/"
+	for _, tt := range []struct {
+		files []string // each with its own path as content, but refs/main
+		ref   string
+		want  string // below the cache; "" is not found
+		why   string
+	}{
+		{nil, "", "", "empty cache"},
+		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors"}, "abc\n", repo + "snapshots/abc", "main"},
+		{[]string{"models--gpt2-medium/snapshots/abc/config.json", "models--gpt2-medium/snapshots/abc/model.safetensors"}, "", "models--gpt2-medium/snapshots/abc", "the name before it had an owner"},
+		{[]string{repo + "snapshots/abc/config.json"}, "abc", "", "weights not there yet"},
+		{[]string{repo + "snapshots/abc/model.safetensors"}, "abc", "", "config not there yet"},
+		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/pytorch_model.bin"}, "abc", "", "pickled weights are not read"},
+		{[]string{repo + "snapshots/" + pinnedMedium + "/config.json", repo + "snapshots/" + pinnedMedium + "/model.safetensors",
+			repo + "snapshots/x/config.json"}, "", repo + "snapshots/" + pinnedMedium, "fetched by commit: no refs/main"},
+		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors"}, "", repo + "snapshots/abc", "the only snapshot"},
+		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors",
+			repo + "snapshots/def/config.json", repo + "snapshots/def/model.safetensors"}, "", "", "two and nothing to choose by"},
+		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors",
+			repo + "snapshots/def/config.json", repo + "snapshots/def/model.safetensors"}, "def", repo + "snapshots/def", "two: main says which"},
+		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors",
+			"outside/config.json", "outside/model.safetensors"}, "../../outside", repo + "snapshots/abc", "a ref that leads out of the cache is no commit"},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			hub, _ := alone(t)
+			for _, f := range tt.files {
+				put(t, hub, map[string]string{f: f})
+			}
+			if tt.ref != "" {
+				put(t, hub, map[string]string{repo + "refs/main": tt.ref})
+			}
+			for _, name := range []string{"gpt2-medium", "openai-community/gpt2-medium"} {
+				dir, ok, err := Locate(name)
+				if err != nil || ok != (tt.want != "") || ok && dir != filepath.Join(hub, tt.want) {
+					t.Errorf("Locate(%q) = %q, %v, %v; want %q", name, dir, ok, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestLocateSharded(t *testing.T) {
+	hub, _ := alone(t)
+	snapshot := filepath.Join(hub, "models--me--mine", "snapshots", "abc")
+	put(t, snapshot, map[string]string{
+		"config.json":                  "{}",
+		"model.safetensors.index.json": `{"weight_map": {"wte.weight": "a.safetensors", "wpe.weight": "b.safetensors"}}`,
+		"a.safetensors":                "",
+	})
+	if dir, ok, err := Locate("me/mine"); ok || err != nil {
+		t.Errorf("one file of two: %q, %v, %v", dir, ok, err)
+	}
+	// In the hub's cache files are links; one that leads nowhere is no file.
+	blob := filepath.Join(hub, "blob")
+	if err := os.Symlink(blob, filepath.Join(snapshot, "b.safetensors")); err != nil {
+		t.Skipf("no symbolic links here: %v", err)
+	}
+	if dir, ok, err := Locate("me/mine"); ok || err != nil {
+		t.Errorf("link that leads nowhere: %q, %v, %v", dir, ok, err)
+	}
+	put(t, hub, map[string]string{"blob": ""})
+	if dir, ok, err := Locate("me/mine"); !ok || dir != snapshot || err != nil {
+		t.Errorf("all there: %q, %v, %v", dir, ok, err)
+	}
+}
+
+func TestLocateInModels(t *testing.T) {
+	hub, models := alone(t)
+	whole := map[string]string{"config.json": "{}", "model.safetensors": ""}
+	put(t, filepath.Join(hub, "models--openai-community--gpt2/snapshots/abc"), whole)
+	if dir, ok, err := Locate("gpt2"); !ok || err != nil || !strings.HasPrefix(dir, hub) {
+		t.Errorf("only in the cache: %q, %v, %v", dir, ok, err)
+	}
+	put(t, filepath.Join(models, "gpt2"), map[string]string{"config.json": "{}"})
+	if dir, ok, err := Locate("gpt2"); ok || err == nil || !strings.Contains(err.Error(), ModelsVariable) {
+		t.Errorf("half a model where the user put one: %q, %v, %v", dir, ok, err)
+	}
+	put(t, filepath.Join(models, "gpt2"), whole)
+	if dir, ok, err := Locate("gpt2"); !ok || err != nil || dir != filepath.Join(models, "gpt2") {
+		t.Errorf("in both: %q, %v, %v", dir, ok, err)
+	}
+}
+
+func TestLocateRefusesNames(t *testing.T) {
+	_, models := alone(t)
+	put(t, models, map[string]string{"x/config.json": "{}", "x/model.safetensors": ""})
+	for _, name := range []string{"", ".", "..", "../x", "x", "gpt3", "a/../x", "/x", "a/b/c", "a/..", "./x", "a\\b", "gpt2\x00", strings.Repeat("x", 1000)} {
+		dir, ok, err := Locate(name)
+		if err == nil || ok || !strings.Contains(err.Error(), strings.Join(Names(), ", ")) || len(err.Error()) > 400 {
+			t.Errorf("Locate(%q) = %q, %v, %v; want an error that lists the names", name, dir, ok, err)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	want := []string{"synthetic-tiny", "synthetic-medium", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"}
+	if got := Names(); !slices.Equal(got, want) {
+		t.Errorf("Names() = %q, want the contract's %q", got, want)
+	}
+}
+
+func TestHubCache(t *testing.T) {
+	home := t.TempDir()
+	for _, tt := range []struct {
+		env  map[string]string
+		want string
+	}{
+		{nil, home + "/.cache/huggingface/hub"},
+		{map[string]string{"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"},
+		{map[string]string{"XDG_CACHE_HOME": "/c", "HF_HOME": "/h"}, "/h/hub"},
+		{map[string]string{"HF_HOME": "~/hf"}, home + "/hf/hub"},
+		{map[string]string{"HF_HOME": "$ROOT/hf"}, "/root-of-it/hf/hub"},
+		{map[string]string{"HF_HOME": "/h", "HUGGINGFACE_HUB_CACHE": "/old"}, "/old"},
+		{map[string]string{"HF_HOME": "/h", "HUGGINGFACE_HUB_CACHE": "/old", "HF_HUB_CACHE": "/hub"}, "/hub"},
+	} {
+		t.Run("", func(t *testing.T) {
+			for _, v := range []string{"XDG_CACHE_HOME", "HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"} {
+				t.Setenv(v, tt.env[v])
+			}
+			t.Setenv("ROOT", "/root-of-it")
+			t.Setenv("HOME", home)
+			t.Setenv("USERPROFILE", home)
+			if got := HubCache(); got != filepath.FromSlash(tt.want) {
+				t.Errorf("%v: %q, want %q", tt.env, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	_, models := alone(t)
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(name, wantName string) {
+		t.Helper()
+		m, err := Load(name)
+		if err != nil {
+			t.Errorf("Load(%q): %v", name, err)
+			return
+		}
+		defer m.Close()
+		if m.Name() != wantName || m.Config().Embd != 80 {
+			t.Errorf("Load(%q) is %q, %d wide", name, m.Name(), m.Config().Embd)
+		}
+	}
+	load("synthetic-tiny", "synthetic-tiny") // from nothing
+	if err := WriteSynthetic("synthetic-tiny", "mine"); err != nil {
+		t.Fatal(err)
+	}
+	load("mine", "mine")
+	load("./mine", "mine")
+	load("../"+filepath.Base(here)+"/mine/", "mine")
+	load(filepath.Join(here, "mine"), "mine")
+	if err := WriteSynthetic("synthetic-tiny", filepath.Join(models, "gpt2-xl")); err != nil {
+		t.Fatal(err)
+	}
+	load("gpt2-xl", "gpt2-xl")
+	load("openai-community/gpt2-xl", "gpt2-xl")
+
+	put(t, ".", map[string]string{"empty/x": "", "gpt2": "a file of that name", "weights.bin": ""})
+	for _, tt := range []struct{ name, want, why string }{
+		{"gpt2", "no weights of gpt2 in " + models, "where it looked"},
+		{"gpt2", "`go run . fetch gpt2` downloads them (548 MB)", "what to do"},
+		{"gpt2-medium", "`go run . fetch gpt2-medium` downloads them (1.52 GB)", "what to do"},
+		{"gpt2-large", "(3.25 GB)", "size"},
+		{"me/mine", "no folder me/mine, and no weights of me/mine", "either may have been meant"},
+		{"gpt3", "no model is called \"gpt3\"", "unknown"},
+		{"", "no model is called \"\"", "nothing"},
+		{"empty", filepath.Join("empty", "config.json"), "a folder that is no model"},
+		{"../nowhere", "model folder ../nowhere: no such file", "a path that is not there"},
+		{"./weights.bin", "is a file: name the folder", "a file"},
+		{"weights.bin", "is a file: name the folder", "a file"},
+	} {
+		m, err := Load(tt.name)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: Load(%q) = %v, %v; want one line saying %q", tt.why, tt.name, m, err, tt.want)
+		}
+	}
+}
