@@ -4,7 +4,7 @@
         if fault.at(stage):
             wrong = fault.run(inputs, stage)      # an array, or None where the fault says nothing (no past, T = 1 ...)
 
-`inputs` is an Inputs: what the stage reads, from a right run. Dimensions as in gpt2.py.
+`inputs` is an inputs.Inputs: what the stage reads, from a right run. Dimensions as in gpt2.py.
 """
 
 import fnmatch
@@ -15,46 +15,13 @@ from typing import Callable
 import numpy as np
 
 from gpt2 import causal, gelu, layer_norm, merge_heads, softmax, split_heads
+from rounding import Rounded, bfloat16, float16, tf32
 
 LINEAR = ["h.*.attn.c_attn", "h.*.attn.c_proj", "h.*.mlp.c_fc", "h.*.mlp.c_proj"]
 NORM = ["h.*.ln_1", "h.*.ln_2", "ln_f"]
 RESIDUAL = ["h.*.resid_mid", "h.*.resid_post"]
 CACHE = ["h.*.attn.cache_k", "h.*.attn.cache_v"]
 PROBS_T = ["probs_t*"]
-
-
-@dataclass
-class Inputs:
-    """One step of a right run: the model, what was fed, and every stage's value."""
-
-    model: object  # gpt2.GPT2
-    tokens: np.ndarray  # B,T
-    past: int  # P
-    stages: dict  # stage -> array, this step
-    before: dict  # stage -> array, the step before (empty at the first)
-
-    def of(self, stage, word):
-        """The value of the stage `word` of the same block, such as ln_1 or attn.q."""
-        return self.stages[".".join(stage.split(".")[:2] + [word])]
-
-    def block_input(self, stage):
-        n = int(stage.split(".")[1])
-        return self.stages[f"h.{n - 1}.resid_post" if n else "embed"]
-
-    def norm_input(self, stage):
-        if stage == "ln_f":
-            return self.stages[f"h.{self.model.layers - 1}.resid_post"]
-        return self.of(stage, "resid_mid") if stage.endswith("ln_2") else self.block_input(stage)
-
-    def linear_input(self, stage):
-        words = {"attn.c_attn": "ln_1", "attn.c_proj": "attn.context", "mlp.c_fc": "ln_2", "mlp.c_proj": "mlp.act"}
-        return self.of(stage, words[stage.split(".", 2)[2]])
-
-    def residual_inputs(self, stage):
-        """(the stream, the branch added to it)"""
-        if stage.endswith("resid_mid"):
-            return self.block_input(stage), self.of(stage, "attn.c_proj")
-        return self.of(stage, "resid_mid"), self.of(stage, "mlp.c_proj")
 
 
 @dataclass
@@ -290,7 +257,8 @@ def softmax_axis_heads(inputs, stage):
     return np.where(np.isinf(x), 0, softmax(np.where(np.isinf(x), 0, x), 1))
 
 
-@fault("heads_not_merged", ["h.*.attn.context"], "[B,H,T,D] is reshaped to [B,T,C] without moving heads behind positions")
+@fault("heads_not_merged", ["h.*.attn.context"],
+       "[B,H,T,D] is reshaped to [B,T,C] without moving heads behind positions")
 def heads_not_merged(inputs, stage):
     x = inputs.of(stage, "attn.probs") @ inputs.of(stage, "attn.cache_v")
     return x.reshape(x.shape[0], x.shape[2], -1) if x.shape[2] > 1 else None
@@ -304,7 +272,8 @@ def resid_missing(inputs, stage):
     return inputs.residual_inputs(stage)[1]
 
 
-@fault("resid_from_normed", RESIDUAL, "the branch is added to the LayerNorm's output; add it to the stream before the norm")
+@fault("resid_from_normed", RESIDUAL,
+       "the branch is added to the LayerNorm's output; add it to the stream before the norm")
 def resid_from_normed(inputs, stage):
     return inputs.of(stage, "ln_1" if stage.endswith("resid_mid") else "ln_2") + inputs.residual_inputs(stage)[1]
 
@@ -363,43 +332,6 @@ fault("temperature_ignored", PROBS_T, "logits are not divided by the temperature
 # precision: tensors that went through fewer bits on the way
 
 
-def float16(x):
-    """Rounded to 11 significant bits and float16's range."""
-    with np.errstate(over="ignore"):
-        return np.asarray(x).astype(np.float16).astype(x.dtype)
-
-
-def to_bits(x, drop):
-    """Rounds float32 to nearest, ties to even, dropping so many bits of the mantissa."""
-    bits = np.asarray(x).astype(np.float32).view(np.uint32)
-    half = np.uint32((1 << (drop - 1)) - 1) + ((bits >> np.uint32(drop)) & np.uint32(1))
-    rounded = (bits + half) & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)
-    out = rounded.view(np.float32).astype(x.dtype)
-    return np.where(np.isfinite(x), out, x)
-
-
-def bfloat16(x):
-    return to_bits(x, 16)
-
-
-def tf32(x):
-    return to_bits(x, 13)
-
-
-class Rounded:
-    """A model whose weights are rounded as they are read."""
-
-    def __init__(self, model, round):
-        self.model, self.round, self.layers, self.heads, self.width, self.eps = (
-            model, round, model.layers, model.heads, model.width, model.eps)
-
-    def weight(self, name):
-        return self.round(self.model.weight(name))
-
-    def head(self):
-        return self.round(self.model.head())
-
-
 def right(inputs, stage, model=None, round=lambda x: x):
     """The stage's own function on inputs that went through `round`, with the weights of `model`."""
     m, word = model or inputs.model, stage.split(".")[-1]
@@ -440,7 +372,8 @@ def right(inputs, stage, model=None, round=lambda x: x):
 
 WEIGHTED = ["wte", "wpe", *NORM, *LINEAR, "logits"]
 MATMUL = [*LINEAR, "h.*.attn.scores", "h.*.attn.context", "logits"]
-EVERY = [*WEIGHTED, "embed", *QKV, *CACHE, *SCORES, *PROBS, "h.*.attn.context", *RESIDUAL, *ACT, "logits_last", *PROBS_T]
+EVERY = [*WEIGHTED, "embed", *QKV, *CACHE, *SCORES, *PROBS, "h.*.attn.context", *RESIDUAL, *ACT, "logits_last",
+         *PROBS_T]
 
 for _name, _round in (("float16", float16), ("bfloat16", bfloat16)):
     fault(f"{_name}_weights", WEIGHTED, f"the weights went through {_name}", kind="precision")(

@@ -21,6 +21,7 @@ import numpy as np
 
 import faults
 import gpt2
+from inputs import Inputs
 
 REQUIRED = {"fault": 20, "gelu": 4, "precision": 5}
 
@@ -90,7 +91,7 @@ def sequential(a, b):
 
 
 class Case:
-    """A right run of one case; steps() yields (k, faults.Inputs) and keeps no step's stages but the caches."""
+    """A right run of one case; steps() yields (k, Inputs) and keeps no step's stages but the caches."""
 
     def __init__(self, model, tokens, new):
         self.model, self.tokens, self.new = model, np.asarray(tokens), new
@@ -100,7 +101,7 @@ class Case:
         for k in range(self.new):
             past, stages = cache.length, {}
             chosen = self.model.step(fed, cache, stages.__setitem__)
-            yield k, faults.Inputs(self.model, fed, past, stages, before)
+            yield k, Inputs(self.model, fed, past, stages, before)
             fed, before = chosen[:, None], {s: a for s, a in stages.items() if ".cache_" in s}
 
 
@@ -155,7 +156,8 @@ def measure_tokens(case):
         margins += list(top[:, 1] - top[:, 0])
         tokens.append(x.argmax(-1))
         rows += [(r.min(), r.mean(), r.max(), r.std()) for r in x]
-        norms += [(np.abs(r).max(), np.sqrt((r * r).mean())) for r in inputs.stages["ln_f"].reshape(-1, case.model.config["n_embd"])]
+        wide = inputs.stages["ln_f"].reshape(-1, case.model.config["n_embd"])
+        norms += [(np.abs(r).max(), np.sqrt((r * r).mean())) for r in wide]
     return np.stack(tokens, 1), margins, np.array(rows), np.array(norms)
 
 
@@ -181,8 +183,10 @@ def cases_of(name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("models", nargs="+", metavar="DIR", help="folder of a synthetic model, its base name the model's")
-    parser.add_argument("--steps-of-head", type=int, default=99, metavar="N", help="run logits' faults at the first N steps only")
+    parser.add_argument("models", nargs="+", metavar="DIR",
+                        help="folder of a synthetic model, its base name the model's")
+    parser.add_argument("--steps-of-head", type=int, default=99, metavar="N",
+                        help="run logits' faults at the first N steps only")
     parser.add_argument("--no-faults", action="store_true", help="rounding and tokens only")
     args = parser.parse_args()
     moves, bad = {}, []
@@ -197,7 +201,8 @@ def main():
             for case_name, case in cases.items():
                 measure_rounding(case, case_name, matmul, table)
             print(f"\n{name}: float32 ({matmul.__name__}) against float64")
-            print(f"{'stage':14} {'max error':>10} {'/max|want|':>10} {'max|want|':>10} {'rel needed':>10} {'of bound':>9}  worst at")
+            print(f"{'stage':14} {'max error':>10} {'/max|want|':>10} {'max|want|':>10} {'rel needed':>10} "
+                  f"{'of bound':>9}  worst at")
             for stage, (d, rel, top, need, share, where) in table.items():
                 print(f"{stage:14} {d:10.2e} {rel:10.2e} {top:10.3g} {need:10.1e} {share:9.1%}  {where}")
                 if share > 0.5:
@@ -208,8 +213,9 @@ def main():
                 tokens, margins, rows, norms = measure_tokens(case)
                 lowest = min(lowest, *margins)
                 print(f"{case_name:13} {tokens.tolist()} margins {min(margins):.3g}..{max(margins):.3g} logits "
-                      f"{rows[:, 0].min():.3g}..{rows[:, 2].max():.3g} row std {rows[:, 3].min():.2f}..{rows[:, 3].max():.2f} "
-                      f"ln_f max {norms[:, 0].max():.0f} rms {norms[:, 1].mean():.1f}")
+                      f"{rows[:, 0].min():.3g}..{rows[:, 2].max():.3g} row std "
+                      f"{rows[:, 3].min():.2f}..{rows[:, 3].max():.2f} ln_f max {norms[:, 0].max():.0f} "
+                      f"rms {norms[:, 1].mean():.1f}")
                 for row in tokens.tolist():
                     if max(collections.Counter(row).values()) > max(2, len(row) // 4):
                         bad.append(f"{name} {case_name}: repeats itself: {row}")
