@@ -147,8 +147,9 @@ func (s *Session) Reset() { s.call.P = 0 }
 var ErrTooLong = errors.New("sequence too long")
 
 // Step feeds T = len(tokens)/B tokens to each row, B rows one after the other,
-// and returns the most probable next token of each (the lowest id of a tie; -1
-// where logits are NaN). A prompt and a single decoded token go the same way.
+// and returns the most probable next token of each: the lowest id of a tie, and
+// -1 where logits are NaN or a tap wrote something that is no id. A prompt and
+// a single decoded token go the same way.
 //
 // The result is valid until the next Step. After an error the session is as it
 // was before.
@@ -158,7 +159,10 @@ func (s *Session) Step(tokens []int) ([]int, error) {
 	}
 	s.forward()
 	for b := range s.next {
-		s.next[b] = int(s.choice.values[b])
+		s.next[b] = -1
+		if id := s.choice.values[b]; isIndex(id, s.m.cfg.Vocab) {
+			s.next[b] = int(id)
+		}
 	}
 	s.call.P += s.call.T
 	return s.next, nil
@@ -187,8 +191,8 @@ func (s *Session) begin(tokens []int) error {
 	c.T = T
 	for _, b := range s.fitted {
 		n := elements(b.shape, cfg, c.Dims)
-		if cap(b.values) < n {
-			b.values = make([]float32, n)
+		if cap(b.values) < n { // make room up to the last position, not only to this one
+			b.values = make([]float32, elements(b.shape, cfg, Dims{B: c.B, T: T, P: s.o.Length - T}))
 		}
 		b.values = b.values[:n]
 	}

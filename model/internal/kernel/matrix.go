@@ -28,85 +28,141 @@ func Pack(data []float32, in, out int, layout Layout) *Matrix {
 	return &Matrix{in: in, out: out, layout: layout, data: data}
 }
 
-// In is the width of the rows that are multiplied, Out that of the results.
-func (w *Matrix) In() int  { return w.in }
+// In is the width of the rows that are multiplied.
+func (w *Matrix) In() int { return w.in }
+
+// Out is the width of the products.
 func (w *Matrix) Out() int { return w.out }
 
 const (
-	blockK = 128 // values of the inner dimension added up before they join the sum
-	tileN  = 512 // columns of one task
+	// blockK is how many products are added up before their sum joins the
+	// others: float32 sums of thousands lose less when taken in two levels.
+	blockK = 128
+	// blockN is how many columns of a block of an InOut matrix stay in a
+	// core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
+	blockN = 512
+	// fewRows is up to how many rows a matrix is read but once, so that its
+	// layout in memory decides and not the cache.
+	fewRows = 4
+	// headRows is how many rows of an OutIn matrix make one part.
+	headRows = 256
 )
 
 // Mul computes y = x·w + bias for the given number of rows: x is [rows, in],
 // y is [rows, out], bias is [out] or nil.
 //
-// InOut sums blocks of blockK products, each from zero, and adds the blocks'
-// sums to the bias in order; OutIn is one dot product an output.
+// An InOut product adds up blocks of blockK products, each from zero and in
+// order, and then adds the blocks' sums to the bias in order. An OutIn product
+// is one dot product a value.
 func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 	t := &p.mul
-	*t = mulTask{pool: p, w: w, y: y[:rows*w.out], x: x[:rows*w.in], bias: bias, rows: rows}
-	t.tile = tileN
-	if w.layout == OutIn {
-		t.tile = 256
+	t.Matrix, t.pool, t.rows = w, p, rows
+	t.y, t.x, t.bias = y[:rows*w.out], x[:rows*w.in], bias
+	blocks := (w.in + blockK - 1) / blockK
+	work := rows * w.in * w.out
+	switch {
+	case w.layout == OutIn:
+		p.Do((*dots)(t), (w.out+headRows-1)/headRows, work)
+	case rows > fewRows:
+		p.Do((*columns)(t), (w.out+blockN-1)/blockN, work)
+	default:
+		t.width = w.out
+		for t.width > 2*blockN && blocks*(w.out/t.width) < 2*p.threads {
+			t.width = (t.width/2 + blockN - 1) / blockN * blockN
+		}
+		t.split = (w.out + t.width - 1) / t.width
+		t.sums = p.shared(blocks * rows * w.out)
+		p.Do((*streams)(t), blocks*t.split, work)
+		t.start(0, w.out)
+		for b := range blocks {
+			f32.Add(t.y, t.y, t.sums[b*rows*w.out:][:rows*w.out])
+		}
 	}
-	parts := (w.out + t.tile - 1) / t.tile
-	p.Do(t, parts, rows*w.in*w.out)
 	*t = mulTask{}
 }
 
+// mulTask is a product at work.
 type mulTask struct {
-	pool       *Pool
-	w          *Matrix
-	y, x, bias []float32
-	rows, tile int
+	*Matrix
+	pool         *Pool
+	y, x, bias   []float32
+	rows         int
+	sums         []float32 // [blocks][rows][out], of streams
+	width, split int       // columns of one part of streams, and how many parts make a row
 }
 
-func (t *mulTask) Part(i, worker int) {
-	lo := i * t.tile
-	hi := min(lo+t.tile, t.w.out)
-	if t.w.layout == OutIn {
-		t.dots(lo, hi)
-	} else {
-		t.sums(lo, hi, t.pool.space(worker, t.tile)[:hi-lo])
+// start fills columns lo to hi of y with the bias.
+func (t *mulTask) start(lo, hi int) {
+	for r := range t.rows {
+		y := t.y[r*t.out+lo : r*t.out+hi]
+		if t.bias == nil {
+			clear(y)
+		} else {
+			copy(y, t.bias[lo:hi])
+		}
 	}
 }
 
-// dots fills columns lo to hi of an OutIn product.
-func (t *mulTask) dots(lo, hi int) {
-	in, out := t.w.in, t.w.out
-	for j := lo; j < hi; j++ {
-		w := t.w.data[j*in : (j+1)*in]
+// dots is an OutIn product in parts of headRows outputs.
+type dots mulTask
+
+// Part implements Task.
+func (t *dots) Part(i, _ int) {
+	for j := i * headRows; j < min((i+1)*headRows, t.out); j++ {
+		w := t.data[j*t.in : (j+1)*t.in]
 		for r := range t.rows {
-			s := f32.DotProduct(w, t.x[r*in:(r+1)*in])
+			s := f32.DotProduct(w, t.x[r*t.in:(r+1)*t.in])
 			if t.bias != nil {
 				s += t.bias[j]
 			}
-			t.y[r*out+j] = s
+			t.y[r*t.out+j] = s
 		}
 	}
 }
 
-// sums fills columns lo to hi of an InOut product.
-func (t *mulTask) sums(lo, hi int, acc []float32) {
-	in, out := t.w.in, t.w.out
-	for r := range t.rows {
-		y := t.y[r*out+lo : r*out+hi]
-		if t.bias != nil {
-			copy(y, t.bias[lo:hi])
-		} else {
-			clear(y)
+// columns is an InOut product in parts of blockN columns: a block of the matrix
+// stays in cache while all rows are multiplied with it.
+type columns mulTask
+
+// Part implements Task.
+func (t *columns) Part(i, worker int) {
+	lo := i * blockN
+	hi := min(lo+blockN, t.out)
+	sum := t.pool.space(worker, blockN)[:hi-lo]
+	(*mulTask)(t).start(lo, hi)
+	for k0 := 0; k0 < t.in; k0 += blockK {
+		k1 := min(k0+blockK, t.in)
+		for r := range t.rows {
+			clear(sum)
+			for k, x := range t.x[r*t.in+k0 : r*t.in+k1] {
+				at := (k0+k)*t.out + lo
+				f32.AddScaled(sum, x, t.data[at:at+len(sum)])
+			}
+			y := t.y[r*t.out+lo : r*t.out+hi]
+			f32.Add(y, y, sum)
 		}
 	}
-	for k0 := 0; k0 < in; k0 += blockK {
-		k1 := min(k0+blockK, in)
+}
+
+// streams is an InOut product in parts of blockK rows of the matrix, which lie
+// one after the other in memory: what limits a product with few rows is how
+// fast they are read. Each part leaves its sums in a place of its own.
+type streams mulTask
+
+// Part implements Task.
+func (t *streams) Part(i, _ int) {
+	block, lo := i/t.split, i%t.split*t.width
+	hi := min(lo+t.width, t.out)
+	k0 := block * blockK
+	k1 := min(k0+blockK, t.in)
+	sums := t.sums[block*t.rows*t.out:][:t.rows*t.out]
+	for r := range t.rows {
+		clear(sums[r*t.out+lo : r*t.out+hi])
+	}
+	for k := k0; k < k1; k++ {
+		w := t.data[k*t.out+lo : k*t.out+hi]
 		for r := range t.rows {
-			clear(acc)
-			x := t.x[r*in : (r+1)*in]
-			for k := k0; k < k1; k++ {
-				f32.AddScaled(acc, x[k], t.w.data[k*out+lo:k*out+hi])
-			}
-			y := t.y[r*out+lo : r*out+hi]
-			f32.Add(y, y, acc)
+			f32.AddScaled(sums[r*t.out+lo:r*t.out+hi], t.x[r*t.in+k], w)
 		}
 	}
 }

@@ -36,6 +36,7 @@ type crew struct {
 	wake    chan int       // invitations, each with a worker's number
 	busy    sync.WaitGroup // invitations not yet answered
 	scratch [][]float32    // [threads][whatever was asked for]
+	common  []float32      // scratch of all workers of a task together
 }
 
 // NewPool returns a pool of the given number of threads, or of GOMAXPROCS if
@@ -113,4 +114,12 @@ func (c *crew) space(worker, n int) []float32 {
 		c.scratch[worker] = make([]float32, n)
 	}
 	return c.scratch[worker][:n]
+}
+
+// shared returns n values of scratch for a whole task, whatever is in them.
+func (c *crew) shared(n int) []float32 {
+	if cap(c.common) < n {
+		c.common = make([]float32, n)
+	}
+	return c.common[:n]
 }

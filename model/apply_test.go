@@ -1,0 +1,103 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+)
+
+// differAt says at which index two arrays differ, or -1. NaN equals itself.
+func differAt(a, b []float32) int {
+	if len(a) != len(b) {
+		return min(len(a), len(b))
+	}
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Each stage computed on its own, from recorded inputs, gives the bits that the
+// forward pass gave: it is the same function, and Reads leaves nothing out.
+func TestApplyReplaysForward(t *testing.T) {
+	for _, cfg := range []Config{micro, wide} {
+		m := randomModel(t, cfg, 1)
+		steps := [][]int{ids(cfg, 10, 1), ids(cfg, 2, 2), ids(cfg, 4, 3)} // batch of 2
+		r := record(t, m, SessionOptions{Batch: 2, Temperatures: []float64{0.5, 2}}, steps...)
+		P, compared := 0, 0
+		for k, tokens := range steps {
+			d := Dims{B: 2, T: len(tokens) / 2, P: P}
+			in := func(name string) []float32 {
+				if base, ok := strings.CutPrefix(name, "prev:"); ok {
+					if k == 0 {
+						return nil
+					}
+					return r.steps[k-1][base]
+				}
+				switch name {
+				case "tokens":
+					var f []float32
+					for _, id := range tokens {
+						f = append(f, float32(id))
+					}
+					return f
+				case "pos":
+					return []float32{float32(P)}
+				}
+				return r.steps[k][name]
+			}
+			for _, stage := range r.order {
+				want := r.steps[k][stage]
+				got := make([]float32, len(want))
+				for i := range got {
+					got[i] = float32(math.NaN()) // so that a value left out shows
+				}
+				if err := m.Apply(stage, d, in, got); err != nil {
+					t.Fatal(err)
+				}
+				if i := differAt(got, want); i >= 0 {
+					t.Errorf("step %d %s: value %d is %v alone and %v in the forward pass", k, stage, i, got[i], want[i])
+				}
+				compared++
+			}
+			P += d.T
+		}
+		if want := len(steps) * len(StageNames(cfg, []float64{0.5, 2})); compared != want {
+			t.Errorf("compared %d stages, want %d", compared, want)
+		}
+	}
+}
+
+func TestApplyErrors(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	V := float32(micro.Vocab)
+	for _, test := range []struct {
+		name  string
+		stage string
+		d     Dims
+		in    []float32
+		out   int
+		want  string
+	}{
+		{"unknown stage", "h.9.ln_1", Dims{B: 1, T: 1}, nil, 12, "no stage"},
+		{"no rows", "wte", Dims{T: 1}, nil, 0, "B=0"},
+		{"past the end", "wpe", Dims{B: 1, T: 1, P: 12}, []float32{12}, 12, "n_positions"},
+		{"negative P", "wpe", Dims{B: 1, T: 1, P: -1}, []float32{0}, 12, "P=-1"},
+		{"P+T overflows", "wpe", Dims{B: 1, T: 2, P: math.MaxInt}, []float32{0}, 24, "n_positions"},
+		{"wrong room", "h.0.ln_1", Dims{B: 1, T: 1}, make([]float32, 12), 11, "room for 11"},
+		{"wrong input", "h.0.ln_1", Dims{B: 1, T: 1}, make([]float32, 11), 12, "reads embed: got 11"},
+		{"token too large", "wte", Dims{B: 1, T: 1}, []float32{V}, 12, "vocabulary"},
+		{"token no number", "wte", Dims{B: 1, T: 1}, []float32{float32(math.NaN())}, 12, "vocabulary"},
+		{"token not whole", "wte", Dims{B: 1, T: 1}, []float32{1.5}, 12, "vocabulary"},
+		{"token negative", "wte", Dims{B: 1, T: 1}, []float32{-1}, 12, "vocabulary"},
+		{"position too large", "wpe", Dims{B: 1, T: 3, P: 0}, []float32{10}, 36, "n_positions"},
+	} {
+		err := m.Apply(test.stage, test.d, func(string) []float32 { return test.in }, make([]float32, test.out))
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %q does not say %q", test.name, fmt.Sprint(err), test.want)
+		}
+	}
+}

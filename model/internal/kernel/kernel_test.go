@@ -1,0 +1,285 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func sameBits(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
+}
+
+// A product is within 2(√n + 2)·u of the sum of its terms' magnitudes, where u
+// is 2^-24 and n the number of terms: rounding errors are independent enough
+// that they grow with the root of their number (Higham and Mary, "A New
+// Approach to Probabilistic Rounding Error Analysis", 2019, with λ = 2). Its
+// bits do not depend on threads, nor on the rows beside it.
+func TestMul(t *testing.T) {
+	pools := []*Pool{NewPool(1), NewPool(2), NewPool(7)}
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.OneOf(rapid.IntRange(1, 40), rapid.SampledFrom([]int{127, 128, 129, 255, 257, 511, 512, 513, 700, 1025}))
+		in, out := size.Draw(t, "in"), size.Draw(t, "out")
+		rows := rapid.IntRange(1, 9).Draw(t, "rows")
+		layout := Layout(rapid.IntRange(0, 1).Draw(t, "layout"))
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		x := normal(rng, rows*in, 1)
+		w := Pack(normal(rng, in*out, 1), in, out, layout)
+		var bias []float32
+		if rapid.Bool().Draw(t, "bias") {
+			bias = normal(rng, out, 1)
+		}
+
+		y := make([]float32, rows*out)
+		for i := range y {
+			y[i] = float32(math.NaN()) // whatever was there before must not matter
+		}
+		w.Mul(pools[0], y, x, bias, rows)
+		want := naiveMul(w, x, bias, rows)
+		magnitude := naiveMul(Pack(abs(w.data), in, out, layout), abs(x), abs(bias), rows)
+		for i := range y {
+			bound := 2 * (math.Sqrt(float64(in)) + 2) * 0x1p-24 * magnitude[i]
+			if d := math.Abs(float64(y[i]) - want[i]); !(d <= bound) {
+				t.Fatalf("y[%d] = %v, want %v: off by %.3g, bound %.3g", i, y[i], want[i], d, bound)
+			}
+		}
+		for _, p := range pools[1:] {
+			again := make([]float32, len(y))
+			w.Mul(p, again, x, bias, rows)
+			if !sameBits(again, y) {
+				t.Fatalf("%d threads give other bits than one", p.Threads())
+			}
+		}
+		r := rapid.IntRange(0, rows-1).Draw(t, "row")
+		alone := make([]float32, out)
+		w.Mul(pools[1], alone, x[r*in:(r+1)*in], bias, 1)
+		if !sameBits(alone, y[r*out:(r+1)*out]) {
+			t.Fatalf("row %d of %d has other bits alone", r, rows)
+		}
+	})
+}
+
+func abs(x []float32) []float32 {
+	if x == nil {
+		return nil
+	}
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(math.Abs(float64(v)))
+	}
+	return y
+}
+
+// Infinities and NaN of one row stay in that row and reach its results.
+func TestMulNonFinite(t *testing.T) {
+	p := NewPool(2)
+	for _, layout := range []Layout{InOut, OutIn} {
+		for _, rows := range []int{2, 8} {
+			const in, out = 200, 300
+			rng := rand.New(rand.NewPCG(1, 1))
+			x, y := normal(rng, rows*in, 1), make([]float32, rows*out)
+			x[in+5] = float32(math.Inf(1))
+			Pack(normal(rng, in*out, 1), in, out, layout).Mul(p, y, x, nil, rows)
+			for i, v := range y {
+				finite := !math.IsInf(float64(v), 0) && v == v
+				if finite != (i/out != 1) {
+					t.Fatalf("layout %d, %d rows: y[%d] = %v", layout, rows, i, v)
+				}
+			}
+		}
+	}
+}
+
+// LayerNorm is the float64 result rounded once: half a unit in the last place,
+// far below checkpoint 1's 1e-5.
+func TestLayerNorm(t *testing.T) {
+	p := NewPool(2)
+	rng := rand.New(rand.NewPCG(3, 3))
+	for _, test := range []struct {
+		name       string
+		rows, n    int
+		scale, off float64
+		eps        float64
+	}{
+		{"one value has no variance", 3, 1, 1, 0, 1e-5},
+		{"odd width", 5, 77, 1, 0, 1e-5},
+		{"wide", 9, 1600, 1, 0, 1e-5},
+		{"large mean, small spread", 2, 1024, 1e-3, 1e4, 1e-5},
+		{"below eps", 2, 768, 1e-4, 0, 1e-5},
+		{"outliers in the thousands", 2, 768, 3e3, 0, 1e-5},
+		{"parallel", 100, 1024, 1, 1, 1e-5},
+	} {
+		x := normal(rng, test.rows*test.n, test.scale)
+		for i := range x {
+			x[i] += float32(test.off)
+		}
+		gain, bias := normal(rng, test.n, 1), normal(rng, test.n, 1)
+		y := make([]float32, len(x))
+		LayerNorm(p, y, x, gain, bias, test.eps)
+		for i, want := range naiveLayerNorm(x, gain, bias, test.eps) {
+			// The terms may cancel: the spacing of float64 at their size is added.
+			bound := math.Abs(want)*0x1p-24 + 1e-11*(1+math.Abs(test.off)/test.scale)
+			if d := math.Abs(float64(y[i]) - want); !(d <= bound) {
+				t.Fatalf("%s: y[%d] = %v, want %v: off by %.3g, bound %.3g", test.name, i, y[i], want, d, bound)
+			}
+		}
+	}
+	// The variance is biased: [-1, 1] has variance 1, not 2.
+	y := make([]float32, 2)
+	LayerNorm(p, y, []float32{-1, 1}, []float32{1, 1}, []float32{0, 0}, 0)
+	if !slices.Equal(y, []float32{-1, 1}) {
+		t.Errorf("LayerNorm of [-1 1] = %v, want it unchanged", y)
+	}
+}
+
+// GELU is within half a unit in the last place of the tanh form, or 1e-16 where
+// that form itself cancels, and differs from the erf form.
+func TestGELU(t *testing.T) {
+	p := NewPool(2)
+	var x []float32
+	for v := -30.0; v <= 30; v += 1.0 / 256 {
+		x = append(x, float32(v))
+	}
+	x = append(x, 0, 1e-30, -1e-30, 1e-8, -1e-8, 3e4, -3e4, math.MaxFloat32, -math.MaxFloat32)
+	y := make([]float32, len(x))
+	GELU(p, y, x)
+	erf := 0.0
+	for i, v := range x {
+		want := naiveGELU(v)
+		if d := math.Abs(float64(y[i]) - want); !(d <= math.Abs(want)*0x1.001p-24+1e-16*math.Abs(float64(v))) {
+			t.Fatalf("GELU(%v) = %v, want %v", v, y[i], want)
+		}
+		erf = max(erf, math.Abs(want-float64(v)*0.5*(1+math.Erf(float64(v)/math.Sqrt2))))
+	}
+	if erf < 4e-4 || erf > 5e-4 {
+		t.Errorf("largest difference to the erf form is %v, known to be 4.7e-4", erf)
+	}
+	special := []float32{float32(math.Inf(1)), float32(math.NaN())}
+	GELU(p, special, special)
+	if !math.IsInf(float64(special[0]), 1) || special[1] == special[1] {
+		t.Errorf("GELU of +Inf and NaN = %v", special)
+	}
+}
+
+func TestSoftmax(t *testing.T) {
+	inf := float32(math.Inf(1))
+	nan := float32(math.NaN())
+	for _, test := range []struct {
+		name string
+		x    []float32
+		temp float64
+	}{
+		{"one", []float32{-7}, 1},
+		{"usual", []float32{0.1, -2, 3, 0.5}, 1},
+		{"masked", []float32{1, 2, -inf, -inf}, 1},
+		{"first masked", []float32{-inf, 2, 2.5}, 1},
+		{"large", []float32{3e38, 3e38, -3e38}, 1},
+		{"far below zero", []float32{-1e30, -1e30}, 1},
+		{"cold", []float32{1, 1.5, -1}, 0.01},
+		{"hot", []float32{1, 1.5, -1}, 100},
+	} {
+		got := make([]float32, len(test.x))
+		Softmax(got, test.x, test.temp)
+		for i, want := range naiveSoftmax(test.x, test.temp) {
+			if d := math.Abs(float64(got[i]) - want); !(d <= want*0x1p-23+0x1p-149) {
+				t.Errorf("%s: value %d is %v, want %v", test.name, i, got[i], want)
+			}
+			if test.x[i] == -inf && got[i] != 0 {
+				t.Errorf("%s: masked value %d is %v, want exactly 0", test.name, i, got[i])
+			}
+		}
+		in := slices.Clone(test.x)
+		Softmax(in, in, test.temp)
+		if !sameBits(in, got) {
+			t.Errorf("%s: in place gives %v, want %v", test.name, in, got)
+		}
+	}
+	for _, x := range [][]float32{{1, nan, 2}, {nan}, {1, inf}, {-inf, -inf}} {
+		got := make([]float32, len(x))
+		Softmax(got, x, 1)
+		for i, v := range got {
+			if v == v {
+				t.Errorf("Softmax(%v): value %d is %v, want NaN", x, i, v)
+			}
+		}
+	}
+}
+
+// counting counts how often each part ran.
+type counting []atomic.Int32
+
+func (c counting) Part(i, _ int) { c[i].Add(1) }
+
+// Every part runs exactly once, whatever the threads and the size.
+func TestPool(t *testing.T) {
+	for _, threads := range []int{1, 2, 3, 16} {
+		p := NewPool(threads)
+		for round := range 200 {
+			for _, parts := range []int{0, 1, 2, 5, 64} {
+				c := make(counting, parts)
+				p.Do(c, parts, round%2*serialWork)
+				for i := range c {
+					if n := c[i].Load(); n != 1 {
+						t.Fatalf("%d threads, %d parts: part %d ran %d times", threads, parts, i, n)
+					}
+				}
+			}
+		}
+	}
+	if got := NewPool(0).Threads(); got != runtime.GOMAXPROCS(0) {
+		t.Errorf("NewPool(0) has %d threads, want GOMAXPROCS", got)
+	}
+}
+
+func TestPoolGoroutinesEnd(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 5 {
+		NewPool(8).Do(make(counting, 9), 9, serialWork)
+	}
+	for range 100 {
+		runtime.GC()
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before the pools", runtime.NumGoroutine(), before)
+}
+
+func BenchmarkMul(b *testing.B) {
+	p := NewPool(0)
+	for _, bench := range []struct {
+		rows, in, out int
+		layout        Layout
+	}{
+		{1, 1024, 3072, InOut}, {1, 1024, 4096, InOut}, {1, 4096, 1024, InOut}, {1, 1024, 50257, OutIn},
+		{2, 1024, 4096, InOut}, {4, 1024, 4096, InOut}, {5, 1024, 4096, InOut}, {8, 1024, 4096, InOut},
+		{128, 1024, 4096, InOut}, {128, 4096, 1024, InOut}, {128, 1024, 4096, OutIn},
+	} {
+		b.Run(fmt.Sprintf("%dx%dx%d/layout%d", bench.rows, bench.in, bench.out, bench.layout), func(b *testing.B) {
+			// Matrices enough that none is in a cache when its turn comes.
+			n := max(1, (256<<20)/(4*bench.in*bench.out))
+			ms := make([]*Matrix, n)
+			for i := range ms {
+				ms[i] = Pack(make([]float32, bench.in*bench.out), bench.in, bench.out, bench.layout)
+				for j := range ms[i].data {
+					ms[i].data[j] = 0.5
+				}
+			}
+			x, y := make([]float32, bench.rows*bench.in), make([]float32, bench.rows*bench.out)
+			b.SetBytes(int64(4 * bench.in * bench.out))
+			b.ResetTimer()
+			for i := range b.N {
+				ms[i%n].Mul(p, y, x, nil, bench.rows)
+			}
+			b.ReportMetric(2*float64(bench.rows*bench.in*bench.out)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}

@@ -1,0 +1,362 @@
+package model
+
+import (
+	"errors"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// logitsOf runs steps and returns the last logits of every one.
+func logitsOf(t testing.TB, m *Model, o SessionOptions, steps ...[]int) [][]float32 {
+	t.Helper()
+	s, err := m.NewSession(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]float32
+	for _, tokens := range steps {
+		if _, err := s.Step(tokens); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, slices.Clone(s.LogitsLast()))
+	}
+	return all
+}
+
+func wantSameBits(t *testing.T, what string, got, want [][]float32) {
+	t.Helper()
+	for k := range want {
+		if i := differAt(got[k], want[k]); i >= 0 {
+			t.Errorf("%s: step %d: logit %d is %v, want %v to the bit", what, k, i, got[k][i], want[k][i])
+		}
+	}
+}
+
+// Taps, threads, repetition, room, neighbours in the batch and how a prompt is
+// cut into steps do not change one bit.
+func TestBitIdentical(t *testing.T) {
+	for _, cfg := range []Config{micro, wide} {
+		m := randomModel(t, cfg, 1)
+		prompt, decode := ids(cfg, 7, 1), ids(cfg, 3, 2)
+		steps := [][]int{prompt, decode[:1], decode[1:2], decode[2:]}
+		want := logitsOf(t, m, SessionOptions{Threads: 1}, steps...)
+		nop := func(string, []int, []float32) {}
+		for _, test := range []struct {
+			name string
+			o    SessionOptions
+		}{
+			{"again", SessionOptions{Threads: 1}},
+			{"tapped", SessionOptions{Threads: 1, Tap: nop, Temperatures: []float64{1}}},
+			{"2 threads", SessionOptions{Threads: 2}},
+			{"3 threads, tapped", SessionOptions{Threads: 3, Tap: nop}},
+			{"8 threads", SessionOptions{Threads: 8}},
+			{"64 threads", SessionOptions{Threads: 64}},
+			{"just enough room", SessionOptions{Length: 10}},
+		} {
+			wantSameBits(t, test.name, logitsOf(t, m, test.o, steps...), want)
+		}
+
+		var single [][]int
+		for _, id := range append(slices.Clone(prompt), decode...) {
+			single = append(single, []int{id})
+		}
+		got := logitsOf(t, m, SessionOptions{}, single...)
+		wantSameBits(t, "one token at a time", got[len(prompt)-1:], want)
+
+		// The same row between two others.
+		other := ids(cfg, 20, 3)
+		var batch [][]int
+		P := 0
+		for _, s := range steps {
+			T := len(s)
+			b := slices.Clone(other[P : P+T])
+			b = append(b, s...)
+			batch = append(batch, append(b, other[10+P:10+P+T]...))
+			P += T
+		}
+		V := cfg.Vocab
+		got = logitsOf(t, m, SessionOptions{Batch: 3}, batch...)
+		for k := range got {
+			got[k] = got[k][V : 2*V]
+		}
+		wantSameBits(t, "in a batch", got, want)
+	}
+}
+
+func TestReset(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	s, err := m.NewSession(SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [2][]float32
+	for i := range got {
+		if s.Pos() != 0 {
+			t.Fatalf("Pos() = %d at the start", s.Pos())
+		}
+		for _, step := range [][]int{{5, 6, 7}, {8}} {
+			if _, err := s.Step(step); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s.Pos() != 4 {
+			t.Errorf("Pos() = %d after four tokens", s.Pos())
+		}
+		got[i] = slices.Clone(s.LogitsLast())
+		s.Reset()
+	}
+	if i := differAt(got[0], got[1]); i >= 0 {
+		t.Errorf("after Reset logit %d is %v, was %v", i, got[1][i], got[0][i])
+	}
+}
+
+// A decode step without a tap allocates nothing, whatever the threads.
+func TestDecodeAllocatesNothing(t *testing.T) {
+	cfg := wide
+	cfg.Positions = 400
+	m := randomModel(t, cfg, 1)
+	for _, threads := range []int{1, 2} {
+		s, err := m.NewSession(SessionOptions{Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := s.Step([]int{1, 2, 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next, err = s.Step(next); err != nil { // buffers are as large as they get
+			t.Fatal(err)
+		}
+		n := testing.AllocsPerRun(200, func() {
+			if next, err = s.Step(next); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n != 0 {
+			t.Errorf("%d threads: %v allocations per decode step, want 0", threads, n)
+		}
+	}
+}
+
+// The goroutines of a session that is no longer used end.
+func TestSessionGoroutinesEnd(t *testing.T) {
+	m := randomModel(t, wide, 1)
+	before := runtime.NumGoroutine()
+	for range 4 {
+		logitsOf(t, m, SessionOptions{Threads: 5}, []int{1, 2})
+	}
+	for range 100 {
+		runtime.GC()
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before the sessions", runtime.NumGoroutine(), before)
+}
+
+// The tap sees the buffers that the computation reads: a change at any stage
+// reaches every stage that reads it, and a changed cache the next step too.
+func TestTapIsLive(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	steps := [][]int{{3, 4, 5}, {6}, {7}}
+	temperatures := []float64{1}
+	const another = 11 // a token that no step of this model chooses
+	clean := record(t, m, SessionOptions{Temperatures: temperatures}, steps...)
+	for at := range steps[:2] {
+		for n, stage := range clean.order {
+			r := &recorded{}
+			poisoned := false
+			var next []int
+			s, err := m.NewSession(SessionOptions{Temperatures: temperatures, Tap: func(name string, shape []int, data []float32) {
+				if name == stage && len(r.steps) == at+1 {
+					// The last row, where nothing is masked; each value by another
+					// amount, since a constant would vanish in a LayerNorm.
+					row := data[len(data)-shape[len(shape)-1]:]
+					for i := range row {
+						row[i] += float32(i + 1)
+					}
+					if stage == "next_token" {
+						data[0] = another
+					}
+					poisoned = true
+				}
+				r.tap(name, shape, data)
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, step := range steps {
+				r.begin()
+				got, err := s.Step(step)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if k == at {
+					next = slices.Clone(got)
+				}
+			}
+			if !poisoned {
+				t.Fatalf("%s was not tapped at step %d", stage, at)
+			}
+			if stage == "next_token" {
+				if clean.steps[at][stage][0] == another {
+					t.Fatalf("token %d is chosen anyway", another)
+				}
+				if next[0] != another {
+					t.Errorf("step %d: next_token was changed to %d, but Step returned %d", at, another, next[0])
+				}
+				continue
+			}
+			if stage == "probs_t1" {
+				continue // an end: nothing reads it
+			}
+			// Everything that reads it, in this step, has changed.
+			readers := 0
+			for _, later := range clean.order[n+1:] {
+				if !slices.Contains(Reads(micro, later), stage) || later == "next_token" {
+					continue
+				}
+				readers++
+				if differAt(clean.steps[at][later], r.steps[at][later]) < 0 {
+					t.Errorf("step %d: a change at %s does not reach %s", at, stage, later)
+				}
+			}
+			if readers == 0 {
+				t.Errorf("step %d: nothing reads %s", at, stage)
+			}
+			// What is cached reaches the next step.
+			if strings.Contains(stage, "cache_") {
+				d := differAt(clean.steps[at+1][stage], r.steps[at+1][stage])
+				if d < 0 {
+					t.Errorf("step %d: a change at %s is gone at the next step", at, stage)
+				}
+			}
+		}
+	}
+}
+
+// Untapped, a session whose cache was changed by nobody and one that copies the
+// caches out and in again agree; a value written once stays written.
+func TestTapWritesThroughToCache(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	const stage = "h.1.attn.cache_v"
+	var last []float32
+	first := true
+	s, err := m.NewSession(SessionOptions{Batch: 2, Length: 9, Tap: func(name string, shape []int, data []float32) {
+		if name != stage {
+			return
+		}
+		if first {
+			for i := range data {
+				data[i] = float32(i)
+			}
+			first = false
+		}
+		last = slices.Clone(data)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range [][]int{{1, 2, 3, 4}, {5, 6}} {
+		if _, err := s.Step(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const D, P, S = 6, 2, 3
+	for head := range 4 { // B·H
+		for i := range P * D {
+			if got, want := last[head*S*D+i], float32(head*P*D+i); got != want {
+				t.Fatalf("head %d, value %d of the cache is %v, but %v was written", head, i, got, want)
+			}
+		}
+	}
+}
+
+func TestSessionErrors(t *testing.T) {
+	m := randomModel(t, micro, 1) // 12 positions, vocabulary of 37
+	for _, test := range []struct {
+		name string
+		o    SessionOptions
+		want string
+	}{
+		{"negative batch", SessionOptions{Batch: -1}, "batch of -1"},
+		{"batch beyond memory", SessionOptions{Batch: math.MaxInt}, "batch"},
+		{"too long", SessionOptions{Length: 13}, "n_positions"},
+		{"negative length", SessionOptions{Length: -1}, "length of -1"},
+		{"temperature 0", SessionOptions{Temperatures: []float64{1, 0}}, "temperature 0"},
+		{"temperature NaN", SessionOptions{Temperatures: []float64{math.NaN()}}, "temperature NaN"},
+	} {
+		if _, err := m.NewSession(test.o); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v does not say %q", test.name, err, test.want)
+		}
+	}
+
+	s, err := m.NewSession(SessionOptions{Batch: 2, Length: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Step(ids(micro, 8, 1)); err != nil { // 4 positions of 5
+		t.Fatal(err)
+	}
+	before := slices.Clone(s.LogitsLast())
+	for _, test := range []struct {
+		name   string
+		tokens []int
+		want   string
+	}{
+		{"no tokens", nil, "no tokens"},
+		{"odd number", []int{1, 2, 3}, "batch of 2"},
+		{"id too large", []int{1, 37}, "token id 37 (row 1, position 4)"},
+		{"negative id", []int{-1, 1}, "token id -1"},
+		{"too many", []int{1, 2, 3, 4}, "too long"},
+	} {
+		_, err := s.Step(test.tokens)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v does not say %q", test.name, err, test.want)
+		}
+		if errors.Is(err, ErrTooLong) != (test.name == "too many") {
+			t.Errorf("%s: errors.Is(err, ErrTooLong) is wrong for %v", test.name, err)
+		}
+		if s.Pos() != 4 || differAt(before, s.LogitsLast()) >= 0 {
+			t.Errorf("%s: the failed step left its mark", test.name)
+		}
+	}
+	if _, err := s.Step([]int{1, 2}); err != nil {
+		t.Errorf("the last position cannot be used: %v", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	s.Reset()
+	if _, err := s.Step([]int{1, 2}); err == nil {
+		t.Error("a session of a closed model computes")
+	}
+	if _, err := m.NewSession(SessionOptions{}); err == nil {
+		t.Error("a closed model starts a session")
+	}
+	if err := m.Apply("wte", Dims{B: 1, T: 1}, func(string) []float32 { return []float32{1} }, make([]float32, 12)); err == nil {
+		t.Error("a closed model applies a stage")
+	}
+}
+
+// NaN must not turn into a confident token 0.
+func TestNaNChoosesNothing(t *testing.T) {
+	m := randomModel(t, micro, 1)
+	s, err := m.NewSession(SessionOptions{Tap: func(stage string, _ []int, data []float32) {
+		if stage == "h.1.ln_2" {
+			data[0] = float32(math.NaN())
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := s.Step([]int{1})
+	if err != nil || next[0] != -1 {
+		t.Errorf("Step = %v, %v; want [-1] and no error", next, err)
+	}
+}

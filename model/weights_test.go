@@ -1,0 +1,357 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// entry is a tensor on its way into a file.
+type entry struct {
+	dtype string
+	shape []int
+	data  []byte
+}
+
+// entries turns random weights into tensors of a dtype, by name.
+func entries(cfg Config, weights map[string][]float32, dtype string) map[string]entry {
+	all := map[string]entry{}
+	for name, shape := range cfg.weights() {
+		w, ok := weights[name]
+		if !ok {
+			continue
+		}
+		e := entry{dtype: dtype, shape: shape}
+		for _, v := range w {
+			switch dtype {
+			case "F32":
+				e.data = binary.LittleEndian.AppendUint32(e.data, math.Float32bits(v))
+			case "BF16":
+				e.data = binary.LittleEndian.AppendUint16(e.data, uint16(math.Float32bits(v)>>16))
+			case "F16":
+				e.data = binary.LittleEndian.AppendUint16(e.data, toFloat16(v))
+			}
+		}
+		all[name] = e
+	}
+	return all
+}
+
+// toFloat16 cuts a number down to binary16; those too small for a normal one
+// become zero.
+func toFloat16(v float32) uint16 {
+	b := math.Float32bits(v)
+	e := int(b>>23&0xff) - 127 + 15
+	if e <= 0 {
+		return uint16(b >> 16 & 0x8000)
+	}
+	return uint16(b>>16&0x8000) | uint16(e)<<10 | uint16(b>>13&0x3ff)
+}
+
+func encode(tensors map[string]entry) []byte {
+	header := map[string]any{}
+	var data []byte
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		e := tensors[name]
+		header[name] = map[string]any{"dtype": e.dtype, "shape": e.shape, "data_offsets": []int{len(data), len(data) + len(e.data)}}
+		data = append(data, e.data...)
+	}
+	return assembleFile(header, data)
+}
+
+// writeModel writes a model folder with one file or several.
+func writeModel(t *testing.T, cfg Config, files map[string][]byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	files["config.json"] = cfg.JSON()
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// Every way in which files lay out the same weights gives the same logits.
+func TestOpenLayouts(t *testing.T) {
+	weights := randomWeights(micro, 1)
+	plain := entries(micro, weights, "F32")
+	want := logitsOf(t, randomModel(t, micro, 1), SessionOptions{}, []int{1, 2, 3}, []int{4})
+
+	prefixed, masked := map[string]entry{}, maps.Clone(plain)
+	for name, e := range plain {
+		prefixed["transformer."+name] = e
+	}
+	for n := range micro.Layers {
+		masked[fmt.Sprintf("h.%d.attn.bias", n)] = entry{"BOOL", []int{1, 1, 2, 2}, []byte{1, 0, 1, 1}}
+		masked[fmt.Sprintf("h.%d.attn.masked_bias", n)] = entry{"F32", []int{}, []byte{0, 0, 0x80, 0xff}} // -Inf is fine there
+	}
+	tied := maps.Clone(prefixed)
+	tied["lm_head.weight"] = plain["wte.weight"]
+	first, second := maps.Clone(plain), map[string]entry{}
+	for _, name := range []string{"wte.weight", "h.1.mlp.c_fc.bias", "ln_f.weight"} {
+		second[name] = first[name]
+		delete(first, name)
+	}
+	index, err := json.Marshal(map[string]any{"metadata": map[string]any{"total_size": 1}, "weight_map": map[string]string{
+		"wte.weight": "model-00002-of-00002.safetensors", "wpe.weight": "model-00001-of-00002.safetensors",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := encode(first), encode(second)
+
+	for _, test := range []struct {
+		name  string
+		files map[string][]byte
+		sha   string
+	}{
+		{"plain", map[string][]byte{"model.safetensors": encode(plain)}, fmt.Sprintf("%x", sha256.Sum256(encode(plain)))},
+		{"prefixed", map[string][]byte{"model.safetensors": encode(prefixed)}, ""},
+		{"mask buffers", map[string][]byte{"model.safetensors": encode(masked)}, ""},
+		{"head of its own, the same as wte", map[string][]byte{"model.safetensors": encode(tied)}, ""},
+		{"header of odd length", map[string][]byte{"model.safetensors": misalign(encode(plain))}, ""},
+		{"two files", map[string][]byte{
+			"model.safetensors.index.json":     index,
+			"model-00001-of-00002.safetensors": a, "model-00002-of-00002.safetensors": b,
+		}, shardedSum(t, a, b)},
+	} {
+		dir := writeModel(t, micro, test.files)
+		m, err := Open(dir)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		wantSameBits(t, test.name, logitsOf(t, m, SessionOptions{}, []int{1, 2, 3}, []int{4}), want)
+		if m.Name() != filepath.Base(dir) {
+			t.Errorf("%s: Name() = %q, want the folder's", test.name, m.Name())
+		}
+		for range 2 {
+			sha, err := m.WeightsSHA256()
+			if err != nil || test.sha != "" && sha != test.sha || len(sha) != 64 {
+				t.Errorf("%s: WeightsSHA256() = %q, %v; want %q", test.name, sha, err, test.sha)
+			}
+		}
+		for name, w := range weights {
+			data, _, ok := m.Weight(name)
+			if i := differAt(w, data); !ok || i >= 0 {
+				t.Errorf("%s: Weight(%s) differs at %d", test.name, name, i)
+			}
+		}
+		if _, _, ok := m.Weight("h.0.attn.bias"); ok {
+			t.Errorf("%s: the mask buffer is a weight", test.name)
+		}
+		if err := m.Close(); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if err := m.Close(); err != nil {
+			t.Errorf("%s: closing twice: %v", test.name, err)
+		}
+	}
+}
+
+// misalign makes the header one byte longer, so that no value lies at a
+// multiple of four.
+func misalign(file []byte) []byte {
+	n := binary.LittleEndian.Uint64(file)
+	out := binary.LittleEndian.AppendUint64(nil, n+1)
+	out = append(append(out, file[8:8+n]...), ' ')
+	return append(out, file[8+n:]...)
+}
+
+// shardedSum hashes two files as the contract says.
+func shardedSum(t *testing.T, first, second []byte) string {
+	t.Helper()
+	lines := []string{
+		fmt.Sprintf("%x  model-00001-of-00002.safetensors\n", sha256.Sum256(first)),
+		fmt.Sprintf("%x  model-00002-of-00002.safetensors\n", sha256.Sum256(second)),
+	}
+	slices.Sort(lines)
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(lines[0]+lines[1])))
+}
+
+// Half precision is widened, not rounded again: the model of the cut-off
+// weights in F32 is the same to the bit.
+func TestHalfPrecision(t *testing.T) {
+	for _, dtype := range []string{"F16", "BF16"} {
+		tensors := entries(micro, randomWeights(micro, 1), dtype)
+		cut := map[string][]float32{}
+		for name, e := range tensors {
+			for i := 0; i < len(e.data); i += 2 {
+				h := binary.LittleEndian.Uint16(e.data[i:])
+				v := math.Float32frombits(uint32(h) << 16)
+				if dtype == "F16" {
+					v = float32(math.Ldexp(float64(h&0x3ff|0x400), int(h>>10&0x1f)-25))
+					if h>>10&0x1f == 0 {
+						v = 0
+					}
+					if h&0x8000 != 0 {
+						v = -v
+					}
+				}
+				cut[name] = append(cut[name], v)
+			}
+		}
+		got, err := FromBytes(dtype, micro, encode(tensors))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := FromBytes("F32", micro, encodeF32(micro, cut))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSameBits(t, dtype, logitsOf(t, got, SessionOptions{}, []int{1, 2}), logitsOf(t, want, SessionOptions{}, []int{1, 2}))
+	}
+}
+
+func TestFromFloat16(t *testing.T) {
+	for _, test := range []struct {
+		bits uint16
+		want float64
+	}{
+		{0x0000, 0}, {0x8000, math.Copysign(0, -1)}, {0x3c00, 1}, {0xc000, -2}, {0x7bff, 65504},
+		{0x0400, 0x1p-14}, {0x0001, 0x1p-24}, {0x03ff, 0x3ffp-24}, {0x8001, -0x1p-24}, {0x3555, 0x1.554p-2},
+		{0x7c00, math.Inf(1)}, {0xfc00, math.Inf(-1)}, {0x7e00, math.NaN()},
+	} {
+		got := float64(fromFloat16(test.bits))
+		if math.Float64bits(got) != math.Float64bits(test.want) && !(got != got && test.want != test.want) {
+			t.Errorf("fromFloat16(%#04x) = %v, want %v", test.bits, got, test.want)
+		}
+	}
+}
+
+// A bad file is one line that names the file and the tensor.
+func TestWeightErrors(t *testing.T) {
+	plain := entries(micro, randomWeights(micro, 1), "F32")
+	good := encode(plain)
+	change := func(edit func(map[string]entry)) []byte {
+		tensors := maps.Clone(plain)
+		edit(tensors)
+		return encode(tensors)
+	}
+	set := func(name string, i int, v float32) []byte {
+		return change(func(m map[string]entry) {
+			e := m[name]
+			e.data = slices.Clone(e.data)
+			binary.LittleEndian.PutUint32(e.data[4*i:], math.Float32bits(v))
+			m[name] = e
+		})
+	}
+	header := func(from, to string) []byte {
+		n := binary.LittleEndian.Uint64(good)
+		h := string(good[8 : 8+n])
+		if !strings.Contains(h, from) {
+			t.Fatalf("the header has no %s", from)
+		}
+		h = strings.Replace(h, from, to, 1)
+		return append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(h))), h...), good[8+n:]...)
+	}
+	const fc = "h.1.mlp.c_fc.weight"
+	for _, test := range []struct {
+		name string
+		file []byte
+		want []string
+	}{
+		{"missing", change(func(m map[string]entry) { delete(m, fc) }), []string{fc, "missing"}},
+		{"missing bias", change(func(m map[string]entry) {
+			m["h.1.attn.bias"] = m["h.1.attn.c_attn.bias"]
+			delete(m, "h.1.attn.c_attn.bias")
+		}), []string{"h.1.attn.c_attn.bias", "missing"}},
+		{"surplus layer", change(func(m map[string]entry) { m["h.3.ln_1.bias"] = m["ln_f.bias"] }), []string{"h.3.ln_1.bias", "does not belong"}},
+		{"surplus word", change(func(m map[string]entry) { m["score.weight"] = m["ln_f.bias"] }), []string{"score.weight", "does not belong"}},
+		{"transposed", change(func(m map[string]entry) {
+			e := m[fc]
+			e.shape = []int{20, 12}
+			m[fc] = e
+		}), []string{fc, "[20 12]", "[12 20]"}},
+		{"integers", change(func(m map[string]entry) {
+			e := m["ln_f.bias"]
+			e.dtype = "I32"
+			m["ln_f.bias"] = e
+		}), []string{"ln_f.bias", "I32", "F32"}},
+		{"NaN", set(fc, 7, float32(math.NaN())), []string{fc, "NaN", "element 7"}},
+		{"infinity, last", set("wte.weight", 37*12-1, float32(math.Inf(-1))), []string{"wte.weight", "-Inf", "element 443"}},
+		{"both key styles", change(func(m map[string]entry) { m["transformer."+fc] = m[fc] }), []string{fc, "twice"}},
+		{"a key twice", header(`"ln_f.bias"`, `"ln_f.weight"`), []string{"ln_f.weight", "twice"}},
+		{"an inner key twice", header(`"dtype":"F32"`, `"dtype":"F32","dtype":"F32"`), []string{"dtype", "twice"}},
+		{"null header", append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, "null"...), []string{"JSON object"}},
+		{"null tensor", header(`"ln_f.bias":{`, `"x":null,"ln_f.bias":{`), []string{`"x"`, "JSON object"}},
+		{"unknown type", header(`"dtype":"F32"`, `"dtype":"F33"`), []string{"F33"}},
+		{"shape overflows", header(`"shape":[12]`, `"shape":[9223372036854775807,4]`), []string{"overflow"}},
+		{"cut short", good[:len(good)-1], []string{"safetensors"}},
+		{"cut in the header", good[:100], []string{"cut short"}},
+		{"something after it", append(slices.Clone(good), 0), []string{"safetensors"}},
+		{"huge header", append([]byte{255, 255, 255, 255, 255, 255, 255, 127}, good[8:]...), []string{"header claims"}},
+		{"empty", nil, []string{"0 bytes"}},
+	} {
+		dir := writeModel(t, micro, map[string][]byte{"model.safetensors": test.file})
+		m, err := Open(dir)
+		if err == nil {
+			t.Errorf("%s: no error", test.name)
+			m.Close()
+			continue
+		}
+		for _, want := range append(test.want, filepath.Join(dir, "model.safetensors")) {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error %q does not say %q", test.name, err, want)
+			}
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error has several lines: %q", test.name, err)
+		}
+	}
+}
+
+func TestFolderErrors(t *testing.T) {
+	index := func(name string) []byte { return fmt.Appendf(nil, `{"weight_map":{"wte.weight":%q}}`, name) }
+	for _, test := range []struct {
+		name  string
+		files map[string][]byte
+		want  string
+	}{
+		{"no weights", map[string][]byte{}, "no model.safetensors"},
+		{"pickled weights", map[string][]byte{"pytorch_model.bin": {1}}, "use model.safetensors"},
+		{"index is no JSON", map[string][]byte{"model.safetensors.index.json": []byte("x")}, "index.json"},
+		{"index lists nothing", map[string][]byte{"model.safetensors.index.json": []byte("{}")}, "lists no files"},
+		{"index leads out of the folder", map[string][]byte{"model.safetensors.index.json": index("../x.safetensors")}, "no file of this folder"},
+		{"a file of the index is missing", map[string][]byte{"model.safetensors.index.json": index("x.safetensors")}, "x.safetensors"},
+	} {
+		dir := writeModel(t, micro, test.files)
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: error %v does not name the folder and say %q", test.name, err, test.want)
+		}
+	}
+}
+
+// Whatever the bytes of a weight file, reading them does not panic, and what is
+// accepted computes.
+func FuzzFromBytes(f *testing.F) {
+	tiny := Config{Vocab: 3, Positions: 2, Embd: 2, Layers: 1, Heads: 1, Inner: 2, Eps: 1e-5}
+	weights := randomWeights(tiny, 1)
+	f.Add(encodeF32(tiny, weights))
+	f.Add(encode(entries(tiny, weights, "BF16")))
+	f.Add(misalign(encodeF32(tiny, weights)))
+	f.Add(append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, "null"...))
+	f.Add(append([]byte{2, 0, 0, 0, 0, 0, 0, 0}, "{}"...))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		m, err := FromBytes("fuzz", tiny, file)
+		if err != nil {
+			return
+		}
+		s, err := m.NewSession(SessionOptions{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Step([]int{0, 2}); err != nil {
+			t.Error(err)
+		}
+	})
+}
