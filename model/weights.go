@@ -333,7 +333,9 @@ func (m *Model) checkFinite() error {
 	}
 	const size = 1 << 20
 	var pieces []piece
+	total := 0
 	for name, t := range m.weights {
+		total += len(t.data)
 		for at := 0; at < len(t.data); at += size {
 			pieces = append(pieces, piece{name, at, t.data[at:min(at+size, len(t.data))]})
 		}
@@ -348,7 +350,7 @@ func (m *Model) checkFinite() error {
 	bad := make([]int, len(pieces))
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
+	for range min(runtime.GOMAXPROCS(0), 1+total/size) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(pieces)); i = next.Add(1) - 1 {
 				bad[i] = firstNonFinite(pieces[i].data)

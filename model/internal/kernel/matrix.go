@@ -41,9 +41,10 @@ const (
 	// blockN is how many columns of a block of an InOut matrix stay in a
 	// core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
 	blockN = 512
-	// fewRows is up to how many rows a matrix is read but once, so that its
-	// layout in memory decides and not the cache.
-	fewRows = 4
+	// fewRows is up to how many rows the way through an InOut matrix follows its
+	// layout in memory, where the whole time goes into reading it; beyond, into
+	// multiplying, and a block of it should stay in cache.
+	fewRows = 16
 	// headRows is how many rows of an OutIn matrix make one part.
 	headRows = 256
 )
