@@ -30,9 +30,10 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), tokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
-	for name, t := range map[string]Tensor{golden.Name(): want, candidate.Name(): got} {
+	for _, src := range []Source{golden, candidate} {
+		t := src.Tokens()
 		if err := t.check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
-			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", name, t.Shape)
+			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
 		}
 	}
 	n, err := promptLength(golden, candidate, prompt)

@@ -84,7 +84,7 @@ func ReadManifest(dir string) (*Manifest, error) {
 }
 
 // ParseManifest reads a manifest strictly: one JSON object of schema 1, no
-// unknown field, nothing after it, every hash, path, shape and rule well formed.
+// unknown field, no key twice, nothing after it, every hash, path, shape and rule well formed.
 func ParseManifest(b []byte) (*Manifest, error) {
 	if len(b) > maxManifest {
 		return nil, fmt.Errorf("longer than %d bytes", maxManifest)
@@ -98,6 +98,9 @@ func ParseManifest(b []byte) (*Manifest, error) {
 	if head.Schema == nil || *head.Schema != 1 {
 		return nil, errors.New(`not a checkpoint12 manifest: "schema" is not 1; remove the file to read the folder as a dump of another engine`)
 	}
+	if key, ok := repeatedKey(b); ok {
+		return nil, fmt.Errorf("key %q twice in one object", key)
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	m := new(Manifest)
@@ -108,6 +111,40 @@ func ParseManifest(b []byte) (*Manifest, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// repeatedKey finds a key that is twice in one object of valid JSON, of which
+// encoding/json would silently take the last.
+func repeatedKey(b []byte) (string, bool) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	type level struct {
+		keys    map[string]bool // nil in a list
+		atValue bool            // in an object: the next token is a value
+	}
+	stack := []level{{}}
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return "", false
+		}
+		top := &stack[len(stack)-1]
+		if key, ok := token.(string); ok && top.keys != nil && !top.atValue {
+			if top.keys[key] {
+				return key, true
+			}
+			top.keys[key], top.atValue = true, true
+			continue
+		}
+		top.atValue = false
+		switch token {
+		case json.Delim('{'):
+			stack = append(stack, level{keys: map[string]bool{}})
+		case json.Delim('['):
+			stack = append(stack, level{})
+		case json.Delim('}'), json.Delim(']'):
+			stack = stack[:len(stack)-1]
+		}
+	}
 }
 
 var hexSHA256 = regexp.MustCompile(`^[0-9a-f]{64}$`)

@@ -97,7 +97,7 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 		r.fail(fmt.Errorf("step %d: stage %s: shape %v does not go with %d elements", r.step, stage, shape, len(data)))
 		return
 	}
-	t := Tensor{Shape: slices.Clone(shape)}
+	t := Tensor{Shape: append([]int{}, shape...)} // not nil, also for a scalar
 	if st.IDs {
 		t.I64 = make([]int64, len(data))
 		for i, v := range data {

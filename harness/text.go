@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -209,16 +210,12 @@ func groupPlaces(places []Place) []placeGroup {
 	return groups
 }
 
+// numbered finds a part of a stage's name that is a number. After a digit it is
+// the rest of a fraction: probs_t0.5.
+var numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
+
 // family is a stage's name with * for each part that is a number: h.*.ln_1.
-func family(stage string) string {
-	parts := strings.Split(stage, ".")
-	for i, part := range parts {
-		if i > 0 && part != "" && strings.Trim(part, "0123456789") == "" {
-			parts[i] = "*"
-		}
-	}
-	return strings.Join(parts, ".")
-}
+func family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$2") }
 
 // count is "1 tensor", "2 tensors".
 func count(n int, what string) string {

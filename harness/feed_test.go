@@ -1,0 +1,129 @@
+package harness
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// Prompt [1 2], then three steps.
+func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
+	s := mustSchedule(t, "a", "next_id")
+	golden := steps{}
+	for step, next := range []int64{3, 4, 5} {
+		golden[step] = map[string]Tensor{"a": vec(1), "next_id": ids(next)}
+	}
+	chose := func(next ...int64) steps {
+		have := steps{}
+		for step, id := range next {
+			have[step] = map[string]Tensor{"a": vec(1), "next_id": ids(id)}
+		}
+		return have
+	}
+	tokens := [][]int{{1, 2, 3, 4, 5}}
+	for _, c := range []struct {
+		reason    string
+		tokens    [][]int // the candidate's; nil is none
+		candidate steps
+		skipped   int // from which step on; 3 is none
+		note      string
+	}{
+		{"the same tokens", tokens, chose(3, 4, 5), 3, ""},
+		{"the last choice is fed to nobody", [][]int{{1, 2, 3, 4, 9}}, chose(3, 4, 9), 3, ""},
+		{"another second choice is fed to step 2", [][]int{{1, 2, 3, 9, 8}}, chose(3, 9, 8), 2, ""},
+		{"another first choice is fed to step 1", [][]int{{1, 2, 9, 4, 5}}, chose(9, 4, 5), 1, ""},
+		{"another choice that was not fed", tokens, chose(9, 4, 5), 3, ""},
+		{"tokens without the last choice", [][]int{{1, 2, 3, 4}}, chose(3, 4, 5), 3, ""},
+		{"tokens that end before what was fed", [][]int{{1, 2}}, chose(3, 4, 5), 3, "ends before what step 2 was fed"},
+		{"no tokens: its own choices are what it was fed", nil, chose(3, 9, 5), 2, "no tokens.npy"},
+		{"no tokens and the same choices", nil, chose(3, 4, 5), 3, "no tokens.npy"},
+		{"no tokens and another last choice", nil, chose(3, 4, 9), 3, "no tokens.npy"},
+	} {
+		g, cand := source(s, "g", tokens, golden), source(s, "c", c.tokens, c.candidate)
+		r, err := Compare(s, g, cand, CompareOptions{Prompt: 2})
+		if err != nil {
+			t.Errorf("%s: %v", c.reason, err)
+			continue
+		}
+		for i := range r.Stages {
+			row := &r.Stages[i]
+			if (row.Status == Skipped) != (row.Step >= c.skipped) {
+				t.Errorf("%s: %v is %s", c.reason, row.Place(), row.Status)
+			}
+			if row.Status == Skipped && row.Detail == "" {
+				t.Errorf("%s: %v is skipped without a reason", c.reason, row.Place())
+			}
+		}
+		if want := 2 * c.skipped; r.Compared != want {
+			t.Errorf("%s: %d compared, want %d", c.reason, r.Compared, want)
+		}
+		if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, c.note) || c.note == "" && notes != "" {
+			t.Errorf("%s: notes %q, want %q", c.reason, notes, c.note)
+		}
+	}
+}
+
+func TestBatchIsSkippedWhenOneRowDiffers(t *testing.T) {
+	s := mustSchedule(t, "a")
+	have := steps{0: {"a": vec(1)}, 1: {"a": vec(1)}, 2: {"a": vec(1)}}
+	g := source(s, "g", [][]int{{1, 3, 4, 5}, {2, 3, 4, 5}}, have)
+	c := source(s, "c", [][]int{{1, 3, 4, 5}, {2, 3, 9, 5}}, have)
+	r, err := Compare(s, g, c, CompareOptions{Prompt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Compared != 2 || r.Stages[2].Status != Skipped || !strings.Contains(r.Stages[2].Detail, "row 1") {
+		t.Errorf("%d compared, step 2 %s: %s", r.Compared, r.Stages[2].Status, r.Stages[2].Detail)
+	}
+}
+
+func TestPromptLength(t *testing.T) {
+	s := mustSchedule(t, "a")
+	three := steps{0: {"a": vec(1)}, 1: {"a": vec(1)}, 2: {"a": vec(1)}}
+	one := steps{0: {"a": vec(1)}}
+	manifest := func(n int) *Manifest {
+		m := testManifest(3)
+		m.Tokens = [][]int{make([]int, n)}
+		return &m
+	}
+	tokens := [][]int{{1, 2, 3, 4, 5}}
+	for _, c := range []struct {
+		reason            string
+		golden, candidate steps
+		gm, cm            *Manifest
+		said, want        int
+	}{
+		{"the caller knows", three, three, nil, nil, 3, 3},
+		{"the golden's manifest knows", one, one, manifest(2), nil, 0, 2},
+		{"the candidate's manifest knows", one, one, nil, manifest(2), 0, 2},
+		{"three steps leave two", three, three, nil, nil, 0, 2},
+		{"the source with more steps knows better", one, three, nil, nil, 0, 2},
+	} {
+		g, cand := source(s, "g", tokens, c.golden), source(s, "c", tokens, c.candidate)
+		g.man, cand.man = c.gm, c.cm
+		if got, err := promptLength(g, cand, c.said); err != nil || got != c.want {
+			t.Errorf("%s: %d, %v, want %d", c.reason, got, err, c.want)
+		}
+	}
+	g, cand := source(s, "g", tokens, three), source(s, "c", tokens, three)
+	g.man, cand.man = manifest(2), manifest(3)
+	if _, err := Compare(s, g, cand, CompareOptions{}); !errors.Is(err, ErrNothingCompared) {
+		t.Errorf("prompts of two lengths: %v", err)
+	}
+}
+
+func TestOtherPromptShowsADiff(t *testing.T) {
+	s := mustSchedule(t, "a")
+	one := steps{0: {"a": vec(1)}}
+	_, err := Compare(s, source(s, "g", [][]int{{15496, 13, 5}}, one), source(s, "c", [][]int{{15496, 0, 5}}, one), CompareOptions{})
+	var diff *DiffError
+	if !errors.As(err, &diff) {
+		t.Fatalf("error %v", err)
+	}
+	if !strings.Contains(diff.Line, "row 0, position 1 is 0, golden has 13") {
+		t.Errorf("line %q", diff.Line)
+	}
+	if !strings.Contains(diff.Diff, "13") {
+		t.Errorf("diff %q", diff.Diff)
+	}
+}

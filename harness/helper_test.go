@@ -1,0 +1,100 @@
+package harness
+
+import (
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+var (
+	nan  = float32(math.NaN())
+	pinf = float32(math.Inf(1))
+	ninf = float32(math.Inf(-1))
+)
+
+// tester is what testing.T and rapid.T have in common here.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// mustSchedule makes a schedule of values within 1e-5, and of ids for the names
+// that end in "_id".
+func mustSchedule(t tester, names ...string) *Schedule {
+	t.Helper()
+	var stages []Stage
+	for _, name := range names {
+		st := Stage{Name: name, Tolerance: Tolerance{Abs: 1e-5, Reason: "test"}}
+		if len(name) > 3 && name[len(name)-3:] == "_id" {
+			st = Stage{Name: name, IDs: true}
+		}
+		stages = append(stages, st)
+	}
+	s, err := NewSchedule(stages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// steps is tensors by step and stage.
+type steps map[int]map[string]Tensor
+
+// vec is values [1, n]; ids is ids [n].
+func vec(v ...float32) Tensor { return Tensor{Shape: []int{1, len(v)}, F32: v} }
+func ids(v ...int64) Tensor   { return Tensor{Shape: []int{len(v)}, I64: v} }
+
+// source is a recorder that has just these tensors and tokens.
+func source(s *Schedule, name string, tokens [][]int, have steps) *Recorder {
+	r := NewRecorder(RecorderOptions{Schedule: s, Name: name})
+	for step, stages := range have {
+		for stage, t := range stages {
+			r.put(step, stage, t)
+		}
+	}
+	if tokens != nil {
+		r.SetTokens(tokens)
+	}
+	return r
+}
+
+// statuses is the status of each row by its place's String.
+func statuses(r *Report) map[string]Status {
+	m := map[string]Status{}
+	for i := range r.Stages {
+		m[r.Stages[i].Place().String()] = r.Stages[i].Status
+	}
+	return m
+}
+
+// testManifest is a manifest for a dump of one prompt token and n new ones.
+func testManifest(n int) Manifest {
+	return Manifest{
+		Model:  ManifestModel{Name: "m", Config: []byte(`{"n_layer": 2}`)},
+		Engine: Engine{Name: "test", Version: "1", DType: "float32"},
+		Tokens: [][]int{{7}}, New: n,
+	}
+}
+
+// writeTestDump writes a dump of two steps with stages a, b and next_id.
+func writeTestDump(t *testing.T) (dir string, s *Schedule) {
+	t.Helper()
+	s = mustSchedule(t, "a", "b", "next_id")
+	r := source(s, "test", [][]int{{7, 1, 2}}, steps{
+		0: {"a": vec(1, 2), "b": vec(3, ninf), "next_id": ids(1)},
+		1: {"a": vec(5, 6), "next_id": ids(2)},
+	})
+	dir = filepath.Join(t.TempDir(), "dump")
+	if err := r.Write(dir, testManifest(2)); err != nil {
+		t.Fatal(err)
+	}
+	return dir, s
+}
+
+// sameTensor is bit equality, of shapes and kinds too.
+func sameTensor(a, b Tensor) bool {
+	return slices.Equal(a.Shape, b.Shape) && a.IDs() == b.IDs() && slices.Equal(a.I64, b.I64) &&
+		slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}

@@ -1,0 +1,216 @@
+package harness
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestCompareTensor(t *testing.T) {
+	f32 := func(v ...float32) []float32 { return v }
+	for _, c := range []struct {
+		reason     string
+		abs, rel   float64
+		want, got  []float32
+		status     Status
+		mismatched int
+		maxAbs     float64
+		worst      int
+	}{
+		{"equal", 0, 0, f32(1, 2), f32(1, 2), Pass, 0, 0, 0},
+		{"at the bound passes", 0.5, 0, f32(1, 2), f32(1, 2.5), Pass, 0, 0.5, 1},
+		{"beyond the bound fails", 0.5, 0, f32(1, 2), f32(1, 2.5000002), Fail, 1, 2.5000002384185791 - 2, 1},
+		{"the relative part is of the tensor's maximum, not of the element", 0, 0.1, f32(0, 10), f32(1, 10), Pass, 0, 1, 0},
+		{"the maximum is of the golden, not of the candidate", 0, 0.1, f32(0, 1), f32(0, 100), Fail, 1, 99, 1},
+		{"the maximum leaves infinities out", 0, 0.1, f32(pinf, 1), f32(pinf, 1.2), Fail, 1, float64(float32(1.2)) - 1, 1},
+		{"the first of equal worst places", 0, 0, f32(0, 0, 0), f32(0, 1, -1), Fail, 2, 1, 1},
+		{"a zero of the other sign is equal", 0, 0, f32(0), f32(float32(math.Copysign(0, -1))), Pass, 0, 0, 0},
+		{"the same infinity passes and differs by 0", 0, 0, f32(ninf, 1), f32(ninf, 1), Pass, 0, 0, 0},
+		{"infinities alone", 0, 0, f32(ninf, pinf), f32(ninf, pinf), Pass, 0, 0, 0},
+		{"the other infinity is not finite", 1, 0, f32(1, ninf), f32(1, pinf), Nonfinite, 1, math.Inf(1), 1},
+		{"an infinity the golden has not", 1, 0, f32(9, 1), f32(0, pinf), Nonfinite, 2, math.Inf(1), 1},
+		{"a finite value for the golden's infinity is outside the bound", 1, 0, f32(1, ninf), f32(1, -1e9), Fail, 1, math.Inf(1), 1},
+		{"a NaN", math.MaxFloat64, 0, f32(1, 2), f32(nan, 2), Nonfinite, 1, math.NaN(), 0},
+		{"a NaN does not match a NaN", math.MaxFloat64, 0, f32(nan), f32(nan), Nonfinite, 1, math.NaN(), 0},
+		{"a NaN of the golden", math.MaxFloat64, 0, f32(nan, 1), f32(1, 1), Nonfinite, 1, math.NaN(), 0},
+		{"a NaN for an infinity", math.MaxFloat64, 0, f32(ninf), f32(nan), Nonfinite, 1, math.NaN(), 0},
+		{"the first odd place is worst, however large the others", 1, 0, f32(0, 0, 0), f32(1e30, pinf, nan), Nonfinite, 3, math.Inf(1), 1},
+		{"differences beyond float32", 0, 0, f32(math.MaxFloat32), f32(-math.MaxFloat32), Fail, 1, 2 * math.MaxFloat32, 0},
+	} {
+		st := Stage{Name: "x", Tolerance: Tolerance{Abs: c.abs, Rel: c.rel, Reason: "test"}}
+		row, err := CompareTensor(st, vec(c.want...), vec(c.got...), 0)
+		if err != nil {
+			t.Errorf("%s: %v", c.reason, err)
+			continue
+		}
+		if row.Status != c.status || row.Mismatched != c.mismatched || row.Elements != len(c.want) {
+			t.Errorf("%s: status %s, %d/%d mismatched; want %s, %d/%d", c.reason, row.Status, row.Mismatched, row.Elements, c.status, c.mismatched, len(c.want))
+		}
+		if d := float64(row.MaxAbs); d != c.maxAbs && !(math.IsNaN(d) && math.IsNaN(c.maxAbs)) {
+			t.Errorf("%s: max_abs %v, want %v", c.reason, d, c.maxAbs)
+		}
+		if !slices.Equal(row.Worst.Index, []int{0, c.worst}) {
+			t.Errorf("%s: worst at %v, want %d", c.reason, row.Worst.Index, c.worst)
+		}
+	}
+}
+
+func TestCompareTensorMeasures(t *testing.T) {
+	st := Stage{Name: "x", Tolerance: Tolerance{Abs: 1, Reason: "test"}}
+	row, err := CompareTensor(st, vec(3, ninf, 4, 0), vec(4, ninf, 3, pinf), 0.25)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Finite in both: (3, 4) against (4, 3).
+	if got := float64(row.RMS); math.Abs(got-1) > 1e-15 {
+		t.Errorf("rms %v, want 1", got)
+	}
+	if got := float64(row.Cosine); math.Abs(got-24.0/25) > 1e-15 {
+		t.Errorf("cosine %v, want 0.96", got)
+	}
+	if row.Scale != 4 || row.Bound != 1.25 || row.Tolerance.Abs != 1.25 {
+		t.Errorf("scale %v, bound %v, abs %v, want 4, 1.25, 1.25", row.Scale, row.Bound, row.Tolerance.Abs)
+	}
+	if !math.IsInf(float64(row.MaxRel), 1) {
+		t.Errorf("max_rel %v, want +Inf", row.MaxRel)
+	}
+	for _, c := range []struct {
+		reason      string
+		want, got   []float32
+		rms, cosine float64
+	}{
+		{"both zero point the same way", []float32{0, 0}, []float32{0, 0}, 0, 1},
+		{"one zero points nowhere", []float32{0, 0}, []float32{1, 1}, 1, 0},
+		{"equal is 1 to the last bit", []float32{0.1, 0.7, 1e-3}, []float32{0.1, 0.7, 1e-3}, 0, 1},
+		{"no place finite in both", []float32{ninf}, []float32{1}, math.NaN(), math.NaN()},
+	} {
+		row, err := CompareTensor(st, vec(c.want...), vec(c.got...), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := float64(row.RMS); r != c.rms && !(math.IsNaN(r) && math.IsNaN(c.rms)) {
+			t.Errorf("%s: rms %v, want %v", c.reason, r, c.rms)
+		}
+		if r := float64(row.Cosine); r != c.cosine && !(math.IsNaN(r) && math.IsNaN(c.cosine)) {
+			t.Errorf("%s: cosine %v, want %v", c.reason, r, c.cosine)
+		}
+	}
+}
+
+func TestCompareTensorIDs(t *testing.T) {
+	st := Stage{Name: "x", IDs: true}
+	row, err := CompareTensor(st, ids(1, 1<<53), ids(1, 1<<53+1), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row.Status != Fail || row.Mismatched != 1 || row.MaxAbs != 1 || !slices.Equal(row.Worst.Index, []int{1}) {
+		t.Errorf("two ids that are one float64: %+v", row)
+	}
+	if row, err = CompareTensor(st, ids(5, 6), ids(5, 6), 0); err != nil || row.Status != Pass {
+		t.Errorf("equal ids: %+v, %v", row, err)
+	}
+}
+
+func TestCompareTensorRefuses(t *testing.T) {
+	values := Stage{Name: "x", Tolerance: Tolerance{Abs: 1, Reason: "test"}}
+	for _, c := range []struct {
+		reason    string
+		st        Stage
+		want, got Tensor
+		text      string
+	}{
+		{"an empty golden", values, Tensor{Shape: []int{0}, F32: []float32{}}, Tensor{Shape: []int{0}, F32: []float32{}}, "nothing to compare with"},
+		{"a golden that is not its shape", values, Tensor{Shape: []int{3}, F32: []float32{1}}, vec(1), "golden: shape [3] needs 3"},
+		{"a candidate that is not its shape", values, vec(1), Tensor{Shape: []int{3}, F32: []float32{1}}, "candidate: shape [3] needs 3"},
+		{"no golden", values, Tensor{}, vec(1), "golden: no tensor"},
+		{"ids for values", values, Tensor{Shape: []int{1}, F32: []float32{1}}, ids(1), "candidate is int64"},
+		{"values for ids", Stage{Name: "x", IDs: true}, ids(1), Tensor{Shape: []int{1}, F32: []float32{1}}, "candidate is float32"},
+		{"a golden of values for ids", Stage{Name: "x", IDs: true}, vec(1), ids(1), "golden is float32"},
+	} {
+		if _, err := CompareTensor(c.st, c.want, c.got, 0); err == nil || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: error %v, want %q", c.reason, err, c.text)
+		}
+	}
+	row, err := CompareTensor(values, vec(1, 2), Tensor{Shape: []int{2, 1}, F32: []float32{1, 2}}, 0)
+	if err != nil || row.Status != Shape || row.Worst != nil || row.Elements != 0 || !math.IsNaN(float64(row.MaxAbs)) {
+		t.Errorf("another shape: %+v, %v", row, err)
+	}
+}
+
+func TestExtraOnlyWidens(t *testing.T) {
+	st := Stage{Name: "x", Tolerance: Tolerance{Abs: 1, Reason: "test"}}
+	for _, extra := range []float64{0, -5, math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if row, err := CompareTensor(st, vec(0), vec(1.5), extra); err != nil || row.Status != Fail {
+			t.Errorf("extra %v: %s, %v", extra, row.Status, err)
+		}
+	}
+	if row, err := CompareTensor(st, vec(0), vec(1.5), 0.5); err != nil || row.Status != Pass {
+		t.Errorf("extra 0.5: %s, %v", row.Status, err)
+	}
+}
+
+// odd values, and tensors longer than a block, against a loop that does one
+// thing at a time.
+func TestCompareTensorIsItsDefinition(t *testing.T) {
+	value := rapid.OneOf(
+		rapid.Float32Range(-2, 2), rapid.Float32Range(-2, 2),
+		rapid.SampledFrom([]float32{0, 1, -1, pinf, ninf, nan, math.MaxFloat32, 1e-45}),
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 40).Draw(t, "n")
+		want := rapid.SliceOfN(value, n, n).Draw(t, "want")
+		got := slices.Clone(want)
+		for range rapid.IntRange(0, 5).Draw(t, "changes") {
+			got[rapid.IntRange(0, n-1).Draw(t, "at")] = value.Draw(t, "value")
+		}
+		// Whole blocks of equal numbers between them change no maximum.
+		pad := rapid.SampledFrom([]int{0, block - 3, 2 * block}).Draw(t, "pad")
+		want, got = append(make([]float32, pad), want...), append(make([]float32, pad), got...)
+		st := Stage{Name: "x", Tolerance: Tolerance{
+			Abs: rapid.Float64Range(0, 1).Draw(t, "abs"), Rel: rapid.Float64Range(0, 0.5).Draw(t, "rel"), Reason: "test"}}
+		row, err := CompareTensor(st, vec(want...), vec(got...), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+		scale := 0.0
+		for _, w := range want {
+			if finite(float64(w)) {
+				scale = math.Max(scale, math.Abs(float64(w)))
+			}
+		}
+		bound := st.Tolerance.Abs + st.Tolerance.Rel*scale
+		mismatched, worst, worstViolation, alien := 0, 0, -1.0, false
+		for i := range want {
+			w, g := float64(want[i]), float64(got[i])
+			violation := math.Abs(g - w)
+			if w == g {
+				violation = 0
+			}
+			if math.IsNaN(violation) {
+				violation = math.Inf(1)
+			}
+			if !(violation <= bound) {
+				mismatched++
+			}
+			if violation > worstViolation {
+				worst, worstViolation = i, violation
+			}
+			alien = alien || math.IsNaN(w) || math.IsNaN(g) || math.IsInf(g, 0) && g != w
+		}
+		status := Pass
+		if alien {
+			status = Nonfinite
+		} else if mismatched > 0 {
+			status = Fail
+		}
+		if row.Status != status || row.Mismatched != mismatched || row.Worst.Index[1] != worst || row.Bound != bound {
+			t.Fatalf("status %s, mismatched %d, worst %d, bound %v; want %s, %d, %d, %v",
+				row.Status, row.Mismatched, row.Worst.Index[1], row.Bound, status, mismatched, worst, bound)
+		}
+	})
+}

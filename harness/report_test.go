@@ -1,0 +1,127 @@
+package harness
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestReportJSON(t *testing.T) {
+	s := mustSchedule(t, "a", "b", "c", "next_id")
+	golden := source(s, "golden", nil, steps{0: {"a": vec(0.5, 1), "b": vec(1), "c": vec(0), "next_id": ids(4)}})
+	candidate := source(s, "candidate", nil, steps{0: {"a": vec(0.5, nan), "c": vec(pinf), "next_id": ids(5)}})
+	r, err := Compare(s, golden, candidate, CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{
+ "schema": 1,
+ "verdict": "fail",
+ "compared": 3,
+ "missing": [{"step": 0, "stage": "b"}],
+ "first_divergence": {"step": 0, "stage": "a"},
+ "introduced": [],
+ "stages": [
+  {"step": 0, "stage": "a", "shape": [1, 2], "status": "nonfinite", "origin": "",
+   "max_abs": "NaN", "max_rel": "NaN", "rms": 0, "cosine": 1, "mismatched": 1, "elements": 2,
+   "worst": {"index": [0, 1], "got": "NaN", "want": 1}, "tolerance": {"abs": 1e-05, "rel": 0}},
+  {"step": 0, "stage": "b", "shape": [1, 1], "status": "missing", "origin": "",
+   "max_abs": "NaN", "max_rel": "NaN", "rms": "NaN", "cosine": "NaN", "mismatched": 0, "elements": 0,
+   "worst": null, "tolerance": {"abs": 1e-05, "rel": 0}},
+  {"step": 0, "stage": "c", "shape": [1, 1], "status": "nonfinite", "origin": "",
+   "max_abs": "+Inf", "max_rel": "+Inf", "rms": "NaN", "cosine": "NaN", "mismatched": 1, "elements": 1,
+   "worst": {"index": [0, 0], "got": "+Inf", "want": 0}, "tolerance": {"abs": 1e-05, "rel": 0}},
+  {"step": 0, "stage": "next_id", "shape": [1], "status": "fail", "origin": "",
+   "max_abs": 1, "max_rel": 0.25, "rms": 1, "cosine": 1, "mismatched": 1, "elements": 1,
+   "worst": {"index": [0], "got": 5, "want": 4}, "tolerance": {"abs": 0, "rel": 0}}
+ ],
+ "explanations": []
+}`
+	var x, y any
+	if err := json.Unmarshal([]byte(want), &x); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(got, &y); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x, y); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if order := strings.Join(strings.Fields(string(got)), ""); !strings.HasPrefix(order, `{"schema":1,"verdict":"fail","compared":3,"missing":[{"step":0,"stage":"b"}],"first_divergence":`) {
+		t.Errorf("fields in another order: %.120s", order)
+	}
+	var again Report
+	if err := json.Unmarshal(got, &again); err != nil {
+		t.Fatal(err)
+	}
+	if second, err := json.MarshalIndent(&again, "", " "); err != nil || string(second) != string(got) {
+		t.Errorf("read and written again: %v\n%s", err, second)
+	}
+}
+
+// A passing report has null for its first divergence and no null list.
+func TestReportJSONHasNoNullLists(t *testing.T) {
+	s := mustSchedule(t, "a")
+	one := steps{0: {"a": vec(1)}}
+	r, err := Compare(s, source(s, "g", nil, one), source(s, "c", nil, one), CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), "null"); n != 1 || !strings.Contains(string(b), `"first_divergence":null`) {
+		t.Errorf("%s", b)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	pass, fail, missing := Row{Stage: "a", Status: Pass}, Row{Stage: "b", Status: Fail}, Row{Stage: "c", Status: Missing}
+	for _, c := range []struct {
+		reason  string
+		report  Report
+		verdict string
+	}{
+		{"all pass", Report{Stages: []Row{pass}}, "pass"},
+		{"one fails", Report{Stages: []Row{pass, fail}}, "fail"},
+		{"missing is no failure", Report{Stages: []Row{pass, missing}}, "pass"},
+		{"unless all is required", Report{Stages: []Row{pass, missing}, RequireAll: true}, "fail"},
+		{"an introduced fault within the bound", Report{Stages: []Row{pass}, Introduced: []Introduced{{0, "a", []string{"a"}}}}, "fail"},
+		{"nothing compared", Report{Stages: []Row{missing}}, "fail"},
+	} {
+		c.report.Judge()
+		if c.report.Verdict != c.verdict {
+			t.Errorf("%s: %s", c.reason, c.report.Verdict)
+		}
+	}
+}
+
+func TestFloatJSON(t *testing.T) {
+	for text, v := range map[string]float64{`0`: 0, `0.00001`: 1e-5, `1e-7`: 1e-7, `0.1`: 0.1, `"+Inf"`: math.Inf(1), `"-Inf"`: math.Inf(-1), `-1.5`: -1.5} {
+		b, err := json.Marshal(Float(v))
+		if err != nil || string(b) != text {
+			t.Errorf("%v is written as %s, %v, want %s", v, b, err, text)
+		}
+		var f Float
+		if err := json.Unmarshal([]byte(text), &f); err != nil || float64(f) != v {
+			t.Errorf("%s is read as %v, %v", text, f, err)
+		}
+	}
+	var f Float
+	if err := json.Unmarshal([]byte(`"NaN"`), &f); err != nil || !math.IsNaN(float64(f)) {
+		t.Errorf("NaN is read as %v, %v", f, err)
+	}
+	for _, bad := range []string{`"nan"`, `"1"`, `null`, `true`, `[]`, `1e999`} {
+		if err := json.Unmarshal([]byte(bad), &f); err == nil {
+			t.Errorf("%s is read as %v", bad, f)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+)
+
+func writeText(t *testing.T, r *Report, o TextOptions) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.WriteText(&b, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// failing is a report with some of everything.
+func failing(t *testing.T) *Report {
+	t.Helper()
+	s, err := NewSchedule([]Stage{
+		{Name: "wte", Tolerance: Tolerance{Reason: "rows of a table"}},
+		{Name: "h.0.act", Checkpoint: 6, Tolerance: Tolerance{Abs: 1e-4, Rel: 1e-5, Reason: "measured spread 2e-6"}},
+		{Name: "h.1.act", Checkpoint: 6, Tolerance: Tolerance{Abs: 1e-4, Reason: "measured"}},
+		{Name: "logits", Checkpoint: 8, Tolerance: Tolerance{Abs: 1e-3, Reason: "measured"}},
+		{Name: "next_id", IDs: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden := steps{}
+	candidate := steps{}
+	for step := range 3 {
+		golden[step] = map[string]Tensor{"wte": vec(1, 2), "h.0.act": vec(1, -20), "h.1.act": vec(1), "logits": vec(1), "next_id": ids(1)}
+		candidate[step] = map[string]Tensor{"wte": vec(1, 2), "h.0.act": vec(1.5, -20), "logits": vec(1, 1), "next_id": ids(1)}
+	}
+	g := source(s, "golden", [][]int{{5, 1, 1, 1}}, golden)
+	g.SetManifest(Manifest{LeftOut: []LeftOut{{"h.*.scores", "all", "never formed"}}})
+	r, err := Compare(s, g, source(s, "mine", [][]int{{5, 1, 2, 2}}, candidate), CompareOptions{Prompt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
+	text := writeText(t, failing(t), TextOptions{
+		Causes: func(stage string) []string { return []string{"erf for tanh in " + stage} },
+		Closer: func(step int, stage string) string { return fmt.Sprintf("look --step %d %s", step, stage) },
+	})
+	first, _, _ := strings.Cut(text, "\n")
+	if first != "FAIL  mine first leaves golden at step 0, stage h.0.act: 4 of 8 tensors outside the bound, 2 missing, 5 skipped" {
+		t.Errorf("first line %q", first)
+	}
+	for _, want := range []string{
+		"checkpoint 6: step 0, stage h.0.act, shape [1 2]",
+		"mismatched elements:           1 / 2 (50.0%)",
+		"greatest absolute difference:  0.5 at index [0 0]: got 1.5, want 1",
+		"greatest relative difference:  0.025 of max|want| 20",
+		"allowed:                       0.0003 = 0.0001 + 1e-05 * max|want|",
+		"measured spread 2e-6",
+		"erf for tanh in h.0.act",
+		"look --step 0 h.0.act",
+		"step_00/h.0.act",
+		"h.*.act ",
+		"skipped from step 2 on, 5 tensors: fed token 2, the golden 1",
+		"2 at steps 0 to 1",
+		"h.*.scores", "never formed",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Error("colours that nobody asked for")
+	}
+	for line := range strings.Lines(text) {
+		if strings.TrimRight(line, " \n") != strings.TrimRight(line, "\n") {
+			t.Errorf("blanks at the end of %q", line)
+		}
+	}
+}
+
+func TestTextColours(t *testing.T) {
+	r := failing(t)
+	plain, colour := writeText(t, r, TextOptions{Verbose: true}), writeText(t, r, TextOptions{Verbose: true, Color: true})
+	if !strings.Contains(colour, "\x1b[1;31m") {
+		t.Error("no red in a failure")
+	}
+	bare := colour
+	for _, code := range []string{"0", "1", "1;31", "1;32", "33"} {
+		bare = strings.ReplaceAll(bare, "\x1b["+code+"m", "")
+	}
+	if bare != plain {
+		t.Errorf("colours change the text:\n%s\n%s", plain, bare)
+	}
+}
+
+func TestTextVerboseHasEveryRow(t *testing.T) {
+	r := failing(t)
+	text := writeText(t, r, TextOptions{Verbose: true})
+	for _, status := range []string{"pass", "fail", "shape", "missing", "skipped"} {
+		if !strings.Contains(text, status) {
+			t.Errorf("no row of status %s:\n%s", status, text)
+		}
+	}
+	for i := range r.Stages {
+		if !strings.Contains(text, r.Stages[i].Stage) {
+			t.Errorf("no row of %s", r.Stages[i].Stage)
+		}
+	}
+}
+
+func TestTextHeadlines(t *testing.T) {
+	row := func(status Status) Row {
+		r := newRow(Stage{Name: "h.0.a", Tolerance: Tolerance{Abs: 1, Reason: "test"}}, []int{1})
+		r.Status, r.Elements, r.MaxAbs, r.Bound, r.Worst = status, 1, 0.5, 1, &Worst{Index: []int{0}}
+		if status == Shape {
+			r.Elements, r.MaxAbs, r.Worst, r.GotShape = 0, Float(math.NaN()), nil, []int{7}
+		}
+		return r
+	}
+	for _, c := range []struct {
+		reason string
+		report Report
+		want   string
+	}{
+		{"a pass", Report{Stages: []Row{row(Pass)}}, "PASS  c agrees with g: 1 tensor within the bound\n"},
+		{"another shape", Report{Stages: []Row{row(Shape)}}, "got [7], want [1]"},
+		{"missing under require-all", Report{Stages: []Row{row(Pass), row(Missing)}, RequireAll: true}, "FAIL  c lacks 1 tensor that g has"},
+		{"introduced within the bound", Report{Stages: []Row{row(Pass)},
+			Introduced:   []Introduced{{0, "h.0.a", []string{"h.0.z", "h.0.a"}}},
+			Explanations: []Explanation{{0, "h.0.a", "gelu_erf", 0.999, "use tanh"}}}, "gelu_erf: explains 99.9%: use tanh"},
+	} {
+		c.report.Golden, c.report.Candidate = "g", "c"
+		c.report.Judge()
+		if text := writeText(t, &c.report, TextOptions{}); !strings.Contains(text, c.want) {
+			t.Errorf("%s: no %q in\n%s", c.reason, c.want, text)
+		}
+	}
+}
+
+func TestFamily(t *testing.T) {
+	for stage, want := range map[string]string{
+		"h.0.ln_1": "h.*.ln_1", "h.10.attn.c_attn": "h.*.attn.c_attn", "wte": "wte", "probs_t0.5": "probs_t0.5", "layer.3": "layer.*", "enc.1.h.12.q": "enc.*.h.*.q", "7": "7",
+	} {
+		if got := family(stage); got != want {
+			t.Errorf("family(%q) = %q, want %q", stage, got, want)
+		}
+	}
+}
