@@ -22,7 +22,8 @@ type VerifyReport struct {
 	Compared    int                `json:"compared"` // stages compared and assertions made, of all checkpoints
 	Model       string             `json:"model"`
 	Checkpoints []CheckpointReport `json:"checkpoints"` // 1 to 12
-	Failures    []Finding          `json:"failures"`    // in the order of the checkpoints
+	First       *Finding           `json:"first_failure"`
+	Failures    []Finding          `json:"failures"` // in the order of the checkpoints
 	Texts       []TextReport       `json:"texts"`
 	Runs        []RunReport        `json:"runs"`
 
@@ -114,7 +115,7 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 			r.Checkpoints = append(r.Checkpoints, c)
 		}
 	}
-	if len(r.Failures) > 0 {
+	if r.First = s.first(r.Failures); r.First != nil {
 		r.Verdict = harness.VerdictFail
 	}
 	if r.Compared == 0 || r.unchecked() == CheckpointCount {

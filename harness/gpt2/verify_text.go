@@ -2,11 +2,9 @@ package gpt2
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
 
@@ -133,18 +131,24 @@ func (l *line) verdict(color bool) string {
 	return paint("pass", harness.VerdictPass, color)
 }
 
-// writeFailures writes the first failure in full, all of them when verbose, and
-// what to do about them.
+// writeFailures writes the first divergence in full, checkpoint 12's first
+// failure if there is one, and what to fix; verbose, every failure.
 func (r *VerifyReport) writeFailures(b io.Writer, o TextOptions) {
-	for i, f := range r.Failures {
-		if i > 0 && !o.Verbose && (f.Checkpoint != 12 || r.Failures[i-1].Checkpoint == 12) {
-			continue // the first, and the first of checkpoint 12
+	if r.First == nil {
+		return
+	}
+	seen12 := false
+	for i := range r.Failures {
+		f := &r.Failures[i]
+		if o.Verbose || f.Checkpoint == 12 && !seen12 {
+			fmt.Fprintf(b, "%s\n\n", f.Report())
 		}
-		fmt.Fprintf(b, "%s\n\n", f.Report())
+		seen12 = seen12 || f.Checkpoint == 12
 	}
-	if len(r.Failures) > 0 {
-		fmt.Fprintf(b, "fix: %s\n", Describe(r.Failures[0].Checkpoint).Fix)
+	if r.First.Checkpoint != 12 {
+		fmt.Fprintf(b, "%s\n\n", r.First.Report())
 	}
+	fmt.Fprintf(b, "fix: %s\n", Describe(r.First.Checkpoint).Fix)
 }
 
 // verdict is the last line.
@@ -158,10 +162,10 @@ func (r *VerifyReport) verdict() string {
 	if n := r.unchecked(); n > 0 {
 		summary += fmt.Sprintf("; %d checkpoints not checked", n)
 	}
-	if len(r.Failures) == 0 {
+	if r.First == nil {
 		return "pass: " + summary
 	}
-	f := r.Failures[0]
+	f := r.First
 	return fmt.Sprintf("FAIL: %s first fails at %s; %s", Describe(f.Checkpoint), f.Name(), summary)
 }
 
@@ -176,31 +180,6 @@ func (r *VerifyReport) writeRuns(b io.Writer) {
 		}
 		tw.Flush()
 	}
-}
-
-// Walk goes through checkpoints 1 to 11 in order, as one does when checkpoint 12
-// fails, and ends with the first that fails and what to fix.
-func (s *Suite) Walk(ctx context.Context) (string, error) {
-	var b strings.Builder
-	for n := range CheckpointCount {
-		found, err := s.Check(ctx, n)
-		if err != nil {
-			return "", err
-		}
-		c := s.summarize(n, found)
-		fmt.Fprintf(&b, "%s: %s\n", Describe(n), c.Verdict)
-		if c.Verdict != harness.VerdictFail {
-			continue
-		}
-		for _, f := range found {
-			if f.Failed {
-				fmt.Fprintf(&b, "%s\nfix: %s", f.Report(), Describe(n).Fix)
-				return b.String(), nil
-			}
-		}
-	}
-	b.WriteString("checkpoints 1 to 11 do not fail: look at what is between them: the token list, start_pos, the choice of the token, the tokenizer")
-	return b.String(), nil
 }
 
 func paint(s, verdict string, color bool) string {

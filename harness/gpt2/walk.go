@@ -1,0 +1,61 @@
+package gpt2
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"checkpoint12/harness"
+)
+
+// first is the failure that comes first in execution order, over all cases and
+// engines: what comes after it may be no more than its consequence. Failures of
+// checkpoint 12 come last. It is nil if nothing failed.
+func (s *Suite) first(found []Finding) *Finding {
+	var best *Finding
+	bestAt := [2]int{math.MaxInt, math.MaxInt}
+	for i := range found {
+		f := &found[i]
+		if !f.Failed {
+			continue
+		}
+		at := [2]int{math.MaxInt, math.MaxInt - 1}
+		if n, ok := s.schedule.Index(f.Stage); ok && f.Checkpoint < CheckpointCount {
+			at = [2]int{f.Step, n}
+		}
+		if at[0] < bestAt[0] || at[0] == bestAt[0] && at[1] < bestAt[1] {
+			best, bestAt = f, at
+		}
+	}
+	return best
+}
+
+// Walk goes through checkpoints 1 to 11 in order, as one does when checkpoint 12
+// fails, and ends with the first of them that fails, in execution order, and
+// what to fix: a LayerNorm that reads what a residual left out is no culprit.
+func (s *Suite) Walk(ctx context.Context) (string, error) {
+	var b strings.Builder
+	var all []Finding
+	for n := range CheckpointCount {
+		found, err := s.Check(ctx, n)
+		if err != nil {
+			return "", err
+		}
+		c := s.summarize(n, found)
+		if n > 0 || c.Verdict == harness.VerdictFail {
+			fmt.Fprintf(&b, "%s: %s", Describe(n), c.Verdict)
+			if f := s.first(found); f != nil {
+				fmt.Fprintf(&b, ", first at %s", f.Name())
+			}
+			b.WriteByte('\n')
+		}
+		all = append(all, found...)
+	}
+	if f := s.first(all); f != nil {
+		fmt.Fprintf(&b, "\nfirst of all %s\nfix: %s", f.Report(), Describe(f.Checkpoint).Fix)
+	} else {
+		b.WriteString("\ncheckpoints 1 to 11 do not fail: look at what is between them: the token list, start_pos, the choice of the token, the tokenizer")
+	}
+	return b.String(), nil
+}
