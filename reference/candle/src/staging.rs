@@ -54,7 +54,9 @@ impl Staging {
             let _ = self.temp.keep(); // it has moved
             return Ok(());
         }
-        let old = self.temp.path().with_extension("old");
+        let mut old = self.temp.path().as_os_str().to_owned(); // as unique as the new one's
+        old.push(".old");
+        let old = PathBuf::from(old);
         std::fs::rename(&self.target, &old).with_context(context)?;
         if let Err(error) = std::fs::rename(self.temp.path(), &self.target) {
             std::fs::rename(&old, &self.target).with_context(context)?;
