@@ -87,6 +87,7 @@ func TestApplyErrors(t *testing.T) {
 		{"past the end", "wpe", Dims{B: 1, T: 1, P: 12}, []float32{12}, 12, "n_positions"},
 		{"negative P", "wpe", Dims{B: 1, T: 1, P: -1}, []float32{0}, 12, "P=-1"},
 		{"P+T overflows", "wpe", Dims{B: 1, T: 2, P: math.MaxInt}, []float32{0}, 24, "n_positions"},
+		{"beyond memory", "logits", Dims{B: 1 << 60, T: 1}, nil, 0, "memory"},
 		{"wrong room", "h.0.ln_1", Dims{B: 1, T: 1}, make([]float32, 12), 11, "room for 11"},
 		{"wrong input", "h.0.ln_1", Dims{B: 1, T: 1}, make([]float32, 11), 12, "reads embed: got 11"},
 		{"token too large", "wte", Dims{B: 1, T: 1}, []float32{V}, 12, "vocabulary"},

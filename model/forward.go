@@ -43,4 +43,30 @@ var (
 		{"next_token", "B", "logits_last", (*call).argmax},
 		{"probs_t", "B V", "logits_last", (*call).distribution}, // one for each temperature
 	}
+	// What stands for logits and logits_last when no tap looks at the former.
+	lastLogits = stage{"logits_last", "B V", "ln_f", (*call).unembedLast}
 )
+
+// forward runs the stages of one step and taps them.
+func (s *Session) forward() {
+	c := &s.call
+	if s.o.Tap != nil {
+		c.stride = c.P + c.T // attention reads the gathered caches
+	}
+	for i := range s.steps {
+		st := &s.steps[i]
+		c.block, c.temp = st.block, st.temp
+		c.in[0], c.out = st.in[0].values, st.out.values
+		if st.in[1] != nil {
+			c.in[1] = st.in[1].values
+		}
+		st.run(c)
+		if s.o.Tap != nil {
+			s.o.Tap(st.name, shapeOf(st.shape, s.m.cfg, c.Dims), st.out.values)
+			if st.cache != nil {
+				D := s.m.cfg.Embd / s.m.cfg.Heads
+				scatter(st.cache.values, st.out.values, c.stride*D, s.o.Length*D)
+			}
+		}
+	}
+}

@@ -8,6 +8,14 @@ func (c *call) unembed() {
 	c.m.head.Mul(c.pool, c.out, c.in[0], nil, c.B*c.T)
 }
 
+// unembedLast is unembed for the last position of each row alone.
+//
+//	in[0] ln_f [B,T,C]   out [B,V]
+func (c *call) unembedLast() {
+	lastRows(c.last, c.in[0], c.T, c.m.cfg.Embd)
+	c.m.head.Mul(c.pool, c.out, c.last, nil, c.B)
+}
+
 // lastPosition selects the logits of the last position of each row.
 //
 //	in[0] logits [B,T,V]   out [B,V]

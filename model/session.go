@@ -3,7 +3,6 @@ package model
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"checkpoint12/model/internal/kernel"
 )
@@ -37,7 +36,6 @@ type Session struct {
 	pos    *buffer   // [1] P
 	last   *buffer   // [B,V] logits_last
 	choice *buffer   // [B] next_token
-	final  []float32 // [B,C] ln_f of the last position
 	next   []int     // [B]
 }
 
@@ -67,22 +65,23 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	if o.Length == 0 {
 		o.Length = m.cfg.Positions
 	}
-	if o.Batch < 1 || o.Batch > maxDimension {
+	if o.Batch < 1 {
 		return nil, fmt.Errorf("batch of %d: want 1 or more", o.Batch)
 	}
 	if o.Length < 1 || o.Length > m.cfg.Positions {
 		return nil, fmt.Errorf("length of %d positions: the model has %d (n_positions)", o.Length, m.cfg.Positions)
 	}
-	if o.Batch > math.MaxInt/8/o.Length/m.cfg.Embd {
-		return nil, fmt.Errorf("batch of %d rows of %d positions does not fit into memory", o.Batch, o.Length)
+	if err := (Dims{B: o.Batch, T: 1, P: o.Length - 1}).check(m.cfg); err != nil {
+		return nil, fmt.Errorf("batch of %d rows with room for %d positions: %w", o.Batch, o.Length, err)
 	}
 	for _, t := range o.Temperatures {
 		if err := checkTemperature(t); err != nil {
 			return nil, err
 		}
 	}
-	s := &Session{m: m, o: o, next: make([]int, o.Batch), final: make([]float32, o.Batch*m.cfg.Embd)}
+	s := &Session{m: m, o: o, next: make([]int, o.Batch)}
 	s.call = call{m: m, pool: kernel.NewPool(o.Threads), Dims: Dims{B: o.Batch}, prev: o.Length, stride: o.Length}
+	s.call.last = make([]float32, o.Batch*m.cfg.Embd)
 	s.connect()
 	return s, nil
 }
@@ -101,8 +100,13 @@ func (s *Session) connect() {
 	s.tokens, s.pos = fit(inputShapes["tokens"]), fit(inputShapes["pos"])
 	byName["tokens"], byName["pos"] = s.tokens, s.pos
 	for _, p := range plan(m.cfg, s.o.Temperatures) {
-		if p.stage.name == "probs_t" && !tapped {
-			continue
+		if !tapped {
+			switch p.stage.name {
+			case "logits", "probs_t":
+				continue
+			case "logits_last":
+				p.stage = &lastLogits
+			}
 		}
 		st := step{placed: p}
 		if p.layer < len(m.blocks) {
@@ -112,12 +116,9 @@ func (s *Session) connect() {
 			st.cache = &buffer{values: make([]float32, s.o.Batch*s.o.Length*m.cfg.Embd)}
 			byName["prev:"+p.name] = st.cache
 		}
-		switch {
-		case st.cache != nil && !tapped:
+		if st.cache != nil && !tapped {
 			st.out = st.cache
-		case p.stage.name == "logits" && !tapped:
-			st.out = nil // only the last position is computed, in logits_last
-		default:
+		} else {
 			if shared[p.stage.name] == nil {
 				shared[p.stage.name] = fit(p.shape)
 			}
@@ -136,7 +137,7 @@ func (s *Session) connect() {
 func (s *Session) Pos() int { return s.call.P }
 
 // LogitsLast returns the logits [B,V] of the last position of the last Step:
-// the live buffer, valid until the next Step.
+// the live buffer, valid until the next Step; nil before the first.
 func (s *Session) LogitsLast() []float32 { return s.last.values }
 
 // Reset empties the cache.
@@ -201,44 +202,4 @@ func (s *Session) begin(tokens []int) error {
 	}
 	s.pos.values[0] = float32(c.P)
 	return nil
-}
-
-// forward runs the stages of one step.
-func (s *Session) forward() {
-	c := &s.call
-	if s.o.Tap != nil {
-		c.stride = c.P + c.T // attention reads the gathered caches
-	}
-	for i := range s.steps {
-		st := &s.steps[i]
-		c.block, c.temp = st.block, st.temp
-		if st.out == nil {
-			s.lastLogits(st)
-			continue
-		}
-		if st.in[0] == nil { // logits_last, filled by lastLogits
-			continue
-		}
-		c.in[0], c.out = st.in[0].values, st.out.values
-		if st.in[1] != nil {
-			c.in[1] = st.in[1].values
-		}
-		st.run(c)
-		if s.o.Tap != nil {
-			s.o.Tap(st.name, shapeOf(st.shape, s.m.cfg, c.Dims), st.out.values)
-			if st.cache != nil {
-				D := s.m.cfg.Embd / s.m.cfg.Heads
-				scatter(st.cache.values, st.out.values, c.stride*D, s.o.Length*D)
-			}
-		}
-	}
-}
-
-// lastLogits computes the logits of the last position alone.
-func (s *Session) lastLogits(st *step) {
-	c, T := &s.call, s.call.T
-	lastRows(s.final, st.in[0].values, T, s.m.cfg.Embd)
-	c.in[0], c.out, c.T = s.final, s.last.values, 1
-	st.run(c)
-	c.T = T
 }

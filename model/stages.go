@@ -41,8 +41,9 @@ type call struct {
 	temp   float64 // temperature, for probs_t
 	in     [2][]float32
 	out    []float32
-	prev   int // positions between two heads in in[0] of appendCache
-	stride int // positions between two heads in caches otherwise
+	last   []float32 // [B,C] scratch of unembedLast
+	prev   int       // positions between two heads in in[0] of appendCache
+	stride int       // positions between two heads in caches otherwise
 }
 
 // StageNames lists the stages of one step in the order in which they are
@@ -224,10 +225,15 @@ func elements(letters string, cfg Config, d Dims) int {
 	return n
 }
 
-// check refuses dimensions that no step of the model has.
+// check refuses dimensions that no step of the model has, and those whose
+// arrays no memory holds.
 func (d Dims) check(cfg Config) error {
-	if d.B < 1 || d.T < 1 || d.P < 0 || d.B > maxDimension || d.T > cfg.Positions || d.P > cfg.Positions-d.T {
+	if d.B < 1 || d.T < 1 || d.P < 0 || d.T > cfg.Positions || d.P > cfg.Positions-d.T {
 		return fmt.Errorf("B=%d, T=%d, P=%d: want B and T of 1 or more, P of 0 or more, and P+T of at most n_positions, %d", d.B, d.T, d.P, cfg.Positions)
+	}
+	widest := float64(max(cfg.Vocab, 3*cfg.Embd, cfg.Inner, cfg.Heads*(d.P+d.T)))
+	if float64(d.B)*float64(d.P+d.T)*widest > 1<<40 {
+		return fmt.Errorf("B=%d, T=%d, P=%d: too large for any memory", d.B, d.T, d.P)
 	}
 	return nil
 }
