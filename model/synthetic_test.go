@@ -41,6 +41,22 @@ func TestSyntheticSHA256(t *testing.T) {
 	}
 }
 
+// TestSyntheticSHA256InEveryLanguage: each implementation tests its bytes
+// against the hash it has pinned; here is that they pinned the same one.
+func TestSyntheticSHA256InEveryLanguage(t *testing.T) {
+	for _, path := range []string{"../reference/float64/synthetic.py", "../reference/candle/src/synth.rs"} {
+		source, err := os.ReadFile(filepath.FromSlash(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range SyntheticNames() {
+			if !bytes.Contains(source, []byte(`"`+SyntheticSHA256(name)+`"`)) {
+				t.Errorf("%s: the hash of %s is not there", path, name)
+			}
+		}
+	}
+}
+
 // TestSyntheticElements checks single elements against what
 // reference/float64/synthetic.py computes in numpy, every rule among them, and
 // names the rule that a wrong hash only hints at.
