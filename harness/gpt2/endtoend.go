@@ -197,7 +197,7 @@ func (e *ending) text() {
 		return
 	}
 	problem = ""
-	if len(got) == 0 || got[0] != e.c.Text {
+	if got := strings.Join(got, "\n"); got != e.c.Text {
 		problem = fmt.Sprintf("got  %q\n  want %q", got, e.c.Text)
 	}
 	e.assert(Published, "text", e.c.Source, len(e.c.Text), otherText, problem)

@@ -54,8 +54,8 @@ type Options struct {
 }
 
 // Open loads a model and finds its goldens and published texts: goldens by the
-// model's name or, for a folder, by the hash of its weights. It is no error if
-// there are none. The caller closes the suite.
+// model's name or, for a folder, by the hash of its weights; texts by name. It is
+// no error if there are none. The caller closes the suite.
 func Open(o Options) (*Suite, error) {
 	m, err := model.Load(o.Model)
 	if err != nil {
@@ -92,8 +92,10 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	if s.Cases, err = findGoldens(o.Goldens, name, sum); err != nil {
 		return nil, err
 	}
-	if err := s.addTexts(); err != nil {
-		return nil, err
+	if name != "" || !isFolder(o.Model) {
+		if err := s.addTexts(); err != nil {
+			return nil, err
+		}
 	}
 	for _, c := range s.Cases {
 		s.temps = append(s.temps, c.temperatures...)

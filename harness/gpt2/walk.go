@@ -55,7 +55,7 @@ func (s *Suite) Walk(ctx context.Context) (string, error) {
 	if f := s.first(all); f != nil {
 		fmt.Fprintf(&b, "\nfirst of all %s\nfix: %s", f.Report(), Describe(f.Checkpoint).Fix)
 	} else {
-		b.WriteString("\ncheckpoints 1 to 11 do not fail: look at what is between them: the token list, start_pos, the choice of the token, the tokenizer")
+		b.WriteString("\n" + between)
 	}
 	return b.String(), nil
 }
