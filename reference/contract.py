@@ -85,6 +85,17 @@ def stages(config, temperatures):
             + [f"probs_t{t:g}" for t in temperatures])
 
 
+def checkpoint(stage):
+    """The checkpoint that judges a stage; 0 for the embeddings, which none does."""
+    if not stage.startswith("h."):
+        return {"ln_f": 8, "logits": 8, "logits_last": 9, "next_token": 10}.get(stage, 11 if stage.startswith("probs_t") else 0)
+    layer, word = stage.split(".", 2)[1:]
+    if word.startswith("resid_"):
+        return 7 if layer == "0" else 8
+    return {"ln_1": 1, "attn.c_attn": 2, "attn.q": 2, "attn.k": 2, "attn.v": 2, "attn.cache_k": 3, "attn.cache_v": 3,
+            "attn.scores": 4, "attn.probs": 5, "attn.context": 5, "attn.c_proj": 5}.get(word, 6)
+
+
 def shape_of(stage, config, b, t, p):
     """Shape of a stage's value for batch b, t new positions and p positions in the cache before them."""
     c, h, d, s = config.embd, config.heads, config.head_dim, p + t
@@ -199,6 +210,9 @@ class Rule:
             raise Refused(f'{where}: {json.dumps(raw)}: want {{"stages": …, "steps": …, "reason": …}}, each a text')
         if raw["steps"] != "all" and not re.fullmatch(r"\d+(-\d*)?(,\d+(-\d*)?)*", raw["steps"]):
             raise Refused(f'{where}: steps {raw["steps"]!r}: want "all" or a list like "0", "1-", "1-8", "2,5"')
+        for first, _, last in (part.partition("-") for part in raw["steps"].split(",") if raw["steps"] != "all"):
+            if last and int(last) < int(first):
+                raise Refused(f"{where}: steps {raw['steps']!r}: {first} comes after {last}")
         return cls(**raw)
 
     def matches(self, step, stage):

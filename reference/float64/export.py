@@ -9,8 +9,9 @@ import sys
 import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.dirname(HERE)]
+sys.path[:0] = [os.path.dirname(HERE), HERE]
 
+import contract  # noqa: E402
 import dump  # noqa: E402
 import gpt2  # noqa: E402
 
@@ -20,10 +21,15 @@ SOURCES = ["reference/contract.py", "reference/dump.py", "reference/float64/expo
 
 
 def open_model(job):
+    for path in contract.weight_files(job.model):
+        contract.check_safetensors(path)
     try:
-        model = gpt2.GPT2(*gpt2.load(job.model))
+        config, weights = gpt2.load(job.model)
     except ValueError as e:
-        raise dump.Refused(str(e)) from e
+        raise contract.Refused(str(e)) from e
+    for name, array in weights.items():
+        contract.check_weight(job.model, name, array.shape, contract.weight_shapes(job.config), again=False)
+    model = gpt2.GPT2(config, weights)
     cache = model.new_cache(len(job.tokens))
 
     def step(tokens, writer):

@@ -1,0 +1,109 @@
+"""The engines that make goldens: what each exporter consists of, and how it is made ready to run."""
+
+import contextlib
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from cases import ROOT
+from contract import Refused
+
+CACHE = os.path.join(ROOT, ".cache")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """sources are repo-relative paths or patterns of all that the exporter is made of;
+    prepare(say) makes the exporter ready and returns the command that runs it."""
+
+    name: str
+    sources: tuple
+    prepare: callable
+
+    def source_files(self, root=ROOT):
+        """The repo-relative paths, sorted, as the manifest's `exporter` lists them."""
+        found = {os.path.relpath(path, root).replace(os.sep, "/")
+                 for pattern in self.sources for path in glob.glob(os.path.join(root, pattern), recursive=True)}
+        return sorted(path for path in found if os.path.isfile(os.path.join(root, path)))
+
+
+def run(command, what, **options):
+    """Runs a command; Refused, with the last line it wrote, when it fails."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", **options)
+    except OSError as e:
+        raise Refused(f"{what}: {command[0]}: {e.strerror}") from e
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        raise Refused(f"{what}: {lines[-1].strip()}")
+    return done
+
+
+@contextlib.contextmanager
+def locked(name):
+    """Holds a lock file in the cache, so that two runs do not prepare the same thing; no lock without fcntl."""
+    os.makedirs(CACHE, exist_ok=True)
+    with open(os.path.join(CACHE, name + ".lock"), "w") as f:
+        with contextlib.suppress(ImportError):
+            import fcntl
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def python(requirements, say):
+    """The python of a virtual environment with exactly these requirements, made when missing."""
+    path = os.path.join(ROOT, requirements)
+    with open(path, "rb") as f:
+        key = hashlib.sha256(f.read() + sys.version.encode()).hexdigest()[:12]
+    engine = os.path.basename(os.path.dirname(path))
+    home = os.path.join(CACHE, f"venv-{engine}-{key}")
+    ready, interpreter = os.path.join(home, "ready"), os.path.join(home, "bin", "python")
+    if os.name == "nt":
+        interpreter = os.path.join(home, "Scripts", "python.exe")
+    with locked(f"venv-{engine}"):
+        if not os.path.exists(ready):
+            say(f"installing {requirements} into {os.path.relpath(home, ROOT)}")
+            shutil.rmtree(home, ignore_errors=True)
+            run([sys.executable, "-m", "venv", home], "python's venv module (Debian: apt-get install python3-venv)")
+            run([interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", path],
+                f"pip install -r {requirements}")
+            open(ready, "w").close()
+    return interpreter
+
+
+def float64(say):
+    return [python("reference/float64/requirements.txt", say), os.path.join(ROOT, "reference/float64/export.py")]
+
+
+def tinygrad(say):
+    compiler = os.environ.get("CC", "clang")
+    if shutil.which(compiler) is None:
+        raise Refused(f"tinygrad's CPU backend compiles with {compiler}, which is not installed: "
+                      "apt-get install clang, or set CC to a clang")
+    os.environ.setdefault("CACHEDB", os.path.join(CACHE, "tinygrad.db"))  # its cache of compiled kernels
+    return [python("reference/tinygrad/requirements.txt", say), os.path.join(ROOT, "reference/tinygrad/export.py")]
+
+
+def candle(say):
+    if shutil.which("cargo") is None:
+        raise Refused("candle is built with cargo, which is not installed: see https://rustup.rs")
+    crate = os.path.join(ROOT, "reference", "candle")
+    target = os.path.join(crate, "target")
+    say("building reference/candle (minutes, the first time)")
+    with locked("candle"):
+        run(["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", target], "cargo build in reference/candle",
+            cwd=crate)
+    return [os.path.join(target, "release", "candle-export")]
+
+
+SHARED = ("reference/contract.py", "reference/dump.py")
+ENGINES = {engine.name: engine for engine in (
+    Engine("tinygrad", (*SHARED, "reference/tinygrad/export.py", "reference/tinygrad/requirements.txt"), tinygrad),
+    Engine("candle", ("reference/candle/Cargo.toml", "reference/candle/Cargo.lock", "reference/candle/src/**/*.rs"), candle),
+    Engine("float64", (*SHARED, "reference/float64/export.py", "reference/float64/gpt2.py",
+                       "reference/float64/requirements.txt"), float64),
+)}

@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Makes goldens/<model>/<case>/<engine> with the exporters in reference/, or checks those that are there.
+
+  python3 scripts/regenerate_goldens.py                            all that is committed
+  python3 scripts/regenerate_goldens.py --engine tinygrad --case hello
+  python3 scripts/regenerate_goldens.py --model gpt2-medium        real weights, once fetched
+  python3 scripts/regenerate_goldens.py --model DIR --out DIR      weights of your own
+  python3 scripts/regenerate_goldens.py --check --model synthetic-tiny
+
+Needs Python 3.11 and its venv module; clang for tinygrad, cargo for candle. Everything else it installs
+into .cache/. Exit status: 0 done, 1 --check found a difference, 2 something could not be had.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import cases as case_list
+import check
+import engines as engine_list
+import models as model_list
+from cases import ROOT
+from contract import Refused, Rule, read_config, shape_of, stages
+from dump import Job, is_dump, replace_folder
+
+GOLDENS = os.path.join(ROOT, "goldens")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One golden; model is the name in the manifest, folder holds the weights (None: not needed)."""
+
+    model: str
+    folder: str | None
+    case: case_list.Case
+    engine: engine_list.Engine
+
+    @property
+    def path(self):
+        return os.path.join(self.model, self.case.name, self.engine.name)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Runner:
+    """Runs exporters, several at a time, and ends those still running when it is left."""
+
+    def __init__(self, scratch, jobs):
+        self.scratch, self.jobs, self.running, self.lock, self.stopped = scratch, jobs, set(), threading.Lock(), False
+
+    def export(self, task, command):
+        """Makes one golden in the scratch folder; returns (its path there, seconds)."""
+        out = os.path.join(self.scratch, task.path)
+        os.makedirs(os.path.dirname(out), exist_ok=True)
+        arguments = ["--model", task.folder, "--name", task.model, *task.case.arguments(out + ".rules.json"), "--out", out]
+        start = time.monotonic()
+        with self.lock:
+            if self.stopped:
+                raise Refused("stopped")
+            process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.PIPE, text=True, errors="replace")
+            self.running.add(process)
+        try:
+            _, errors = process.communicate()
+        finally:
+            with self.lock:
+                self.running.discard(process)
+        if process.returncode:
+            lines = errors.strip().splitlines() or [f"exit status {process.returncode}"]
+            raise Refused(lines[-1].strip())
+        problems = check.integrity(out) or check.provenance(out, task.engine, task.case, None)
+        if problems:
+            raise Refused(f"the exporter did not write what it was asked for: {problems[0]}")
+        return out, time.monotonic() - start
+
+    def run(self, tasks, commands, finish):
+        """finish(task, path, seconds) for each golden made; returns the lines of those that failed."""
+        failures = []
+        with ThreadPoolExecutor(self.jobs) as pool:
+            pending = {pool.submit(self.export, task, commands[task.engine.name]): task for task in tasks}
+            try:
+                for done in as_completed(pending):
+                    task = pending[done]
+                    try:
+                        finish(task, *done.result())
+                    except (Refused, OSError) as e:
+                        failures.append(f"{task.path}: {e}")
+                        say(f"failed: {failures[-1]}")
+            except BaseException:
+                with self.lock:
+                    self.stopped = True
+                    for process in self.running:
+                        process.terminate()
+                raise
+        return failures
+
+
+def size_of(folder):
+    """(files, bytes) of a folder."""
+    sizes = [os.path.getsize(os.path.join(parent, name)) for parent, _, names in os.walk(folder) for name in names]
+    return len(sizes), sum(sizes)
+
+
+def planned_size(task):
+    """Bytes of the .npy files that the task will write, headers of 128 bytes included."""
+    config, case = read_config(task.folder), task.case
+    job = Job(task.folder, task.model, config, case.tokens, case.new, None, case.name, case.prompt, case.temperatures,
+              [Rule.parse(rule) for rule in case.left_out], "")
+    total = 128 + 8 * len(case.tokens) * (len(case.tokens[0]) + case.new)
+    for step in range(case.new):
+        for stage in stages(config, case.temperatures):
+            if job.wants(step, stage):
+                count = 1
+                for dimension in shape_of(stage, config, len(case.tokens), *job.positions(step)):
+                    count *= dimension
+                total += 128 + count * (8 if stage == "next_token" else 4)
+    return total
+
+
+def regenerate(tasks, commands, out, jobs):
+    """Makes the goldens and swaps each into out as a whole folder; returns the exit status."""
+    done, count = [], [0]
+    inside = os.path.commonpath([os.path.abspath(out), ROOT]) == ROOT
+    home = engine_list.CACHE if inside else out  # on the file system of out, so that a rename is enough
+    os.makedirs(home, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".regenerate-", dir=home) as scratch:
+        def finish(task, made, seconds):
+            golden = os.path.join(out, task.path)
+            if os.path.lexists(golden) and not is_dump(golden):
+                raise Refused(f"{golden}: there already and no golden; remove it first")
+            files, size = size_of(made)
+            os.makedirs(os.path.dirname(golden), exist_ok=True)
+            replace_folder(made, os.path.abspath(golden))
+            count[0] += 1
+            done.append(task)
+            say(f"[{count[0]}/{len(tasks)}] {task.path}: {files} files, {size / 1e6:.2f} MB, {seconds:.1f} s")
+
+        failures = Runner(scratch, jobs).run(tasks, commands, finish)
+    for engine in dict.fromkeys(task.engine.name for task in done):
+        total = sum(size_of(os.path.join(out, task.path))[1] for task in done if task.engine.name == engine)
+        say(f"{engine}: {total / 1e6:.2f} MB")
+    if failures:
+        say(f"{len(failures)} of {len(tasks)} goldens were not made; what stood there still stands")
+    return 2 if failures else 0
+
+
+def check_fresh(tasks, commands, goldens, jobs):
+    """Makes the goldens in a temporary place and compares; returns the problems."""
+    problems = []
+    os.makedirs(engine_list.CACHE, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".regenerate-", dir=engine_list.CACHE) as scratch:
+        def finish(task, made, seconds):
+            golden = os.path.join(goldens, task.path)
+            found = check.integrity(golden) or check.provenance(golden, task.engine, task.case, None)
+            if not found:
+                found, worst, where = check.difference(golden, made)
+            if found:
+                say(f"differs: {task.path}")
+                problems.extend(found)
+            else:
+                at = f" at {where}" if where else ""
+                say(f"same: {task.path}: at most {worst:.0%} of the bound{at}, {seconds:.1f} s")
+            shutil.rmtree(made)
+
+        failures = Runner(scratch, jobs).run(tasks, commands, finish)
+    if failures:
+        raise Refused(f"{len(failures)} goldens could not be made again, the first: {failures[0]}")
+    return problems
+
+
+def check_hashes(tasks, goldens):
+    """Says without running an engine whether the goldens follow from today's sources; returns the problems."""
+    problems, pins = [], model_list.pinned()
+    for task in tasks:
+        golden = os.path.join(goldens, task.path)
+        problems += check.integrity(golden)
+        if os.path.exists(os.path.join(golden, "manifest.json")):
+            problems += check.provenance(golden, task.engine, task.case, pins.get(task.model))
+    return problems
+
+
+def strays(goldens, model, tasks):
+    """Folders of a model among the goldens that no case and engine explains."""
+    known, home = {task.path for task in tasks}, os.path.join(goldens, model)
+    found = []
+    for case in sorted(os.listdir(home)) if os.path.isdir(home) else []:
+        inner = os.path.join(home, case)
+        found += [os.path.join(model, case, name) for name in sorted(os.listdir(inner))] if os.path.isdir(inner) else [
+            os.path.join(model, case)]
+    return [f"{os.path.join(goldens, path)}: belongs to no case of cases.json and no engine" for path in found
+            if path not in known]
+
+
+def parse_args(argv, engines):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    p.add_argument("--engine", action="append", choices=sorted(engines), help="one engine; repeat it for several")
+    p.add_argument("--model", action="append", metavar="NAME|DIR", help="one model; repeat it for several")
+    p.add_argument("--case", action="append", metavar="NAME", help="one case; repeat it for several")
+    p.add_argument("--name", help="name of the model in --model DIR (default: the folder's)")
+    p.add_argument("--out", default=GOLDENS, metavar="DIR", help="folder of goldens (default: goldens/)")
+    p.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="exporters at a time")
+    mode = p.add_mutually_exclusive_group()
+    mode.add_argument("--check", action="store_true", help="make them again elsewhere and compare within a bound")
+    mode.add_argument("--check-hashes", action="store_true",
+                      help="run no engine: files, exporter sources, weights and cases against the manifests alone")
+    mode.add_argument("--plan", action="store_true", help="print what would be made, with sizes, and make nothing")
+    args = p.parse_args(argv)
+    if args.jobs < 1:
+        p.error("--jobs: want at least 1")
+    if args.name and len(args.model or []) != 1:
+        p.error("--name: want one --model DIR")
+    return args
+
+
+def plan(args, engines, cases_path):
+    """The tasks that the command line asks for."""
+    all_cases, tasks = case_list.read(cases_path), []
+    wanted = [engines[name] for name in args.engine] if args.engine else list(engines.values())
+    for model in args.model or case_list.committed(all_cases):
+        name, folder = model_list.named(model) if args.check_hashes else model_list.find(model, say)
+        name = args.name or name
+        cases = case_list.of_model(all_cases, name)
+        unknown = [case for case in args.case or [] if case not in cases]
+        if unknown and len(args.model or [1, 2]) == 1:
+            raise Refused(f"{unknown[0]}: no case of {name}; it has {', '.join(cases)}")
+        tasks += [Task(name, folder, case, engine) for case in cases.values() if not args.case or case.name in args.case
+                  for engine in wanted]
+    if not tasks:
+        raise Refused("no golden is asked for: no model has such a case")
+    return tasks
+
+
+def main(argv=None, engines=engine_list.ENGINES, cases_path=case_list.CASES):
+    """Returns the exit status. engines and cases_path are for tests."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that scratch folders are removed
+    args = parse_args(argv, engines)
+    try:
+        tasks = plan(args, engines, cases_path)
+        if args.plan:
+            for task in tasks:
+                print(f"{task.path}: {planned_size(task) / 1e6:.2f} MB")
+            print(f"{sum(map(planned_size, tasks)) / 1e6:.2f} MB in {len(tasks)} goldens")
+            return 0
+        if args.check_hashes:
+            problems = check_hashes(tasks, args.out)
+        else:
+            commands = {engine.name: engine.prepare(say) for engine in dict.fromkeys(task.engine for task in tasks)}
+            if not args.check:
+                return regenerate(tasks, commands, args.out, args.jobs)
+            problems = check_fresh(tasks, commands, args.out, args.jobs)
+        if not args.engine and not args.case:
+            for model in dict.fromkeys(task.model for task in tasks):
+                problems += strays(args.out, model, tasks)
+    except Refused as e:
+        say(f"regenerate_goldens: {e}")
+        return 2
+    for problem in problems:
+        print(problem)
+    print(f"{len(tasks)} goldens checked, " + (f"{len(problems)} problems: python3 scripts/regenerate_goldens.py makes "
+                                               "them again" if problems else "all follow from reference/"))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
