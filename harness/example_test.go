@@ -142,9 +142,9 @@ func Example() {
 	//                                  the activation of another layer
 	//   look closer:                   go test -run 'Act/layer.0.act'
 	//
-	// stage           compared  outside  worst abs  worst rel  of bound  worst at                first outside at
-	// embed                  2        0          0          0     exact  step_00/embed
-	// layer.*.linear         4        1       1.12       0.45   1.1e+06  step_00/layer.1.linear  step_00/layer.1.linear
-	// layer.*.act            4        3       0.75       0.75   7.5e+05  step_00/layer.1.act     step_00/layer.0.act
-	// next_token             2        1          1       +Inf   inexact  step_01/next_token      step_01/next_token
+	// stage           compared  worst abs  worst rel  of bound  worst at                outside  first outside at
+	// embed                  2          0          0     exact  step_00/embed
+	// layer.*.linear         4       1.12       0.45   1.1e+06  step_00/layer.1.linear        1  step_00/layer.1.linear
+	// layer.*.act            4       0.75       0.75   7.5e+05  step_00/layer.1.act           3  step_00/layer.0.act
+	// next_token             2          1       +Inf   inexact  step_01/next_token            1  step_01/next_token
 }

@@ -13,7 +13,7 @@ import (
 // listing is what a dump's folder holds, by name alone.
 type listing struct {
 	tokens  bool
-	files   []listedFile // step_NN/<name>.npy, by step and name
+	files   []listedFile // step_NN/<name>.npy, by path
 	inSteps []string     // every file in a step's folder, with forward slashes
 	other   []string     // what belongs to no dump, with forward slashes
 }
@@ -51,7 +51,6 @@ func listDump(dir string) (listing, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(l.files, func(a, b listedFile) int { return a.place.Step - b.place.Step })
 	return l, nil
 }
 

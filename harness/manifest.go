@@ -158,6 +158,8 @@ func (m *Manifest) check() error {
 		return errors.New("model.name is missing")
 	case m.Model.WeightsSHA256 != "" && !hexSHA256.MatchString(m.Model.WeightsSHA256):
 		return fmt.Errorf("model.weights_sha256 %q is no SHA-256", m.Model.WeightsSHA256)
+	case len(m.Model.Config) > 0 && m.Model.Config[0] != '{':
+		return fmt.Errorf("model.config is no object: %.20s", m.Model.Config)
 	case m.Engine.Name == "":
 		return errors.New("engine.name is missing")
 	case m.New < 0 || len(m.Tokens) > 0 && m.New == 0:

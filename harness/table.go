@@ -41,18 +41,26 @@ func stageTable(rows []Row, ink ink) string {
 			g.worst = row
 		}
 	}
-	t := newTable("stage", "compared", "outside", "worst abs", "worst rel", "of bound", "worst at", "first outside at")
+	columns := []string{"stage", "compared", "worst abs", "worst rel", "of bound", "worst at", "outside", "first outside at"}
+	if firstDivergence(rows) == nil {
+		columns = columns[:6]
+	}
+	t := newTable(columns...)
 	for _, g := range groups {
-		if g.worst == nil {
-			t.AppendRow(table.Row{ink.yellow(g.name), 0, "", "", "", "", "", ""})
+		w := g.worst
+		if w == nil {
+			t.AppendRow(table.Row{ink.yellow(g.name), 0})
 			continue
 		}
-		name, first := g.name, ""
-		if g.first != nil {
-			name, first = ink.red(name), g.first.Place().String()
+		cells := table.Row{g.name, g.compared, num(float64(w.MaxAbs)), num(float64(w.MaxRel)), share(w), w.Place()}
+		if w.Status == Shape {
+			cells[2], cells[3] = "", ""
 		}
-		w := g.worst
-		t.AppendRow(table.Row{name, g.compared, g.bad, num(float64(w.MaxAbs)), num(float64(w.MaxRel)), share(w), w.Place(), first})
+		if g.first != nil {
+			cells[0] = ink.red(g.name)
+			cells = append(cells, g.bad, g.first.Place())
+		}
+		t.AppendRow(cells)
 	}
 	return t.Render()
 }
@@ -70,7 +78,7 @@ func rowTable(rows []Row, ink ink) string {
 			status = ink.yellow(status)
 		}
 		if r.Elements == 0 {
-			t.AppendRow(table.Row{r.Step, r.Stage, status, "", "", "", "", "", ""})
+			t.AppendRow(table.Row{r.Step, r.Stage, status})
 			continue
 		}
 		t.AppendRow(table.Row{r.Step, r.Stage, status, fmt.Sprintf("%d/%d", r.Mismatched, r.Elements),

@@ -159,16 +159,16 @@ func (r *Report) writeAbsent(w io.Writer) {
 		}
 	}
 	if len(skipped) > 0 {
-		fmt.Fprintf(w, "skipped from step %d on, %s: %s\n", skipped[0].Step, count(len(skipped), "tensor"), why)
+		fmt.Fprintf(w, "\nskipped from step %d on, %s: %s\n", skipped[0].Step, count(len(skipped), "tensor"), why)
 	}
 	if len(r.Missing) > 0 {
-		fmt.Fprintf(w, "missing in %s:\n", r.Candidate)
+		fmt.Fprintf(w, "\nmissing in %s:\n", r.Candidate)
 		for _, g := range groupPlaces(r.Missing) {
 			fmt.Fprintf(w, "  %-24s %s\n", g.name, g.where())
 		}
 	}
 	if len(r.LeftOut) > 0 {
-		fmt.Fprintf(w, "left out of %s:\n", r.Golden)
+		fmt.Fprintf(w, "\nleft out of %s:\n", r.Golden)
 		for _, l := range r.LeftOut {
 			fmt.Fprintf(w, "  %-24s steps %s: %s\n", l.Stages, l.Steps, l.Reason)
 		}

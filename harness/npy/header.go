@@ -1,11 +1,13 @@
 package npy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -81,7 +83,7 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, err
 	if elems > maxBytes/dt.kind.size() {
 		return Info{}, fmt.Errorf("array of shape %v is larger than %d GiB", tuple(d.shape), maxBytes>>30)
 	}
-	if err := agree(d); err != nil {
+	if err := agree(text, d); err != nil {
 		return Info{}, fmt.Errorf("bad .npy header: %w", err)
 	}
 	return Info{Shape: d.shape, Kind: dt.kind, Dtype: d.descr, Offset: offset, Elems: int(elems)}, nil
@@ -158,21 +160,28 @@ func refuseDtype(descr, name string) error {
 	return fmt.Errorf("dtype %q is neither float32 nor int64: np.save(%q, a.astype('<f4'))", descr, name)
 }
 
-// agree asks npyio to read the same header. npyio takes only numpy's own
-// spelling, in version 1 or 2, so it is given the dict in that spelling; a
-// header that numpy wrote is so byte for byte.
-func agree(d dict) (err error) {
+// npyioReads is the spelling that npyio can read: numpy's, and Candle's. It
+// panics on others, or takes them for something else.
+var npyioReads = regexp.MustCompile(`^\{'descr': '[^']*', 'fortran_order': (True|False), 'shape': \([0-9, ]*\), \} *\n$`)
+
+// agree asks npyio to read the same header: its own text where npyio can, else
+// the dict in numpy's spelling.
+func agree(text string, d dict) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("npyio cannot read it: %v", p)
 		}
 	}()
-	r, err := npy.NewReader(strings.NewReader(string(header(d.descr, d.shape))))
+	b := header(d.descr, d.shape)
+	if npyioReads.MatchString(text) && len(text) <= math.MaxUint16 {
+		b = version1(text)
+	}
+	r, err := npy.NewReader(bytes.NewReader(b))
 	if err != nil {
 		return fmt.Errorf("npyio cannot read it: %w", err)
 	}
 	h := r.Header.Descr
-	if h.Type != d.descr || h.Fortran || !slices.Equal(h.Shape, d.shape) {
+	if h.Type != d.descr || h.Fortran != d.fortran || !slices.Equal(h.Shape, d.shape) {
 		return fmt.Errorf("npyio reads it as %q %v", h.Type, tuple(h.Shape))
 	}
 	return nil

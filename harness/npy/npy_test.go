@@ -324,6 +324,30 @@ func TestReadNamesTheFile(t *testing.T) {
 	}
 }
 
+// npyio has a say: a header that it reads otherwise, or not at all, is refused.
+func TestAgree(t *testing.T) {
+	text := "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n"
+	for _, c := range []struct {
+		reason string
+		d      dict
+		want   string
+	}{
+		{"the same", dict{"<f4", false, []int{2, 3}}, ""},
+		{"another shape", dict{"<f4", false, []int{3, 2}}, "npyio reads it as"},
+		{"a dimension less", dict{"<f4", false, []int{6}}, "npyio reads it as"},
+		{"another dtype", dict{"<i4", false, []int{2, 3}}, "npyio reads it as"},
+		{"another order", dict{"<f4", true, []int{2, 3}}, "npyio reads it as"},
+	} {
+		if err := agree(text, c.d); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.reason, err, c.want)
+		}
+	}
+	huge := strings.Replace(text, "2, 3", "99999999999999999999", 1)
+	if err := agree(huge, dict{"<f4", false, []int{1}}); err == nil || !strings.Contains(err.Error(), "cannot read") {
+		t.Errorf("what npyio cannot read: %v", err)
+	}
+}
+
 // Reading into memory that is there leaves nothing of what was in it.
 func TestReadInto(t *testing.T) {
 	dir := t.TempDir()

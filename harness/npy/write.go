@@ -1,11 +1,11 @@
 package npy
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // align is where a payload may start: a multiple of 64 bytes, as numpy writes
@@ -53,15 +53,12 @@ func payload(a Array) []byte {
 func header(descr string, shape []int) []byte {
 	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %v, }", descr, tuple(shape))
 	pad := align - (len(magic)+4+len(text)+1)%align
-	if pad == align {
-		pad = 0
-	}
-	var b bytes.Buffer
-	b.WriteString(magic)
-	b.Write([]byte{1, 0})
-	b.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(text)+pad+1)))
-	b.WriteString(text)
-	b.Write(bytes.Repeat([]byte{' '}, pad))
-	b.WriteByte('\n')
-	return b.Bytes()
+	return version1(text + strings.Repeat(" ", pad) + "\n")
+}
+
+// version1 puts what comes before a header's text before it.
+func version1(text string) []byte {
+	b := append([]byte(magic), 1, 0)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(text)))
+	return append(b, text...)
 }
