@@ -49,12 +49,14 @@ func record(t testing.TB, m *Model, o SessionOptions, steps ...[]int) *recorded 
 // wide crosses every block size of the kernels with a remainder.
 var wide = Config{Vocab: 270, Positions: 40, Embd: 130, Layers: 2, Heads: 5, Inner: 530, Eps: 1e-5}
 
-// Every stage, prompt and decode, in a batch, is where float64 says. The bound
-// is relative to the tensor's largest value: float32 keeps 6e-8 of a value, and
-// the longest sums here, of some hundred terms through a few layers, lose less
-// than 30 times that (measured: 1.4e-6).
+// Every stage, prompt and decode, in a batch, is where float64 says, relative
+// to the tensor's largest value. float32 keeps 6e-8 of a value; through the
+// sums of these models, some hundred terms each, and a second softmax that
+// doubles what its scores are off by, measured is 1.4e-6 with AVX-512 and
+// 2.1e-6 without any vectors, which add up in longer chains. The bound is twice
+// that; TF32 or half precision would be off by 5e-4.
 func TestForwardMatchesFloat64(t *testing.T) {
-	const bound = 2e-6
+	const bound = 4e-6
 	own := randomWeights(micro, 3)
 	own["lm_head.weight"] = randomWeights(micro, 4)["wte.weight"]
 	one := micro
