@@ -34,8 +34,8 @@ def test_the_committed_cases_are_the_issues():
     assert set(cases.committed(ALL)) == {"synthetic-tiny", "synthetic-medium"}
     assert {name: (case.prompt, case.new) for name, case in ALL["synthetic-tiny"].items()} == {
         "hello": ("Hello.", 10), "quick-brown": ("The quick brown", 10), "once-upon": ("Once upon a time", 10),
-        "answer": ("What is the answer to life, the universe, and everything?", 10), "one-token": (None, 10),
-        "batch-of-two": (None, 10), "full-context": (None, 1)}
+        "answer": ("What is the answer to life, the universe, and everything?", 10), "one-token": ("<|endoftext|>", 10),
+        "batch-of-two": (None, 10), "full-context": (ALL["synthetic-tiny"]["full-context"].prompt, 1)}
     tiny = ALL["synthetic-tiny"]
     assert len(tiny["one-token"].tokens[0]) == 1 and len(tiny["batch-of-two"].tokens) == 2
     assert len(tiny["full-context"].tokens[0]) == config_of("synthetic-tiny").positions
