@@ -38,7 +38,6 @@ type Suite struct {
 	Cases []*Case
 
 	argument  string // what the user called the model
-	goldens   string // the folder of goldens
 	schedule  *harness.Schedule
 	temps     []float64
 	tokenizer *model.Tokenizer
@@ -74,7 +73,7 @@ func open(m *model.Model, o Options) (*Suite, error) {
 		o.Goldens = "goldens"
 	}
 	s := &Suite{
-		Model: m, Name: m.Name(), argument: o.Model, goldens: o.Goldens,
+		Model: m, Name: m.Name(), argument: o.Model,
 		temps: slices.Clone(Temperatures), progress: o.Progress,
 	}
 	var err error
