@@ -187,14 +187,14 @@ func TestLoad(t *testing.T) {
 		}
 	}
 	load("synthetic-tiny", "synthetic-tiny") // from nothing
-	if err := WriteSynthetic("synthetic-tiny", "mine"); err != nil {
+	if err := WriteSynthetic(t.Context(), "synthetic-tiny", "mine"); err != nil {
 		t.Fatal(err)
 	}
 	load("mine", "mine")
 	load("./mine", "mine")
 	load("../"+filepath.Base(here)+"/mine/", "mine")
 	load(filepath.Join(here, "mine"), "mine")
-	if err := WriteSynthetic("synthetic-tiny", filepath.Join(models, "gpt2-xl")); err != nil {
+	if err := WriteSynthetic(t.Context(), "synthetic-tiny", filepath.Join(models, "gpt2-xl")); err != nil {
 		t.Fatal(err)
 	}
 	load("gpt2-xl", "gpt2-xl")

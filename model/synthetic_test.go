@@ -168,7 +168,7 @@ func TestSyntheticMediumConfig(t *testing.T) {
 func TestWriteSynthetic(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "tiny")
 	for _, when := range []string{"into a new folder", "again"} {
-		if err := WriteSynthetic("synthetic-tiny", dir); err != nil {
+		if err := WriteSynthetic(t.Context(), "synthetic-tiny", dir); err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
 	}
@@ -223,7 +223,7 @@ func TestWriteSyntheticRefuses(t *testing.T) {
 		{"../x", folder(), "no synthetic model", "no name"},
 	} {
 		before := tree(t, filepath.Dir(tt.dir))
-		err := WriteSynthetic(tt.name, tt.dir)
+		err := WriteSynthetic(t.Context(), tt.name, tt.dir)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one saying %q", tt.why, err, tt.want)
 		}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -133,8 +134,9 @@ func (s *synthetic) stream(w io.Writer) error {
 // WriteSynthetic writes a synthetic model into a folder, made if need be, as
 // config.json and model.safetensors, and checks the hash of what it writes
 // against SyntheticSHA256. Whatever happens on the way, model.safetensors is
-// there whole or not at all. A folder that holds another model is refused.
-func WriteSynthetic(name, dir string) error {
+// there whole or not at all; the end of ctx is an error like any other. A folder
+// that holds another model is refused.
+func WriteSynthetic(ctx context.Context, name, dir string) error {
 	s, err := findSynthetic(name)
 	if err != nil {
 		return err
@@ -163,7 +165,7 @@ func WriteSynthetic(name, dir string) error {
 	}
 	return replaceFile(weights, func(w io.Writer) error {
 		hash := sha256.New()
-		if err := s.stream(io.MultiWriter(w, hash)); err != nil {
+		if err := s.stream(io.MultiWriter(until{ctx}, w, hash)); err != nil {
 			return err
 		}
 		if got := hex.EncodeToString(hash.Sum(nil)); got != s.sha256 {
@@ -171,6 +173,16 @@ func WriteSynthetic(name, dir string) error {
 		}
 		return nil
 	})
+}
+
+// until is a writer that takes everything until its context ends.
+type until struct{ ctx context.Context }
+
+func (u until) Write(p []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, context.Cause(u.ctx)
+	}
+	return len(p), nil
 }
 
 // replaceFile puts a file in place whole: written beside it, forced to disk,

@@ -66,3 +66,26 @@ func TestInterruptDump(t *testing.T) {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }
+
+func TestInterruptSynth(t *testing.T) {
+	dir := t.TempDir()
+	go func() { // once there is something half-written
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if half, _ := filepath.Glob(filepath.Join(dir, ".*.safetensors.*")); len(half) > 0 {
+				break
+			}
+		}
+		syscall.Kill(os.Getpid(), syscall.SIGINT)
+	}()
+	var stdout, stderr bytes.Buffer
+	status := Main([]string{"synth", "synthetic-medium", "--out", dir}, &stdout, &stderr)
+	if want := "checkpoint12: error: interrupted\n"; status != StatusError || stderr.String() != want || stdout.Len() > 0 {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*safetensors*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

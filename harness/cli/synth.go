@@ -42,10 +42,14 @@ The folder is whole or absent: an interrupt leaves nothing half-written.`,
 		if out == "" {
 			return need(c, "--out DIR")
 		}
-		if _, err := wait(c.Context(), func() (struct{}, error) { return struct{}{}, model.WriteSynthetic(name, out) }); err != nil {
+		done := t.progress()
+		done.say("making " + name)
+		err := model.WriteSynthetic(c.Context(), name, out)
+		done.clear()
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(t.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), model.SyntheticSHA256(name))
+		_, err = fmt.Fprintf(t.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), model.SyntheticSHA256(name))
 		return err
 	}
 	return c
