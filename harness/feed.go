@@ -21,6 +21,15 @@ type feeds struct {
 // where the caller does not know it.
 func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, error) {
 	f := feeds{differ: math.MaxInt}
+	for _, src := range []Source{golden, candidate} {
+		t := src.Tokens()
+		if t.Shape == nil {
+			continue
+		}
+		if err := t.check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
+			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
+		}
+	}
 	want, got := golden.Tokens(), candidate.Tokens()
 	switch {
 	case want.Shape == nil:
@@ -29,12 +38,6 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 	case got.Shape == nil:
 		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), tokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
-	}
-	for _, src := range []Source{golden, candidate} {
-		t := src.Tokens()
-		if err := t.check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
-			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
-		}
 	}
 	n, err := promptLength(golden, candidate, prompt)
 	if err != nil {

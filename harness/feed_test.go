@@ -127,3 +127,16 @@ func TestOtherPromptShowsADiff(t *testing.T) {
 		t.Errorf("diff %q", diff.Diff)
 	}
 }
+
+// A source of somebody's own with tokens that are none is refused.
+func TestTokensThatAreNone(t *testing.T) {
+	s := mustSchedule(t, "a", "next_id")
+	have := steps{0: {"a": vec(1), "next_id": ids(1)}}
+	for _, tokens := range []Tensor{ids(1, 2), vec(1, 2), {Shape: []int{1, 3}, I64: []int64{1}}} {
+		g, c := source(s, "g", nil, have), source(s, "c", nil, have)
+		g.tokens = tokens
+		if _, err := Compare(s, g, c, CompareOptions{}); err == nil || !strings.Contains(err.Error(), "not ids [B, prompt + new]") {
+			t.Errorf("tokens %v: %v", tokens, err)
+		}
+	}
+}

@@ -31,6 +31,15 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+		b.Run("into/"+c.name, func(b *testing.B) {
+			b.SetBytes(int64(4 * c.n))
+			var a Array
+			for b.Loop() {
+				if _, err := ReadInto(&a, path, false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 		b.Run("npyio/"+c.name, func(b *testing.B) {
 			b.SetBytes(int64(4 * c.n))
 			for b.Loop() {
