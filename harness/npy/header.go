@@ -80,7 +80,7 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, err
 		return Info{}, fmt.Errorf("file has %d bytes, but shape %v of %s needs %d: write it again with np.save(%q, a)",
 			size, tuple(d.shape), d.descr, want, name)
 	}
-	if elems > maxBytes/dt.kind.size() {
+	if elems > min(maxBytes/dt.kind.size(), math.MaxInt) {
 		return Info{}, fmt.Errorf("array of shape %v is larger than %d GiB", tuple(d.shape), maxBytes>>30)
 	}
 	if err := agree(text, d); err != nil {
