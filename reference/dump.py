@@ -275,6 +275,6 @@ def main(description, engine, sources, open_model, argv=None):
         print(f"{engine['name']}: {e}", file=sys.stderr)
         return 2
     except OSError as e:
-        print(f"{engine['name']}: {e.filename}: {e.strerror}", file=sys.stderr)
+        print(f"{engine['name']}: {e.filename or 'writing the dump'}: {e.strerror}", file=sys.stderr)
         return 2
     return 0

@@ -80,7 +80,8 @@ def float64(say):
 
 
 def tinygrad(say):
-    compiler = os.environ.get("CC", "clang")
+    cc = os.environ.get("CC", "")
+    compiler = cc if "clang" in cc else "clang"  # as reference/tinygrad/export.py chooses
     if shutil.which(compiler) is None:
         raise Refused(f"tinygrad's CPU backend compiles with {compiler}, which is not installed: "
                       "apt-get install clang, or set CC to a clang")

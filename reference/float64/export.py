@@ -27,6 +27,8 @@ def open_model(job):
         config, weights = gpt2.load(job.model)
     except ValueError as e:
         raise contract.Refused(str(e)) from e
+    except KeyError as e:
+        raise contract.Refused(f"{job.model}/config.json: has no {e}") from e
     for name, array in weights.items():
         contract.check_weight(job.model, name, array.shape, contract.weight_shapes(job.config), again=False)
     model = gpt2.GPT2(config, weights)

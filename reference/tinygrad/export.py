@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 
-os.environ["DEV"] = "CPU"  # read when tinygrad is imported
+os.environ["DEV"] = "CPU:CLANG"  # its CPU backend, compiling with clang; read when tinygrad is imported
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import contract  # noqa: E402
@@ -22,12 +22,15 @@ import dump  # noqa: E402
 SOURCES = ["reference/contract.py", "reference/dump.py", "reference/tinygrad/export.py",
            "reference/tinygrad/requirements.txt"]
 
+# tinygrad calls $CC, which elsewhere is often gcc; it needs a clang.
+os.environ["CC"] = COMPILER = cc if "clang" in (cc := os.environ.get("CC", "")) else "clang"
+
 try:
     from tinygrad import Tensor, dtypes, nn
     ENGINE = {"name": "tinygrad", "version": importlib.metadata.version("tinygrad"), "dtype": "float32"}
 except ImportError as e:
-    sys.exit(f"tinygrad: {e}: pip install -r reference/tinygrad/requirements.txt") if __name__ == "__main__" else None
-    raise
+    print(f"tinygrad: {e}: pip install -r reference/tinygrad/requirements.txt", file=sys.stderr)
+    sys.exit(2)
 
 
 class Attention:
@@ -132,9 +135,8 @@ def load_weights(folder, config):
 
 def open_model(job):
     # Looked for here because tinygrad itself ends in a traceback without it.
-    compiler = os.environ.get("CC", "clang")
-    if shutil.which(compiler) is None:
-        raise contract.Refused(f"{compiler} is not installed, and tinygrad's CPU backend compiles with it: "
+    if shutil.which(COMPILER) is None:
+        raise contract.Refused(f"{COMPILER} is not installed, and tinygrad's CPU backend compiles with it: "
                                "apt-get install clang, or set CC to a clang")
     model = GPT2(job.config, len(job.tokens), len(job.tokens[0]) + job.new - 1)
     # The caches are tensors of the model, but no weights.
