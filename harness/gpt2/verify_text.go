@@ -101,7 +101,13 @@ func (l *line) what(checkpoint int, self *line) string {
 	case l.engine == Self:
 		return fmt.Sprintf("%d of its own stages", l.compared)
 	case checkpoint == 10:
-		s = fmt.Sprintf("%d steps: %d certified, %d near ties", l.compared, l.certified, l.ties)
+		s = fmt.Sprintf("%d steps, %d certified", l.compared, l.certified)
+		if l.ties > 0 {
+			s += fmt.Sprintf(", %d near ties", l.ties)
+		}
+		if n := l.compared - l.certified - l.ties; n > 0 {
+			s += fmt.Sprintf(", %d not certifiable", n)
+		}
 	default:
 		s = fmt.Sprintf("%d stages, %s values", l.compared, thousands(l.values))
 	}
