@@ -129,10 +129,16 @@ func (l *line) where() string {
 		return "exact"
 	case math.IsInf(share, 1):
 		return "not the same: " + place
-	case share > 9.995:
-		return fmt.Sprintf("%.3gx %s", share, place)
 	}
-	return fmt.Sprintf("%.2g%% %s", 100*share, place)
+	return percent(share) + " " + place
+}
+
+// percent is a share of a bound; from the bound on, how many times it.
+func percent(share float64) string {
+	if share >= 0.995 {
+		return fmt.Sprintf("%.3gx", share)
+	}
+	return fmt.Sprintf("%.2g%%", 100*share)
 }
 
 func (l *line) verdict(color bool) string {
@@ -204,7 +210,7 @@ func (r *VerifyReport) writeRuns(b io.Writer) {
 		tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 		for i := range run.Stages {
 			row := &run.Stages[i]
-			fmt.Fprintf(tw, "  %s\t%v\t%.3g\t%.2g%%\t%s\n", row.Place(), row.Shape, float64(row.MaxAbs), 100*row.Share(), row.Status)
+			fmt.Fprintf(tw, "  %s\t%v\t%.3g\t%s\t%s\n", row.Place(), row.Shape, float64(row.MaxAbs), percent(row.Share()), row.Status)
 		}
 		tw.Flush()
 	}
