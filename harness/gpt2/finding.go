@@ -37,6 +37,19 @@ func (f Finding) Name() string {
 	return fmt.Sprintf("%s/%s/step_%02d/%s", f.Case, f.Engine, f.Step, f.Stage)
 }
 
+// Line is a failure on one line, for those that follow from one reported in full.
+func (f Finding) Line() string {
+	what := f.Detail
+	if f.Begin != "" {
+		what = "the run diverges earlier, at " + f.Begin
+	}
+	line, _, _ := strings.Cut(what, "\n")
+	if f.Kind != "" {
+		line = f.Kind + ": " + line
+	}
+	return fmt.Sprintf("%s: %s: %s", Describe(f.Checkpoint), f.Name(), line)
+}
+
 // Report is the finding in full, for an engineer who has to act on it.
 func (f Finding) Report() string {
 	c := Describe(f.Checkpoint)

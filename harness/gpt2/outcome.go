@@ -153,7 +153,7 @@ func detail(row *harness.Row) string {
 const (
 	Certified      = "certified"
 	NearTie        = "near tie"
-	NotCertifiable = "not certifiable: golden has no logits_last"
+	NotCertifiable = "not certifiable"
 )
 
 // marginOf says whether the golden's choice at a step is certain: its margin,
@@ -161,7 +161,7 @@ const (
 // logits, so that neither engine's rounding can have decided.
 func marginOf(g *Golden, t *trace, step int) (string, error) {
 	if !g.has(step, "logits_last") {
-		return NotCertifiable, nil
+		return NotCertifiable + ": golden has no logits_last", nil
 	}
 	want, err := g.dump.Tensor(step, "logits_last")
 	if err != nil {
@@ -169,14 +169,18 @@ func marginOf(g *Golden, t *trace, step int) (string, error) {
 	}
 	got, err := t.Tensor(step, "logits_last")
 	if err != nil || len(want.Shape) != 2 || !slices.Equal(got.Shape, want.Shape) {
-		return NotCertifiable, nil // missing or misshapen: its own row says so
+		return NotCertifiable + ": no such logits_last here", nil
 	}
 	width := want.Shape[1]
+	allowed, _ := boundOf("logits_last")
 	for b := range want.Shape[0] {
 		row := want.F32[b*width:][:width]
-		margin, d := margin(row), 2*maxDifference(row, got.F32[b*width:][:width])
-		if !(margin > d) {
-			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, d), nil
+		margin, d := margin(row), maxDifference(row, got.F32[b*width:][:width])
+		switch {
+		case d > allowed.abs+allowed.rel*maxFinite(want.F32):
+			return fmt.Sprintf("%s: logits_last is off by %.3g", NotCertifiable, d), nil
+		case !(margin > 2*d):
+			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, 2*d), nil
 		}
 	}
 	return Certified, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"checkpoint12/harness"
@@ -204,7 +205,7 @@ func (l *line) add(f Finding) {
 	case f.Checkpoint != 10 || f.Engine == Self:
 	case f.Note == Certified:
 		l.certified++
-	case f.Note != NotCertifiable:
+	case strings.HasPrefix(f.Note, NearTie):
 		l.ties++
 	}
 	l.worst = worse(l.worst, &Worst{f.Case, f.Engine, f.Step, f.Stage, f.Share})

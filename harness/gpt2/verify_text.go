@@ -133,14 +133,6 @@ func (l *line) where() string {
 	return percent(share) + " " + place
 }
 
-// percent is a share of a bound; from the bound on, how many times it.
-func percent(share float64) string {
-	if share >= 0.995 {
-		return fmt.Sprintf("%.3gx", share)
-	}
-	return fmt.Sprintf("%.2g%%", 100*share)
-}
-
 func (l *line) verdict(color bool) string {
 	switch {
 	case l.compared == 0:
