@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 
 import check
@@ -102,7 +103,7 @@ def table(rows, engines):
             found = [row[engine] for key, row in rows.items() if key[0] == number and engine in row]
             if found:
                 worst = max(found, key=lambda one: one["relative"])
-                parts.append(f"{engine} {worst['relative']:.1e} ({os.path.relpath(worst['where'])})")
+                parts.append(f"{engine} {worst['relative']:.1e} ({worst['where']})")
         lines.append(f"checkpoint {number}: " + ", ".join(parts))
     return lines
 
@@ -135,4 +136,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that `| head` is no error
     sys.exit(main())

@@ -168,8 +168,8 @@ def check_fresh(tasks, commands, goldens, jobs):
                 say(f"differs: {task.path}")
                 problems.extend(found)
             else:
-                at = f" at {where}" if where else ""
-                say(f"same: {task.path}: at most {worst:.0%} of the bound{at}, {seconds:.1f} s")
+                how = f"at most {worst:.0%} of the bound, at {where}" if where else "every value equal"
+                say(f"same: {task.path}: {how}, {seconds:.1f} s")
             shutil.rmtree(made)
 
         failures = Runner(scratch, jobs).run(tasks, commands, finish)
