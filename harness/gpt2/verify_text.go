@@ -226,6 +226,17 @@ func shorten(s string, width int, whole bool) string {
 	return string(r[:head]) + " … " + string(r[n-(width-head-3):])
 }
 
+// percent is a share of a bound; past the bound, how many times it.
+func percent(share float64) string {
+	switch {
+	case share > 1:
+		return fmt.Sprintf("%.3gx", share)
+	case share < 0.0995:
+		return fmt.Sprintf("%.2g%%", 100*share)
+	}
+	return fmt.Sprintf("%.0f%%", 100*share)
+}
+
 func thousands(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
