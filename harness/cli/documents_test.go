@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness/gpt2"
+)
+
+func document(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestStagesDocumented holds the tables in CHECKPOINTS.md against the schedule:
+// every stage, in execution order, with its checkpoint, and its bound with the
+// reason for it.
+func TestStagesDocumented(t *testing.T) {
+	text := document(t, "CHECKPOINTS.md")
+	stages := table(t, text, "| stage | shape | value | cp |", 4)
+	bounds := table(t, text, "| stage | abs | rel | why |", 4)
+	// The residual sums of the first block have a checkpoint, and so a row, of
+	// their own: h.N is any other block there, and any block elsewhere.
+	var want, got []string
+	for _, s := range gpt2.Schedule(1, []float64{0.5}).Stages() {
+		name := strings.Replace(s.Name, "probs_t0.5", "probs_tX", 1)
+		if strings.HasPrefix(name, "h.0.resid") {
+			want = append(want, name)
+		}
+		want = append(want, strings.Replace(name, "h.0.", "h.N.", 1))
+	}
+	schedule := gpt2.Schedule(2, []float64{0.5})
+	for i, row := range stages {
+		name := strings.Trim(row[0], "`")
+		got = append(got, name)
+		name = strings.Replace(strings.Replace(name, "h.N.", "h.1.", 1), "probs_tX", "probs_t0.5", 1)
+		s, ok := schedule.Stage(name)
+		if !ok || i >= len(bounds) || bounds[i][0] != row[0] {
+			t.Errorf("CHECKPOINTS.md: row %d, %s: no stage, or not in the same row of both tables", i+1, row[0])
+			continue
+		}
+		checkpoint, _ := strconv.Atoi(row[3]) // empty: 0
+		abs, err1 := strconv.ParseFloat(bounds[i][1], 64)
+		rel, err2 := strconv.ParseFloat(bounds[i][2], 64)
+		reason := strings.ReplaceAll(bounds[i][3], `\*`, "*")
+		if err1 != nil || err2 != nil || checkpoint != s.Checkpoint || abs != s.Tolerance.Abs || rel != s.Tolerance.Rel || reason != s.Tolerance.Reason {
+			t.Errorf("CHECKPOINTS.md: %s has %s, %q; want checkpoint %d, %v, %v, %q", row[0], row[3], bounds[i][1:],
+				s.Checkpoint, s.Tolerance.Abs, s.Tolerance.Rel, s.Tolerance.Reason)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("stages in CHECKPOINTS.md (-want +got):\n%s", diff)
+	}
+}
+
+// table is the rows of the table with that head.
+func table(t *testing.T, text, head string, columns int) [][]string {
+	t.Helper()
+	_, body, ok := strings.Cut(text, "\n"+head+"\n")
+	if !ok {
+		t.Fatalf("no table %s", head)
+	}
+	body, _, _ = strings.Cut(body, "\n\n")
+	var rows [][]string
+	for _, line := range strings.Split(body, "\n")[1:] {
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if len(cells) != columns {
+			t.Fatalf("%s: %d columns, want %d", line, len(cells), columns)
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+// TestCausesDocumented holds the headings and causes in CHECKPOINTS.md against
+// what a failure prints.
+func TestCausesDocumented(t *testing.T) {
+	text := document(t, "CHECKPOINTS.md")
+	for n := 1; n <= gpt2.CheckpointCount; n++ {
+		d := gpt2.Describe(n)
+		_, section, ok := strings.Cut(text, "\n### "+strconv.Itoa(n)+" "+d.Title+"\n")
+		if !ok {
+			t.Errorf("CHECKPOINTS.md: no section %d %s", n, d.Title)
+			continue
+		}
+		section, _, _ = strings.Cut(section, "\n#")
+		if want := "go test -run 'Checkpoint" + strconv.Itoa(n) + "$'"; !strings.Contains(section, want) {
+			t.Errorf("CHECKPOINTS.md: section %d lacks the command %s", n, want)
+		}
+		if n == gpt2.CheckpointCount {
+			continue // its causes are the other checkpoints'
+		}
+		for _, cause := range d.Causes {
+			if !strings.Contains(section, "\n- "+cause+"\n") {
+				t.Errorf("CHECKPOINTS.md: section %d lacks the cause %q", n, cause)
+			}
+		}
+	}
+}
+
+// TestCommandsDocumented parses every command line of this program in the
+// documents: each must have the flags that it is shown with.
+func TestCommandsDocumented(t *testing.T) {
+	line := regexp.MustCompile("(?m)(?:^\\s*|\\$ |`)go run \\. ?([^`\\n|]*)")
+	checked := 0
+	for _, name := range []string{"README.md", "CHECKPOINTS.md"} {
+		for _, m := range line.FindAllStringSubmatch(document(t, name), -1) {
+			command, _, _ := strings.Cut(m[1], " #")
+			words := strings.Fields(command)
+			root := (&terminal{program: "go run .", stdout: io.Discard, stderr: io.Discard}).root(nil)
+			c, rest, err := root.Find(words)
+			if err == nil {
+				err = c.ParseFlags(rest)
+			}
+			if err != nil || len(words) > 0 && c == root && !strings.HasPrefix(words[0], "-") {
+				t.Errorf("%s: go run . %s: %v", name, m[1], err)
+			}
+			checked++
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d commands found in the documents", checked)
+	}
+}
