@@ -17,15 +17,15 @@ import (
 // Each checkpoint runs alone: go test -run 'Checkpoint7$'. Subtests are
 // model/case/engine/step/stage.
 
-func TestCheckpoint1(t *testing.T)  { checkpoint(t, 1) } // LayerNorm
-func TestCheckpoint2(t *testing.T)  { checkpoint(t, 2) } // QKV
-func TestCheckpoint3(t *testing.T)  { checkpoint(t, 3) } // KV cache
-func TestCheckpoint4(t *testing.T)  { checkpoint(t, 4) } // attention scores
-func TestCheckpoint5(t *testing.T)  { checkpoint(t, 5) } // attention output
-func TestCheckpoint6(t *testing.T)  { checkpoint(t, 6) } // feed-forward
-func TestCheckpoint7(t *testing.T)  { checkpoint(t, 7) } // first block
-func TestCheckpoint8(t *testing.T)  { checkpoint(t, 8) } // all layers, logits
-func TestCheckpoint9(t *testing.T)  { checkpoint(t, 9) } // last-position logits
+func TestCheckpoint1(t *testing.T)  { checkpoint(t, 1) }  // LayerNorm
+func TestCheckpoint2(t *testing.T)  { checkpoint(t, 2) }  // QKV
+func TestCheckpoint3(t *testing.T)  { checkpoint(t, 3) }  // KV cache
+func TestCheckpoint4(t *testing.T)  { checkpoint(t, 4) }  // attention scores
+func TestCheckpoint5(t *testing.T)  { checkpoint(t, 5) }  // attention output
+func TestCheckpoint6(t *testing.T)  { checkpoint(t, 6) }  // feed-forward
+func TestCheckpoint7(t *testing.T)  { checkpoint(t, 7) }  // first block
+func TestCheckpoint8(t *testing.T)  { checkpoint(t, 8) }  // all layers, logits
+func TestCheckpoint9(t *testing.T)  { checkpoint(t, 9) }  // last-position logits
 func TestCheckpoint10(t *testing.T) { checkpoint(t, 10) } // argmax
 func TestCheckpoint11(t *testing.T) { checkpoint(t, 11) } // softmax
 
@@ -71,7 +71,10 @@ func checkpoint(t *testing.T, n int) {
 			}
 			if t.Failed() && n == 12 {
 				walk, err := s.Walk(t.Context())
-				t.Log(walk, err)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Log(walk)
 			}
 			switch {
 			case engines > 0:

@@ -53,6 +53,9 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	}
 	for _, f := range o.watch.findings {
 		f.Case = c.Name
+		if f.Failed {
+			f.Closer = s.closer(c, nil)
+		}
 		if f.Checkpoint < CheckpointCount {
 			o.findings = append(o.findings, f)
 		}
