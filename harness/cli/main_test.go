@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		"micromodel":   helper(microModel),
 		"plant":        helper(plant),
 		"widen":        helper(widen),
+		"copytree":     helper(func(args []string) error { return os.CopyFS(args[1], os.DirFS(args[0])) }),
 		"jsonshape":    helper(jsonShape),
 	})
 }
