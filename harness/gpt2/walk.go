@@ -37,6 +37,7 @@ func (s *Suite) first(found []Finding) *Finding {
 func (s *Suite) Walk(ctx context.Context) (string, error) {
 	var b strings.Builder
 	var all []Finding
+	unchecked := false
 	for n := range CheckpointCount {
 		found, err := s.Check(ctx, n)
 		if err != nil {
@@ -51,9 +52,12 @@ func (s *Suite) Walk(ctx context.Context) (string, error) {
 			b.WriteByte('\n')
 		}
 		all = append(all, found...)
+		unchecked = unchecked || n > 0 && c.Verdict == NotChecked
 	}
 	if f := s.first(all); f != nil {
 		fmt.Fprintf(&b, "\nfirst of all %s\nfix: %s", f.Report(), Describe(f.Checkpoint).Fix)
+	} else if unchecked {
+		fmt.Fprintf(&b, "\n%s: %s", unknown, s.MakeGoldens())
 	} else {
 		b.WriteString("\n" + between)
 	}
