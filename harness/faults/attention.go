@@ -1,0 +1,181 @@
+package faults
+
+import (
+	"math"
+
+	"github.com/tphakala/simd/f32"
+)
+
+var scoreFaults = []Fault{
+	{"scale_missing", scores, Plain,
+		"q*k is not scaled: divide by sqrt(D), the root of the width of a head",
+		func(c *Context) [][]float32 { return one(c.scores(1, 0)) }},
+	{"scale_d", scores, Plain,
+		"q*k is divided by D: divide by sqrt(D)",
+		func(c *Context) [][]float32 { return one(c.scores(1/float64(c.width()), 0)) }},
+	{"scale_c", scores, Plain,
+		"q*k is divided by sqrt(C), the root of the model's width: divide by sqrt(D), a head's",
+		func(c *Context) [][]float32 { return one(c.scores(1/math.Sqrt(float64(c.embd())), 0)) }},
+	{"mask_missing", scores, Plain,
+		"there is no causal mask, each query sees every key: hide key j from the query at position i unless j <= i",
+		func(c *Context) [][]float32 {
+			if c.Dims.T == 1 {
+				return nil
+			}
+			return one(c.scores(c.scale(), c.keys()))
+		}},
+	{"mask_diagonal_hidden", scores, Plain,
+		"the mask hides the diagonal: use j <= i, not j < i",
+		func(c *Context) [][]float32 { return one(c.scores(c.scale(), -1)) }},
+	{"mask_one_ahead", scores, Plain,
+		"the mask lets a query see the next key: use j <= i, not j <= i+1",
+		func(c *Context) [][]float32 {
+			if c.Dims.T == 1 {
+				return nil
+			}
+			return one(c.scores(c.scale(), 1))
+		}},
+	{"mask_without_past", scores, Plain,
+		"the mask does not count the P cached keys: query t of a step is at position P+t, use j <= P+t, not j <= t",
+		func(c *Context) [][]float32 {
+			if c.Dims.P == 0 {
+				return nil
+			}
+			return one(c.scores(c.scale(), -c.Dims.P))
+		}},
+	{"mask_leaking", scores, Plain,
+		"masked places hold a number that is not low enough, so hidden keys keep a probability: put -inf there",
+		maskLeaking},
+}
+
+// scale is what q*k is multiplied with.
+func (c *Context) scale() float64 { return 1 / math.Sqrt(float64(c.width())) }
+
+// scores is [B,H,T,S] of q and cache_k, times scale; query t sees the keys up to
+// P+t+ahead and has -inf at the others.
+func (c *Context) scores(scale float64, ahead int) []float32 {
+	q, k, out := c.reads(0), c.reads(1), c.empty()
+	T, S, D := c.Dims.T, c.keys(), c.width()
+	for head := range c.Dims.B * c.heads() {
+		for t := range T {
+			query := q[(head*T+t)*D:][:D]
+			for s := range S {
+				v := math.Inf(-1)
+				if s <= c.Dims.P+t+ahead {
+					v = float64(f32.DotProduct(query, k[(head*S+s)*D:][:D])) * scale
+				}
+				out[(head*T+t)*S+s] = float32(v)
+			}
+		}
+	}
+	return out
+}
+
+// usualLeak is the number that a leaking mask holds where none is known.
+const usualLeak = -10
+
+// maskLeaking puts one finite number at the masked places, or adds it to the
+// product there. The number is the engine's own where its output is at hand.
+func maskLeaking(c *Context) [][]float32 {
+	if c.Dims.T == 1 {
+		return nil
+	}
+	right := c.Right()
+	masked := func(i int) bool { return math.IsInf(float64(right[i]), -1) }
+	if c.Got == nil {
+		return one(filled(right, masked, func(int) float32 { return usualLeak }))
+	}
+	open := c.scores(c.scale(), c.keys())
+	i := 0
+	for !masked(i) {
+		i++
+	}
+	put, added := c.Got[i], c.Got[i]-open[i]
+	if !finite(put) || added > -1 {
+		return nil // no mask at all is another fault
+	}
+	return [][]float32{
+		filled(right, masked, func(int) float32 { return put }),
+		filled(right, masked, func(i int) float32 { return open[i] + added }),
+	}
+}
+
+// filled is x with other values at some places.
+func filled(x []float32, at func(i int) bool, value func(i int) float32) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		if out[i] = v; at(i) {
+			out[i] = value(i)
+		}
+	}
+	return out
+}
+
+func finite(v float32) bool { return v-v == 0 }
+
+var probFaults = []Fault{
+	{"softmax_axis", probs, Plain,
+		"softmax runs over the queries: each query's probabilities over the keys, the last axis, add up to 1",
+		func(c *Context) [][]float32 {
+			x, out := c.reads(0), c.empty()
+			T, S := c.Dims.T, c.keys()
+			for head := range c.Dims.B * c.heads() {
+				for s := range S {
+					softmaxAlong(out, x, head*T*S+s, T, S, false)
+				}
+			}
+			return one(out)
+		}},
+	{"softmax_axis_heads", probs, Plain,
+		"softmax runs over the heads: each query's probabilities over the keys, the last axis, add up to 1",
+		func(c *Context) [][]float32 {
+			x, out := c.reads(0), c.empty()
+			H, n := c.heads(), c.Dims.T*c.keys()
+			for b := range c.Dims.B {
+				for i := range n {
+					softmaxAlong(out, x, b*H*n+i, H, n, true)
+				}
+			}
+			return one(out)
+		}},
+	{"heads_not_merged", contexts, Plain,
+		"[B,H,T,D] is reshaped to [B,T,C] as it lies: move heads behind positions first, transpose(1, 2)",
+		func(c *Context) [][]float32 {
+			if c.Dims.T == 1 {
+				return nil
+			}
+			right, out := c.Right(), c.empty()
+			H, T, D := c.heads(), c.Dims.T, c.width()
+			for i := range out { // [B,H,T,D] as it lies, of [B,T,H,D]
+				b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
+				out[i] = right[((b*T+t)*H+h)*D+d]
+			}
+			return one(out)
+		}},
+}
+
+// softmaxAlong is the softmax of n values, stride apart from first on. A masked
+// value has probability 0; with open it takes part as a 0 all the same, since a
+// softmax over an axis that is masked as a whole would be NaN.
+func softmaxAlong(out, x []float32, first, n, stride int, open bool) {
+	top, sum := math.Inf(-1), 0.0
+	e := make([]float64, n)
+	for i := range e {
+		e[i] = float64(x[first+i*stride])
+		if open && math.IsInf(e[i], -1) {
+			e[i] = 0
+		}
+		top = math.Max(top, e[i])
+	}
+	for i := range e {
+		e[i] = math.Exp(e[i] - top)
+		sum += e[i]
+	}
+	for i := range e {
+		p := float32(e[i] / sum)
+		if math.IsInf(float64(x[first+i*stride]), -1) {
+			p = 0
+		}
+		out[first+i*stride] = p
+	}
+}

@@ -1,0 +1,103 @@
+package faults
+
+import "math"
+
+// distance is how far one tensor is from another.
+type distance struct {
+	squares float64 // sum of squared differences, over the places finite in both
+	odd     int     // places where only one is finite, or the two are not the same infinity
+	share   float64 // the largest difference as a part of the bound there
+	n       int     // places
+}
+
+// between measures got against want, of equal length. bound is what rounding may
+// do at each place; nil is nothing. Two NaN are equal here: what matters is
+// whether a variant does the same.
+func between(got, want, bound []float32) distance {
+	d := distance{n: len(got)}
+	want = want[:len(got)]
+	for i, g := range got {
+		w := want[i]
+		if g == w {
+			continue
+		}
+		diff := float64(g) - float64(w)
+		if diff-diff != 0 { // NaN or an infinity
+			if g == g || w == w {
+				d.odd++
+			}
+			continue
+		}
+		d.squares += diff * diff
+		b := 0.0
+		if bound != nil {
+			b = float64(bound[i])
+		}
+		d.share = math.Max(d.share, math.Abs(diff)/b) // bound 0: +Inf
+	}
+	return d
+}
+
+// rms is the root of the mean squared difference.
+func (d distance) rms() float64 {
+	if d.n == 0 {
+		return 0
+	}
+	return math.Sqrt(d.squares / float64(d.n))
+}
+
+// same says whether the two tensors are equal in every place.
+func (d distance) same() bool { return d.squares == 0 && d.odd == 0 }
+
+// less says whether d is the smaller distance.
+func (d distance) less(other distance) bool {
+	if d.odd != other.odd {
+		return d.odd < other.odd
+	}
+	return d.squares < other.squares
+}
+
+// explains is which part of the distance base, of an engine's output from the
+// right one, is gone when something else is put in the place of the right one,
+// at the distance left: 1 is all, 0 nothing. noise is the sum of the squared
+// bounds. Where infinities or NaN are among the differences, as in a mask, the
+// part is of their number, and of the finite places only if these are off by
+// more than rounding too.
+func (base distance) explains(left distance, noise float64) float64 {
+	if base.odd == 0 {
+		if left.odd > 0 || base.squares == 0 {
+			return 0
+		}
+		return math.Max(0, 1-left.squares/base.squares)
+	}
+	part := math.Max(0, 1-float64(left.odd)/float64(base.odd))
+	floor := math.Max(base.squares, noise)
+	if base.squares > noise {
+		part = math.Min(part, math.Max(0, 1-left.squares/base.squares))
+	} else if left.squares > 4*floor {
+		return 0 // the mask is right, the values are not
+	}
+	return part
+}
+
+// squared is the sum of squares.
+func squared(x []float32) (s float64) {
+	for _, v := range x {
+		s += float64(v) * float64(v)
+	}
+	return s
+}
+
+// scale is the root mean square of the finite values.
+func scale(x []float32) float64 {
+	s, n := 0.0, 0
+	for _, v := range x {
+		if finite(v) {
+			s, n = s+float64(v)*float64(v), n+1
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return math.Sqrt(s / float64(n))
+}

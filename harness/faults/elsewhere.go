@@ -1,0 +1,142 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// mostCompared is how many values a tensor may have to be looked for among all
+// others of the dump.
+const mostCompared = 1 << 18
+
+// copied: the output is another tensor of the candidate's, of the same step or
+// of an earlier one.
+func (g *group) copied(e *evidence) (string, float64, string) {
+	if len(e.got) > mostCompared || e.shape == nil || e.base.odd > 0 {
+		return "", 0, ""
+	}
+	if first := e.got[0]; !slices.ContainsFunc(e.got, func(v float32) bool { return v != first }) {
+		return "", 0, "" // any constant is equal to some other
+	}
+	for step := e.Step; step >= 0; step-- {
+		for _, stage := range g.candidate.Stages(step) {
+			shape, _ := g.candidate.Shape(step, stage)
+			if step == e.Step && stage == e.Stage || product(shape) != len(e.got) || step < e.Step && kind(stage) != kind(e.Stage) {
+				continue
+			}
+			t, err := g.candidate.Tensor(step, stage)
+			if err != nil || !slices.Equal(values(t), e.got) {
+				continue
+			}
+			if step < e.Step {
+				return PatternCopy, 1, fmt.Sprintf("the output is %s of step %d: a buffer that was not written again", stage, step)
+			}
+			return PatternCopy, 1, fmt.Sprintf("the output is that of %s: the wrong buffer was read or written", stage)
+		}
+	}
+	return "", 0, ""
+}
+
+// elsewhere: the stage's function with the weights, or with the inputs, of
+// another place in the model.
+func (g *group) elsewhere(e *evidence, full bool) (string, float64, string) {
+	tries := g.otherPlaces(e)
+	if cost := g.cost(e); cost >= heavy {
+		if !full {
+			tries = slices.DeleteFunc(tries, func(f Fault) bool { return !slices.Contains(g.causes, f.ID) })
+		}
+		g.spent += cost * float64(len(tries))
+	}
+	best := g.try(e, tries)
+	if len(best) == 0 {
+		return "", 0, ""
+	}
+	if !slices.Contains(g.causes, best[0].fault.ID) {
+		g.causes = append(g.causes, best[0].fault.ID)
+	}
+	id, _, _ := strings.Cut(best[0].fault.ID, " ")
+	return id, best[0].explains, best[0].fault.Text
+}
+
+// otherPlaces are the stages of the span with what belongs to other stages of
+// their kind, as faults that no catalogue lists. Their ids are a pattern's and,
+// after a space, how far off the other stage is.
+func (g *group) otherPlaces(e *evidence) []Fault {
+	cfg := g.model.Config()
+	var all []Fault
+	for _, stage := range e.Span {
+		layer, inBlock := layerOf(stage)
+		for _, other := range kin(stage, cfg.Layers) {
+			if other == stage {
+				continue
+			}
+			n, _ := layerOf(other)
+			relation := fmt.Sprintf("%s by %d", kind(other), n-layer)
+			if !inBlock {
+				relation = other
+			}
+			if slices.ContainsFunc(weighted, func(p string) bool { return harness.Match(p, stage) }) {
+				all = append(all, Fault{
+					ID: PatternOtherWeights + " " + relation, Stages: []string{stage},
+					Text: fmt.Sprintf("%s with the weights of %s gives it: check which weights each layer is given", stage, other),
+					Run:  func(c *Context) [][]float32 { return one(c.as(other, c.Stage)) },
+				})
+			}
+			if kind(other) != kind(stage) {
+				continue
+			}
+			all = append(all, Fault{
+				ID: PatternOtherInput + " " + relation, Stages: []string{stage},
+				Text: fmt.Sprintf("%s gives it on the inputs of %s: check what each layer is handed", stage, other),
+				Run: func(c *Context) [][]float32 {
+					reads := model.Reads(cfg, c.Stage)
+					outs := one(c.as(c.Stage, other))
+					for i := 0; len(reads) > 1 && i < len(reads); i++ {
+						outs = append(outs, c.apply(c.Stage, func(name string) []float32 {
+							if name == reads[i] {
+								name = model.Reads(cfg, other)[i]
+							}
+							return c.in(name)
+						}))
+					}
+					return outs
+				},
+			})
+		}
+	}
+	return all
+}
+
+// kin are the stages whose weights, or inputs, are of the same shapes as the
+// stage's: the same stage of other layers and, for a norm, every norm.
+func kin(stage string, layers int) []string {
+	var all []string
+	words := []string{kind(stage)}
+	switch words[0] {
+	case "ln_1", "ln_2", "ln_f":
+		words = []string{"ln_1", "ln_2"}
+		all = append(all, "ln_f")
+	default:
+		if _, ok := layerOf(stage); !ok {
+			return nil
+		}
+	}
+	for n := range layers {
+		for _, w := range words {
+			all = append(all, fmt.Sprintf("h.%d.%s", n, w))
+		}
+	}
+	return all
+}
+
+// as is the function and weights of one stage on the inputs of another of its
+// kind, each in the place of the other's.
+func (c *Context) as(function, inputs string) []float32 {
+	cfg := c.Model.Config()
+	asked, given := model.Reads(cfg, function), model.Reads(cfg, inputs)
+	return c.apply(function, func(name string) []float32 { return c.in(given[slices.Index(asked, name)]) })
+}

@@ -1,0 +1,98 @@
+package faults
+
+import (
+	"strconv"
+	"strings"
+
+	"checkpoint12/model"
+)
+
+var unembedFaults = []Fault{
+	{"head_untied", []string{"logits"}, Plain,
+		"the head is a matrix of its own that was never loaded: without lm_head.weight it is wte, transposed",
+		func(c *Context) [][]float32 { return one(c.empty()) }},
+	{"head_shifted", []string{"logits"}, Plain,
+		"logits are one id too late, the last one first: logit i belongs to row i of wte",
+		func(c *Context) [][]float32 {
+			right, out, V := c.Right(), c.empty(), c.vocab()
+			for lo := 0; lo < len(out); lo += V {
+				copy(out[lo+1:lo+V], right[lo:])
+				out[lo] = right[lo+V-1]
+			}
+			return one(out)
+		}},
+	{"head_transposed", []string{"logits"}, Plain,
+		"wte's numbers are read as [C, V]: they lie as [V, C], so logits = x*wteᵀ",
+		func(c *Context) [][]float32 {
+			return one(times(c.reads(0), c.unembedding(), nil, c.vocab(), nil))
+		}},
+}
+
+var choiceFaults = []Fault{
+	{"position_before_last", []string{"logits_last"}, Plain,
+		"the logits of the last but one position are taken: take position T-1",
+		func(c *Context) [][]float32 { return c.selected(c.Dims.T - 2) }},
+	{"position_first", []string{"logits_last"}, Plain,
+		"the logits of the first position are taken: take the last, T-1",
+		func(c *Context) [][]float32 {
+			if c.Dims.T == 1 {
+				return nil
+			}
+			return c.selected(0)
+		}},
+	{"argmin", []string{"next_token"}, Plain,
+		"the id of the lowest logit is chosen: take the highest",
+		func(c *Context) [][]float32 { return c.chosen(func(v, best float32) bool { return v < best }) }},
+	{"tie_rule", []string{"next_token"}, Plain,
+		"the highest id wins a tie: the lowest does",
+		func(c *Context) [][]float32 { return c.chosen(func(v, best float32) bool { return v >= best }) }},
+	{"temperature_inverted", choices, Plain,
+		"logits are multiplied by the temperature: divide",
+		func(c *Context) [][]float32 { return c.distribution(1 / c.temperature()) }},
+	{"temperature_ignored", choices, Plain,
+		"logits are not divided by the temperature",
+		func(c *Context) [][]float32 { return c.distribution(1) }},
+}
+
+// selected is the logits of one position of the step, if there is one.
+func (c *Context) selected(t int) [][]float32 {
+	if t < 0 {
+		return nil
+	}
+	x, V := c.reads(0), c.vocab()
+	var out []float32
+	for b := range c.Dims.B {
+		out = append(out, x[(b*c.Dims.T+t)*V:][:V]...)
+	}
+	return one(out)
+}
+
+// chosen is for each row the id whose logit beats all before it.
+func (c *Context) chosen(beats func(v, best float32) bool) [][]float32 {
+	x, V, out := c.reads(0), c.vocab(), c.empty()
+	for b := range out {
+		row, best := x[b*V:(b+1)*V], 0
+		for id, v := range row {
+			if id > 0 && beats(v, row[best]) {
+				best = id
+			}
+		}
+		out[b] = float32(best)
+	}
+	return one(out)
+}
+
+// temperature is the one in the stage's name.
+func (c *Context) temperature() float64 {
+	t, _ := strconv.ParseFloat(strings.TrimPrefix(c.Stage, "probs_t"), 64)
+	return t
+}
+
+// distribution is the softmax at another temperature than the stage's.
+func (c *Context) distribution(t float64) [][]float32 {
+	x, V, out := c.reads(0), c.vocab(), c.empty()
+	for lo := 0; lo < len(out); lo += V {
+		model.Softmax(out[lo:lo+V], x[lo:lo+V], t)
+	}
+	return one(out)
+}

@@ -1,0 +1,42 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+)
+
+// name words what attempts that reproduce a row say, and remembers their faults.
+func (g *group) name(e *evidence, best []attempt) []harness.Explanation {
+	var all []harness.Explanation
+	for i, a := range best {
+		if !slices.Contains(g.causes, a.fault.ID) {
+			g.causes = append(g.causes, a.fault.ID)
+		}
+		text := a.fault.Text
+		if len(e.Span) > 1 {
+			text = "in " + strings.Join(a.stages, ", ") + ": " + text
+		}
+		if others := idsBut(best, i); len(others) > 0 {
+			text += fmt.Sprintf(" (nothing here tells it from %s)", strings.Join(others, ", "))
+		}
+		if e.bound != nil && a.left.share > 3 {
+			text += fmt.Sprintf(" (what is left is %.2g times what rounding may do: look for a second fault once this one is mended)", a.left.share)
+		}
+		all = append(all, harness.Explanation{
+			Step: e.Step, Stage: e.Stage, Fault: a.fault.ID, Explains: harness.Float(a.explains), Text: text,
+		})
+	}
+	return all
+}
+
+func idsBut(all []attempt, but int) (ids []string) {
+	for i, a := range all {
+		if i != but {
+			ids = append(ids, a.fault.ID)
+		}
+	}
+	return ids
+}

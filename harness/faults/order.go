@@ -1,0 +1,188 @@
+package faults
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+)
+
+// permuted: the right values in another order, along one axis or with the axes
+// exchanged.
+func (g *group) permuted(e *evidence) (string, float64, string) {
+	if len(e.got) > mostCompared || len(e.got) < 2 || !e.sameValues() {
+		return "", 0, ""
+	}
+	axes := g.axesOf(e)
+	shape := lengths(axes)
+	for a := range axes {
+		if from := e.along(shape, a); from != nil {
+			return PatternPermuted, 1, "the right values are in another order: " + ordered(axes[a], from)
+		}
+	}
+	for _, order := range orders(len(axes)) {
+		if slices.IsSorted(order) || !e.equal(func(i int) int { return exchanged(i, shape, order) }) {
+			continue
+		}
+		names := make([]string, len(order))
+		for i, a := range order {
+			names[i] = axes[a].name
+		}
+		return PatternPermuted, 1, fmt.Sprintf("the right values are laid out as [%s] and read as [%s]",
+			strings.Join(names, ", "), strings.Join(namesOf(axes), ", "))
+	}
+	return PatternPermuted, 1, "the right values are there, each once, in an order that no exchange or shift of axes gives"
+}
+
+func namesOf(axes []axis) []string {
+	names := make([]string, len(axes))
+	for i, a := range axes {
+		names[i] = a.name
+	}
+	return names
+}
+
+// sameValues says whether the two outputs, each sorted, are equal to rounding.
+func (e *evidence) sameValues() bool {
+	var a, b float64
+	for i, v := range e.got {
+		a, b = a+math.Abs(float64(v)), b+math.Abs(float64(e.right[i]))
+	}
+	if finite(float32(a-b)) && math.Abs(a-b) > 1e-3*b { // cheaper than sorting
+		return false
+	}
+	slack := 1e-6 * scale(e.right)
+	got, right := slices.Sorted(slices.Values(e.got)), slices.Sorted(slices.Values(e.right))
+	for i, v := range got {
+		if v != right[i] && !(math.Abs(float64(v)-float64(right[i])) <= slack) {
+			return false
+		}
+	}
+	return true
+}
+
+// near says whether the output at i is the right one's at j.
+func (e *evidence) near(i, j int) bool {
+	g, r := e.got[i], e.right[j]
+	if g == r {
+		return true
+	}
+	b := 0.0
+	if e.bound != nil {
+		b = 2 * float64(e.bound[j])
+	}
+	return math.Abs(float64(g)-float64(r)) <= b
+}
+
+func (e *evidence) equal(from func(i int) int) bool {
+	for i := range e.got {
+		if !e.near(i, from(i)) {
+			return false
+		}
+	}
+	return true
+}
+
+// along finds for each index of an axis which index of the right output it has;
+// nil if there is none for some of them, or if all are in their place.
+func (e *evidence) along(shape []int, a int) []int {
+	const mostIndices = 4096
+	n, inner := shape[a], product(shape[a+1:])
+	if n < 2 || n > mostIndices {
+		return nil
+	}
+	from := make([]int, n)
+	moved := false
+	for j := range n {
+		from[j] = -1
+		// In its place, else after its place, as a shift would have it.
+		for k := range n {
+			if src := (j + k) % n; e.slice(j, src, n, inner) {
+				from[j] = src
+				break
+			}
+		}
+		if from[j] < 0 {
+			return nil
+		}
+		moved = moved || from[j] != j
+	}
+	if !moved {
+		return nil
+	}
+	return from
+}
+
+// slice says whether index j of an axis of n is the right output's index k.
+func (e *evidence) slice(j, k, n, inner int) bool {
+	for lo := 0; lo < len(e.got); lo += n * inner {
+		for i := range inner {
+			if !e.near(lo+j*inner+i, lo+k*inner+i) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ordered words which index of an axis holds which of the right output.
+func ordered(a axis, from []int) string {
+	n := len(from)
+	shift, reversed := true, true
+	for j, src := range from {
+		shift = shift && (src-j+n)%n == (from[0]+n)%n
+		reversed = reversed && src == n-1-j
+	}
+	switch {
+	case shift && n > 2 && from[0] > n/2:
+		return fmt.Sprintf("each %s has what belongs %d before it", a.name, n-from[0])
+	case shift && n > 2:
+		return fmt.Sprintf("each %s has what belongs %d after it", a.name, from[0])
+	case reversed && n > 2:
+		return fmt.Sprintf("%s in reverse", plural(a.name, n))
+	}
+	var parts []string
+	for j, src := range from {
+		if j != src {
+			parts = append(parts, fmt.Sprintf("%d has %d", j+a.first, src+a.first))
+		}
+	}
+	if len(parts) > 8 {
+		parts = append(parts[:8], "…")
+	}
+	return fmt.Sprintf("of the %s %s", plural(a.name, n), strings.Join(parts, ", "))
+}
+
+// orders are all orders of n axes.
+func orders(n int) [][]int {
+	if n == 0 {
+		return [][]int{nil}
+	}
+	var all [][]int
+	for _, rest := range orders(n - 1) {
+		for at := range n {
+			all = append(all, slices.Insert(slices.Clone(rest), at, n-1))
+		}
+	}
+	return all
+}
+
+// exchanged is the flat index, in an array of the shape, of the value at flat
+// index i of the same values laid out with the axes in the order.
+func exchanged(i int, shape, order []int) int {
+	laid := make([]int, len(order))
+	for k, a := range order {
+		laid[k] = shape[a]
+	}
+	at := make([]int, len(order))
+	for k, j := range harness.Unravel(i, laid) {
+		at[order[k]] = j
+	}
+	flat := 0
+	for a, j := range at {
+		flat = flat*shape[a] + j
+	}
+	return flat
+}

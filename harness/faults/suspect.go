@@ -1,0 +1,141 @@
+package faults
+
+import (
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// suspect is an engine that makes one fault, in one or more stages, at every
+// step, and is right otherwise. What the candidate has is read from there; what
+// it lacks is computed as this engine would.
+type suspect struct {
+	*scene
+	fault   Fault
+	variant int      // which of the fault's variants
+	stages  []string // where it sits
+	judged  harness.Place
+	got     []float32
+
+	made    map[harness.Place][]float32
+	touched map[harness.Place]bool
+	outs    map[harness.Place][][]float32 // all variants at a place, where its inputs are free of the fault
+	most    int                           // the most variants that the fault has had at a place
+}
+
+func (s *scene) suspect(e *evidence, f Fault, stages []string) *suspect {
+	return &suspect{
+		scene: s, fault: f, stages: stages, judged: e.Place, got: e.got,
+		touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
+	}
+}
+
+// output is what the engine puts out at the judged place with one variant of its
+// fault; nil where there is no such variant.
+func (s *suspect) output(variant int) []float32 {
+	s.variant, s.made, s.most = variant, map[harness.Place][]float32{}, 0
+	out := s.compute(s.judged)
+	if s.variant >= s.most {
+		return nil // it has made no difference
+	}
+	return out
+}
+
+// compute is a place as the engine computes it; nil where something is not known.
+func (s *suspect) compute(at harness.Place) []float32 {
+	if x, ok := s.made[at]; ok {
+		return x
+	}
+	s.made[at] = nil
+	d, ok := s.dims(at.Step)
+	if !ok {
+		return nil
+	}
+	c := &Context{Model: s.model, Dims: d, Stage: at.Stage, In: func(name string) []float32 { return s.value(at.Step, name) }}
+	if at == s.judged {
+		c.Got = s.got
+	}
+	if slices.Contains(s.stages, at.Stage) {
+		outs, ok := s.outs[at]
+		if !ok {
+			outs = s.fault.Outputs(c)
+			if !s.reads(at) {
+				s.outs[at] = outs
+			}
+		}
+		s.most = max(s.most, len(outs))
+		if s.variant < len(outs) {
+			s.made[at] = outs[s.variant]
+			return outs[s.variant]
+		}
+	}
+	c.lacking = ""
+	out := c.Right()
+	if c.err() != nil {
+		return nil
+	}
+	s.made[at] = out
+	return out
+}
+
+// value is an input of a stage of the step.
+func (s *suspect) value(step int, name string) []float32 {
+	at := harness.Place{Step: step, Stage: name}
+	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
+		at = harness.Place{Step: step - 1, Stage: stage}
+	}
+	if name == "tokens" || name == "pos" || at.Step < 0 || s.has(at.Step, at.Stage) {
+		return s.own(step, name)
+	}
+	if _, there := s.candidate.Shape(at.Step, at.Stage); !there && !s.touches(at) {
+		return s.own(step, name)
+	}
+	return s.compute(at)
+}
+
+// touches says whether the fault has a part in what is computed for a place.
+func (s *suspect) touches(at harness.Place) bool {
+	if t, ok := s.touched[at]; ok {
+		return t
+	}
+	s.touched[at] = false
+	s.touched[at] = slices.Contains(s.stages, at.Stage) || s.reads(at)
+	return s.touched[at]
+}
+
+// reads says whether the fault has a part in what is computed for the inputs of
+// a place.
+func (s *suspect) reads(at harness.Place) bool {
+	for _, name := range model.Reads(s.model.Config(), at.Stage) {
+		from := harness.Place{Step: at.Step, Stage: name}
+		if stage, ok := strings.CutPrefix(name, "prev:"); ok {
+			from = harness.Place{Step: at.Step - 1, Stage: stage}
+		}
+		if name == "tokens" || name == "pos" || from.Step < 0 || s.has(from.Step, from.Stage) {
+			continue
+		}
+		if s.touches(from) {
+			return true
+		}
+	}
+	return false
+}
+
+// places are the sets of stages of a span in which one mistake can sit: each
+// alone and, since a mistake is often made wherever it can be, all of them.
+func (f Fault) places(span []string) [][]string {
+	var all []string
+	var sets [][]string
+	for _, stage := range span {
+		if f.At(stage) {
+			all = append(all, stage)
+			sets = append(sets, []string{stage})
+		}
+	}
+	if len(all) > 1 {
+		sets = append(sets, all)
+	}
+	return sets
+}
