@@ -62,6 +62,9 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	if r.Stages, err = compareAll(s, golden, candidate, places, fed); err != nil {
 		return nil, err
 	}
+	if v, ok := candidate.(interface{ Notes() []string }); ok {
+		r.Notes = append(r.Notes, v.Notes()...)
+	}
 	r.Judge()
 	if r.Compared == 0 {
 		return nil, nothingInCommon(s, golden, candidate, places, fed)
@@ -159,7 +162,9 @@ var scratch = sync.Pool{New: func() any { return new([2]npy.Array) }}
 
 // tensorOf is the source's tensor, in a's memory where the source reads files.
 func tensorOf(src Source, step int, stage string, a *npy.Array) (Tensor, error) {
-	if d, ok := src.(*Dump); ok {
+	if d, ok := src.(interface {
+		tensorInto(step int, stage string, a *npy.Array) (Tensor, error)
+	}); ok {
 		return d.tensorInto(step, stage, a)
 	}
 	return src.Tensor(step, stage)

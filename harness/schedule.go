@@ -36,6 +36,18 @@ type Stage struct {
 	// IDs marks a stage of int64 ids, which compare exactly.
 	IDs bool
 
+	// Axes, if set, names the axes of the stage's tensor: "B H T D", those that
+	// are merged into one dimension in parentheses: "B T (H D)". Layouts are
+	// others in which an engine may have it, of the same axes; one axis more is
+	// one along which all is the same. A View reads them as Axes says.
+	Axes    string
+	Layouts []string
+
+	// Conform, if set, gives the candidate's tensor in the schedule's convention
+	// where engines have another for the same thing, and says so in what; else
+	// it returns t and "". It does not write to t. A View calls it.
+	Conform func(candidate Source, step int, t Tensor) (mended Tensor, what string)
+
 	// Extra, if set, widens the absolute part of the bound at a step by what the
 	// two sources account for elsewhere. It is asked only when both have the
 	// stage; an answer that is not a finite positive number widens nothing.
@@ -45,6 +57,8 @@ type Stage struct {
 	// stages, on top of the comparison. When it is not ok the stage fails, with
 	// detail in the report. A Check that lacks what it needs says ok.
 	Check func(candidate Source, step int) (detail string, ok bool)
+
+	layouts []layout // Axes, then Layouts
 }
 
 // Schedule is the stages of one step in execution order.
@@ -85,11 +99,33 @@ func NewSchedule(stages []Stage) (*Schedule, error) {
 				st.Tolerance.Reason = "ids compare exactly"
 			}
 		}
+		if err := st.parseLayouts(); err != nil {
+			return nil, fmt.Errorf("stage %s: %w", st.Name, err)
+		}
 		if st.Tolerance.Reason == "" {
 			return nil, fmt.Errorf("stage %s: a bound without a reason", st.Name)
 		}
 	}
 	return s, nil
+}
+
+// parseLayouts reads Axes and Layouts.
+func (st *Stage) parseLayouts() error {
+	st.layouts = nil
+	if st.Axes == "" {
+		if len(st.Layouts) > 0 {
+			return fmt.Errorf("layouts %q of axes that are not named", st.Layouts)
+		}
+		return nil
+	}
+	for _, text := range append([]string{st.Axes}, st.Layouts...) {
+		l, err := parseLayout(text)
+		if err != nil {
+			return err
+		}
+		st.layouts = append(st.layouts, l)
+	}
+	return nil
 }
 
 // Index is the stage's place in execution order.

@@ -33,6 +33,11 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 			Name: name, Checkpoint: b.checkpoint, IDs: name == "next_token",
 			Tolerance: harness.Tolerance{Abs: b.abs, Rel: b.rel, Reason: b.reason},
 		}
+		a := axesOf(name)
+		s.Axes, s.Layouts = a.own, a.others
+		if strings.HasSuffix(name, ".attn.scores") {
+			s.Conform = conformScores(name)
+		}
 		if t, ok := temperatureOf(name); ok {
 			s.Extra, s.Check = softmaxSlack(name, t), softmaxCheck(name, t, b.abs)
 		}

@@ -1,0 +1,273 @@
+package gpt2
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// dims is a config and a step of which no two axes are as long as another.
+var dims = struct {
+	cfg  model.Config
+	d    model.Dims
+	size map[string]int
+}{
+	model.Config{Vocab: 37, Positions: 14, Embd: 21, Layers: 2, Heads: 3, Inner: 20, Eps: 1e-5},
+	model.Dims{B: 2, T: 4, P: 5},
+	map[string]int{"B": 2, "T": 4, "S": 9, "H": 3, "D": 7, "C": 21, "F": 20, "V": 37},
+}
+
+func shapeOf(t *testing.T, axes string, size map[string]int) []int {
+	t.Helper()
+	var shape []int
+	merged := 0
+	for _, f := range strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(axes)) {
+		n, err := strconv.Atoi(f)
+		switch {
+		case f == "(":
+			merged = 1
+			continue
+		case f == ")":
+			shape, merged = append(shape, merged), 0
+			continue
+		case err != nil:
+			n = size[f]
+		}
+		if merged > 0 {
+			merged *= n
+		} else {
+			shape = append(shape, n)
+		}
+	}
+	return shape
+}
+
+func TestAxesAreTheModels(t *testing.T) {
+	for _, name := range model.StageNames(dims.cfg, Temperatures) {
+		want, err := model.Shape(dims.cfg, name, dims.d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shapeOf(t, axesOf(name).own, dims.size); !slices.Equal(got, want) {
+			t.Errorf("%s: axes %s are %v, the model's shape is %v", name, axesOf(name).own, got, want)
+		}
+	}
+}
+
+// arrange is a tensor of the layout `own` in another, by index arithmetic.
+func arrange(x harness.Tensor, own, other string, size map[string]int) harness.Tensor {
+	atoms := func(s string) []string { return strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(s)) }
+	length := func(a string) int {
+		if n, err := strconv.Atoi(a); err == nil {
+			return n
+		}
+		return size[a]
+	}
+	stride, step := map[string]int{}, 1
+	for _, a := range slices.Backward(atoms(own)) {
+		stride[a], step = step, step*length(a)
+	}
+	out := []float32{}
+	var walk func(axes []string, at int)
+	walk = func(axes []string, at int) {
+		if len(axes) == 0 {
+			out = append(out, x.F32[at])
+			return
+		}
+		n, step := length(axes[0]), stride[axes[0]]
+		for i := range n {
+			walk(axes[1:], at+i*step)
+		}
+	}
+	walk(atoms(other), 0)
+	return harness.Tensor{F32: out}
+}
+
+// foreign is the golden as an engine of other layouts has it: edit is given each
+// tensor and the sizes of its step.
+func foreign(t *testing.T, g *harness.Dump, layers int, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
+	t.Helper()
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: Schedule(layers, nil), Name: "foreign"})
+	man := g.Manifest()
+	for _, step := range g.Steps() {
+		r.Step(step)
+		size := map[string]int{"B": len(man.Tokens), "T": 1, "S": len(man.Tokens[0]) + step, "H": 4, "D": 20, "C": 80, "F": 320, "V": 50257}
+		if step == 0 {
+			size["T"] = len(man.Tokens[0])
+		}
+		for _, stage := range g.Stages(step) {
+			x, err := g.Tensor(step, stage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stage == "next_token" {
+				for _, id := range x.I64 {
+					x.F32 = append(x.F32, float32(id))
+				}
+			}
+			x = edit(step, stage, x, size)
+			if x.Shape != nil {
+				r.Tap(stage, x.Shape, x.F32)
+			}
+		}
+	}
+	rows := make([][]int, len(man.Tokens))
+	tokens := g.Tokens()
+	for i := range rows {
+		for _, id := range tokens.I64[i*tokens.Shape[1]:][:tokens.Shape[1]] {
+			rows[i] = append(rows[i], int(id))
+		}
+	}
+	r.SetTokens(rows)
+	return r
+}
+
+func tinyGolden(t *testing.T, name string) *harness.Dump {
+	t.Helper()
+	d, _, err := harness.OpenDump(goldensDir+"/synthetic-tiny/"+name, Schedule(3, nil), harness.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Every layout of the table is recognised at every stage, for one prompt and for
+// a batch, and gives back the numbers of the golden bit by bit.
+func TestEveryLayoutIsRecognised(t *testing.T) {
+	most := 0
+	for _, a := range layouts {
+		most = max(most, len(a.others))
+	}
+	for _, name := range []string{"hello/candle", "batch-of-two/candle"} {
+		g := tinyGolden(t, name)
+		for n := range most {
+			used := map[string]bool{}
+			c := foreign(t, g, 3, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
+				a := axesOf(stage)
+				if n >= len(a.others) {
+					return x
+				}
+				other := a.others[n]
+				if stage == "wpe" && other == "B T C" {
+					one := x.F32
+					for range size["B"] - 1 {
+						x.F32 = append(slices.Clip(x.F32), one...)
+					}
+				} else {
+					x = arrange(x, a.own, other, size)
+				}
+				x.Shape = shapeOf(t, other, size)
+				used[other] = true
+				return x
+			})
+			t.Run(fmt.Sprintf("%s/%d", name, n), func(t *testing.T) {
+				check(t, g, c, len(used) > 0)
+			})
+		}
+	}
+}
+
+// check compares the candidate, through a view, with the golden: bit by bit the
+// same.
+func check(t *testing.T, g *harness.Dump, c harness.Source, notes bool) *harness.View {
+	t.Helper()
+	s := Schedule(3, nil)
+	v, err := View(s, g, c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := harness.Compare(s, g, v, harness.CompareOptions{RequireAll: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.Stages {
+		if row := &r.Stages[i]; row.MaxAbs != 0 || row.Status != harness.Pass {
+			t.Errorf("%s: %s, off by %v, shape %v of %v", row.Place(), row.Status, row.MaxAbs, row.GotShape, row.Shape)
+		}
+	}
+	if (len(v.Notes()) > 0) != notes {
+		t.Errorf("notes %q", v.Notes())
+	}
+	return v
+}
+
+func TestALayoutWithoutBatchIsRecognised(t *testing.T) {
+	g := tinyGolden(t, "hello/candle")
+	v := check(t, g, foreign(t, g, 3, func(_ int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+		if stage != "wpe" {
+			x.Shape = x.Shape[1:]
+		}
+		return x
+	}), true)
+	if n := v.Notes(); len(n) != 1 || !strings.Contains(n[0], "no axis B") || !strings.Contains(n[0], "h.*.attn.cache_k") {
+		t.Errorf("notes %q, want one", n)
+	}
+}
+
+func TestMaskedScoresOfAnotherKind(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		at           func(score float32) float32 // what stands at a masked place; score is a neighbour's
+		probs        bool                        // the dump has probabilities
+		leak         float32                     // what they are at masked places
+		bad          bool                        // masked scores stay what they are
+		note, reason string
+	}{
+		{"transformers", func(float32) float32 { return -math.MaxFloat32 }, true, 0, false, "their probabilities are exactly 0", "torch.finfo(float32).min"},
+		{"picoGPT", func(s float32) float32 { return s - 1e10 }, true, 0, false, "-1e+10", "a mask that is added"},
+		{"minGPT before 2021", func(s float32) float32 { return s - 1e4 }, true, 0, false, "exactly 0", "the least of the constants in use"},
+		{"fused", func(float32) float32 { return -1e9 }, false, 0, false, "far enough below", "no probabilities in the dump"},
+		{"leaking", func(float32) float32 { return -1e4 }, true, 1e-30, true, "", "a probability that is not 0"},
+		{"too near", func(float32) float32 { return -500 }, true, 0, true, "", "a number that a score could have"},
+		{"hidden", func(float32) float32 { return float32(math.Inf(-1)) }, true, 0, false, "", "the contract's"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := tinyGolden(t, "hello/float64")
+			c := foreign(t, g, 3, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
+				scores, probs := strings.HasSuffix(stage, "attn.scores"), strings.HasSuffix(stage, "attn.probs")
+				if probs && !tt.probs {
+					return harness.Tensor{}
+				}
+				for i := range x.F32 {
+					if q := i / size["S"] % size["T"]; i%size["S"] <= size["S"]-size["T"]+q {
+						continue
+					}
+					if scores {
+						x.F32[i] = tt.at(x.F32[i-1])
+					} else if probs {
+						x.F32[i] = tt.leak
+					}
+				}
+				return x
+			})
+			s := Schedule(3, nil)
+			v, err := View(s, g, c, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := harness.Compare(s, g, v, harness.CompareOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			failed := 0
+			for i := range r.Stages {
+				if r.Stages[i].Status != harness.Pass && strings.HasSuffix(r.Stages[i].Stage, ".scores") {
+					failed++
+				}
+			}
+			if (failed > 0) != tt.bad {
+				t.Errorf("%d rows of scores do not pass", failed)
+			}
+			notes := strings.Join(v.Notes(), "\n")
+			if tt.note == "" && notes != "" || !strings.Contains(notes, tt.note) || tt.note != "" && !strings.Contains(notes, "h.*.attn.scores (3 tensors)") {
+				t.Errorf("notes %q, want %q", notes, tt.note)
+			}
+		})
+	}
+}

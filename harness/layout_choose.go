@@ -1,0 +1,273 @@
+package harness
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness/npy"
+)
+
+// tensorFamily is the tensors that an engine lays out alike.
+type tensorFamily struct {
+	stage  Stage // one of them, for its layouts
+	places []Place
+	said   []layout // what the source was told of them
+	pad    string
+}
+
+// declarer is a source that has been told in which layout some tensors are.
+type declarer interface {
+	// declared is what was said of a tensor: its layouts, and the axis of which
+	// there may be more than its length. No layouts: nothing was said.
+	declared(step int, stage string) (layouts []layout, pad string)
+}
+
+// families groups the candidate's tensors, in execution order.
+func (v *View) families() []*tensorFamily {
+	var all []*tensorFamily
+	index := map[string]*tensorFamily{}
+	for _, p := range placesOf(v.schedule, v.Source, nil) {
+		st, _ := v.schedule.Stage(p.Stage)
+		if st.Axes == "" {
+			continue
+		}
+		f := &tensorFamily{stage: st}
+		if d, ok := v.Source.(declarer); ok {
+			f.said, f.pad = d.declared(p.Step, p.Stage)
+		}
+		key := fmt.Sprint(family(p.Stage), st.Axes, f.said, f.pad)
+		if index[key] == nil {
+			index[key] = f
+			all = append(all, f)
+		}
+		index[key].places = append(index[key].places, p)
+	}
+	return all
+}
+
+// option is one layout that a family may have.
+type option struct {
+	layout
+	first    bool   // it is the schedule's own
+	own      layout // the schedule's
+	pad      string // the axis of which the array may have more
+	readings map[Place]reading
+	worst    fit
+}
+
+// choose finds the layout of a family and keeps how to read what is not as the
+// schedule has it.
+func (v *View) choose(f *tensorFamily) error {
+	options := v.optionsOf(f)
+	var fitting []Place // what fits some layout; the rest stays as it is
+	for _, p := range f.places {
+		if v.try(options, f.stage, p) {
+			fitting = append(fitting, p)
+		} else if len(f.said) > 0 {
+			shape, _ := v.Source.Shape(p.Step, p.Stage)
+			v.remark(fmt.Sprintf("of a shape that is not %s, which the map says: such as %v at %s", texts(options), shape, f.places[0]), p)
+		}
+	}
+	if len(fitting) == 0 {
+		return nil
+	}
+	options, err := v.narrow(options, fitting)
+	if err != nil || len(options) == 0 { // each fits some, but no one fits all
+		return err
+	}
+	chosen := 0
+	if len(options) > 1 {
+		if chosen, err = v.byValues(options, fitting); err != nil {
+			return err
+		}
+	}
+	if chosen < 0 {
+		v.remark(fmt.Sprintf("of a shape that goes with the axes %s, and the values do not decide: taken as they are", texts(options)), fitting...)
+		return nil
+	}
+	v.take(options[chosen], fitting)
+	return nil
+}
+
+// optionsOf is the layouts to try: what the source was told, else the stage's,
+// and these with the rows of a batch one after the other.
+func (v *View) optionsOf(f *tensorFamily) (options []*option) {
+	layouts := f.stage.layouts
+	if len(f.said) > 0 {
+		layouts = f.said
+	}
+	add := func(l layout, first bool) {
+		options = append(options, &option{layout: l, first: first, own: f.stage.layouts[0], pad: f.pad, worst: exactFit, readings: map[Place]reading{}})
+	}
+	for i, l := range layouts {
+		add(l, i == 0 && len(f.said) == 0)
+	}
+	for _, l := range layouts {
+		if m, ok := l.merged(v.options.Batch); ok {
+			add(m, false)
+		}
+	}
+	return options
+}
+
+// try fits every option to one tensor and says whether any fits.
+func (v *View) try(options []*option, st Stage, p Place) bool {
+	shape, _ := v.Source.Shape(p.Step, p.Stage)
+	any := false
+	for _, o := range options {
+		dims, how := o.fits(shape, v.sizes[p.Step], v.options.Batch, o.pad)
+		if how == noFit {
+			continue
+		}
+		if r, ok := newReading(o.layout, o.own, dims, v.sizes[p.Step]); ok {
+			o.worst, o.readings[p], any = min(o.worst, how), r, true
+		}
+	}
+	return any
+}
+
+// narrow keeps the options that all tensors fit, of these the ones that they fit
+// best, and of those that take the same elements in the same order the first.
+func (v *View) narrow(options []*option, places []Place) ([]*option, error) {
+	best := noFit
+	options = slices.DeleteFunc(options, func(o *option) bool { return len(o.readings) < len(places) })
+	for _, o := range options {
+		best = max(best, o.worst)
+	}
+	var kept []*option
+	for _, o := range options {
+		if o.worst < best {
+			continue
+		}
+		same := func(k *option) bool {
+			return !slices.ContainsFunc(places, func(p Place) bool { return !k.readings[p].same(o.readings[p]) })
+		}
+		if slices.ContainsFunc(kept, same) {
+			continue
+		}
+		ok, err := v.repeated(o, places)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			kept = append(kept, o)
+		}
+	}
+	return kept, nil
+}
+
+// repeated says of an option with an axis more than the stage has whether all
+// along that axis is the same.
+func (v *View) repeated(o *option, places []Place) (bool, error) {
+	var mem npy.Array
+	for _, p := range places {
+		r := o.readings[p]
+		if len(r.extra) == 0 {
+			continue
+		}
+		t, err := tensorOf(v.Source, p.Step, p.Stage, &mem)
+		if err != nil || !r.repeats(t) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// byValues finds the option by which the tensors agree with the golden: some
+// tensor agrees by it alone, and none by another alone. Failing that it is the
+// schedule's own layout, or -1 where that is none of the options.
+func (v *View) byValues(options []*option, places []Place) (int, error) {
+	own := slices.IndexFunc(options, func(o *option) bool { return o.first })
+	if v.options.Golden == nil {
+		return own, nil
+	}
+	fed, err := compareFeeds(v.schedule, v.options.Golden, v.Source, 0)
+	if err != nil {
+		return own, nil // Compare says why nothing can be compared
+	}
+	chosen := -1
+	for _, p := range places {
+		if p.Step >= fed.differ {
+			continue
+		}
+		agrees, err := v.agreeing(options, p)
+		switch {
+		case err != nil:
+			return -1, err
+		case len(agrees) != 1 || agrees[0] == chosen:
+		case chosen < 0:
+			chosen = agrees[0]
+		default:
+			return own, nil // one agrees by this, another by that
+		}
+	}
+	if chosen < 0 {
+		chosen = own
+	}
+	return chosen, nil
+}
+
+// agreeing is the options by which a tensor is within its bound of the golden's.
+func (v *View) agreeing(options []*option, p Place) (agrees []int, err error) {
+	if _, ok := v.options.Golden.Shape(p.Step, p.Stage); !ok {
+		return nil, nil
+	}
+	mem := scratch.Get().(*[2]npy.Array)
+	defer scratch.Put(mem)
+	want, err := tensorOf(v.options.Golden, p.Step, p.Stage, &mem[0])
+	if err != nil {
+		return nil, err
+	}
+	got, err := tensorOf(v.Source, p.Step, p.Stage, &mem[1])
+	if err != nil {
+		return nil, err
+	}
+	st, _ := v.schedule.Stage(p.Stage)
+	for i, o := range options {
+		t := o.readings[p].tensor(got)
+		if st.Conform != nil {
+			t, _ = st.Conform(v, p.Step, t)
+		}
+		row, err := CompareTensor(st, want, t, 0)
+		if err != nil {
+			return nil, err
+		}
+		if row.Status == Pass {
+			agrees = append(agrees, i)
+		}
+	}
+	return agrees, nil
+}
+
+// take keeps how the places are read, and remarks on what is not as the
+// schedule has it.
+func (v *View) take(o *option, places []Place) {
+	for _, p := range places {
+		shape, _ := v.Source.Shape(p.Step, p.Stage)
+		r := o.readings[p]
+		if o.first && slices.Equal(shape, r.shape) {
+			continue
+		}
+		v.reads[p] = r
+		switch {
+		case !o.first && o.text != o.own.text:
+			v.remark(fmt.Sprintf("axes %s put into the order %s", o.text, o.own.text), p)
+		case len(shape) < len(r.shape) && o.own.place(v.options.Batch) >= 0:
+			v.remark(fmt.Sprintf("no axis %s: taken for a batch of one", v.options.Batch), p)
+		case !slices.Equal(shape, r.shape):
+			v.remark(fmt.Sprintf("another number of axes of length 1 than in %s", o.own.text), p)
+		}
+		if o.pad != "" && r.cut {
+			v.remark(fmt.Sprintf("axis %s is longer than there are positions: what is past them was cut off", o.pad), p)
+		}
+	}
+}
+
+func texts(options []*option) string {
+	var all []string
+	for _, o := range options {
+		all = append(all, o.text)
+	}
+	return strings.Join(all, " or ")
+}
