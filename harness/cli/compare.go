@@ -93,7 +93,11 @@ func (t *terminal) compare(o compareOptions) error {
 		return fmt.Errorf("--candidate: %w", err)
 	}
 	t.notes(notes)
-	report, err := harness.Compare(schedule, golden, candidate, harness.CompareOptions{RequireAll: o.requireAll})
+	view, err := gpt2.View(schedule, golden, candidate, nil)
+	if err != nil {
+		return fmt.Errorf("--candidate: %w", err)
+	}
+	report, err := harness.Compare(schedule, golden, view, harness.CompareOptions{RequireAll: o.requireAll})
 	if err != nil {
 		return err
 	}
