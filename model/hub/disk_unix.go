@@ -1,0 +1,23 @@
+//go:build linux || darwin || freebsd
+
+package hub
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// freeBytes is how much a user may still write to the file system of dir.
+func freeBytes(dir string) (uint64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, err
+	}
+	return uint64(max(0, s.Bavail)) * uint64(s.Bsize), nil
+}
+
+// diskFull says whether there was no room to write.
+func diskFull(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}

@@ -1,0 +1,117 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The variables that are read here are huggingface_hub's own:
+// https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+
+// CacheDir is the cache of this machine's huggingface_hub: HF_HUB_CACHE, else hub
+// in HF_HOME, else huggingface/hub in XDG_CACHE_HOME, else in ~/.cache. It is ""
+// where there is no home either.
+func CacheDir() Cache {
+	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} { // the second is the older name
+		if dir := os.Getenv(name); dir != "" {
+			return Cache(filepath.Clean(expand(dir)))
+		}
+	}
+	if home := home(); home != "" {
+		return Cache(filepath.Join(home, "hub"))
+	}
+	return ""
+}
+
+// home is the folder of all that huggingface_hub keeps.
+func home() string {
+	if dir := os.Getenv("HF_HOME"); dir != "" {
+		return filepath.Clean(expand(dir))
+	}
+	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
+		return filepath.Join(expand(dir), "huggingface")
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, ".cache", "huggingface")
+}
+
+// expand replaces a leading ~ and $VARIABLES as huggingface_hub does.
+func expand(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
+		if home, err := os.UserHomeDir(); err == nil {
+			path = home + rest
+		}
+	}
+	return os.Expand(path, func(name string) string {
+		if value, ok := os.LookupEnv(name); ok {
+			return value
+		}
+		return "${" + name + "}"
+	})
+}
+
+// isTrue reads a switch as huggingface_hub does.
+func isTrue(name string) bool {
+	switch strings.ToUpper(os.Getenv(name)) {
+	case "1", "ON", "YES", "TRUE":
+		return true
+	}
+	return false
+}
+
+// endpoint is where the hub is: HF_ENDPOINT, else huggingface.co.
+func endpoint() (*url.URL, error) {
+	s := os.Getenv("HF_ENDPOINT")
+	if s == "" {
+		s = "https://huggingface.co"
+	}
+	u, err := url.Parse(strings.TrimRight(s, "/"))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("HF_ENDPOINT is no address such as https://huggingface.co")
+	}
+	return u, nil
+}
+
+// token is the user's access token: HF_TOKEN, else what `hf auth login` keeps in
+// a file. It is "" if there is none. Errors never hold it.
+func token() (string, error) {
+	if isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+		return "", nil
+	}
+	from, value := "HF_TOKEN", os.Getenv("HF_TOKEN")
+	if value == "" {
+		from, value = "HUGGING_FACE_HUB_TOKEN", os.Getenv("HUGGING_FACE_HUB_TOKEN")
+	}
+	if value == "" {
+		path := os.Getenv("HF_TOKEN_PATH")
+		if path == "" && home() != "" {
+			path = filepath.Join(home(), "token")
+		}
+		if path == "" {
+			return "", nil
+		}
+		path = expand(path)
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the hub's access token: %w", err)
+		}
+		from, value = path, string(data)
+	}
+	value = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(value))
+	// It goes into a header, and an error about a header might show it.
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s holds no access token: there is a blank or a special character in it", from)
+	}
+	return value, nil
+}
