@@ -115,7 +115,9 @@ func softmaxError(probs, logits []float32, width int, t float64) (worst float64,
 		p, l := probs[row:row+width], logits[row:row+width]
 		top := math.Inf(-1)
 		for _, v := range l {
-			top = math.Max(top, float64(v))
+			if float64(v) > top {
+				top = float64(v)
+			}
 		}
 		e := make([]float64, width)
 		var sum float64
