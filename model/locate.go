@@ -6,10 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"checkpoint12/model/hub"
 )
+
+// publisher is whose repositories the released models are in.
+const publisher = "openai-community"
 
 // released are the models that OpenAI released: their name on the Hugging Face
 // hub, the commit that published figures refer to, and the size of their
@@ -46,7 +50,7 @@ func Load(nameOrDir string) (*Model, error) {
 		return Open(nameOrDir)
 	case statErr == nil && !info.IsDir() && !named:
 		return nil, fmt.Errorf("%s is a file: name the folder that holds it and config.json", nameOrDir)
-	case isPath(nameOrDir) && !hubName.MatchString(nameOrDir):
+	case isPath(nameOrDir) && !isHubName(nameOrDir):
 		return nil, fmt.Errorf("model folder %s: %w", nameOrDir, reason(statErr))
 	}
 	name := canonical(nameOrDir)
@@ -65,7 +69,7 @@ func Load(nameOrDir string) (*Model, error) {
 
 // canonical is the name without the owner where it is one of released.
 func canonical(name string) string {
-	if short, ok := strings.CutPrefix(name, "openai-community/"); ok && slices.Contains(Names(), short) {
+	if short, ok := strings.CutPrefix(name, publisher+"/"); ok && slices.Contains(Names(), short) {
 		return short
 	}
 	return name
@@ -78,28 +82,21 @@ func canonical(name string) string {
 // and so is a folder in $CHECKPOINT12_MODELS that holds no model.
 func Locate(name string) (dir string, ok bool, err error) {
 	name = canonical(name)
-	if !slices.Contains(Names(), name) && !hubName.MatchString(name) {
-		return "", false, fmt.Errorf("no model is called %.80q: want a folder with config.json and model.safetensors, or one of %s",
-			name, strings.Join(Names(), ", "))
+	if !slices.Contains(Names(), name) && !isHubName(name) {
+		return "", false, unknown(name)
 	}
 	if models := os.Getenv(ModelsVariable); models != "" {
 		dir := filepath.Join(models, name)
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
-			if !holdsModel(dir) {
+			if !hub.Whole(dir) {
 				return "", false, fmt.Errorf("%s ($%s): want config.json and model.safetensors in it", dir, ModelsVariable)
 			}
 			return dir, true, nil
 		}
 	}
-	cache := HubCache()
-	if cache == "" {
-		return "", false, nil
-	}
-	for _, repo := range hubRepos(name) {
-		for _, dir := range snapshots(filepath.Join(cache, repo), name) {
-			if holdsModel(dir) {
-				return dir, true, nil
-			}
+	for _, dir := range snapshots(name) {
+		if hub.Whole(dir) {
+			return dir, true, nil
 		}
 	}
 	return "", false, nil
@@ -114,8 +111,8 @@ func notHere(name string) error {
 		}
 	}
 	where := "the Hugging Face cache"
-	if cache := HubCache(); cache != "" {
-		where += " " + cache
+	if cache := hub.CacheDir(); cache != "" {
+		where += " " + string(cache)
 	}
 	if models := os.Getenv(ModelsVariable); models != "" {
 		where = models + " or " + where
@@ -127,87 +124,66 @@ func notHere(name string) error {
 	return fmt.Errorf("%sno weights of %s in %s: `go run . fetch %s` downloads them%s", folder, name, where, name, size)
 }
 
-// HubCache is the folder in which huggingface_hub keeps models, by its own
-// variables: HF_HUB_CACHE, else hub in HF_HOME, else huggingface/hub in
-// XDG_CACHE_HOME, else in ~/.cache. It is "" where there is no home either.
-func HubCache() string {
-	for _, v := range []struct{ name, below string }{
-		{"HF_HUB_CACHE", ""},
-		{"HUGGINGFACE_HUB_CACHE", ""}, // the older name
-		{"HF_HOME", "hub"},
-		{"XDG_CACHE_HOME", "huggingface/hub"},
-	} {
-		if dir := os.Getenv(v.name); dir != "" {
-			return filepath.Join(expand(dir), v.below)
-		}
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(home, ".cache/huggingface/hub")
-}
-
-// expand replaces a leading ~ and $VARIABLES as huggingface_hub does.
-func expand(path string) string {
-	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
-		if home, err := os.UserHomeDir(); err == nil {
-			path = home + rest
-		}
-	}
-	return os.Expand(path, func(name string) string {
-		if value, ok := os.LookupEnv(name); ok {
-			return value
-		}
-		return "${" + name + "}"
-	})
-}
-
-// hubName matches owner/name on the hub.
-var hubName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
-
-// hubRepos names the cache's folders for a model; OpenAI's were moved to
-// openai-community from names without an owner.
-func hubRepos(name string) []string {
-	if owner, repo, ok := strings.Cut(name, "/"); ok {
-		return []string{"models--" + owner + "--" + repo}
-	}
-	return []string{"models--openai-community--" + name, "models--" + name}
-}
-
-// snapshots lists the folders of a cached repository in which to look: that of
-// its main branch, that of the commit which published figures refer to, and any
-// other if it is the only one.
-func snapshots(repo, name string) []string {
-	var commits []string
-	if ref, err := os.ReadFile(filepath.Join(repo, "refs", "main")); err == nil {
-		commits = append(commits, strings.TrimSpace(string(ref)))
-	}
+// Source says where a model is on the Hugging Face hub: one that was released, at
+// the commit that published figures refer to, or any "owner/name", at no commit
+// in particular (""). A synthetic model has no source.
+func Source(name string) (repo hub.Repo, commit string, err error) {
+	name = canonical(name)
 	for _, r := range released {
-		if name == r.name {
-			commits = append(commits, r.commit)
+		if r.name == name {
+			return hub.Repo{Owner: publisher, Name: name}, r.commit, nil
 		}
 	}
-	if entries, err := os.ReadDir(filepath.Join(repo, "snapshots")); err == nil && len(entries) == 1 {
-		commits = append(commits, entries[0].Name())
+	if _, err := findSynthetic(name); err == nil {
+		return hub.Repo{}, "", fmt.Errorf("%s is a formula, and there is nothing to fetch: every command makes it", name)
+	}
+	if repo, err = hub.ParseRepo(name); err != nil {
+		return hub.Repo{}, "", unknown(name)
+	}
+	return repo, "", nil
+}
+
+// isHubName says whether a name is owner/name on the hub.
+func isHubName(name string) bool {
+	_, err := hub.ParseRepo(name)
+	return err == nil
+}
+
+// unknown is the error for a name that is no model's.
+func unknown(name string) error {
+	return fmt.Errorf("no model is called %.80q: want a folder with config.json and model.safetensors, or one of %s",
+		name, strings.Join(Names(), ", "))
+}
+
+// snapshots lists the folders of the hub's cache in which to look for a model:
+// of the commit that published figures refer to, which fetch gets, of the main
+// branch, and of any other commit if it is the only one.
+func snapshots(name string) []string {
+	repo, commit, err := Source(name)
+	cache := hub.CacheDir()
+	if err != nil || cache == "" {
+		return nil
+	}
+	repos := []hub.Repo{repo}
+	if repo.Owner == publisher {
+		repos = append(repos, hub.Repo{Name: repo.Name}) // OpenAI's were moved there from names without an owner
 	}
 	var dirs []string
-	for _, c := range commits {
-		if c != "" && c != "." && c != ".." && !isPath(c) {
-			dirs = append(dirs, filepath.Join(repo, "snapshots", c))
+	for _, repo := range repos {
+		commits := []string{commit}
+		if main, ok := cache.Ref(repo, "main"); ok {
+			commits = append(commits, main)
+		}
+		if all := cache.Commits(repo); len(all) == 1 {
+			commits = append(commits, all[0])
+		}
+		for _, c := range commits {
+			if c != "" {
+				dirs = append(dirs, cache.Snapshot(repo, c))
+			}
 		}
 	}
 	return dirs
-}
-
-// holdsModel says whether dir has a config and weights, which in the hub's
-// cache are links to files that may not be there.
-func holdsModel(dir string) bool {
-	if !exists(dir, "config.json") {
-		return false
-	}
-	files, err := weightFiles(dir)
-	return err == nil && !slices.ContainsFunc(files, func(f string) bool { return !exists(dir, f) })
 }
 
 func exists(dir, file string) bool {

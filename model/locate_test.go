@@ -1,6 +1,8 @@
 package model
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,6 +56,11 @@ func TestLocateInHubCache(t *testing.T) {
 		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/pytorch_model.bin"}, "abc", "", "pickled weights are not read"},
 		{[]string{repo + "snapshots/" + pinnedMedium + "/config.json", repo + "snapshots/" + pinnedMedium + "/model.safetensors",
 			repo + "snapshots/x/config.json"}, "", repo + "snapshots/" + pinnedMedium, "fetched by commit: no refs/main"},
+		{[]string{repo + "snapshots/" + pinnedMedium + "/config.json", repo + "snapshots/" + pinnedMedium + "/model.safetensors",
+			repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors"}, "abc", repo + "snapshots/" + pinnedMedium,
+			"main has moved on, but published figures and fetch mean the pinned commit"},
+		{[]string{repo + "snapshots/" + pinnedMedium + "/config.json",
+			repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors"}, "abc", repo + "snapshots/abc", "the pinned commit is not whole"},
 		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors"}, "", repo + "snapshots/abc", "the only snapshot"},
 		{[]string{repo + "snapshots/abc/config.json", repo + "snapshots/abc/model.safetensors",
 			repo + "snapshots/def/config.json", repo + "snapshots/def/model.safetensors"}, "", "", "two and nothing to choose by"},
@@ -140,34 +147,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestHubCache(t *testing.T) {
-	home := t.TempDir()
-	for _, tt := range []struct {
-		env  map[string]string
-		want string
-	}{
-		{nil, home + "/.cache/huggingface/hub"},
-		{map[string]string{"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"},
-		{map[string]string{"XDG_CACHE_HOME": "/c", "HF_HOME": "/h"}, "/h/hub"},
-		{map[string]string{"HF_HOME": "~/hf"}, home + "/hf/hub"},
-		{map[string]string{"HF_HOME": "$ROOT/hf"}, "/root-of-it/hf/hub"},
-		{map[string]string{"HF_HOME": "/h", "HUGGINGFACE_HUB_CACHE": "/old"}, "/old"},
-		{map[string]string{"HF_HOME": "/h", "HUGGINGFACE_HUB_CACHE": "/old", "HF_HUB_CACHE": "/hub"}, "/hub"},
-	} {
-		t.Run("", func(t *testing.T) {
-			for _, v := range []string{"XDG_CACHE_HOME", "HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"} {
-				t.Setenv(v, tt.env[v])
-			}
-			t.Setenv("ROOT", "/root-of-it")
-			t.Setenv("HOME", home)
-			t.Setenv("USERPROFILE", home)
-			if got := HubCache(); got != filepath.FromSlash(tt.want) {
-				t.Errorf("%v: %q, want %q", tt.env, got, tt.want)
-			}
-		})
-	}
-}
-
 func TestLoad(t *testing.T) {
 	_, models := alone(t)
 	here, err := os.Getwd()
@@ -218,5 +197,59 @@ func TestLoad(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: Load(%q) = %v, %v; want one line saying %q", tt.why, tt.name, m, err, tt.want)
 		}
+	}
+}
+
+func TestSource(t *testing.T) {
+	for name, want := range map[string]string{
+		"gpt2": "openai-community/gpt2 607a30d783dfa663caf39e06633721c8d4cfcd7e", "gpt2-medium": "openai-community/gpt2-medium " + pinnedMedium,
+		"openai-community/gpt2-medium": "openai-community/gpt2-medium " + pinnedMedium, "me/mine": "me/mine ", "openai-community/other": "openai-community/other ",
+	} {
+		if repo, commit, err := Source(name); err != nil || repo.String()+" "+commit != want {
+			t.Errorf("Source(%q) = %v, %q, %v; want %q", name, repo, commit, err, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"synthetic-tiny": "nothing to fetch", "../x": "no model is called", "gpt3": "no model is called", "": "no model is called", "a/b/c": "no model is called",
+	} {
+		if repo, commit, err := Source(name); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("Source(%q) = %v, %q, %v; want %q", name, repo, commit, err, want)
+		}
+	}
+}
+
+// The cache's name of a file is the hub's word, and its content may be another.
+func TestHubSHA256(t *testing.T) {
+	hubDir, _ := alone(t)
+	weights := encode(entries(micro, randomWeights(micro, 1), "F32"))
+	sum := fmt.Sprintf("%x", sha256.Sum256(weights))
+	for name, want := range map[string]string{sum: sum, strings.Repeat("ab", 32): strings.Repeat("ab", 32), strings.Repeat("ab", 20): "", "x": ""} {
+		repo := filepath.Join(hubDir, "models--me--m"+name[:1]+fmt.Sprint(len(name)))
+		put(t, repo, map[string]string{"blobs/" + name: string(weights), "snapshots/abc/config.json": string(micro.JSON())})
+		dir := filepath.Join(repo, "snapshots", "abc")
+		if err := os.Symlink(filepath.Join("..", "..", "blobs", name), filepath.Join(dir, "model.safetensors")); err != nil {
+			t.Skipf("no symbolic links here: %v", err)
+		}
+		m, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if got, ok := m.HubSHA256(); got != want || ok != (want != "") {
+			t.Errorf("blob %s: HubSHA256() = %q, %v; want %q", name, got, ok, want)
+		}
+		if got, err := m.WeightsSHA256(); err != nil || got != sum {
+			t.Errorf("blob %s: WeightsSHA256() = %q, %v; want that of the content", name, got, err)
+		}
+	}
+	m := randomModel(t, micro, 1)
+	if got, ok := m.HubSHA256(); ok {
+		t.Errorf("a model in memory: %q", got)
+	}
+	// Of several files it is what WeightsSHA256 is made of.
+	a, b := []byte("a"), []byte("b")
+	sums := map[string]string{"model-00001-of-00002.safetensors": fmt.Sprintf("%x", sha256.Sum256(a)), "model-00002-of-00002.safetensors": fmt.Sprintf("%x", sha256.Sum256(b))}
+	if got, want := combine(sums), shardedSum(t, a, b); got != want {
+		t.Errorf("combine() = %q, want %q", got, want)
 	}
 }

@@ -1,8 +1,6 @@
 package model
 
 import (
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
+	"checkpoint12/model/hub"
 	"checkpoint12/model/internal/kernel"
 )
 
@@ -43,8 +42,9 @@ type Model struct {
 
 // file is a weight file in memory.
 type file struct {
-	path string // as errors name it
-	name string // as the hash of several files names it
+	path string      // as errors name it
+	name string      // as the hash of several files names it
+	info fs.FileInfo // of path, when it was opened; nil where data was handed over
 	data []byte
 	mmap mmap.MMap // nil where data was handed over
 }
@@ -79,7 +79,7 @@ func open(name, dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := weightFiles(dir)
+	names, err := hub.WeightFiles(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -127,29 +127,6 @@ func (m *Model) Weight(name string) (data []float32, shape []int, ok bool) {
 	return t.data, slices.Clone(t.shape), ok
 }
 
-// WeightsSHA256 returns the SHA-256 of the safetensors file in hexadecimal; of
-// several files that of the lines "sha256  name", sorted, each ended by a line
-// feed. It is computed at the first call and remembered.
-func (m *Model) WeightsSHA256() (string, error) {
-	m.hash.Do(func() {
-		if m.closed.Load() {
-			m.hashErr = errClosed
-			return
-		}
-		var lines []string
-		for _, f := range m.files {
-			lines = append(lines, fmt.Sprintf("%x  %s\n", sha256.Sum256(f.data), f.name))
-		}
-		if len(lines) == 1 {
-			m.sha256 = lines[0][:2*sha256.Size]
-			return
-		}
-		slices.Sort(lines)
-		m.sha256 = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, ""))))
-	})
-	return m.sha256, m.hashErr
-}
-
 var errClosed = errors.New("the model was closed")
 
 // Close gives the mapped files back. Sessions of the model, and weights it
@@ -169,40 +146,6 @@ func (m *Model) Close() error {
 	return errors.Join(errs...)
 }
 
-// weightFiles names the weight files in dir.
-func weightFiles(dir string) ([]string, error) {
-	single, index := filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "model.safetensors.index.json")
-	if _, err := os.Stat(single); err == nil {
-		return []string{"model.safetensors"}, nil
-	}
-	data, err := os.ReadFile(index)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, "pytorch_model.bin")); err == nil {
-			return nil, fmt.Errorf("%s: there are only pickled weights (pytorch_model.bin), which are not read: use model.safetensors", dir)
-		}
-		return nil, fmt.Errorf("%s: no model.safetensors in this folder", dir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read weight index: %w", err)
-	}
-	var parsed struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(data, &parsed); err != nil {
-		return nil, fmt.Errorf("%s: %w", index, err)
-	}
-	names := slices.Compact(slices.Sorted(maps.Values(parsed.WeightMap)))
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: weight_map lists no files", index)
-	}
-	for _, n := range names {
-		if n != filepath.Base(n) || n == ".." || n == "." {
-			return nil, fmt.Errorf("%s: %.80q is no file of this folder", index, n)
-		}
-	}
-	return names, nil
-}
-
 func mapFile(path string) (file, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -220,7 +163,7 @@ func mapFile(path string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("map %s: %w", path, err)
 	}
-	return file{path: path, data: m, mmap: m}, nil
+	return file{path: path, info: info, data: m, mmap: m}, nil
 }
 
 // maskBuffer matches the causal masks that older files carry as if they were

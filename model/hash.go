@@ -1,0 +1,73 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"checkpoint12/model/hub"
+	"checkpoint12/model/internal/digest"
+)
+
+// WeightsSHA256 returns the SHA-256 of the safetensors file in hexadecimal; of
+// several files that of the lines "sha256  name", sorted, each ended by a line
+// feed. It is computed at the first call and remembered, that of a large file for
+// later runs too: by its path, size and modification time.
+func (m *Model) WeightsSHA256() (string, error) {
+	m.hash.Do(func() {
+		if m.closed.Load() {
+			m.hashErr = errClosed
+			return
+		}
+		sums := map[string]string{}
+		for _, f := range m.files {
+			sums[f.name] = f.sha256()
+		}
+		m.sha256 = combine(sums)
+	})
+	return m.sha256, m.hashErr
+}
+
+// sha256 is that of the file's content, in hexadecimal.
+func (f file) sha256() string {
+	if f.info != nil {
+		return digest.Of(f.path, f.info, f.data)
+	}
+	sum := sha256.Sum256(f.data)
+	return hex.EncodeToString(sum[:])
+}
+
+// combine makes the hash of a model of those of its files, by their names: of one
+// file it is that file's, of several that of the lines "sha256  name", sorted.
+func combine(sums map[string]string) string {
+	var lines []string
+	for name, sum := range sums {
+		if len(sums) == 1 {
+			return sum
+		}
+		lines = append(lines, fmt.Sprintf("%s  %s\n", sum, name))
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return hex.EncodeToString(sum[:])
+}
+
+// HubSHA256 returns what WeightsSHA256 should be by the word of the Hugging Face
+// hub, whose cache files large contents under their SHA-256. ok is false for a
+// model that is not in a cache with such names. The weights themselves are not
+// looked at: they are others if WeightsSHA256 differs, since huggingface_hub does
+// not check what it downloads, and a file may have been written over.
+func (m *Model) HubSHA256() (sum string, ok bool) {
+	sums := map[string]string{}
+	for _, f := range m.files {
+		named, ok := hub.NamedHash(filepath.Clean(f.path))
+		if f.info == nil || !ok || len(named) != 2*sha256.Size {
+			return "", false
+		}
+		sums[f.name] = named
+	}
+	return combine(sums), len(sums) > 0
+}
