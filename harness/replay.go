@@ -31,8 +31,8 @@ type Inputs func(name string) (v Value, ok bool)
 // that somebody else supplies.
 type Replayer interface {
 	// Reads lists what a stage is computed from: stages of the same step,
-	// "tokens" (ids [B,T]), "pos" (the one id P, how many positions came before),
-	// and "prev:STAGE" for a stage of the step before. Nil is a stage that this
+	// "tokens" (the step's ids [B,T]), "pos" (their positions [T]), and
+	// "prev:STAGE" for a stage of the step before. Nil is a stage that this
 	// Replayer cannot compute.
 	Reads(stage string) []string
 

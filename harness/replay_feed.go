@@ -118,7 +118,11 @@ func (f *feed) input(step int, name string) (Value, error) {
 		return Value{}, fmt.Errorf("%s: %w: there is no %s", name, errMissing, tokensFile)
 	}
 	if name == "pos" {
-		return Value{Tensor: Tensor{Shape: []int{1}, I64: []int64{int64(at.P)}}}, nil
+		v := Value{Tensor: Tensor{Shape: []int{at.T}, I64: make([]int64, at.T)}}
+		for t := range at.T {
+			v.I64[t] = int64(at.P + t)
+		}
+		return v, nil
 	}
 	L := f.tokens.Shape[1]
 	if at.P+at.T > L {

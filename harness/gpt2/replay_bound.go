@@ -1,0 +1,233 @@
+package gpt2
+
+import "math"
+
+// How far two right engines may be apart at the output of one stage that they
+// compute from the same stored inputs.
+//
+// The worst case of a sum of K float32 products, K·u·Σ|terms|, is so wide that
+// TF32 and float16 hide in it. Rounding errors behave like independent random
+// numbers of mean zero, and then the error grows with the root of K: Higham and
+// Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
+// Comput. 41(5), 2019, for any order of summation; and for terms of both signs
+// with what the partial sums really are in place of Σ|terms|: the same, "Sharper
+// probabilistic backward error analysis for basic linear algebra kernels with
+// random data", SIAM J. Sci. Comput. 42(5), 2020. A sum of terms t is a walk from
+// 0 to its end, whose partial sums are no larger than about |Σt| + ‖t‖₂, and each
+// of its K additions rounds by u of the partial sum it is at:
+//
+//	sum:  u·√K·(|Σt| + ‖t‖₂)
+//
+// Sequential sums are the worst; sums in blocks, lanes or pairs only stay further
+// below. To each stage's sums come the roundings of its other operations, and u of
+// each input, carried to the output: an engine that keeps more digits than it
+// stores (float64) goes on with inputs that are that far from the stored ones.
+// What is added up so is of the size of one standard deviation of the error, and
+// lambda is how many of them a place may be off.
+const (
+	// unit is float32's unit roundoff u: rounding moves a value by this part of
+	// itself at most.
+	unit = 1.0 / (1 << 24)
+
+	// smallest is where float32 begins to lose digits: engines may flush what is
+	// below to 0.
+	smallest = 0x1p-126
+)
+
+// lambda is how many times the size that is derived for each stage's rounding a
+// right engine may be off.
+const lambda = 4
+
+// bound is the rounding of the stage at each place of its output, with what
+// bounds of the inputs become; nil where nothing is computed and nothing comes in.
+func (s *staged) bound() []float32 {
+	switch s.word {
+	case "wte", "wpe":
+		return nil
+	case "embed", "resid_mid", "resid_post":
+		return s.boundAdd()
+	case "ln_1", "ln_2", "ln_f":
+		return s.boundNorm()
+	case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj":
+		return s.boundLinear(s.stage+".weight", s.stage+".bias", false)
+	case "attn.q":
+		return s.moved(0, func(out, in []float32) { s.split(out, in, 0) })
+	case "attn.k":
+		return s.moved(0, func(out, in []float32) { s.split(out, in, 1) })
+	case "attn.v":
+		return s.moved(0, func(out, in []float32) { s.split(out, in, 2) })
+	case "attn.cache_k", "attn.cache_v":
+		return s.boundCache()
+	case "attn.scores":
+		return s.boundScores()
+	case "attn.probs":
+		return s.boundSoftmax(s.P+s.T, 1)
+	case "attn.context":
+		return s.boundContext()
+	case "mlp.act":
+		return s.boundGELU()
+	case "logits":
+		if _, _, untied := s.m.Weight("lm_head.weight"); untied {
+			return s.boundLinear("lm_head.weight", "", true)
+		}
+		return s.boundLinear("wte.weight", "", true)
+	case "logits_last":
+		V := s.cfg.Vocab
+		return s.moved(0, func(out, in []float32) {
+			for b := range s.B {
+				copy(out[b*V:(b+1)*V], in[(b*s.T+s.T-1)*V:])
+			}
+		})
+	case "probs":
+		t, _ := temperatureOf(s.stage)
+		return s.boundSoftmax(s.cfg.Vocab, t)
+	}
+	panic("gpt2: no bound for stage " + s.stage)
+}
+
+// moved is the bound of a stage that only moves values: its input's, moved.
+func (s *staged) moved(input int, move func(out, in []float32)) []float32 {
+	if s.in[input].Bound == nil {
+		return nil
+	}
+	out := make([]float32, len(s.out))
+	move(out, s.in[input].Bound)
+	return out
+}
+
+// split takes a third of c_attn [B,T,3C] and puts heads first, [B,H,T,D].
+func (s *staged) split(out, in []float32, third int) {
+	C, H := s.cfg.Embd, s.cfg.Heads
+	D := C / H
+	for i := range s.B * H * s.T {
+		b, h, t := i/(H*s.T), i/s.T%H, i%s.T
+		copy(out[i*D:(i+1)*D], in[(b*s.T+t)*3*C+third*C+h*D:])
+	}
+}
+
+// boundCache puts the bounds of the earlier rows [B,H,P,D] and of the new ones
+// [B,H,T,D] behind each other.
+func (s *staged) boundCache() []float32 {
+	old, add := s.in[0].Bound, s.in[1].Bound
+	if old == nil && add == nil {
+		return nil
+	}
+	out := make([]float32, len(s.out))
+	D := s.cfg.Embd / s.cfg.Heads
+	for i := range s.B * s.cfg.Heads {
+		to := out[i*(s.P+s.T)*D:]
+		if old != nil {
+			copy(to[:s.P*D], old[i*s.P*D:])
+		}
+		if add != nil {
+			copy(to[s.P*D:(s.P+s.T)*D], add[i*s.T*D:])
+		}
+	}
+	return out
+}
+
+// boundAdd is of a + b: the sum is rounded, and so were a and b when they were
+// stored. The embedding's a and b are rows of a table, which no engine rounds.
+func (s *staged) boundAdd() []float32 {
+	a, b := s.in[0], s.in[1]
+	out := make([]float32, len(s.out))
+	n := len(b.F32) // the position embedding is added to every row of the batch
+	for i, y := range s.out {
+		e := abs(y)
+		if s.word != "embed" {
+			e += abs(a.F32[i]) + abs(b.F32[i%n])
+		}
+		e *= lambda * unit
+		if a.Bound != nil {
+			e += float64(a.Bound[i])
+		}
+		if b.Bound != nil {
+			e += float64(b.Bound[i%n])
+		}
+		out[i] = float32(e)
+	}
+	return out
+}
+
+// boundNorm is of LayerNorm, y = (x-m)·r·g + b with r = 1/√(v+eps), over C:
+//
+//	mean       δm = u·(√C·(|m| + rms x/√C·…) + |m|), a sum of C terms, over C
+//	variance   δv = u·(√C+2)·E[x²] + 2·|m|·δm: the sum of C squares, also where an
+//	           engine takes E[x²] - m², which cancels
+//	root       δr/r = δv/(v+eps)/2 + 3u: root, reciprocal, the product with it
+//	output     |g|·r·(δm + u·(|x|+|m|)) + |g·x̂|·δr/r + u·(|b| + |y|)
+//
+// x̂ = (x-m)·r. A bound δx of the input moves the mean by no more than ‖δx‖/C and
+// the variance by 2·‖x̂δx‖/(r·C), as errors of one place do not know of the
+// others'.
+func (s *staged) boundNorm() []float32 {
+	C := s.cfg.Embd
+	g, _, _ := s.m.Weight(s.stage + ".weight")
+	bias, _, _ := s.m.Weight(s.stage + ".bias")
+	out := make([]float32, len(s.out))
+	root := math.Sqrt(float64(C))
+	for row := 0; row < len(out); row += C {
+		x, y := s.in[0].F32[row:row+C], s.out[row:row+C]
+		var sum, squares, variance float64
+		for _, v := range x {
+			sum, squares = sum+float64(v), squares+float64(v)*float64(v)
+		}
+		m, square := sum/float64(C), squares/float64(C)
+		for _, v := range x {
+			variance += (float64(v) - m) * (float64(v) - m) / float64(C)
+		}
+		inverse := 1 / (variance + s.cfg.Eps)
+		r := math.Sqrt(inverse)
+		dm := unit * (root*math.Abs(m) + math.Sqrt(square) + math.Abs(m))
+		dv := unit*(root+2)*square + 2*math.Abs(m)*dm
+		dr := dv*inverse/2 + 3*unit
+		var in []float32
+		var inMean, inVariance float64
+		if s.in[0].Bound != nil {
+			in = s.in[0].Bound[row : row+C]
+			for i, d := range in {
+				h := (float64(x[i]) - m) * r
+				inMean += float64(d) * float64(d)
+				inVariance += h * h * float64(d) * float64(d)
+			}
+			inMean, inVariance = math.Sqrt(inMean)/float64(C), math.Sqrt(inVariance)/float64(C)
+		}
+		for i, v := range x {
+			gain, h := abs(g[i]), math.Abs(float64(v)-m)*r
+			e := gain*r*(dm+unit*(abs(v)+math.Abs(m))) + gain*h*dr + unit*(abs(bias[i])+abs(y[i]))
+			e *= lambda
+			if in != nil {
+				e += gain * r * (float64(in[i]) + inMean + h*inVariance)
+			}
+			out[row+i] = float32(e)
+		}
+	}
+	return out
+}
+
+// boundGELU is of y = 0.5·x·(1+tanh z), z = √(2/π)·(x + 0.044715·x³), as float32
+// engines compute it: z is off by the eight roundings on its way, four of its
+// units as a size; tanh, or the sigmoid in its place, by two units of 1, of which
+// 1+tanh keeps all even where it is nearly 0. The input is u off.
+func (s *staged) boundGELU() []float32 {
+	out := make([]float32, len(s.out))
+	for i, v := range s.in[0].F32 {
+		x := float64(v)
+		const c, a = 0.79788456080286535587989211986876, 0.044715
+		z := c * (x + a*x*x*x)
+		t := math.Tanh(z)
+		slope := c * (1 + 3*a*x*x) * (1 - t*t)
+		half := math.Abs(x) / 2
+		grad := math.Abs((1+t)/2 + x/2*slope)
+		e := half*((1-t*t)*math.Abs(z)*4*unit+3*unit) + unit*(grad*math.Abs(x)+2*abs(s.out[i]))
+		e *= lambda
+		if s.in[0].Bound != nil {
+			e += grad * float64(s.in[0].Bound[i])
+		}
+		out[i] = float32(e)
+	}
+	return out
+}
+
+func abs(x float32) float64 { return math.Abs(float64(x)) }
+func sq(x float64) float64  { return x * x }
