@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"checkpoint12/model"
+	"checkpoint12/model/hub"
+)
+
+func (t *terminal) fetchCommand() *cobra.Command {
+	var revision string
+	c := &cobra.Command{
+		Use:   "fetch NAME",
+		Short: "download a model from the Hugging Face hub",
+		Long: t.text(`
+Downloads config.json and the safetensors of NAME into the cache that Python's
+huggingface_hub keeps, where every --model NAME finds them. NAME is gpt2,
+gpt2-medium, gpt2-large or gpt2-xl (0.5, 1.5, 3.2 and 6.4 GB), each at the commit
+that published figures refer to, or owner/name of any GPT-2 on the hub.
+
+A file is visible only when it is whole and has the hash that the hub names for
+it. What huggingface_hub has fetched is used as it is; what is cut or interrupted
+goes on where it ended when the same command is run again. Weights as pickles
+(pytorch_model.bin) are programs and are never downloaded.
+
+The variables are huggingface_hub's: HF_HOME and HF_HUB_CACHE say where the cache
+is, HF_ENDPOINT where the hub is, HF_TOKEN (or the file of "hf auth login") is for
+models that are not for everybody, HF_HUB_OFFLINE=1 asks nobody.
+
+Prints each weight file with its SHA-256.`),
+		Example: t.text(`
+  {} fetch gpt2-medium
+  {} fetch distilbert/distilgpt2 --revision main
+  HF_HOME=/data/hf {} fetch gpt2-xl`),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return need(c, "one NAME, such as gpt2-medium,")
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&revision, "revision", "", "a branch, a tag or a commit, `REV`; else the commit of the figures, or main")
+	c.RunE = func(c *cobra.Command, args []string) error { return t.fetch(c.Context(), args[0], revision) }
+	return c
+}
+
+func (t *terminal) fetch(ctx context.Context, name, revision string) error {
+	repo, commit, err := model.Source(name)
+	if err != nil {
+		return err
+	}
+	if revision == "" {
+		revision = commit
+	}
+	client, err := hub.New()
+	if err != nil {
+		return err
+	}
+	bars := t.bars()
+	client.Progress, client.Note = bars.set, bars.note
+	snapshot, err := client.Fetch(ctx, hub.Request{Repo: repo, Revision: revision, Check: func(config []byte) error {
+		_, err := model.ParseConfig(config)
+		return err
+	}})
+	bars.end()
+	if err != nil {
+		if ctx.Err() != nil && bars.moved {
+			t.note("what has come is kept, and the same command goes on from there")
+		}
+		return err
+	}
+	for _, w := range snapshot.Weights() {
+		sum := ""
+		if w.SHA256 != "" {
+			sum = "  sha256 " + w.SHA256
+		}
+		if _, err := fmt.Fprintf(t.stdout, "%s: %s%s\n", name, filepath.Join(snapshot.Dir, w.Name), sum); err != nil {
+			return fmt.Errorf("stdout: %w", cause(err))
+		}
+	}
+	if dir, ok, err := model.Locate(name); err == nil && ok && dir != snapshot.Dir {
+		t.note("--model %s is %s, and not what was fetched: to use that, say --model %s", name, dir, snapshot.Dir)
+	}
+	return nil
+}
+
+// bars shows how files come in, one bar a file with what has come, the rate and
+// the time left; where stderr is no terminal it shows nothing.
+type bars struct {
+	t     *terminal
+	all   *mpb.Progress // nil: no terminal, or no file yet
+	files map[string]*fileBar
+	moved bool // something has come
+}
+
+type fileBar struct {
+	*mpb.Bar
+	at time.Time // when it was last moved
+}
+
+func (t *terminal) bars() *bars { return &bars{t: t, files: map[string]*fileBar{}} }
+
+// set says that done of total bytes of a file are there.
+func (b *bars) set(file string, done, total int64) {
+	b.moved = true
+	if !isTerminal(b.t.stderr) {
+		return
+	}
+	if b.all == nil {
+		b.all = mpb.New(mpb.WithOutput(b.t.stderr), mpb.WithWidth(100))
+	}
+	f := b.files[file]
+	if f == nil || f.Completed() && done < total { // the first time, or all over again
+		f = &fileBar{at: time.Now(), Bar: b.all.AddBar(total,
+			mpb.PrependDecorators(decor.Name(file+" "), decor.Counters(decor.SizeB1000(0), "% .1f of % .1f")),
+			mpb.AppendDecorators(
+				decor.EwmaSpeed(decor.SizeB1000(0), "% .1f", 60), decor.Name("  "),
+				decor.OnComplete(decor.EwmaETA(decor.ET_STYLE_GO, 60, decor.WCSyncWidth), "done"),
+			))}
+		b.files[file] = f
+		f.SetRefill(done)
+		f.SetCurrent(done) // what was there before has no rate
+		return
+	}
+	now := time.Now()
+	switch {
+	case done < f.Current(): // from the start
+		f.SetCurrent(done)
+	case done < total && now.Sub(f.at) < 100*time.Millisecond:
+		return
+	default:
+		f.EwmaSetCurrent(done, now.Sub(f.at))
+	}
+	f.at = now
+}
+
+// note prints a note above the bars.
+func (b *bars) note(message string) {
+	if b.all == nil {
+		b.t.note("%s", message)
+		return
+	}
+	note := terminal{stderr: b.all}
+	note.note("%s", message)
+}
+
+// end leaves the bars as they are. A file that is not whole has one that stops.
+func (b *bars) end() {
+	if b.all == nil {
+		return
+	}
+	for _, f := range b.files {
+		f.Abort(false)
+	}
+	b.all.Wait()
+	b.all = nil
+}
