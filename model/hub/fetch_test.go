@@ -204,8 +204,7 @@ func TestFetchMends(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			files := whole(weights)
 			p := start(t, files)
-			s, err := p.fetch(t, first, files)
-			if err != nil {
+			if _, err := p.fetch(t, first, files); err != nil {
 				t.Fatal(err)
 			}
 			blob := p.Cache.blob(mine, files[WeightsFile].Hash())
@@ -215,7 +214,7 @@ func TestFetchMends(t *testing.T) {
 				t.Error("offline: nobody noticed")
 			}
 			p.Offline = false
-			if s, err = p.fetch(t, first, files); err != nil || s.Fetched != big {
+			if s, err := p.fetch(t, first, files); err != nil || s.Fetched != big {
 				t.Errorf("%+v, %v", s, err)
 			}
 		})

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/model"
+	"checkpoint12/model/hub"
+	"checkpoint12/model/hub/hubtest"
+)
+
+// FullFetch is the variable that has the full-shape model fetched in tests: it
+// takes 3 GB of memory and 1.5 GB of disk.
+const FullFetch = "CHECKPOINT12_FETCH_MEDIUM"
+
+// From a hub to checkpoint 12, by name alone: the weights are laid out as files of
+// real models are, fetched, found, read and judged.
+func TestFetchToCheckpoint12(t *testing.T) {
+	t.Run("synthetic-tiny", func(t *testing.T) {
+		for _, prefix := range []string{"", "transformer."} {
+			fetchToCheckpoint12(t, "synthetic-tiny", prefix, "hello")
+		}
+	})
+	t.Run("synthetic-medium", func(t *testing.T) {
+		if os.Getenv(FullFetch) == "" {
+			t.Skipf("the full shape takes 3 GB of memory and 1.5 GB of disk: %s=1 go test -run FetchToCheckpoint12 ./harness/cli", FullFetch)
+		}
+		fetchToCheckpoint12(t, "synthetic-medium", "", "hello")
+	})
+}
+
+func fetchToCheckpoint12(t *testing.T, name, prefix string, cases ...string) {
+	h, _ := newHub(t)
+	m, err := model.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, weights := realLayout(m, prefix)
+	hash := file.Hash()
+	h.Add("someone/model", mediumCommit, map[string]hubtest.File{
+		hub.ConfigFile: hubtest.Bytes(m.Config().JSON(), false), hub.WeightsFile: file,
+	})
+	begin := time.Now()
+	status, stdout, stderr := run("fetch", "someone/model")
+	if status != StatusPass || !strings.HasSuffix(stdout, "  sha256 "+hash+"\n") {
+		t.Fatalf("status %d, %q, %q; want the hash %s", status, stdout, stderr, hash)
+	}
+	t.Logf("fetched %d MB in %.2f s", file.Size/1e6, time.Since(begin).Seconds())
+	m.Close()
+
+	begin = time.Now()
+	s, err := gpt2.Open(gpt2.Options{Model: "someone/model", Goldens: goldensFor(t, name, hash, cases)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("opened, with its hash, in %.2f s", time.Since(begin).Seconds())
+	begin = time.Now()
+	found, err := s.Check(t.Context(), gpt2.CheckpointCount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("checkpoint 12 in %.2f s", time.Since(begin).Seconds())
+	texts := map[string]bool{}
+	for _, f := range found {
+		if f.Failed {
+			t.Error(f.Report())
+		}
+		if f.Stage == "text" && f.Engine != gpt2.Self {
+			texts[f.Case] = true
+		}
+	}
+	if got := slices.Sorted(maps.Keys(texts)); !slices.Equal(got, slices.Sorted(slices.Values(cases))) {
+		t.Errorf("texts of %q were compared with an engine's, want %q", got, cases)
+	}
+	if sum, ok := s.Model.HubSHA256(); !ok || sum != hash {
+		t.Errorf("the hub's hash is %q, %v; want %s", sum, ok, hash)
+	}
+	positions := min(128, s.Model.Config().Positions)
+	s.Close()
+
+	// 128 positions need the weights once and 300 MB.
+	if peakMemory == nil {
+		t.Skip("the peak of a process's memory is not known here")
+	}
+	c := exec.Command("checkpoint12", "generate", "--model", "someone/model", "--prompt", "Hello.", "--new", strconv.Itoa(positions-1)) // after a prompt of two
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	peak := peakMemory(c.ProcessState)
+	t.Logf("%d positions: at most %d MB of memory, weights %d MB, in %.2f s", positions, peak/1e6, weights/1e6, c.ProcessState.UserTime().Seconds())
+	if peak > weights+300e6 {
+		t.Errorf("%d positions take %d MB of memory, want at most %d MB of weights and 300 MB", positions, peak/1e6, weights/1e6)
+	}
+}
+
+// peakMemory is the most memory, mapped files included, that a process has had at
+// once, in bytes. It is nil where that is not known.
+var peakMemory func(*os.ProcessState) int64
+
+// goldensFor copies goldens of a synthetic model, bound to a file of another
+// layout with the same weights in it.
+func goldensFor(t *testing.T, name, sha256 string, cases []string) string {
+	t.Helper()
+	root := t.TempDir()
+	for _, c := range cases {
+		from := filepath.Join("../../goldens", name, c)
+		if err := os.CopyFS(filepath.Join(root, "model", c), os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manifests, err := filepath.Glob(filepath.Join(root, "model", "*", "*", "manifest.json"))
+	if err != nil || len(manifests) < 2*len(cases) {
+		t.Fatalf("manifests %q, %v; want two engines a case", manifests, err)
+	}
+	for _, path := range manifests {
+		data, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(data, []byte(model.SyntheticSHA256(name))) {
+			t.Fatalf("%s: %v, or bound to other weights than %s's", path, err, name)
+		}
+		if err := os.WriteFile(path, bytes.ReplaceAll(data, []byte(model.SyntheticSHA256(name)), []byte(sha256)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// realLayout lays a model's weights out as released files have them: sorted by
+// name, with metadata, and among the weights the causal masks, attn.bias, and what
+// masked places were once filled with, attn.masked_bias. It returns the size of the
+// weights alone, too. The file's bytes are the model's own memory.
+func realLayout(m *model.Model, prefix string) (file hubtest.File, weights int64) {
+	cfg := m.Config()
+	tensors := map[string][]float32{}
+	shapes := map[string][]int{}
+	add := func(name string) {
+		data, shape, ok := m.Weight(name)
+		if !ok {
+			panic(name)
+		}
+		tensors[name], shapes[name] = data, shape
+		weights += 4 * int64(len(data))
+	}
+	for _, name := range []string{"wte.weight", "wpe.weight", "ln_f.weight", "ln_f.bias"} {
+		add(name)
+	}
+	mask := make([]float32, cfg.Positions*cfg.Positions)
+	for i := range cfg.Positions {
+		for j := range i + 1 {
+			mask[i*cfg.Positions+j] = 1
+		}
+	}
+	for n := range cfg.Layers {
+		at := fmt.Sprintf("h.%d.", n)
+		for _, part := range []string{"ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"} {
+			add(at + part + ".weight")
+			add(at + part + ".bias")
+		}
+		tensors[at+"attn.bias"], shapes[at+"attn.bias"] = mask, []int{1, 1, cfg.Positions, cfg.Positions}
+		tensors[at+"attn.masked_bias"], shapes[at+"attn.masked_bias"] = []float32{-1e4}, []int{}
+	}
+	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
+	parts := pieces{nil}
+	offset := 0
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		data := tensors[name]
+		header[prefix+name] = map[string]any{"dtype": "F32", "shape": shapes[name], "data_offsets": []int{offset, offset + 4*len(data)}}
+		parts = append(parts, unsafe.Slice((*byte)(unsafe.Pointer(&data[0])), 4*len(data))) // little-endian, as every system that Go's tests run on
+		offset += 4 * len(data)
+	}
+	text, err := json.Marshal(header)
+	if err != nil {
+		panic(err)
+	}
+	parts[0] = append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
+	return hubtest.File{Content: parts, Size: int64(len(parts[0]) + offset), Large: true}, weights
+}
+
+// pieces are bytes that follow each other.
+type pieces [][]byte
+
+// ReadAt is io.ReaderAt's.
+func (p pieces) ReadAt(b []byte, at int64) (n int, err error) {
+	for _, piece := range p {
+		if at < int64(len(piece)) {
+			n += copy(b[n:], piece[at:])
+			at = 0
+		} else {
+			at -= int64(len(piece))
+		}
+		if n == len(b) {
+			return n, nil
+		}
+	}
+	return n, io.EOF
+}
