@@ -31,16 +31,17 @@ class Engine:
         return sorted(path for path in found if os.path.isfile(os.path.join(root, path)))
 
 
-def run(command, what, **options):
-    """Runs a command; Refused, with the last line it wrote, when it fails."""
+def run(command, what, show=False, **options):
+    """Runs a command; Refused, with the last line it wrote, when it fails. show lets a person watch it."""
+    watched = show and sys.stderr.isatty()
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", **options)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace",
+                              stderr=None if watched else subprocess.PIPE, **options)
     except OSError as e:
         raise Refused(f"{what}: {command[0]}: {e.strerror}") from e
     if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        lines = ((done.stderr or "").strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
         raise Refused(f"{what}: {lines[-1].strip()}")
-    return done
 
 
 @contextlib.contextmanager
@@ -96,8 +97,8 @@ def candle(say):
     target = os.path.join(crate, "target")
     say("building reference/candle (minutes, the first time)")
     with locked("candle"):
-        run(["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", target], "cargo build in reference/candle",
-            cwd=crate)
+        run(["cargo", "build", "--release", "--locked", "--target-dir", target], "cargo build in reference/candle",
+            show=True, cwd=crate)
     return [os.path.join(target, "release", "candle-export")]
 
 
