@@ -23,6 +23,11 @@ type OpenOptions struct {
 	// may do: values as <f2, <f8 or >f4 and ids as <i4 are converted, with a
 	// note each. A folder with a manifest is always read strictly.
 	Foreign bool
+
+	// Map, if set, joins the names in the folder to stages. Such a folder has no
+	// manifest and is read as Foreign says. What the mapping says of layouts is
+	// done by a View.
+	Map *Mapping
 }
 
 // Dump is a folder of tensors, opened: a Source. Headers have been read and
@@ -40,6 +45,7 @@ type Dump struct {
 type entry struct {
 	path  string // on disk
 	shape []int
+	said  declaration // by a mapping
 }
 
 // OpenDump opens the dump at dir. With a manifest there, files, shapes and
@@ -47,6 +53,9 @@ type entry struct {
 // are no stage's, each naming its file. Errors name the file and, where numpy
 // can mend it, the call.
 func OpenDump(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
+	if o.Map != nil {
+		return openMapped(dir, s, o)
+	}
 	listed, err := listDump(dir)
 	if err != nil {
 		return nil, nil, err
@@ -81,6 +90,34 @@ func OpenDump(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
 	return d, append(notes, more...), nil
 }
 
+// openMapped is OpenDump of a folder whose files a mapping names.
+func openMapped(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
+	if err := o.Map.Check(s); err != nil {
+		return nil, nil, err
+	}
+	if _, err := ReadManifest(dir); err == nil {
+		return nil, nil, fmt.Errorf("%s: has a %s, so its stages have their own names already: leave the map %s away", dir, ManifestFile, o.Map.Name)
+	}
+	listed, err := o.Map.list(dir, func(name string) bool { _, ok := s.Index(name); return ok })
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]entry{}}
+	notes := listed.notes(dir, s)
+	if listed.tokens {
+		var more []string
+		if d.tokens, more, err = readTokens(filepath.Join(dir, filepath.FromSlash(o.Map.Tokens)), d.foreign); err != nil {
+			return nil, nil, err
+		}
+		notes = append(notes, more...)
+	}
+	more, err := d.readHeaders(listed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, append(notes, more...), nil
+}
+
 // fromManifest takes the entries from a manifest that has been validated.
 func (d *Dump) fromManifest() error {
 	for _, f := range d.man.Files {
@@ -92,7 +129,7 @@ func (d *Dump) fromManifest() error {
 		if (f.DType == npy.Int64.String()) != st.IDs {
 			return kindError(path, st, f.DType)
 		}
-		d.add(Place{*f.Step, f.Stage}, entry{path, f.Shape})
+		d.add(Place{*f.Step, f.Stage}, entry{path: path, shape: f.Shape})
 	}
 	return nil
 }
@@ -126,7 +163,7 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 			path := filepath.Join(d.dir, f.path)
 			st, _ := d.schedule.Stage(f.place.Stage)
 			info, notes, err := npy.Stat(path, d.foreign)
-			r.entry, r.err = entry{path, info.Shape}, err
+			r.entry, r.err = entry{path, info.Shape, listed.said[f.place.file()]}, err
 			for _, n := range notes {
 				r.notes = append(r.notes, path+": "+n)
 			}
@@ -225,3 +262,6 @@ func (d *Dump) tensorInto(step int, stage string, a *npy.Array) (Tensor, error) 
 	}
 	return Tensor{Shape: a.Shape, F32: a.F32}, nil
 }
+
+// declared is what a mapping said of the stage's file.
+func (d *Dump) declared(step int, stage string) declaration { return d.steps[step][stage].said }

@@ -12,15 +12,13 @@ import (
 type tensorFamily struct {
 	stage  Stage // one of them, for its layouts
 	places []Place
-	said   []layout // what the source was told of them
-	pad    string
+	said   declaration // what the source was told of them
 }
 
-// declarer is a source that has been told in which layout some tensors are.
+// declarer is a source that has been told of some tensors in which layout they
+// are.
 type declarer interface {
-	// declared is what was said of a tensor: its layouts, and the axis of which
-	// there may be more than its length. No layouts: nothing was said.
-	declared(step int, stage string) (layouts []layout, pad string)
+	declared(step int, stage string) declaration
 }
 
 // families groups the candidate's tensors, in execution order.
@@ -34,9 +32,9 @@ func (v *View) families() []*tensorFamily {
 		}
 		f := &tensorFamily{stage: st}
 		if d, ok := v.Source.(declarer); ok {
-			f.said, f.pad = d.declared(p.Step, p.Stage)
+			f.said = d.declared(p.Step, p.Stage)
 		}
-		key := fmt.Sprint(family(p.Stage), st.Axes, f.said, f.pad)
+		key := fmt.Sprint(family(p.Stage), st.Axes, f.said)
 		if index[key] == nil {
 			index[key] = f
 			all = append(all, f)
@@ -51,7 +49,7 @@ type option struct {
 	layout
 	first    bool   // it is the schedule's own
 	own      layout // the schedule's
-	pad      string // the axis of which the array may have more
+	said     declaration
 	readings map[Place]reading
 	worst    fit
 }
@@ -62,9 +60,15 @@ func (v *View) choose(f *tensorFamily) error {
 	options := v.optionsOf(f)
 	var fitting []Place // what fits some layout; the rest stays as it is
 	for _, p := range f.places {
-		if v.try(options, f.stage, p) {
+		fits, err := v.try(options, p)
+		if err != nil {
+			return err
+		}
+		if fits {
 			fitting = append(fitting, p)
-		} else if len(f.said) > 0 {
+		} else if f.said.optional {
+			v.hidden[p] = true
+		} else if len(f.said.layouts) > 0 {
 			shape, _ := v.Source.Shape(p.Step, p.Stage)
 			v.remark(fmt.Sprintf("of a shape that is not %s, which the map says: such as %v at %s", texts(options), shape, f.places[0]), p)
 		}
@@ -72,12 +76,13 @@ func (v *View) choose(f *tensorFamily) error {
 	if len(fitting) == 0 {
 		return nil
 	}
-	options, err := v.narrow(options, fitting)
-	if err != nil || len(options) == 0 { // each fits some, but no one fits all
-		return err
+	options = v.narrow(options, fitting)
+	if len(options) == 0 { // each fits some, but no one fits all
+		return nil
 	}
 	chosen := 0
 	if len(options) > 1 {
+		var err error
 		if chosen, err = v.byValues(options, fitting); err != nil {
 			return err
 		}
@@ -94,14 +99,14 @@ func (v *View) choose(f *tensorFamily) error {
 // and these with the rows of a batch one after the other.
 func (v *View) optionsOf(f *tensorFamily) (options []*option) {
 	layouts := f.stage.layouts
-	if len(f.said) > 0 {
-		layouts = f.said
+	if len(f.said.layouts) > 0 {
+		layouts = f.said.layouts
 	}
 	add := func(l layout, first bool) {
-		options = append(options, &option{layout: l, first: first, own: f.stage.layouts[0], pad: f.pad, worst: exactFit, readings: map[Place]reading{}})
+		options = append(options, &option{layout: l, first: first, own: f.stage.layouts[0], said: f.said, worst: exactFit, readings: map[Place]reading{}})
 	}
 	for i, l := range layouts {
-		add(l, i == 0 && len(f.said) == 0)
+		add(l, i == 0 && len(f.said.layouts) == 0)
 	}
 	for _, l := range layouts {
 		if m, ok := l.merged(v.options.Batch); ok {
@@ -111,25 +116,38 @@ func (v *View) optionsOf(f *tensorFamily) (options []*option) {
 	return options
 }
 
-// try fits every option to one tensor and says whether any fits.
-func (v *View) try(options []*option, st Stage, p Place) bool {
+// try fits every option to one tensor and says whether any fits. One with an
+// axis more than the stage has fits where all along that axis is the same.
+func (v *View) try(options []*option, p Place) (any bool, err error) {
 	shape, _ := v.Source.Shape(p.Step, p.Stage)
-	any := false
+	var array Tensor
 	for _, o := range options {
-		dims, how := o.fits(shape, v.sizes[p.Step], v.options.Batch, o.pad)
+		dims, how := o.fits(shape, v.sizes[p.Step], v.options.Batch, o.said.pad)
 		if how == noFit {
 			continue
 		}
-		if r, ok := newReading(o.layout, o.own, dims, v.sizes[p.Step]); ok {
-			o.worst, o.readings[p], any = min(o.worst, how), r, true
+		r, ok := newReading(o.layout, o.own, dims, v.sizes[p.Step], o.said)
+		if !ok {
+			continue
 		}
+		if len(r.extra) > 0 {
+			if array.Shape == nil {
+				if array, err = v.Source.Tensor(p.Step, p.Stage); err != nil {
+					return false, err
+				}
+			}
+			if !r.repeats(array) {
+				continue
+			}
+		}
+		o.worst, o.readings[p], any = min(o.worst, how), r, true
 	}
-	return any
+	return any, nil
 }
 
 // narrow keeps the options that all tensors fit, of these the ones that they fit
 // best, and of those that take the same elements in the same order the first.
-func (v *View) narrow(options []*option, places []Place) ([]*option, error) {
+func (v *View) narrow(options []*option, places []Place) []*option {
 	best := noFit
 	options = slices.DeleteFunc(options, func(o *option) bool { return len(o.readings) < len(places) })
 	for _, o := range options {
@@ -146,32 +164,9 @@ func (v *View) narrow(options []*option, places []Place) ([]*option, error) {
 		if slices.ContainsFunc(kept, same) {
 			continue
 		}
-		ok, err := v.repeated(o, places)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			kept = append(kept, o)
-		}
+		kept = append(kept, o)
 	}
-	return kept, nil
-}
-
-// repeated says of an option with an axis more than the stage has whether all
-// along that axis is the same.
-func (v *View) repeated(o *option, places []Place) (bool, error) {
-	var mem npy.Array
-	for _, p := range places {
-		r := o.readings[p]
-		if len(r.extra) == 0 {
-			continue
-		}
-		t, err := tensorOf(v.Source, p.Step, p.Stage, &mem)
-		if err != nil || !r.repeats(t) {
-			return false, err
-		}
-	}
-	return true, nil
+	return kept
 }
 
 // byValues finds the option by which the tensors agree with the golden: some
@@ -258,8 +253,8 @@ func (v *View) take(o *option, places []Place) {
 		case !slices.Equal(shape, r.shape):
 			v.remark(fmt.Sprintf("another number of axes of length 1 than in %s", o.own.text), p)
 		}
-		if o.pad != "" && r.cut {
-			v.remark(fmt.Sprintf("axis %s is longer than there are positions: what is past them was cut off", o.pad), p)
+		if r.cut {
+			v.remark(fmt.Sprintf("axis %s is longer than it should be: the rest was cut off", o.said.pad), p)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 // reading is how an array is read as a stage's tensor: where in memory the
 // tensor's axes lie.
 type reading struct {
+	offset int      // of the tensor's first element in the array
 	shape  []int    // of the tensor
 	size   []int    // of its axes one by one, the outermost first
 	stride []int    // of each in the array; 0 for one that the array lacks
@@ -18,7 +19,7 @@ type reading struct {
 // newReading reads an array in one layout as a tensor in another. dims are the
 // lengths of the array's dimensions. It is false where the array lacks an axis
 // that is longer than 1, or an axis is not known.
-func newReading(from, to layout, dims []int, s Sizes) (reading, bool) {
+func newReading(from, to layout, dims []int, s Sizes, said declaration) (reading, bool) {
 	stride, room := map[string]int{}, map[string]int{}
 	step := 1
 	for i := len(from.axes) - 1; i >= 0; i-- {
@@ -41,7 +42,8 @@ func newReading(from, to layout, dims []int, s Sizes) (reading, bool) {
 	if !ok {
 		return reading{}, false
 	}
-	r := reading{shape: shape}
+	r := reading{shape: shape, offset: said.part * stride[said.split]}
+	delete(room, said.split)
 	for _, axis := range to.atoms() {
 		n, _ := s.of(axis)
 		if _, ok := stride[axis]; !ok && n != 1 {
@@ -61,7 +63,7 @@ func newReading(from, to layout, dims []int, s Sizes) (reading, bool) {
 
 // same says whether two readings take the same elements in the same order.
 func (r reading) same(o reading) bool {
-	if !slices.Equal(r.size, o.size) {
+	if !slices.Equal(r.size, o.size) || r.offset != o.offset {
 		return false
 	}
 	for i, n := range r.size {
@@ -82,7 +84,7 @@ func (r reading) plain(elements int) bool {
 		}
 		step *= r.size[i]
 	}
-	return step == elements
+	return step == elements && r.offset == 0
 }
 
 // tensor is the array as the tensor; it shares memory where that is the same.
@@ -99,10 +101,10 @@ func (r reading) gathered(t Tensor) Tensor {
 	n, _ := elements(r.shape)
 	if t.IDs() {
 		out.I64 = make([]int64, 0, n)
-		gather(&out.I64, t.I64, r.size, r.stride)
+		gather(&out.I64, t.I64[r.offset:], r.size, r.stride)
 	} else {
 		out.F32 = make([]float32, 0, n)
-		gather(&out.F32, t.F32, r.size, r.stride)
+		gather(&out.F32, t.F32[r.offset:], r.size, r.stride)
 	}
 	return out
 }

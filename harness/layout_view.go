@@ -44,6 +44,7 @@ type View struct {
 	options  ViewOptions
 	sizes    map[int]Sizes
 	reads    map[Place]reading // of what is not as the schedule has it
+	hidden   map[Place]bool    // what turned out to be another stage's
 
 	mu      sync.Mutex
 	remarks []*remark
@@ -60,7 +61,7 @@ type remark struct {
 func NewView(s *Schedule, candidate Source, o ViewOptions) (*View, error) {
 	v := &View{
 		Source: candidate, schedule: s, options: o,
-		reads: map[Place]reading{},
+		reads: map[Place]reading{}, hidden: map[Place]bool{},
 	}
 	v.learnSizes()
 	// The last first: what mends scores looks at the probabilities after them.
@@ -124,8 +125,16 @@ func (v *View) Err() error {
 	return nil
 }
 
+// Stages is the stages there are at a step.
+func (v *View) Stages(step int) []string {
+	return slices.DeleteFunc(slices.Clone(v.Source.Stages(step)), func(stage string) bool { return v.hidden[Place{step, stage}] })
+}
+
 // Shape is the stage's shape as the schedule has it.
 func (v *View) Shape(step int, stage string) ([]int, bool) {
+	if v.hidden[Place{step, stage}] {
+		return nil, false
+	}
 	if r, ok := v.reads[Place{step, stage}]; ok {
 		return slices.Clone(r.shape), true
 	}
@@ -139,6 +148,9 @@ func (v *View) Tensor(step int, stage string) (Tensor, error) {
 
 // tensorInto is Tensor, in a's memory where that is possible.
 func (v *View) tensorInto(step int, stage string, a *npy.Array) (Tensor, error) {
+	if v.hidden[Place{step, stage}] {
+		return Tensor{}, fmt.Errorf("%s: no stage %s at step %d", v.Name(), stage, step)
+	}
 	t, err := tensorOf(v.Source, step, stage, a)
 	if err != nil {
 		return t, err

@@ -16,6 +16,11 @@ type listing struct {
 	files   []listedFile // step_NN/<name>.npy, by path
 	inSteps []string     // every file in a step's folder, with forward slashes
 	other   []string     // what belongs to no dump, with forward slashes
+
+	// Of a folder that a Mapping has listed:
+	said    map[string]declaration // of each stage's file, by the place's file
+	unnamed []string               // files whose names nobody knows
+	mapped  []string               // notes
 }
 
 type listedFile struct {
@@ -92,7 +97,7 @@ func (l listing) notes(dir string, s *Schedule) []string {
 	for _, path := range l.other {
 		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored", filepath.Join(dir, path)))
 	}
-	return notes
+	return append(notes, l.mapped...)
 }
 
 // DumpStages lists the names of the .npy files in the steps of the dump at dir,
@@ -103,12 +108,26 @@ func DumpStages(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return l.stages(), nil
+}
+
+// MappedStages is DumpStages of a folder whose files a mapping names.
+func MappedStages(dir string, m *Mapping) ([]string, error) {
+	l, err := m.list(dir, stageName.MatchString)
+	if err != nil {
+		return nil, err
+	}
+	return l.stages(), nil
+}
+
+// stages is the names of the files in steps, each once.
+func (l listing) stages() []string {
 	var names []string
 	for _, f := range l.files {
 		names = append(names, f.place.Stage)
 	}
 	slices.Sort(names)
-	return slices.Compact(names), nil
+	return slices.Compact(names)
 }
 
 // nearest is the stage whose name differs least, by at most a third of it.

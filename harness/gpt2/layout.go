@@ -3,6 +3,8 @@ package gpt2
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"checkpoint12/harness"
@@ -152,4 +154,29 @@ func conformScores(stage string) func(candidate harness.Source, step int, t harn
 		}
 		return harness.Tensor{Shape: t.Shape, F32: out}, fmt.Sprintf("masked places hold %.3g, not -inf; %s: taken for -inf", least, whose)
 	}
+}
+
+// MappedSchedule is a schedule with as many layers and temperatures more as the
+// names in the folder at dir, which a mapping joins to stages, ask for.
+func MappedSchedule(s *harness.Schedule, m *harness.Mapping, dir string) (*harness.Schedule, error) {
+	names, err := harness.MappedStages(dir, m)
+	if err != nil {
+		return nil, err
+	}
+	for _, st := range s.Stages() {
+		names = append(names, st.Name)
+	}
+	layers, temperatures := 1, []float64{}
+	for _, name := range names {
+		if m := layerOf.FindStringSubmatch(name); m != nil {
+			if n, _ := strconv.Atoi(m[1]); n < maxLayers {
+				layers = max(layers, n+1)
+			}
+		}
+		if t, ok := temperatureOf(name); ok {
+			temperatures = append(temperatures, t)
+		}
+	}
+	slices.Sort(temperatures)
+	return Schedule(layers, slices.Compact(temperatures)), nil
 }

@@ -1,0 +1,48 @@
+// Package maps holds the ready mapping files: the names that other programs give
+// to the tensors of GPT-2, joined to the contract's stages.
+package maps
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+)
+
+//go:embed *.json
+var files embed.FS
+
+// Names lists the ready mappings, in alphabetical order.
+func Names() []string {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		panic("maps: " + err.Error()) // an embedded folder can be read
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".json"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Read reads a ready mapping by its name, or a mapping file. Errors name it.
+func Read(nameOrFile string) (*harness.Mapping, error) {
+	if b, err := files.ReadFile(nameOrFile + ".json"); err == nil {
+		m, err := harness.ParseMapping(b)
+		if err != nil {
+			return nil, fmt.Errorf("map %s: %w", nameOrFile, err)
+		}
+		return m, nil
+	}
+	m, err := harness.ReadMapping(filepath.Clean(nameOrFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such file, and no ready map: those are %s", nameOrFile, strings.Join(Names(), ", "))
+	}
+	return m, err
+}

@@ -1,0 +1,207 @@
+package harness
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// declaration is what a mapping says of a tensor.
+type declaration struct {
+	layouts  []layout // in which it may be; none: what the stage says
+	pad      string   // an axis that may be longer than it should
+	split    string   // an axis of which only one place is this stage's
+	part     int      // that place
+	optional bool     // it is another stage's if its shape is not this one's
+}
+
+// maxMapped bounds what is looked at below a folder that a mapping reads.
+const (
+	maxMapped  = 1 << 20
+	mappedDeep = 6
+)
+
+// list lists a folder by the mapping's names.
+func (m *Mapping) list(dir string, isStage func(name string) bool) (listing, error) {
+	l := listing{said: map[string]declaration{}}
+	type found struct {
+		file listedFile
+		rule int // len(rules): the name is the stage's own
+		said declaration
+	}
+	best := map[Place]found{}
+	ignored, extra := map[int][]string{}, []string{}
+	seen := 0
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || rel == "." {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		if seen++; seen > maxMapped {
+			return fmt.Errorf("%s: more than %d files", dir, maxMapped)
+		}
+		if e.IsDir() {
+			if strings.Count(rel, "/") >= mappedDeep {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if rel == m.Tokens {
+			l.tokens = true
+			return nil
+		}
+		name, step, ok := m.split(rel)
+		if !ok {
+			l.other = append(l.other, rel)
+			return nil
+		}
+		rule, layer, why := m.find(name, isStage)
+		if why >= 0 {
+			ignored[why] = append(ignored[why], rel)
+			return nil
+		}
+		targets, stages := []declaration{{}}, []string{layer}
+		switch {
+		case rule < len(m.rules):
+			targets, stages = m.rules[rule].targets(layer)
+		case !isStage(layer):
+			l.unnamed = append(l.unnamed, rel)
+			return nil
+		}
+		for i, stage := range stages {
+			at := Place{step, stage}
+			b, twice := best[at]
+			switch {
+			case twice && b.rule == rule:
+				return fmt.Errorf("%s: the same step and stage as %s", path, filepath.Join(dir, b.file.path))
+			case twice && b.rule < rule:
+				extra = append(extra, rel)
+				continue
+			case twice:
+				extra = append(extra, b.file.path)
+			}
+			best[at] = found{listedFile{rel, at}, rule, targets[i]}
+		}
+		return nil
+	})
+	if err != nil {
+		return l, err
+	}
+	for at, b := range best {
+		l.files = append(l.files, b.file)
+		l.said[at.file()] = b.said
+	}
+	slices.SortFunc(l.files, func(a, b listedFile) int {
+		return strings.Compare(a.place.file()+"\x00"+a.path, b.place.file()+"\x00"+b.path)
+	})
+	for i, r := range m.ignore {
+		if n := len(ignored[i]); n > 0 {
+			l.mapped = append(l.mapped, fmt.Sprintf("%s: %s not used, such as %s: %s", dir, count(n, "file"), ignored[i][0], r.Why))
+		}
+	}
+	for _, group := range alike(l.unnamed) {
+		l.mapped = append(l.mapped, fmt.Sprintf("%s: %s: neither the map %s nor the stages have that name", dir, group, m.Name))
+	}
+	if len(extra) > 0 {
+		slices.Sort(extra)
+		l.mapped = append(l.mapped, fmt.Sprintf("%s: %s not used, such as %s: the same stages are there under names that the map prefers", dir, count(len(extra), "file"), extra[0]))
+	}
+	return l, nil
+}
+
+// split takes a path apart: the engine's name of the tensor, and the step from 0.
+func (m *Mapping) split(rel string) (name string, step int, ok bool) {
+	match := m.file.FindStringSubmatch(rel)
+	if match == nil {
+		return "", 0, false
+	}
+	if m.stepAt > 0 {
+		n, err := strconv.Atoi(match[m.stepAt])
+		if err != nil || n < m.FirstStep {
+			return "", 0, false
+		}
+		step = n - m.FirstStep
+	}
+	return match[m.nameAt], step, true
+}
+
+// find is the rule that takes a name, and the number of the layer in it. Where
+// none does, rule is len(rules), and layer the name without its prefix if that
+// is a stage's. ignored is the rule of ignore that takes the name, or -1.
+func (m *Mapping) find(name string, isStage func(string) bool) (rule int, layer string, ignored int) {
+	names := []string{name}
+	for _, p := range m.prefixes {
+		if rest, ok := strings.CutPrefix(name, p); ok {
+			names = append(names, rest)
+		}
+	}
+	for _, n := range names {
+		for i := range m.rules {
+			if layer, ok := m.rules[i].layerOf(n); ok {
+				return i, layer, -1
+			}
+		}
+	}
+	flat := strings.NewReplacer("/", "\x1f") // Match lets * cross anything but a slash
+	for _, n := range names {
+		for i, r := range m.ignore {
+			if Match(flat.Replace(r.From), flat.Replace(n)) {
+				return len(m.rules), "", i
+			}
+		}
+	}
+	for _, n := range names {
+		if isStage(n) {
+			return len(m.rules), n, -1
+		}
+	}
+	return len(m.rules), name, -1
+}
+
+// targets is the stages of a rule at a layer, and what is said of each.
+func (r *mapRule) targets(layer string) ([]declaration, []string) {
+	var said []declaration
+	var stages []string
+	for i, to := range r.To {
+		d := declaration{layouts: r.layouts, pad: r.Pad}
+		if r.Split != "" {
+			d.split, d.part = r.Split, i
+		} else {
+			d.optional = len(r.To) > 1
+		}
+		said, stages = append(said, d), append(stages, strings.ReplaceAll(to, layerMark, layer))
+	}
+	return said, stages
+}
+
+// alike names paths in groups whose names differ only in numbers: the first, and
+// how many there are.
+func alike(paths []string) []string {
+	var keys, groups []string
+	n := map[string]int{}
+	first := map[string]string{}
+	for _, p := range paths {
+		key := digits.ReplaceAllString(p, "0")
+		if n[key]++; n[key] == 1 {
+			keys, first[key] = append(keys, key), p
+		}
+	}
+	for _, k := range keys {
+		g := first[k]
+		if n[k] > 1 {
+			g = fmt.Sprintf("%s and %d like it", g, n[k]-1)
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
