@@ -85,8 +85,8 @@ type Replayed struct {
 	Worst      *Worst `json:"worst"` // the place of MaxAbs; Want is the replayed value
 
 	// Amplification is the relative error against the golden at this stage over
-	// the largest of what it reads; NaN where the golden or the candidate lacks
-	// one of them, or there is no error at the inputs.
+	// the largest of what it reads, as [Report.AddReplay] finds it; NaN where one
+	// of them is not known, or there is no error at the inputs.
 	Amplification Float `json:"amplification"`
 
 	// Why says why the verdict is unknown, or what about a shape is wrong.
@@ -95,8 +95,7 @@ type Replayed struct {
 
 // ReplayOptions says what a replay starts from.
 type ReplayOptions struct {
-	// Golden, if set, lends its tokens to a candidate that has none, and gives
-	// the errors of which Amplification is the ratio.
+	// Golden, if set, lends its tokens to a candidate that has none.
 	Golden Source
 
 	// Prompt is the number of prompt tokens, where the caller knows it; 0 takes

@@ -33,6 +33,10 @@ type Report struct {
 	// Explanations names the faults that explain introduced stages.
 	Explanations []Explanation `json:"explanations"`
 
+	// Replayed is what AddReplay was given, with each stage's amplification; nil
+	// without a replay.
+	Replayed []Replayed `json:"replayed,omitempty"`
+
 	// Golden and Candidate are the names of the two sources.
 	Golden    string `json:"-"`
 	Candidate string `json:"-"`

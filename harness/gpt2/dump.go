@@ -22,8 +22,16 @@ var layerOf = regexp.MustCompile(`^h\.([0-9]{1,4})\.`)
 // DumpSchedule is the schedule for dumps whose model is not at hand: it has
 // enough layers and temperatures for every manifest and every file name in the
 // folders, and at least one layer and [Temperatures].
-func DumpSchedule(dirs ...string) (*harness.Schedule, error) {
-	layers, temperatures := 1, slices.Clone(Temperatures)
+func DumpSchedule(dirs ...string) (*harness.Schedule, error) { return dumpSchedule(1, dirs) }
+
+// ModelSchedule is DumpSchedule with the layers of a model too, for what has to
+// be computed where the dumps lack it.
+func ModelSchedule(m *model.Model, dirs ...string) (*harness.Schedule, error) {
+	return dumpSchedule(m.Config().Layers, dirs)
+}
+
+func dumpSchedule(layers int, dirs []string) (*harness.Schedule, error) {
+	temperatures := slices.Clone(Temperatures)
 	for _, dir := range dirs {
 		man, err := harness.ReadManifest(dir)
 		switch {

@@ -102,14 +102,12 @@ func (s *staged) boundContext() []float32 {
 		for j := range S {
 			weight := float64(p.F32[i*S+j])
 			at := (head*S + j) * D
-			if weight != 0 {
-				for d, x := range v.F32[at : at+D] {
-					terms[d] += sq(weight * float64(x))
-				}
-				if v.Bound != nil {
-					for d, b := range v.Bound[at : at+D] {
-						fromIn[d] += weight * float64(b)
-					}
+			for d, x := range v.F32[at : at+D] {
+				terms[d] += sq(weight * float64(x)) // 0·NaN is NaN: engines differ in whether they skip it
+			}
+			if v.Bound != nil {
+				for d, b := range v.Bound[at : at+D] {
+					fromIn[d] += weight * float64(b)
 				}
 			}
 			if p.Bound != nil && p.Bound[i*S+j] != 0 {

@@ -1,0 +1,92 @@
+package gpt2
+
+import (
+	"context"
+	"fmt"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// Explainer says why introduced stages are wrong, as faults.Explain does. run is
+// the rerun that judged rows.
+type Explainer func(ctx context.Context, m *model.Model, candidate harness.Source, run *harness.Rerun, rows []harness.Replayed) ([]harness.Explanation, error)
+
+// DiagnoseOptions says how Diagnose compares.
+type DiagnoseOptions struct {
+	harness.CompareOptions
+
+	// Explain, if set, explains what the replay found.
+	Explain Explainer
+
+	// Progress, if set, is called with how many stages of all are replayed.
+	Progress func(done, all int)
+}
+
+// Diagnose compares a candidate with a golden and replays each of its stages on
+// its own inputs with the model's stage functions, so that the report says which
+// stages are themselves wrong and, with an Explainer, why. The schedule is
+// ModelSchedule's. An error is what Compare gives, a golden that was made from
+// other weights than the model's, or a model that cannot compute.
+func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
+	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
+	go func() { weights <- checkWeights(m, golden) }()
+	report, err := diagnose(ctx, s, m, golden, candidate, o)
+	if e := <-weights; e != nil {
+		return nil, e
+	}
+	return report, err
+}
+
+func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
+	report, err := harness.Compare(s, golden, candidate, o.CompareOptions)
+	if err != nil {
+		return nil, err
+	}
+	r := NewReplayer(m, dtypeOf(candidate))
+	run, err := harness.NewRerun(s, candidate, r, harness.ReplayOptions{
+		Golden: golden, Prompt: o.Prompt, Match: o.Match, Progress: o.Progress,
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := run.Judge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report.AddReplay(rows, r.Reads)
+	if o.Explain == nil || len(report.Introduced) == 0 {
+		return report, nil
+	}
+	found, err := o.Explain(ctx, m, candidate, run, rows)
+	if err != nil {
+		return nil, fmt.Errorf("explain: %w", err)
+	}
+	report.Explanations = append(report.Explanations, found...)
+	return report, nil
+}
+
+// dtypeOf is what a source's engine computes in, by its manifest.
+func dtypeOf(s harness.Source) string {
+	if m := s.Manifest(); m != nil {
+		return m.Engine.DType
+	}
+	return ""
+}
+
+// checkWeights refuses a golden that was made from other weights than the model
+// has. One without a manifest is bound to none.
+func checkWeights(m *model.Model, golden harness.Source) error {
+	man := golden.Manifest()
+	if man == nil {
+		return nil
+	}
+	sum, err := m.WeightsSHA256()
+	if err != nil {
+		return fmt.Errorf("hash the weights: %w", err)
+	}
+	if err := man.CheckWeights(m.Name(), sum); err != nil {
+		return &GoldenError{golden.Name(), err}
+	}
+	return nil
+}
