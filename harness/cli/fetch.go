@@ -121,8 +121,8 @@ func (b *bars) set(file string, done, total int64) {
 		f = &fileBar{at: time.Now(), Bar: b.all.AddBar(total,
 			mpb.PrependDecorators(decor.Name(file+" "), decor.Counters(decor.SizeB1000(0), "% .1f of % .1f")),
 			mpb.AppendDecorators(
-				decor.EwmaSpeed(decor.SizeB1000(0), "% .1f", 60), decor.Name("  "),
-				decor.OnComplete(decor.EwmaETA(decor.ET_STYLE_GO, 60, decor.WCSyncWidth), "done"),
+				decor.EwmaSpeed(decor.SizeB1000(0), "% .1f", 0), decor.Name("  "),
+				decor.OnComplete(decor.EwmaETA(decor.ET_STYLE_GO, 0, decor.WCSyncWidth), "done"),
 			))}
 		b.files[file] = f
 		f.SetRefill(done)
