@@ -51,9 +51,14 @@ class Hub:
         self.repository, self.revision = repository, revision
 
     def call(self, function, *arguments, **options):
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub import constants
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
         try:
             return function(*arguments, **options)
+        except LocalEntryNotFoundError as e:  # said of a hub that cannot be reached, too
+            if constants.HF_HUB_OFFLINE:
+                raise
+            raise Refused(f"{self.repository}: {first_line(e.__cause__ or e)}: check the network and HF_ENDPOINT") from e
         except EntryNotFoundError:
             raise
         except Exception as e:  # httpx's errors, OSError, ValueError: it has no base of its own

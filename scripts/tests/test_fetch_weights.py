@@ -230,6 +230,20 @@ def test_refusals(server, tmp_path):
     assert not any("GET" in r and "cdn" in r for r in server.requests)
     _, stderr = script(server, tmp_path / "nothing", "gpt2-medium", status=2, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in stderr
+    _, stderr = script(server, tmp_path / "nothing", "gpt2-medium", status=2, HF_ENDPOINT=f"{server.url}/elsewhere")
+    assert "fetch_weights: error: openai-community/gpt2-medium: " in stderr
+
+
+@needs_hub
+def test_an_unreachable_hub_is_said_to_be_so(monkeypatch):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def unreachable(*_, **__):
+        raise LocalEntryNotFoundError("not in the cache") from OSError("connection refused")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with pytest.raises(fetch_weights.Refused, match="connection refused: check the network"):
+        fetch_weights.Hub("a/b", "main").call(unreachable)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b'{"weight_map": 1}', b'{"weight_map": {"x": "../a.safetensors"}}',
