@@ -22,12 +22,13 @@ type Finding struct {
 	// infinity where the bound is exact.
 	Share harness.Float `json:"share"`
 
-	Failed bool   `json:"failed"`
-	Kind   string `json:"kind,omitempty"`   // of a failure of checkpoint 12: other text, not deterministic, wrong length
-	Detail string `json:"detail,omitempty"` // of a failure: what, where, by how much
-	Begin  string `json:"begin,omitempty"`  // of a failure: where the run diverges earlier
-	Closer string `json:"closer,omitempty"` // of a failure: the command that looks closer
-	Note   string `json:"note,omitempty"`   // what else there is to say, such as a near tie
+	Failed  bool   `json:"failed"`
+	Outlier bool   `json:"outlier,omitempty"` // of a failure: it is the golden that is wrong, by what the other engines say
+	Kind    string `json:"kind,omitempty"`    // of a failure of checkpoint 12: other text, not deterministic, wrong length
+	Detail  string `json:"detail,omitempty"`  // of a failure: what, where, by how much
+	Begin   string `json:"begin,omitempty"`   // of a failure: where the run diverges earlier
+	Closer  string `json:"closer,omitempty"`  // of a failure: the command that looks closer
+	Note    string `json:"note,omitempty"`    // what else there is to say, such as a near tie
 
 	causes []string // narrower than the checkpoint's
 }
@@ -79,4 +80,19 @@ func (f Finding) Report() string {
 		fmt.Fprintf(&b, "\n  look closer: %s", f.Closer)
 	}
 	return b.String()
+}
+
+// goldenCauses are the usual causes of a failure that a golden is to blame for.
+var goldenCauses = []string{
+	"the golden's engine computes the stage wrong, or did when the golden was made",
+	"its exporter writes another tensor under the stage's name",
+}
+
+// fix is where to look. model is what goldens are filed under.
+func (f *Finding) fix(model string) string {
+	if f.Outlier {
+		return fmt.Sprintf("not this model, but the golden: make it again and see whether it comes out the same: python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
+			f.Engine, model, f.Case)
+	}
+	return Describe(f.Checkpoint).Fix
 }

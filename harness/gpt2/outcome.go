@@ -13,6 +13,7 @@ import (
 type outcome struct {
 	findings []Finding
 	reports  []*harness.Report // one for each golden
+	quorum   *Quorum           // what the goldens say of each other; nil of one alone
 	trace    *trace            // of the run on the model's own choices; its stages let go
 	watch    *watch
 }
@@ -50,6 +51,9 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 			return nil, err
 		}
 		o.findings = append(o.findings, found...)
+	}
+	if err := s.judgeGoldens(c, o); err != nil {
+		return nil, err
 	}
 	for _, f := range o.watch.findings {
 		f.Case = c.Name
@@ -100,9 +104,9 @@ func (s *Suite) findings(c *Case, g *Golden, t *trace, r *harness.Report) ([]Fin
 			Elements: row.Elements, Share: harness.Float(row.Share()), Failed: row.Status != harness.Pass,
 		}
 		if row.Stage == "next_token" {
-			margin, err := marginOf(g, t, row.Step)
+			margin, err := certainty(g.dump, t, row.Step)
 			if err != nil {
-				return nil, err
+				return nil, &GoldenError{g.Dir, err}
 			}
 			f.Note = margin
 		}
@@ -150,55 +154,4 @@ func detail(row *harness.Row) string {
 		d += "\n  " + row.Detail
 	}
 	return d
-}
-
-// The notes that a token's margin gives.
-const (
-	Certified      = "certified"
-	NearTie        = "near tie"
-	NotCertifiable = "not certifiable"
-)
-
-// marginOf says whether the golden's choice at a step is certain: its margin,
-// largest logit less second, is more than twice the largest difference of the
-// logits, so that neither engine's rounding can have decided.
-func marginOf(g *Golden, t *trace, step int) (string, error) {
-	if !g.has(step, "logits_last") {
-		return NotCertifiable + ": golden has no logits_last", nil
-	}
-	want, err := g.dump.Tensor(step, "logits_last")
-	if err != nil {
-		return "", &GoldenError{g.Dir, err}
-	}
-	got, err := t.Tensor(step, "logits_last")
-	if err != nil || len(want.Shape) != 2 || !slices.Equal(got.Shape, want.Shape) {
-		return NotCertifiable + ": no such logits_last here", nil
-	}
-	width := want.Shape[1]
-	allowed, _ := boundOf("logits_last")
-	for b := range want.Shape[0] {
-		row := want.F32[b*width:][:width]
-		margin, d := margin(row), maxDifference(row, got.F32[b*width:][:width])
-		switch {
-		case d > allowed.abs+allowed.rel*maxFinite(want.F32):
-			return fmt.Sprintf("%s: logits_last is off by %.3g", NotCertifiable, d), nil
-		case !(margin > 2*d):
-			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, 2*d), nil
-		}
-	}
-	return Certified, nil
-}
-
-// margin is the largest value less the second largest.
-func margin(x []float32) float64 {
-	first, second := math.Inf(-1), math.Inf(-1)
-	for _, v := range x {
-		switch v := float64(v); {
-		case v > first:
-			first, second = v, first
-		case v > second:
-			second = v
-		}
-	}
-	return first - second
 }

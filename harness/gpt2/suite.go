@@ -28,6 +28,7 @@ type Case struct {
 	mu           sync.Mutex
 	stages       *outcome  // checkpoints 1 to 11, once they have run
 	text         []Finding // checkpoint 12, once it has run
+	spread       []Spread  // of the goldens around the yardstick, once looked at
 }
 
 // Suite is a model with all its cases. Its methods run a case when a checkpoint

@@ -27,6 +27,8 @@ type VerifyReport struct {
 	Failures    []Finding          `json:"failures"` // in the order of the checkpoints
 	Texts       []TextReport       `json:"texts"`
 	Runs        []RunReport        `json:"runs"`
+	Quorums     []CaseQuorum       `json:"quorums"`         // of the cases with goldens of several engines
+	Graft       *Graft             `json:"graft,omitempty"` // the proof of the first failure
 
 	embeddings CheckpointReport // what no checkpoint names
 	seconds    float64
@@ -58,6 +60,12 @@ type TextReport struct {
 	Row    int    `json:"row"`
 	Tokens []int  `json:"tokens"`
 	Text   string `json:"text"`
+}
+
+// CaseQuorum is what the goldens of a case say of each other.
+type CaseQuorum struct {
+	Case string `json:"case"`
+	*Quorum
 }
 
 // RunReport is the comparison of one case with one engine's golden.
@@ -96,7 +104,7 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 	begin := time.Now()
 	r := &VerifyReport{
 		Schema: 1, Verdict: harness.VerdictPass, Model: s.Name,
-		Failures: []Finding{}, Texts: []TextReport{}, Runs: []RunReport{},
+		Failures: []Finding{}, Texts: []TextReport{}, Runs: []RunReport{}, Quorums: []CaseQuorum{},
 	}
 	for n := range CheckpointCount + 1 {
 		found, err := s.Check(ctx, n)
@@ -122,7 +130,14 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 	if r.Compared == 0 || r.unchecked() == CheckpointCount {
 		return nil, &NothingCheckedError{s.Name, s.MakeGoldens()}
 	}
+	var err error
+	if r.Graft, err = s.prove(ctx, r.First); err != nil {
+		return nil, err
+	}
 	for _, c := range s.Cases {
+		if c.stages.quorum != nil {
+			r.Quorums = append(r.Quorums, CaseQuorum{c.Name, c.stages.quorum})
+		}
 		for i, rep := range c.stages.reports {
 			r.Runs = append(r.Runs, RunReport{s.Name, c.Name, c.Goldens[i].Engine, rep})
 		}

@@ -39,6 +39,7 @@ func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
 	if o.Verbose {
 		r.writeRuns(b)
 	}
+	r.writeQuorums(b, o)
 	fmt.Fprintln(b)
 	r.writeFailures(b, o)
 	fmt.Fprintln(b, paint(r.verdict(), r.Verdict, o.Color))
@@ -160,6 +161,9 @@ func (r *VerifyReport) writeFailures(b io.Writer, o TextOptions) {
 	if r.First.Checkpoint != 12 {
 		fmt.Fprintf(b, "%s\n\n", r.First.Report())
 	}
+	if r.Graft != nil {
+		fmt.Fprintf(b, "proof: %s\n", r.Graft)
+	}
 	fmt.Fprintf(b, "fix: %s\n", r.fix())
 }
 
@@ -173,7 +177,7 @@ const between = "checkpoints 1 to 11 do not fail: look at what is between them: 
 func (r *VerifyReport) fix() string {
 	switch {
 	case r.First.Checkpoint != 12:
-		return Describe(r.First.Checkpoint).Fix
+		return r.First.fix(r.Model)
 	case r.unchecked() > 0:
 		return unknown
 	}

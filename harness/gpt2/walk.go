@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
@@ -11,20 +12,21 @@ import (
 
 // first is the failure that comes first in execution order, over all cases and
 // engines: what comes after it may be no more than its consequence. Failures of
-// checkpoint 12 come last. It is nil if nothing failed.
+// checkpoint 12 come after those of the stages, and last those that a golden is
+// to blame for. It is nil if nothing failed.
 func (s *Suite) first(found []Finding) *Finding {
 	var best *Finding
-	bestAt := [2]int{math.MaxInt, math.MaxInt}
+	var bestAt []int
 	for i := range found {
 		f := &found[i]
 		if !f.Failed {
 			continue
 		}
-		at := [2]int{math.MaxInt, math.MaxInt - 1}
+		at := []int{btoi(f.Outlier), math.MaxInt, 0}
 		if n, ok := s.schedule.Index(f.Stage); ok && f.Checkpoint < CheckpointCount {
-			at = [2]int{f.Step, n}
+			at[1], at[2] = f.Step, n
 		}
-		if at[0] < bestAt[0] || at[0] == bestAt[0] && at[1] < bestAt[1] {
+		if best == nil || slices.Compare(at, bestAt) < 0 {
 			best, bestAt = f, at
 		}
 	}
@@ -55,7 +57,15 @@ func (s *Suite) Walk(ctx context.Context) (string, error) {
 		unchecked = unchecked || n > 0 && c.Verdict == NotChecked
 	}
 	if f := s.first(all); f != nil {
-		fmt.Fprintf(&b, "\nfirst of all %s\nfix: %s", f.Report(), Describe(f.Checkpoint).Fix)
+		fmt.Fprintf(&b, "\nfirst of all %s\n", f.Report())
+		proof, err := s.prove(ctx, f)
+		if err != nil {
+			return "", err
+		}
+		if proof != nil {
+			fmt.Fprintf(&b, "proof: %s\n", proof)
+		}
+		fmt.Fprintf(&b, "fix: %s", f.fix(s.Name))
 	} else if unchecked {
 		fmt.Fprintf(&b, "\n%s: %s", unknown, s.MakeGoldens())
 	} else {
