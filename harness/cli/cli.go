@@ -91,7 +91,7 @@ To check an engine of your own, in any language: let it write its tensors as
 	})
 	root.SuggestionsMinimumDistance = 2
 	cobra.EnableCommandSorting = false
-	root.AddCommand(t.verifyCommand(), t.compareCommand(), t.dumpCommand(), t.generateCommand(), t.synthCommand(), t.fetchCommand())
+	root.AddCommand(t.verifyCommand(), t.compareCommand(), t.dumpCommand(), t.generateCommand(), t.synthCommand(), t.fetchCommand(), t.selftestCommand())
 	for _, c := range append(root.Commands(), root) {
 		c.Args = noArguments(c.Args)
 		c.Flags().SortFlags = false

@@ -114,8 +114,10 @@ func (s *scene) has(step int, stage string) bool {
 // has none, as it follows from what the candidate has; nil where it does not.
 func (s *scene) own(step int, name string) []float32 {
 	if name == "tokens" || name == "pos" {
-		v, err := s.run.Input(step, name)
-		if err == nil {
+		if v, err := s.run.Input(step, name); err == nil {
+			if name == "pos" {
+				return values(v.Tensor)[:1] // P; the positions after it follow
+			}
 			return values(v.Tensor)
 		}
 		if d, ok := s.dims(step); ok && name == "pos" {

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"checkpoint12/harness/selftest"
+)
+
+func (t *terminal) selftestCommand() *cobra.Command {
+	var o selftest.Options
+	var jsonPath string
+	c := &cobra.Command{
+		Use:   "selftest",
+		Short: "plant every known fault at every stage and print the detection matrix",
+		Long: t.text(`
+Proves what compare claims. It plants each fault of the catalogue in runs of the
+Go model on ` + selftest.Model + `: in every stage where it can sit, at the first, the
+middle and the last layer, at the prompt and at a decode step, alone and in pairs.
+Each run is compared, replayed and explained as "compare --model" does it, and the
+matrix says how often
+
+  seen    the run failed
+  stage   exactly the stages in which something was planted were named
+  cause   the fault that was planted was named there
+
+Runs of right engines, with other numbers of threads and orders of summation, must
+raise no alarm. A fault that moves nothing at a place is listed with the reason;
+faults that nothing at a place tells apart are listed as named together.
+
+Exit status: 0 all seen, 1 something went unseen, was named wrong, or a right
+engine raised an alarm, 2 it could not be said (no goldens).`),
+		Example: t.text(`
+  {} selftest
+  {} selftest --quick
+  {} selftest --json - | jq .wrong`),
+	}
+	f := c.Flags()
+	f.StringVar(&o.Goldens, "goldens", "goldens", "`DIR` with the goldens, MODEL/CASE/ENGINE")
+	f.BoolVar(&o.Quick, "quick", false, "one layer for each stage, few pairs, one case of each right engine")
+	f.StringVar(&jsonPath, "json", "", "write the matrix as JSON to `FILE`; - is stdout, which then has nothing else")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		out, err := openReport(jsonPath)
+		if err != nil {
+			return err
+		}
+		defer out.discard()
+		if info, err := os.Stat(o.Goldens); err != nil || !info.IsDir() {
+			return &hinted{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", o.Goldens),
+				t.program + " selftest --goldens path/to/checkpoint12/goldens"}
+		}
+		progress := t.progress()
+		o.Progress = func(done, all int) { progress.step("run", done, all) }
+		matrix, err := wait(c.Context(), func() (*selftest.Matrix, error) { return selftest.Run(c.Context(), o) })
+		progress.clear()
+		var missing *selftest.NoGoldensError
+		if errors.As(err, &missing) {
+			return &hinted{err, missing.Command()}
+		}
+		if err != nil {
+			return err
+		}
+		if !out.alone() {
+			w := &sticky{w: t.stdout}
+			_ = matrix.WriteText(w, selftest.TextOptions{Color: colour(t.stdout)})
+			if w.err != nil {
+				return w.err
+			}
+		}
+		if err := out.commit(matrix, t.stdout); err != nil {
+			return err
+		}
+		if !matrix.Passed() {
+			return errDivergence
+		}
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,242 @@
+package selftest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/faults"
+)
+
+// Matrix is what a selftest found. Its JSON is the report of the command; no
+// list in it is null.
+type Matrix struct {
+	Schema  int    `json:"schema"` // 1
+	Verdict string `json:"verdict"`
+	Model   string `json:"model"`
+
+	// Faults has a row for each fault of the catalogue, in its order.
+	Faults []Row `json:"faults"`
+
+	// Clean has a row for each kind of right engine.
+	Clean []CleanRow `json:"clean"`
+
+	// NotChecked says which right engines could not be looked at, and what would
+	// make that possible.
+	NotChecked []string `json:"not_checked"`
+
+	// Identities are the faults that were not to be seen where they were planted.
+	Identities []IdentityRow `json:"identities"`
+
+	// Equivalents are faults that were named together because nothing told them
+	// apart where one of them was planted.
+	Equivalents []Equivalent `json:"equivalents"`
+
+	// Wrong says of each trial that went wrong what was planted and what was said.
+	Wrong []string `json:"wrong"`
+}
+
+// Row is one fault: alone, and in the company of another one.
+type Row struct {
+	Fault string   `json:"fault"`
+	Kinds []string `json:"stages"` // of the stages it was planted in, layers as *
+	Alone Tally    `json:"alone"`
+	Pairs Tally    `json:"pairs"`
+
+	// Silent counts the places at which the fault says nothing: nothing was
+	// planted there.
+	Silent int `json:"silent"`
+}
+
+// Tally counts the plants of a fault.
+type Tally struct {
+	Planted    int `json:"planted"`
+	Identity   int `json:"identity"`    // of these, not to be seen, for a reason in Identities
+	Detected   int `json:"detected"`    // the run failed
+	StageRight int `json:"stage_right"` // exactly the stages planted in were named
+	CauseRight int `json:"cause_right"` // the fault was named there, alone or among Equivalents
+}
+
+// Visible is how many plants were to be seen.
+func (t Tally) Visible() int { return t.Planted - t.Identity }
+
+// right says whether all that was to be seen was seen right.
+func (t Tally) right() bool {
+	n := t.Visible()
+	return t.Detected == n && t.StageRight == n && t.CauseRight == n
+}
+
+// CleanRow is a kind of right engine.
+type CleanRow struct {
+	Variant string `json:"variant"`
+	Runs    int    `json:"runs"`
+	Tensors int    `json:"tensors"` // that were replayed
+	Unknown int    `json:"unknown"` // of these, those of which nothing could be said
+	Alarms  int    `json:"alarms"`  // runs in which a stage was called wrong
+}
+
+// IdentityRow is an entry of Identities and how often it was needed.
+type IdentityRow struct {
+	Identity
+	Unseen int `json:"unseen"` // plants that were not seen, as it says
+}
+
+// Equivalent is faults that were named together, and where.
+type Equivalent struct {
+	Faults []string `json:"faults"`
+	Kinds  []string `json:"stages"`
+	Times  int      `json:"times"`
+}
+
+// Passed says whether the verdict is a pass.
+func (m *Matrix) Passed() bool { return m.Verdict == harness.VerdictPass }
+
+func newMatrix(model string) *Matrix {
+	m := &Matrix{
+		Schema: 1, Model: model, Faults: []Row{}, Clean: []CleanRow{}, NotChecked: []string{},
+		Identities: []IdentityRow{}, Equivalents: []Equivalent{}, Wrong: []string{},
+	}
+	for _, f := range faults.Catalogue() {
+		m.Faults = append(m.Faults, Row{Fault: f.ID, Kinds: []string{}})
+	}
+	for _, x := range Identities {
+		m.Identities = append(m.Identities, IdentityRow{Identity: x})
+	}
+	return m
+}
+
+// add takes in what came of a trial.
+func (m *Matrix) add(t trial, r result) {
+	var visible []harness.Place
+	for i, p := range t {
+		if r.fates[i] != silent && (slices.Contains(r.introduced, p.at) || identity(t, p, r.fates[i]) < 0) {
+			visible = append(visible, p.at)
+		}
+	}
+	extra := slices.ContainsFunc(r.introduced, func(at harness.Place) bool { return !slices.Contains(visible, at) })
+	exact := !extra && len(r.introduced) == len(visible)
+	wrong := extra
+	for i, p := range t {
+		row := m.row(p.ID)
+		if r.fates[i] == silent {
+			row.Silent++
+			continue
+		}
+		if kind := kindOf(p.at.Stage); !slices.Contains(row.Kinds, kind) {
+			row.Kinds = append(row.Kinds, kind)
+		}
+		tally := &row.Alone
+		if len(t) > 1 {
+			tally = &row.Pairs
+		}
+		tally.Planted++
+		if !slices.Contains(visible, p.at) {
+			tally.Identity++
+			m.Identities[identity(t, p, r.fates[i])].Unseen++
+			continue
+		}
+		named := m.named(p, r.explanations)
+		count(&tally.Detected, slices.Contains(r.introduced, p.at))
+		count(&tally.StageRight, exact)
+		count(&tally.CauseRight, named)
+		wrong = wrong || !named || !exact
+	}
+	if wrong {
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named were %s", t, said(r)))
+	}
+}
+
+func count(n *int, yes bool) {
+	if yes {
+		*n++
+	}
+}
+
+func (m *Matrix) row(id string) *Row {
+	return &m.Faults[slices.IndexFunc(m.Faults, func(r Row) bool { return r.Fault == id })]
+}
+
+// named says whether the plant's fault is among those named at its place, and
+// keeps those that are named with it.
+func (m *Matrix) named(p plant, all []harness.Explanation) bool {
+	var ids []string
+	for _, x := range all {
+		if x.Step == p.at.Step && x.Stage == p.at.Stage {
+			ids = append(ids, x.Fault)
+		}
+	}
+	slices.Sort(ids)
+	if len(ids) > 1 {
+		i := slices.IndexFunc(m.Equivalents, func(e Equivalent) bool { return slices.Equal(e.Faults, ids) })
+		if i < 0 {
+			i = len(m.Equivalents)
+			m.Equivalents = append(m.Equivalents, Equivalent{Faults: ids})
+		}
+		e := &m.Equivalents[i]
+		e.Times++
+		if kind := kindOf(p.at.Stage); !slices.Contains(e.Kinds, kind) {
+			e.Kinds = append(e.Kinds, kind)
+		}
+	}
+	return slices.Contains(ids, p.ID)
+}
+
+// said words what the harness said of a run.
+func said(r result) string {
+	if len(r.introduced) == 0 {
+		return "no stage"
+	}
+	var parts []string
+	for _, at := range r.introduced {
+		var ids []string
+		for _, x := range r.explanations {
+			if x.Step == at.Step && x.Stage == at.Stage {
+				id := x.Fault
+				if id == "" {
+					id = "no known fault"
+				}
+				ids = append(ids, id)
+			}
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s)", at, strings.Join(ids, ", ")))
+	}
+	if len(parts) > 4 {
+		parts = append(parts[:4], fmt.Sprintf("… %d in all", len(r.introduced)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// addClean takes in a run that has no fault in it.
+func (m *Matrix) addClean(c clean, r result) {
+	i := slices.IndexFunc(m.Clean, func(row CleanRow) bool { return row.Variant == c.variant })
+	if i < 0 {
+		i = len(m.Clean)
+		m.Clean = append(m.Clean, CleanRow{Variant: c.variant})
+	}
+	row := &m.Clean[i]
+	row.Runs++
+	row.Tensors += r.tensors
+	row.Unknown += r.unknown
+	if len(r.introduced) > 0 {
+		row.Alarms++
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s, %s: nothing was planted, but named were %s", c.variant, c.name, said(r)))
+	}
+}
+
+// judge works out the verdict: every fault of the catalogue was planted, each
+// was seen somewhere, alone, and nothing went wrong.
+func (m *Matrix) judge() {
+	for _, row := range m.Faults {
+		switch {
+		case row.Alone.Planted+row.Pairs.Planted == 0:
+			m.Wrong = append(m.Wrong, row.Fault+": was planted nowhere")
+		case row.Alone.Visible()+row.Pairs.Visible() == 0:
+			m.Wrong = append(m.Wrong, row.Fault+": is the identity wherever it was planted")
+		}
+	}
+	m.Verdict = harness.VerdictPass
+	if len(m.Wrong) > 0 {
+		m.Verdict = harness.VerdictFail
+	}
+}

@@ -1,0 +1,160 @@
+package selftest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/faults"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/model"
+)
+
+// plant is one fault at one place of one case.
+type plant struct {
+	faults.Fault
+	at   harness.Place
+	name string // of the case
+}
+
+// trial is a run of a case with one fault or two in it.
+type trial []plant
+
+func (t trial) String() string {
+	var parts []string
+	for _, p := range t {
+		parts = append(parts, fmt.Sprintf("%s at %s", p.ID, p.at))
+	}
+	return fmt.Sprintf("%s: %s", t[0].name, strings.Join(parts, " and "))
+}
+
+// steps are the prompt and one decode step.
+const steps = 2
+
+// Cases with goldens of every stage of a block at the first two steps: prompts of
+// two and three tokens, and a batch. Faults of the stages after the last block,
+// which are as wide as the vocabulary, are planted in the first two of them.
+var (
+	blockCases = []string{"hello", "quick-brown", "batch-of-two"}
+	headCases  = blockCases[:2]
+)
+
+// plan is every fault alone: in each stage where it can sit, at the first, the
+// middle and the last layer, at both steps. With quick it is one of these layers,
+// whichever comes round, and one temperature.
+func plan(cfg model.Config, quick bool) []trial {
+	var all []trial
+	turn := 0
+	for i, f := range faults.Catalogue() {
+		for j, stages := range sites(cfg, f) {
+			if quick && len(stages) > 1 {
+				stages = stages[shownAt(f, stages, i+j):][:1]
+			}
+			for _, stage := range stages {
+				names := blockCases[turn%len(blockCases):][:1]
+				if isHead(stage) {
+					if names = headCases; quick {
+						names = headCases[turn%len(headCases):][:1]
+					}
+				}
+				for step := range steps {
+					for _, name := range names {
+						all = append(all, trial{{f, harness.Place{Step: step, Stage: stage}, name}})
+					}
+				}
+				turn++
+			}
+		}
+	}
+	return all
+}
+
+// sites are the stages in which a fault is planted, those of one kind together.
+func sites(cfg model.Config, f faults.Fault) [][]string {
+	var all [][]string
+	at := map[string]int{}
+	for _, stage := range model.StageNames(cfg, gpt2.Temperatures) {
+		layer, inBlock := layerOf(stage)
+		if !f.At(stage) || inBlock && !slices.Contains([]int{0, cfg.Layers / 2, cfg.Layers - 1}, layer) {
+			continue
+		}
+		kind := kindOf(stage)
+		if _, ok := at[kind]; !ok {
+			at[kind] = len(all)
+			all = append(all, nil)
+		}
+		all[at[kind]] = append(all[at[kind]], stage)
+	}
+	return all
+}
+
+// shownAt chooses one of the stages: the turn's, unless the fault may be the
+// identity there.
+func shownAt(f faults.Fault, stages []string, turn int) int {
+	i := turn % len(stages)
+	if p := (plant{Fault: f, at: harness.Place{Stage: stages[i]}}); identity(trial{p}, p, identical) >= 0 {
+		return 0
+	}
+	return i
+}
+
+// pairs puts each plant of the plan into one trial with another of another
+// stage, far from it in the plan and so of another subject.
+func pairs(alone []trial, every int) []trial {
+	var all []trial
+	used := make([]bool, len(alone))
+	for i := 0; i < len(alone); i += every {
+		if used[i] {
+			continue
+		}
+		for k := range alone {
+			j := (i + len(alone)/3 + 7*k) % len(alone)
+			a, b := alone[i][0], alone[j][0]
+			if used[j] || i == j || a.at.Stage == b.at.Stage || a.ID == b.ID {
+				continue
+			}
+			used[i], used[j] = true, true
+			b.name = a.name
+			all = append(all, trial{a, b})
+			break
+		}
+	}
+	return all
+}
+
+// tie is the pair that shows the tie rule: where every logit is 0.
+func tie() (trial, error) {
+	untied, err := faults.ByID("head_untied")
+	if err != nil {
+		return nil, err
+	}
+	rule, err := faults.ByID("tie_rule")
+	return trial{
+		{untied, harness.Place{Stage: "logits"}, headCases[0]},
+		{rule, harness.Place{Stage: "next_token"}, headCases[0]},
+	}, err
+}
+
+// layerOf is the layer of a stage within a block.
+func layerOf(stage string) (n int, ok bool) {
+	_, err := fmt.Sscanf(stage, "h.%d.", &n)
+	return n, err == nil
+}
+
+// kindOf is a stage's name with * for the layer or the temperature.
+func kindOf(stage string) string {
+	if strings.HasPrefix(stage, "probs_t") {
+		return "probs_t*"
+	}
+	if _, ok := layerOf(stage); !ok {
+		return stage
+	}
+	return "h.*." + strings.SplitN(stage, ".", 3)[2]
+}
+
+// isHead says whether the stage comes after ln_f: those are as wide as the
+// vocabulary, or chosen from it, and are recorded only where they are judged.
+func isHead(stage string) bool {
+	return stage == "next_token" || strings.HasPrefix(stage, "logits") || strings.HasPrefix(stage, "probs_t")
+}

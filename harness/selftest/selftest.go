@@ -1,0 +1,200 @@
+package selftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/model"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Model is the model in which faults are planted.
+const Model = "synthetic-tiny"
+
+// Yardstick is the engine whose goldens runs are compared with.
+const Yardstick = "float64"
+
+// right are the engines that a selftest wants to see.
+var right = []string{"candle", Yardstick, "tinygrad"}
+
+// Options says what a selftest runs on.
+type Options struct {
+	// Goldens is the folder with MODEL/CASE/ENGINE.
+	Goldens string
+
+	// Quick plants each fault at one layer and in fewer pairs, and looks at one
+	// case of each right engine: seconds.
+	Quick bool
+
+	// Progress, if set, is called after each run with how many are done of all.
+	Progress func(done, all int)
+}
+
+// NoGoldensError is the error of a selftest without the goldens that it needs.
+type NoGoldensError struct{ Dir string }
+
+func (e *NoGoldensError) Error() string {
+	return fmt.Sprintf("%s: no goldens of %s for %s to judge by", e.Dir, Yardstick, Model)
+}
+
+// Command makes what is missing.
+func (e *NoGoldensError) Command() string {
+	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + Yardstick
+}
+
+// Run plants every fault, runs every clean variant, and says what was found. An
+// error is a selftest that could not be run: no goldens (NoGoldensError),
+// damaged ones, or a context that ended.
+func Run(ctx context.Context, o Options) (*Matrix, error) {
+	labs, engines, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	alone := plan(labs[0].model.Config(), o.Quick)
+	every := 1
+	if o.Quick {
+		every = 5
+	}
+	trials := append(alone, pairs(alone, every)...)
+	shown, err := tie()
+	if err != nil {
+		return nil, err
+	}
+	trials = append(trials, shown)
+	cleans := cleans(engines, o.Quick)
+
+	results := make([]result, len(cleans)+len(trials)) // the clean runs are the longest: first
+	jobs, done := make(chan int), make(chan struct{})
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range labs {
+		g.Go(func() error {
+			for i := range jobs {
+				var err error
+				if i < len(cleans) {
+					results[i], err = l.check(ctx, cleans[i])
+				} else {
+					results[i], err = l.try(ctx, trials[i-len(cleans)])
+				}
+				if err != nil {
+					return err
+				}
+				done <- struct{}{}
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(jobs)
+		for sent, ended := 0, 0; ended < len(results); {
+			next := jobs
+			if sent == len(results) {
+				next = nil
+			}
+			select {
+			case next <- sent:
+				sent++
+			case <-done:
+				if ended++; o.Progress != nil {
+					o.Progress(ended, len(results))
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	m := newMatrix(labs[0].model.Name())
+	for i, c := range cleans {
+		m.addClean(c, results[i])
+	}
+	for i, t := range trials {
+		m.add(t, results[len(cleans)+i])
+	}
+	for _, engine := range right {
+		if len(engines[engine]) == 0 {
+			m.NotChecked = append(m.NotChecked, fmt.Sprintf("%s: no goldens; python3 scripts/regenerate_goldens.py --model %s --engine %s makes them", engine, Model, engine))
+		}
+	}
+	m.judge()
+	return m, nil
+}
+
+// open makes a lab for each processor and opens every engine's goldens.
+func open(o Options) ([]*lab, map[string]map[string]*golden, error) {
+	dir := filepath.Join(o.Goldens, Model)
+	names, err := engineNames(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var labs []*lab
+	for range runtime.GOMAXPROCS(0) {
+		// Each with a model of its own: a model computes one single stage at a time.
+		m, err := model.Synthetic(Model)
+		if err != nil {
+			return nil, nil, err
+		}
+		labs = append(labs, &lab{model: m, schedule: gpt2.Schedule(m.Config().Layers, gpt2.Temperatures)})
+	}
+	engines := map[string]map[string]*golden{}
+	for _, name := range names {
+		if engines[name], err = openGoldens(labs[0].model, o.Goldens, name); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, name := range blockCases {
+		if engines[Yardstick][name] == nil {
+			return nil, nil, &NoGoldensError{filepath.Join(dir, name, Yardstick)}
+		}
+	}
+	for _, l := range labs {
+		l.cases = engines[Yardstick]
+	}
+	return labs, engines, nil
+}
+
+// engineNames are the engines that have a golden of any case.
+func engineNames(dir string) ([]string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	seen := map[string]bool{}
+	for _, p := range paths {
+		name := filepath.Base(p)
+		info, err := os.Stat(p)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if info.IsDir() && name[0] != '.' && !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// check runs and judges a run that has no fault in it.
+func (l *lab) check(ctx context.Context, c clean) (result, error) {
+	source, err := c.source(ctx, l)
+	if err != nil {
+		return result{}, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
+	}
+	r, err := l.judge(ctx, l.cases[c.name], source)
+	if err != nil {
+		return result{}, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
+	}
+	return r, nil
+}
