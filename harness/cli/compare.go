@@ -12,14 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/faults"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/model"
+	"checkpoint12/harness/gpt2/maps"
 )
 
 type compareOptions struct {
 	golden, candidate string
-	model             string
+	model, mapping    string
 	requireAll        bool
 	json              string
 	verbose           bool
@@ -51,7 +50,39 @@ With --model, the model that both engines ran, each stage is computed again from
 the candidate's own inputs to it. That tells a stage whose own computation is
 wrong from one that only passes on what was wrong before it, finds all of the
 former, also after the tokens went apart, and names the mistake where it is a
-known one. Inputs that the candidate lacks are computed from what it has.
+known one. Inputs that the candidate lacks are computed from what it has. With
+--model alone, without --golden, that is all that is said: nothing then compares
+the candidate with another engine.
+
+--golden may be the folder of a case, such as goldens/synthetic-tiny/hello, with
+the goldens of several engines. Each tensor is then compared with that of
+float64 or, where it has none, another engine's; and an engine that stands alone
+against the candidate and the others is named instead of the candidate.
+
+A tensor of another layout (positions before heads, merged heads, transposed, no
+batch axis) is recognised by its shape, read in the golden's order, and a note
+says so; so is a large negative number for -inf at masked scores.
+
+--map joins the names of another program to stages. It is transformers,
+transformerlens or llama.cpp, or a JSON file:
+
+  { "schema": 1, "name": "mine",
+    "files": "step_{step}/{name}.npy", "first_step": 0, "tokens": "tokens.npy",
+    "prefixes": ["model."],
+    "stages": [
+      {"from": "layer{N}.query", "to": "h.{N}.attn.q", "axes": "B T H D"},
+      {"from": "layer{N}.kv", "to": ["h.{N}.attn.cache_k", "h.{N}.attn.cache_v"],
+       "axes": "2 B S H D", "split": "2", "pad": "S"},
+      {"from": "head", "to": ["logits", "logits_last"]} ],
+    "ignore": [ {"from": "*.dropout", "why": "does nothing here"} ] }
+
+{N} is a layer's number, {step} a step's. "files", "first_step", "tokens" are as
+above by default; "prefixes" are cut off names; a name that is a stage's is that
+stage. "axes" (a layout, or several) is needed only where the shape is not enough:
+B batch, T new positions, S all positions, H heads, D = C/H, C width, F inner
+width, V vocabulary, numbers, merged axes in parentheses: "B T (H D)". "split" is
+the axis along which the stages of "to" lie, "pad" one that may be too long and
+is cut. Of several stages in "to" without "split" it is each that has its shape.
 
 Exit status: 0 all within bounds, 1 a divergence was found, 2 it could not be
 said (bad usage, a file that cannot be read, nothing to compare).`),
@@ -59,18 +90,27 @@ said (bad usage, a file that cannot be read, nothing to compare).`),
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
   {} compare --golden goldens/synthetic-tiny/hello/candle --candidate my-dump --require-all --verbose
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump --model synthetic-tiny
+  {} compare --golden goldens/synthetic-tiny/hello --candidate my-dump
+  {} compare --candidate my-dump --model synthetic-tiny
+  {} compare --golden goldens/gpt2/hello/float64 --candidate hooks --map transformers
   {} compare --golden their-dump --candidate my-dump --json - | jq .first_divergence`),
 	}
 	f := c.Flags()
 	f.StringVar(&o.golden, "golden", "", "`DIR` with the dump to be right by")
 	f.StringVar(&o.candidate, "candidate", "", "`DIR` with the dump to judge")
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: a `NAME`, or a folder with config.json and model.safetensors")
+	f.StringVar(&o.mapping, "map", "", "read the candidate's names by a mapping `FILE`, or a ready one: "+strings.Join(maps.Names(), ", "))
 	f.BoolVar(&o.requireAll, "require-all", false, "fail when the candidate lacks a stage that the golden has")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if o.golden == "" || o.candidate == "" {
+		switch {
+		case o.candidate == "":
 			return need(c, "--golden DIR and --candidate DIR")
+		case o.golden == "" && o.model == "":
+			return need(c, "--golden DIR, or --model to judge the candidate by itself,")
+		case o.golden == "" && o.requireAll:
+			return &hinted{errors.New("compare: --require-all asks for what a golden has; --golden DIR is needed"), c.CommandPath() + " --help"}
 		}
 		return t.compare(c.Context(), o)
 	}
@@ -83,107 +123,31 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 		return err
 	}
 	defer out.discard()
-	for _, dir := range []struct{ flag, path string }{{"--golden", o.golden}, {"--candidate", o.candidate}} {
-		if err := t.checkDump(dir.flag, dir.path); err != nil {
-			return err
-		}
-	}
 	c, err := t.openComparison(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer c.close(ctx)
-	report, err := t.judge(ctx, c, o)
+	answer, err := t.judge(ctx, c, o)
 	if err != nil {
 		return err
 	}
-	t.notes(report.Notes)
+	t.notes(answer.Notes)
 	if !out.alone() {
 		w := &sticky{w: t.stdout}
-		_ = report.WriteText(w, t.textOptions(c, o))
+		_ = answer.WriteText(w, t.textOptions(c, o))
+		answer.writeMore(w)
 		if w.err != nil {
 			return w.err
 		}
 	}
-	if err := out.commit(report, t.stdout); err != nil {
+	if err := out.commit(answer, t.stdout); err != nil {
 		return err
 	}
-	if !report.Passed() {
+	if !answer.Passed() {
 		return errDivergence
 	}
 	return nil
-}
-
-// comparison is what is compared, opened.
-type comparison struct {
-	schedule          *harness.Schedule
-	golden, candidate harness.Source
-	model             *model.Model // nil without --model
-}
-
-func (c *comparison) close(ctx context.Context) {
-	if c.model != nil {
-		closeUnless(ctx, c.model)
-	}
-}
-
-// openComparison opens both dumps, and the model if there is one.
-func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *comparison, err error) {
-	c := &comparison{}
-	defer func() {
-		if err != nil {
-			c.close(ctx)
-		}
-	}()
-	var config *model.Config
-	if o.model == "" {
-		c.schedule, err = gpt2.DumpSchedule(o.golden, o.candidate)
-	} else {
-		if c.model, err = wait(ctx, func() (*model.Model, error) { return model.Load(o.model) }); err != nil {
-			return nil, err
-		}
-		cfg := c.model.Config()
-		config = &cfg
-		c.schedule, err = gpt2.ModelSchedule(c.model, o.golden, o.candidate)
-	}
-	if err != nil {
-		return nil, err
-	}
-	golden, notes, err := harness.OpenDump(o.golden, c.schedule, harness.OpenOptions{Foreign: true})
-	if err != nil {
-		return nil, fmt.Errorf("--golden: %w", err)
-	}
-	if golden.Manifest() == nil {
-		t.note("%s: has no %s, so nothing binds it to what made it", o.golden, harness.ManifestFile)
-	}
-	t.notes(notes)
-	candidate, notes, err := harness.OpenDump(o.candidate, c.schedule, harness.OpenOptions{Foreign: true})
-	if err != nil {
-		return nil, fmt.Errorf("--candidate: %w", err)
-	}
-	t.notes(notes)
-	view, err := gpt2.View(c.schedule, golden, candidate, config)
-	if err != nil {
-		return nil, fmt.Errorf("--candidate: %w", err)
-	}
-	c.golden, c.candidate = golden, view
-	return c, nil
-}
-
-// judge compares and, where there is a model, replays and explains.
-func (t *terminal) judge(ctx context.Context, c *comparison, o compareOptions) (*harness.Report, error) {
-	options := harness.CompareOptions{RequireAll: o.requireAll}
-	if c.model == nil {
-		return harness.Compare(c.schedule, c.golden, c.candidate, options)
-	}
-	progress := t.progress()
-	defer progress.clear()
-	return wait(ctx, func() (*harness.Report, error) {
-		return gpt2.Diagnose(ctx, c.schedule, c.model, c.golden, c.candidate, gpt2.DiagnoseOptions{
-			CompareOptions: options, Explain: faults.Explain,
-			Progress: func(done, all int) { progress.step("replaying stage", done, all) },
-		})
-	})
 }
 
 // textOptions says how the report is written.
@@ -195,8 +159,19 @@ func (t *terminal) textOptions(c *comparison, o compareOptions) harness.TextOpti
 			return gpt2.Describe(s.Checkpoint).Causes
 		},
 		Closer: func(int, string) string {
-			command := fmt.Sprintf("%s compare --golden %s --candidate %s", t.program, quote(o.golden), quote(o.candidate))
-			switch man := c.golden.Manifest(); {
+			command := t.program + " compare"
+			if o.golden != "" {
+				command += " --golden " + quote(o.golden)
+			}
+			command += " --candidate " + quote(o.candidate)
+			if o.mapping != "" {
+				command += " --map " + quote(o.mapping)
+			}
+			var man *harness.Manifest
+			if c.golden != nil {
+				man = c.golden.Manifest()
+			}
+			switch {
 			case o.model != "" && o.verbose:
 				return ""
 			case o.model != "":

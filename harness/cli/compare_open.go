@@ -1,0 +1,260 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/faults"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/maps"
+	"checkpoint12/model"
+)
+
+// comparison is what is compared, opened.
+type comparison struct {
+	schedule  *harness.Schedule
+	golden    harness.Source // nil without --golden
+	candidate *harness.View
+	model     *model.Model // nil without --model
+	voters    []gpt2.Voter // of a --golden with several engines
+	quorum    *gpt2.Quorum // what they say
+}
+
+func (c *comparison) close(ctx context.Context) {
+	if c.model != nil {
+		closeUnless(ctx, c.model)
+	}
+}
+
+// openComparison opens what the flags name.
+func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *comparison, err error) {
+	c := &comparison{}
+	defer func() {
+		if err != nil {
+			c.close(ctx)
+		}
+	}()
+	var mapping *harness.Mapping
+	if o.mapping != "" {
+		if mapping, err = maps.Read(o.mapping); err != nil {
+			return nil, fmt.Errorf("--map: %w", err)
+		}
+		for _, n := range mapping.Notes {
+			t.note("map %s: %s", mapping.Name, n)
+		}
+	}
+	goldens, dumps, err := t.dumpsOf(o)
+	if err != nil {
+		return nil, err
+	}
+	var config *model.Config
+	if o.model != "" {
+		if c.model, err = wait(ctx, func() (*model.Model, error) { return model.Load(o.model) }); err != nil {
+			return nil, err
+		}
+		cfg := c.model.Config()
+		config = &cfg
+		c.schedule, err = gpt2.ModelSchedule(c.model, dumps...)
+	} else {
+		c.schedule, err = gpt2.DumpSchedule(dumps...)
+	}
+	if err == nil && mapping != nil {
+		c.schedule, err = gpt2.MappedSchedule(c.schedule, mapping, o.candidate)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(goldens) > 1:
+		if c.voters, err = gpt2.OpenEngines(o.golden, c.schedule); err != nil {
+			return nil, err
+		}
+		c.golden = c.voters[0].Source
+	case len(goldens) == 1:
+		if c.golden, err = t.openDump("--golden", o.golden, c.schedule, nil); err != nil {
+			return nil, err
+		}
+		if c.golden.Manifest() == nil {
+			t.note("%s: has no %s, so nothing binds it to what made it", o.golden, harness.ManifestFile)
+		}
+	}
+	candidate, err := t.openDump("--candidate", o.candidate, c.schedule, mapping)
+	if err != nil {
+		return nil, err
+	}
+	if c.candidate, err = gpt2.View(c.schedule, c.golden, candidate, config); err != nil {
+		return nil, fmt.Errorf("--candidate: %w", err)
+	}
+	return c, c.hearEngines(o)
+}
+
+// dumpsOf is the folders of goldens, and all folders whose names say how many
+// layers there are.
+func (t *terminal) dumpsOf(o compareOptions) (goldens, all []string, err error) {
+	if o.golden != "" {
+		if goldens = engineFolders(o.golden); len(goldens) < 2 {
+			goldens = []string{o.golden}
+			if err := t.checkDump("--golden", o.golden); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	all = slices.Clone(goldens)
+	if o.mapping != "" {
+		if info, err := os.Stat(o.candidate); err == nil && info.IsDir() {
+			return goldens, all, nil
+		}
+	}
+	return goldens, append(all, o.candidate), t.checkDump("--candidate", o.candidate)
+}
+
+// engineFolders is the goldens below the folder of a case.
+func engineFolders(dir string) []string {
+	if steps, _ := filepath.Glob(filepath.Join(dir, "step_*")); len(steps) > 0 {
+		return nil
+	}
+	found, _ := filepath.Glob(filepath.Join(dir, "*", harness.ManifestFile))
+	for i := range found {
+		found[i] = filepath.Dir(found[i])
+	}
+	return found
+}
+
+// openDump opens the folder of a flag and prints its notes.
+func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *harness.Mapping) (harness.Source, error) {
+	d, notes, err := harness.OpenDump(dir, s, harness.OpenOptions{Foreign: true, Map: mapping})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	t.notes(notes)
+	return d, nil
+}
+
+// hearEngines compares the candidate with each engine's golden, and makes one
+// golden of all in which no outlier is left.
+func (c *comparison) hearEngines(o compareOptions) (err error) {
+	if len(c.voters) == 0 {
+		return nil
+	}
+	for i := range c.voters {
+		v := &c.voters[i]
+		if v.Report, err = harness.Compare(c.schedule, v.Source, c.candidate, harness.CompareOptions{}); err != nil {
+			return err
+		}
+	}
+	if c.quorum, err = gpt2.NewQuorum(c.schedule, c.voters); err != nil {
+		return err
+	}
+	c.golden, err = c.quorum.Merge(o.golden, c.schedule, c.voters)
+	return err
+}
+
+// answer is the report, and what is said besides.
+type answer struct {
+	*harness.Report
+	Violations []gpt2.Violation `json:"violations"`       // of what must hold between the stages
+	Tokens     *gpt2.Tokens     `json:"tokens,omitempty"` // how certain they are
+	Quorum     *gpt2.Quorum     `json:"quorum,omitempty"` // of several engines
+	checked    int              // of what must hold
+	voters     []gpt2.Voter     // of the quorum
+	alone      bool             // no golden was compared
+}
+
+// judge compares and, where there is a model, replays and explains.
+func (t *terminal) judge(ctx context.Context, c *comparison, o compareOptions) (*answer, error) {
+	progress := t.progress()
+	defer progress.clear()
+	options := gpt2.DiagnoseOptions{
+		CompareOptions: harness.CompareOptions{RequireAll: o.requireAll}, Explain: faults.Explain,
+		Progress: func(done, all int) { progress.step("replaying stage", done, all) },
+	}
+	return wait(ctx, func() (*answer, error) {
+		a := &answer{Quorum: c.quorum, voters: c.voters, alone: c.golden == nil}
+		var own *gpt2.Invariants
+		var err error
+		switch {
+		case c.golden == nil:
+			a.Report, own, err = gpt2.DiagnoseAlone(ctx, c.schedule, c.model, c.candidate, options)
+		case c.model == nil:
+			a.Report, err = harness.Compare(c.schedule, c.golden, c.candidate, options.CompareOptions)
+		default:
+			a.Report, err = gpt2.Diagnose(ctx, c.schedule, c.model, c.golden, c.candidate, options)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if own == nil {
+			if own, err = gpt2.CheckInvariants(c.model, c.candidate); err != nil {
+				return nil, err
+			}
+		}
+		a.Violations, a.checked = own.Violations, own.Checked
+		if c.golden != nil {
+			if a.Tokens, err = gpt2.CertifyTokens(a.Report, c.golden, c.candidate); err != nil {
+				return nil, err
+			}
+		}
+		a.Notes = newerNotes(a.Notes, c.candidate.Notes())
+		return a, nil
+	})
+}
+
+// newerNotes replaces notes of a view by what it says by now, when more tensors
+// have been read: the same but for how many there are.
+func newerNotes(notes, now []string) []string {
+	number := regexp.MustCompile(`\([0-9]+ tensors?\)`)
+	for _, n := range now {
+		i := slices.IndexFunc(notes, func(old string) bool { return number.ReplaceAllString(old, "") == number.ReplaceAllString(n, "") })
+		if i < 0 {
+			i = len(notes)
+			notes = append(notes, "")
+		}
+		notes[i] = n
+	}
+	return notes
+}
+
+// maxViolations is how many violations are printed one by one.
+const maxViolations = 10
+
+// writeMore writes what the report itself does not say.
+func (a *answer) writeMore(w io.Writer) {
+	if a.alone {
+		fmt.Fprintf(w, "\nno golden was compared: each stage was judged by its own inputs alone, and %d things looked at that must hold between stages\n", a.checked)
+	}
+	if a.Tokens != nil && a.Tokens.String() != "" {
+		fmt.Fprintf(w, "\n%s\n", a.Tokens)
+	}
+	if len(a.Violations) > 0 {
+		fmt.Fprintf(w, "\nthe dump contradicts itself in %d of %d things looked at, without any golden:\n", len(a.Violations), a.checked)
+		for i, v := range a.Violations {
+			if i == maxViolations {
+				fmt.Fprintf(w, "  and %d more\n", len(a.Violations)-i)
+				break
+			}
+			fmt.Fprintf(w, "  step %d, stage %s: %s: %s\n", v.Step, v.Stage, v.Rule, v.Detail)
+		}
+	}
+	if a.Quorum == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	for _, v := range a.voters {
+		bad := 0
+		for i := range v.Report.Stages {
+			if v.Report.Stages[i].Status.Diverges() {
+				bad++
+			}
+		}
+		fmt.Fprintf(w, "against %-10s %d of %s outside the bound\n", v.Engine+":", bad, count(v.Report.Compared, "tensor"))
+	}
+	for _, line := range a.Quorum.Lines() {
+		fmt.Fprintln(w, line)
+	}
+}
