@@ -214,8 +214,6 @@ func (s *session) download(ctx context.Context, e entry, blob string, content []
 	case errors.As(err, &corrupt) || in.have == 0:
 		os.Remove(incomplete)
 		return err
-	case ctx.Err() != nil:
-		return err
 	}
 	if diskFull(err) {
 		err = fmt.Errorf("%w: make room, or set HF_HOME to a folder on another disk", err)

@@ -93,7 +93,10 @@ func TestNew(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			c, err := New()
-			if err != nil || tt.err != "" {
+			if err != nil && tt.err == "" {
+				t.Fatal(err)
+			}
+			if tt.err != "" {
 				contains(t, "New", err, tt.err)
 				if err != nil && strings.Contains(err.Error(), "hf_") {
 					t.Errorf("shows the token: %v", err)

@@ -41,9 +41,6 @@ func (c *Client) inFile(e entry, path string) (*incoming, error) {
 	}
 	in := &incoming{entry: e, sum: e.hash.start(e.size), most: e.size, file: f, out: c.disk(f)}
 	in.have, err = io.Copy(in.sum, f) // and now the offset is the end
-	if err == nil && in.have > e.size {
-		err = in.restart()
-	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)

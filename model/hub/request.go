@@ -72,7 +72,6 @@ func target(u *url.URL, r *http.Response) (*url.URL, error) {
 	if next.Scheme != "https" && (next.Scheme != "http" || u.Scheme == "https") {
 		return nil, fmt.Errorf("%s redirects to an address that is not https", u.Hostname())
 	}
-	next.User = nil
 	return next, nil
 }
 
