@@ -142,9 +142,20 @@ func Example() {
 	//                                  the activation of another layer
 	//   look closer:                   go test -run 'Act/layer.0.act'
 	//
-	// stage           compared  worst abs  worst rel  of bound  worst at                outside  first outside at
-	// embed                  2          0          0     exact  step_00/embed
-	// layer.*.linear         4       1.12       0.45   1.1e+06  step_00/layer.1.linear        1  step_00/layer.1.linear
-	// layer.*.act            4       0.75       0.75   7.5e+05  step_00/layer.1.act           3  step_00/layer.0.act
-	// next_token             2          1       +Inf   inexact  step_01/next_token            1  step_01/next_token
+	// error at the prompt, step 0, as a part of each stage's bound
+	//   embed =
+	//      linear act
+	//   0  =      6
+	//   1  7      6
+	//   next_token =
+	//
+	// and at step 1, the worst after the prompt
+	//   embed =
+	//      linear act
+	//   0  =      =
+	//   1  =      5
+	//   next_token x
+	//
+	// = exact  . below a tenth of the bound  o within it  1 up to 10 times it  2 up to 100 times  and so on
+	// x not the same  N not finite  S another shape  - missing  ~ fed other tokens than the golden
 }

@@ -47,10 +47,11 @@ func setOrigin(row *Row, origin string) {
 }
 
 // amplification is the relative error of a place over the largest of what was
-// read to compute it; NaN where one is not known or nothing was wrong there.
+// read to compute it; NaN where one is not known, nothing was wrong there, or the
+// stage is exact, such as ids, which are right or wrong and never off by a part.
 func amplification(p Replayed, at map[Place]*Row, reads func(string) []string) Float {
 	out, most := at[p.Place], 0.0
-	if out == nil || !(out.MaxRel >= 0) {
+	if out == nil || !(out.MaxRel >= 0) || out.Tolerance.Abs == 0 && out.Tolerance.Rel == 0 {
 		return Float(math.NaN())
 	}
 	for _, stage := range p.Span {

@@ -7,7 +7,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // TextOptions says how WriteText writes.
@@ -20,27 +19,46 @@ type TextOptions struct {
 
 	// Closer, if set, is the command that looks closer at a place.
 	Closer func(step int, stage string) string
+
+	// Label, if set, is a short name of a stage for the head of a column; the
+	// last part of its name stands in for "".
+	Label func(stage string) string
 }
 
-// WriteText writes the report for a person: the verdict, then the first
-// divergence with all that is needed to act on it, then a table by stage, then
-// what was missing, skipped and left out.
+// WriteText writes the report for a person: the verdict and its reason; the
+// stages whose own computation is wrong, with cause and remedy; the first
+// divergence with all that is needed to act on it; the error by layer and stage
+// or, of a pass, by stage alone; then what was missing, skipped, left out and
+// could not be judged.
 func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	ink := ink(o.Color)
 	fmt.Fprintln(b, r.headline(ink))
-	if r.FirstDivergence != nil {
-		fmt.Fprintln(b)
-		r.Row(*r.FirstDivergence).write(b, ink, o)
+	if line := r.replayLine(); line != "" {
+		fmt.Fprintln(b, "      "+line)
 	}
 	r.writeIntroduced(b, ink)
-	fmt.Fprintln(b)
-	if o.Verbose {
-		fmt.Fprintln(b, rowTable(r.Stages, ink))
-	} else {
-		fmt.Fprintln(b, stageTable(r.Stages, ink))
+	if r.FirstDivergence != nil {
+		fmt.Fprintln(b)
+		first := r.Row(*r.FirstDivergence)
+		if r.explained(*first) {
+			o.Causes = nil // the cause is known, the usual ones would mislead
+		}
+		first.write(b, ink, o)
+	}
+	mapped := false
+	if r.FirstDivergence != nil || len(r.Introduced) > 0 {
+		mapped = r.writeMaps(b, ink, o)
+		r.writeGrowth(b)
+	}
+	switch {
+	case o.Verbose:
+		fmt.Fprintf(b, "\n%s\n", rowTable(r.Stages, ink))
+	case !mapped:
+		fmt.Fprintf(b, "\n%s\n", stageTable(r.Stages, ink))
 	}
 	r.writeAbsent(b)
+	r.writeUnknown(b)
 	return b.Flush()
 }
 
@@ -62,14 +80,12 @@ func (r *Report) headline(ink ink) string {
 	case r.Passed():
 		return fmt.Sprintf("%s  %s agrees with %s: %s within the bound%s",
 			ink.green("PASS"), r.Candidate, r.Golden, count(r.Compared, "tensor"), rest)
+	case len(r.Introduced) > 0:
+		return fmt.Sprintf("%s  %s", ink.red("FAIL"), r.wrongHeadline(ink))
 	case r.FirstDivergence != nil:
 		p := *r.FirstDivergence
 		return fmt.Sprintf("%s  %s first leaves %s at step %d, stage %s: %d of %s outside the bound%s",
 			ink.red("FAIL"), r.Candidate, r.Golden, p.Step, ink.bold(p.Stage), bad, count(r.Compared, "tensor"), rest)
-	case len(r.Introduced) > 0:
-		in := r.Introduced[0]
-		return fmt.Sprintf("%s  %s computes stage %s wrong at step %d, within the bound of %s%s",
-			ink.red("FAIL"), r.Candidate, ink.bold(in.Stage), in.Step, r.Golden, rest)
 	case n[Missing] > 0:
 		return fmt.Sprintf("%s  %s lacks %s that %s has", ink.red("FAIL"), r.Candidate, count(n[Missing], "tensor"), r.Golden)
 	}
@@ -130,25 +146,6 @@ func (r *Row) allowed() string {
 	return fmt.Sprintf("%s = %s + %s * max|want|", num(r.Bound), num(t.Abs), num(t.Rel))
 }
 
-func (r *Report) writeIntroduced(w io.Writer, ink ink) {
-	if len(r.Introduced) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\n%s\n", ink.bold("stages whose own computation is wrong"))
-	for _, in := range r.Introduced {
-		fmt.Fprintf(w, "  step %d, stage %s", in.Step, ink.red(in.Stage))
-		if len(in.Span) > 1 {
-			fmt.Fprintf(w, ", judged as one with %s", strings.Join(in.Span[:len(in.Span)-1], ", "))
-		}
-		fmt.Fprintln(w)
-		for _, e := range r.Explanations {
-			if e.Step == in.Step && e.Stage == in.Stage {
-				fmt.Fprintf(w, "    %s: explains %.1f%%: %s\n", e.Fault, 100*float64(e.Explains), e.Text)
-			}
-		}
-	}
-}
-
 // writeAbsent says what was not compared, and why.
 func (r *Report) writeAbsent(w io.Writer) {
 	var skipped []Place
@@ -160,6 +157,9 @@ func (r *Report) writeAbsent(w io.Writer) {
 	}
 	if len(skipped) > 0 {
 		fmt.Fprintf(w, "\nskipped from step %d on, %s: %s\n", skipped[0].Step, count(len(skipped), "tensor"), why)
+		if r.Replayed != nil {
+			fmt.Fprintln(w, "  the golden says nothing of these steps; they were replayed all the same")
+		}
 	}
 	if len(r.Missing) > 0 {
 		fmt.Fprintf(w, "\nmissing in %s:\n", r.Candidate)
@@ -253,3 +253,5 @@ func (on ink) bold(s string) string   { return on.paint("1", s) }
 func (on ink) red(s string) string    { return on.paint("1;31", s) }
 func (on ink) green(s string) string  { return on.paint("1;32", s) }
 func (on ink) yellow(s string) string { return on.paint("33", s) }
+func (on ink) warm(s string) string   { return on.paint("31", s) }
+func (on ink) alarm(s string) string  { return on.paint("1;37;41", s) }

@@ -63,7 +63,8 @@ func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
 		"measured spread 2e-6",
 		"erf for tanh in h.0.act",
 		"look --step 0 h.0.act",
-		"step_00/h.0.act",
+		"error at the prompt, step 0, as a part of each stage's bound\n  wte =\n     act\n  0  4\n  1  -\n  logits S  next_id =\n",
+		"and at step 1, the worst after the prompt",
 		"h.*.act ",
 		"skipped from step 2 on, 5 tensors: fed token 2, the golden 1",
 		"2 at steps 0 to 1",
@@ -90,7 +91,7 @@ func TestTextColours(t *testing.T) {
 		t.Error("no red in a failure")
 	}
 	bare := colour
-	for _, code := range []string{"0", "1", "1;31", "1;32", "33"} {
+	for _, code := range []string{"0", "1", "1;31", "31", "1;32", "33", "1;37;41"} {
 		bare = strings.ReplaceAll(bare, "\x1b["+code+"m", "")
 	}
 	if bare != plain {

@@ -153,7 +153,7 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 // textOptions says how the report is written.
 func (t *terminal) textOptions(c *comparison, o compareOptions) harness.TextOptions {
 	return harness.TextOptions{
-		Color: colour(t.stdout), Verbose: o.verbose,
+		Color: colour(t.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {
 			s, _ := c.schedule.Stage(stage)
 			return gpt2.Describe(s.Checkpoint).Causes

@@ -1,0 +1,289 @@
+package harness
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+)
+
+// wrong is introduced stages of one family with the same causes.
+type wrong struct {
+	family string
+	span   string // the other stages it was judged as one with
+	causes []Explanation
+	rows   []*Replayed
+	places []Place
+}
+
+// wrongs groups the introduced stages, in order of first sight.
+func (r *Report) wrongs() []*wrong {
+	causes := map[Place][]Explanation{}
+	for _, e := range r.Explanations {
+		p := Place{e.Step, e.Stage}
+		causes[p] = append(causes[p], e)
+	}
+	rows := make(map[Place]*Replayed, len(r.Introduced))
+	for i := range r.Replayed {
+		if r.Replayed[i].Verdict == ReplayIntroduced {
+			rows[r.Replayed[i].Place] = &r.Replayed[i]
+		}
+	}
+	var all []*wrong
+	for _, in := range r.Introduced {
+		p := Place{in.Step, in.Stage}
+		name := family(in.Stage)
+		var span []string
+		for _, s := range in.Span {
+			if s != in.Stage {
+				span = append(span, family(s))
+			}
+		}
+		joined := strings.Join(span, ", ")
+		i := slices.IndexFunc(all, func(w *wrong) bool {
+			return w.family == name && w.span == joined && slices.EqualFunc(w.causes, causes[p], func(a, b Explanation) bool { return a.Fault == b.Fault })
+		})
+		if i < 0 {
+			i = len(all)
+			all = append(all, &wrong{family: name, span: joined, causes: causes[p]})
+		}
+		w := all[i]
+		w.places = append(w.places, p)
+		if row := rows[p]; row != nil {
+			w.rows = append(w.rows, row)
+		}
+	}
+	return all
+}
+
+// explained says whether a known fault explains the row.
+func (r *Report) explained(row Row) bool {
+	return slices.ContainsFunc(r.Explanations, func(e Explanation) bool {
+		return e.Step == row.Step && e.Stage == row.Stage && e.Fault != "" && e.Explains > 0
+	})
+}
+
+// wrongHeadline names the first introduced stage and its cause.
+func (r *Report) wrongHeadline(ink ink) string {
+	all := r.wrongs()
+	first := all[0]
+	p := first.places[0]
+	s := fmt.Sprintf("%s computes stage %s wrong at step %d", r.Candidate, ink.bold(p.Stage), p.Step)
+	if n := len(r.Introduced); n > 1 {
+		kinds := ""
+		if len(all) > 1 {
+			kinds = fmt.Sprintf(" in %d groups", len(all))
+		}
+		s += fmt.Sprintf(" (%d wrong stages in all%s)", n, kinds)
+	}
+	if len(first.causes) > 0 {
+		s += ": " + first.causes[0].Text
+	}
+	return s
+}
+
+// replayLine is what there is to say of a replay right after the verdict.
+func (r *Report) replayLine() string {
+	if r.Replayed == nil {
+		return ""
+	}
+	n := map[string]int{}
+	for i := range r.Replayed {
+		n[r.Replayed[i].Verdict]++
+	}
+	unknown := ""
+	if n[ReplayUnknown] > 0 {
+		unknown = fmt.Sprintf("; %s could not be judged", count(n[ReplayUnknown], "stage"))
+	}
+	bad, inherited := 0, 0
+	for i := range r.Stages {
+		if row := &r.Stages[i]; row.Status.Diverges() {
+			bad++
+			if row.Origin == OriginInherited {
+				inherited++
+			}
+		}
+	}
+	judged := n[ReplayClean] + n[ReplayIntroduced]
+	switch {
+	case len(r.Introduced) > 0 && bad == 0:
+		return fmt.Sprintf("no tensor is outside the bound of %s: the mistake is smaller than that%s", r.Golden, unknown)
+	case len(r.Introduced) > 0:
+		return fmt.Sprintf("%d of %s outside the bound of %s, %d of them right for what came in%s",
+			bad, count(r.Compared, "tensor"), r.Golden, inherited, unknown)
+	case bad > 0 && n[ReplayUnknown] > 0:
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong%s: the mistake is in one of these", count(judged, "stage"), unknown)
+	case bad > 0:
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: what differs is the golden, the weights or the tokens", count(judged, "stage"))
+	}
+	return fmt.Sprintf("replayed on its own inputs, each of %s is right%s", count(judged, "stage"), unknown)
+}
+
+// writeIntroduced lists the stages whose own computation is wrong, with cause
+// and remedy.
+func (r *Report) writeIntroduced(w io.Writer, ink ink) {
+	if len(r.Introduced) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", ink.bold("stages whose own computation is wrong"))
+	for _, g := range r.wrongs() {
+		fmt.Fprintf(w, "  %s: %s\n", ink.red(g.name()), extent(g.places))
+		if g.span != "" {
+			fmt.Fprintf(w, "    judged as one with what the dump lacks: %s\n", g.span)
+		}
+		for _, e := range g.causes {
+			fmt.Fprintf(w, "    %s%s\n", cause(e, ink), e.Text)
+		}
+		if row := g.worst(); row != nil {
+			fmt.Fprintf(w, "    %s\n", row.describe())
+		}
+	}
+}
+
+// cause is the id of an explanation and how much of the error it explains.
+func cause(e Explanation, ink ink) string {
+	switch {
+	case e.Fault == "":
+		return ""
+	case e.Explains == 0:
+		return ink.bold(e.Fault) + ": "
+	}
+	return fmt.Sprintf("%s: explains %.1f%%: ", ink.bold(e.Fault), 100*float64(e.Explains))
+}
+
+// name is the group's stage or, of several, their family.
+func (g *wrong) name() string {
+	for _, p := range g.places {
+		if p.Stage != g.places[0].Stage {
+			return g.family
+		}
+	}
+	return g.places[0].Stage
+}
+
+// worst is the row with the largest share of its bound.
+func (g *wrong) worst() *Replayed {
+	var worst *Replayed
+	for _, row := range g.rows {
+		if worst == nil || row.Share > worst.Share {
+			worst = row
+		}
+	}
+	return worst
+}
+
+// describe says how far an introduced stage is from what its inputs should give.
+func (p *Replayed) describe() string {
+	switch {
+	case p.Status == Shape:
+		return p.Why
+	case p.Worst == nil:
+		return p.Why
+	}
+	at := fmt.Sprintf("at step %d, %s, index %v: got %s, for its inputs right is %s", p.Step, p.Stage, p.Worst.Index, exact(p.Worst.Got), exact(p.Worst.Want))
+	switch share := float64(p.Share); {
+	case p.Status == Nonfinite:
+		return "not finite, or finite where it should not be, " + at
+	case math.IsInf(share, 1):
+		return fmt.Sprintf("%d of %s not the same, worst %s", p.Mismatched, count(p.Elements, "value"), at)
+	default:
+		return fmt.Sprintf("%d of %s off by more than rounding, up to %s times that, %s", p.Mismatched, count(p.Elements, "value"), num(share), at)
+	}
+}
+
+// extent says where places of one family are: layers, steps and how many.
+func extent(places []Place) string {
+	var layers, steps []string
+	for _, p := range places {
+		if l := layerOf(p.Stage); l != "" && !slices.Contains(layers, l) {
+			layers = append(layers, l)
+		}
+		if s := fmt.Sprint(p.Step); !slices.Contains(steps, s) {
+			steps = append(steps, s)
+		}
+	}
+	s := ranged("step", steps)
+	if len(layers) > 1 {
+		s = ranged("layer", layers) + ", " + s
+	}
+	if len(places) > 1 {
+		s += fmt.Sprintf(" (%s)", count(len(places), "tensor"))
+	}
+	return s
+}
+
+// ranged is "step 0", "steps 0 to 9", or how many of which range.
+func ranged(what string, numbers []string) string {
+	first, last := numbers[0], numbers[len(numbers)-1]
+	var lo, hi int
+	if _, err := fmt.Sscan(first, &lo); err == nil && len(numbers) > 1 {
+		for _, n := range numbers {
+			var v int
+			fmt.Sscan(n, &v)
+			lo, hi = min(lo, v), max(hi, v)
+		}
+		first, last = fmt.Sprint(lo), fmt.Sprint(hi)
+	}
+	switch {
+	case len(numbers) == 1:
+		return what + " " + first
+	case len(numbers) == 2:
+		return fmt.Sprintf("%ss %s and %s", what, first, last)
+	case hi-lo+1 == len(numbers):
+		return fmt.Sprintf("%ss %s to %s", what, first, last)
+	}
+	return fmt.Sprintf("%d %ss from %s to %s", len(numbers), what, first, last)
+}
+
+// writeGrowth says where what came in from elsewhere grows most.
+func (r *Report) writeGrowth(w io.Writer) {
+	inherited := map[Place]bool{}
+	for i := range r.Stages {
+		if row := &r.Stages[i]; row.Origin == OriginInherited {
+			inherited[row.Place()] = true
+		}
+	}
+	var most *Replayed
+	for i := range r.Replayed {
+		p := &r.Replayed[i]
+		if !inherited[p.Place] {
+			continue
+		}
+		if !math.IsNaN(float64(p.Amplification)) && (most == nil || p.Amplification > most.Amplification) {
+			most = p
+		}
+	}
+	if most == nil {
+		return
+	}
+	fmt.Fprintf(w, "\n%s inherited from what came in; grows most, by a factor of %s relative to each tensor's maximum, at %s\n",
+		count(len(inherited), "error"), num(float64(most.Amplification)), most.Place)
+}
+
+// writeUnknown lists what could not be judged, and why.
+func (r *Report) writeUnknown(w io.Writer) {
+	var groups []*wrong
+	why := map[string]string{}
+	for i := range r.Replayed {
+		p := &r.Replayed[i]
+		if p.Verdict != ReplayUnknown {
+			continue
+		}
+		name := family(p.Stage)
+		j := slices.IndexFunc(groups, func(g *wrong) bool { return g.family == name })
+		if j < 0 {
+			j = len(groups)
+			groups = append(groups, &wrong{family: name})
+			why[name] = p.Why
+		}
+		groups[j].places = append(groups[j].places, p.Place)
+	}
+	if len(groups) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\ncould not be judged:\n")
+	for _, g := range groups {
+		fmt.Fprintf(w, "  %-24s %s: %s\n", g.name(), extent(g.places), why[g.family])
+	}
+}
