@@ -130,7 +130,7 @@ func TestDiskFull(t *testing.T) {
 	p := start(t, files)
 	p.disk = func(w io.Writer) io.Writer { return &fullDisk{w, 1 << 20} }
 	_, err := p.fetch(t, first, files)
-	contains(t, "full", err, "make room, or set HF_HOME to a folder on another disk (1048576 of 3158073 bytes are there")
+	contains(t, "full", err, "make room, or set HF_HOME to a folder on another disk (1048576 of 2109497 bytes are there")
 	if len(p.pauses) > 0 {
 		t.Errorf("tried again on a full disk: %v", p.notes)
 	}
