@@ -7,6 +7,7 @@ type distance struct {
 	squares float64 // sum of squared differences, over the places finite in both
 	odd     int     // places where only one is finite, or the two are not the same infinity
 	share   float64 // the largest difference as a part of the bound there
+	beyond  int     // places whose difference is more than the bound there
 	n       int     // places
 }
 
@@ -25,6 +26,7 @@ func between(got, want, bound []float32) distance {
 		if diff-diff != 0 { // NaN or an infinity
 			if g == g || w == w {
 				d.odd++
+				d.beyond++
 			}
 			continue
 		}
@@ -33,7 +35,11 @@ func between(got, want, bound []float32) distance {
 		if bound != nil {
 			b = float64(bound[i])
 		}
-		d.share = math.Max(d.share, math.Abs(diff)/b) // bound 0: +Inf
+		share := math.Abs(diff) / b // bound 0: +Inf
+		d.share = math.Max(d.share, share)
+		if share > 1 {
+			d.beyond++
+		}
 	}
 	return d
 }

@@ -89,8 +89,11 @@ type group struct {
 const (
 	// thorough is the part of the error from which on a variant is the cause
 	// whatever is left. Where what is left is rounding, half is enough: then the
-	// error itself was not much more than that.
-	thorough, roughly = 0.99, 0.5
+	// error itself was not much more than that. Between the two is a variant that
+	// is right but for the few places, one of fifty at most, where a last bit of
+	// float32 decides which way a value falls that is rounded to fewer bits.
+	thorough, mostly, roughly = 0.99, 0.9, 0.5
+	fallen                    = 50
 
 	// heavy is from how many multiplications on a row is too dear to run every
 	// variant on each of its kind, and budget how many multiplications are spent
@@ -170,6 +173,7 @@ func (g *group) cost(e *evidence) float64 {
 type attempt struct {
 	fault    Fault
 	stages   []string // where it sits, of the row's span
+	variant  int
 	left     distance // of the engine's output from the variant's
 	explains float64
 }
@@ -196,9 +200,12 @@ func (g *group) try(e *evidence, faults []Fault) []attempt {
 		return 0
 	})
 	best := all[0].left
-	return slices.DeleteFunc(all, func(a attempt) bool {
+	all = slices.DeleteFunc(all, func(a attempt) bool {
 		return a.left.odd > best.odd || a.left.rms() > 1.5*best.rms()+unit*scale(e.got)
 	})
+	// Of equals the one that is made in its usual way is the likelier.
+	slices.SortStableFunc(all, func(a, b attempt) int { return a.variant - b.variant })
+	return all
 }
 
 // unit is half the distance between float32 numbers around 1.
@@ -206,7 +213,9 @@ const unit = 1.0 / (1 << 24)
 
 // reproduces says whether the attempt is what the engine did.
 func (a attempt) reproduces() bool {
-	return a.left.odd == 0 && (a.explains >= thorough || a.explains >= roughly && a.left.share <= 1)
+	return a.left.odd == 0 && (a.explains >= thorough ||
+		a.explains >= mostly && a.left.beyond <= a.left.n/fallen ||
+		a.explains >= roughly && a.left.share <= 1)
 }
 
 // best is the fault at the place of the span, and in the variant, that leaves
@@ -222,7 +231,7 @@ func (g *group) best(e *evidence, f Fault) (attempt, bool) {
 			}
 			left := between(e.got, out, e.bound)
 			if !ok || left.less(best.left) {
-				best, ok = attempt{f, stages, left, e.base.explains(left, e.noise)}, true
+				best, ok = attempt{f, stages, variant, left, e.base.explains(left, e.noise)}, true
 			}
 		}
 	}

@@ -67,12 +67,16 @@ func (c *Context) selected(t int) [][]float32 {
 	return one(out)
 }
 
-// chosen is for each row the id whose logit beats all before it.
+// chosen is for each row the id whose logit beats all before it; nil where a logit
+// is NaN, which beats none and is beaten by none.
 func (c *Context) chosen(beats func(v, best float32) bool) [][]float32 {
 	x, V, out := c.reads(0), c.vocab(), c.empty()
 	for b := range out {
 		row, best := x[b*V:(b+1)*V], 0
 		for id, v := range row {
+			if v != v {
+				return nil
+			}
 			if id > 0 && beats(v, row[best]) {
 				best = id
 			}

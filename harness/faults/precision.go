@@ -29,7 +29,9 @@ var precisionFaults = []Fault{
 		func(c *Context) [][]float32 { return c.activations(nil, bfloat16) }},
 	{"tf32", products, Precision,
 		"the matrix product reads its operands with 10 bits of mantissa (TF32): switch it off, torch.backends.cuda.matmul.allow_tf32 = False",
-		func(c *Context) [][]float32 { return [][]float32{c.operands(tf32), c.operands(tf32Cut)} }},
+		func(c *Context) [][]float32 {
+			return [][]float32{c.operands(tf32), c.operands(tf32Cut), c.rounded(tf32, tf32)}
+		}},
 }
 
 // composites are two faults of the catalogue at once, as engines make them whose
@@ -56,7 +58,7 @@ func (c *Context) activations(weights, round rounding) [][]float32 {
 }
 
 // operands is a matrix product whose two factors go through a rounding and whose
-// bias does not.
+// bias, unlike that of rounded, does not.
 func (c *Context) operands(round rounding) []float32 {
 	if word(c.Stage)[:2] == "c_" {
 		return c.product(round, round, c.bias())
