@@ -86,8 +86,8 @@ func (r *Rerun) Right(step int, stage string) (Value, error) {
 	return v, err
 }
 
-// errMissing is the error of an input that nobody has.
-var errMissing = errors.New("missing")
+// errNoStage is the error of an input that is in no schedule.
+var errNoStage = errors.New("no such stage or step")
 
 // input finds an input and the places that had to be computed for it. strict
 // takes a tensor of the candidate whose shape is not the right one for missing.
@@ -155,11 +155,11 @@ func (r *Rerun) compute(at Place, shape []int) (Value, []Place, error) {
 // replay computes a place from its inputs.
 func (r *Rerun) replay(at Place, strict bool) (Value, []Place, error) {
 	if _, ok := r.schedule.Index(at.Stage); !ok || at.Step < 0 {
-		return Value{}, nil, fmt.Errorf("%s: %w", at, errMissing)
+		return Value{}, nil, fmt.Errorf("%s: %w", at, errNoStage)
 	}
 	reads := r.replayer.Reads(at.Stage)
 	if reads == nil {
-		return Value{}, nil, fmt.Errorf("%s: nothing says how it is computed", at)
+		return Value{}, nil, fmt.Errorf("nothing says how %s is computed", at)
 	}
 	in := make(map[string]Value, len(reads))
 	var span []Place

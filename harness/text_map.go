@@ -128,11 +128,11 @@ func (r *Report) writeMaps(w io.Writer, ink ink, o TextOptions) bool {
 }
 
 // mapSteps is step 0, if there is anything of it, and the step after it that is
-// worst: one with an introduced stage before one without, then by the largest
-// share of a bound.
+// worst: the one with the most introduced stages, and of equals the one with the
+// largest share of a bound.
 func (r *Report) mapSteps() []int {
 	type badness struct {
-		introduced bool
+		introduced int
 		share      float64
 	}
 	worst := map[int]badness{}
@@ -153,7 +153,7 @@ func (r *Report) mapSteps() []int {
 		if !seen {
 			steps = append(steps, in.Step)
 		}
-		b.introduced = true
+		b.introduced++
 		worst[in.Step] = b
 	}
 	slices.Sort(steps)
@@ -164,7 +164,7 @@ func (r *Report) mapSteps() []int {
 			out = append(out, 0)
 			continue
 		}
-		if best < 0 || worst[s].introduced && !worst[best].introduced ||
+		if best < 0 || worst[s].introduced > worst[best].introduced ||
 			worst[s].introduced == worst[best].introduced && worst[s].share > worst[best].share {
 			best = s
 		}

@@ -1,0 +1,544 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// meter is a model small enough to reckon by hand. A step is fed ids [B,T]:
+//
+//	embed      [B,T]  id + position/2
+//	h.N.scaled [B,T]  3 times what comes in
+//	h.N.kept   [B,S]  the scaled ones of all steps so far
+//	h.N.out    [B,T]  scaled times the sum of what is kept
+//	next_id    [B]    the last of the last out, modulo 7
+type meter struct{ layers int }
+
+func (m meter) schedule(t tester) *Schedule {
+	names := []string{"embed"}
+	for n := range m.layers {
+		for _, word := range []string{"scaled", "kept", "out"} {
+			names = append(names, fmt.Sprintf("h.%d.%s", n, word))
+		}
+	}
+	return mustSchedule(t, append(names, "next_id")...)
+}
+
+func (m meter) Reads(stage string) []string {
+	var n int
+	in := func() string {
+		if n == 0 {
+			return "embed"
+		}
+		return fmt.Sprintf("h.%d.out", n-1)
+	}
+	switch {
+	case stage == "embed":
+		return []string{"tokens", "pos"}
+	case stage == "next_id":
+		n = m.layers
+		return []string{in()}
+	}
+	var word string
+	if _, err := fmt.Sscanf(strings.Replace(stage, ".", " ", -1), "h %d %s", &n, &word); err != nil {
+		return nil
+	}
+	h := fmt.Sprintf("h.%d.", n)
+	switch word {
+	case "scaled":
+		return []string{in()}
+	case "kept":
+		return []string{"prev:" + stage, h + "scaled"}
+	case "out":
+		return []string{h + "scaled", h + "kept"}
+	}
+	return nil
+}
+
+func (m meter) Shape(stage string, f Fed) []int {
+	switch {
+	case stage == "next_id":
+		return []int{f.B}
+	case strings.HasSuffix(stage, "kept"):
+		return []int{f.B, f.P + f.T}
+	}
+	return []int{f.B, f.T}
+}
+
+// meterUnit is what rounding may move, as a part of the value.
+const meterUnit = 1e-6
+
+func (m meter) Replay(_ int, stage string, in Inputs) (Value, error) {
+	var v []Value
+	for _, name := range m.Reads(stage) {
+		x, ok := in(name)
+		if !ok {
+			return Value{}, fmt.Errorf("%s is missing", name)
+		}
+		v = append(v, x)
+	}
+	bound := func(v Value, i int) float64 {
+		if v.Bound == nil {
+			return 0
+		}
+		return float64(v.Bound[i])
+	}
+	switch word := stage[strings.LastIndexByte(stage, '.')+1:]; word {
+	case "embed":
+		out := Tensor{Shape: v[0].Shape}
+		for i, id := range v[0].I64 {
+			out.F32 = append(out.F32, float32(id)+0.5*float32(v[1].I64[i%len(v[1].I64)]))
+		}
+		return Value{Tensor: out}, nil
+	case "scaled":
+		out := Value{Tensor: Tensor{Shape: v[0].Shape}}
+		for i, x := range v[0].F32 {
+			out.F32 = append(out.F32, 3*x)
+			out.Bound = append(out.Bound, float32(meterUnit*math.Abs(float64(3*x))+3*bound(v[0], i)))
+		}
+		return out, nil
+	case "kept":
+		B := v[1].Shape[0]
+		P, T := len(v[0].F32)/B, v[1].Shape[1]
+		out := Value{Tensor: Tensor{Shape: []int{B, P + T}}}
+		for b := range B {
+			out.F32 = append(append(out.F32, v[0].F32[b*P:(b+1)*P]...), v[1].F32[b*T:(b+1)*T]...)
+			for i := range P {
+				out.Bound = append(out.Bound, float32(bound(v[0], b*P+i)))
+			}
+			for i := range T {
+				out.Bound = append(out.Bound, float32(bound(v[1], b*T+i)))
+			}
+		}
+		return out, nil
+	case "out":
+		if len(v[0].Shape) != 2 || len(v[1].Shape) != 2 || v[0].Shape[0] != v[1].Shape[0] || v[0].Shape[1] > v[1].Shape[1] {
+			return Value{}, fmt.Errorf("shapes %v and %v do not go together", v[0].Shape, v[1].Shape)
+		}
+		out := Value{Tensor: Tensor{Shape: v[0].Shape}}
+		for i, x := range v[0].F32 {
+			S := v[1].Shape[1]
+			b := i / v[0].Shape[1]
+			var sum, off float64
+			for j := range S {
+				sum, off = sum+float64(v[1].F32[b*S+j]), off+bound(v[1], b*S+j)
+			}
+			y := float64(x) * sum
+			out.F32 = append(out.F32, float32(y))
+			out.Bound = append(out.Bound, float32(meterUnit*math.Abs(y)+math.Abs(float64(x))*off+bound(v[0], i)*math.Abs(sum)))
+		}
+		return out, nil
+	case "next_id":
+		B, T := v[0].Shape[0], v[0].Shape[1]
+		out := Value{Tensor: Tensor{Shape: []int{B}}}
+		for b := range B {
+			id := int64(0)
+			if last := float64(v[0].F32[b*T+T-1]); finite(last) {
+				id = int64(math.Abs(last)) % 7
+			}
+			out.I64 = append(out.I64, id)
+		}
+		out.Accepts = func(i int, id int64) bool { return id == out.I64[i]+10 }
+		return out, nil
+	}
+	return Value{}, errors.New("no such stage")
+}
+
+// run runs the meter on 2 rows of 3 prompt tokens for 4 steps. bug, if set, may
+// change each stage's tensor before it is kept and read.
+func (m meter) run(t tester, bug func(at Place, x *Tensor)) *Recorder {
+	t.Helper()
+	s := m.schedule(t)
+	tokens := [][]int{{1, 2, 3}, {4, 5, 6}}
+	have := steps{}
+	for step := range 4 {
+		have[step] = map[string]Tensor{}
+		T := 3
+		if step > 0 {
+			T = 1
+		}
+		for _, st := range s.Stages() {
+			v, err := m.Replay(step, st.Name, func(name string) (Value, bool) {
+				switch old, ok := strings.CutPrefix(name, "prev:"); {
+				case ok:
+					return Value{Tensor: have[step-1][old]}, true // of step -1: nothing
+				case name == "tokens" || name == "pos":
+					x := Tensor{Shape: []int{2, T}}
+					if name == "pos" {
+						x.Shape = []int{T}
+						for i := range T {
+							x.I64 = append(x.I64, int64(len(tokens[0])-T+i))
+						}
+						return Value{Tensor: x}, true
+					}
+					for _, row := range tokens {
+						for _, id := range row[len(row)-T:] {
+							x.I64 = append(x.I64, int64(id))
+						}
+					}
+					return Value{Tensor: x}, true
+				}
+				return Value{Tensor: have[step][name]}, true
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := Tensor{Shape: v.Shape, F32: slices.Clone(v.F32), I64: slices.Clone(v.I64)}
+			if bug != nil {
+				bug(Place{step, st.Name}, &x)
+			}
+			have[step][st.Name] = x
+		}
+		for b := range tokens {
+			tokens[b] = append(tokens[b], int(have[step]["next_id"].I64[b]))
+		}
+	}
+	return source(s, "candidate", tokens, have)
+}
+
+// verdicts lists what is introduced and what is unknown, each with its span.
+func verdicts(rows []Replayed) (introduced, unknown []string) {
+	for _, r := range rows {
+		s := r.Place.String()
+		if len(r.Span) > 1 {
+			s += fmt.Sprint(" ", r.Span)
+		}
+		switch r.Verdict {
+		case ReplayIntroduced:
+			introduced = append(introduced, s+" "+string(r.Status))
+		case ReplayUnknown:
+			unknown = append(unknown, s)
+		}
+	}
+	return introduced, unknown
+}
+
+func TestReplay(t *testing.T) {
+	m := meter{2}
+	add := func(stage string, steps ...int) func(Place, *Tensor) {
+		return func(at Place, x *Tensor) {
+			if at.Stage == stage && slices.Contains(steps, at.Step) {
+				x.F32[len(x.F32)-1] *= 1.01
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, reason string
+		bug          func(Place, *Tensor)
+		drop         []string // patterns of stages the candidate lacks, or step_XX/stage
+		change       func(*Recorder)
+		introduced   []string
+		unknown      []string
+	}{
+		{name: "none", reason: "a right run alarms nobody"},
+		{name: "one", reason: "what reads the wrong stage is right for what came in",
+			bug: add("h.0.scaled", 0), introduced: []string{"step_00/h.0.scaled fail"}},
+		{name: "several", reason: "a later fault is not hidden by an earlier one",
+			bug: func(at Place, x *Tensor) {
+				add("h.0.scaled", 0)(at, x)
+				add("h.1.out", 0, 2)(at, x)
+			},
+			introduced: []string{"step_00/h.0.scaled fail", "step_00/h.1.out fail", "step_02/h.1.out fail"}},
+		{name: "kept", reason: "a wrong cache is wrong where it was written, not in the steps that go on with it",
+			bug: add("h.1.kept", 1), introduced: []string{"step_01/h.1.kept fail"}},
+		{name: "ids", reason: "ids are the same or not",
+			bug: func(at Place, x *Tensor) {
+				if at == (Place{2, "next_id"}) {
+					x.I64[1]++
+				}
+			}, introduced: []string{"step_02/next_id fail"}},
+		{name: "id that is right too", reason: "rounding decides between the two",
+			bug: func(at Place, x *Tensor) {
+				if at == (Place{3, "next_id"}) {
+					x.I64[1] += 10
+				}
+			}},
+		{name: "rounding", reason: "within the bound is no fault",
+			bug: func(at Place, x *Tensor) {
+				if strings.HasSuffix(at.Stage, "out") {
+					for i := range x.F32 {
+						x.F32[i] *= 1 + 0.8*meterUnit
+					}
+				}
+			}},
+		{name: "span", reason: "what is missing is computed, and judged as one with what reads it",
+			bug: add("h.1.scaled", 1), drop: []string{"*scaled", "*kept"},
+			introduced: []string{
+				"step_01/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
+				"step_02/h.1.out [h.1.scaled h.1.kept h.1.out] fail", // kept since step 1, where nobody saw it
+				"step_03/h.1.out [h.1.scaled h.1.kept h.1.out] fail"}},
+		{name: "span without fault", reason: "the bound of what was computed goes along", drop: []string{"*scaled", "*kept", "h.0.out"}},
+		{name: "undecidable", reason: "nothing is left to compute it from",
+			drop: []string{"embed"}, change: func(r *Recorder) { r.tokens = Tensor{} },
+			unknown: []string{"step_00/h.0.scaled", "step_01/h.0.scaled", "step_02/h.0.scaled", "step_03/h.0.scaled"}},
+		{name: "wrong length", reason: "a cache that is too long is its own fault, and nobody else's",
+			bug: func(at Place, x *Tensor) {
+				if at == (Place{1, "h.0.kept"}) {
+					*x = Tensor{Shape: []int{2, 5}, F32: append(slices.Clone(x.F32), 0, 0)}
+				}
+			}, introduced: []string{"step_01/h.0.kept shape"}},
+		{name: "shape that nobody can read", reason: "the stages after it are judged by what it should be",
+			change: func(r *Recorder) {
+				r.put(1, "h.1.kept", Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}})
+			}, introduced: []string{"step_01/h.1.kept shape"}},
+		{name: "NaN", reason: "is introduced where it appears, and inherited after that",
+			bug: func(at Place, x *Tensor) {
+				if at == (Place{0, "h.0.scaled"}) {
+					x.F32[0] = nan
+				}
+			}, introduced: []string{"step_00/h.0.scaled nonfinite"}},
+		{name: "lost NaN", reason: "a number where NaN came in is another computation",
+			bug: func(at Place, x *Tensor) {
+				if at == (Place{0, "h.0.scaled"}) {
+					x.F32[0] = nan
+				}
+				if at == (Place{0, "h.0.out"}) {
+					x.F32[0] = 1
+				}
+			}, introduced: []string{"step_00/h.0.scaled nonfinite", "step_00/h.0.out nonfinite"}},
+		{name: "infinity", reason: "is no rounding",
+			bug: func(at Place, x *Tensor) {
+				if at == (Place{2, "h.1.scaled"}) {
+					x.F32[1] = pinf
+				}
+			}, introduced: []string{"step_02/h.1.scaled nonfinite"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := m.run(t, c.bug)
+			for step, stages := range r.steps {
+				for stage := range stages {
+					if slices.ContainsFunc(c.drop, func(p string) bool { return Match(p, stage) }) {
+						delete(r.steps[step], stage)
+					}
+				}
+			}
+			if c.change != nil {
+				c.change(r)
+			}
+			rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			introduced, unknown := verdicts(rows)
+			if diff := cmp.Diff(c.introduced, introduced); diff != "" {
+				t.Errorf("%s: introduced (-want +got):\n%s", c.reason, diff)
+			}
+			if diff := cmp.Diff(c.unknown, unknown); diff != "" {
+				t.Errorf("%s: unknown (-want +got):\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+func TestReplayMeasures(t *testing.T) {
+	m := meter{1}
+	r := m.run(t, func(at Place, x *Tensor) {
+		if at == (Place{0, "h.0.scaled"}) {
+			x.F32[4] += 0.5 // right is 3*(5+0.5) = 16.5
+			x.F32[0] += 0.01
+		}
+	})
+	rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := rows[1]
+	bound := Float(float32(meterUnit * 16.5))
+	if row.Place != (Place{0, "h.0.scaled"}) || row.Mismatched != 2 || row.Elements != 6 || row.MaxAbs != 0.5 || row.Bound != bound || row.Share != 0.5/bound {
+		t.Errorf("%+v", row)
+	}
+	if diff := cmp.Diff(&Worst{Index: []int{1, 1}, Got: 17, Want: 16.5}, row.Worst); diff != "" {
+		t.Error(diff)
+	}
+	if clean := rows[0]; clean.Verdict != ReplayClean || clean.Status != Pass || clean.Share != 0 || clean.Elements != 6 || clean.Worst == nil {
+		t.Errorf("%+v", clean)
+	}
+}
+
+// A span so long that its bound covers everything says nothing.
+func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
+	m := meter{3}
+	r := m.run(t, func(at Place, x *Tensor) {
+		if at.Stage == "h.2.out" {
+			x.F32[0] *= 1.001
+		}
+	})
+	for _, stages := range r.steps {
+		for stage := range stages {
+			if stage != "h.2.out" {
+				delete(stages, stage)
+			}
+		}
+	}
+	rows, err := Replay(t.Context(), r.schedule, r, vague{m}, ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row.Verdict != ReplayUnknown || !strings.Contains(row.Why, "rounding alone") {
+			t.Errorf("%s: %s, %q", row.Place, row.Verdict, row.Why)
+		}
+	}
+}
+
+// vague is a meter with bounds of a twentieth.
+type vague struct{ meter }
+
+func (m vague) Replay(step int, stage string, in Inputs) (Value, error) {
+	v, err := m.meter.Replay(step, stage, in)
+	if stage == "h.2.out" {
+		for i := range v.Bound {
+			v.Bound[i] = float32(math.Abs(float64(v.F32[i]))) / 20
+		}
+	}
+	return v, err
+}
+
+// What the candidate was fed is known from its tokens, from its own choices, or
+// else from the golden.
+func TestReplayFindsTokens(t *testing.T) {
+	m := meter{1}
+	full := m.run(t, nil).Tokens()
+	golden := source(m.schedule(t), "golden", nil, nil)
+	golden.tokens = full
+	for _, c := range []struct {
+		reason string
+		change func(*Recorder)
+		golden Source
+		want   []string // unknown
+	}{
+		{"its own tokens", func(*Recorder) {}, nil, nil},
+		{"the prompt alone, and its choices", func(r *Recorder) { r.tokens = columns(full, 3) }, nil, nil},
+		{"the prompt alone, and the golden's", func(r *Recorder) {
+			r.tokens = columns(full, 3)
+			for step := range 4 {
+				delete(r.steps[step], "next_id")
+			}
+		}, golden, nil},
+		{"the golden's and its choices", func(r *Recorder) { r.tokens = Tensor{} }, golden, nil},
+		{"the prompt alone, and one choice lost", func(r *Recorder) {
+			r.tokens = columns(full, 3)
+			delete(r.steps[1], "next_id")
+		}, nil, []string{"step_02/embed", "step_03/embed"}},
+		{"nothing", func(r *Recorder) { r.tokens = Tensor{} }, nil, []string{"step_00/embed", "step_01/embed", "step_02/embed", "step_03/embed"}},
+	} {
+		r := m.run(t, nil)
+		c.change(r)
+		rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3, Golden: c.golden})
+		if err != nil {
+			t.Fatal(err)
+		}
+		introduced, unknown := verdicts(rows)
+		if introduced != nil || !slices.Equal(unknown, c.want) {
+			t.Errorf("%s: introduced %v, unknown %v, want %v", c.reason, introduced, unknown, c.want)
+		}
+	}
+}
+
+func TestReplayStopsForWhatCannotBeRead(t *testing.T) {
+	m := meter{1}
+	r := m.run(t, nil)
+	_, err := Replay(t.Context(), r.schedule, unreadable{r}, m, ReplayOptions{Prompt: 3})
+	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "h.0.kept") {
+		t.Errorf("got %v, want the error of h.0.kept", err)
+	}
+}
+
+// unreadable has a tensor that cannot be read.
+type unreadable struct{ Source }
+
+func (u unreadable) Tensor(step int, stage string) (Tensor, error) {
+	if stage == "h.0.kept" && step == 1 {
+		return Tensor{}, errors.New("disk on fire")
+	}
+	return u.Source.Tensor(step, stage)
+}
+
+func TestRerunHandsOutInputs(t *testing.T) {
+	m := meter{1}
+	r := m.run(t, func(at Place, x *Tensor) {
+		if at == (Place{1, "h.0.scaled"}) {
+			x.F32[0] += 1
+		}
+	})
+	delete(r.steps[1], "h.0.kept")
+	run, err := NewRerun(r.schedule, r, m, ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, ok := run.Fed(2); !ok || f != (Fed{B: 2, T: 1, P: 4}) {
+		t.Errorf("step 2 is fed %+v, %v", f, ok)
+	}
+	own, err := run.Input(1, "h.0.scaled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, err := run.Right(1, "h.0.scaled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.F32[0] != right.F32[0]+1 {
+		t.Errorf("own %v, right %v", own.F32, right.F32)
+	}
+	// What is missing follows from what the candidate has, wrong or not.
+	kept, err := run.Input(2, "prev:h.0.kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := own.F32[0]; kept.F32[3] != want || kept.Shape[1] != 4 {
+		t.Errorf("kept %v of shape %v, want %v as the last of row 0", kept.F32, kept.Shape, want)
+	}
+	if _, err := run.Input(1, "h.9.out"); err == nil {
+		t.Error("a stage that is none was found")
+	}
+}
+
+func TestAddReplay(t *testing.T) {
+	m := meter{2}
+	golden := m.run(t, nil)
+	r := m.run(t, func(at Place, x *Tensor) {
+		if at.Stage == "h.0.scaled" && at.Step == 1 {
+			x.F32[0] += 1
+		}
+	})
+	report, err := Compare(golden.schedule, golden, r, CompareOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows[1].Verdict = ReplayUnknown // step_00/h.0.scaled, as if it could not be judged
+	report.AddReplay(rows, m.Reads)
+	if diff := cmp.Diff([]Introduced{{1, "h.0.scaled", []string{"h.0.scaled"}}}, report.Introduced); diff != "" {
+		t.Error(diff)
+	}
+	for place, want := range map[Place]string{
+		{1, "h.0.scaled"}: OriginIntroduced, {1, "h.0.kept"}: OriginInherited, {1, "h.1.out"}: OriginInherited,
+		{1, "embed"}: "", {0, "h.0.out"}: "", {0, "h.0.scaled"}: OriginUnknown,
+	} {
+		if got := report.Row(place).Origin; got != want {
+			t.Errorf("origin of %s is %q, want %q", place, got, want)
+		}
+	}
+	for _, p := range report.Replayed {
+		a := float64(p.Amplification)
+		switch p.Place {
+		case Place{1, "h.0.scaled"}, Place{0, "h.0.out"}:
+			if !math.IsNaN(a) {
+				t.Errorf("%s amplifies by %v what came in without error", p.Place, a)
+			}
+		case Place{1, "h.1.scaled"}:
+			if math.Abs(a-1) > 1e-3 {
+				t.Errorf("%s amplifies by %v, a product with 3 by 1", p.Place, a)
+			}
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package harness
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// replayed is the report of a meter with faults in two stages, compared with one
+// without, replayed, and explained.
+func replayed(t *testing.T, bug func(at Place, x *Tensor), change func(golden, candidate *Recorder)) *Report {
+	t.Helper()
+	m := meter{3}
+	golden, candidate := m.run(t, nil), m.run(t, bug)
+	golden.name, candidate.name = "golden", "mine"
+	if change != nil {
+		change(golden, candidate)
+	}
+	r, err := Compare(golden.schedule, golden, candidate, CompareOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := Replay(t.Context(), candidate.schedule, candidate, m, ReplayOptions{Prompt: 3, Golden: golden})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.AddReplay(rows, m.Reads)
+	for _, in := range r.Introduced {
+		if strings.HasSuffix(in.Stage, "scaled") {
+			r.Explanations = append(r.Explanations, Explanation{in.Step, in.Stage, "scale_4", 0.999, "multiplied by 4: multiply by 3"})
+		}
+		if strings.HasSuffix(in.Stage, "out") {
+			r.Explanations = append(r.Explanations, Explanation{in.Step, in.Stage, "", 0, "no known fault gives this output"})
+		}
+	}
+	return r
+}
+
+// The files in testdata are what a person reads; a change there is looked at.
+func TestTextOfReplay(t *testing.T) {
+	for _, c := range []struct {
+		name, reason string
+		bug          func(at Place, x *Tensor)
+		change       func(golden, candidate *Recorder)
+	}{
+		{"two", "two faults, the second with other tokens from step 2 on, which the golden lacks", func(at Place, x *Tensor) {
+			if strings.HasSuffix(at.Stage, "scaled") && at.Stage != "h.1.scaled" {
+				for i := range x.F32 {
+					x.F32[i] *= 4. / 3
+				}
+			}
+			if at == (Place{3, "h.1.out"}) {
+				x.F32[1] += 5e7
+			}
+		}, nil},
+		{"span", "one fault in what the dump lacks", func(at Place, x *Tensor) {
+			if at == (Place{1, "h.1.scaled"}) {
+				x.F32[1] *= 1.5
+			}
+		}, func(_, candidate *Recorder) {
+			for _, stages := range candidate.steps {
+				delete(stages, "h.1.scaled")
+			}
+		}},
+		{"unknown", "the first divergence cannot be judged", func(at Place, x *Tensor) {
+			if at.Stage == "h.0.scaled" {
+				x.F32[0] *= 2
+			}
+		}, func(golden, candidate *Recorder) {
+			for _, r := range []*Recorder{golden, candidate} {
+				r.tokens = Tensor{}
+				for _, stages := range r.steps {
+					delete(stages, "embed")
+				}
+			}
+		}},
+		{"small", "wrong within every bound", func(at Place, x *Tensor) {
+			if at == (Place{3, "h.0.scaled"}) {
+				x.F32[0] += 5e-5
+			}
+		}, func(golden, candidate *Recorder) {
+			delete(candidate.steps[3], "next_id") // chaotic by design
+			for i := range golden.schedule.stages {
+				if st := &golden.schedule.stages[i]; !st.IDs {
+					st.Tolerance.Rel = 1e-3
+				}
+			}
+		}},
+		{"clean", "nothing is wrong", nil, nil},
+		{"another golden", "nothing is wrong but the golden", nil, func(golden, _ *Recorder) {
+			golden.steps[1]["h.2.out"].F32[1] *= 2
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := writeText(t, replayed(t, c.bug, c.change), TextOptions{
+				Causes: func(string) []string { return []string{"one of the usual"} },
+				Label:  func(stage string) string { return map[string]string{"h.0.kept": "cache"}[stage] },
+			})
+			path := filepath.Join("testdata", "replay", strings.ReplaceAll(c.name, " ", "_")+".txt")
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s: -%s +got:\n%s", c.reason, path, diff)
+			}
+		})
+	}
+}
