@@ -92,12 +92,15 @@ func certainty(golden, candidate harness.Source, step int) (string, error) {
 	if _, ok := golden.Shape(step, "logits_last"); !ok {
 		return NotCertifiable + ": golden has no logits_last", nil
 	}
-	want, err := golden.Tensor(step, "logits_last")
-	if err != nil {
-		return "", err
+	want, ok, err := lastLogits(golden, step)
+	if err != nil || !ok {
+		return NotCertifiable, err
 	}
-	got, err := candidate.Tensor(step, "logits_last")
-	if err != nil || len(want.Shape) != 2 || !slices.Equal(got.Shape, want.Shape) {
+	got, ok, err := lastLogits(candidate, step)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok || !slices.Equal(got.Shape, want.Shape):
 		return NotCertifiable + ": no such logits_last here", nil
 	}
 	width := want.Shape[1]
@@ -115,6 +118,29 @@ func certainty(golden, candidate harness.Source, step int) (string, error) {
 		}
 	}
 	return Certified, nil
+}
+
+// lastLogits is logits_last [B,V] or, where a source has only logits, their
+// last row; ok is false where it has neither.
+func lastLogits(src harness.Source, step int) (t harness.Tensor, ok bool, err error) {
+	if shape, ok := src.Shape(step, "logits_last"); ok && len(shape) == 2 {
+		t, err := src.Tensor(step, "logits_last")
+		return t, err == nil, err
+	}
+	shape, ok := src.Shape(step, "logits")
+	if !ok || len(shape) != 3 || shape[1] == 0 {
+		return t, false, nil
+	}
+	all, err := src.Tensor(step, "logits")
+	if err != nil {
+		return t, false, err
+	}
+	t.Shape = []int{shape[0], shape[2]}
+	for b := range shape[0] {
+		end := (b + 1) * shape[1] * shape[2]
+		t.F32 = append(t.F32, all.F32[end-shape[2]:end]...)
+	}
+	return t, true, nil
 }
 
 // margin is the largest value less the second largest.

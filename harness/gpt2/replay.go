@@ -195,10 +195,16 @@ func wordOf(stage string) string {
 // may have done to the logits, no other is above it for certain.
 func (s *staged) nearTie(i int, id int64) bool {
 	v, V := s.in[0], s.cfg.Vocab
-	if id < 0 || id >= int64(V) || v.Bound == nil && !s.wide {
+	if id < 0 || id >= int64(V) {
 		return false
 	}
 	row := v.F32[i*V : (i+1)*V]
+	if slices.ContainsFunc(row, func(l float32) bool { return l != l }) {
+		return true // of NaN none is the largest: whatever was chosen, the choice is not at fault
+	}
+	if v.Bound == nil && !s.wide {
+		return false
+	}
 	off := func(j int) float64 {
 		if v.Bound != nil {
 			return float64(v.Bound[i*V+j])

@@ -1,0 +1,131 @@
+"""Writes a dump as somebody's own engine would: plain .npy files, no manifest, numpy in float32, and faults if asked for.
+
+It is for trying out what `compare` says of an engine: one that is right, one with a fault or several, one that
+shows only some of its stages or shows them in another layout. FAULT is an id of faults.py, STAGE a pattern.
+
+    python3 reference/float64/foreign.py --model DIR --tokens 15496,13 --new 10 --out MINE --fault gelu_erf@h.1.mlp.act
+    go run . compare --golden goldens/synthetic-tiny/hello/float64 --candidate MINE --model DIR
+"""
+
+import argparse
+import fnmatch
+import os
+import shutil
+import sys
+
+import numpy as np
+
+sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.path.dirname(os.path.abspath(__file__))]
+
+import faults  # noqa: E402
+import gpt2  # noqa: E402
+from dump import ids, is_dump  # noqa: E402
+from inputs import Inputs  # noqa: E402
+
+# What a forward hook on every module sees.
+MODULES = ["wte", "wpe", "h.*.ln_1", "h.*.attn.c_attn", "h.*.attn.c_proj", "h.*.ln_2", "h.*.mlp.c_fc", "h.*.mlp.act",
+           "h.*.mlp.c_proj", "h.*.resid_post", "ln_f", "logits"]
+
+HEADED = ["h.*.attn.q", "h.*.attn.k", "h.*.attn.v", "h.*.attn.cache_k", "h.*.attn.cache_v"]
+
+
+def heads_last(stage, a):
+    """[B,H,T,D] -> [B,T,H,D]"""
+    return a.transpose(0, 2, 1, 3) if matches(HEADED, stage) else a
+
+
+def merged(stage, a):
+    """[B,H,T,D] -> [B,T,C]"""
+    return gpt2.merge_heads(a) if matches(HEADED, stage) else a
+
+
+def no_batch(stage, a):
+    """A batch of one without its axis; wpe never has one."""
+    return a if stage == "wpe" or a.shape[0] > 1 else a[0]
+
+
+LAYOUTS = {"heads-last": heads_last, "merged": merged, "no-batch": no_batch}
+
+
+def matches(patterns, stage):
+    return any(fnmatch.fnmatchcase(stage, pattern) for pattern in patterns)
+
+
+class Engine:
+    """A run of GPT-2 that keeps what it computed and goes wrong where it is told to."""
+
+    def __init__(self, model, wrong, write):
+        self.model, self.wrong, self.write = model, wrong, write
+        self.stages, self.before = {}, {}
+
+    def run(self, tokens, new):
+        tokens, cache, fed = np.asarray(tokens), self.model.new_cache(len(tokens)), np.asarray(tokens)
+        for step in range(new):
+            self.before, self.stages = self.stages, {}
+            self.step, self.fed, self.past = step, fed, cache.length
+            fed = self.model.step(fed, cache, self.tap)[:, None]
+            tokens = np.concatenate([tokens, fed], 1)
+        return tokens
+
+    def tap(self, stage, array):
+        """The array is what the stages that follow read: a fault is written over it."""
+        self.stages[stage] = array.copy()
+        for fault, pattern in self.wrong:
+            if fault.at(stage) and fnmatch.fnmatchcase(stage, pattern):
+                out = fault.run(Inputs(self.model, self.fed, self.past, self.stages, self.before), stage)
+                if out is not None:
+                    array[...] = out
+        self.stages[stage] = array.copy()
+        self.write(self.step, stage, self.stages[stage])
+
+
+def fault_at(text):
+    """FAULT@STAGE -> (Fault, pattern)"""
+    id, at, pattern = text.partition("@")
+    found = [fault for fault in faults.CATALOGUE if fault.id == id]
+    if not found or not at or not pattern:
+        raise argparse.ArgumentTypeError(f"{text!r}: want FAULT@STAGE, FAULT one of {', '.join(f.id for f in faults.CATALOGUE)}")
+    return found[0], pattern
+
+
+def main(argv=None):
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    p.add_argument("--model", required=True, metavar="DIR", help="folder with config.json and model.safetensors")
+    p.add_argument("--tokens", required=True, action="append", type=ids, metavar="IDS", help="prompt; repeat it for a batch")
+    p.add_argument("--new", required=True, type=int, metavar="N", help="new tokens, and so steps")
+    p.add_argument("--fault", action="append", default=[], type=fault_at, metavar="FAULT@STAGE", help="a fault, and where; repeat it")
+    p.add_argument("--modules", action="store_true", help="only what hooks on modules see")
+    p.add_argument("--leave-out", action="append", default=[], metavar="STAGES", help="a pattern of stages not to write; repeat it")
+    p.add_argument("--layout", action="append", default=[], choices=sorted(LAYOUTS), help="how q, k, v and the cache lie; repeat it")
+    p.add_argument("--masked", type=float, default=-np.inf, metavar="NUMBER", help="what stands at masked scores")
+    p.add_argument("--out", required=True, metavar="DIR", help="the dump's folder; a dump there is replaced")
+    a = p.parse_args(argv)
+    if os.path.lexists(a.out):
+        if not is_dump(a.out):
+            p.error(f"--out {a.out}: there already and not a dump")
+        shutil.rmtree(a.out)
+    used = set()
+
+    def write(step, stage, array):
+        used.update(pattern for fault, pattern in a.fault if fault.at(stage) and fnmatch.fnmatchcase(stage, pattern))
+        if a.modules and not matches(MODULES, stage) or matches(a.leave_out, stage):
+            return
+        if stage.endswith(".scores"):
+            array = np.where(np.isneginf(array), np.float32(a.masked), array)
+        for layout in a.layout:
+            array = LAYOUTS[layout](stage, array)
+        folder = os.path.join(a.out, f"step_{step:02d}")
+        os.makedirs(folder, exist_ok=True)
+        np.save(os.path.join(folder, stage + ".npy"), np.ascontiguousarray(array))
+
+    config, weights = gpt2.load(a.model)
+    with np.errstate(all="ignore"):  # a fault may well overflow
+        tokens = Engine(gpt2.GPT2(config, weights, np.float32), a.fault, write).run(a.tokens, a.new)
+    np.save(os.path.join(a.out, "tokens.npy"), tokens)
+    for fault, pattern in a.fault:
+        if pattern not in used:
+            p.error(f"--fault {fault.id}@{pattern}: there is no such stage for it")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""`compare` answers right, from the command line, on dumps that another engine wrote: numpy in float32, no manifest.
+
+The engine is reference/float64/foreign.py on a micro model; the golden is the float64 engine's. What is asked each
+time is the whole answer: the exit status, which stages are wrong and at which steps, and why.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import foreign
+from conftest import ROOT, write_model
+
+PROMPT = ["--tokens", "3,14,15", "--new", "4"]
+STEPS, DECODE = [0, 1, 2, 3], [1, 2, 3]
+ATTENTION = [f"h.0.attn.{s}" for s in "q k v cache_k cache_v scores probs context c_proj".split()]
+
+
+@pytest.fixture(scope="session")
+def checkpoint12(tmp_path_factory):
+    if shutil.which("go") is None:
+        pytest.skip("go is not installed: see https://go.dev/dl")
+    path = str(tmp_path_factory.mktemp("bin") / "checkpoint12")
+    subprocess.run(["go", "build", "-o", path, "."], cwd=ROOT, check=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory):
+    """golden(prompt) -> (the micro model's folder, the float64 engine's dump of that prompt), made once."""
+    folder, made = tmp_path_factory.mktemp("golden"), {}
+    model = str(write_model(folder / "micro"))
+
+    def make(prompt):
+        key = "_".join(prompt)
+        if key not in made:
+            made[key] = str(folder / key)
+            subprocess.run([sys.executable, os.path.join(ROOT, "reference/float64/export.py"), "--model", model, "--name", "micro",
+                            *prompt, "--out", made[key]], check=True)
+        return model, made[key]
+
+    return make
+
+
+@pytest.fixture
+def compare(checkpoint12, golden, tmp_path):
+    """compare(foreign.py's arguments) -> the report, with exit status, stderr and stdout besides."""
+    mine, report = str(tmp_path / "mine"), tmp_path / "report.json"
+
+    def run(engine=(), prompt=PROMPT, with_golden=True, with_model=True):
+        model, right = golden(prompt)
+        foreign.main(["--model", model, *prompt, *engine, "--out", mine])
+        command = [checkpoint12, "compare", "--candidate", mine, "--json", report]
+        command += ["--golden", right] if with_golden else []
+        command += ["--model", model] if with_model else []
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode in (0, 1), done.stderr
+        return {**json.loads(report.read_text()), "status": done.returncode, "notes": done.stderr, "text": done.stdout}
+
+    return run
+
+
+def introduced(answer):
+    """{(stage, how many stages it was judged with): steps}"""
+    found = {}
+    for entry in answer["introduced"]:
+        assert entry["span"][-1] == entry["stage"]
+        found.setdefault((entry["stage"], len(entry["span"])), []).append(entry["step"])
+    return found
+
+
+def named(answer, stage):
+    """The faults named for a stage, the best of each step."""
+    best = {}
+    for entry in answer["explanations"]:
+        if entry["stage"] == stage:
+            best.setdefault(entry["step"], entry["fault"])
+    return set(best.values())
+
+
+def test_a_right_engine(compare):
+    answer = compare()
+    assert answer["status"] == 0 and answer["verdict"] == "pass" and answer["compared"] > 150
+    assert answer["introduced"] == answer["explanations"] == answer["missing"] == answer["violations"] == []
+    assert answer["tokens"]["certified"] == 4
+    assert "tokens: 4 of 4 certified" in answer["text"]
+
+
+@pytest.mark.parametrize("fault, stage, steps", [
+    ("ln_unbiased", "h.1.ln_2", STEPS),
+    ("conv1d_transposed", "h.0.attn.c_proj", STEPS),
+    ("heads_interleaved", "h.1.attn.q", STEPS),
+    ("cache_overwritten", "h.0.attn.cache_v", DECODE),
+    ("scale_missing", "h.1.attn.scores", STEPS),
+    ("mask_diagonal_hidden", "h.0.attn.scores", STEPS),  # the first row is NaN, and all that follows from it
+    ("heads_not_merged", "h.0.attn.context", [0]),
+    ("resid_from_normed", "h.0.resid_post", STEPS),
+    ("gelu_erf", "h.1.mlp.act", STEPS),
+    ("bfloat16_activations", "h.1.mlp.c_fc", STEPS),
+    ("final_norm_missing", "ln_f", STEPS),
+    ("position_first", "logits_last", [0]),
+    ("argmin", "next_token", STEPS),
+    ("temperature_inverted", "probs_t2", STEPS),
+])
+def test_one_fault(compare, fault, stage, steps):
+    answer = compare(["--fault", f"{fault}@{stage}"])
+    assert answer["status"] == 1 and answer["verdict"] == "fail"
+    assert introduced(answer) == {(stage, 1): steps}
+    assert fault in named(answer, stage)
+
+
+def test_several_faults(compare):
+    answer = compare(["--fault", "ln_mean_kept@h.0.ln_1", "--fault", "cache_stale@h.1.attn.cache_k", "--fault", "gelu_relu@h.*.mlp.act"])
+    assert answer["status"] == 1
+    assert answer["first_divergence"] == {"step": 0, "stage": "h.0.ln_1"}
+    assert introduced(answer) == {("h.0.ln_1", 1): STEPS, ("h.1.attn.cache_k", 1): STEPS,
+                                  ("h.0.mlp.act", 1): STEPS, ("h.1.mlp.act", 1): STEPS}
+    assert named(answer, "h.0.ln_1") == {"ln_mean_kept"}
+    assert named(answer, "h.1.attn.cache_k") == {"cache_stale"}
+    assert named(answer, "h.0.mlp.act") == named(answer, "h.1.mlp.act") == {"gelu_relu"}
+
+
+def test_a_stage_is_missing(compare):
+    answer = compare(["--fault", "scale_d@h.1.attn.scores", "--leave-out", "h.*.attn.scores"])
+    assert answer["status"] == 1
+    assert introduced(answer) == {("h.1.attn.probs", 2): STEPS}
+    assert answer["introduced"][0]["span"] == ["h.1.attn.scores", "h.1.attn.probs"]
+    assert named(answer, "h.1.attn.probs") == {"scale_d"}
+    assert {"step": 0, "stage": "h.0.attn.scores"} in answer["missing"]
+
+
+def test_module_outputs_alone(compare):
+    answer = compare(["--modules"])
+    assert answer["status"] == 0 and answer["introduced"] == []
+    assert answer["tokens"]["certified"] == 4  # by the logits' last row
+    answer = compare(["--modules", "--fault", "mask_missing@h.0.attn.scores"])
+    assert answer["status"] == 1
+    assert introduced(answer) == {("h.0.attn.c_proj", len(ATTENTION)): [0]}
+    assert answer["introduced"][0]["span"] == ATTENTION
+    assert named(answer, "h.0.attn.c_proj") == {"mask_missing"}
+
+
+@pytest.mark.parametrize("layout, words", [
+    (["heads-last"], ["axes B T H D put into the order B H T D", "axes B S H D put into the order B H S D"]),
+    (["merged"], ["axes B T (H D) put into the order B H T D", "axes B S (H D) put into the order B H S D"]),
+    (["no-batch"], ["no axis B: taken for a batch of one"]),
+    (["heads-last", "no-batch"], ["axes B T H D put into the order B H T D", "no axis B: taken for a batch of one"]),
+])
+@pytest.mark.parametrize("prompt", [PROMPT, ["--tokens", "3,14", "--new", "4"], ["--tokens", "3,14", "--new", "1"]])
+def test_another_layout(compare, layout, words, prompt):
+    """Also with a prompt of two tokens, as many as there are heads: values tell, where shapes do not."""
+    arguments = [arg for name in layout for arg in ("--layout", name)]
+    answer = compare(arguments, prompt=prompt)
+    assert answer["status"] == 0 and answer["introduced"] == answer["missing"] == []
+    for word in words:
+        assert word in answer["notes"]
+    answer = compare([*arguments, "--fault", "bias_dropped@h.1.attn.c_attn"], prompt=prompt)
+    assert answer["status"] == 1
+    assert set(introduced(answer)) == {("h.1.attn.c_attn", 1)}
+
+
+def test_masked_scores_of_another_kind(compare):
+    answer = compare(["--masked=-1e10"])
+    assert answer["status"] == 0 and answer["introduced"] == []
+    assert "masked places hold -1e+10, not -inf; their probabilities are exactly 0: taken for -inf" in answer["notes"]
+    answer = compare(["--masked=-1e10", "--fault", "mask_one_ahead@h.1.attn.scores"])
+    assert answer["status"] == 1
+    assert introduced(answer) == {("h.1.attn.scores", 1): [0]}
+
+
+def test_without_a_golden(compare):
+    answer = compare(with_golden=False)
+    assert answer["status"] == 0 and answer["compared"] > 150
+    assert "no golden was compared" in answer["notes"] and "no golden was compared" in answer["text"]
+    answer = compare(["--fault", "gelu_sigmoid@h.0.mlp.act"], with_golden=False)
+    assert answer["status"] == 1
+    assert introduced(answer) == {("h.0.mlp.act", 1): STEPS}
+    assert named(answer, "h.0.mlp.act") == {"gelu_sigmoid"}
+
+
+def test_without_a_model(compare):
+    """The comparison alone still says where it begins, and what the dump says against itself."""
+    answer = compare(["--fault", "cache_overwritten@h.1.attn.cache_k"], with_model=False)
+    assert answer["status"] == 1 and answer["first_divergence"] == {"step": 1, "stage": "h.1.attn.cache_k"}
+    assert answer["introduced"] == []
+    assert [v["rule"] for v in answer["violations"] if v["step"] == 1] == [
+        "old rows changed since the step before", "new rows are not h.1.attn.k"]
+    assert "the dump contradicts itself" in answer["text"]
