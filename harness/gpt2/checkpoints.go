@@ -4,7 +4,7 @@ import "fmt"
 
 // Checkpoint is what there is to say of one of the twelve.
 type Checkpoint struct {
-	Number int      // 1 to 12
+	Number int      // 1 to 12; 0 and Weights for what comes before
 	Title  string   // a few words, "attention scores"
 	Stages string   // the stages it looks at, as patterns
 	Bound  string   // what it asks for, in words; the numbers are in the tolerance table
@@ -13,11 +13,28 @@ type Checkpoint struct {
 }
 
 // String is the checkpoint's number and title.
-func (c Checkpoint) String() string { return fmt.Sprintf("checkpoint %d (%s)", c.Number, c.Title) }
+func (c Checkpoint) String() string {
+	if c.Number == Weights {
+		return c.Title
+	}
+	return fmt.Sprintf("checkpoint %d (%s)", c.Number, c.Title)
+}
 
 // Describe is checkpoint n, 1 to 12. Number 0 is what comes before the first:
-// the embeddings, which no checkpoint names and all of them read.
-func Describe(n int) Checkpoint { return checkpoints[n] }
+// the embeddings, which no checkpoint names and all of them read. Number
+// [Weights] is what comes before that.
+func Describe(n int) Checkpoint {
+	if n == Weights {
+		return weights
+	}
+	return checkpoints[n]
+}
+
+var weights = Checkpoint{Weights, "weights", "the file, and sums of its tensors", "hashes exactly, sums within the digits they are given with", []string{
+	"another model, or another revision of it, under this name",
+	"a file cut short or damaged on its way",
+	"weights that were trained further, converted or quantised",
+}, "the weights: these are not the ones that the figures are of, so nothing else was judged rightly"}
 
 // CheckpointCount is how many checkpoints there are.
 const CheckpointCount = 12

@@ -10,13 +10,15 @@ import (
 // Finding is one thing that a checkpoint looked at: a stage at a step compared
 // with one engine's golden, or an assertion on the model's own run.
 type Finding struct {
-	Checkpoint int    `json:"checkpoint"`     // 1 to 12; 0 for the embeddings
-	Case       string `json:"case"`           // of the goldens, or of a published text
-	Engine     string `json:"engine"`         // whose golden; Self where none is needed
-	Step       int    `json:"step"`           // 0 is the prompt
-	Stage      string `json:"stage"`          // the stage, or the assertion's name
-	What       string `json:"what,omitempty"` // what was asked of it, in a few words
-	Elements   int    `json:"elements"`       // how many values were looked at
+	Checkpoint int    `json:"checkpoint"`       // 1 to 12; 0 for the embeddings, -1 for the weights
+	Case       string `json:"case"`             // of the goldens, or the kind of figure
+	Engine     string `json:"engine"`           // whose golden; Self where none is needed
+	Step       int    `json:"step"`             // 0 is the prompt
+	Stage      string `json:"stage"`            // the stage, or the assertion's name
+	What       string `json:"what,omitempty"`   // what was asked of it, in a few words
+	Figure     string `json:"figure,omitempty"` // of a figure: its name, such as logits.top3
+	Source     string `json:"source,omitempty"` // of a figure: who published it
+	Elements   int    `json:"elements"`         // how many values were looked at
 
 	// Share is the error as a part of its bound: 1 is all that is allowed; 0 or
 	// infinity where the bound is exact.
@@ -33,9 +35,17 @@ type Finding struct {
 	causes []string // narrower than the checkpoint's
 }
 
-// Name is the finding's place as a test's: case/engine/step/stage.
+// Name is the finding's place as a test's: case/engine/step/stage, and the part of
+// a figure.
 func (f Finding) Name() string {
-	return fmt.Sprintf("%s/%s/step_%02d/%s", f.Case, f.Engine, f.Step, f.Stage)
+	if f.Checkpoint == Weights {
+		return fmt.Sprintf("%s/%s/%s", f.Case, f.Engine, part(f.Figure))
+	}
+	name := fmt.Sprintf("%s/%s/step_%02d/%s", f.Case, f.Engine, f.Step, f.Stage)
+	if f.Figure != "" {
+		name += "/" + part(f.Figure)
+	}
+	return name
 }
 
 // Line is a failure on one line, for those that follow from one reported in full.

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/figures"
 	"checkpoint12/model"
 )
 
@@ -21,8 +22,10 @@ type Case struct {
 	Tokens  [][]int   // the prompt, B rows of equal length
 	New     int       // tokens to generate
 	Goldens []*Golden // by engine's name
-	Text    string    // the published text of prompt and continuation; "" if none
-	Source  string    // who published it
+
+	// Greedy are the continuations among the figures that this run's tokens must
+	// be, or begin with.
+	Greedy []figures.Greedy
 
 	temperatures []float64
 	mu           sync.Mutex
@@ -44,6 +47,9 @@ type Suite struct {
 	tokenizer *model.Tokenizer
 	progress  io.Writer
 	tap       model.Tap // plants faults, in tests
+
+	mu      sync.Mutex // guards what was found by the figures
+	figures []*known
 }
 
 // Options says which model to check and where its goldens are.
@@ -53,9 +59,9 @@ type Options struct {
 	Progress io.Writer // gets a line for each case that is run; nil: none
 }
 
-// Open loads a model and finds its goldens and published texts: goldens by the
-// model's name or, for a folder, by the hash of its weights; texts by name. It is
-// no error if there are none. The caller closes the suite.
+// Open loads a model and finds its goldens and figures: by the model's name or,
+// for a folder, by the hash of its weights. It is no error if there are none. The
+// caller closes the suite.
 func Open(o Options) (*Suite, error) {
 	m, err := model.Load(o.Model)
 	if err != nil {
@@ -92,10 +98,14 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	if s.Cases, err = findGoldens(o.Goldens, name, sum); err != nil {
 		return nil, err
 	}
-	if name != "" || !isFolder(o.Model) {
-		if err := s.addTexts(); err != nil {
-			return nil, err
-		}
+	if s.figures, err = findFigures(o.Goldens, name, sum); err != nil {
+		return nil, err
+	}
+	if err := s.addGreedy(); err != nil {
+		return nil, err
+	}
+	if err := s.addPrompts(name); err != nil {
+		return nil, err
 	}
 	for _, c := range s.Cases {
 		s.temps = append(s.temps, c.temperatures...)
@@ -106,25 +116,17 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	return s, nil
 }
 
-// addTexts gives the model's published texts to the cases with their prompts,
-// or makes cases of them.
-func (s *Suite) addTexts() error {
-	for _, t := range texts {
-		if t.model != s.Name[strings.LastIndexByte(s.Name, '/')+1:] {
+// addPrompts makes cases of the prompts that the model has no golden of.
+func (s *Suite) addPrompts(name string) error {
+	for _, p := range prompts {
+		if p.model != name {
 			continue
 		}
-		ids, err := s.tokenizer.Encode(t.prompt)
+		ids, err := s.tokenizer.Encode(p.prompt)
 		if err != nil {
-			return fmt.Errorf("published text of %s: %w", t.model, err)
+			return fmt.Errorf("prompt %s: %w", p.name, err)
 		}
-		i := slices.IndexFunc(s.Cases, func(c *Case) bool {
-			return len(c.Tokens) == 1 && slices.Equal(c.Tokens[0], ids) && c.New == t.new
-		})
-		if i < 0 {
-			i = len(s.Cases)
-			s.Cases = append(s.Cases, &Case{Name: t.name, Prompt: t.prompt, Tokens: [][]int{ids}, New: t.new})
-		}
-		s.Cases[i].Text, s.Cases[i].Source = t.want, t.source
+		s.caseOf(p.name, p.prompt, ids, p.new)
 	}
 	return nil
 }
@@ -132,10 +134,14 @@ func (s *Suite) addTexts() error {
 // Close lets go of the model.
 func (s *Suite) Close() error { return s.Model.Close() }
 
-// Check runs one checkpoint, 1 to 12 or 0 for the embeddings, on every case and
-// returns what it found, in the order of cases, steps and stages. No findings
-// means that there was nothing to check by, which is not a pass.
+// Check runs one checkpoint, 1 to 12, 0 for the embeddings or [Weights], on every
+// case and returns what it found, in the order of cases, steps and stages, and
+// then by the figures. No findings means that there was nothing to check by,
+// which is not a pass.
 func (s *Suite) Check(ctx context.Context, n int) ([]Finding, error) {
+	if n == Weights {
+		return s.checkWeights()
+	}
 	if n < 0 || n > CheckpointCount {
 		return nil, fmt.Errorf("there is no checkpoint %d: want 1 to %d", n, CheckpointCount)
 	}
@@ -147,10 +153,14 @@ func (s *Suite) Check(ctx context.Context, n int) ([]Finding, error) {
 		}
 		all = append(all, found...)
 	}
-	return all, nil
+	found, err := s.checkFigures(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return append(all, found...), nil
 }
 
-// CheckCase is Check of one case.
+// CheckCase is Check of one case, without figures of other runs.
 func (s *Suite) CheckCase(ctx context.Context, c *Case, n int) ([]Finding, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

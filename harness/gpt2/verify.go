@@ -25,13 +25,14 @@ type VerifyReport struct {
 	Checkpoints []CheckpointReport `json:"checkpoints"` // 1 to 12
 	First       *Finding           `json:"first_failure"`
 	Failures    []Finding          `json:"failures"` // in the order of the checkpoints
+	Figures     []FigureReport     `json:"figures"`
 	Texts       []TextReport       `json:"texts"`
 	Runs        []RunReport        `json:"runs"`
 	Quorums     []CaseQuorum       `json:"quorums"`         // of the cases with goldens of several engines
 	Graft       *Graft             `json:"graft,omitempty"` // the proof of the first failure
 
-	embeddings CheckpointReport // what no checkpoint names
-	seconds    float64
+	before  []CheckpointReport // what no checkpoint names: the weights, the embeddings
+	seconds float64
 }
 
 // CheckpointReport is one checkpoint's part of a VerifyReport.
@@ -104,9 +105,9 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 	begin := time.Now()
 	r := &VerifyReport{
 		Schema: 1, Verdict: harness.VerdictPass, Model: s.Name,
-		Failures: []Finding{}, Texts: []TextReport{}, Runs: []RunReport{}, Quorums: []CaseQuorum{},
+		Failures: []Finding{}, Figures: []FigureReport{}, Texts: []TextReport{}, Runs: []RunReport{}, Quorums: []CaseQuorum{},
 	}
-	for n := range CheckpointCount + 1 {
+	for n := Weights; n <= CheckpointCount; n++ {
 		found, err := s.Check(ctx, n)
 		if err != nil {
 			return nil, err
@@ -117,9 +118,10 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 			if f.Failed {
 				r.Failures = append(r.Failures, f)
 			}
+			r.addFigure(f)
 		}
-		if n == 0 {
-			r.embeddings = c
+		if n < 1 {
+			r.before = append(r.before, c)
 		} else {
 			r.Checkpoints = append(r.Checkpoints, c)
 		}
@@ -177,9 +179,13 @@ type line struct {
 }
 
 // summarize makes one checkpoint's report of its findings. Where all there is
-// comes from the model itself, it is "not checked": no golden has been seen.
+// comes from the model itself, it is "not checked": no golden and no figure has
+// been seen.
 func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 	c := CheckpointReport{Checkpoint: n, Verdict: harness.VerdictPass}
+	if n == Weights {
+		return s.summarizeWeights(found)
+	}
 	failed, others := false, false
 	for _, engine := range s.engines() {
 		l := line{engine: engine}
@@ -189,7 +195,7 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 			}
 		}
 		if l.compared == 0 {
-			if engine == Self || engine == Published {
+			if engine == Self || engine == Figures {
 				continue
 			}
 			l.why = s.leftOut(engine, n)
@@ -247,7 +253,7 @@ func (s *Suite) engines() []string {
 			}
 		}
 	}
-	return append(names, Published, Self)
+	return append(names, Figures, Self)
 }
 
 // leftOut is why none of an engine's goldens has a stage of the checkpoint.

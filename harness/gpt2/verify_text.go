@@ -36,6 +36,7 @@ func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
 		}
 		fmt.Fprintf(b, "%-14s %s\n", name, shorten(strconv.Quote(t.Text), textWidth, o.Verbose))
 	}
+	r.writeFigures(b, o)
 	if o.Verbose {
 		r.writeRuns(b)
 	}
@@ -50,15 +51,20 @@ func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
 func (r *VerifyReport) writeLines(b io.Writer, o TextOptions) {
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "checkpoint\tengine\tcompared\tworst, of its bound\tverdict")
-	all := r.Checkpoints
-	if o.Verbose || r.embeddings.Verdict == harness.VerdictFail {
-		all = append([]CheckpointReport{r.embeddings}, all...)
+	var all []CheckpointReport
+	for _, c := range r.before {
+		if len(c.lines) > 0 && (o.Verbose || c.Checkpoint == Weights || c.Verdict == harness.VerdictFail) {
+			all = append(all, c)
+		}
 	}
 	command := ""
-	for _, c := range all {
+	for _, c := range append(all, r.Checkpoints...) {
 		d := Describe(c.Checkpoint)
 		title := fmt.Sprintf("%2d %s", d.Number, d.Title)
-		if c.Verdict == NotChecked {
+		if c.Checkpoint == Weights {
+			title = "   " + d.Title
+		}
+		if c.Verdict == NotChecked && c.Checkpoint != Weights {
 			fmt.Fprintf(tw, "%s\t-\t-\t-\t%s\n", title, paint(NotChecked, NotChecked, o.Color))
 			command = c.Command
 			continue
@@ -95,6 +101,8 @@ func (l *line) what(checkpoint int, self *line) string {
 	}
 	var s string
 	switch {
+	case l.engine == Figures:
+		s = fmt.Sprintf("%d figures, %s values", l.compared, thousands(l.values))
 	case checkpoint == 12 && l.engine == Self:
 		return fmt.Sprintf("%d assertions", l.compared)
 	case checkpoint == 12:
@@ -125,6 +133,9 @@ func (l *line) where() string {
 	}
 	share := float64(l.worst.Share)
 	place := fmt.Sprintf("%s step %d %s", l.worst.Case, l.worst.Step, l.worst.Stage)
+	if l.worst.Stage == l.worst.Case { // of a figure
+		place = l.worst.Case
+	}
 	switch {
 	case share == 0:
 		return "exact"

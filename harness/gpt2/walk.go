@@ -3,7 +3,6 @@ package gpt2
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -11,9 +10,10 @@ import (
 )
 
 // first is the failure that comes first in execution order, over all cases and
-// engines: what comes after it may be no more than its consequence. Failures of
-// checkpoint 12 come after those of the stages, and last those that a golden is
-// to blame for. It is nil if nothing failed.
+// engines: what comes after it may be no more than its consequence. Before all
+// come the weights. After the stages come the figures, which see no more than the
+// end of a run, then checkpoint 12, and last what a golden is to blame for. It is
+// nil if nothing failed.
 func (s *Suite) first(found []Finding) *Finding {
 	var best *Finding
 	var bestAt []int
@@ -22,9 +22,17 @@ func (s *Suite) first(found []Finding) *Finding {
 		if !f.Failed {
 			continue
 		}
-		at := []int{btoi(f.Outlier), math.MaxInt, 0}
-		if n, ok := s.schedule.Index(f.Stage); ok && f.Checkpoint < CheckpointCount {
-			at[1], at[2] = f.Step, n
+		n, ok := s.schedule.Index(f.Stage)
+		at := []int{1, f.Step, n}
+		switch {
+		case f.Outlier:
+			at[0] = 4
+		case f.Checkpoint == Weights:
+			at = []int{0, 0, 0}
+		case f.Checkpoint == CheckpointCount || !ok:
+			at = []int{3, 0, 0}
+		case f.Engine == Figures:
+			at[0] = 2
 		}
 		if best == nil || slices.Compare(at, bestAt) < 0 {
 			best, bestAt = f, at
@@ -40,7 +48,7 @@ func (s *Suite) Walk(ctx context.Context) (string, error) {
 	var b strings.Builder
 	var all []Finding
 	unchecked := false
-	for n := range CheckpointCount {
+	for n := Weights; n < CheckpointCount; n++ {
 		found, err := s.Check(ctx, n)
 		if err != nil {
 			return "", err

@@ -1,0 +1,119 @@
+package gpt2
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/figures"
+)
+
+// observed is what a model computed for a set of figures; what there is no figure
+// of is not there.
+type observed struct {
+	lnF      harness.Tensor // [B,T,C] of the batch of ln_f
+	logits   harness.Tensor // [B,T,V] of the batch of logits
+	last     harness.Tensor // [B,V] its logits_last
+	probs    harness.Tensor // [B,V] its probs_t1
+	chosen   []int          // [B] its next_token; -1 where nothing was chosen
+	logprobs []float64      // of each token of the text, by the model's own softmax
+	hidden   harness.Tensor // [1,T,C] ln_f of the text
+	next     harness.Tensor // [1,V] logits_last after the text
+	token    int            // next_token after it
+}
+
+// observe runs the model on what the figures are of.
+func (s *Suite) observe(ctx context.Context, m *figures.Model) (*observed, error) {
+	o := &observed{}
+	if l := m.LnF; l != nil {
+		t, err := s.pass(ctx, Run{Tokens: l.Tokens, New: 1}, "ln_f")
+		if err != nil {
+			return nil, fmt.Errorf("ln_f: %w", err)
+		}
+		if o.lnF, err = t.Tensor(0, "ln_f"); err != nil {
+			return nil, err
+		}
+	}
+	if l := m.Logits; l != nil {
+		t, err := s.pass(ctx, Run{Tokens: l.Tokens, New: 1}, "logits", "logits_last", "probs_t1")
+		if err != nil {
+			return nil, fmt.Errorf("logits: %w", err)
+		}
+		for stage, to := range map[string]*harness.Tensor{"logits": &o.logits, "logits_last": &o.last, "probs_t1": &o.probs} {
+			if *to, err = t.Tensor(0, stage); err != nil {
+				return nil, err
+			}
+		}
+		o.chosen = t.chosen[0]
+	}
+	if p := m.TokenLogprobs; p != nil {
+		ids, err := s.tokenizer.Encode(p.Text)
+		if err == nil {
+			o.logprobs, err = s.logprobs(ctx, p.Prefix, ids)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("token_logprobs: %w", err)
+		}
+	}
+	if h := m.FirstHidden; h != nil {
+		t, err := s.text(ctx, h.Text, "ln_f")
+		if err == nil {
+			o.hidden, err = t.Tensor(0, "ln_f")
+		}
+		if err == nil && h.Position >= o.hidden.Shape[1] {
+			err = fmt.Errorf("position %d: the text has %d tokens", h.Position, o.hidden.Shape[1])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ln_f_hello_world: %w", err)
+		}
+	}
+	if n := m.NextLogit; n != nil {
+		t, err := s.text(ctx, n.Text, "logits_last")
+		if err == nil {
+			o.next, err = t.Tensor(0, "logits_last")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("next_logit: %w", err)
+		}
+		o.token = t.chosen[0][0]
+	}
+	return o, nil
+}
+
+// text is a pass over a text.
+func (s *Suite) text(ctx context.Context, text string, stages ...string) (*trace, error) {
+	ids, err := s.tokenizer.Encode(text)
+	if err != nil {
+		return nil, err
+	}
+	return s.pass(ctx, Run{Tokens: [][]int{ids}, New: 1}, stages...)
+}
+
+// pass runs the model and keeps some stages of every step.
+func (s *Suite) pass(ctx context.Context, run Run, stages ...string) (*trace, error) {
+	run.Tap, run.Temperatures = s.tap, []float64{1}
+	run.Match = func(_ int, stage string) bool { return slices.Contains(stages, stage) }
+	return record(ctx, s.Model, run)
+}
+
+// logprobs is the log-probability of each token after those before it. The
+// prefix is fed in one step and then token by token, so that the cache and the
+// model's own softmax are what is looked at.
+func (s *Suite) logprobs(ctx context.Context, prefix, ids []int) ([]float64, error) {
+	run := Run{Tokens: [][]int{prefix}, New: len(ids), Feed: [][]int{ids[:len(ids)-1]}}
+	t, err := s.pass(ctx, run, "probs_t1")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float64, len(ids))
+	for k, id := range ids {
+		p, err := t.Tensor(k, "probs_t1") // [1,V]
+		if err != nil {
+			return nil, err
+		}
+		out[k] = math.Log(float64(p.F32[id]))
+	}
+	return out, nil
+}
