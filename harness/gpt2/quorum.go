@@ -243,8 +243,8 @@ func (q *Quorum) Lines() []string {
 }
 
 // OpenEngines opens the goldens in the folders below dir, one for each engine,
-// the yardstick first and then by name. None is no error. All must have the
-// same prompt.
+// the yardstick first and then by name. None is no error. All must be of the
+// same weights and have the same prompt.
 func OpenEngines(dir string, s *harness.Schedule) ([]Voter, error) {
 	paths, err := folders(dir)
 	if err != nil {
@@ -265,6 +265,9 @@ func OpenEngines(dir string, s *harness.Schedule) ([]Voter, error) {
 		}
 		if len(voters) > 0 {
 			first := voters[0].Source
+			if err := d.Manifest().CheckWeights(first.Manifest().Model.Name, first.Manifest().Model.WeightsSHA256); err != nil {
+				return nil, &GoldenError{path, err}
+			}
 			if want, got := first.Manifest().Tokens, d.Manifest().Tokens; !gocmp.Equal(want, got) {
 				return nil, &harness.DiffError{
 					Line: fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case", path, first.Name()),
