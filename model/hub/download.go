@@ -132,6 +132,13 @@ func (s *session) small(ctx context.Context, e *entry, limit int64) ([]byte, err
 func (s *session) obtain(ctx context.Context, e entry, content []byte) error {
 	blob := s.Cache.blob(s.repo, string(e.hash))
 	file := filepath.Join(s.Cache.Snapshot(s.repo, e.commit), e.name)
+	right := func() bool {
+		ok, err := e.hash.of(file)
+		return ok && err == nil
+	}
+	if right() {
+		return nil // nothing is written then: the cache may be another user's
+	}
 	if err := os.MkdirAll(filepath.Dir(blob), 0o777); err != nil {
 		return fmt.Errorf("the hub's cache: %w", err)
 	}
@@ -140,16 +147,14 @@ func (s *session) obtain(ctx context.Context, e entry, content []byte) error {
 		return err
 	}
 	defer unlock()
+	if right() { // somebody was faster
+		return nil
+	}
 	if ok, err := s.there(e, blob); err != nil || ok {
 		if err == nil {
 			err = s.publish(blob, file, false)
 		}
 		return wrap(e.name, err)
-	}
-	if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() { // where there are no links
-		if ok, err := s.there(e, file); err != nil || ok {
-			return wrap(e.name, err)
-		}
 	}
 	if err := s.download(ctx, e, blob, content); err != nil {
 		return wrap(e.name, err)

@@ -92,7 +92,10 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		snapshot.Files = append(snapshot.Files, f.file())
 	}
 	snapshot.Fetched = s.fetched
-	return snapshot, s.refer(ctx, r.Revision, config.commit)
+	if err := s.refer(ctx, r.Revision, config.commit); err != nil {
+		c.note(err.Error()) // the files are there, by their commit
+	}
+	return snapshot, nil
 }
 
 func (e entry) file() File {

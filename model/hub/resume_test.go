@@ -241,6 +241,35 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// A cache that another user keeps is used as it is: where all is there nothing is
+// written.
+func TestReadOnlyCache(t *testing.T) {
+	files := whole(weights)
+	p := start(t, files)
+	if _, err := p.fetch(t, "main", files); err != nil {
+		t.Fatal(err)
+	}
+	p.hub.Branch(mine.String(), "refs/tag", first)
+	for _, dir := range []string{".locks", filepath.Join(mine.folder(), "refs")} {
+		if err := os.RemoveAll(filepath.Join(string(p.Cache), dir)); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(string(p.Cache), dir), nil) // nothing can be made in it
+	}
+	s, err := p.Fetch(t.Context(), Request{Repo: mine, Revision: "refs/tag"})
+	if err != nil || s.Commit != first || s.Fetched != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if notes := strings.Join(p.notes, "\n"); !strings.Contains(notes, "note that refs/tag is at 6dcaa7a952f7") {
+		t.Errorf("notes %q", notes)
+	}
+	if err := os.Remove(p.Cache.blob(mine, files[WeightsFile].Hash())); err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Fetch(t.Context(), Request{Repo: mine, Revision: "refs/tag"})
+	contains(t, "something is missing", err, "the hub's cache: mkdir")
+}
+
 // A file of unknown length is read as far as a small file can go.
 func TestUnknownLength(t *testing.T) {
 	files := whole(weights)
