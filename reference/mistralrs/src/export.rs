@@ -1,0 +1,393 @@
+//! One run: a prompt, its continuation, a dump.
+
+use crate::config::Config;
+use crate::dump::{Dump, Engine, Manifest};
+use crate::folder::Folder;
+use crate::mistral::{Ask, Mistral, Model, Pass, Step};
+use crate::rules::Rules;
+use crate::{dump, sources};
+use anyhow::{bail, ensure, Context, Result};
+use candle_core::{DType, Device, Tensor};
+use serde_json::{json, Number, Value};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// The greedy run that is dumped, and those that must give the same bits.
+const RUNS: usize = 3;
+
+/// What mistral.rs never has, and the manifest's reason.
+const NEVER: [&str; 2] = ["h.*.attn.scores", "h.*.attn.probs"];
+const TILES: &str = "on a CPU mistral.rs computes attention a tile at a time and never has them";
+
+/// A golden's probabilities are this near to the softmax of its logits (checkpoint 11), or not in it.
+pub const SOFTMAX: f64 = 1e-6;
+const SUMMED: &str =
+    "mistral.rs's sampler adds up the exponentials in float32, one after another: \
+                      further from the softmax than checkpoint 11 allows";
+
+/// What to export; ids are rows of the batch.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub model: PathBuf,
+    pub name: String,
+    pub tokens: Vec<Vec<u32>>,
+    pub new: usize,
+    /// what the decode steps are fed, new − 1 ids a row; empty: the engine's own choice
+    pub feed: Vec<Vec<u32>>,
+    pub case: Option<String>,
+    pub prompt: Option<String>,
+    pub temperatures: Vec<f64>,
+    pub rules: Option<PathBuf>,
+    pub out: PathBuf,
+}
+
+/// Writes the dump; returns the number of its `.npy` files. `progress` hears what is being done.
+pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<usize> {
+    let config = Config::read(&options.model.join("config.json"))?;
+    check(options, &config)?;
+    let mut list = read_rules(options.rules.as_deref())?;
+    let mut dump = Dump::create(&options.out)?;
+    progress("checking the weights");
+    let folder = Folder::open(&options.model, config)?;
+    progress("loading");
+    let model = Model::load(&folder)?;
+    let mistral = model.start(false)?;
+
+    progress("greedy run");
+    let rows = options.tokens.len();
+    let row = |b: usize, steps: usize| Ask {
+        prompt: options.tokens[b].clone(),
+        new: steps,
+        forced: options.feed.get(b).map(|feed| feed[..steps - 1].to_vec()).unwrap_or_default(),
+        temperature: None,
+    };
+    let asks: Vec<Ask> = (0..rows).map(|b| row(b, options.new)).collect();
+    let (answers, mut passes) = mistral.tapped(&asks)?;
+    for run in 2..=RUNS {
+        progress(&format!("greedy run {run} of {RUNS}"));
+        ensure!(mistral.ask(&asks)? == answers, "greedy run {run} differs from the first");
+    }
+    if rows > 1 {
+        progress("each row alone");
+        same_alone(&mistral, &asks, &answers)?;
+    }
+    if options.new == 1 {
+        passes.truncate(1); // mistral.rs goes a step too far where the first token is the last
+    }
+    ensure!(
+        passes.len() == options.new,
+        "{} steps took mistral.rs {} forward passes",
+        options.new,
+        passes.len()
+    );
+
+    // with --feed the run above was forced but for its last step: what the engine would have chosen
+    // at the others comes from runs that end there
+    let chosen: Vec<Vec<Step>> = (0..options.new)
+        .map(|k| match options.feed.is_empty() || k + 1 == options.new {
+            true => Ok(answers.iter().map(|row| row[k.min(row.len() - 1)].clone()).collect()),
+            false => Ok(last(mistral.ask(&(0..rows).map(|b| row(b, k + 1)).collect::<Vec<_>>())?)),
+        })
+        .collect::<Result<_>>()?;
+    let mut tokens = options.tokens.clone(); // B rows: the prompt, what was fed, the last choice
+    for (k, chosen) in chosen.iter().enumerate() {
+        for (b, tokens) in tokens.iter_mut().enumerate() {
+            let fed = options.feed.get(b).and_then(|feed| feed.get(k));
+            tokens.push(*fed.unwrap_or(&chosen[b].token));
+        }
+    }
+    let run = Run { mistral: &mistral, options, tokens: &tokens, chosen: &chosen };
+    let mut probabilities = run.probabilities(&mut list, progress)?;
+    let mut rules = Rules::parse(&serde_json::to_vec(&list)?)?;
+
+    for (k, pass) in passes.iter().enumerate() {
+        progress(&format!("step {} of {}", k + 1, options.new));
+        run.check(k, pass).with_context(|| format!("step {k}"))?;
+        for stage in stages(folder.config.n_layer, &options.temperatures) {
+            if rules.leaves_out(k, &stage) {
+                continue;
+            }
+            let tensor = match probabilities.remove(&(k, stage.clone())) {
+                Some(tensor) => tensor,
+                None => run.get(k, &stage, pass).with_context(|| format!("step {k}, {stage}"))?,
+            };
+            finite(&tensor).with_context(|| format!("step {k}, {stage}"))?;
+            dump.put(k, &stage, &tensor)?;
+        }
+    }
+    let tokens: Vec<Vec<i64>> =
+        tokens.iter().map(|row| row.iter().map(|&id| id.into()).collect()).collect();
+    dump.put_tokens(&Tensor::new(tokens, &Device::Cpu)?)?;
+    dump.commit(Manifest {
+        schema: 1,
+        model: dump::Model {
+            name: options.name.clone(),
+            weights_sha256: folder.weights.sha256()?,
+            config: folder.config.json,
+        },
+        case: options.case.clone(),
+        prompt: options.prompt.clone(),
+        tokens: options.tokens.clone(),
+        new: options.new,
+        temperatures: options.temperatures.iter().map(|&t| number(t)).collect(),
+        engine: Engine {
+            name: "mistralrs",
+            version: sources::mistralrs_version(),
+            dtype: "float32",
+        },
+        exporter: sources::exporter(),
+        files: Vec::new(),
+        left_out: rules.left_out(),
+    })
+}
+
+/// What was run.
+struct Run<'a> {
+    mistral: &'a Mistral<'a>,
+    options: &'a Options,
+    /// B rows: the prompt, what was fed, the last choice
+    tokens: &'a [Vec<u32>],
+    /// the engine's choice, by step and row
+    chosen: &'a [Vec<Step>],
+}
+
+impl Run<'_> {
+    /// That model, sampler and response speak of the same step.
+    fn check(&self, step: usize, pass: &Pass) -> Result<()> {
+        let prompt = self.options.tokens[0].len();
+        let new = if step == 0 { prompt } else { 1 };
+        let fed: Vec<Vec<u32>> = stage("tokens", pass)?.to_vec2()?;
+        let want = self.tokens.iter().map(|row| &row[prompt + step - new..prompt + step]);
+        let want: Vec<&[u32]> = want.collect();
+        ensure!(fed == want, "the model was fed {fed:?}, not {want:?}");
+        let logits = stage("logits", pass)?; // B,T,V
+        for (b, chosen) in self.chosen[step].iter().enumerate() {
+            let last: Vec<f32> = logits.get(b)?.get(new - 1)?.to_vec1()?;
+            ensure!(last == chosen.logits, "the sampler was given other logits than the model's");
+            let highest = last.iter().cloned().fold(f32::NEG_INFINITY, f32::max);
+            let lowest_id = last.iter().position(|&l| l == highest).unwrap_or(0) as u32;
+            ensure!(
+                chosen.token == lowest_id,
+                "mistral.rs chose {} where {lowest_id} has as high a logit and a lower id",
+                chosen.token
+            );
+        }
+        Ok(())
+    }
+
+    fn get(&self, step: usize, name: &str, pass: &Pass) -> Result<Tensor> {
+        let chosen = self.chosen[step].iter();
+        Ok(match name {
+            "logits_last" => {
+                Tensor::new(chosen.map(|s| s.logits.clone()).collect::<Vec<_>>(), &Device::Cpu)?
+            }
+            "next_token" => {
+                Tensor::new(chosen.map(|s| i64::from(s.token)).collect::<Vec<_>>(), &Device::Cpu)?
+            }
+            _ => stage(name, pass)?.clone(),
+        })
+    }
+
+    /// `probs_t*` by step and stage, where `rules` want them; a temperature whose probabilities are
+    /// not those of a softmax gets a rule of its own.
+    fn probabilities(
+        &self,
+        rules: &mut Vec<Value>,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<HashMap<(usize, String), Tensor>> {
+        let mut wanted = Rules::parse(&serde_json::to_vec(rules)?)?;
+        let mut all = HashMap::new();
+        for &t in &self.options.temperatures {
+            let stage = format!("probs_t{t}");
+            let mut tensors = Vec::new();
+            for step in (0..self.options.new).filter(|&step| !wanted.leaves_out(step, &stage)) {
+                progress(&format!("{stage} of step {}", step + 1));
+                let steps = self.at_temperature(step, t)?;
+                let off = steps.iter().map(|s| off(s, t)).fold(0.0, f64::max);
+                if off > SOFTMAX {
+                    rules.push(json!({"stages": stage, "steps": "all", "reason": SUMMED}));
+                    tensors.clear();
+                    break;
+                }
+                let rows: Vec<_> = steps.into_iter().map(|step| step.probabilities).collect();
+                tensors.push(((step, stage.clone()), Tensor::new(rows, &Device::Cpu)?));
+            }
+            all.extend(tensors);
+        }
+        Ok(all)
+    }
+
+    /// A step in a run that is made to come as far: a sampler with a temperature draws, so the first
+    /// step that it is free to choose is the last.
+    fn at_temperature(&self, step: usize, temperature: f64) -> Result<Vec<Step>> {
+        let ask = |row: &Vec<u32>, prompt: &Vec<u32>| Ask {
+            prompt: prompt.clone(),
+            new: step + 1,
+            forced: row[prompt.len()..prompt.len() + step].to_vec(),
+            temperature: Some(temperature),
+        };
+        let asks: Vec<Ask> =
+            self.tokens.iter().zip(&self.options.tokens).map(|(row, p)| ask(row, p)).collect();
+        let steps = last(self.mistral.ask(&asks)?);
+        let same = steps.iter().zip(&self.chosen[step]).all(|(a, b)| a.logits == b.logits);
+        ensure!(same, "a run at temperature {temperature} has other logits than the greedy one");
+        Ok(steps)
+    }
+}
+
+fn stage<'a>(name: &str, pass: &'a Pass) -> Result<&'a Tensor> {
+    pass.get(name).with_context(|| format!("the model did not hand out {name}"))
+}
+
+/// How far a step's probabilities are from the softmax of its logits, in float64.
+pub fn off(step: &Step, temperature: f64) -> f64 {
+    let scaled = step.logits.iter().map(|&l| f64::from(l) / temperature);
+    let max = scaled.clone().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scaled.clone().map(|l| (l - max).exp()).sum();
+    let apart =
+        scaled.zip(&step.probabilities).map(|(l, &p)| ((l - max).exp() / sum - f64::from(p)).abs());
+    apart.fold(0.0, f64::max)
+}
+
+/// The last step of each answer.
+fn last(answers: Vec<Vec<Step>>) -> Vec<Step> {
+    answers.into_iter().map(|mut steps| steps.pop().expect("an answer has a step")).collect()
+}
+
+/// A batch is a golden only if each of its rows has what it has alone.
+fn same_alone(mistral: &Mistral, asks: &[Ask], answers: &[Vec<Step>]) -> Result<()> {
+    for (b, (ask, together)) in asks.iter().zip(answers).enumerate() {
+        let alone = mistral.ask(std::slice::from_ref(ask))?.remove(0);
+        for (k, (one, other)) in alone.iter().zip(together).enumerate() {
+            let k = k + ask.forced.len();
+            let apart = apart(&one.logits, &other.logits);
+            let largest = one.logits.iter().fold(0f32, |max, l| max.max(l.abs()));
+            ensure!(
+                one.token == other.token && apart <= 1e-4 * largest,
+                "row {b} has other logits in this batch than alone at step {k}, by {apart:.2e} of \
+                 {largest:.2e}: no golden; see mistralrs-export check"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The largest difference.
+pub fn apart(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0f32, |max, (a, b)| max.max((a - b).abs()))
+}
+
+/// The contract's stages of a step, in execution order.
+fn stages(layers: usize, temperatures: &[f64]) -> Vec<String> {
+    let block = "ln_1 attn.c_attn attn.q attn.k attn.v attn.cache_k attn.cache_v attn.scores \
+                 attn.probs attn.context attn.c_proj resid_mid ln_2 mlp.c_fc mlp.act mlp.c_proj \
+                 resid_post";
+    let mut stages: Vec<String> = ["wte", "wpe", "embed"].map(String::from).into();
+    for n in 0..layers {
+        stages.extend(block.split_whitespace().map(|stage| format!("h.{n}.{stage}")));
+    }
+    stages.extend(["ln_f", "logits", "logits_last", "next_token"].map(String::from));
+    stages.extend(temperatures.iter().map(|t| format!("probs_t{t}")));
+    stages
+}
+
+/// The rules of the file, and those of [`NEVER`] that it does not have.
+fn read_rules(path: Option<&Path>) -> Result<Vec<Value>> {
+    let mut list: Vec<Value> = Vec::new();
+    if let Some(path) = path {
+        let text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        Rules::parse(&text).with_context(|| format!("rules in {}", path.display()))?;
+        list = serde_json::from_slice(&text)?;
+    }
+    for stages in NEVER {
+        let rule = json!({"stages": stages, "steps": "all", "reason": TILES});
+        if !list.contains(&rule) {
+            list.push(rule);
+        }
+    }
+    Ok(list)
+}
+
+/// Refuses what the model cannot be fed, before anything is read or written.
+fn check(options: &Options, config: &Config) -> Result<()> {
+    ensure!(!options.name.is_empty(), "--name is empty");
+    ensure!(options.new >= 1, "--new must be at least 1");
+    check_tokens(&options.tokens, options.new, config)?;
+    let prompt = options.tokens[0].len();
+    ensure!(
+        options.tokens.iter().all(|row| row.len() == prompt),
+        "--tokens: the rows of a batch must be of equal length"
+    );
+    if !options.feed.is_empty() {
+        ensure!(
+            options.feed.len() == options.tokens.len(),
+            "--feed is given {} times, --tokens {} times",
+            options.feed.len(),
+            options.tokens.len()
+        );
+        ensure!(
+            options.feed.iter().all(|row| row.len() == options.new - 1),
+            "--feed needs {} ids a row, one less than --new",
+            options.new - 1
+        );
+        check_ids(&options.feed, config)?;
+    }
+    ensure!(!options.temperatures.is_empty(), "--temperatures is empty");
+    for (i, t) in options.temperatures.iter().enumerate() {
+        // within these bounds every language writes the number, and so the stage's name, alike
+        let short = format!("{t:.5e}").parse() == Ok(*t);
+        ensure!(
+            short && (1e-4..1e6).contains(t),
+            "--temperatures: {t} is not a number of up to six digits in [0.0001, 1000000)"
+        );
+        ensure!(!options.temperatures[..i].contains(t), "--temperatures: {t} is there twice");
+    }
+    Ok(())
+}
+
+/// Refuses prompts that the model has no tokens or no positions for.
+pub fn check_tokens(tokens: &[Vec<u32>], new: usize, config: &Config) -> Result<()> {
+    ensure!(!tokens.is_empty(), "--tokens is missing");
+    for row in tokens {
+        ensure!(!row.is_empty(), "--tokens is empty: a prompt has at least one token");
+        let last = row.len().saturating_add(new - 1);
+        ensure!(
+            last <= config.n_positions,
+            "{} prompt tokens and {new} new ones need {last} positions, the model has {}",
+            row.len(),
+            config.n_positions
+        );
+    }
+    check_ids(tokens, config)
+}
+
+fn check_ids(rows: &[Vec<u32>], config: &Config) -> Result<()> {
+    for &id in rows.iter().flatten() {
+        ensure!(
+            (id as usize) < config.vocab_size,
+            "token {id} is outside the vocabulary of {}",
+            config.vocab_size
+        );
+    }
+    Ok(())
+}
+
+/// Values that no comparison could use.
+fn finite(tensor: &Tensor) -> Result<()> {
+    if tensor.dtype() == DType::F32 {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            bail!("mistral.rs computed {value}; a golden must be finite");
+        }
+    }
+    Ok(())
+}
+
+/// `1` rather than `1.0`, as in `probs_t1`.
+fn number(t: f64) -> Number {
+    if t.fract() == 0.0 {
+        Number::from(t as i64)
+    } else {
+        Number::from_f64(t).expect("checked to be finite")
+    }
+}
