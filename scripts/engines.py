@@ -1,6 +1,7 @@
 """The engines that make goldens: what each exporter consists of, and how it is made ready to run."""
 
 import contextlib
+import fnmatch
 import glob
 import hashlib
 import os
@@ -23,6 +24,16 @@ class Engine:
     name: str
     sources: tuple
     prepare: callable
+    may_leave_out: tuple = ()  # patterns of stages that the engine may not have; its manifest gives the reason
+    no_batches: str = ""  # why it makes no golden of several rows
+    only_named: str = ""  # why it is made ready only for --engine NAME; else its goldens are checked by hash
+
+    def makes(self, case):
+        return not (self.no_batches and len(case.tokens) > 1)
+
+    def may_lack(self, rule):
+        """Whether a rule that is no case's own is for what the engine may not have."""
+        return any(fnmatch.fnmatchcase(rule["stages"], pattern) for pattern in self.may_leave_out)
 
     def source_files(self, root=ROOT):
         """The repo-relative paths, sorted, as the manifest's `exporter` lists them."""
@@ -90,16 +101,28 @@ def tinygrad(say):
     return [python("reference/tinygrad/requirements.txt", say), os.path.join(ROOT, "reference/tinygrad/export.py")]
 
 
-def candle(say):
+def cargo(engine, say, takes, *before):
+    """The program that cargo builds in reference/<engine>, after the commands before."""
     if shutil.which("cargo") is None:
-        raise Refused("candle is built with cargo, which is not installed: see https://rustup.rs")
-    crate = os.path.join(ROOT, "reference", "candle")
+        raise Refused(f"{engine} is built with cargo, which is not installed: see https://rustup.rs")
+    crate = os.path.join(ROOT, "reference", engine)
     target = os.path.join(crate, "target")
-    say("building reference/candle (minutes, the first time)")
-    with locked("candle"):
-        run(["cargo", "build", "--release", "--locked", "--target-dir", target], "cargo build in reference/candle",
+    say(f"building reference/{engine} ({takes}, the first time)")
+    with locked(engine):
+        for command in before:
+            run(command, f"reference/{engine}")
+        run(["cargo", "build", "--release", "--locked", "--target-dir", target], f"cargo build in reference/{engine}",
             show=True, cwd=crate)
-    return [os.path.join(target, "release", "candle-export")]
+    return [os.path.join(target, "release", f"{engine}-export")]
+
+
+def candle(say):
+    return cargo("candle", say, "minutes")
+
+
+def mistralrs(say):
+    patch = [sys.executable, os.path.join(ROOT, "reference", "mistralrs", "patch.py")]
+    return cargo("mistralrs", say, "631 crates: a quarter of an hour and 2 GB", patch)
 
 
 SHARED = ("reference/contract.py", "reference/dump.py")
@@ -108,4 +131,12 @@ ENGINES = {engine.name: engine for engine in (
     Engine("candle", ("reference/candle/Cargo.toml", "reference/candle/Cargo.lock", "reference/candle/src/**/*.rs"), candle),
     Engine("float64", (*SHARED, "reference/float64/export.py", "reference/float64/gpt2.py",
                        "reference/float64/requirements.txt"), float64),
+    Engine("mistralrs", (*(f"reference/candle/src/{name}.rs" for name in "config dump npy rules staging weights".split()),
+                         "reference/mistralrs/Cargo.toml", "reference/mistralrs/Cargo.lock", "reference/mistralrs/patch.py",
+                         "reference/mistralrs/src/**/*.rs", "reference/mistralrs/overlay/**/*.rs",
+                         "model/vocab/r50k_base.tiktoken"), mistralrs,
+           may_leave_out=("h.[*].attn.scores", "h.[*].attn.probs", "probs_t*"),
+           no_batches="decoding a batch on a CPU, mistral.rs 0.8.1 gives every row the attention of the last: "
+                      "mistralrs-export check shows it",
+           only_named="a quarter of an hour to build"),
 )}

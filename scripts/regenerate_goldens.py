@@ -6,9 +6,10 @@
   python3 scripts/regenerate_goldens.py --model gpt2-medium        real weights, once fetched
   python3 scripts/regenerate_goldens.py --model DIR --out DIR      weights of your own
   python3 scripts/regenerate_goldens.py --check --model synthetic-tiny
+  python3 scripts/regenerate_goldens.py --engine mistralrs         only so: it takes a quarter of an hour to build
 
-Needs Python 3.11 and its venv module; clang for tinygrad, cargo for candle. Everything else it installs
-into .cache/. Exit status: 0 done, 1 --check found a difference, 2 something could not be had.
+Needs Python 3.11 and its venv module; clang for tinygrad, cargo for candle and mistralrs. Everything else it
+installs into .cache/. Exit status: 0 done, 1 --check found a difference, 2 something could not be had.
 """
 
 import argparse
@@ -234,10 +235,23 @@ def plan(args, engines, cases_path):
         if unknown and len(args.model or [1, 2]) == 1:
             raise Refused(f"{unknown[0]}: no case of {name}; it has {', '.join(cases)}")
         tasks += [Task(name, folder, case, engine) for case in cases.values() if not args.case or case.name in args.case
-                  for engine in wanted]
+                  for engine in wanted if engine.makes(case)]
     if not tasks:
-        raise Refused("no golden is asked for: no model has such a case")
+        reasons = [f"no golden of {engine.name}: {engine.no_batches}" for engine in wanted if engine.no_batches and args.case]
+        raise Refused(reasons[0] if reasons else "no golden is asked for: no model has such a case")
     return tasks
+
+
+def set_aside(args, tasks):
+    """(tasks, those of engines that are made ready only when they are named, and none was)."""
+    aside = [] if args.engine or args.check_hashes else [task for task in tasks if task.engine.only_named]
+    for engine in dict.fromkeys(task.engine for task in aside):
+        say(f"{engine.name}: {engine.only_named}, so only with --engine {engine.name}"
+            + ("; here by the hashes of its sources" if args.check else ""))
+    rest = [task for task in tasks if task not in aside]
+    if not rest and not args.check:
+        raise Refused("nothing is left to make")
+    return rest, aside
 
 
 def main(argv=None, engines=engine_list.ENGINES, cases_path=case_list.CASES):
@@ -245,7 +259,7 @@ def main(argv=None, engines=engine_list.ENGINES, cases_path=case_list.CASES):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that scratch folders are removed
     args = parse_args(argv, engines)
     try:
-        tasks = plan(args, engines, cases_path)
+        tasks, aside = set_aside(args, plan(args, engines, cases_path))
         if args.plan:
             for task in tasks:
                 print(f"{task.path}: {planned_size(task) / 1e6:.2f} MB")
@@ -257,7 +271,8 @@ def main(argv=None, engines=engine_list.ENGINES, cases_path=case_list.CASES):
             commands = {engine.name: engine.prepare(say) for engine in dict.fromkeys(task.engine for task in tasks)}
             if not args.check:
                 return regenerate(tasks, commands, args.out, args.jobs)
-            problems = check_fresh(tasks, commands, args.out, args.jobs)
+            problems = check_fresh(tasks, commands, args.out, args.jobs) + check_hashes(aside, args.out)
+        tasks += aside
         if not args.engine and not args.case:
             for model in dict.fromkeys(task.model for task in tasks):
                 problems += strays(args.out, model, tasks)

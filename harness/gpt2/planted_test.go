@@ -194,8 +194,13 @@ func TestPlantedBugsAreFoundAtTheirOwnStage(t *testing.T) {
 			}
 			want := harness.Place{Step: b.step, Stage: b.stage}
 			for i, r := range s.Cases[0].stages.reports {
+				golden, want := s.Cases[0].Goldens[i], want
+				if !golden.has(want.Step, want.Stage) {
+					// mistral.rs never has scores: with it the bug shows where they are used
+					want.Stage = nextOf(s, golden, want)
+				}
 				if r.FirstDivergence == nil || *r.FirstDivergence != want || r.Passed() {
-					t.Errorf("%s: first divergence %v, want %v", s.Cases[0].Goldens[i].Engine, r.FirstDivergence, want)
+					t.Errorf("%s: first divergence %v, want %v", golden.Engine, r.FirstDivergence, want)
 				}
 			}
 			f := s.first(found)
@@ -219,6 +224,17 @@ func TestPlantedBugsAreFoundAtTheirOwnStage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nextOf is the first stage behind a place that a golden has.
+func nextOf(s *Suite, golden *Golden, at harness.Place) string {
+	stages := model.StageNames(s.Model.Config(), s.Cases[0].temperatures)
+	for _, stage := range stages[slices.Index(stages, at.Stage)+1:] {
+		if golden.has(at.Step, stage) {
+			return stage
+		}
+	}
+	return ""
 }
 
 func TestCheckpoint12SaysHowItFails(t *testing.T) {

@@ -1,5 +1,6 @@
 """Making, swapping in and checking goldens, on a micro model with the float64 engine of this Python."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -52,6 +53,31 @@ def test_goldens_are_dumps_that_follow_from_reference(call, goldens, capsys):
     assert manifest["model"]["name"] == "micro" and manifest["case"] == "short"
     assert call("--check") == 0 and call("--check-hashes") == 0
     assert "2 goldens checked, all follow from reference/" in capsys.readouterr().out
+
+
+def test_an_engine_that_takes_long_is_made_only_when_named(call, float64_engine, tmp_path, capsys):
+    slow = dataclasses.replace(float64_engine, only_named="takes long", no_batches="mixes rows")
+    assert call(engine=slow) == 2
+    assert "only with --engine float64" in capsys.readouterr().err
+    assert call("--engine", "float64", "--case", "pair", engine=slow) == 2
+    assert "mixes rows" in capsys.readouterr().err
+    assert call("--engine", "float64", engine=slow) == 0
+    assert os.listdir(tmp_path / "goldens/micro") == ["short"]
+    assert call("--engine", "float64", "--check", engine=slow) == 0
+    slow = dataclasses.replace(slow, prepare=lambda say: pytest.fail("made ready without being named"))
+    assert call("--check", engine=slow) == 0 and call("--check-hashes", engine=slow) == 0
+    edit(tmp_path / "goldens/micro/short/float64/manifest.json", lambda m: m["exporter"][0].update(sha256="0" * 64))
+    assert call("--check", engine=slow) == 1 and call("--check-hashes", engine=slow) == 1
+    assert "has changed since" in capsys.readouterr().out
+
+
+def test_an_engine_may_lack_what_it_says_and_nothing_else(call, goldens, float64_engine, capsys):
+    rule = {"stages": "h.*.attn.scores", "steps": "all", "reason": "never has them"}
+    edit(goldens / "short/float64/manifest.json", lambda m: m["left_out"].append(rule))
+    assert call("--check-hashes") == 1
+    assert "left_out is not what cases.json has" in capsys.readouterr().out
+    assert call("--check-hashes", engine=dataclasses.replace(float64_engine, may_leave_out=("h.[*].attn.scores",))) == 0
+    assert call("--check-hashes", engine=dataclasses.replace(float64_engine, may_leave_out=("h.[*].attn.probs",))) == 1
 
 
 def test_plan_makes_nothing_and_knows_the_size(call, tmp_path, capsys):
@@ -258,7 +284,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, cases_file, float64_engine
     assert message in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("engine, tool", [("tinygrad", "clang"), ("candle", "cargo")])
+@pytest.mark.parametrize("engine, tool", [("tinygrad", "clang"), ("candle", "cargo"), ("mistralrs", "cargo")])
 def test_a_missing_tool_is_one_line_and_status_2(micro, tmp_path, cases_file, capsys, monkeypatch, engine, tool):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
