@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -44,8 +46,8 @@ other. --feed, once for each row, gives the steps after the first these tokens
 instead of the model's own choice, so that two engines stay comparable after a
 near tie.
 
-The folder is whole or absent: an interrupt leaves nothing half-written. A folder
-that is not a dump is never replaced.`),
+The folder is whole or absent: an interrupt leaves nothing half-written. Only an
+empty folder or another dump of the Go model is ever replaced.`),
 		Example: t.text(`
   {} dump --model synthetic-tiny --prompt "Hello." --new 10 --out my-dump
   {} dump --model synthetic-tiny --tokens 15496,13 --new 3 --feed 11,50 --out my-dump
@@ -65,9 +67,35 @@ that is not a dump is never replaced.`),
 		if err := o.check(c); err != nil {
 			return err
 		}
+		if err := replacesOwn(o.out); err != nil {
+			return err
+		}
 		return t.dump(c.Context(), o)
 	}
 	return c
+}
+
+// replacesOwn refuses a folder that holds another engine's dump: a golden, or
+// what somebody wants to compare.
+func replacesOwn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	man, err := harness.ReadManifest(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--out: %s is not empty and has no %s that says the Go model wrote it: choose another folder", dir, harness.ManifestFile)
+	}
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	if man.Engine.Name != gpt2.EngineName {
+		return fmt.Errorf("--out: %s holds a dump of engine %q, which is not replaced: choose another folder", dir, man.Engine.Name)
+	}
+	return nil
 }
 
 // check refuses what can be seen to be wrong before a model is loaded.

@@ -22,7 +22,7 @@ Writes the synthetic model NAME as config.json and model.safetensors, in Hugging
 Face layout. No weights are shipped: a synthetic model is a formula, and every
 machine makes the same bytes of it. NAME is one of: `) + names + `.
 
-The folder is whole or absent: an interrupt leaves nothing half-written.`,
+Each file is whole or absent: an interrupt leaves nothing half-written.`,
 		Example: t.text(`
   {} synth synthetic-tiny --out my-tiny
   {} synth synthetic-medium --out my-medium     # 1.4 GB`),

@@ -67,6 +67,9 @@ func dumpSchedule(layers int, dirs []string) (*harness.Schedule, error) {
 	return Schedule(layers, slices.Compact(temperatures)), nil
 }
 
+// EngineName is the engine in the manifest of a dump of the Go model.
+const EngineName = "go"
+
 // Manifest is the manifest of a dump of the Go model's run, all but its files.
 // It hashes the weights. caseName and prompt may be empty.
 func Manifest(m *model.Model, run Run, caseName, prompt string) (harness.Manifest, error) {
@@ -82,6 +85,6 @@ func Manifest(m *model.Model, run Run, caseName, prompt string) (harness.Manifes
 		Schema: 1,
 		Model:  harness.ManifestModel{Name: m.Name(), Config: m.Config().JSON(), WeightsSHA256: sum},
 		Case:   caseName, Prompt: prompt, Tokens: run.Tokens, New: run.New, Temperatures: temperatures,
-		Engine: harness.Engine{Name: "go", Version: runtime.Version(), DType: "float32"},
+		Engine: harness.Engine{Name: EngineName, Version: runtime.Version(), DType: "float32"},
 	}, nil
 }

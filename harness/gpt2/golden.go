@@ -90,6 +90,9 @@ func goldensOf(dir, sha256 string, byHash bool) ([]*Case, error) {
 				err = man.CheckWeights(man.Model.Name, sha256)
 			}
 			if err == nil {
+				err = placed(man, filepath.Base(path), c.Name)
+			}
+			if err == nil {
 				err = c.add(&Golden{Engine: filepath.Base(path), Dir: path, manifest: man})
 			}
 			if err != nil {
@@ -101,6 +104,21 @@ func goldensOf(dir, sha256 string, byHash bool) ([]*Case, error) {
 		}
 	}
 	return cases, nil
+}
+
+// placed says whether a golden is what its place says, GOLDENS/MODEL/CASE/ENGINE:
+// a dump of the Go model, or of another engine or case, judges nothing there.
+func placed(man *harness.Manifest, engine, name string) error {
+	const remake = "; remake it: python3 scripts/regenerate_goldens.py"
+	switch {
+	case man.Engine.Name == EngineName:
+		return errors.New("was dumped by the Go model, which cannot judge itself" + remake)
+	case man.Engine.Name != engine:
+		return fmt.Errorf("was made by engine %q, not by %q as its folder says%s", man.Engine.Name, engine, remake)
+	case man.Case != "" && man.Case != name:
+		return fmt.Errorf("is of case %q, not of %q as its folder says%s", man.Case, name, remake)
+	}
+	return nil
 }
 
 // add takes a golden into the case: all of a case have the same prompt.

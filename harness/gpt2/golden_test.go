@@ -317,6 +317,9 @@ func TestGoldensRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "manifest.json"},
+		{"the Go model's own dump", func(m *harness.Manifest) { m.Engine.Name = EngineName }, nil, "cannot judge itself"},
+		{"another engine's", func(m *harness.Manifest) { m.Engine.Name = "candle" }, nil, `made by engine "candle"`},
+		{"another case's", func(m *harness.Manifest) { m.Case = "bye" }, nil, `of case "bye"`},
 		{"other weights", func(m *harness.Manifest) { m.Model.WeightsSHA256 = strings.Repeat("ab", 32) }, nil, "abababababab"},
 		{"no weights named", func(m *harness.Manifest) { m.Model.WeightsSHA256 = "" }, nil, "does not say which weights"},
 		{"a surplus file", nil, func(t *testing.T, dir string) {
