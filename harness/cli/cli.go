@@ -19,6 +19,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"checkpoint12/harness/gpt2"
 )
 
 // Exit statuses of the binary. "go run ." turns every one but 0 into 1 and adds
@@ -123,8 +125,12 @@ func (h *hinted) Unwrap() error { return h.err }
 func (t *terminal) fail(err error) {
 	fmt.Fprintf(t.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
 	var h *hinted
-	if errors.As(err, &h) {
+	var golden *gpt2.GoldenError
+	switch {
+	case errors.As(err, &h):
 		fmt.Fprintf(t.stderr, "checkpoint12: hint: %s\n", h.hint)
+	case errors.As(err, &golden):
+		fmt.Fprintf(t.stderr, "checkpoint12: hint: git checkout -- %s, or make it anew: python3 scripts/regenerate_goldens.py\n", quote(golden.Path))
 	}
 }
 
