@@ -51,7 +51,7 @@ func (c Config) JSON() json.RawMessage {
 func ReadConfig(path string) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("read model config: %w", err)
+		return Config{}, fmt.Errorf("read model config: %w; want a folder with config.json and model.safetensors, as Hugging Face lays them out", err)
 	}
 	c, err := ParseConfig(data)
 	if err != nil {
