@@ -102,10 +102,14 @@ func (m *Mapping) list(dir string, isStage func(name string) bool) (listing, err
 	slices.SortFunc(l.files, func(a, b listedFile) int {
 		return strings.Compare(a.place.file()+"\x00"+a.path, b.place.file()+"\x00"+b.path)
 	})
+	var not []string
 	for i, r := range m.ignore {
 		if n := len(ignored[i]); n > 0 {
-			l.mapped = append(l.mapped, fmt.Sprintf("%s: %s not used, such as %s: %s", dir, count(n, "file"), ignored[i][0], r.Why))
+			not = append(not, fmt.Sprintf("%d such as %s (%s)", n, ignored[i][0], r.Why))
 		}
+	}
+	if len(not) > 0 {
+		l.mapped = append(l.mapped, fmt.Sprintf("%s: files that the map %s does not use: %s", dir, m.Name, strings.Join(not, "; ")))
 	}
 	for _, group := range alike(l.unnamed) {
 		l.mapped = append(l.mapped, fmt.Sprintf("%s: %s: neither the map %s nor the stages have that name", dir, group, m.Name))

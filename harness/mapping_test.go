@@ -169,7 +169,7 @@ func TestMappedDump(t *testing.T) {
 	all := strings.Join(append(notes, v.Notes()...), "\n")
 	for _, part := range []string{
 		"1 file not used, such as run/1.layer0.other_q.npy: the same stages",
-		"1 file not used, such as run/1.some.aux.npy: it is not ours",
+		"files that the map mine does not use: 1 such as run/1.some.aux.npy (it is not ours)",
 		"run/1.block3.thing.npy and 1 like it: neither the map mine nor the stages",
 		"run/notes.txt.npy: not part of a dump",
 		"h.*.q, h.*.k (2 tensors): axes B T H D put into the order B H T D",

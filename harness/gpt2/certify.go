@@ -3,6 +3,7 @@ package gpt2
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -71,19 +72,25 @@ func (t *Tokens) String() string {
 	}
 	s := fmt.Sprintf("tokens: %d of %d certified", t.Certified, t.Steps)
 	for i := 0; i < len(t.Notes); {
-		first := t.Notes[i]
-		last := first
-		for i++; i < len(t.Notes) && t.Notes[i].Why == first.Why && t.Notes[i].Step == last.Step+1; i++ {
-			last = t.Notes[i]
+		first, n := t.Notes[i], i+1
+		for n < len(t.Notes) && t.Notes[n].Step == t.Notes[n-1].Step+1 && digits.ReplaceAllString(t.Notes[n].Why, "") == digits.ReplaceAllString(first.Why, "") {
+			n++
 		}
-		if last == first {
+		if n == i+1 {
 			s += fmt.Sprintf("; step %d: %s", first.Step, first.Why)
 		} else {
-			s += fmt.Sprintf("; steps %d to %d: %s", first.Step, last.Step, first.Why)
+			s += fmt.Sprintf("; steps %d to %d: %s", first.Step, t.Notes[n-1].Step, first.Why)
+			if t.Notes[n-1].Why != first.Why {
+				s += ", and the like"
+			}
 		}
+		i = n
 	}
 	return s
 }
+
+// digits are the numbers in a note.
+var digits = regexp.MustCompile(`[0-9][0-9.e+-]*`)
 
 // certainty says whether the golden's choice at a step is certain: its margin,
 // largest logit less second, is more than twice the largest difference of the
