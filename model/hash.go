@@ -31,6 +31,20 @@ func (m *Model) WeightsSHA256() (string, error) {
 	return m.sha256, m.hashErr
 }
 
+// WeightsSize returns the size of the safetensors file in bytes; of several files
+// that of all of them.
+func (m *Model) WeightsSize() int64 {
+	var n int64
+	for _, f := range m.files {
+		if f.info != nil {
+			n += f.info.Size()
+		} else {
+			n += int64(len(f.data))
+		}
+	}
+	return n
+}
+
 // sha256 is that of the file's content, in hexadecimal.
 func (f file) sha256() string {
 	if f.info != nil {

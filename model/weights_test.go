@@ -140,6 +140,15 @@ func TestOpenLayouts(t *testing.T) {
 				t.Errorf("%s: WeightsSHA256() = %q, %v; want %q", test.name, sha, err, test.sha)
 			}
 		}
+		size := 0
+		for file, data := range test.files {
+			if strings.HasSuffix(file, ".safetensors") {
+				size += len(data)
+			}
+		}
+		if got := m.WeightsSize(); got != int64(size) {
+			t.Errorf("%s: WeightsSize() = %d, want %d", test.name, got, size)
+		}
 		for name, w := range weights {
 			data, _, ok := m.Weight(name)
 			if i := differAt(w, data); !ok || i >= 0 {

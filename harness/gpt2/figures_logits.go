@@ -11,20 +11,20 @@ import (
 // row is what the figures say of the logits at one position, and what the model
 // gave there.
 type row struct {
-	at         []int     // row of the batch, position
-	got        []float32 // [V]
-	ids        []int     // the figures' three largest, in order
-	want       []float64 // known logits: of ids, of 0 to 3, of V-1
-	have       []float64 // the model's, of the same
-	total, lse float64   // log-sum-exp of got in float64, and the figures'
+	at   []int // row of the batch, position
+	got  logits
+	ids  []int     // the figures' three largest, in order
+	want []float64 // known logits: of ids, of 0 to 3, of V-1
+	have []float64 // the model's, of the same
+	lse  float64   // the figures' log-sum-exp
 }
 
 // newRow looks up position t of row b in x, the model's logits there.
-func newRow(l *figures.Logits, b, t int, x []float32) row {
-	r := row{at: []int{b, t}, got: x, ids: l.Top3IDs[b][t], lse: l.LogSumExp[b][t], total: logSumExp(x)}
+func newRow(l *figures.Logits, b, t int, x logits) row {
+	r := row{at: []int{b, t}, got: x, ids: l.Top3IDs[b][t], lse: l.LogSumExp[b][t]}
 	r.want = slices.Concat(l.Top3[b][t], l.First4[b][t], []float64{l.Last[b][t]})
-	for _, id := range append(slices.Clone(r.ids), 0, 1, 2, 3, len(x)-1) {
-		r.have = append(r.have, float64(x[id]))
+	for _, id := range append(slices.Clone(r.ids), 0, 1, 2, 3, len(x.values)-1) {
+		r.have = append(r.have, float64(x.values[id]))
 	}
 	return r
 }
@@ -39,21 +39,21 @@ func (r row) difference() (d float64) {
 
 func judgeLogits(l *figures.Logits, o *observed) []Finding {
 	r := ruling{kind: "logits", source: l.Source}
-	v, n := o.logits.Shape[2], len(l.Tokens[0])
+	n := len(l.Tokens[0])
 	var all, last []row
 	largest, nll := 0.0, 0.0
 	for b := range l.Tokens {
 		for t := range n {
-			p := newRow(l, b, t, o.logits.F32[(b*n+t)*v:][:v])
+			p := newRow(l, b, t, o.logits[b*n+t])
 			for _, w := range p.want {
 				largest = max(largest, math.Abs(w))
 			}
 			if t+1 < n {
-				nll += p.total - float64(p.got[l.Labels[b][t+1]])
+				nll += p.got.lse - float64(p.got.values[l.Labels[b][t+1]])
 			}
 			all = append(all, p)
 		}
-		last = append(last, newRow(l, b, n-1, o.last.F32[b*v:][:v]))
+		last = append(last, newRow(l, b, n-1, o.last[b]))
 	}
 	nll /= float64(len(l.Tokens) * (n - 1))
 
@@ -64,7 +64,7 @@ func judgeLogits(l *figures.Logits, o *observed) []Finding {
 
 	var got, want []float64
 	for _, p := range all {
-		got, want = append(got, p.total), append(want, p.lse)
+		got, want = append(got, p.got.lse), append(want, p.lse)
 	}
 	r.within(11, "logits", "logsumexp", l.Tolerance, largest, []int{len(l.Tokens), n}, got, want)
 	r.softmax(o.probs.F32, last)
@@ -94,18 +94,17 @@ func (r *ruling) ranks(allowed float64, rows []row) {
 	var problems []string
 	certified := 0
 	for _, p := range rows {
-		top := largestThree(p.got)
 		d := p.difference()
 		margin := p.want[0] - p.want[1]
 		if margin > 2*d {
 			certified++
 		}
 		for i, want := range p.ids {
-			got := top[i]
+			got := p.got.top[i]
 			if got == want {
 				continue
 			}
-			near := got >= 0 && math.Abs(float64(p.got[got])-float64(p.got[want])) <= 2*min(d, allowed)
+			near := got >= 0 && math.Abs(float64(p.got.values[got])-float64(p.got.values[want])) <= 2*min(d, allowed)
 			if i > 0 && near {
 				continue
 			}
@@ -140,43 +139,11 @@ func (r *ruling) softmax(probs []float32, last []row) {
 	for i, p := range last {
 		for j, id := range p.ids {
 			w := math.Exp(p.want[j] - p.lse)
-			off := math.Abs(p.have[j]-p.want[j]) + math.Abs(p.total-p.lse)
-			got, want = append(got, float64(probs[i*len(p.got)+id])), append(want, w)
+			off := math.Abs(p.have[j]-p.want[j]) + math.Abs(p.got.lse-p.lse)
+			got, want = append(got, float64(probs[i*len(p.got.values)+id])), append(want, w)
 			allowed = append(allowed, b.abs+w*math.Expm1(off))
 		}
 	}
-	r.each(11, "probs_t1", "top3", []int{len(last), 3}, got, want, allowed,
+	r.each(11, "probs_t1", "top3_probs", []int{len(last), 3}, got, want, allowed,
 		fmt.Sprintf("%g and what the differences of logits and log-sum-exp account for", b.abs))
-}
-
-// largestThree is the ids of the largest values, the lowest of equals first; -1
-// where there is none, since NaN has no rank.
-func largestThree(x []float32) [3]int {
-	ids := [3]int{-1, -1, -1}
-	for i, v := range x {
-		if v != v {
-			continue
-		}
-		for k, id := range ids {
-			if id < 0 || v > x[id] {
-				copy(ids[k+1:], ids[k:])
-				ids[k] = i
-				break
-			}
-		}
-	}
-	return ids
-}
-
-// logSumExp is log(sum(exp(x))) in float64; NaN if there is one among x.
-func logSumExp(x []float32) float64 {
-	top := math.Inf(-1)
-	for _, v := range x {
-		top = max(top, float64(v)) // NaN stays
-	}
-	var s float64
-	for _, v := range x {
-		s += math.Exp(float64(v) - top)
-	}
-	return top + math.Log(s)
 }

@@ -14,11 +14,11 @@ import (
 // of is not there.
 type observed struct {
 	lnF      harness.Tensor // [B,T,C] of the batch of ln_f
-	logits   harness.Tensor // [B,T,V] of the batch of logits
-	last     harness.Tensor // [B,V] its logits_last
+	logits   []logits       // [B*T] of the batch of logits
+	last     []logits       // [B] its logits_last
 	probs    harness.Tensor // [B,V] its probs_t1
 	chosen   []int          // [B] its next_token; -1 where nothing was chosen
-	logprobs []float64      // of each token of the text, by the model's own softmax
+	logprobs []float64      // of each token of the text, by the model's own softmax, at each step
 	hidden   harness.Tensor // [1,T,C] ln_f of the text
 	next     harness.Tensor // [1,V] logits_last after the text
 	token    int            // next_token after it
@@ -41,10 +41,15 @@ func (s *Suite) observe(ctx context.Context, m *figures.Model) (*observed, error
 		if err != nil {
 			return nil, fmt.Errorf("logits: %w", err)
 		}
-		for stage, to := range map[string]*harness.Tensor{"logits": &o.logits, "logits_last": &o.last, "probs_t1": &o.probs} {
-			if *to, err = t.Tensor(0, stage); err != nil {
+		for stage, to := range map[string]*[]logits{"logits": &o.logits, "logits_last": &o.last} {
+			x, err := t.Tensor(0, stage)
+			if err != nil {
 				return nil, err
 			}
+			*to = rowsOf(x)
+		}
+		if o.probs, err = t.Tensor(0, "probs_t1"); err != nil {
+			return nil, err
 		}
 		o.chosen = t.chosen[0]
 	}
@@ -116,4 +121,54 @@ func (s *Suite) logprobs(ctx context.Context, prefix, ids []int) ([]float64, err
 		out[k] = math.Log(float64(p.F32[id]))
 	}
 	return out, nil
+}
+
+// logits are those of one position.
+type logits struct {
+	values []float32 // [V]
+	lse    float64   // their log-sum-exp, in float64
+	top    [3]int    // ids of the largest, in order; -1 where there is none
+}
+
+// rowsOf splits a tensor [...,V] into its rows.
+func rowsOf(x harness.Tensor) []logits {
+	v := x.Shape[len(x.Shape)-1]
+	rows := make([]logits, len(x.F32)/v)
+	for i := range rows {
+		values := x.F32[i*v:][:v]
+		rows[i] = logits{values, logSumExp(values), largestThree(values)}
+	}
+	return rows
+}
+
+// largestThree is the ids of the largest values, the lowest of equals first; -1
+// where there is none, since NaN has no rank.
+func largestThree(x []float32) [3]int {
+	ids := [3]int{-1, -1, -1}
+	for i, v := range x {
+		if v != v {
+			continue
+		}
+		for k, id := range ids {
+			if id < 0 || v > x[id] {
+				copy(ids[k+1:], ids[k:])
+				ids[k] = i
+				break
+			}
+		}
+	}
+	return ids
+}
+
+// logSumExp is log(sum(exp(x))) in float64; NaN if there is one among x.
+func logSumExp(x []float32) float64 {
+	top := math.Inf(-1)
+	for _, v := range x {
+		top = max(top, float64(v)) // NaN stays
+	}
+	var s float64
+	for _, v := range x {
+		s += math.Exp(float64(v) - top)
+	}
+	return top + math.Log(s)
 }
