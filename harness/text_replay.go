@@ -115,7 +115,7 @@ func (r *Report) replayLine() string {
 	case bad > 0 && n[ReplayUnknown] > 0:
 		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong%s: the mistake is in one of these", count(judged, "stage"), unknown)
 	case bad > 0:
-		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: what differs is the golden, the weights or the tokens", count(judged, "stage"))
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: rounding adds up to this, or the golden is of another model", count(judged, "stage"))
 	}
 	return fmt.Sprintf("replayed on its own inputs, each of %s is right%s", count(judged, "stage"), unknown)
 }

@@ -35,7 +35,7 @@ func (s *staged) boundScores() []float32 {
 			}
 			y := abs(s.out[i*S+j])
 			e := lambda * unit * (root*(y+scale*math.Sqrt(terms)) + 2*y)
-			out[i*S+j] = float32(e + scale*math.Sqrt(fromQ+fromK))
+			out[i*S+j] = float32(math.Sqrt(e*e + scale*scale*(fromQ+fromK)))
 		}
 	}
 	return out
@@ -43,8 +43,10 @@ func (s *staged) boundScores() []float32 {
 
 // boundSoftmax is of p = e/Σe, e = exp((x-max)/t), in rows of n. The argument is
 // u off for x/t, max/t and their difference as stored and as computed; exp by
-// three units; the sum by u·√n, since its terms are positive. An error α of the
-// arguments moves p by p·(α + Σpα).
+// three units; the sum by u·√n, since its terms are positive. Errors α of the
+// arguments move p by p·(α - Σpα): by p·(α + Σpα) where all may go the same way,
+// as an engine's own roundings do, and by the root of the sum of squares where
+// they are an input's.
 //
 //	scores [B,H,T,S] or logits_last [B,V]
 func (s *staged) boundSoftmax(n int, t float64) []float32 {
@@ -56,7 +58,7 @@ func (s *staged) boundSoftmax(n int, t float64) []float32 {
 		for _, v := range x.F32[row : row+n] {
 			top = max(top, float64(v))
 		}
-		var mean, meanIn float64
+		var mean, in float64 // Σpα, and Σp²α² of the input's
 		for i := range n {
 			v, p := float64(x.F32[row+i]), float64(y[row+i])
 			off[i] = 0
@@ -66,7 +68,7 @@ func (s *staged) boundSoftmax(n int, t float64) []float32 {
 			off[i] = unit * ((math.Abs(v)+math.Abs(top)+2*math.Abs(v-top))/t + 3)
 			mean += p * off[i]
 			if x.Bound != nil {
-				meanIn += p * float64(x.Bound[row+i]) / t
+				in += sq(p * float64(x.Bound[row+i]) / t)
 			}
 		}
 		mean += unit * (math.Sqrt(float64(n)) + 3)
@@ -77,7 +79,8 @@ func (s *staged) boundSoftmax(n int, t float64) []float32 {
 			}
 			e := lambda*p*(off[i]+mean) + smallest
 			if x.Bound != nil {
-				e += p * (float64(x.Bound[row+i])/t + meanIn)
+				own := float64(x.Bound[row+i]) / t
+				e = math.Sqrt(e*e + p*p*(sq(1-p)*own*own+max(0, in-sq(p*own))))
 			}
 			out[row+i] = float32(e)
 		}
@@ -107,12 +110,12 @@ func (s *staged) boundContext() []float32 {
 			}
 			if v.Bound != nil {
 				for d, b := range v.Bound[at : at+D] {
-					fromIn[d] += weight * float64(b)
+					fromIn[d] += sq(weight * float64(b))
 				}
 			}
 			if p.Bound != nil && p.Bound[i*S+j] != 0 {
 				for d, x := range v.F32[at : at+D] {
-					fromIn[d] += float64(p.Bound[i*S+j]) * abs(x)
+					fromIn[d] += sq(float64(p.Bound[i*S+j]) * float64(x))
 				}
 			}
 		}
@@ -120,7 +123,7 @@ func (s *staged) boundContext() []float32 {
 		for d := range D {
 			y := abs(s.out[to+d])
 			e := lambda * unit * (root*(y+math.Sqrt(terms[d])) + y)
-			out[to+d] = float32(e + fromIn[d])
+			out[to+d] = float32(math.Sqrt(e*e + fromIn[d]))
 		}
 	}
 	return out

@@ -10,9 +10,8 @@ import (
 
 // boundLinear is of y = x·W + b: a sum of K products and a bias, from which some
 // engines start. ‖t‖₂ of the terms t = x·w is √(x²·W²), the same product of
-// squares; a bound δx of the input adds δx²·W² to it, as errors of one place do
-// not know of the others', and, for the part that they have in common, its size
-// in x's times y.
+// squares. A bound δx of the input becomes √(δx²·W²), and, for the part that the
+// errors of all places have in common with x, the same part of x·W.
 //
 //	x [B,T,K]   W [K,N], or [N,K] if outIn   out [B,T,N]
 func (s *staged) boundLinear(weight, bias string, outIn bool) []float32 {
@@ -27,53 +26,64 @@ func (s *staged) boundLinear(weight, bias string, outIn bool) []float32 {
 	}
 	rows := len(s.out) / N
 	x := s.in[0]
-	z := make([]float32, rows*K) // the squares, of the largest as 1
-	scale := make([]float64, rows)
-	common := make([]float64, rows)
-	own := sq(lambda*unit) * float64(K)
-	for r := range rows {
-		var xx, dd, top float64
-		squares := make([]float64, K)
-		for k, v := range x.F32[r*K : (r+1)*K] {
-			e := own * sq(float64(v))
-			if x.Bound != nil {
-				d := sq(float64(x.Bound[r*K+k]))
-				e, dd = e+d, dd+d
-			}
-			xx += sq(float64(v))
-			squares[k], top = e, max(top, e)
-		}
-		scale[r] = top
-		if top == 0 {
-			continue
-		}
-		for k, e := range squares {
-			z[r*K+k] = float32(e / top)
-		}
-		if xx > 0 {
-			common[r] = math.Sqrt(dd / xx)
-		}
+	own := newSquares(x.F32, rows, K)
+	parts := own.z
+	var in squares
+	if x.Bound != nil {
+		in = newSquares(x.Bound, rows, K)
+		parts = append(parts, in.z...) // in one go: what takes the time is reading W
+	}
+	sums := make([]float32, len(parts)/K*N)
+	if outIn {
+		squareDots(sums, parts, W, len(parts)/K, K, N)
+	} else {
+		squareMul(sums, parts, W, len(parts)/K, K, N)
 	}
 	out := make([]float32, len(s.out))
-	if outIn {
-		squareDots(out, z, W, rows, K, N)
-	} else {
-		squareMul(out, z, W, rows, K, N)
-	}
 	root := math.Sqrt(float64(K))
-	for r := range rows {
-		for j := range N {
-			i := r*N + j
-			y, c := abs(s.out[i]), 0.0
-			if b != nil {
-				c = abs(b[j])
-			}
-			e := math.Sqrt(scale[r] * float64(out[i]))
-			e += lambda*unit*(root*(y+c)+y) + common[r]*(y+c)
-			out[i] = float32(e)
+	for i, y := range s.out {
+		r, c := i/N, 0.0
+		if b != nil {
+			c = float64(b[i%N])
 		}
+		norm := math.Sqrt(own.scale[r] * float64(sums[i])) // ‖t‖₂
+		e := lambda * unit * (root*(abs(y)+math.Abs(c)+norm) + abs(y))
+		if x.Bound != nil {
+			e = sq(e) + in.scale[r]*float64(sums[rows*N+i])
+			if own.sum[r] > 0 {
+				e += sq(float64(y)-c) * in.sum[r] / own.sum[r]
+			}
+			e = math.Sqrt(e)
+		}
+		out[i] = float32(e)
 	}
 	return out
+}
+
+// squares is the squares of rows of values, as parts of each row's largest, which
+// keeps them within float32.
+type squares struct {
+	z     []float32 // [rows,K]
+	scale []float64 // [rows]: what z is to be multiplied with
+	sum   []float64 // [rows]: of the squares
+}
+
+func newSquares(x []float32, rows, K int) squares {
+	s := squares{make([]float32, rows*K), make([]float64, rows), make([]float64, rows)}
+	for r := range rows {
+		row := x[r*K : (r+1)*K]
+		for _, v := range row {
+			s.scale[r] = max(s.scale[r], sq(float64(v)))
+			s.sum[r] += sq(float64(v))
+		}
+		if s.scale[r] == 0 {
+			continue
+		}
+		for k, v := range row {
+			s.z[r*K+k] = float32(sq(float64(v)) / s.scale[r])
+		}
+	}
+	return s
 }
 
 // squareMul is out = z·W², z [rows,K], W [K,N] as it lies in memory: each worker
