@@ -1,6 +1,7 @@
 """Writes figures of a model, single values that need no golden, computed by gpt2.py in float64.
 
     python3 reference/float64/figures.py synthetic-tiny --out goldens/synthetic-tiny/figures.json
+    python3 reference/float64/figures.py synthetic-tiny --check goldens/synthetic-tiny/figures.json
     python3 reference/float64/figures.py gpt2 --model DIR --out goldens/gpt2/figures.json
 
 The form is that of harness/gpt2/figures/figures.json, which has what others have published of the released models, so
@@ -177,27 +178,63 @@ def layout(value, indent=0, taken=0, width=140):
     return ends[0] + "\n" + ",\n".join(" " * inner + part for part in parts) + "\n" + " " * indent + ends[1]
 
 
-def main():
+def differences(got, want, path=""):
+    """Places at which two contents differ: numbers by more than the rounding to 8 digits, all else at all."""
+    if isinstance(want, dict) and isinstance(got, dict):
+        keys = [k for k in {**want, **got} if k not in got or k not in want]
+        return [f"{path}.{k}: in one alone" for k in keys] + [
+            line for k in want if k in got for line in differences(got[k], want[k], f"{path}.{k}")]
+    if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
+        return [line for i, pair in enumerate(zip(got, want)) for line in differences(*pair, f"{path}[{i}]")]
+    if isinstance(want, float) and isinstance(got, (int, float)) and not isinstance(got, bool):
+        return [] if abs(got - want) <= 1e-7 * abs(want) else [f"{path}: {got} now, {want} there"]
+    return [] if type(got) is type(want) and got == want else [f"{path}: {got!r} now, {want!r} there"]
+
+
+def make(name, folder):
+    """The content, of the model in a folder or of a synthetic one."""
+    if folder:
+        return figures(name, folder)
+    if name not in synthetic.MODELS:
+        raise ValueError(f"{name}: no synthetic model: name its folder with --model")
+    with tempfile.TemporaryDirectory() as scratch:
+        synthetic.write(name, scratch)
+        return figures(name, scratch)
+
+
+def write(path, content):
+    temp = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temp, "w", encoding="utf-8") as f:
+            f.write(layout(content) + "\n")
+        os.replace(temp, path)
+    finally:
+        if os.path.exists(temp):
+            os.remove(temp)
+
+
+def main(argv=None):
     parser = argparse.ArgumentParser(description="Writes figures of a model, computed in float64.")
     parser.add_argument("name", help="name of the model")
     parser.add_argument("--model", metavar="DIR", help="its folder; a synthetic model is made if not given")
-    parser.add_argument("--out", required=True, metavar="FILE", help="file to write; the folder must be there")
-    args = parser.parse_args()
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", metavar="FILE", help="file to write; its folder must be there")
+    what.add_argument("--check", metavar="FILE", help="file to compare with; exit status 1 when it does not follow")
+    args = parser.parse_args(argv)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            if not args.model:
-                if args.name not in synthetic.MODELS:
-                    raise ValueError(f"{args.name}: no synthetic model: name its folder with --model")
-                synthetic.write(args.name, scratch)
-            text = layout(figures(args.name, args.model or scratch)) + "\n"
-        temp = f"{args.out}.{os.getpid()}.tmp"
-        with open(temp, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.replace(temp, args.out)
+        content = make(args.name, args.model)
+        if args.out:
+            write(args.out, content)
+            return 0
+        with open(args.check, encoding="utf-8") as f:
+            found = differences(content, json.load(f))
     except (OSError, ValueError, KeyError, IndexError) as e:
         print(f"figures.py: {e}", file=sys.stderr)
         return 2
-    return 0
+    for line in found[:20]:
+        print(f"{args.check}: {line}")
+    print(f"{args.check}: {len(found)} differences" if found else f"{args.check}: follows from reference/float64")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
