@@ -47,12 +47,13 @@ const (
 //     tinygrad 0.37 (h.18.mlp.c_proj of synthetic-medium, 4096 terms), candle 0.36,
 //     float64 0.33, mistralrs 0.31; on six models of random weights, three of them
 //     with heavy tails and channels of 2800, at most 0.35.
+//
 //   - The same stages with less precision are 18 bounds off and more: tensors of
 //     float16 or TF32 at least 19 (mlp.c_proj of synthetic-medium), bfloat16 more
 //     than that, an epsilon of 1e-6 42; probabilities over the vocabulary that are
 //     rounded to float16, whose bound is wide for the sum of 50257, 4.8.
 //
-//	go test ./harness/gpt2 -run 'TestReplay' -v
+//     go test ./harness/gpt2 -run 'TestReplay' -v
 const lambda = 4
 
 // bound is the rounding of the stage at each place of its output, with what

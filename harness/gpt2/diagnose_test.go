@@ -1,0 +1,362 @@
+package gpt2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// fewSteps is how many of the golden's steps are looked at: the prompt, the first
+// that reads a cache, and one more.
+const fewSteps = 3
+
+// faulty runs the model on a golden's tokens with bugs planted in it, and lists
+// the places where a bug changed something.
+func faulty(t *testing.T, m *model.Model, g *harness.Dump, feed bool, planted ...bug) (*harness.Recorder, []harness.Place) {
+	t.Helper()
+	var changed []harness.Place
+	seen := map[string][]float32{}
+	step := -1
+	run := Run{Tokens: g.Manifest().Tokens, New: fewSteps, Tap: func(stage string, shape []int, data []float32) {
+		if stage == "wte" {
+			step++
+		}
+		before := slices.Clone(data)
+		for _, b := range planted {
+			if b.stage == stage {
+				b.plant(&planter{m: m, seen: seen}, shape, data)
+			}
+		}
+		if !slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b }) {
+			changed = append(changed, harness.Place{Step: step, Stage: stage})
+		}
+		seen[stage] = append(seen[stage][:0], data...)
+	}}
+	if feed {
+		tokens := g.Tokens()
+		n := len(run.Tokens[0])
+		for b := range tokens.Shape[0] {
+			row := tokens.I64[b*tokens.Shape[1]:][:tokens.Shape[1]]
+			var ids []int
+			for _, id := range row[n : n+fewSteps-1] {
+				ids = append(ids, int(id))
+			}
+			run.Feed = append(run.Feed, ids)
+		}
+	}
+	trace, err := record(t.Context(), m, run) // which ends where NaN chose no token
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace.Recorder, changed
+}
+
+// float64Golden is the golden of case hello that every test here compares with.
+func float64Golden(t *testing.T, s *Suite) *harness.Dump {
+	t.Helper()
+	g := s.Cases[0].Goldens[slices.IndexFunc(s.Cases[0].Goldens, func(g *Golden) bool { return g.Engine == "float64" })]
+	if err := g.open(s.schedule); err != nil {
+		t.Fatal(err)
+	}
+	return g.dump
+}
+
+func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o DiagnoseOptions) *harness.Report {
+	t.Helper()
+	s, err := ModelSchedule(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Match = func(step int, _ string) bool { return step < fewSteps }
+	r, err := Diagnose(t.Context(), s, m, g, c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// places are the introduced ones, each of a span of one stage unless spans says
+// otherwise.
+func placesOf(t *testing.T, r *harness.Report) (all []harness.Place) {
+	t.Helper()
+	for _, in := range r.Introduced {
+		if in.Span[len(in.Span)-1] != in.Stage {
+			t.Errorf("%+v: its span does not end with it", in)
+		}
+		all = append(all, harness.Place{Step: in.Step, Stage: in.Stage})
+	}
+	return all
+}
+
+func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
+	s := tiny(t)
+	g := float64Golden(t, s)
+	sets := [][]bug{nil}
+	for i, b := range bugs {
+		sets = append(sets, []bug{b}, []bug{b, bugs[(i+5)%len(bugs)]})
+	}
+	for _, set := range sets {
+		var names []string
+		for _, b := range set {
+			names = append(names, b.name)
+		}
+		t.Run(strings.Join(names, " and "), func(t *testing.T) {
+			if len(set) == 2 && set[0].stage == set[1].stage {
+				t.Skip("two bugs of one stage are one")
+			}
+			for _, feed := range []bool{true, false} { // false: from a differing token on, the golden says nothing
+				c, want := faulty(t, s.Model, g, feed, set...)
+				r := diagnosed(t, s.Model, g, c, DiagnoseOptions{})
+				if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
+					t.Errorf("fed the golden's tokens %v: introduced (-want +got):\n%s", feed, diff)
+				}
+				for _, in := range r.Introduced {
+					if len(in.Span) != 1 {
+						t.Errorf("%+v: nothing is missing, so the span is the stage", in)
+					}
+				}
+				if r.Passed() != (len(set) == 0) {
+					t.Errorf("verdict %s", r.Verdict)
+				}
+				checkOrigins(t, r, want)
+			}
+		})
+	}
+}
+
+// checkOrigins checks that each row's origin follows from what was changed.
+func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
+	t.Helper()
+	for i := range r.Stages {
+		row, want := &r.Stages[i], ""
+		switch {
+		case slices.Contains(changed, row.Place()):
+			want = harness.OriginIntroduced
+		case row.Status.Diverges():
+			want = harness.OriginInherited
+		}
+		if row.Origin != want {
+			t.Errorf("%s: origin %q, want %q", row.Place(), row.Origin, want)
+		}
+	}
+}
+
+// A dump without the stage itself, or of module outputs alone, names spans that
+// hold the stage, and nothing else.
+func TestDiagnoseNamesTheSpan(t *testing.T) {
+	s := tiny(t)
+	g := float64Golden(t, s)
+	for _, b := range append([]bug{{name: "none"}}, bugs...) {
+		for name, keep := range map[string]func(stage string) bool{
+			"without the stage": func(stage string) bool { return stage != b.stage },
+			"module outputs":    isModule,
+		} {
+			t.Run(b.name+"/"+name, func(t *testing.T) {
+				c, changed := faulty(t, s.Model, g, true, b)
+				r := diagnosed(t, s.Model, g, only{c, func(_ int, stage string) bool { return keep(stage) }}, DiagnoseOptions{})
+				if b.stage != "" && keep(b.stage) {
+					if diff := cmp.Diff(changed, placesOf(t, r)); diff != "" {
+						t.Errorf("introduced (-want +got):\n%s", diff)
+					}
+					return
+				}
+				last := b.stage == "" || b.stage == "next_token" || strings.HasPrefix(b.stage, "probs_t") // nothing reads these
+				if last != (len(r.Introduced) == 0) {
+					t.Fatalf("introduced %v", r.Introduced)
+				}
+				for _, in := range r.Introduced {
+					if !slices.Contains(in.Span, b.stage) || keep(in.Span[0]) {
+						t.Errorf("introduced %+v, want a span with %s", in, b.stage)
+					}
+				}
+				for _, p := range changed {
+					if !last && !slices.ContainsFunc(r.Introduced, func(in harness.Introduced) bool { return in.Step == p.Step }) {
+						t.Errorf("nothing is introduced at step %d, where %s was changed", p.Step, b.stage)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What a foreign dump may do to a cache is judged, and blames nobody else.
+func TestDiagnoseJudgesShapes(t *testing.T) {
+	s := tiny(t)
+	g := float64Golden(t, s)
+	for _, tt := range []struct {
+		name   string
+		stage  string
+		step   int
+		change func(harness.Tensor) harness.Tensor
+		others []string // whose shape follows from it
+	}{
+		{"cache of all positions there are", "h.1.attn.cache_k", 2, func(x harness.Tensor) harness.Tensor {
+			return resize(x, s.Model.Config().Positions)
+		}, nil},
+		{"cache of one position too few", "h.0.attn.cache_v", 1, func(x harness.Tensor) harness.Tensor {
+			return resize(x, x.Shape[2]-1)
+		}, nil},
+		{"flat", "h.2.mlp.act", 0, func(x harness.Tensor) harness.Tensor {
+			return harness.Tensor{Shape: []int{len(x.F32)}, F32: x.F32}
+		}, nil},
+		{"one row", "h.0.attn.c_attn", 0, func(x harness.Tensor) harness.Tensor {
+			n := x.Shape[2]
+			return harness.Tensor{Shape: []int{1, 1, n}, F32: x.F32[:n]}
+		}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, _ := faulty(t, s.Model, g, true)
+			changed := replaced{c, harness.Place{Step: tt.step, Stage: tt.stage}, tt.change}
+			r := diagnosed(t, s.Model, g, changed, DiagnoseOptions{})
+			want := []harness.Place{{Step: tt.step, Stage: tt.stage}}
+			if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
+				t.Errorf("introduced (-want +got):\n%s", diff)
+			}
+			if row := r.Row(want[0]); row.Status != harness.Shape || row.Origin != harness.OriginIntroduced {
+				t.Errorf("its row is %s, %s", row.Status, row.Origin)
+			}
+		})
+	}
+}
+
+// resize gives a cache [B,H,S,D] n positions, zeros behind the old ones.
+func resize(x harness.Tensor, n int) harness.Tensor {
+	S, D := x.Shape[2], x.Shape[3]
+	out := harness.Tensor{Shape: []int{x.Shape[0], x.Shape[1], n, D}, F32: make([]float32, len(x.F32)/S*n)}
+	for i := range x.Shape[0] * x.Shape[1] {
+		copy(out.F32[i*n*D:(i+1)*n*D], x.F32[i*S*D:(i+1)*S*D])
+	}
+	return out
+}
+
+// replaced is a source with another tensor at one place.
+type replaced struct {
+	harness.Source
+	at     harness.Place
+	change func(harness.Tensor) harness.Tensor
+}
+
+func (r replaced) Tensor(step int, stage string) (harness.Tensor, error) {
+	x, err := r.Source.Tensor(step, stage)
+	if err == nil && r.at == (harness.Place{Step: step, Stage: stage}) {
+		x = r.change(x)
+	}
+	return x, err
+}
+
+func (r replaced) Shape(step int, stage string) ([]int, bool) {
+	if r.at == (harness.Place{Step: step, Stage: stage}) {
+		x, err := r.Tensor(step, stage)
+		return x.Shape, err == nil
+	}
+	return r.Source.Shape(step, stage)
+}
+
+// Without tokens nobody knows which rows of the tables are right.
+func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
+	s := tiny(t)
+	g := float64Golden(t, s)
+	c, _ := faulty(t, s.Model, g, true)
+	nobody := untold{c}
+	r := diagnosed(t, s.Model, untold{g}, nobody, DiagnoseOptions{})
+	if len(r.Introduced) > 0 || !r.Passed() {
+		t.Errorf("introduced %v, verdict %s", r.Introduced, r.Verdict)
+	}
+	for i := range r.Stages {
+		row, want := &r.Stages[i], ""
+		if row.Stage == "wte" || row.Stage == "wpe" {
+			want = harness.OriginUnknown
+		}
+		if row.Origin != want {
+			t.Errorf("%s: origin %q, want %q", row.Place(), row.Origin, want)
+		}
+	}
+	var text strings.Builder
+	if err := r.WriteText(&text, harness.TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"6 stages could not be judged", "could not be judged:", "nobody knows what step 0 was fed"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the report does not say %q:\n%s", want, text.String())
+		}
+	}
+}
+
+// untold is a source that does not say what it was fed.
+type untold struct{ harness.Source }
+
+func (untold) Tokens() harness.Tensor      { return harness.Tensor{} }
+func (untold) Manifest() *harness.Manifest { return nil }
+
+func TestDiagnoseAsksTheExplainer(t *testing.T) {
+	s := tiny(t)
+	g := float64Golden(t, s)
+	erf := bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "erf GELU" })]
+	asked := 0
+	explain := func(_ context.Context, m *model.Model, c harness.Source, run *harness.Rerun, rows []harness.Replayed) (all []harness.Explanation, err error) {
+		asked++
+		for _, r := range rows {
+			if r.Verdict != harness.ReplayIntroduced {
+				continue
+			}
+			right, err := run.Right(r.Step, r.Stage)
+			if err != nil {
+				return nil, err
+			}
+			got, err := c.Tensor(r.Step, r.Stage)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, harness.Explanation{
+				Step: r.Step, Stage: r.Stage, Fault: "test", Explains: 1,
+				Text: fmt.Sprintf("off by %.1g", maxDifference(right.F32, got.F32)),
+			})
+		}
+		return all, nil
+	}
+	c, _ := faulty(t, s.Model, g, true, erf)
+	r := diagnosed(t, s.Model, g, c, DiagnoseOptions{Explain: explain})
+	if asked != 1 || len(r.Explanations) != fewSteps || r.Explanations[0].Text != "off by 0.0005" {
+		t.Errorf("asked %d times, explanations %+v", asked, r.Explanations)
+	}
+	clean, _ := faulty(t, s.Model, g, true)
+	if diagnosed(t, s.Model, g, clean, DiagnoseOptions{Explain: explain}); asked != 1 {
+		t.Error("asked to explain a run in which nothing is wrong")
+	}
+}
+
+// A golden of other weights says nothing of this model.
+func TestDiagnoseRefusesOtherWeights(t *testing.T) {
+	m := microModel(t)
+	run := Run{Tokens: [][]int{{1, 2, 3}}, New: 2}
+	c, err := Record(t.Context(), m, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	man, err := Manifest(m, run, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ModelSchedule(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetManifest(man)
+	if _, err := Diagnose(t.Context(), s, m, c, c, DiagnoseOptions{}); err != nil {
+		t.Errorf("its own dump: %v", err)
+	}
+	man.Model.WeightsSHA256 = strings.Repeat("0", 64)
+	c.SetManifest(man)
+	var refused *GoldenError
+	if _, err := Diagnose(t.Context(), s, m, c, c, DiagnoseOptions{}); !errors.As(err, &refused) {
+		t.Errorf("got %v, want a GoldenError", err)
+	}
+}
