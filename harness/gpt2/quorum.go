@@ -223,7 +223,7 @@ func (q *Quorum) Lines() []string {
 		}
 		line := of[0].String()
 		if len(of) > 1 {
-			line += fmt.Sprintf("; and so in %d tensors more", len(of)-1)
+			line += fmt.Sprintf("; so in %d of its tensors", len(of))
 		}
 		lines = append(lines, line)
 	}

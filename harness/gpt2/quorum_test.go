@@ -14,7 +14,7 @@ func votersOf(t *testing.T, s *harness.Schedule, candidate harness.Source, edit 
 	t.Helper()
 	var voters []Voter
 	for _, engine := range []string{"float64", "candle", "tinygrad"} {
-		g := tinyGolden(t, "hello/"+engine)
+		g := tinyGolden(t, "quick-brown/"+engine)
 		var src harness.Source = g
 		if e := edit[engine]; e != nil {
 			src = foreign(t, g, 3, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
@@ -22,7 +22,7 @@ func votersOf(t *testing.T, s *harness.Schedule, candidate harness.Source, edit 
 				return x
 			})
 		}
-		r, err := harness.Compare(s, src, candidate, harness.CompareOptions{Prompt: 2})
+		r, err := harness.Compare(s, src, candidate, harness.CompareOptions{Prompt: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,8 +33,8 @@ func votersOf(t *testing.T, s *harness.Schedule, candidate harness.Source, edit 
 
 func TestQuorum(t *testing.T) {
 	s := Schedule(3, nil)
-	candidate := tinyGolden(t, "hello/candle")
-	act := harness.Place{Step: 2, Stage: "h.1.mlp.act"}
+	candidate := tinyGolden(t, "quick-brown/candle")
+	act := harness.Place{Step: 0, Stage: "h.1.mlp.act"}
 	shift := func(by float32) func(step int, stage string, x harness.Tensor) {
 		return func(step int, stage string, x harness.Tensor) {
 			if step == act.Step && stage == act.Stage {
@@ -51,11 +51,11 @@ func TestQuorum(t *testing.T) {
 	}{
 		{"all agree", nil, "", "", "float64"},
 		{"one engine is wrong", map[string]func(int, string, harness.Tensor){"tinygrad": shift(1)}, "tinygrad",
-			"the golden of tinygrad is the outlier, not the candidate: at step_02/h.1.mlp.act it is", "float64"},
+			"the golden of tinygrad is the outlier, not the candidate: at step_00/h.1.mlp.act it is", "float64"},
 		{"the yardstick is wrong", map[string]func(int, string, harness.Tensor){"float64": shift(1)}, "float64",
 			"from candle and tinygrad, with which the candidate agrees", "candle"},
 		{"two engines are wrong in different ways", map[string]func(int, string, harness.Tensor){"float64": shift(1), "tinygrad": shift(2)}, "",
-			"the goldens of tinygrad and float64 are 1e+04 times the bound apart at step_02/h.1.mlp.act", "float64"},
+			"the goldens of tinygrad and float64 are 1e+04 times the bound apart at step_00/h.1.mlp.act", "float64"},
 		// 1e-4 is allowed: the candidate is 1.9e-4 from one, half of that from the other.
 		{"opposite sides of an engine", map[string]func(int, string, harness.Tensor){"tinygrad": shift(1.9e-4), "float64": shift(0.95e-4)}, "",
 			"checkpoint 6: tinygrad comes to 0.95 of the bound away from float64", "float64"},
@@ -86,7 +86,7 @@ func TestQuorum(t *testing.T) {
 					t.Errorf("the merged golden does not have %s's tensor", tt.used)
 				}
 			}
-			r, err := harness.Compare(s, m, candidate, harness.CompareOptions{RequireAll: true, Prompt: 2})
+			r, err := harness.Compare(s, m, candidate, harness.CompareOptions{RequireAll: true, Prompt: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +178,7 @@ func TestMergedStopsWhereTokensDiffer(t *testing.T) {
 func TestVerifyNamesTheOutlier(t *testing.T) {
 	root := t.TempDir()
 	for _, engine := range []string{"float64", "candle", "tinygrad"} {
-		g := tinyGolden(t, "hello/"+engine)
+		g := tinyGolden(t, "quick-brown/"+engine)
 		copied := foreign(t, g, 3, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
 			if engine == "candle" && stage == "h.1.mlp.act" {
 				for i := range x.F32 {
@@ -189,7 +189,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 		})
 		man := *g.Manifest()
 		man.Files = nil
-		if err := copied.Write(filepath.Join(root, "synthetic-tiny", "hello", engine), man); err != nil {
+		if err := copied.Write(filepath.Join(root, "synthetic-tiny", "quick-brown", engine), man); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -200,19 +200,19 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 	if !r.Failed() || r.First == nil || !r.First.Outlier || r.First.Engine != "candle" || r.First.Stage != "h.1.mlp.act" || r.Graft != nil {
 		t.Errorf("verdict %s, first %+v, graft %v", r.Verdict, r.First, r.Graft)
 	}
-	if len(r.Quorums) != 1 || len(r.Quorums[0].Outliers) != 10 {
-		t.Errorf("quorums %+v, want one with ten outliers", r.Quorums)
+	if len(r.Quorums) != 1 || len(r.Quorums[0].Outliers) != 3 {
+		t.Errorf("quorums %+v, want one with three outliers", r.Quorums)
 	}
 	var text strings.Builder
 	if err := r.WriteText(&text, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		"hello: the golden of candle is the outlier, not the candidate: at step_00/h.1.mlp.act it is",
-		"and so in 9 tensors more",
+		"quick-brown: the golden of candle is the outlier, not the candidate: at step_00/h.1.mlp.act it is",
+		"; so in 3 of its tensors",
 		"usual causes: the golden's engine computes the stage wrong",
 		"fix: not this model, but the golden: make it again",
-		"regenerate_goldens.py --check --engine candle --model synthetic-tiny --case hello",
+		"regenerate_goldens.py --check --engine candle --model synthetic-tiny --case quick-brown",
 	} {
 		if !strings.Contains(text.String(), part) {
 			t.Errorf("report lacks %q:\n%s", part, text.String())
