@@ -14,7 +14,7 @@ func (t *terminal) verifyCommand() *cobra.Command {
 	var verbose bool
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "run the twelve checkpoints of the Go model against its goldens",
+		Short: "run the twelve checkpoints of the Go model against its goldens and figures",
 		Long: t.text(`
 Runs the Go GPT-2 on every case for which there are goldens of the model, and
 compares each stage with each engine's golden, in the order of the checkpoints:
@@ -27,9 +27,13 @@ compares each stage with each engine's golden, in the order of the checkpoints:
 A checkpoint that nothing was compared for is "not checked", never passed, and
 the line says which command would make what is missing.
 
-A golden is found by the model's name or, for a folder, by the SHA-256 of its
-weights. Exit status: 0 all passed, 1 a divergence was found, 2 it could not be
-said (bad usage or input, no weights, no goldens).`),
+The released models are checked by published figures too: the weights first, so
+that a wrong file is named before any stage is blamed, then 8 to 12. --verbose
+prints each figure, with its source.
+
+Goldens and figures are found by the model's name or, for a folder, by the SHA-256
+of its weights. Exit status: 0 all passed, 1 a divergence was found, 2 it could not be
+said (bad usage or input, no weights, nothing to check by).`),
 		Example: t.text(`
   {} verify
   {} verify --model gpt2-medium

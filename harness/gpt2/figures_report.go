@@ -81,7 +81,11 @@ func (r *VerifyReport) writeFigures(b io.Writer, o TextOptions) {
 				kinds = append(kinds, g.Figure)
 			}
 		}
-		fmt.Fprintf(tw, "figures: %s\t%s\n", strings.Join(kinds, ", "), shorten(source, textWidth, o.Verbose))
+		gap := "\t"
+		if o.Verbose { // a line of its own, which does not widen the columns below it
+			gap = ": "
+		}
+		fmt.Fprintf(tw, "figures: %s%s%s\n", strings.Join(kinds, ", "), gap, shorten(source, textWidth, o.Verbose))
 		for _, g := range r.Figures {
 			for _, f := range g.findings {
 				if o.Verbose && g.Source == source {
