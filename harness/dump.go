@@ -164,9 +164,7 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 			st, _ := d.schedule.Stage(f.place.Stage)
 			info, notes, err := npy.Stat(path, d.foreign)
 			r.entry, r.err = entry{path, info.Shape, listed.said[f.place.file()]}, err
-			for _, n := range notes {
-				r.notes = append(r.notes, path+": "+n)
-			}
+			r.notes = notes
 			if err == nil && (info.Kind == npy.Int64) != st.IDs {
 				r.err = kindError(path, st, info.Kind.String())
 			}
@@ -174,7 +172,7 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 		})
 	}
 	g.Wait()
-	var notes []string
+	converted := map[string][]string{} // files by what a note says of them
 	for i, r := range results {
 		if r.err != nil {
 			return nil, r.err
@@ -184,7 +182,15 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 			return nil, fmt.Errorf("%s: the same step and stage as %s", r.entry.path, other.path)
 		}
 		d.add(at, r.entry)
-		notes = append(notes, r.notes...)
+		for _, n := range r.notes {
+			converted[n] = append(converted[n], r.entry.path)
+		}
+	}
+	var notes []string
+	for _, what := range slices.Sorted(maps.Keys(converted)) {
+		for _, files := range alike(converted[what]) {
+			notes = append(notes, files+": "+what)
+		}
 	}
 	return notes, nil
 }

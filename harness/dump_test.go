@@ -224,3 +224,26 @@ func TestWriterKeepsScalars(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Another engine's float64 dump of hundreds of files gives a note for each kind of
+// file, not hundreds.
+func TestConversionsAlikeAreOneNote(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"step_00/h.0.a.npy", "step_00/h.1.a.npy", "step_01/h.0.a.npy", "step_00/b.npy"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		writeNPY(t, filepath.Join(dir, name), "<f8", "(1,)", make([]byte, 8))
+	}
+	_, notes, err := OpenDump(dir, mustSchedule(t, "h.0.a", "h.1.a", "b"), OpenOptions{Foreign: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		filepath.Join(dir, "step_00/b.npy") + ": converted from <f8 to float32",
+		filepath.Join(dir, "step_00/h.0.a.npy") + " and 2 like it: converted from <f8 to float32",
+	}
+	if !slices.Equal(notes, want) {
+		t.Errorf("notes %q, want %q", notes, want)
+	}
+}

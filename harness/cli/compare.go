@@ -54,6 +54,12 @@ known one. Inputs that the candidate lacks are computed from what it has. With
 --model alone, without --golden, that is all that is said: nothing then compares
 the candidate with another engine.
 
+Besides, what must hold between the stages of any dump is looked at (rows of
+probabilities sum to 1, masked places are exactly 0, the cache only grows, residual
+sums add up, q, k and v are c_attn's; with --model LayerNorms have mean 0 and
+variance 1), and it is said how many tokens are certified: their margin is more than
+twice the largest difference of the logits.
+
 --golden may be the folder of a case, such as goldens/synthetic-tiny/hello, with
 the goldens of several engines. Each tensor is then compared with that of
 float64 or, where it has none, another engine's; and an engine that stands alone

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -137,21 +138,35 @@ func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *harn
 }
 
 // hearEngines compares the candidate with each engine's golden, and makes one
-// golden of all in which no outlier is left.
-func (c *comparison) hearEngines(o compareOptions) (err error) {
+// golden of all in which no outlier is left. An engine that has nothing in common
+// with the candidate is not heard, unless that goes for all.
+func (c *comparison) hearEngines(o compareOptions) error {
 	if len(c.voters) == 0 {
 		return nil
 	}
-	for i := range c.voters {
-		v := &c.voters[i]
-		if v.Report, err = harness.Compare(c.schedule, v.Source, c.candidate, harness.CompareOptions{}); err != nil {
+	var heard []gpt2.Voter
+	var nothing error
+	for _, v := range c.voters {
+		var err error
+		v.Report, err = harness.Compare(c.schedule, v.Source, c.candidate, harness.CompareOptions{})
+		switch {
+		case err == nil:
+			heard = append(heard, v)
+		case !errors.Is(err, harness.ErrNothingCompared):
 			return err
+		case nothing == nil:
+			nothing = err
 		}
 	}
-	if c.quorum, err = gpt2.NewQuorum(c.schedule, c.voters); err != nil {
+	if len(heard) == 0 {
+		return nothing
+	}
+	var err error
+	if c.quorum, err = gpt2.NewQuorum(c.schedule, heard); err != nil {
 		return err
 	}
-	c.golden, err = c.quorum.Merge(o.golden, c.schedule, c.voters)
+	c.voters = heard
+	c.golden, err = c.quorum.Merge(o.golden, c.schedule, heard)
 	return err
 }
 
