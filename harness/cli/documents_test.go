@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -115,7 +116,7 @@ func TestCausesDocumented(t *testing.T) {
 // TestCommandsDocumented parses every command line of this program in the
 // documents: each must have the flags that it is shown with.
 func TestCommandsDocumented(t *testing.T) {
-	line := regexp.MustCompile("(?m)(?:^\\s*|\\$ |`)go run \\. ?([^`\\n|]*)")
+	line := regexp.MustCompile("(?m)(?:^\\s*|\\$ |`|&& )go run \\. ?([^`\\n|&]*)")
 	checked := 0
 	for _, name := range []string{"README.md", "CHECKPOINTS.md"} {
 		for _, m := range line.FindAllStringSubmatch(document(t, name), -1) {
@@ -134,5 +135,21 @@ func TestCommandsDocumented(t *testing.T) {
 	}
 	if checked < 10 {
 		t.Errorf("only %d commands found in the documents", checked)
+	}
+
+	// And README's table has all of them.
+	var want, got []string
+	for _, c := range (&terminal{program: "go run .", stdout: io.Discard, stderr: io.Discard}).root(nil).Commands() {
+		if c.IsAvailableCommand() {
+			want = append(want, "`go run . "+c.Name()+"`")
+		}
+	}
+	for _, row := range table(t, document(t, "README.md"), "| command | does |", 2) {
+		got = append(got, row[0])
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("commands in README.md's table (-want +got):\n%s", diff)
 	}
 }
