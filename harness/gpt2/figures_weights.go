@@ -53,7 +53,7 @@ func (s *Suite) judgeWeights(w *figures.Weights) ([]Finding, error) {
 	case w.SHA256 != "":
 		f := r.finding(Weights, "weights", "sha256", 1)
 		if sum != w.SHA256 {
-			f.fail("another file than %s of the figures: SHA-256 %s, want %s", w.File, sum, w.SHA256)
+			f.fail("%s: another file than the figures are of: SHA-256 %s, want %s", s.file(w.File), sum, w.SHA256)
 			switch {
 			case isNamed && named != sum:
 				f.Note = "it is damaged: by its name in the hub's cache its SHA-256 was " + named
@@ -62,12 +62,12 @@ func (s *Suite) judgeWeights(w *figures.Weights) ([]Finding, error) {
 			}
 		}
 		if f, n := r.finding(Weights, "weights", "bytes", 1), s.Model.WeightsSize(); n != w.Bytes {
-			f.fail("%d bytes, want %d", n, w.Bytes)
+			f.fail("%s: %d bytes, want %d", s.file(w.File), n, w.Bytes)
 		}
 	case isNamed:
 		f := r.finding(Weights, "weights", "hub_sha256", 1)
 		if sum != named {
-			f.fail("the file is damaged: SHA-256 %s, and by its name in the hub's cache it was %s", sum, named)
+			f.fail("%s: the file is damaged: SHA-256 %s, and by its name in the hub's cache it was %s", s.file(hub.WeightsFile), sum, named)
 		}
 	}
 	if commit, ok := s.commit(); ok && w.Commit != "" && commit != w.Commit && len(r.found) > 0 {
@@ -131,6 +131,15 @@ func (s *Suite) folder() (dir string, ok bool) {
 	}
 	dir, ok, err := model.Locate(s.argument)
 	return dir, ok && err == nil
+}
+
+// file is the path of a file of weights, as far as there is one.
+func (s *Suite) file(name string) string {
+	dir, ok := s.folder()
+	if !ok {
+		return name
+	}
+	return filepath.Join(dir, name)
 }
 
 // commit is the revision under which the hub's cache has the weights.

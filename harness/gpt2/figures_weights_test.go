@@ -70,7 +70,7 @@ func TestWeightsComeFirst(t *testing.T) {
 		says    string   // of the first failure
 	}{
 		{"the right file", right, nil, false, ""},
-		{"the sign of one value of wte", damage(end + 4*80*15496 + 3), []string{"weights.sha256", "weights.wte.weight"}, true, "another file than model.safetensors"},
+		{"the sign of one value of wte", damage(end + 4*80*15496 + 3), []string{"weights.sha256", "weights.wte.weight"}, true, "model.safetensors: another file than the figures are of"},
 		{"the sign of one value of the last tensor", damage(len(right) - 1), []string{"weights.sha256", "weights.ln_f.bias"}, true, "SHA-256"},
 		{"stored with the prefix", rename(t, right, func(s string) string { return "transformer." + s }), []string{"weights.sha256", "weights.bytes"}, false, "stored in another way"},
 	} {
@@ -110,6 +110,9 @@ func TestWeightsComeFirst(t *testing.T) {
 			var text strings.Builder
 			if err := r.WriteText(&text, TextOptions{}); err != nil {
 				t.Fatal(err)
+			}
+			if strings.Contains(text.String(), "checkpoint 12 (end to end):") {
+				t.Errorf("a text is blamed though the weights are wrong:\n%s", text.String())
 			}
 			for _, want := range []string{"FAIL: weights first fails at weights/figures/sha256", "fix: " + Describe(Weights).Fix} {
 				if !strings.Contains(text.String(), want) {

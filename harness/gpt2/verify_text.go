@@ -161,7 +161,7 @@ func (r *VerifyReport) writeFailures(b io.Writer, o TextOptions) {
 	if r.First == nil {
 		return
 	}
-	seen12 := false
+	seen12 := r.First.Checkpoint == Weights // then no text is worth as many words
 	for i := range r.Failures {
 		f := &r.Failures[i]
 		if o.Verbose || f.Checkpoint == 12 && !seen12 {
