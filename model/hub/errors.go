@@ -20,11 +20,21 @@ type statusError struct {
 	after  time.Duration // as Retry-After asks; 0 if it does not
 }
 
-func newStatusError(host string, r *http.Response, now time.Time) *statusError {
+func (c *Client) newStatusError(host string, r *http.Response, now time.Time) *statusError {
+	said := func(key string) string { return printable(c.redact(r.Header.Get(key))) }
 	return &statusError{
 		host: host, status: r.StatusCode, after: retryAfter(r.Header, now),
-		code: printable(r.Header.Get("X-Error-Code")), text: printable(r.Header.Get("X-Error-Message")),
+		code: said("X-Error-Code"), text: said("X-Error-Message"),
 	}
+}
+
+// redact hides the token in a text that is printed: a server, or something on
+// the way to it, may echo what it was sent.
+func (c *Client) redact(s string) string {
+	if c.token == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, c.token, "***")
 }
 
 // printable makes one short line of a text that somebody else wrote.

@@ -295,6 +295,7 @@ func TestToken(t *testing.T) {
 			p.token = have
 			said := ""
 			p.hub.Intercept = func(w http.ResponseWriter, r *http.Request, cdn bool, serve http.HandlerFunc) {
+				w.Header().Set("X-Error-Message", "what you sent was "+r.Header.Get("Authorization"))
 				if cdn && said == "" {
 					said = "cut"
 					cutAt(10)(w, r, serve)

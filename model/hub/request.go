@@ -119,7 +119,7 @@ func (c *Client) headOnce(ctx context.Context, r Repo, revision, file string, re
 			return entry{}, err
 		}
 		if next == nil && resp.StatusCode != http.StatusOK {
-			return entry{}, newStatusError(u.Hostname(), resp, time.Now())
+			return entry{}, c.newStatusError(u.Hostname(), resp, time.Now())
 		}
 		h := resp.Header
 		commit = cmp.Or(commit, h.Get("X-Repo-Commit"))
@@ -202,7 +202,7 @@ func (c *Client) checkBody(u *url.URL, resp *http.Response, e entry, offset int6
 	case http.StatusRequestedRangeNotSatisfiable:
 		return 0, &corruptError{fmt.Sprintf("%s has no byte %d of it, though the hub says it has %d", host, offset, e.size)}
 	case http.StatusForbidden, http.StatusNotFound:
-		err := newStatusError(host, resp, time.Now())
+		err := c.newStatusError(host, resp, time.Now())
 		if sameOrigin(u, c.endpoint) {
 			return 0, err
 		}
@@ -210,7 +210,7 @@ func (c *Client) checkBody(u *url.URL, resp *http.Response, e entry, offset int6
 		// another when it is asked again.
 		return 0, newNetworkError(host, err)
 	default:
-		return 0, newStatusError(host, resp, time.Now())
+		return 0, c.newStatusError(host, resp, time.Now())
 	}
 	if n := resp.ContentLength; n >= 0 && e.size >= 0 && n != e.size-offset {
 		return 0, &corruptError{fmt.Sprintf("%s sends %d bytes where the hub says %d", host, n, e.size-offset)}
