@@ -221,15 +221,21 @@ func (g *Golden) fed() (bool, error) {
 	return false, nil
 }
 
-// leftOut is why the golden has nothing for a checkpoint, as far as its manifest
-// says so.
-func (g *Golden) leftOut(checkpoint int, s *harness.Schedule) string {
+// leftOut is why the golden has nothing of a stage of the checkpoint, as far as
+// its manifest says so. A rule for all steps says more than one for some.
+func (g *Golden) leftOut(checkpoint int, s *harness.Schedule) (reason string) {
 	for _, l := range g.manifest.LeftOut {
 		for _, st := range s.Stages() {
-			if st.Checkpoint == checkpoint && harness.Match(l.Stages, st.Name) {
+			if st.Checkpoint != checkpoint || !harness.Match(l.Stages, st.Name) {
+				continue
+			}
+			if l.Steps == "all" {
 				return l.Reason
+			}
+			if reason == "" {
+				reason = l.Reason
 			}
 		}
 	}
-	return ""
+	return reason
 }
