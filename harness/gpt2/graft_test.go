@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// both plants several bugs at once.
+// plantAll plants several bugs at once.
 func (s *Suite) plantAll(bugs ...bug) {
 	var planters []*planter
 	for _, b := range bugs {
@@ -30,12 +30,6 @@ func named(t *testing.T, name string) bug {
 		t.Fatalf("no bug %q", name)
 	}
 	return bugs[i]
-}
-
-// everywhere is a bug's plant at a stage of any layer.
-func everywhere(b bug, stage string) bug {
-	b.stage = stage
-	return b
 }
 
 func TestGraftProvesTheStage(t *testing.T) {
@@ -65,6 +59,9 @@ func TestGraftProvesTheStage(t *testing.T) {
 		{"the choice alone", []bug{named(t, "argmin")}, []string{"next_token"}, true, "repaired"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if testing.Short() && len(tt.bugs) > 1 {
+				t.Skip("short: several runs of the model")
+			}
 			s.plantAll(tt.bugs...)
 			got, err := s.Graft(t.Context(), c, g)
 			if err != nil {
@@ -91,6 +88,9 @@ func TestGraftProvesTheStage(t *testing.T) {
 		}
 	})
 	t.Run("more than grafts can mend", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("short: several runs of the model")
+		}
 		s.plantAll()
 		noise := 0
 		s.tap = func(stage string, _ []int, data []float32) {
