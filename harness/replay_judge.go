@@ -33,11 +33,7 @@ func (r *Rerun) Judge(ctx context.Context) ([]Replayed, error) {
 func (r *Rerun) judge(at Place) (Replayed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	nan := Float(math.NaN())
-	row := Replayed{
-		Place: at, Verdict: ReplayUnknown, Status: Skipped, Span: []string{at.Stage},
-		MaxAbs: nan, Bound: nan, Share: nan, RMS: nan, Amplification: nan,
-	}
+	row := unknown(at)
 	got, err := r.read.get(at)
 	if err != nil {
 		return row, err
@@ -61,6 +57,15 @@ func (r *Rerun) judge(at Place) (Replayed, error) {
 		r.remember(at, right)
 	}
 	return row, nil
+}
+
+// unknown is a row of which nothing is known.
+func unknown(at Place) Replayed {
+	nan := Float(math.NaN())
+	return Replayed{
+		Place: at, Verdict: ReplayUnknown, Status: Skipped, Span: []string{at.Stage},
+		MaxAbs: nan, Bound: nan, Share: nan, RMS: nan, Amplification: nan,
+	}
 }
 
 // remember keeps what an introduced row was judged by, as whoever explains it
@@ -162,3 +167,29 @@ func (row *Replayed) measure(got Tensor, right Value) {
 const blurred = 0.01
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// Against judges a tensor that somebody else computed from the candidate's inputs
+// to a place by what the candidate itself has there, as far apart as rounding may
+// bring two right engines. The candidate is then what is right, such as a golden
+// whose values were forced on a model under test. The candidate must have the
+// place.
+func (r *Rerun) Against(at Place, got Tensor) (Replayed, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	row := unknown(at)
+	want, err := r.read.get(at)
+	if err != nil {
+		return row, err
+	}
+	right, span, err := r.compute(at, want.Shape)
+	if unreadable := new(readError); errors.As(err, &unreadable) {
+		return row, err
+	}
+	if err != nil {
+		row.Why = err.Error()
+		return row, nil
+	}
+	row.Span, row.Earlier = r.spanOf(at, span)
+	row.measure(got, Value{Tensor: want, Bound: right.Bound, Accepts: right.Accepts})
+	return row, nil
+}

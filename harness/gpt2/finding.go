@@ -28,6 +28,7 @@ type Finding struct {
 	Outlier bool   `json:"outlier,omitempty"` // of a failure: it is the golden that is wrong, by what the other engines say
 	Kind    string `json:"kind,omitempty"`    // of a failure of checkpoint 12: other text, not deterministic, wrong length
 	Detail  string `json:"detail,omitempty"`  // of a failure: what, where, by how much
+	Own     string `json:"own,omitempty"`     // of a failure: whether the stage is right for the golden's own inputs
 	Begin   string `json:"begin,omitempty"`   // of a failure: where the run diverges earlier
 	Closer  string `json:"closer,omitempty"`  // of a failure: the command that looks closer
 	Note    string `json:"note,omitempty"`    // what else there is to say, such as a near tie
@@ -74,6 +75,9 @@ func (f Finding) Report() string {
 	}
 	if f.Detail != "" {
 		fmt.Fprintf(&b, "\n  %s", f.Detail)
+	}
+	if f.Own != "" {
+		fmt.Fprintf(&b, "\n  %s", f.Own)
 	}
 	if f.Note != "" {
 		fmt.Fprintf(&b, "\n  %s", f.Note)

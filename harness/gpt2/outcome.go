@@ -45,6 +45,11 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 		if err != nil {
 			return nil, &GoldenError{g.Dir, err}
 		}
+		if r.FirstDivergence != nil {
+			if err := s.singleStep(ctx, g, r); err != nil {
+				return nil, err
+			}
+		}
 		o.reports = append(o.reports, r)
 		found, err := s.findings(c, g, t, r)
 		if err != nil {
@@ -111,7 +116,7 @@ func (s *Suite) findings(c *Case, g *Golden, t *trace, r *harness.Report) ([]Fin
 			f.Note = margin
 		}
 		if f.Failed {
-			f.Detail = detail(row)
+			f.Detail, f.Own = detail(row), ownError(r, row)
 			if row.Status == harness.Missing {
 				f.Share = harness.Float(math.Inf(1))
 			}
