@@ -254,6 +254,15 @@ def set_aside(args, tasks):
     return rest, aside
 
 
+def remedy(tasks, problems):
+    """The commands that make the goldens of the problems again."""
+    named = {task.engine.name for task in tasks if task.engine.only_named and any(f"{task.path}" in p for p in problems)}
+    rest = any(not any(f"/{name}" in p for name in named) for p in problems)
+    command = "python3 scripts/regenerate_goldens.py"
+    commands = [command] * rest + [f"{command} --engine {name}" for name in sorted(named)]
+    return " and ".join(commands) + " makes them again"
+
+
 def main(argv=None, engines=engine_list.ENGINES, cases_path=case_list.CASES):
     """Returns the exit status. engines and cases_path are for tests."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that scratch folders are removed
@@ -281,8 +290,8 @@ def main(argv=None, engines=engine_list.ENGINES, cases_path=case_list.CASES):
         return 2
     for problem in problems:
         print(problem)
-    print(f"{len(tasks)} goldens checked, " + (f"{len(problems)} problems: python3 scripts/regenerate_goldens.py makes "
-                                               "them again" if problems else "all follow from reference/"))
+    print(f"{len(tasks)} goldens checked, " + (f"{len(problems)} problems: {remedy(tasks, problems)}" if problems
+                                               else "all follow from reference/"))
     return 1 if problems else 0
 
 
