@@ -295,7 +295,11 @@ func TestToken(t *testing.T) {
 			p.token = have
 			said := ""
 			p.hub.Intercept = func(w http.ResponseWriter, r *http.Request, cdn bool, serve http.HandlerFunc) {
-				w.Header().Set("X-Error-Message", "what you sent was "+r.Header.Get("Authorization"))
+				if have == "hf_wrong" { // as a proxy that echoes what it was sent
+					w.Header().Set("X-Error-Message", "sent "+r.Header.Get("Authorization"))
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
 				if cdn && said == "" {
 					said = "cut"
 					cutAt(10)(w, r, serve)
