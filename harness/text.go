@@ -108,9 +108,13 @@ func (r *Row) write(w io.Writer, ink ink, o TextOptions) {
 		line("mismatched elements", "%d / %d (%.1f%%)", r.Mismatched, r.Elements, 100*float64(r.Mismatched)/float64(r.Elements))
 		line("greatest absolute difference", "%s at index %v: got %s, want %s",
 			num(float64(r.MaxAbs)), r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
-		line("greatest relative difference", "%s of max|want| %s", num(float64(r.MaxRel)), num(r.Scale))
+		if !math.IsNaN(r.Scale) {
+			line("greatest relative difference", "%s of max|want| %s", num(float64(r.MaxRel)), num(r.Scale))
+		}
 		line("allowed", "%s", r.allowed())
-		line("rms, cosine", "%s, %.9f", num(float64(r.RMS)), float64(r.Cosine))
+		if !math.IsNaN(float64(r.Cosine)) {
+			line("rms, cosine", "%s, %.9f", num(float64(r.RMS)), float64(r.Cosine))
+		}
 	}
 	if r.Tolerance.Reason != "" {
 		line("reason of the bound", "%s", r.Tolerance.Reason)

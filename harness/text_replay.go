@@ -110,8 +110,11 @@ func (r *Report) replayLine() string {
 	case len(r.Introduced) > 0 && bad == 0:
 		return fmt.Sprintf("no tensor is outside the bound of %s: the mistake is smaller than that%s", r.Golden, unknown)
 	case len(r.Introduced) > 0:
-		return fmt.Sprintf("%d of %s outside the bound of %s, %d of them right for what came in%s",
-			bad, count(r.Compared, "tensor"), r.Golden, inherited, unknown)
+		right := ""
+		if inherited > 0 {
+			right = fmt.Sprintf(", %d of them right for what came in", inherited)
+		}
+		return fmt.Sprintf("%d of %s outside the bound of %s%s%s", bad, count(r.Compared, "tensor"), r.Golden, right, unknown)
 	case bad > 0 && n[ReplayUnknown] > 0:
 		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong%s: the mistake is in one of these", count(judged, "stage"), unknown)
 	case bad > 0:
