@@ -40,7 +40,7 @@ engine raised an alarm, 2 it could not be said (no goldens).`),
 	}
 	f := c.Flags()
 	f.StringVar(&o.Goldens, "goldens", "goldens", "`DIR` with the goldens, MODEL/CASE/ENGINE")
-	f.BoolVar(&o.Quick, "quick", false, "one layer for each stage, few pairs, one case of each right engine")
+	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each right engine")
 	f.StringVar(&jsonPath, "json", "", "write the matrix as JSON to `FILE`; - is stdout, which then has nothing else")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		out, err := openReport(jsonPath)

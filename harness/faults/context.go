@@ -115,7 +115,6 @@ func (c *Context) heads() int   { return c.Model.Config().Heads }
 func (c *Context) width() int   { return c.embd() / c.heads() } // D
 func (c *Context) vocab() int   { return c.Model.Config().Vocab }
 func (c *Context) keys() int    { return c.Dims.P + c.Dims.T } // S
-func (c *Context) rows() int    { return c.Dims.B * c.Dims.T }
 func (c *Context) shape() []int { return c.shapeOf(c.Stage) }
 
 func (c *Context) shapeOf(name string) []int {

@@ -1,7 +1,10 @@
 package faults
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/maphash"
+	"math"
 	"slices"
 	"strings"
 
@@ -13,45 +16,86 @@ import (
 // others of the dump.
 const mostCompared = 1 << 18
 
-// copied: the output is another tensor of the candidate's, of the same step or
-// of an earlier one.
+// copied: the output is another tensor of the candidate's, of the same step or,
+// for its own kind of stage, of an earlier one.
 func (g *group) copied(e *evidence) (string, float64, string) {
-	if len(e.got) > mostCompared || e.shape == nil || e.base.odd > 0 {
+	if len(e.got) > mostCompared || e.base.odd > 0 {
 		return "", 0, ""
 	}
 	if first := e.got[0]; !slices.ContainsFunc(e.got, func(v float32) bool { return v != first }) {
 		return "", 0, "" // any constant is equal to some other
 	}
-	for step := e.Step; step >= 0; step-- {
-		for _, stage := range g.candidate.Stages(step) {
-			shape, _ := g.candidate.Shape(step, stage)
-			if step == e.Step && stage == e.Stage || product(shape) != len(e.got) || step < e.Step && kind(stage) != kind(e.Stage) {
-				continue
-			}
-			t, err := g.candidate.Tensor(step, stage)
-			if err != nil || !slices.Equal(values(t), e.got) {
-				continue
-			}
-			if step < e.Step {
-				return PatternCopy, 1, fmt.Sprintf("the output is %s of step %d: a buffer that was not written again", stage, step)
-			}
-			return PatternCopy, 1, fmt.Sprintf("the output is that of %s: the wrong buffer was read or written", stage)
+	order := model.StageNames(g.model.Config(), nil)
+	for _, at := range g.alike(e.got) {
+		switch {
+		case at == e.Place || at.Step > e.Step || moves(e.Stage, at.Stage):
+		case at.Step < e.Step && kind(at.Stage) == kind(e.Stage):
+			return PatternCopy, 1, fmt.Sprintf("the output is %s of step %d: a buffer that was not written again", at.Stage, at.Step)
+		case at.Step < e.Step:
+		case slices.Index(order, at.Stage) > slices.Index(order, e.Stage):
+			return PatternCopy, 1, fmt.Sprintf("the output is that of %s, which comes later: the buffer was written over before it was kept; copy it in the hook", at.Stage)
+		default:
+			return PatternCopy, 1, fmt.Sprintf("the output is that of %s: the wrong buffer was read or written", at.Stage)
 		}
 	}
 	return "", 0, ""
+}
+
+// moves says whether one of two stages is rightly equal to the other.
+func moves(a, b string) bool {
+	for _, pair := range [][2]string{{"logits", "logits_last"}, {"attn.k", "attn.cache_k"}, {"attn.v", "attn.cache_v"}} {
+		if kind(a) == pair[0] && kind(b) == pair[1] || kind(b) == pair[0] && kind(a) == pair[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// alike are the candidate's tensors with these very values, in order. All are
+// read once, when this is first asked.
+func (s *scene) alike(x []float32) []harness.Place {
+	s.once.Do(func() {
+		s.seed, s.prints = maphash.MakeSeed(), map[uint64][]harness.Place{}
+		for _, step := range s.candidate.Steps() {
+			for _, stage := range s.candidate.Stages(step) {
+				shape, _ := s.candidate.Shape(step, stage)
+				if product(shape) > mostCompared {
+					continue
+				}
+				if t, err := s.candidate.Tensor(step, stage); err == nil && !t.IDs() {
+					print := s.print(t.F32)
+					s.prints[print] = append(s.prints[print], harness.Place{Step: step, Stage: stage})
+				}
+			}
+		}
+	})
+	return s.prints[s.print(x)]
+}
+
+// print is a hash of values.
+func (s *scene) print(x []float32) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	var b [4]byte
+	for _, v := range x {
+		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
+		h.Write(b[:])
+	}
+	return h.Sum64()
 }
 
 // elsewhere: the stage's function with the weights, or with the inputs, of
 // another place in the model.
 func (g *group) elsewhere(e *evidence, full bool) (string, float64, string) {
 	tries := g.otherPlaces(e)
-	if cost := g.cost(e); cost >= heavy {
+	some := g.sample(e)
+	if cost := g.cost(some); cost >= heavy {
 		if !full {
 			tries = slices.DeleteFunc(tries, func(f Fault) bool { return !slices.Contains(g.causes, f.ID) })
 		}
 		g.spent += cost * float64(len(tries))
 	}
-	best := g.try(e, tries)
+	best := g.try(some, tries)
 	if len(best) == 0 {
 		return "", 0, ""
 	}
@@ -86,8 +130,8 @@ func (g *group) otherPlaces(e *evidence) []Fault {
 					Run:  func(c *Context) [][]float32 { return one(c.as(other, c.Stage)) },
 				})
 			}
-			if kind(other) != kind(stage) {
-				continue
+			if kind(other) != kind(stage) || n > layer {
+				continue // what comes later is computed from this very output
 			}
 			all = append(all, Fault{
 				ID: PatternOtherInput + " " + relation, Stages: []string{stage},

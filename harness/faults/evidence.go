@@ -3,8 +3,10 @@ package faults
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
+	"sync"
 
 	"checkpoint12/harness"
 	"checkpoint12/model"
@@ -16,6 +18,10 @@ type scene struct {
 	model     *model.Model
 	candidate harness.Source
 	run       *harness.Rerun
+
+	once   sync.Once
+	seed   maphash.Seed
+	prints map[uint64][]harness.Place // the candidate's tensors by a hash of their values
 }
 
 // evidence is one introduced row: what the engine put out, and what the right
@@ -23,7 +29,8 @@ type scene struct {
 type evidence struct {
 	harness.Replayed
 	dims       model.Dims
-	shape      []int
+	rows       []int // of B*T, those that the rest is of; nil is all
+	shape      []int // of all
 	got, right []float32
 	bound      []float32 // what rounding may do at each place; nil is nothing
 	noise      float64   // sum of its squares

@@ -5,9 +5,15 @@ import (
 	"math"
 )
 
+// bits words what the patterns of noise are like.
+var bits = map[string]string{
+	PatternNoise10: "a stage that reads and writes 10 bits of mantissa: look for float16 or TF32",
+	PatternNoise7:  "a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits",
+}
+
 // noise: the error is as large, and as much without structure, as fewer bits of
 // mantissa would leave it.
-func (g *group) noise(e *evidence, at []int) (string, float64, string) {
+func (g *group) noise(e *evidence, at []int, full bool) (string, float64, string) {
 	if e.base.odd > 0 || len(at) < 16 || len(e.Span) > 1 {
 		return "", 0, ""
 	}
@@ -22,20 +28,26 @@ func (g *group) noise(e *evidence, at []int) (string, float64, string) {
 	if structured(e) {
 		return "", 0, ""
 	}
-	c := &Context{Model: g.model, Dims: e.dims, Stage: e.Stage, In: func(name string) []float32 { return g.own(e.Step, name) }}
+	part := e.base.rms() / scale(e.right)
+	if !full && g.cost(e) >= heavy {
+		if ratio := part / g.noisy; g.noisyID != "" && ratio > 0.25 && ratio < 4 {
+			return g.noisyID, 0, fmt.Sprintf("the error has no structure and is %.2g times as large a part of the output as where it is like %s", ratio, bits[g.noisyID])
+		}
+		return "", 0, ""
+	}
+	e = g.sample(e)
+	c := g.context(e, func(name string) []float32 { return g.own(e.Step, name) })
 	for _, t := range []struct {
-		id, text string
-		round    rounding
-	}{
-		{PatternNoise10, "10 bits of mantissa: float16 or TF32 somewhere in it", float16},
-		{PatternNoise7, "7 bits of mantissa: bfloat16 somewhere in it", bfloat16},
-	} {
+		id    string
+		round rounding
+	}{{PatternNoise10, float16}, {PatternNoise7, bfloat16}} {
 		like := between(t.round.of(c.rounded(t.round, t.round)), e.right, nil)
 		if c.err() != nil || like.odd > 0 || like.squares == 0 {
 			continue
 		}
 		if ratio := e.base.rms() / like.rms(); ratio > 0.25 && ratio < 4 {
-			return t.id, 0, fmt.Sprintf("the error has no structure and is %.2g times what rounding all that is read and written to %s would leave", ratio, t.text)
+			g.noisy, g.noisyID = part, t.id
+			return t.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, bits[t.id])
 		}
 	}
 	return "", 0, ""

@@ -36,11 +36,15 @@ func (g *group) pattern(e *evidence, full bool) harness.Explanation {
 	x := harness.Explanation{Step: e.Step, Stage: e.Stage}
 	where := g.where(e)
 	id, part, text := g.look(e, full)
+	rest := g.statistics(e)
+	if g.nearest.explains >= roughly {
+		rest += fmt.Sprintf(". The nearest known fault, %s, would explain %.1f%% of it", strings.Fields(g.nearest.fault.ID)[0], 100*g.nearest.explains)
+	}
 	switch {
 	case id == "" && where != "":
-		id, text = PatternPlaces, "no known fault gives this output; all that is wrong is "+where+". "+g.statistics(e)
+		id, text = PatternPlaces, "no known fault gives this output; all that is wrong is "+where+". "+rest
 	case id == "":
-		text = "no known fault gives this output. " + g.statistics(e)
+		text = "no known fault gives this output. " + rest
 	default:
 		if where != "" {
 			text += "; all that is wrong is " + where
@@ -78,7 +82,7 @@ func (g *group) look(e *evidence, full bool) (id string, part float64, text stri
 	if id, part, text = g.elsewhere(e, full); id != "" {
 		return id, part, text
 	}
-	return g.noise(e, at)
+	return g.noise(e, at, full)
 }
 
 // nonfinite says how many NaN and infinities there are that do not belong there.

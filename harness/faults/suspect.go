@@ -16,8 +16,7 @@ type suspect struct {
 	fault   Fault
 	variant int      // which of the fault's variants
 	stages  []string // where it sits
-	judged  harness.Place
-	got     []float32
+	e       *evidence
 
 	made    map[harness.Place][]float32
 	touched map[harness.Place]bool
@@ -27,7 +26,7 @@ type suspect struct {
 
 func (s *scene) suspect(e *evidence, f Fault, stages []string) *suspect {
 	return &suspect{
-		scene: s, fault: f, stages: stages, judged: e.Place, got: e.got,
+		scene: s, fault: f, stages: stages, e: e,
 		touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
 	}
 }
@@ -36,7 +35,7 @@ func (s *scene) suspect(e *evidence, f Fault, stages []string) *suspect {
 // fault; nil where there is no such variant.
 func (s *suspect) output(variant int) []float32 {
 	s.variant, s.made, s.most = variant, map[harness.Place][]float32{}, 0
-	out := s.compute(s.judged)
+	out := s.compute(s.e.Place)
 	if s.variant >= s.most {
 		return nil // it has made no difference
 	}
@@ -53,9 +52,10 @@ func (s *suspect) compute(at harness.Place) []float32 {
 	if !ok {
 		return nil
 	}
-	c := &Context{Model: s.model, Dims: d, Stage: at.Stage, In: func(name string) []float32 { return s.value(at.Step, name) }}
-	if at == s.judged {
-		c.Got = s.got
+	in := func(name string) []float32 { return s.value(at.Step, name) }
+	c := &Context{Model: s.model, Dims: d, Stage: at.Stage, In: in}
+	if at == s.e.Place {
+		c = s.context(s.e, in)
 	}
 	if slices.Contains(s.stages, at.Stage) {
 		outs, ok := s.outs[at]

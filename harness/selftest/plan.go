@@ -42,7 +42,7 @@ var (
 
 // plan is every fault alone: in each stage where it can sit, at the first, the
 // middle and the last layer, at both steps. With quick it is one of these layers,
-// whichever comes round, and one temperature.
+// one of the steps, and one temperature, whichever comes round.
 func plan(cfg model.Config, quick bool) []trial {
 	var all []trial
 	turn := 0
@@ -59,6 +59,9 @@ func plan(cfg model.Config, quick bool) []trial {
 					}
 				}
 				for step := range steps {
+					if quick && step != turn%steps {
+						continue
+					}
 					for _, name := range names {
 						all = append(all, trial{{f, harness.Place{Step: step, Stage: stage}, name}})
 					}

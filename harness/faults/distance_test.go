@@ -1,0 +1,48 @@
+package faults
+
+import (
+	"math"
+	"testing"
+)
+
+func TestExplains(t *testing.T) {
+	inf, nan := float32(math.Inf(-1)), float32(math.NaN())
+	bound := []float32{0.01, 0.01, 0.01, 0.01}
+	for _, c := range []struct {
+		name                string
+		got, right, variant []float32
+		want                float64
+	}{
+		{"all", []float32{1, 2, 3, 4}, []float32{2, 3, 4, 5}, []float32{1, 2, 3, 4}, 1},
+		{"a half of each is three quarters of the squares", []float32{1, 2, 3, 4}, []float32{2, 3, 4, 5}, []float32{1.5, 2.5, 3.5, 4.5}, 0.75},
+		{"farther than the right one", []float32{1, 2, 3, 4}, []float32{2, 3, 4, 5}, []float32{9, 9, 9, 9}, 0},
+		{"no error", []float32{1, 2, 3, 4}, []float32{1, 2, 3, 4}, []float32{1, 2, 3, 4}, 0},
+		{"infinite where nothing is", []float32{1, 2, 3, 4}, []float32{2, 3, 4, 5}, []float32{1, 2, 3, inf}, 0},
+		{"a mask, all", []float32{1, inf, inf, 4}, []float32{1, 2, 3, 4}, []float32{1, inf, inf, 4}, 1},
+		{"a mask, half", []float32{1, inf, inf, 4}, []float32{1, 2, 3, 4}, []float32{1, inf, 3, 4}, 0.5},
+		{"a mask, all to rounding", []float32{1, inf, inf, 4}, []float32{1, 2, 3, 4.001}, []float32{1.002, inf, inf, 4}, 1},
+		{"a mask, and other values", []float32{1, inf, inf, 4}, []float32{1, 2, 3, 4}, []float32{5, inf, inf, 4}, 0},
+		{"the mask of wrong values", []float32{2, inf, inf, 8}, []float32{1, 2, 3, 4}, []float32{1, inf, inf, 4}, 0},
+		{"NaN in both", []float32{nan, nan, 1, 1}, []float32{1, 1, 1, 1}, []float32{nan, nan, 1, 1}, 1},
+	} {
+		base := between(c.got, c.right, bound)
+		got := base.explains(between(c.got, c.variant, bound), squared(bound))
+		if math.Abs(got-c.want) > 1e-6 {
+			t.Errorf("%s: explains %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestBetween(t *testing.T) {
+	nan := float32(math.NaN())
+	d := between([]float32{1, 2, nan, nan, 5}, []float32{1, 2.5, nan, 4, 5.25}, []float32{0, 1, 1, 1, 0.125})
+	if d.squares != 0.25+0.0625 || d.odd != 1 || d.beyond != 2 || d.share != 2 || d.n != 5 {
+		t.Errorf("got %+v", d)
+	}
+	if d := between([]float32{1}, []float32{2}, nil); !math.IsInf(d.share, 1) || d.beyond != 1 {
+		t.Errorf("without a bound: got %+v, want an infinite share", d)
+	}
+	if !(distance{odd: 1}).less(distance{odd: 2, squares: 0}) || (distance{squares: 2}).less(distance{squares: 1}) {
+		t.Error("less compares wrong")
+	}
+}

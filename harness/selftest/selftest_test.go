@@ -1,0 +1,211 @@
+package selftest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/faults"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/model"
+)
+
+const goldens = "../../goldens"
+
+// TestMatrix plants every fault at one layer: each is seen, its stage and its
+// cause are named, and no right engine raises an alarm.
+func TestMatrix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs the Go model some four hundred times; go test ./harness/selftest does")
+	}
+	t.Parallel()
+	last := 0
+	m, err := Run(t.Context(), Options{Goldens: goldens, Quick: true, Progress: func(done, all int) {
+		if done != last+1 || done > all {
+			t.Errorf("progress: %d of %d after %d", done, all, last)
+		}
+		last = done
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.Passed() || len(m.Wrong) > 0 {
+		t.Errorf("verdict %s:\n%s", m.Verdict, strings.Join(m.Wrong, "\n"))
+	}
+	for _, row := range m.Faults {
+		both := row.Alone
+		both.addUp(row.Pairs)
+		if both.Visible() == 0 || !both.right() {
+			t.Errorf("%s: %+v", row.Fault, both)
+		}
+	}
+	for _, c := range m.Clean {
+		if c.Runs == 0 || c.Tensors == 0 || c.Alarms > 0 {
+			t.Errorf("%s: %+v", c.Variant, c)
+		}
+	}
+	if len(m.Clean) < 10 || last == 0 {
+		t.Errorf("%d kinds of right engines, %d runs", len(m.Clean), last)
+	}
+}
+
+// TestIdentities: what is listed as not to be seen is planted, and the same fault
+// is planted where it is to be seen.
+func TestIdentities(t *testing.T) {
+	shown, err := tie()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range Identities {
+		if x.Pairs {
+			continue
+		}
+		excused := map[string]bool{}
+		seen := map[string]bool{shown[1].ID: true}
+		for _, trial := range plan(model.Config{Layers: 3}, false) {
+			switch p := trial[0]; {
+			case !harness.Match(x.Faults, p.ID):
+			case harness.Match(x.Stages, p.at.Stage):
+				excused[p.ID] = true
+			case identity(trial, p, within) < 0:
+				seen[p.ID] = true
+			}
+		}
+		if len(excused) == 0 {
+			t.Errorf("%s at %s: planted nowhere", x.Faults, x.Stages)
+		}
+		for id := range excused {
+			if !seen[id] {
+				t.Errorf("%s: nowhere to be seen", id)
+			}
+		}
+	}
+}
+
+// TestPlan: the whole plan has each fault at the first, the middle and the last
+// layer of each of its stages, at the prompt and at a decode step, and each of
+// these once more in the company of another.
+func TestPlan(t *testing.T) {
+	cfg := model.Config{Layers: 3}
+	alone := plan(cfg, false)
+	count := map[string]int{}
+	for _, trial := range alone {
+		if len(trial) != 1 {
+			t.Fatalf("%s: %d faults alone", trial, len(trial))
+		}
+		count[trial[0].ID+" "+trial[0].at.String()]++
+	}
+	for _, f := range faults.Catalogue() {
+		for _, stage := range model.StageNames(cfg, gpt2.Temperatures) {
+			for step := range steps {
+				at := harness.Place{Step: step, Stage: stage}
+				if n := count[f.ID+" "+at.String()]; (n > 0) != f.At(stage) {
+					t.Errorf("%s at %s: planted %d times", f.ID, at, n)
+				}
+			}
+		}
+	}
+	paired := 0
+	for _, trial := range pairs(alone, 1) {
+		paired += len(trial)
+		if len(trial) != 2 || trial[0].at.Stage == trial[1].at.Stage || trial[0].name != trial[1].name || trial[0].ID == trial[1].ID {
+			t.Errorf("%s: no pair", trial)
+		}
+	}
+	if paired < len(alone)*9/10 {
+		t.Errorf("%d of %d plants are in a pair", paired, len(alone))
+	}
+	if quick := plan(cfg, true); len(quick) >= len(alone)/2 {
+		t.Errorf("quick plants %d times, the whole plan %d", len(quick), len(alone))
+	}
+}
+
+// TestAlarm: a lab sees what is planted outside the plan too, so that its silence
+// on right engines says something.
+func TestAlarm(t *testing.T) {
+	labs, _, err := open(Options{Goldens: goldens})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := labs[0]
+	g := l.cases[wholeCase]
+	for _, threads := range []int{1, 2} {
+		rec, err := gpt2.Record(t.Context(), l.model, gpt2.Run{
+			Tokens: g.prompt(), New: 2, Feed: g.feed(2), Threads: threads, Temperatures: []float64{},
+			Match: func(_ int, stage string) bool { return !isHead(stage) },
+			Tap: func(stage string, _ []int, data []float32) {
+				if threads == 2 && stage == "h.1.attn.probs" {
+					data[0] *= 1.0001
+				}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := l.judge(t.Context(), g, rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if alarm := len(r.introduced) > 0; alarm != (threads == 2) || r.tensors == 0 {
+			t.Errorf("%d threads: introduced %v of %d tensors", threads, r.introduced, r.tensors)
+		}
+	}
+}
+
+// TestMissing: without the goldens nothing is said, and what would make them is.
+func TestMissing(t *testing.T) {
+	_, err := Run(t.Context(), Options{Goldens: t.TempDir()})
+	var missing *NoGoldensError
+	if !errors.As(err, &missing) || !strings.Contains(missing.Command(), "--engine float64") || !strings.Contains(err.Error(), Model) {
+		t.Errorf("no goldens: error %v", err)
+	}
+
+	// One that is damaged is refused, by name.
+	dir := t.TempDir()
+	for _, name := range blockCases {
+		part := filepath.Join(Model, name, Yardstick)
+		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(goldens, part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, Model, "quick-brown", Yardstick, "step_00", "embed.npy")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), Options{Goldens: dir}); err == nil || !strings.Contains(err.Error(), "embed.npy") {
+		t.Errorf("damaged golden: error %v, want one that names the file", err)
+	}
+}
+
+// TestInterrupted: a context that ends, ends the selftest.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := Run(ctx, Options{Goldens: goldens, Quick: true, Progress: func(int, int) { cancel() }})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that the context was cancelled", err)
+	}
+}
+
+// TestOrders: the naive engine's orders of summation are three, and each is a sum.
+func TestOrders(t *testing.T) {
+	terms := []float32{1e8, 1, -1e8, 1, 3, 2}
+	got := []float32{forwards(terms), backwards(terms), pairwise(terms)}
+	if slices.Max(got) == slices.Min(got) {
+		t.Errorf("sums %v are all alike: the orders are not different", got)
+	}
+	for _, sum := range []func([]float32) float32{forwards, backwards, pairwise} {
+		if sum([]float32{1, 2, 3, 4, 5}) != 15 || sum(nil) != 0 {
+			t.Error("a sum is wrong")
+		}
+	}
+}
