@@ -6,8 +6,10 @@
 // harness as a [Source]: a [Recorder], whose Tap method fits any Go model that
 // calls a function with each stage's live buffer, or a [Dump], a folder of .npy
 // files that an engine in any language wrote. [Compare] puts a candidate against
-// a golden and gives a [Report], for people ([Report.WriteText]) and as JSON.
-// The package knows nothing of any model; the example is the tutorial.
+// a golden and gives a [Report], for people ([Report.WriteText]) and as JSON. A
+// [View] reads a candidate's tensors of other layouts in the schedule's, and a
+// [Mapping] joins an engine's names to stages. The package knows nothing of any
+// model; the example is the tutorial.
 //
 // # Goals
 //

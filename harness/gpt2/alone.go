@@ -32,7 +32,10 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	}
 	why := "it has no stage"
 	for _, p := range rows {
-		row := replayRow(s, candidate, p)
+		row, err := replayRow(s, candidate, run, p)
+		if err != nil {
+			return nil, nil, err
+		}
 		if row.Status == harness.Skipped {
 			why = p.Why
 		}
@@ -65,7 +68,7 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 }
 
 // replayRow is a replay as a row: the replayed value is what was wanted.
-func replayRow(s *harness.Schedule, candidate harness.Source, p harness.Replayed) harness.Row {
+func replayRow(s *harness.Schedule, candidate harness.Source, run *harness.Rerun, p harness.Replayed) (harness.Row, error) {
 	nan := harness.Float(math.NaN())
 	st, _ := s.Stage(p.Stage)
 	shape, _ := candidate.Shape(p.Step, p.Stage)
@@ -75,16 +78,39 @@ func replayRow(s *harness.Schedule, candidate harness.Source, p harness.Replayed
 		Tolerance: harness.Tolerance{Abs: float64(p.Bound), Reason: "what rounding may do in this stage on the candidate's inputs"},
 		Scale:     math.NaN(), Bound: float64(p.Bound), Detail: p.Why,
 	}
-	if row.Status.Compared() && row.Status != harness.Shape {
-		if row.MaxAbs = p.MaxAbs; p.MaxAbs == 0 {
-			row.MaxRel = 0
-		}
-	}
 	if p.Verdict == harness.ReplayUnknown {
 		row.Status = harness.Skipped
 	}
 	if math.IsNaN(row.Tolerance.Abs) || math.IsInf(row.Tolerance.Abs, 0) {
 		row.Tolerance.Abs, row.Bound = 0, math.Inf(1) // JSON has no such number
 	}
-	return row
+	if !row.Status.Compared() || row.Status == harness.Shape {
+		return row, nil
+	}
+	got, err := candidate.Tensor(p.Step, p.Stage)
+	if err != nil {
+		return row, err
+	}
+	want := got // to within rounding
+	if p.Verdict == harness.ReplayIntroduced {
+		right, err := run.Right(p.Step, p.Stage)
+		if err != nil {
+			return row, err
+		}
+		want = right.Tensor
+	}
+	measured, err := harness.CompareTensor(st, want, got, 0)
+	if err != nil {
+		return row, err
+	}
+	row.MaxAbs, row.Scale = p.MaxAbs, measured.Scale
+	switch {
+	case p.MaxAbs == 0:
+		row.MaxRel, row.RMS, row.Cosine = 0, 0, 1
+	case row.Status == harness.Pass:
+		row.MaxRel = p.MaxAbs / harness.Float(measured.Scale)
+	default:
+		row.MaxRel, row.RMS, row.Cosine = p.MaxAbs/harness.Float(measured.Scale), measured.RMS, measured.Cosine
+	}
+	return row, nil
 }
