@@ -37,6 +37,6 @@
 //
 // # Non-goals
 //
-// The harness does not run models, does not decide how wide a tolerance ought to
+// The harness does not run models (a Replayer does), does not decide how wide a tolerance ought to
 // be, and never writes goldens: they come from engines that are not under test.
 package harness

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Judge judges every stage that the candidate has, by step and in execution
@@ -53,10 +54,34 @@ func (r *Rerun) judge(at Place) (Replayed, error) {
 	}
 	row.Span, row.Earlier = r.spanOf(at, span)
 	row.measure(got, right)
-	if row.Verdict == ReplayIntroduced {
-		r.remember(at, right)
+	if row.Verdict != ReplayIntroduced {
+		return row, nil
 	}
+	// An input of a wrong shape may still give the right one, of other places.
+	if r.anyMisshapen(at) {
+		if right, span, err := r.replay(at, true); err == nil {
+			other := unknown(at)
+			other.Span, other.Earlier = r.spanOf(at, span)
+			if other.measure(got, right); other.Verdict == ReplayClean {
+				return other, nil
+			}
+		}
+	}
+	r.remember(at, right)
 	return row, nil
+}
+
+// anyMisshapen says whether the candidate has an input of the place in another
+// shape than it should be.
+func (r *Rerun) anyMisshapen(at Place) bool {
+	return slices.ContainsFunc(r.replayer.Reads(at.Stage), func(name string) bool {
+		in := Place{at.Step, name}
+		if old, ok := strings.CutPrefix(name, "prev:"); ok {
+			in = Place{at.Step - 1, old}
+		}
+		shape, ok := r.candidate.Shape(in.Step, in.Stage)
+		return ok && r.misshapen(in, shape)
+	})
 }
 
 // unknown is a row of which nothing is known.

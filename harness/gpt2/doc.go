@@ -8,6 +8,11 @@
 // one checkpoint and returns findings as values, so that a test is a loop over
 // them; [Verify] runs all twelve and returns a report.
 //
+// [Diagnose] compares any two dumps and replays the candidate's stages with the
+// Go model's stage functions, within bounds on rounding that are derived for each
+// stage (replay_bound.go). [SingleStep] does the reverse: it forces a golden's
+// values on the Go model, to name the stages of the model that are wrong.
+//
 // An error from this package always means that something could not be said: bad
 // input, a golden that is damaged or bound to other weights, no weights. A
 // divergence is never an error; it is a finding, and the report's verdict.
