@@ -75,6 +75,10 @@ func (r *Report) headline(ink ink) string {
 	}
 	if n[Skipped] > 0 {
 		rest += fmt.Sprintf(", %d skipped", n[Skipped])
+		i := slices.IndexFunc(r.Stages, func(row Row) bool { return row.Status == Skipped })
+		if row := r.Stages[i]; row.Detail != "" {
+			rest += fmt.Sprintf(" from step %d on: %s", row.Step, row.Detail)
+		}
 	}
 	switch {
 	case r.Passed():

@@ -51,7 +51,7 @@ func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
 		Closer: func(step int, stage string) string { return fmt.Sprintf("look --step %d %s", step, stage) },
 	})
 	first, _, _ := strings.Cut(text, "\n")
-	if first != "FAIL  mine first leaves golden at step 0, stage h.0.act: 4 of 8 tensors outside the bound, 2 missing, 5 skipped" {
+	if first != "FAIL  mine first leaves golden at step 0, stage h.0.act: 4 of 8 tensors outside the bound, 2 missing, 5 skipped from step 2 on: fed token 2, the golden 1 (row 0, position 2)" {
 		t.Errorf("first line %q", first)
 	}
 	for _, want := range []string{

@@ -16,6 +16,9 @@ import (
 // agrees with another engine. An error wraps harness.ErrNothingCompared where no
 // stage could be judged.
 func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, candidate harness.Source, o DiagnoseOptions) (*harness.Report, *Invariants, error) {
+	if err := checkFit(m, candidate); err != nil {
+		return nil, nil, err
+	}
 	r := NewReplayer(m, dtypeOf(candidate))
 	run, err := harness.NewRerun(s, candidate, r, harness.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 	if err != nil {

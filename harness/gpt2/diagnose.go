@@ -29,6 +29,9 @@ type DiagnoseOptions struct {
 // ModelSchedule's. An error is what Compare gives, a golden that was made from
 // other weights than the model's, or a model that cannot compute.
 func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
+	if err := checkFit(m, candidate); err != nil {
+		return nil, err
+	}
 	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
 	go func() { weights <- checkWeights(m, golden) }()
 	report, err := diagnose(ctx, s, m, golden, candidate, o)
