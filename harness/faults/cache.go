@@ -26,14 +26,14 @@ var cacheFaults = []Fault{
 		func(c *Context) [][]float32 {
 			other := map[string]string{"cache_k": "cache_v", "cache_v": "cache_k"}[word(c.Stage)]
 			whole := c.apply(c.block("attn."+other), c.in)
-			// Or in this step's rows alone.
+			// Or in this step's rows alone, or what the engine itself has there.
 			old, _ := c.cacheParts()
 			return [][]float32{whole, c.cacheRows(func(head, s int) []float32 {
 				if s < c.Dims.P {
 					return old(head, s)
 				}
 				return whole[(head*c.keys()+s)*c.width():][:c.width()]
-			})}
+			}), c.known(c.block("attn." + other))}
 		}},
 	{"cache_shifted", caches, Plain,
 		"new rows are written one position too early, over the last old one: write them at P, not at P-1",

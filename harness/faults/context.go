@@ -52,6 +52,14 @@ func (c *Context) in(name string) []float32 {
 	return make([]float32, n)
 }
 
+// known is an input that a variant can do without; nil where it is not known.
+func (c *Context) known(name string) []float32 {
+	if x := c.In(name); len(x) == product(c.shapeOf(name)) {
+		return x
+	}
+	return nil
+}
+
 // reads is the i-th of what the stage is computed from.
 func (c *Context) reads(i int) []float32 {
 	return c.in(model.Reads(c.Model.Config(), c.Stage)[i])
