@@ -153,16 +153,14 @@ func lessPreciseProduct(m *model.Model, stage string, x []float32, onX, onW func
 		xs[i] = float64(onX(v))
 	}
 	sums := make([]float64, rows*N)
-	for k := range K {
-		for j := range N {
-			at := k*N + j
-			if outIn {
-				at = j*K + k
-			}
-			w := float64(onW(W[at]))
-			for r := range rows {
-				sums[r*N+j] += xs[r*K+k] * w
-			}
+	for at, w := range W { // in the order of memory
+		k, j := at/N, at%N
+		if outIn {
+			j, k = at/K, at%K
+		}
+		w := float64(onW(w))
+		for r := range rows {
+			sums[r*N+j] += xs[r*K+k] * w
 		}
 	}
 	out := make([]float32, len(sums))

@@ -122,19 +122,8 @@ func temperaturesOf(src harness.Source) []float64 {
 	return all
 }
 
-// singleStep finds out which of the model's stages are wrong, after a comparison
-// with a golden has found a divergence, and puts it into the report.
-func (s *Suite) singleStep(ctx context.Context, g *Golden, r *harness.Report) error {
-	rows, err := SingleStep(ctx, s.Model, g.dump, len(g.manifest.Tokens[0]), s.tap)
-	if err != nil {
-		return fmt.Errorf("force the values of %s: %w", g.Dir, err)
-	}
-	r.AddReplay(rows, NewReplayer(s.Model, "").Reads)
-	return nil
-}
-
-// ownError says what the stage of a row does with the golden's own inputs; "" if
-// that was not tried.
+// ownError says what the stage of a row does with a golden's values forced on its
+// inputs; "" if that was not tried.
 func ownError(r *harness.Report, row *harness.Row) string {
 	i := slices.IndexFunc(r.Replayed, func(p harness.Replayed) bool { return p.Place == row.Place() })
 	if i < 0 {
@@ -143,13 +132,13 @@ func ownError(r *harness.Report, row *harness.Row) string {
 	switch p := &r.Replayed[i]; row.Origin {
 	case harness.OriginIntroduced:
 		if p.Bound > 0 {
-			return fmt.Sprintf("with the golden's own inputs it is off by %.3g times what rounding does: its own computation is wrong", float64(p.Share))
+			return fmt.Sprintf("with a golden's values forced on its inputs it is off by %.3g times what rounding does: its own computation is wrong", float64(p.Share))
 		}
-		return "with the golden's own inputs it is not the same: its own computation is wrong"
+		return "with a golden's values forced on its inputs it is not the same: its own computation is wrong"
 	case harness.OriginInherited:
-		return "with the golden's own inputs it is right: what is wrong came in"
+		return "with a golden's values forced on its inputs it is right: what is wrong came in"
 	case harness.OriginUnknown:
-		return "with the golden's own inputs it cannot be judged: " + p.Why
+		return "with a golden's values forced on its inputs it cannot be judged: " + p.Why
 	}
 	return ""
 }
