@@ -23,8 +23,9 @@ type Context struct {
 	// that is read off it; nil where there is none, as when a fault is planted.
 	Got []float32
 
-	right   []float32 // once computed
-	lacking string    // the first input that was asked for and is not known
+	right   []float32      // once computed
+	kept    *roundedMatrix // may be nil
+	lacking string         // the first input that was asked for and is not known
 }
 
 // Err says which input was needed and is not known, after a call that failed for

@@ -46,6 +46,10 @@ func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run 
 		}
 		groups[key].rows = append(groups[key].rows, i)
 	}
+	for _, group := range order {
+		// The steps of one stage together: they read the same weights.
+		slices.SortStableFunc(group.rows, func(a, b int) int { return strings.Compare(rows[a].Stage, rows[b].Stage) })
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, group := range order {
@@ -83,7 +87,8 @@ type group struct {
 	*scene
 	rows   []int
 	causes []string // ids of the faults that explained a row
-	spent  float64  // multiplications, on rows that were searched in full
+	kept   roundedMatrix
+	spent  float64 // multiplications, on rows that were searched in full
 
 	noisy   float64 // error as a part of the output where it was last found to be like noisyID
 	noisyID string

@@ -18,9 +18,14 @@ var linearFaults = []Fault{
 
 // product is a linear stage: reads(0)*weight + bias, where the input, the matrix
 // and the bias go through roundings, nil for none. A nil bias is not added.
-func (c *Context) product(input, matrix rounding, bias []float32) []float32 {
+func (c *Context) product(input, matrix *rounding, bias []float32) []float32 {
 	x, w := c.reads(0), c.gain()
 	out := c.shape()
+	if matrix != nil {
+		if rounded, ok := c.kept.get(c.Stage, w, matrix); ok {
+			w, matrix = rounded, nil
+		}
+	}
 	return times(input.of(x), w, bias, out[len(out)-1], matrix)
 }
 
@@ -29,7 +34,7 @@ const sumsOf = 128
 
 // times is x*w + bias in float32, summed in blocks: x [rows,in], w [in,out] which
 // goes through round, bias [out] or nil.
-func times(x, w, bias []float32, out int, round rounding) []float32 {
+func times(x, w, bias []float32, out int, round *rounding) []float32 {
 	in := len(w) / out
 	rows := len(x) / max(in, 1)
 	y := make([]float32, rows*out)
@@ -46,7 +51,7 @@ func times(x, w, bias []float32, out int, round rounding) []float32 {
 		for k := k0; k < min(k0+sumsOf, in); k++ {
 			row := w[k*out : (k+1)*out]
 			if round != nil {
-				round(scratch, row)
+				round.into(scratch, row)
 				row = scratch
 			}
 			for r := range rows {
@@ -60,7 +65,7 @@ func times(x, w, bias []float32, out int, round rounding) []float32 {
 
 // timesTransposed is x*wᵀ + bias: x [rows,in], w [out,in] which goes through
 // round, bias [out] or nil.
-func timesTransposed(x, w, bias []float32, in int, round rounding) []float32 {
+func timesTransposed(x, w, bias []float32, in int, round *rounding) []float32 {
 	rows, out := len(x)/in, len(w)/in
 	y := make([]float32, rows*out)
 	var scratch []float32
@@ -70,7 +75,7 @@ func timesTransposed(x, w, bias []float32, in int, round rounding) []float32 {
 	for o := range out {
 		row := w[o*in : (o+1)*in]
 		if round != nil {
-			round(scratch, row)
+			round.into(scratch, row)
 			row = scratch
 		}
 		for r := range rows {

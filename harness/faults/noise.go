@@ -19,7 +19,7 @@ func (g *group) noise(e *evidence, at []int, full bool) (string, float64, string
 	}
 	for _, t := range []struct {
 		id, name string
-		round    rounding
+		round    *rounding
 	}{{PatternNoise10, "float16", float16}, {PatternNoise7, "bfloat16", bfloat16}} {
 		if held(e.got, t.round) && !held(e.right, t.round) {
 			return t.id, 0, fmt.Sprintf("every value of the output is one that %s holds: the stage, or what writes it, works in %s", t.name, t.name)
@@ -37,9 +37,10 @@ func (g *group) noise(e *evidence, at []int, full bool) (string, float64, string
 	}
 	e = g.sample(e)
 	c := g.context(e, func(name string) []float32 { return g.own(e.Step, name) })
+	c.kept = &g.kept
 	for _, t := range []struct {
 		id    string
-		round rounding
+		round *rounding
 	}{{PatternNoise10, float16}, {PatternNoise7, bfloat16}} {
 		like := between(t.round.of(c.rounded(t.round, t.round)), e.right, nil)
 		if c.err() != nil || like.odd > 0 || like.squares == 0 {
@@ -54,7 +55,7 @@ func (g *group) noise(e *evidence, at []int, full bool) (string, float64, string
 }
 
 // held says whether every value is unchanged by a rounding.
-func held(x []float32, round rounding) bool {
+func held(x []float32, round *rounding) bool {
 	rounded := round.of(x)
 	for i, v := range x {
 		if v == v && rounded[i] != v {

@@ -48,7 +48,7 @@ var composites = []Fault{
 
 // activations are the stage with weights through one rounding and what it reads
 // and writes through another: both, the output alone, the inputs alone.
-func (c *Context) activations(weights, round rounding) [][]float32 {
+func (c *Context) activations(weights, round *rounding) [][]float32 {
 	both := c.rounded(weights, round)
 	out := [][]float32{round.of(both), round.of(c.rounded(weights, nil))}
 	if harness.Match("w[tp]e", c.Stage) {
@@ -59,7 +59,7 @@ func (c *Context) activations(weights, round rounding) [][]float32 {
 
 // operands is a matrix product whose two factors go through a rounding and whose
 // bias, unlike that of rounded, does not.
-func (c *Context) operands(round rounding) []float32 {
+func (c *Context) operands(round *rounding) []float32 {
 	if word(c.Stage)[:2] == "c_" {
 		return c.product(round, round, c.bias())
 	}
@@ -68,7 +68,7 @@ func (c *Context) operands(round rounding) []float32 {
 
 // rounded is the stage's right function on inputs and weights that went through
 // roundings, nil for none.
-func (c *Context) rounded(weights, inputs rounding) []float32 {
+func (c *Context) rounded(weights, inputs *rounding) []float32 {
 	if weights != nil {
 		switch kind(c.Stage) {
 		case "wte", "wpe":

@@ -2,31 +2,64 @@ package faults
 
 import "math"
 
-// rounding writes the values of src with fewer bits to dst, which may be src.
-type rounding func(dst, src []float32)
+// rounding is a way to keep fewer bits of a value; nil keeps all.
+type rounding struct {
+	into func(dst, src []float32) // dst may be src
+}
+
+var (
+	// bfloat16 keeps 8 significant bits: rounded to nearest, ties to even.
+	bfloat16 = &rounding{func(dst, src []float32) { keep(dst, src, 16) }}
+
+	// tf32 keeps 11 significant bits, as NVIDIA's tensor cores read float32:
+	// rounded to nearest, ties to even.
+	tf32 = &rounding{func(dst, src []float32) { keep(dst, src, 13) }}
+
+	// tf32Cut is tf32 where the low bits are dropped without rounding.
+	tf32Cut = &rounding{func(dst, src []float32) {
+		for i, v := range src {
+			dst[i] = math.Float32frombits(math.Float32bits(v) &^ (1<<13 - 1))
+		}
+	}}
+
+	// float16 keeps what IEEE's half precision holds: 11 significant bits above
+	// 2^-14, multiples of 2^-24 below, infinity from 65520 on.
+	float16 = &rounding{halve}
+)
 
 // of is x after the rounding; x itself where there is none.
-func (r rounding) of(x []float32) []float32 {
+func (r *rounding) of(x []float32) []float32 {
 	if r == nil {
 		return x
 	}
 	out := make([]float32, len(x))
-	r(out, x)
+	r.into(out, x)
 	return out
 }
 
-// bfloat16 keeps 8 significant bits: rounded to nearest, ties to even.
-func bfloat16(dst, src []float32) { keep(dst, src, 16) }
+// roundedMatrix keeps one matrix as several roundings leave it: the rows of one
+// stage at many steps, and several variants of one row, read the same.
+type roundedMatrix struct {
+	name string
+	of   map[*rounding][]float32
+}
 
-// tf32 keeps 11 significant bits, as NVIDIA's tensor cores read float32:
-// rounded to nearest, ties to even.
-func tf32(dst, src []float32) { keep(dst, src, 13) }
+// mostKept is how large a matrix is kept: 32 MB for each rounding.
+const mostKept = 8 << 20
 
-// tf32Cut is tf32 where the low bits are dropped without rounding.
-func tf32Cut(dst, src []float32) {
-	for i, v := range src {
-		dst[i] = math.Float32frombits(math.Float32bits(v) &^ (1<<13 - 1))
+// get is the matrix of a name after a rounding, and false where it is too large
+// to be kept.
+func (k *roundedMatrix) get(name string, w []float32, r *rounding) ([]float32, bool) {
+	if k == nil || len(w) > mostKept {
+		return nil, false
 	}
+	if k.name != name {
+		k.name, k.of = name, map[*rounding][]float32{}
+	}
+	if k.of[r] == nil {
+		k.of[r] = r.of(w)
+	}
+	return k.of[r], true
 }
 
 // keep drops low bits of the mantissa, rounding to nearest, ties to even.
@@ -43,9 +76,8 @@ func keep(dst, src []float32, drop uint) {
 	}
 }
 
-// float16 keeps what IEEE's half precision holds: 11 significant bits above
-// 2^-14, multiples of 2^-24 below, infinity from 65520 on.
-func float16(dst, src []float32) {
+// halve is float16's rounding.
+func halve(dst, src []float32) {
 	const (
 		smallest = 0x38800000 // bits of 2^-14, the smallest normal number
 		overflow = 0x477ff000 // bits of 65520, half-way to the number after the largest

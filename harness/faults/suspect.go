@@ -21,12 +21,13 @@ type suspect struct {
 	made    map[harness.Place][]float32
 	touched map[harness.Place]bool
 	outs    map[harness.Place][][]float32 // all variants at a place, where its inputs are free of the fault
-	most    int                           // the most variants that the fault has had at a place
+	kept    *roundedMatrix
+	most    int // the most variants that the fault has had at a place
 }
 
-func (s *scene) suspect(e *evidence, f Fault, stages []string) *suspect {
+func (g *group) suspect(e *evidence, f Fault, stages []string) *suspect {
 	return &suspect{
-		scene: s, fault: f, stages: stages, e: e,
+		scene: g.scene, kept: &g.kept, fault: f, stages: stages, e: e,
 		touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
 	}
 }
@@ -57,6 +58,7 @@ func (s *suspect) compute(at harness.Place) []float32 {
 	if at == s.e.Place {
 		c = s.context(s.e, in)
 	}
+	c.kept = s.kept
 	if slices.Contains(s.stages, at.Stage) {
 		outs, ok := s.outs[at]
 		if !ok {
