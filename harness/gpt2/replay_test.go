@@ -120,7 +120,7 @@ func TestReplayOfOwnRunsIsClean(t *testing.T) {
 func TestReplayOfSparseDumpsIsClean(t *testing.T) {
 	m := tiny(t).Model
 	dumps := goldensIn(t, "synthetic-tiny")
-	for _, engine := range []string{"candle", "tinygrad", "float64"} {
+	for _, engine := range []string{"candle", "float64"} {
 		for name, keep := range map[string]func(stage string) bool{
 			"module outputs": isModule,
 			"blocks alone":   func(stage string) bool { return strings.HasSuffix(stage, "resid_post") },
