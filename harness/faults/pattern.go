@@ -34,6 +34,10 @@ const (
 // it also runs what takes many multiplications.
 func (g *group) pattern(e *evidence, full bool) harness.Explanation {
 	x := harness.Explanation{Step: e.Step, Stage: e.Stage}
+	if e.Stage == "next_token" {
+		x.Text = g.choice(e)
+		return x
+	}
 	where := g.where(e)
 	id, part, text := g.look(e, full)
 	rest := g.statistics(e)
@@ -83,6 +87,31 @@ func (g *group) look(e *evidence, full bool) (id string, part float64, text stri
 		return id, part, text
 	}
 	return g.noise(e, at, full)
+}
+
+// choice says of ids chosen how the engine's own logits rank them.
+func (g *group) choice(e *evidence) string {
+	logits, V := g.own(e.Step, "logits_last"), g.model.Config().Vocab
+	for b, id := range e.got {
+		if id == e.right[b] {
+			continue
+		}
+		text := fmt.Sprintf("no known fault gives this choice: id %v in row %d, the right one is %v", id, b, e.right[b])
+		if id < 0 || int(id) >= V || len(logits) < (b+1)*V {
+			return text
+		}
+		row, above := logits[b*V:(b+1)*V], 0
+		for _, v := range row {
+			if v != v {
+				return fmt.Sprintf("the logits of row %d are NaN, so no choice is right: look further up", b)
+			}
+			if v > row[int(id)] {
+				above++
+			}
+		}
+		return text + fmt.Sprintf("; %d logits are above the chosen one's", above)
+	}
+	return "no known fault gives this choice"
 }
 
 // nonfinite says how many NaN and infinities there are that do not belong there.

@@ -102,10 +102,11 @@ func TestPatterns(t *testing.T) {
 		{"not a number", "h.1.attn.c_proj", faults.PatternNonfinite, 0, []string{"1 NaN"}, func(_ *recorded, data []float32) { data[5] = float32(math.NaN()) }},
 		{"noise of 10 bits", "h.1.mlp.c_proj", faults.PatternNoise10, 0, []string{"10 bits"}, noisy(rng, 1.0/4096)},
 		{"noise of 7 bits", "h.1.mlp.c_proj", faults.PatternNoise7, 0, []string{"7 bits"}, noisy(rng, 1.0/512)},
+		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits are above"}, func(_ *recorded, data []float32) { data[0] = 7 }},
 		{"nothing known", "h.1.resid_post", "", 0, []string{"no known fault", "cosine"}, each(func(_ int, v float32) float32 { return v*v + float32(math.Sin(float64(v))) })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			introduced, all := engine{tap: at(0, c.stage, c.tap), keep: func(stage string) bool { return !strings.HasPrefix(stage, "logits") }}.explain(t)
+			introduced, all := engine{tap: at(0, c.stage, c.tap), keep: func(stage string) bool { return stage != "logits" }}.explain(t)
 			if !slices.Equal(introduced, []harness.Place{{Step: 0, Stage: c.stage}}) {
 				t.Fatalf("introduced %v, want %s alone", introduced, c.stage)
 			}

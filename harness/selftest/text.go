@@ -141,6 +141,13 @@ func (p *printer) lists(m *Matrix) {
 		}
 		fmt.Fprintf(p, "  %d times %s at %s: %s\n", x.Unseen, x.Faults, x.Stages, x.Reason)
 	}
+	silent := 0
+	for _, row := range m.Faults {
+		silent += row.Silent
+	}
+	if silent > 0 {
+		fmt.Fprintf(p, "  %d times nothing was planted: the fault says nothing there (no past at the prompt, one position at a decode step, the third of q, k, v that another order leaves in place)\n", silent)
+	}
 	if len(m.Equivalents) > 0 {
 		fmt.Fprintln(p, "\nnamed together, since nothing at the place tells them apart")
 	}
