@@ -66,6 +66,9 @@ type Explanation struct {
 	Fault    string `json:"fault"`
 	Explains Float  `json:"explains"` // which part of the error, 1 being all
 	Text     string `json:"text"`
+
+	// Seats are the stages that the fault sits in and the candidate lacks.
+	Seats []Seat `json:"-"`
 }
 
 // Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,

@@ -35,6 +35,8 @@ type made struct {
 	value Value
 	span  []Place // what was computed to make it, itself last
 	err   error   // why it cannot be computed
+
+	assumed bool // not computed, but put there by Settle
 }
 
 // NewRerun makes a Rerun of a candidate. An error is a source that cannot be

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/model"
 )
 
 // name words what attempts that reproduce a row say, and remembers their faults.
@@ -27,6 +28,7 @@ func (g *group) name(e *evidence, best []attempt) []harness.Explanation {
 		}
 		all = append(all, harness.Explanation{
 			Step: e.Step, Stage: e.Stage, Fault: a.fault.ID, Explains: harness.Float(a.explains), Text: text,
+			Seats: g.seats(e, a),
 		})
 	}
 	return all
@@ -39,4 +41,22 @@ func idsBut(all []attempt, but int) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// seats are the stages with the attempt's fault that the candidate lacks.
+func (g *group) seats(e *evidence, a attempt) []harness.Seat {
+	var all []harness.Seat
+	for _, stage := range a.stages {
+		if _, there := g.candidate.Shape(e.Step, stage); there {
+			continue
+		}
+		all = append(all, harness.Seat{Stage: stage, Value: func() (harness.Tensor, bool) {
+			s := g.suspect(e, a.fault, a.stages)
+			s.output(a.variant)
+			x := s.made[harness.Place{Step: e.Step, Stage: stage}]
+			shape, err := model.Shape(g.model.Config(), stage, e.dims)
+			return harness.Tensor{Shape: shape, F32: x}, x != nil && err == nil && product(shape) == len(x)
+		}})
+	}
+	return all
 }

@@ -24,12 +24,12 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	if err != nil {
 		return nil, nil, err
 	}
-	rows, err := run.Judge(ctx)
+	rows, causes, err := settled(ctx, m, candidate, run, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	report := &harness.Report{
-		Schema: 1, Introduced: []harness.Introduced{}, Explanations: []harness.Explanation{},
+		Schema: 1, Introduced: []harness.Introduced{}, Explanations: append([]harness.Explanation{}, causes...),
 		Golden: "the replay by " + m.Name(), Candidate: candidate.Name(),
 		Notes: []string{candidate.Name() + ": no golden was compared: each stage is judged by its own inputs alone, and nothing says that another engine gives the same"},
 	}
@@ -60,13 +60,6 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 		}
 	}
 	report.Judge()
-	if o.Explain != nil && len(report.Introduced) > 0 {
-		found, err := o.Explain(ctx, m, candidate, run, rows)
-		if err != nil {
-			return nil, nil, fmt.Errorf("explain: %w", err)
-		}
-		report.Explanations = append(report.Explanations, found...)
-	}
 	return report, own, nil
 }
 

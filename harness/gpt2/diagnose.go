@@ -53,20 +53,34 @@ func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := run.Judge(ctx)
+	rows, causes, err := settled(ctx, m, candidate, run, o)
 	if err != nil {
 		return nil, err
 	}
 	report.AddReplay(rows, r.Reads)
-	if o.Explain == nil || len(report.Introduced) == 0 {
-		return report, nil
-	}
-	found, err := o.Explain(ctx, m, candidate, run, rows)
-	if err != nil {
-		return nil, fmt.Errorf("explain: %w", err)
-	}
-	report.Explanations = append(report.Explanations, found...)
+	report.Explanations = append(report.Explanations, causes...)
 	return report, nil
+}
+
+// settled is what a replay says of every stage that the candidate has, and why
+// the wrong ones are.
+func settled(ctx context.Context, m *model.Model, candidate harness.Source, run *harness.Rerun, o DiagnoseOptions) ([]harness.Replayed, []harness.Explanation, error) {
+	rows, err := run.Judge(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var explain func([]harness.Replayed) ([]harness.Explanation, error)
+	if o.Explain != nil {
+		explain = func(rows []harness.Replayed) ([]harness.Explanation, error) {
+			found, err := o.Explain(ctx, m, candidate, run, rows)
+			if err != nil {
+				return nil, fmt.Errorf("explain: %w", err)
+			}
+			return found, nil
+		}
+	}
+	causes, err := run.Settle(ctx, rows, explain)
+	return rows, causes, err
 }
 
 // dtypeOf is what a source's engine computes in, by its manifest.

@@ -36,6 +36,24 @@ func (r *replayer) Shape(stage string, f harness.Fed) []int {
 	return shape
 }
 
+// Subtract walks the residual stream back: a block's input is resid_mid less
+// attn.c_proj, and resid_mid is the block's output less mlp.c_proj.
+func (r *replayer) Subtract(stage string) (sum, other string, ok bool) {
+	n := 0
+	switch word := wordOf(stage); {
+	case stage == "embed":
+	case word == "resid_mid" || word == "resid_post":
+		fmt.Sscanf(stage, "h.%d.", &n)
+		if word == "resid_mid" {
+			return fmt.Sprintf("h.%d.resid_post", n), fmt.Sprintf("h.%d.mlp.c_proj", n), true
+		}
+		n++
+	default:
+		return "", "", false
+	}
+	return fmt.Sprintf("h.%d.resid_mid", n), fmt.Sprintf("h.%d.attn.c_proj", n), n < r.cfg.Layers
+}
+
 // Replay computes a stage by model.Apply, in the dimensions of its inputs.
 func (r *replayer) Replay(_ int, stage string, in harness.Inputs) (harness.Value, error) {
 	s, err := r.stageOf(stage, in)

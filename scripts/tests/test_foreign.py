@@ -144,6 +144,21 @@ def test_module_outputs_alone(compare):
     assert named(answer, "h.0.attn.c_proj") == {"mask_missing"}
 
 
+@pytest.mark.parametrize("engine, stage, span", [
+    (["--modules", "--fault", "pos_not_added@embed"], "h.0.ln_1", ["embed", "h.0.ln_1"]),
+    (["--modules", "--fault", "resid_missing@h.1.resid_mid"], "h.1.ln_2", ["h.1.resid_mid", "h.1.ln_2"]),
+    (["--leave-out", "h.*.attn.c_attn", "--fault", "bias_dropped@h.1.attn.c_attn"], "h.1.attn.q", ["h.1.attn.c_attn", "h.1.attn.q"]),
+])
+def test_one_mistake_in_what_is_missing_is_one_mistake(compare, engine, stage, span):
+    """Whatever else reads the missing stage is off by it, and right."""
+    answer = compare(engine)
+    assert answer["status"] == 1
+    assert introduced(answer) == {(stage, 2): STEPS}
+    assert answer["introduced"][0]["span"] == span
+    assert named(answer, stage) == {engine[-1].partition("@")[0]}
+    assert "off by the same mistake" in answer["text"]
+
+
 @pytest.mark.parametrize("layout, words", [
     (["heads-last"], ["axes B T H D put into the order B H T D", "axes B S H D put into the order B H S D"]),
     (["merged"], ["axes B T (H D) put into the order B H T D", "axes B S (H D) put into the order B H S D"]),

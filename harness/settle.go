@@ -1,0 +1,296 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Seat is a stage that the candidate lacks and that a mistake sits in.
+type Seat struct {
+	Stage string
+
+	// Value is what the mistake makes of the stage; ok is false where that cannot
+	// be had.
+	Value func() (t Tensor, ok bool)
+}
+
+// A Subtractor is a Replayer of a model with a residual stream: a stage of it
+// that a candidate lacks is known by what was added to it later on.
+type Subtractor interface {
+	// Subtract names, for a stage that is the first of two summands of another,
+	// the sum and the second summand; ok is false for any other stage.
+	Subtract(stage string) (sum, other string, ok bool)
+}
+
+// settleRounds is how often rows are judged again at most: each round settles at
+// least one more mistake on the way through a span.
+const settleRounds = 4
+
+// Settle takes back what one mistake, in a stage that the candidate lacks, has
+// laid on several of the stages that it has: what reads a missing h.0.resid_mid
+// is h.0.ln_2 and h.0.resid_post, each judged with it as one. What the mistake
+// makes of the missing stage is known from the Seats that explain gives or, in a
+// residual stream, by subtraction. Where that is put in its place and another row
+// is right then, the row's verdict becomes clean: nothing of its own is wrong.
+//
+// rows are those of Judge, in their order, and are changed. explain may be nil;
+// it is called with all rows first and then with those that are still wrong after
+// a mistake before them was found. Settle returns what it gave.
+func (r *Rerun) Settle(ctx context.Context, rows []Replayed, explain func([]Replayed) ([]Explanation, error)) ([]Explanation, error) {
+	if !slices.ContainsFunc(rows, func(p Replayed) bool { return p.Verdict == ReplayIntroduced }) {
+		return nil, nil
+	}
+	s := &settling{Rerun: r, rows: rows, causes: map[Place][]Explanation{}, owner: map[Place]Place{}, judged: map[Place]int{}}
+	ask := rows
+	for range settleRounds {
+		if explain != nil && len(ask) > 0 {
+			found, err := explain(ask)
+			if err != nil {
+				return nil, err
+			}
+			for _, p := range ask {
+				delete(s.causes, p.Place)
+			}
+			for _, e := range found {
+				s.causes[Place{e.Step, e.Stage}] = append(s.causes[Place{e.Step, e.Stage}], e)
+			}
+		}
+		var err error
+		if ask, err = s.round(ctx); err != nil {
+			return nil, err
+		}
+		if len(ask) == 0 {
+			break
+		}
+	}
+	return s.explanations(), nil
+}
+
+// settling is Settle at work.
+type settling struct {
+	*Rerun
+	rows    []Replayed
+	causes  map[Place][]Explanation
+	assumed []Place         // missing stages that a mistake was put in, in the order it was
+	owner   map[Place]Place // of an assumed place, the row that stands for the mistake in it
+	judged  map[Place]int   // how many places were assumed when the row was judged
+}
+
+// round goes through the rows once and returns those that were judged again, are
+// still wrong, and whose cause is not known.
+func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
+	for i := range s.rows {
+		row := &s.rows[i]
+		if row.Verdict != ReplayIntroduced || len(row.Span)+len(row.Earlier) == 1 {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		since := s.assumed[s.judged[row.Place]:]
+		s.judged[row.Place] = len(s.assumed)
+		if j := slices.IndexFunc(since, func(p Place) bool { return row.computed(p) && s.owner[p] != row.Place }); j >= 0 {
+			again, err := s.rejudge(row.Place)
+			if err != nil {
+				return nil, err
+			}
+			if again.Verdict == ReplayClean || s.same(row.Place, s.owner[since[j]]) {
+				again.Verdict, again.Why = ReplayClean, fmt.Sprintf("right, given the mistake in %s", since[j].Stage)
+				again.Span, again.Earlier = row.Span, row.Earlier
+				*row = again
+				delete(s.causes, row.Place)
+				continue
+			}
+			if again.Verdict == ReplayIntroduced {
+				*row = again
+			}
+			if !s.named(row.Place) {
+				open = append(open, *row)
+				continue
+			}
+		}
+		s.sit(row)
+	}
+	return open, nil
+}
+
+// computed says whether a place was computed to judge the row.
+func (p *Replayed) computed(at Place) bool {
+	return p.Step == at.Step && p.Stage != at.Stage && slices.Contains(p.Span, at.Stage) || slices.Contains(p.Earlier, at)
+}
+
+// named says whether a known mistake explains the row.
+func (s *settling) named(at Place) bool { return len(s.causes[at]) > 0 && s.causes[at][0].Seats != nil }
+
+// same says whether one known mistake in the same stages explains both rows. One
+// that rounds to fewer bits leaves a few values on the other side of a rounding,
+// which then are no mistake of the other row's.
+func (s *settling) same(a, b Place) bool {
+	if !s.named(a) || !s.named(b) || a.Step != b.Step {
+		return false
+	}
+	x, y := s.causes[a][0], s.causes[b][0]
+	return x.Fault == y.Fault && slices.EqualFunc(x.Seats, y.Seats, func(p, q Seat) bool { return p.Stage == q.Stage })
+}
+
+// sit puts the row's mistake in the missing stages that it sits in.
+func (s *settling) sit(row *Replayed) {
+	if s.named(row.Place) {
+		for _, seat := range s.causes[row.Place][0].Seats {
+			at := Place{row.Step, seat.Stage}
+			if _, done := s.owner[at]; done {
+				continue
+			}
+			if t, ok := seat.Value(); ok {
+				s.assume(at, t, nil)
+				s.assumed, s.owner[at] = append(s.assumed, at), row.Place
+			}
+		}
+		return
+	}
+	for _, stage := range row.Span {
+		at := Place{row.Step, stage}
+		if _, done := s.owner[at]; done || !row.computed(at) {
+			continue
+		}
+		if _, there := s.candidate.Shape(at.Step, at.Stage); there {
+			continue // computed for its wrong shape, or in an earlier step alone
+		}
+		v, ok := s.subtract(at)
+		if !ok {
+			continue
+		}
+		undo := s.assume(at, v.Tensor, v.Bound)
+		if again, err := s.rejudge(row.Place); err == nil && again.Verdict == ReplayClean {
+			s.assumed, s.owner[at] = append(s.assumed, at), row.Place
+			return
+		}
+		undo()
+		if fresh, err := s.rejudge(row.Place); err == nil {
+			*row = fresh // so that the right value is that of the row again
+		}
+	}
+}
+
+// subtract is a missing stage as what comes later has it: the sum that it is part
+// of, less the other part.
+func (r *Rerun) subtract(at Place) (Value, bool) {
+	sub, ok := r.replayer.(Subtractor)
+	if !ok {
+		return Value{}, false
+	}
+	sum, other, ok := sub.Subtract(at.Stage)
+	if !ok {
+		return Value{}, false
+	}
+	s, ok := r.known(Place{at.Step, sum})
+	if !ok {
+		s, ok = r.subtract(Place{at.Step, sum})
+	}
+	o, there := r.known(Place{at.Step, other})
+	if !ok || !there || !slices.Equal(s.Shape, o.Shape) || s.IDs() || o.IDs() {
+		return Value{}, false
+	}
+	v := Value{Tensor: Tensor{Shape: s.Shape, F32: make([]float32, len(s.F32))}, Bound: make([]float32, len(s.F32))}
+	for i, x := range s.F32 {
+		// The sum was rounded once, and this difference is once more.
+		v.F32[i] = x - o.F32[i]
+		v.Bound[i] = float32(math.Abs(float64(x))+math.Abs(float64(v.F32[i]))) / (1 << 24)
+		if s.Bound != nil {
+			v.Bound[i] += s.Bound[i]
+		}
+	}
+	return v, true
+}
+
+// known is a tensor that the candidate has in its right shape.
+func (r *Rerun) known(at Place) (Value, bool) {
+	shape, ok := r.candidate.Shape(at.Step, at.Stage)
+	if !ok || r.misshapen(at, shape) {
+		return Value{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, err := r.read.get(at)
+	return Value{Tensor: t}, err == nil
+}
+
+// assume puts a value in the place of a stage that the candidate lacks. What was
+// computed from the one there before is forgotten. A nil bound leaves the place
+// the one it had. undo puts back what was there.
+func (r *Rerun) assume(at Place, t Tensor, bound []float32) (undo func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.made[at]
+	if old == nil {
+		old = &made{span: []Place{at}}
+	}
+	now := &made{value: Value{Tensor: t, Bound: bound}, span: old.span, assumed: true}
+	if bound == nil {
+		now.value.Bound = old.value.Bound
+	}
+	put := func(m *made) {
+		for p, m := range r.made {
+			if p != at && slices.Contains(m.span, at) && !m.assumed {
+				delete(r.made, p)
+			}
+		}
+		r.made[at] = m
+	}
+	put(now)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		put(old)
+	}
+}
+
+// rejudge judges a place after something was assumed.
+func (r *Rerun) rejudge(at Place) (Replayed, error) {
+	r.mu.Lock()
+	if v, ok := r.judged[at]; ok {
+		delete(r.judged, at)
+		r.judgedSize -= v.Elements() + len(v.Bound)
+	}
+	r.mu.Unlock()
+	return r.judge(at)
+}
+
+// explanations are those of the rows that are wrong, in order. One that stands for
+// rows which were taken back says so.
+func (s *settling) explanations() []Explanation {
+	taken := map[Place][]string{}
+	for i := range s.rows {
+		row := &s.rows[i]
+		if row.Verdict != ReplayClean || row.Why == "" {
+			continue
+		}
+		for _, at := range s.assumed {
+			if row.computed(at) && at.Step == row.Step && !slices.Contains(taken[s.owner[at]], row.Stage) {
+				taken[s.owner[at]] = append(taken[s.owner[at]], row.Stage)
+				break
+			}
+		}
+	}
+	var all []Explanation
+	for i := range s.rows {
+		at := s.rows[i].Place
+		causes := s.causes[at]
+		if len(causes) > 0 && len(taken[at]) > 0 {
+			causes[0].Text += fmt.Sprintf("; %s off by the same mistake", isOrAre(taken[at]))
+		}
+		all = append(all, causes...)
+	}
+	return all
+}
+
+// isOrAre lists stages as the subject of a sentence.
+func isOrAre(stages []string) string {
+	if len(stages) == 1 {
+		return stages[0] + " is"
+	}
+	return strings.Join(stages, ", ") + " are"
+}

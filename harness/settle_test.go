@@ -1,0 +1,102 @@
+package harness
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A mistake in a stage that the candidate lacks is laid on one stage that it has.
+func TestSettle(t *testing.T) {
+	m := meter{2}
+	wrong := func(x *Tensor) { x.F32[len(x.F32)-1] *= 1.01 }
+	for _, c := range []struct {
+		name, reason string
+		bugs         []Place
+		seats        []Place // where explain says that a mistake sits, in the row of the same step
+		bad          bool    // explain is wrong about the value
+		introduced   []string
+	}{
+		{name: "nobody explains", reason: "what it is in the steps that go on with it, nobody knows",
+			bugs: []Place{{1, "h.1.scaled"}}, introduced: []string{
+				"step_01/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
+				"step_02/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
+				"step_03/h.1.out [h.1.scaled h.1.kept h.1.out] fail"}},
+		{name: "kept in later steps", reason: "what was kept was wrong once",
+			bugs: []Place{{1, "h.1.scaled"}}, seats: []Place{{1, "h.1.scaled"}}, introduced: []string{
+				"step_01/h.1.out [h.1.scaled h.1.kept h.1.out] fail"}},
+		{name: "wrong again", reason: "a second mistake is another one",
+			bugs:  []Place{{1, "h.1.scaled"}, {3, "h.1.scaled"}},
+			seats: []Place{{1, "h.1.scaled"}, {3, "h.1.scaled"}}, introduced: []string{
+				"step_01/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
+				"step_03/h.1.out [h.1.scaled h.1.kept h.1.out] fail"}},
+		{name: "a wrong explanation", reason: "it takes nothing back",
+			bugs: []Place{{1, "h.1.scaled"}}, seats: []Place{{1, "h.1.scaled"}}, bad: true, introduced: []string{
+				"step_01/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
+				"step_02/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
+				"step_03/h.1.out [h.1.scaled h.1.kept h.1.out] fail"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			truth := map[Place]Tensor{}
+			r := m.run(t, func(at Place, x *Tensor) {
+				if slices.Contains(c.bugs, at) {
+					wrong(x)
+				}
+				truth[at] = *x
+			})
+			for step := range r.steps {
+				for stage := range r.steps[step] {
+					if strings.HasSuffix(stage, "scaled") || strings.HasSuffix(stage, "kept") {
+						delete(r.steps[step], stage)
+					}
+				}
+			}
+			run, err := NewRerun(r.schedule, r, m, ReplayOptions{Prompt: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows, err := run.Judge(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			explain := func(rows []Replayed) (all []Explanation, _ error) {
+				for _, row := range rows {
+					for _, seat := range c.seats {
+						if row.Verdict == ReplayIntroduced && row.Step == seat.Step {
+							all = append(all, Explanation{Step: row.Step, Stage: row.Stage, Fault: "x", Explains: 1, Text: "why",
+								Seats: []Seat{{seat.Stage, func() (Tensor, bool) {
+									v := truth[seat]
+									if c.bad {
+										v.F32 = slices.Clone(v.F32)
+										v.F32[0]++
+									}
+									return v, true
+								}}}})
+						}
+					}
+				}
+				return all, nil
+			}
+			causes, err := run.Settle(t.Context(), rows, explain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			introduced, _ := verdicts(rows)
+			if diff := cmp.Diff(c.introduced, introduced); diff != "" {
+				t.Errorf("%s: introduced (-want +got):\n%s", c.reason, diff)
+			}
+			for _, e := range causes {
+				if !slices.Contains(c.seats, Place{e.Step, "h.1.scaled"}) {
+					t.Errorf("an explanation of a row that was taken back: %+v", e)
+				}
+			}
+			for _, row := range rows {
+				if row.Verdict == ReplayClean && row.Why != "" && row.Why != "right, given the mistake in h.1.scaled" {
+					t.Errorf("%s: %s", row.Place, row.Why)
+				}
+			}
+		})
+	}
+}
