@@ -9,7 +9,7 @@ import (
 // The origins of a row's error.
 const (
 	OriginIntroduced = "introduced" // the stage's own computation is wrong
-	OriginInherited  = "inherited"  // outside its bound, but right for its inputs
+	OriginInherited  = "inherited"  // outside its bound of the golden, but right for its inputs
 	OriginUnknown    = "unknown"    // what it should be for its inputs cannot be said
 )
 
@@ -33,7 +33,7 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 			setOrigin(row, OriginIntroduced)
 		case p.Verdict == ReplayUnknown:
 			setOrigin(row, OriginUnknown)
-		case row != nil && row.Status.Diverges():
+		case row != nil && row.Status.Diverges() && !row.brokenAlone():
 			setOrigin(row, OriginInherited)
 		}
 	}

@@ -94,5 +94,11 @@ func (r *Row) Share() float64 {
 	return d / r.Bound
 }
 
+// brokenAlone says whether the row is within its bound of the golden and fails
+// the stage's own check.
+func (r *Row) brokenAlone() bool {
+	return r.Status == Fail && r.Detail != "" && r.Mismatched == 0
+}
+
 // Place is where the row is.
 func (r *Row) Place() Place { return Place{r.Step, r.Stage} }

@@ -41,10 +41,10 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	if r.FirstDivergence != nil {
 		fmt.Fprintln(b)
 		first := r.Row(*r.FirstDivergence)
-		if r.explained(*first) {
-			o.Causes = nil // the cause is known, the usual ones would mislead
+		if r.explained(*first) || r.clean(first.Place()) != nil {
+			o.Causes = nil // the cause is known, or not here: the usual ones would mislead
 		}
-		first.write(b, ink, o)
+		first.write(b, ink, o, r.clean(first.Place()))
 	}
 	mapped := false
 	if r.FirstDivergence != nil || len(r.Introduced) > 0 {
@@ -96,8 +96,9 @@ func (r *Report) headline(ink ink) string {
 	return fmt.Sprintf("%s  nothing compared", ink.red("FAIL"))
 }
 
-// write writes what an engineer needs to know of a row that diverges.
-func (r *Row) write(w io.Writer, ink ink, o TextOptions) {
+// write writes what an engineer needs to know of a row that diverges. clean is its
+// replay, if that found nothing wrong.
+func (r *Row) write(w io.Writer, ink ink, o TextOptions, clean *Replayed) {
 	head := fmt.Sprintf("step %d, stage %s, shape %v", r.Step, r.Stage, r.Shape)
 	if r.Checkpoint > 0 {
 		head = fmt.Sprintf("checkpoint %d: %s", r.Checkpoint, head)
@@ -125,6 +126,13 @@ func (r *Row) write(w io.Writer, ink ink, o TextOptions) {
 	}
 	if r.Detail != "" {
 		line("the stage's own check", "%s", r.Detail)
+	}
+	switch {
+	case clean == nil:
+	case r.brokenAlone():
+		line("replayed on its inputs", "right to within what float32 may round here, of which the check allows less")
+	default:
+		line("replayed on its inputs", "right: what is off came in with them, or is the golden's")
 	}
 	if o.Causes != nil {
 		for i, cause := range o.Causes(r.Stage) {

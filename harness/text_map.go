@@ -31,6 +31,7 @@ const (
 	markOdd      = "N"
 	markSkipped  = "~"
 	markNoGolden = "_"
+	markBroken   = "c"
 
 	markIntroduced = "!"
 	markUnknown    = "?"
@@ -59,6 +60,8 @@ func (c cell) mark() string {
 		return markShape
 	case c.row.Status == Nonfinite:
 		return markOdd
+	case c.row.brokenAlone():
+		return markBroken
 	case share == 0:
 		return markExact
 	case share <= 0.1:
@@ -123,6 +126,9 @@ func (r *Report) writeMaps(w io.Writer, ink ink, o TextOptions) bool {
 	fmt.Fprintf(w, "\n%s\n", legend)
 	if r.Replayed != nil {
 		fmt.Fprintln(w, replayLegend)
+	}
+	if slices.ContainsFunc(r.Stages, func(row Row) bool { return row.brokenAlone() }) {
+		fmt.Fprintln(w, markBroken+" within the bound of the golden, but it fails the stage's own check")
 	}
 	return true
 }

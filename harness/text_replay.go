@@ -64,6 +64,15 @@ func (r *Report) explained(row Row) bool {
 	})
 }
 
+// clean is the replay of a place, if that found nothing wrong; else nil.
+func (r *Report) clean(at Place) *Replayed {
+	i := slices.IndexFunc(r.Replayed, func(p Replayed) bool { return p.Place == at })
+	if i < 0 || r.Replayed[i].Verdict != ReplayClean {
+		return nil
+	}
+	return &r.Replayed[i]
+}
+
 // wrongHeadline names the first introduced stage and its cause.
 func (r *Report) wrongHeadline(ink ink) string {
 	all := r.wrongs()
@@ -96,10 +105,13 @@ func (r *Report) replayLine() string {
 	if n[ReplayUnknown] > 0 {
 		unknown = fmt.Sprintf("; %s could not be judged", count(n[ReplayUnknown], "stage"))
 	}
-	bad, inherited := 0, 0
+	bad, inherited, broken := 0, 0, 0
 	for i := range r.Stages {
 		if row := &r.Stages[i]; row.Status.Diverges() {
 			bad++
+			if row.brokenAlone() {
+				broken++
+			}
 			if row.Origin == OriginInherited {
 				inherited++
 			}
@@ -117,6 +129,8 @@ func (r *Report) replayLine() string {
 		return fmt.Sprintf("%d of %s outside the bound of %s%s%s", bad, count(r.Compared, "tensor"), r.Golden, right, unknown)
 	case bad > 0 && n[ReplayUnknown] > 0:
 		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong%s: the mistake is in one of these", count(judged, "stage"), unknown)
+	case bad > 0 && broken == bad:
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong by more than rounding; the stage's own check allows less", count(judged, "stage"))
 	case bad > 0:
 		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: rounding adds up to this, or the golden is of another model", count(judged, "stage"))
 	}

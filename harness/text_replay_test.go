@@ -90,6 +90,10 @@ func TestTextOfReplay(t *testing.T) {
 			}
 		}},
 		{"clean", "nothing is wrong", nil, nil},
+		{"stricter", "rounding, of which the stage's own check allows less", nil, func(golden, _ *Recorder) {
+			st := &golden.schedule.stages[golden.schedule.index["h.0.out"]]
+			st.Check = func(Source, int) (string, bool) { return "off by 2e-6, 1e-6 allowed", false }
+		}},
 		{"another golden", "nothing is wrong but the golden", nil, func(golden, _ *Recorder) {
 			golden.steps[1]["h.2.out"].F32[1] *= 2
 		}},
