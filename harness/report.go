@@ -37,6 +37,9 @@ type Report struct {
 	// without a replay.
 	Replayed []Replayed `json:"replayed,omitempty"`
 
+	// GoldenReplayed is the replay of the golden, where there was one.
+	GoldenReplayed []Replayed `json:"-"`
+
 	// Golden and Candidate are the names of the two sources.
 	Golden    string `json:"-"`
 	Candidate string `json:"-"`

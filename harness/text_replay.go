@@ -132,9 +132,31 @@ func (r *Report) replayLine() string {
 	case bad > 0 && broken == bad:
 		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong by more than rounding; the stage's own check allows less", count(judged, "stage"))
 	case bad > 0:
-		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: rounding adds up to this, or the golden is of another model", count(judged, "stage"))
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: %s", count(judged, "stage"), r.goldenLine())
 	}
 	return fmt.Sprintf("replayed on its own inputs, each of %s is right%s", count(judged, "stage"), unknown)
+}
+
+// goldenLine says why a candidate that is right throughout is outside the bounds.
+func (r *Report) goldenLine() string {
+	var wrong []Place
+	judged := 0
+	for i := range r.GoldenReplayed {
+		switch p := &r.GoldenReplayed[i]; p.Verdict {
+		case ReplayIntroduced:
+			wrong = append(wrong, p.Place)
+			judged++
+		case ReplayClean:
+			judged++
+		}
+	}
+	switch {
+	case len(wrong) > 0:
+		return fmt.Sprintf("the golden is, in %s of %d, the first %s; it is of another model or not right", count(len(wrong), "stage"), judged, wrong[0])
+	case judged > 0:
+		return fmt.Sprintf("nor is any of the golden's %d; this is rounding, which the model magnifies beyond the bounds", judged)
+	}
+	return "rounding adds up to this, or the golden is of another model"
 }
 
 // writeIntroduced lists the stages whose own computation is wrong, with cause

@@ -114,3 +114,20 @@ func TestTextOfReplay(t *testing.T) {
 		})
 	}
 }
+
+func TestTextBlamesTheGolden(t *testing.T) {
+	r := replayed(t, nil, func(golden, _ *Recorder) { golden.steps[1]["h.2.out"].F32[1] *= 2 })
+	for _, c := range []struct {
+		golden []Replayed
+		want   string
+	}{
+		{nil, "or the golden is of another model"},
+		{[]Replayed{{Verdict: ReplayClean}, {Verdict: ReplayUnknown}}, "nor is any of the golden's 1; this is rounding"},
+		{[]Replayed{{Verdict: ReplayClean}, {Place: Place{1, "h.2.out"}, Verdict: ReplayIntroduced}}, "the golden is, in 1 stage of 2, the first step_01/h.2.out"},
+	} {
+		r.GoldenReplayed = c.golden
+		if got := writeText(t, r, TextOptions{}); !strings.Contains(got, c.want) {
+			t.Errorf("the report does not say %q:\n%s", c.want, got)
+		}
+	}
+}

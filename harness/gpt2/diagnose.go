@@ -25,7 +25,8 @@ type DiagnoseOptions struct {
 
 // Diagnose compares a candidate with a golden and replays each of its stages on
 // its own inputs with the model's stage functions, so that the report says which
-// stages are themselves wrong and, with an Explainer, why. The schedule is
+// stages are themselves wrong and, with an Explainer, why. Where the two are apart
+// and no stage of the candidate is wrong, the golden is replayed too. The schedule is
 // ModelSchedule's. An error is what Compare gives, a golden that was made from
 // other weights than the model's, or a model that cannot compute.
 func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
@@ -59,7 +60,19 @@ func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	}
 	report.AddReplay(rows, r.Reads)
 	report.Explanations = append(report.Explanations, causes...)
-	return report, nil
+	if report.FirstDivergence != nil && len(report.Introduced) == 0 {
+		report.GoldenReplayed, err = replayGolden(ctx, s, m, golden, o)
+	}
+	return report, err
+}
+
+// replayGolden judges a golden as a candidate is judged: where the two are apart
+// and the candidate is right throughout, it says whether the golden is.
+func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, golden harness.Source, o DiagnoseOptions) ([]harness.Replayed, error) {
+	if checkFit(m, golden) != nil {
+		return nil, nil // of another model: its stages cannot be replayed with this one
+	}
+	return harness.Replay(ctx, s, golden, NewReplayer(m, dtypeOf(golden)), harness.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 }
 
 // settled is what a replay says of every stage that the candidate has, and why

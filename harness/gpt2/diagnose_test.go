@@ -339,3 +339,28 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 		})
 	}
 }
+
+// Where the candidate is right throughout, the golden is asked.
+func TestDiagnoseReplaysTheGolden(t *testing.T) {
+	s := tiny(t)
+	g := float64Golden(t, s)
+	right, _ := faulty(t, s.Model, g, true)
+	erf := bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "erf GELU" })]
+	wrong, changed := faulty(t, s.Model, g, true, erf)
+	r := diagnosed(t, s.Model, wrong, right, DiagnoseOptions{Explain: faults.Explain})
+	if r.Passed() || len(r.Introduced) > 0 {
+		t.Errorf("verdict %s, introduced %v", r.Verdict, r.Introduced)
+	}
+	var blamed []harness.Place
+	for _, p := range r.GoldenReplayed {
+		if p.Verdict == harness.ReplayIntroduced {
+			blamed = append(blamed, p.Place)
+		}
+	}
+	if diff := cmp.Diff(changed, blamed); diff != "" {
+		t.Errorf("stages of the golden that are wrong (-want +got):\n%s", diff)
+	}
+	if r := diagnosed(t, s.Model, g, wrong, DiagnoseOptions{}); r.GoldenReplayed != nil {
+		t.Error("the golden was replayed though the candidate is wrong")
+	}
+}
