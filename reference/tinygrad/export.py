@@ -98,8 +98,14 @@ class GPT2:
         chosen = put("next_token", last.argmax(-1).cast(dtypes.int64))  # B; Tensor.argmax takes the first of equals
         for t in temperatures:
             if wants(f"probs_t{t:g}"):
-                put(f"probs_t{t:g}", (last / t).softmax(-1))  # B,V
+                put(f"probs_t{t:g}", softmax(last / t))  # B,V
         return chosen
+
+
+def softmax(x):
+    """Of [B,V], added up in float64: adding V small numbers to one near 1, float32 loses more than checkpoint 11 allows."""
+    e = (x - x.max(-1, keepdim=True)).exp().realize()  # B,V
+    return (e / e.sum(-1, keepdim=True, dtype=dtypes.float64)).cast(dtypes.float32)
 
 
 def under(prefix, put):

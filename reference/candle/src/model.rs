@@ -80,12 +80,19 @@ impl Gpt2 {
         tap("next_token", &next)?;
         for &temperature in temperatures {
             let scaled = last.broadcast_div(&Tensor::new(temperature as f32, &Device::Cpu)?)?;
-            tap(&format!("probs_t{temperature}"), &softmax_last_dim(&scaled)?)?;
-            // B,V
+            tap(&format!("probs_t{temperature}"), &softmax(&scaled)?)?; // B,V
         }
         self.pos += t;
         Ok(next)
     }
+}
+
+/// Softmax of `[B,V]`, added up in float64: adding V small numbers to one near 1, float32 loses
+/// more than checkpoint 11 allows.
+fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
+    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?.exp()?; // B,V
+    let e = e.to_dtype(DType::F64)?;
+    e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?.to_dtype(DType::F32)
 }
 
 impl Block {
