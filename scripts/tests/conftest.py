@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import struct
+import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +16,7 @@ sys.path[:0] = [os.path.join(ROOT, "scripts"), os.path.join(ROOT, "reference"), 
 import contract  # noqa: E402
 import engines  # noqa: E402
 
+CANDLE = os.path.join(ROOT, "reference", "candle", "target", "release", "candle-export")
 CONFIG = {"model_type": "gpt2", "activation_function": "gelu_new", "layer_norm_epsilon": 1e-05, "n_ctx": 12, "n_embd": 8,
           "n_head": 2, "n_inner": None, "n_layer": 2, "n_positions": 12, "vocab_size": 97}
 
@@ -55,6 +58,30 @@ def write_model(folder, config=CONFIG, weights=None, **options):
     (folder / "config.json").write_text(json.dumps(config))
     write_safetensors(folder / "model.safetensors", weights or random_weights(config), **options)
     return folder
+
+
+def command(engine):
+    """The engine's command, or a skip that says what is missing."""
+    if engine == "candle":
+        if not os.access(CANDLE, os.X_OK):
+            pytest.skip("candle-export is not built: cargo build --release --locked in reference/candle")
+        return [CANDLE]
+    if engine == "tinygrad":
+        if subprocess.run([sys.executable, "-c", "from tinygrad import Tensor"], capture_output=True).returncode:
+            pytest.skip("tinygrad is not installed: pip install -r reference/tinygrad/requirements.txt")
+        if shutil.which(os.environ.get("CC", "clang")) is None:
+            pytest.skip("clang is not installed: apt-get install clang")
+    return [sys.executable, os.path.join(ROOT, "reference", engine, "export.py")]
+
+
+@pytest.fixture(scope="session")
+def checkpoint12(tmp_path_factory):
+    """The program, built."""
+    if shutil.which("go") is None:
+        pytest.skip("go is not installed: see https://go.dev/dl")
+    path = str(tmp_path_factory.mktemp("bin") / "checkpoint12")
+    subprocess.run(["go", "build", "-o", path, "."], cwd=ROOT, check=True)
+    return path
 
 
 @pytest.fixture

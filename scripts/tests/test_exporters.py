@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -11,24 +10,7 @@ import pytest
 
 import contract
 import gpt2
-from conftest import CONFIG, ROOT, random_weights, write_model, write_safetensors
-
-CANDLE = os.path.join(ROOT, "reference", "candle", "target", "release", "candle-export")
-
-
-def command(engine):
-    """The engine's command, or a skip that says what is missing."""
-    if engine == "candle":
-        if not os.access(CANDLE, os.X_OK):
-            pytest.skip("candle-export is not built: cargo build --release --locked in reference/candle")
-        return [CANDLE]
-    if engine == "tinygrad":
-        if subprocess.run([sys.executable, "-c", "from tinygrad import Tensor"], capture_output=True).returncode:
-            pytest.skip("tinygrad is not installed: pip install -r reference/tinygrad/requirements.txt")
-        if shutil.which(os.environ.get("CC", "clang")) is None:
-            pytest.skip("clang is not installed: apt-get install clang")
-    return [sys.executable, os.path.join(ROOT, "reference", engine, "export.py")]
-
+from conftest import CONFIG, ROOT, command, random_weights, write_model, write_safetensors
 
 def export(engine, model, out, *more, status=0):
     done = subprocess.run([*command(engine), "--model", str(model), "--name", "micro", "--temperatures", "0.5,2", "--out", str(out),

@@ -6,7 +6,6 @@ time is the whole answer: the exit status, which stages are wrong and at which s
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -18,15 +17,6 @@ from conftest import ROOT, write_model
 PROMPT = ["--tokens", "3,14,15", "--new", "4"]
 STEPS, DECODE = [0, 1, 2, 3], [1, 2, 3]
 ATTENTION = [f"h.0.attn.{s}" for s in "q k v cache_k cache_v scores probs context c_proj".split()]
-
-
-@pytest.fixture(scope="session")
-def checkpoint12(tmp_path_factory):
-    if shutil.which("go") is None:
-        pytest.skip("go is not installed: see https://go.dev/dl")
-    path = str(tmp_path_factory.mktemp("bin") / "checkpoint12")
-    subprocess.run(["go", "build", "-o", path, "."], cwd=ROOT, check=True)
-    return path
 
 
 @pytest.fixture(scope="session")
