@@ -25,11 +25,7 @@ class Engine:
     sources: tuple
     prepare: callable
     may_leave_out: tuple = ()  # patterns of stages that the engine may not have; its manifest gives the reason
-    no_batches: str = ""  # why it makes no golden of several rows
     only_named: str = ""  # why it is made ready only for --engine NAME; else its goldens are checked by hash
-
-    def makes(self, case):
-        return not (self.no_batches and len(case.tokens) > 1)
 
     def may_lack(self, rule):
         """Whether a rule that is no case's own is for what the engine may not have."""
@@ -136,7 +132,5 @@ ENGINES = {engine.name: engine for engine in (
                          "reference/mistralrs/src/**/*.rs", "reference/mistralrs/overlay/**/*.rs",
                          "model/vocab/r50k_base.tiktoken"), mistralrs,
            may_leave_out=("h.[*].attn.scores", "h.[*].attn.probs", "probs_t*"),
-           no_batches="decoding a batch on a CPU, mistral.rs 0.8.1 gives every row the attention of the last: "
-                      "mistralrs-export check shows it",
            only_named="a quarter of an hour to build"),
 )}

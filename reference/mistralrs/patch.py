@@ -5,7 +5,7 @@
 
 The released crate as cargo downloads it, checked against the SHA-256 below, with every file of overlay/
 laid over the one of the same name. Nothing else of it changes, and the copy is never committed. A second
-run only does what is missing, so that nothing is compiled again for no reason.
+run only does what is missing or was changed, so that nothing is compiled again for no reason.
 """
 
 import hashlib
@@ -85,17 +85,25 @@ def unpack(crate):
                 raise Refused(f"{os.path.join(OVERLAY, path)}: {CRATE} has no such file to lay it over")
         # what the crate's build script watches: were it missing, cargo would compile the crate at every build
         os.mkdir(os.path.join(new, ".git"))
-        for path, text in ((".git/HEAD", CRATE), ("checksum", SHA256)):
+        for path, text in ((".git/HEAD", CRATE), ("checksum", checksum(new))):
             with open(os.path.join(new, path), "w", encoding="utf-8") as f:
                 f.write(text + "\n")
         shutil.rmtree(COPY, ignore_errors=True)
         os.rename(new, COPY)
 
 
+def checksum(folder):
+    """The crate's hash, and that of every file that is as it was released."""
+    files = sorted(os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in os.walk(folder) for name in names)
+    ours = {*overlay(), "checksum", os.path.join(".git", "HEAD")}
+    return "\n".join([SHA256, *(f"{sha256(os.path.join(folder, path))}  {path}" for path in files if path not in ours)])
+
+
 def unpacked():
+    """Whether the copy is whole, and nobody has changed it."""
     try:
         with open(os.path.join(COPY, "checksum"), encoding="utf-8") as f:
-            return f.read().strip() == SHA256
+            return f.read() == checksum(COPY) + "\n"
     except OSError:
         return False
 
