@@ -105,8 +105,8 @@ func report(t *testing.T, s *gpt2.Suite, n int) (engines int) {
 	return engines
 }
 
-// engines are those that have a golden of every committed case.
-var engines = []string{"candle", "float64", "tinygrad"}
+// engines have a golden of every committed case each.
+var engines = []string{"candle", "float64", "mistralrs", "tinygrad"}
 
 // sameEverywhere asks that a prompt's text is the same in three runs and from
 // every engine.
