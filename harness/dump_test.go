@@ -81,6 +81,9 @@ func TestForeignDump(t *testing.T) {
 	writeNPY(t, filepath.Join(dir, "step_0/next_id.npy"), "<i4", "(1,)", []byte{5, 0, 0, 0})
 	writeNPY(t, filepath.Join(dir, "step_0/h.9.ln1.npy"), "|O", "(1,)", nil)
 	writeNPY(t, filepath.Join(dir, "step_0/entirely_else.npy"), "<f4", "(1,)", f8[:4])
+	for _, step := range []string{"step_0", "step_00001", "step_2"} {
+		writeNPY(t, filepath.Join(dir, step, "everywhere.npy"), "<f4", "(1,)", f8[:4])
+	}
 	writeNPY(t, filepath.Join(dir, "tokens.npy"), "<i4", "(1, 2)", []byte{7, 0, 0, 0, 5, 0, 0, 0})
 	writeFile(t, filepath.Join(dir, "step_0/x.npz"), []byte("x"))
 	writeFile(t, filepath.Join(dir, "notes.txt"), []byte("x"))
@@ -93,7 +96,9 @@ func TestForeignDump(t *testing.T) {
 	in := func(name string) string { return filepath.Join(dir, name) + ": " }
 	want := []string{
 		in("step_0/entirely_else.npy") + `no stage is called "entirely_else"`,
+		in("step_0/everywhere.npy and the same of 2 more steps") + `no stage is called "everywhere"`,
 		in("step_0/h.9.ln1.npy") + `no stage is called "h.9.ln1"; did you mean "h.9.ln_1"?`,
+		dir + ": 3 names are no stage's; compare --map joins those of another program",
 		in("notes.txt") + "not part of a dump, ignored",
 		in("step_0/x.npz") + "not part of a dump, ignored",
 		in("steps") + "not part of a dump, ignored",

@@ -81,18 +81,37 @@ func isDir(path string) bool {
 	return err == nil && st.IsDir()
 }
 
-// notes names what is no stage's file.
+// strangers is how many unknown names look like another program's.
+const strangers = 3
+
+// notes names what is no stage's file: a name that several steps have once, with
+// how many.
 func (l listing) notes(dir string, s *Schedule) []string {
-	var notes []string
+	var notes, names []string
+	files := map[string][]string{}
 	for _, f := range l.files {
-		if _, ok := s.Index(f.place.Stage); ok {
+		name := f.place.Stage
+		if _, ok := s.Index(name); ok {
 			continue
 		}
-		note := fmt.Sprintf("%s: no stage is called %q", filepath.Join(dir, f.path), f.place.Stage)
-		if near := s.nearest(f.place.Stage); near != "" {
+		if files[name] == nil {
+			names = append(names, name)
+		}
+		files[name] = append(files[name], filepath.Join(dir, f.path))
+	}
+	for _, name := range names {
+		note := files[name][0]
+		if n := len(files[name]) - 1; n > 0 {
+			note += fmt.Sprintf(" and the same of %s", count(n, "more step"))
+		}
+		note += fmt.Sprintf(": no stage is called %q", name)
+		if near := s.nearest(name); near != "" {
 			note += fmt.Sprintf("; did you mean %q?", near)
 		}
 		notes = append(notes, note)
+	}
+	if len(names) >= strangers && l.mapped == nil {
+		notes = append(notes, fmt.Sprintf("%s: %d names are no stage's; compare --map joins those of another program", dir, len(names)))
 	}
 	for _, path := range l.other {
 		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored", filepath.Join(dir, path)))

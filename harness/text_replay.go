@@ -79,12 +79,15 @@ func (r *Report) wrongHeadline(ink ink) string {
 	first := all[0]
 	p := first.places[0]
 	s := fmt.Sprintf("%s computes stage %s wrong at step %d", r.Candidate, ink.bold(p.Stage), p.Step)
-	if n := len(r.Introduced); n > 1 {
-		kinds := ""
-		if len(all) > 1 {
-			kinds = fmt.Sprintf(" in %d groups", len(all))
-		}
-		s += fmt.Sprintf(" (%d wrong stages in all%s)", n, kinds)
+	stages, steps := map[string]bool{}, map[int]bool{}
+	for _, in := range r.Introduced {
+		stages[in.Stage], steps[in.Step] = true, true
+	}
+	switch {
+	case len(all) > 1:
+		s += fmt.Sprintf(" (in all %s at %s, in %d groups)", count(len(stages), "stage"), count(len(steps), "step"), len(all))
+	case len(r.Introduced) > 1:
+		s += fmt.Sprintf(" (in all %s at %s)", count(len(stages), "stage"), count(len(steps), "step"))
 	}
 	if len(first.causes) > 0 {
 		s += ": " + first.causes[0].Text
@@ -172,7 +175,7 @@ func (r *Report) writeIntroduced(w io.Writer, ink ink) {
 			fmt.Fprintf(w, "    judged as one with what the dump lacks: %s\n", g.span)
 		}
 		for _, e := range g.causes {
-			fmt.Fprintf(w, "    %s%s\n", cause(e, ink), e.Text)
+			fmt.Fprintf(w, "    %s%s\n", cause(e, ink), g.text(e))
 		}
 		if row := g.worst(); row != nil {
 			fmt.Fprintf(w, "    %s\n", row.describe())
@@ -199,6 +202,14 @@ func (g *wrong) name() string {
 		}
 	}
 	return g.places[0].Stage
+}
+
+// text is what an explanation of the group's first place says, of all its layers.
+func (g *wrong) text(e Explanation) string {
+	if g.name() != e.Stage {
+		return family(e.Text)
+	}
+	return e.Text
 }
 
 // worst is the row with the largest share of its bound.

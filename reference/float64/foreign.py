@@ -44,7 +44,7 @@ def no_batch(stage, a):
     return a if stage == "wpe" or a.shape[0] > 1 else a[0]
 
 
-LAYOUTS = {"heads-last": heads_last, "merged": merged, "no-batch": no_batch}
+LAYOUTS = {"heads-last": heads_last, "merged": merged, "no-batch": no_batch}  # in the order they are applied in
 
 
 def matches(patterns, stage):
@@ -97,14 +97,15 @@ def main(argv=None):
     p.add_argument("--modules", action="store_true", help="only what hooks on modules see")
     p.add_argument("--leave-out", action="append", default=[], metavar="STAGES", help="a pattern of stages not to write; repeat it")
     p.add_argument("--layout", action="append", default=[], choices=sorted(LAYOUTS), help="how q, k, v and the cache lie; repeat it")
-    p.add_argument("--masked", type=float, default=-np.inf, metavar="NUMBER", help="what stands at masked scores")
+    p.add_argument("--masked", type=float, default=-np.inf, metavar="NUMBER", help="what stands at masked scores: --masked=-1e10")
     p.add_argument("--out", required=True, metavar="DIR", help="the dump's folder; a dump there is replaced")
     a = p.parse_args(argv)
-    if os.path.lexists(a.out):
-        if not is_dump(a.out):
-            p.error(f"--out {a.out}: there already and not a dump")
-        shutil.rmtree(a.out)
-    used = set()
+    if {"heads-last", "merged"} <= set(a.layout):
+        p.error("--layout: heads-last and merged exclude each other")
+    if os.path.lexists(a.out) and not is_dump(a.out):
+        p.error(f"--out {a.out}: there already and not a dump")
+    used, mine = set(), a.out + ".part"  # a run that fails leaves the dump that was there
+    shutil.rmtree(mine, ignore_errors=True)
 
     def write(step, stage, array):
         used.update(pattern for fault, pattern in a.fault if fault.at(stage) and fnmatch.fnmatchcase(stage, pattern))
@@ -112,19 +113,24 @@ def main(argv=None):
             return
         if stage.endswith(".scores"):
             array = np.where(np.isneginf(array), np.float32(a.masked), array)
-        for layout in a.layout:
+        for layout in (layout for layout in LAYOUTS if layout in a.layout):
             array = LAYOUTS[layout](stage, array)
-        folder = os.path.join(a.out, f"step_{step:02d}")
+        folder = os.path.join(mine, f"step_{step:02d}")
         os.makedirs(folder, exist_ok=True)
         np.save(os.path.join(folder, stage + ".npy"), np.ascontiguousarray(array))
 
     config, weights = gpt2.load(a.model)
     with np.errstate(all="ignore"):  # a fault may well overflow
         tokens = Engine(gpt2.GPT2(config, weights, np.float32), a.fault, write).run(a.tokens, a.new)
-    np.save(os.path.join(a.out, "tokens.npy"), tokens)
     for fault, pattern in a.fault:
         if pattern not in used:
+            shutil.rmtree(mine, ignore_errors=True)
             p.error(f"--fault {fault.id}@{pattern}: there is no such stage for it")
+    os.makedirs(mine, exist_ok=True)
+    np.save(os.path.join(mine, "tokens.npy"), tokens)
+    if os.path.exists(a.out):
+        shutil.rmtree(a.out)
+    os.rename(mine, a.out)
 
 
 if __name__ == "__main__":
