@@ -58,11 +58,12 @@ func (r *Rerun) Settle(ctx context.Context, rows []Replayed, explain func([]Repl
 				s.causes[Place{e.Step, e.Stage}] = append(s.causes[Place{e.Step, e.Stage}], e)
 			}
 		}
+		before := len(s.assumed)
 		var err error
 		if ask, err = s.round(ctx); err != nil {
 			return nil, err
 		}
-		if len(ask) == 0 {
+		if len(ask) == 0 && len(s.assumed) == before {
 			break
 		}
 	}
@@ -97,7 +98,7 @@ func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if again.Verdict == ReplayClean || s.same(row.Place, s.owner[since[j]]) {
+			if again.Verdict == ReplayClean || again.Mismatched <= again.Elements/fallen && s.same(row.Place, s.owner[since[j]]) {
 				again.Verdict, again.Why = ReplayClean, fmt.Sprintf("right, given the mistake in %s", since[j].Stage)
 				again.Span, again.Earlier = row.Span, row.Earlier
 				*row = again
@@ -107,8 +108,8 @@ func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
 			if again.Verdict == ReplayIntroduced {
 				*row = again
 			}
-			if !s.named(row.Place) {
-				open = append(open, *row)
+			if !s.named(row.Place) || s.same(row.Place, s.owner[since[j]]) {
+				open = append(open, *row) // what is left has another cause
 				continue
 			}
 		}
@@ -125,9 +126,11 @@ func (p *Replayed) computed(at Place) bool {
 // named says whether a known mistake explains the row.
 func (s *settling) named(at Place) bool { return len(s.causes[at]) > 0 && s.causes[at][0].Seats != nil }
 
-// same says whether one known mistake in the same stages explains both rows. One
-// that rounds to fewer bits leaves a few values on the other side of a rounding,
-// which then are no mistake of the other row's.
+// fallen is of how many values one may be on the other side of a rounding where a
+// mistake that rounds to fewer bits is put in: that is no mistake of the row's.
+const fallen = 50
+
+// same says whether one known mistake in the same stages explains both rows.
 func (s *settling) same(a, b Place) bool {
 	if !s.named(a) || !s.named(b) || a.Step != b.Step {
 		return false

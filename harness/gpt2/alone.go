@@ -88,7 +88,7 @@ func replayRow(s *harness.Schedule, candidate harness.Source, run *harness.Rerun
 		return row, err
 	}
 	want := got // to within rounding
-	if p.Verdict == harness.ReplayIntroduced {
+	if p.Status == harness.Fail || p.Status == harness.Nonfinite {
 		right, err := run.Right(p.Step, p.Stage)
 		if err != nil {
 			return row, err

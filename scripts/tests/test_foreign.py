@@ -149,6 +149,24 @@ def test_one_mistake_in_what_is_missing_is_one_mistake(compare, engine, stage, s
     assert "off by the same mistake" in answer["text"]
 
 
+@pytest.mark.parametrize("left_out, faults", [
+    (["--modules"], {"h.0.ln_1": "pos_not_added@embed", "h.0.ln_2": "resid_missing@h.0.resid_mid"}),
+    (["--modules"], {"h.0.ln_1": "pos_not_added@embed", "h.0.resid_post": "resid_missing@h.0.resid_post"}),
+    (["--modules"], {"h.1.ln_2": "ln_gain_dropped@h.1.ln_2", "h.1.resid_post": "resid_missing@h.1.resid_mid"}),
+    (["--leave-out", "h.*.attn.c_attn"], {"h.1.attn.q": "bias_dropped@h.1.attn.c_attn", "h.1.attn.v": "heads_interleaved@h.1.attn.v"}),
+    (["--leave-out", "h.*.attn.c_attn"], {"h.1.attn.q": "bias_dropped@h.1.attn.c_attn", "h.1.attn.v": "bfloat16_activations@h.1.attn.v"}),
+    (["--leave-out", "logits*"], {"probs_t0.5": "bfloat16_activations@logits", "probs_t2": "temperature_inverted@probs_t2"}),
+    (["--leave-out", "h.*.resid_*"], {"h.1.ln_1": "resid_missing@h.0.resid_post", "h.1.ln_2": "resid_from_normed@h.1.resid_mid"}),
+])
+def test_two_mistakes_where_something_is_missing(compare, left_out, faults):
+    """stage -> the mistake that is to be named there"""
+    answer = compare([*left_out, *(arg for fault in faults.values() for arg in ("--fault", fault))])
+    assert answer["status"] == 1
+    assert {stage for stage, _ in introduced(answer)} == set(faults)
+    for stage, fault in faults.items():
+        assert named(answer, stage) == {fault.partition("@")[0]}
+
+
 @pytest.mark.parametrize("layout, words", [
     (["heads-last"], ["axes B T H D put into the order B H T D", "axes B S H D put into the order B H S D"]),
     (["merged"], ["axes B T (H D) put into the order B H T D", "axes B S (H D) put into the order B H S D"]),
