@@ -10,11 +10,12 @@ import (
 
 // wrong is introduced stages of one family with the same causes.
 type wrong struct {
-	family string
-	span   string // the other stages it was judged as one with
-	causes []Explanation
-	rows   []*Replayed
-	places []Place
+	family  string
+	span    string   // the other stages it was judged as one with, as families
+	lacking []string // the same as the first place has them
+	causes  []Explanation
+	rows    []*Replayed
+	places  []Place
 }
 
 // wrongs groups the introduced stages, in order of first sight.
@@ -34,10 +35,10 @@ func (r *Report) wrongs() []*wrong {
 	for _, in := range r.Introduced {
 		p := Place{in.Step, in.Stage}
 		name := family(in.Stage)
-		var span []string
+		var span, lacking []string
 		for _, s := range in.Span {
 			if s != in.Stage {
-				span = append(span, family(s))
+				span, lacking = append(span, family(s)), append(lacking, s)
 			}
 		}
 		joined := strings.Join(span, ", ")
@@ -46,7 +47,7 @@ func (r *Report) wrongs() []*wrong {
 		})
 		if i < 0 {
 			i = len(all)
-			all = append(all, &wrong{family: name, span: joined, causes: causes[p]})
+			all = append(all, &wrong{family: name, span: joined, lacking: lacking, causes: causes[p]})
 		}
 		w := all[i]
 		w.places = append(w.places, p)
@@ -171,8 +172,8 @@ func (r *Report) writeIntroduced(w io.Writer, ink ink) {
 	fmt.Fprintf(w, "\n%s\n", ink.bold("stages whose own computation is wrong"))
 	for _, g := range r.wrongs() {
 		fmt.Fprintf(w, "  %s: %s\n", ink.red(g.name()), extent(g.places))
-		if g.span != "" {
-			fmt.Fprintf(w, "    judged as one with what the dump lacks: %s\n", g.span)
+		if len(g.lacking) > 0 {
+			fmt.Fprintf(w, "    judged as one with what the dump lacks: %s\n", g.lacks())
 		}
 		for _, e := range g.causes {
 			fmt.Fprintf(w, "    %s%s\n", cause(e, ink), g.text(e))
@@ -210,6 +211,25 @@ func (g *wrong) text(e Explanation) string {
 		return family(e.Text)
 	}
 	return e.Text
+}
+
+// lacks lists the stages it was judged as one with. A name that begins as the one
+// before it is given by its last word.
+func (g *wrong) lacks() string {
+	var list []string
+	before := ""
+	for _, stage := range g.lacking {
+		if g.name() == g.family {
+			stage = family(stage)
+		}
+		i := strings.LastIndexByte(stage, '.') + 1
+		word := stage
+		if i > 0 && stage[:i] == before {
+			word = stage[i:]
+		}
+		list, before = append(list, word), stage[:i]
+	}
+	return strings.Join(list, ", ")
 }
 
 // worst is the row with the largest share of its bound.
