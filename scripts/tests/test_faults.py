@@ -7,7 +7,7 @@ names the stage and the fault. Faults of different stages share a dump.
 import fnmatch
 
 import pytest
-from test_foreign import checkpoint12, compare, golden, introduced  # noqa: F401  (fixtures)
+from test_foreign import compare, golden, introduced  # noqa: F401  (fixtures)
 
 import faults
 
