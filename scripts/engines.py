@@ -118,7 +118,7 @@ def candle(say):
 
 def mistralrs(say):
     patch = [sys.executable, os.path.join(ROOT, "reference", "mistralrs", "patch.py")]
-    return cargo("mistralrs", say, "631 crates: a quarter of an hour and 2 GB", patch)
+    return cargo("mistralrs", say, "hundreds of crates: a quarter of an hour and 2 GB", patch)
 
 
 SHARED = ("reference/contract.py", "reference/dump.py")

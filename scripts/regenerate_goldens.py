@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes goldens/<model>/<case>/<engine> with the exporters in reference/, or checks those that are there.
 
-  python3 scripts/regenerate_goldens.py                            all that is committed
+  python3 scripts/regenerate_goldens.py                            all that is committed, but mistralrs
   python3 scripts/regenerate_goldens.py --engine tinygrad --case hello
   python3 scripts/regenerate_goldens.py --model gpt2-medium        real weights, once fetched
   python3 scripts/regenerate_goldens.py --model DIR --out DIR      weights of your own

@@ -60,7 +60,8 @@ def download():
         except OSError as e:
             raise Refused(f"cargo: {e.strerror}: see https://rustup.rs") from e
     if done.returncode:
-        raise Refused(f"cargo fetch: {(done.stderr.strip() or 'failed').splitlines()[-1].strip()}")
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error:")] or ["no reason given"]
+        raise Refused(f"cargo fetch, which downloads {CRATE}.crate and what it needs: {lines[0].removeprefix('error:').strip()}")
 
 
 def overlay():
@@ -85,18 +86,26 @@ def unpack(crate):
                 raise Refused(f"{os.path.join(OVERLAY, path)}: {CRATE} has no such file to lay it over")
         # what the crate's build script watches: were it missing, cargo would compile the crate at every build
         os.mkdir(os.path.join(new, ".git"))
-        for path, text in ((".git/HEAD", CRATE), ("checksum", checksum(new))):
-            with open(os.path.join(new, path), "w", encoding="utf-8") as f:
-                f.write(text + "\n")
+        with open(os.path.join(new, ".git", "HEAD"), "w", encoding="utf-8") as f:
+            f.write(CRATE + "\n")
+        with open(os.path.join(new, "checksum"), "w", encoding="utf-8") as f:
+            f.write(checksum(new) + "\n")
         shutil.rmtree(COPY, ignore_errors=True)
         os.rename(new, COPY)
 
 
 def checksum(folder):
-    """The crate's hash, and that of every file that is as it was released."""
-    files = sorted(os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in os.walk(folder) for name in names)
-    ours = {*overlay(), "checksum", os.path.join(".git", "HEAD")}
-    return "\n".join([SHA256, *(f"{sha256(os.path.join(folder, path))}  {path}" for path in files if path not in ours)])
+    """The crate's hash, and that of every file but overlay's; a link is told by its name, and a released crate has none."""
+    files = []
+    for parent, folders, names in os.walk(folder):
+        names += [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        files += [os.path.relpath(os.path.join(parent, name), folder) for name in names]
+    ours = {*overlay(), "checksum"}
+    return "\n".join([SHA256, *(f"{told(os.path.join(folder, path))}  {path}" for path in sorted(files) if path not in ours)])
+
+
+def told(path):
+    return "link" if os.path.islink(path) else sha256(path)
 
 
 def unpacked():

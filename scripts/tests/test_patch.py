@@ -42,11 +42,13 @@ def test_a_copy_that_was_changed_is_made_again(patch, tmp_path):
     assert patch.main() == 0
     assert [path.stat().st_mtime_ns for path in (a, b)] == before, "nothing was to be done"
     for change in (lambda: a.write_text("changed"), a.unlink, lambda: (tmp_path / "copy/src/c.rs").write_text("new"),
-                   lambda: b.write_text("changed")):
+                   lambda: b.write_text("changed"), (tmp_path / "copy/.git/HEAD").unlink,
+                   lambda: (tmp_path / "copy/src/link").symlink_to(tmp_path)):
         change()
         assert patch.main() == 0
         assert a.read_text() == f"a.rs of {patch.CRATE}" and b.read_text() == "b.rs of overlay"
-        assert not (tmp_path / "copy/src/c.rs").exists()
+        assert not (tmp_path / "copy/src/c.rs").exists() and not (tmp_path / "copy/src/link").exists()
+        assert (tmp_path / "copy/.git/HEAD").exists()
 
 
 def test_a_crate_of_another_hash_is_refused(patch, monkeypatch, capsys):

@@ -1,10 +1,11 @@
-//! What can be said of mistral.rs's sampler, scheduler and prefix cache on a model, each claim tried.
+//! What can be said of mistral.rs's tokenizer, sampler, scheduler and prefix cache on a model, each
+//! claim tried.
 
 use crate::config::Config;
 use crate::export::{apart, check_tokens, off, SOFTMAX};
 use crate::folder::Folder;
 use crate::mistral::{Ask, Mistral, Model, Pass, Step};
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use std::path::Path;
 
 /// A claim and what came of it.
@@ -29,7 +30,8 @@ pub fn run(
     ensure!(new >= 2, "--new must be at least 2: one token is chosen from the prompt alone");
     ensure!(prompts.len() >= 2, "--tokens is needed twice at least");
     // what is continued below is a prompt, its continuation and one token more
-    check_tokens(prompts, 2 * new + 1, &config)?;
+    check_tokens(prompts, 2 * new + 1, &config)
+        .context("check continues each answer by as many tokens again and one")?;
     let vocab = config.vocab_size as u32;
     let folder = Folder::open(dir, config)?;
     let model = Model::load(&folder)?;
@@ -48,7 +50,7 @@ pub fn run(
     for (i, a) in prompts.iter().enumerate() {
         for b in &prompts[i + 1..] {
             let (one, other) = (alone(a)?, alone(b)?);
-            report(&together(&plain, [a, b], [&one, &other], new)?)?;
+            together(&plain, [a, b], [&one, &other], new)?.iter().try_for_each(&mut *report)?;
         }
     }
 
@@ -131,13 +133,14 @@ fn raw(mistral: &Mistral, prompt: &[u32]) -> Result<Finding> {
     })
 }
 
-/// Two prompts at once, against each alone.
+/// Two prompts at once, against each alone; and where a decode step was shared, what the first
+/// block's attention gives the one row and the other.
 fn together(
     mistral: &Mistral,
     prompts: [&Vec<u32>; 2],
     alone: [&Vec<Step>; 2],
     new: usize,
-) -> Result<Finding> {
+) -> Result<Vec<Finding>> {
     let (answers, passes) = mistral.tapped(&prompts.map(|prompt| ask(prompt, new)))?;
     let shared = passes.iter().filter(|pass| rows(pass) == 2).count();
     let mut detail = format!(
@@ -152,7 +155,26 @@ fn together(
         holds &= same;
         detail += &format!("; row {row}: {text}");
     }
-    Ok(Finding { claim: "two prompts at once give each what it gives alone", holds, detail })
+    let mut findings =
+        vec![Finding { claim: "two prompts at once give each what it gives alone", holds, detail }];
+    let Some((k, pass)) =
+        passes.iter().enumerate().find(|(_, pass)| pass["tokens"].dims() == [2, 1])
+    else {
+        return Ok(findings);
+    };
+    let [q, context] = ["h.0.attn.q", "h.0.attn.context"].map(|stage| -> Result<f32> {
+        let row = |b| -> Result<Vec<f32>> { Ok(pass[stage].get(b)?.flatten_all()?.to_vec1()?) };
+        Ok(apart(&row(0)?, &row(1)?))
+    });
+    let (q, context) = (q?, context?);
+    findings.push(Finding {
+        claim: "two prompts decoded at once have each its own attention",
+        holds: q == 0.0 || context != 0.0,
+        detail: format!(
+            "in pass {k} the rows of h.0.attn.q differ by {q:.2e}, of h.0.attn.context by {context:.2e}"
+        ),
+    });
+    Ok(findings)
 }
 
 fn rows(pass: &Pass) -> usize {

@@ -264,12 +264,17 @@ fn tapped(mistral: &Mistral, asks: &[Ask]) -> Result<(Vec<Vec<Step>>, Vec<Pass>)
 }
 
 /// Passes of one row each as one of several; `wpe`, which has no axis for rows, is that of each.
-fn side_by_side<'a>(passes: impl Iterator<Item = &'a Pass>) -> Result<Pass> {
+pub fn side_by_side<'a>(passes: impl Iterator<Item = &'a Pass>) -> Result<Pass> {
     let passes: Vec<&Pass> = passes.collect();
     let join = |name: &String| -> Result<Tensor> {
         let rows = passes.iter().map(|pass| stage(name, pass));
         let rows: Vec<&Tensor> = rows.collect::<Result<_>>()?;
-        Ok(if name == "wpe" { rows[0].clone() } else { Tensor::cat(&rows, 0)? })
+        if name != "wpe" {
+            return Ok(Tensor::cat(&rows, 0)?);
+        }
+        let wpe: Vec<Vec<Vec<f32>>> = rows.iter().map(|t| t.to_vec2()).collect::<Result<_, _>>()?;
+        ensure!(wpe.iter().all(|row| *row == wpe[0]), "the rows of a batch have other positions");
+        Ok(rows[0].clone())
     };
     passes[0].keys().map(|name| Ok((name.clone(), join(name)?))).collect()
 }

@@ -3,7 +3,7 @@
 //! mistral.rs loads, computes, caches, schedules and samples; its GPT-2 is overlay/, which also hands
 //! out the stages of a forward pass. What is ours here is the command line, the requests
 //! ([`mistral`]), the tokenizer file that the engine asks for ([`tokenizer`]) and the findings about
-//! its scheduler and prefix cache ([`check`]). The dump itself is written as reference/candle writes
+//! its sampler, scheduler and prefix cache ([`check`]). The dump itself is written as reference/candle writes
 //! it, by the same files, which here are compiled against the Candle that mistral.rs stands on.
 
 #[path = "../../candle/src/config.rs"]

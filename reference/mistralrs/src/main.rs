@@ -24,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Try what mistral.rs's scheduler and prefix cache must keep: the same answers
+    /// Try what mistral.rs's sampler, scheduler and prefix cache promise
     Check {
         /// Folder with config.json and model.safetensors (or its index and shards)
         #[arg(long, value_name = "DIR")]

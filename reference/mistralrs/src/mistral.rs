@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{channel, Receiver, Sender};
 
-/// Sequences that the scheduler may run at once.
-const AT_ONCE: usize = 64;
+/// Sequences that the scheduler may run at once: what `check` asks for.
+const AT_ONCE: usize = 2;
 
 const STOPPED: &str = "mistral.rs's engine has stopped";
 

@@ -1,6 +1,7 @@
-//! What stands alone: the tokenizer file and the list of sources.
+//! What stands alone: the tokenizer file, the list of sources, and rows put side by side.
 
-use mistralrs_export::{sources, tokenizer};
+use candle_core::{Device, Tensor};
+use mistralrs_export::{export::side_by_side, mistral::Pass, sources, tokenizer};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -55,4 +56,23 @@ fn every_source_is_named() {
         assert_eq!(std::fs::read(root.join(path)).unwrap(), *bytes, "{path}");
     }
     assert_eq!(sources::mistralrs_version(), "0.8.1");
+}
+
+#[test]
+fn rows_are_put_side_by_side() {
+    let pass = |value: f32, position: f32| -> Pass {
+        let fill = |value, shape| Tensor::full(value, shape, &Device::Cpu).unwrap();
+        let embed = fill(value, (1, 2, 3)); // B,T,C
+        let wpe = Tensor::full(position, (2, 3), &Device::Cpu).unwrap(); // T,C
+        [("embed".to_string(), embed), ("wpe".to_string(), wpe)].into()
+    };
+    let (a, b, shifted) = (pass(1.0, 5.0), pass(2.0, 5.0), pass(2.0, 6.0));
+    let both = side_by_side([&a, &b].into_iter()).unwrap();
+    assert_eq!(both["embed"].dims(), [2, 2, 3]);
+    let rows: Vec<Vec<f32>> = both["embed"].flatten_from(1).unwrap().to_vec2().unwrap();
+    assert_eq!(rows, [[1.0; 6], [2.0; 6]]);
+    assert_eq!(both["wpe"].dims(), [2, 3]);
+    let error = side_by_side([&a, &shifted].into_iter()).unwrap_err();
+    assert!(error.to_string().contains("other positions"), "{error}");
+    assert!(side_by_side([&a, &Pass::new()].into_iter()).is_err());
 }
