@@ -132,16 +132,39 @@ const fallen = 50
 
 // same says whether one known mistake in the same stages explains both rows.
 func (s *settling) same(a, b Place) bool {
-	if !s.named(a) || !s.named(b) || a.Step != b.Step {
-		return false
+	return s.named(a) && s.named(b) && a.Step == b.Step &&
+		slices.ContainsFunc(s.causes[a], func(x Explanation) bool { return sameSeat(x, s.causes[b][0]) })
+}
+
+// prefer puts first, of the mistakes that explain a row alike, the one that
+// explains the most others: an id is the same by many a mistake.
+func (s *settling) prefer(at Place) {
+	causes := s.causes[at]
+	best, most := 0, -1
+	for i, x := range causes {
+		others := 0
+		for p, all := range s.causes {
+			if p != at && p.Step == at.Step && slices.ContainsFunc(all, func(y Explanation) bool { return sameSeat(x, y) }) {
+				others++
+			}
+		}
+		if x.Seats != nil && others > most {
+			best, most = i, others
+		}
 	}
-	x, y := s.causes[a][0], s.causes[b][0]
+	first := causes[best]
+	s.causes[at] = slices.Insert(slices.Delete(causes, best, best+1), 0, first)
+}
+
+// sameSeat says whether two explanations are of one mistake in the same stages.
+func sameSeat(x, y Explanation) bool {
 	return x.Fault == y.Fault && slices.EqualFunc(x.Seats, y.Seats, func(p, q Seat) bool { return p.Stage == q.Stage })
 }
 
 // sit puts the row's mistake in the missing stages that it sits in.
 func (s *settling) sit(row *Replayed) {
 	if s.named(row.Place) {
+		s.prefer(row.Place)
 		for _, seat := range s.causes[row.Place][0].Seats {
 			at := Place{row.Step, seat.Stage}
 			if _, done := s.owner[at]; done {

@@ -100,3 +100,60 @@ func TestSettle(t *testing.T) {
 		})
 	}
 }
+
+// Of mistakes that explain a row alike, the one that explains another row too is
+// taken.
+func TestSettlePrefersWhatExplainsMore(t *testing.T) {
+	m := meter{2}
+	var truth Tensor
+	r := m.run(t, func(at Place, x *Tensor) {
+		if at == (Place{1, "h.1.scaled"}) {
+			x.F32[0] *= 1.01
+			truth = *x
+		}
+	})
+	for step := range r.steps {
+		delete(r.steps[step], "h.1.scaled")
+	}
+	run, err := NewRerun(r.schedule, r, m, ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := run.Judge(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := verdicts(rows)
+	want := []string{"step_01/h.1.kept [h.1.scaled h.1.kept] fail", "step_01/h.1.out [h.1.scaled h.1.out] fail"}
+	if diff := cmp.Diff(want, before); diff != "" {
+		t.Fatalf("before: introduced (-want +got):\n%s", diff)
+	}
+	value := func(factor float32) func() (Tensor, bool) {
+		return func() (Tensor, bool) {
+			x := Tensor{Shape: truth.Shape, F32: slices.Clone(truth.F32)}
+			x.F32[1] *= factor
+			return x, true
+		}
+	}
+	causes, err := run.Settle(t.Context(), rows, func([]Replayed) ([]Explanation, error) {
+		return []Explanation{
+			{Step: 1, Stage: "h.1.kept", Fault: "other", Explains: 1, Text: "other", Seats: []Seat{{"h.1.scaled", value(2)}}},
+			{Step: 1, Stage: "h.1.kept", Fault: "both", Explains: 1, Text: "both", Seats: []Seat{{"h.1.scaled", value(1)}}},
+			{Step: 1, Stage: "h.1.out", Fault: "both", Explains: 1, Text: "both", Seats: []Seat{{"h.1.scaled", value(1)}}},
+		}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _ := verdicts(rows)
+	if diff := cmp.Diff(want[:1], after); diff != "" {
+		t.Errorf("introduced (-want +got):\n%s", diff)
+	}
+	var texts []string
+	for _, e := range causes {
+		texts = append(texts, e.Text)
+	}
+	if diff := cmp.Diff([]string{"both; h.1.out is off by the same mistake", "other"}, texts); diff != "" {
+		t.Errorf("causes (-want +got):\n%s", diff)
+	}
+}

@@ -191,7 +191,7 @@ def cache_stale(inputs, stage):
 
 @fault("cache_k_for_v", CACHE, "keys are stored as values, or values as keys")
 def cache_k_for_v(inputs, stage):
-    return inputs.of(stage, "attn.cache_" + {"k": "v", "v": "k"}[stage[-1]])
+    return np.concatenate(cache_parts(inputs, stage[:-1] + {"k": "v", "v": "k"}[stage[-1]]), 2)
 
 
 @fault("cache_shifted", CACHE, "new rows are written one position too early, over the last old one")
