@@ -127,11 +127,12 @@ func (row *Replayed) measure(got Tensor, right Value) {
 		return
 	}
 	row.Elements = got.Elements()
-	worst, at := -1.0, 0
+	worst, at, judged := -1.0, 0, 0
 	odd := -1 // the first place where only one is finite, or the two are not the same infinity
 	var sqErr, sqBound, sqRight float64
 	for i := range row.Elements {
 		g, w, bound := got.At(i), right.At(i), 0.0
+		judged++
 		if right.Bound != nil {
 			bound = float64(right.Bound[i])
 		}
@@ -142,7 +143,7 @@ func (row *Replayed) measure(got Tensor, right Value) {
 			}
 		case right.Accepts != nil && right.Accepts(i, got.I64[i]):
 		case math.IsNaN(bound) && (!finite(g) || finite(w)), math.IsNaN(w) && !finite(g):
-			// Inputs that are not finite make this what it is.
+			judged-- // inputs that are not finite make this what it is
 		case !finite(d):
 			row.Mismatched++
 			if odd < 0 {
@@ -160,6 +161,10 @@ func (row *Replayed) measure(got Tensor, right Value) {
 	}
 	if row.Elements == 0 {
 		row.Why = "there is nothing in it"
+		return
+	}
+	if judged == 0 {
+		row.Why = "nothing of it can be judged: what it reads is not finite"
 		return
 	}
 	row.MaxAbs, row.Share, row.RMS = Float(math.Abs(got.At(at)-right.At(at))), Float(max(worst, 0)), 0

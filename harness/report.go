@@ -70,8 +70,10 @@ type Explanation struct {
 	Explains Float  `json:"explains"` // which part of the error, 1 being all
 	Text     string `json:"text"`
 
-	// Seats are the stages that the fault sits in and the candidate lacks.
-	Seats []Seat `json:"-"`
+	// At are the stages that the fault sits in, if that is known; Seats are those
+	// of them that the candidate lacks.
+	At    []string `json:"-"`
+	Seats []Seat   `json:"-"`
 }
 
 // Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,

@@ -94,18 +94,20 @@ func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
 		since := s.assumed[s.judged[row.Place]:]
 		s.judged[row.Place] = len(s.assumed)
 		if j := slices.IndexFunc(since, func(p Place) bool { return row.computed(p) && s.owner[p] != row.Place }); j >= 0 {
+			back := s.withdraw(row.Place)
 			again, err := s.rejudge(row.Place)
 			if err != nil {
 				return nil, err
 			}
-			if again.Verdict == ReplayClean || again.Mismatched <= again.Elements/fallen && s.same(row.Place, s.owner[since[j]]) {
-				again.Verdict, again.Why = ReplayClean, fmt.Sprintf("right, given the mistake in %s", since[j].Stage)
+			if again.Verdict == ReplayClean || again.Mismatched <= again.Elements/fallen && s.fell(row.Place, s.owner[since[j]]) {
+				again.Verdict, again.Status = ReplayClean, Pass
+				again.Why = fmt.Sprintf("right, given the mistake in %s", since[j].Stage)
 				again.Span, again.Earlier = row.Span, row.Earlier
 				*row = again
 				delete(s.causes, row.Place)
 				continue
 			}
-			if again.Verdict == ReplayIntroduced {
+			if back(); again.Verdict == ReplayIntroduced {
 				*row = again
 			}
 			if !s.named(row.Place) || s.same(row.Place, s.owner[since[j]]) {
@@ -134,6 +136,34 @@ const fallen = 50
 func (s *settling) same(a, b Place) bool {
 	return s.named(a) && s.named(b) && a.Step == b.Step &&
 		slices.ContainsFunc(s.causes[a], func(x Explanation) bool { return sameSeat(x, s.causes[b][0]) })
+}
+
+// fell says whether what a known mistake leaves of the row are values that it
+// leaves of its owner too, at the same places: in the missing stage they fell on
+// the other side of a rounding.
+func (s *settling) fell(row, owner Place) bool {
+	if !s.same(row, owner) {
+		return false
+	}
+	mine, n := s.off(row)
+	others, m := s.off(owner)
+	return n == m && !slices.ContainsFunc(mine, func(i int) bool { return !slices.Contains(others, i) })
+}
+
+// off lists the places at which the candidate is off by more than rounding, of how
+// many.
+func (s *settling) off(at Place) (places []int, n int) {
+	right, err := s.Right(at.Step, at.Stage)
+	got, ok := s.known(at)
+	if err != nil || !ok || !slices.Equal(got.Shape, right.Shape) || got.IDs() || right.Bound == nil {
+		return nil, 0
+	}
+	for i, g := range got.F32 {
+		if d := math.Abs(float64(g) - float64(right.F32[i])); !(d <= float64(right.Bound[i])) {
+			places = append(places, i)
+		}
+	}
+	return places, len(got.F32)
 }
 
 // prefer puts first, of the mistakes that explain a row alike, the one that
@@ -185,16 +215,18 @@ func (s *settling) sit(row *Replayed) {
 		if _, there := s.candidate.Shape(at.Step, at.Stage); there {
 			continue // computed for its wrong shape, or in an earlier step alone
 		}
-		v, ok := s.subtract(at)
+		v, ok := s.subtract(at, row.Place)
 		if !ok {
 			continue
 		}
-		undo := s.assume(at, v.Tensor, v.Bound)
+		s.assume(at, v.Tensor, v.Bound)
 		if again, err := s.rejudge(row.Place); err == nil && again.Verdict == ReplayClean {
 			s.assumed, s.owner[at] = append(s.assumed, at), row.Place
 			return
 		}
-		undo()
+		s.mu.Lock()
+		s.put(at, nil)
+		s.mu.Unlock()
 		if fresh, err := s.rejudge(row.Place); err == nil {
 			*row = fresh // so that the right value is that of the row again
 		}
@@ -202,19 +234,19 @@ func (s *settling) sit(row *Replayed) {
 }
 
 // subtract is a missing stage as what comes later has it: the sum that it is part
-// of, less the other part.
-func (r *Rerun) subtract(at Place) (Value, bool) {
+// of, less the other part. The row that is judged by it is no witness.
+func (r *Rerun) subtract(at, judged Place) (Value, bool) {
 	sub, ok := r.replayer.(Subtractor)
 	if !ok {
 		return Value{}, false
 	}
 	sum, other, ok := sub.Subtract(at.Stage)
-	if !ok {
+	if !ok || judged == (Place{at.Step, sum}) || judged == (Place{at.Step, other}) {
 		return Value{}, false
 	}
 	s, ok := r.known(Place{at.Step, sum})
 	if !ok {
-		s, ok = r.subtract(Place{at.Step, sum})
+		s, ok = r.subtract(Place{at.Step, sum}, judged)
 	}
 	o, there := r.known(Place{at.Step, other})
 	if !ok || !there || !slices.Equal(s.Shape, o.Shape) || s.IDs() || o.IDs() {
@@ -244,33 +276,54 @@ func (r *Rerun) known(at Place) (Value, bool) {
 	return Value{Tensor: t}, err == nil
 }
 
-// assume puts a value in the place of a stage that the candidate lacks. What was
-// computed from the one there before is forgotten. A nil bound leaves the place
-// the one it had. undo puts back what was there.
-func (r *Rerun) assume(at Place, t Tensor, bound []float32) (undo func()) {
+// assume puts a value in the place of a stage that the candidate lacks. A nil bound
+// leaves the place the one it had.
+func (r *Rerun) assume(at Place, t Tensor, bound []float32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.made[at]
-	if old == nil {
-		old = &made{span: []Place{at}}
-	}
-	now := &made{value: Value{Tensor: t, Bound: bound}, span: old.span, assumed: true}
-	if bound == nil {
-		now.value.Bound = old.value.Bound
-	}
-	put := func(m *made) {
-		for p, m := range r.made {
-			if p != at && slices.Contains(m.span, at) && !m.assumed {
-				delete(r.made, p)
-			}
+	now := &made{value: Value{Tensor: t, Bound: bound}, span: []Place{at}, assumed: true}
+	if old := r.made[at]; old != nil {
+		now.span = old.span
+		if bound == nil {
+			now.value.Bound = old.value.Bound
 		}
+	}
+	r.put(at, now)
+}
+
+// put puts what was made of a place in place of what was, and forgets what was
+// computed from that. Nil lets it be computed again when it is asked for.
+func (r *Rerun) put(at Place, m *made) {
+	for p, other := range r.made {
+		if p != at && slices.Contains(other.span, at) && !other.assumed {
+			delete(r.made, p)
+		}
+	}
+	if delete(r.made, at); m != nil {
 		r.made[at] = m
 	}
-	put(now)
+}
+
+// withdraw takes out what the row's own mistakes put in, so that the row can be
+// judged by the others'; back puts it in again.
+func (s *settling) withdraw(row Place) (back func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mine := map[Place]*made{}
+	for _, at := range s.assumed {
+		if s.owner[at] == row {
+			mine[at] = s.made[at]
+			s.put(at, nil)
+		}
+	}
 	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		put(old)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, at := range s.assumed {
+			if m := mine[at]; m != nil {
+				s.put(at, m)
+			}
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (r *Report) wrongs() []*wrong {
 		}
 		joined := strings.Join(span, ", ")
 		i := slices.IndexFunc(all, func(w *wrong) bool {
-			return w.family == name && w.span == joined && slices.EqualFunc(w.causes, causes[p], func(a, b Explanation) bool { return a.Fault == b.Fault })
+			return w.family == name && w.span == joined && slices.EqualFunc(w.causes, causes[p], sameFault)
 		})
 		if i < 0 {
 			i = len(all)
@@ -56,6 +56,11 @@ func (r *Report) wrongs() []*wrong {
 		}
 	}
 	return all
+}
+
+// sameFault says whether two explanations are of one fault in stages of one family.
+func sameFault(a, b Explanation) bool {
+	return a.Fault == b.Fault && slices.EqualFunc(a.At, b.At, func(x, y string) bool { return family(x) == family(y) })
 }
 
 // explained says whether a known fault explains the row.

@@ -30,10 +30,10 @@ func replayed(t *testing.T, bug func(at Place, x *Tensor), change func(golden, c
 	r.AddReplay(rows, m.Reads)
 	for _, in := range r.Introduced {
 		if strings.HasSuffix(in.Stage, "scaled") {
-			r.Explanations = append(r.Explanations, Explanation{in.Step, in.Stage, "scale_4", 0.999, "multiplied by 4: multiply by 3", nil})
+			r.Explanations = append(r.Explanations, Explanation{Step: in.Step, Stage: in.Stage, Fault: "scale_4", Explains: 0.999, Text: "multiplied by 4: multiply by 3"})
 		}
 		if strings.HasSuffix(in.Stage, "out") {
-			r.Explanations = append(r.Explanations, Explanation{in.Step, in.Stage, "", 0, "no known fault gives this output", nil})
+			r.Explanations = append(r.Explanations, Explanation{Step: in.Step, Stage: in.Stage, Text: "no known fault gives this output"})
 		}
 	}
 	return r

@@ -133,7 +133,7 @@ func TestTextHeadlines(t *testing.T) {
 		{"missing under require-all", Report{Stages: []Row{row(Pass), row(Missing)}, RequireAll: true}, "FAIL  c lacks 1 tensor that g has"},
 		{"introduced within the bound", Report{Stages: []Row{row(Pass)},
 			Introduced:   []Introduced{{0, "h.0.a", []string{"h.0.z", "h.0.a"}}},
-			Explanations: []Explanation{{0, "h.0.a", "gelu_erf", 0.999, "use tanh", nil}}}, "gelu_erf: explains 99.9%: use tanh"},
+			Explanations: []Explanation{{Stage: "h.0.a", Fault: "gelu_erf", Explains: 0.999, Text: "use tanh"}}}, "gelu_erf: explains 99.9%: use tanh"},
 	} {
 		c.report.Golden, c.report.Candidate = "g", "c"
 		c.report.Judge()

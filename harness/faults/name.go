@@ -28,7 +28,7 @@ func (g *group) name(e *evidence, best []attempt) []harness.Explanation {
 		}
 		all = append(all, harness.Explanation{
 			Step: e.Step, Stage: e.Stage, Fault: a.fault.ID, Explains: harness.Float(a.explains), Text: text,
-			Seats: g.seats(e, a),
+			At: a.stages, Seats: g.seats(e, a),
 		})
 	}
 	return all
