@@ -138,9 +138,11 @@ func (row *Replayed) measure(got Tensor, right Value) {
 		}
 		switch d := math.Abs(g - w); {
 		case g == w:
-			if !math.IsInf(w, 0) {
-				sqBound, sqRight = sqBound+bound*bound, sqRight+w*w
+			if math.IsInf(w, 0) {
+				judged-- // a masked place
+				break
 			}
+			sqBound, sqRight = sqBound+bound*bound, sqRight+w*w
 		case right.Accepts != nil && right.Accepts(i, got.I64[i]):
 		case math.IsNaN(bound) && (!finite(g) || finite(w)), math.IsNaN(w) && !finite(g):
 			judged-- // inputs that are not finite make this what it is

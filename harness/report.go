@@ -71,9 +71,11 @@ type Explanation struct {
 	Text     string `json:"text"`
 
 	// At are the stages that the fault sits in, if that is known; Seats are those
-	// of them that the candidate lacks.
-	At    []string `json:"-"`
-	Seats []Seat   `json:"-"`
+	// of them that the candidate lacks. Or are explanations by the same fault in
+	// other stages, which the row itself does not tell from this one.
+	At    []string      `json:"-"`
+	Seats []Seat        `json:"-"`
+	Or    []Explanation `json:"-"`
 }
 
 // Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,

@@ -195,15 +195,15 @@ func sameSeat(x, y Explanation) bool {
 func (s *settling) sit(row *Replayed) {
 	if s.named(row.Place) {
 		s.prefer(row.Place)
-		for _, seat := range s.causes[row.Place][0].Seats {
-			at := Place{row.Step, seat.Stage}
-			if _, done := s.owner[at]; done {
-				continue
+		for s.named(row.Place) && !s.seat(row) {
+			// A stage that is right would be wrong then: it sits elsewhere.
+			cause := s.causes[row.Place][0]
+			if len(cause.Or) == 0 {
+				break
 			}
-			if t, ok := seat.Value(); ok {
-				s.assume(at, t, nil)
-				s.assumed, s.owner[at] = append(s.assumed, at), row.Place
-			}
+			next := cause.Or[0]
+			next.Or = cause.Or[1:]
+			s.causes[row.Place][0] = next
 		}
 		return
 	}
@@ -231,6 +231,40 @@ func (s *settling) sit(row *Replayed) {
 			*row = fresh // so that the right value is that of the row again
 		}
 	}
+}
+
+// seat puts the first cause's mistake in the stages that it sits in, and says
+// whether all that is right stays so. If not, nothing is put in.
+func (s *settling) seat(row *Replayed) bool {
+	var put []Place
+	for _, seat := range s.causes[row.Place][0].Seats {
+		at := Place{row.Step, seat.Stage}
+		if _, done := s.owner[at]; done {
+			continue
+		}
+		if t, ok := seat.Value(); ok {
+			s.assume(at, t, nil)
+			put = append(put, at)
+		}
+	}
+	for i := range s.rows {
+		other := &s.rows[i]
+		if other.Verdict != ReplayClean || other.Why != "" || !slices.ContainsFunc(put, other.computed) {
+			continue
+		}
+		if again, err := s.rejudge(other.Place); err == nil && again.Verdict == ReplayIntroduced {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, at := range put {
+				s.put(at, nil)
+			}
+			return false
+		}
+	}
+	for _, at := range put {
+		s.assumed, s.owner[at] = append(s.assumed, at), row.Place
+	}
+	return true
 }
 
 // subtract is a missing stage as what comes later has it: the sum that it is part

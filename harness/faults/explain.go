@@ -187,6 +187,7 @@ type attempt struct {
 	variant  int
 	left     distance // of the engine's output from the variant's
 	explains float64
+	or       []string // single stages of the span where the fault leaves the same
 }
 
 // try runs faults on a row and returns those that reproduce it, the best first:
@@ -246,8 +247,11 @@ func (g *group) best(e *evidence, f Fault) (attempt, bool) {
 				continue
 			}
 			left := between(e.got, out, e.bound)
-			if !ok || left.less(best.left) {
-				best, ok = attempt{f, stages, variant, left, e.base.explains(left, e.noise)}, true
+			switch {
+			case !ok || left.less(best.left):
+				best, ok = attempt{f, stages, variant, left, e.base.explains(left, e.noise), nil}, true
+			case !best.left.less(left) && variant == best.variant && len(stages) == 1 && !slices.Contains(best.stages, stages[0]):
+				best.or = append(best.or, stages[0])
 			}
 		}
 	}

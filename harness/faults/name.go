@@ -16,22 +16,37 @@ func (g *group) name(e *evidence, best []attempt) []harness.Explanation {
 		if !slices.Contains(g.causes, a.fault.ID) {
 			g.causes = append(g.causes, a.fault.ID)
 		}
-		text := a.fault.Text
-		if len(e.Span) > 1 {
-			text = "in " + strings.Join(a.stages, ", ") + ": " + text
-		}
+		rest := ""
 		if others := idsBut(best, i); len(others) > 0 {
-			text += fmt.Sprintf(" (nothing here tells it from %s)", strings.Join(others, ", "))
+			rest += fmt.Sprintf(" (nothing here tells it from %s)", strings.Join(others, ", "))
 		}
 		if e.bound != nil && a.left.share > 3 {
-			text += fmt.Sprintf(" (what is left is %.2g times what rounding may do: look for a second fault once this one is mended)", a.left.share)
+			rest += fmt.Sprintf(" (what is left is %.2g times what rounding may do: look for a second fault once this one is mended)", a.left.share)
 		}
-		all = append(all, harness.Explanation{
-			Step: e.Step, Stage: e.Stage, Fault: a.fault.ID, Explains: harness.Float(a.explains), Text: text,
-			At: a.stages, Seats: g.seats(e, a),
-		})
+		x := g.explanation(e, a, rest)
+		for _, stage := range a.or {
+			other := a
+			other.stages = []string{stage}
+			x.Or = append(x.Or, g.explanation(e, other, rest))
+		}
+		if len(a.or) > 0 {
+			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(a.or, " or "))
+		}
+		all = append(all, x)
 	}
 	return all
+}
+
+// explanation is one by a fault in the attempt's stages.
+func (g *group) explanation(e *evidence, a attempt, rest string) harness.Explanation {
+	text := a.fault.Text + rest
+	if len(e.Span) > 1 {
+		text = "in " + strings.Join(a.stages, ", ") + ": " + text
+	}
+	return harness.Explanation{
+		Step: e.Step, Stage: e.Stage, Fault: a.fault.ID, Explains: harness.Float(a.explains), Text: text,
+		At: a.stages, Seats: g.seats(e, a),
+	}
 }
 
 func idsBut(all []attempt, but int) (ids []string) {

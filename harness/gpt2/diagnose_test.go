@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -144,6 +145,8 @@ func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
 		switch {
 		case slices.Contains(changed, row.Place()):
 			want = harness.OriginIntroduced
+		case row.Status == harness.Nonfinite && math.IsNaN(float64(row.RMS)):
+			want = harness.OriginUnknown // all of it is NaN, as is what it reads
 		case row.Status.Diverges():
 			want = harness.OriginInherited
 		}

@@ -157,6 +157,16 @@ def test_one_mistake_in_what_is_missing_is_one_mistake(compare, engine, stage, s
     (["--leave-out", "h.*.attn.c_attn"], {"h.1.attn.q": "bias_dropped@h.1.attn.c_attn", "h.1.attn.v": "bfloat16_activations@h.1.attn.v"}),
     (["--leave-out", "logits*"], {"probs_t0.5": "bfloat16_activations@logits", "probs_t2": "temperature_inverted@probs_t2"}),
     (["--leave-out", "h.*.resid_*"], {"h.1.ln_1": "resid_missing@h.0.resid_post", "h.1.ln_2": "resid_from_normed@h.1.resid_mid"}),
+    # here the second is the sum that the missing stage would be known by, or sits in what the sum is judged with
+    (["--modules"], {"h.1.ln_2": "ln_gain_dropped@h.1.ln_2", "h.1.resid_post": "resid_missing@h.1.resid_post"}),
+    (["--leave-out", "*.resid_mid", "--leave-out", "*.ln_2"],
+     {"h.1.mlp.c_fc": "ln_gain_dropped@h.1.ln_2", "h.1.resid_post": "resid_missing@h.1.resid_post"}),
+    (["--leave-out", "*.resid_mid", "--leave-out", "*.ln_2"],
+     {"h.1.mlp.c_fc": "ln2_of_block_input@h.1.ln_2", "h.1.resid_post": "resid_missing@h.1.resid_mid"}),
+    (["--leave-out", "embed", "--leave-out", "*.ln_1"],
+     {"h.0.attn.c_attn": "ln_gain_dropped@h.0.ln_1", "h.0.resid_mid": "resid_missing@h.0.resid_mid"}),
+    (["--leave-out", "*.resid_post", "--leave-out", "*.ln_1"],
+     {"h.1.attn.c_attn": "ln_gain_dropped@h.1.ln_1", "h.1.resid_mid": "resid_missing@h.1.resid_mid"}),
 ])
 def test_two_mistakes_where_something_is_missing(compare, left_out, faults):
     """stage -> the mistake that is to be named there"""
@@ -165,6 +175,27 @@ def test_two_mistakes_where_something_is_missing(compare, left_out, faults):
     assert {stage for stage, _ in introduced(answer)} == set(faults)
     for stage, fault in faults.items():
         assert named(answer, stage) == {fault.partition("@")[0]}
+
+
+@pytest.mark.parametrize("fault, left_out, stage", [
+    ("bfloat16_activations@h.1.attn.v", ["c_attn", "v"], "h.1.attn.cache_v"),
+    ("float16_activations@h.1.attn.k", ["c_attn", "k"], "h.1.attn.cache_k"),
+])
+def test_a_mistake_sits_where_what_is_right_stays_right(compare, fault, left_out, stage):
+    """In c_attn, which is missing too, it would give the same here, and make q wrong."""
+    answer = compare(["--fault", fault, *(arg for name in left_out for arg in ("--leave-out", "*." + name))])
+    assert introduced(answer) == {(stage, 3): STEPS}
+    fault, _, where = fault.partition("@")
+    texts = [e["text"] for e in answer["explanations"] if e["fault"] == fault]
+    assert texts and all(text.startswith(f"in {where}: ") for text in texts)
+
+
+def test_what_is_all_NaN_is_not_passed(compare):
+    answer = compare(["--fault", "mask_diagonal_hidden@h.0.attn.scores", "--fault", "gelu_erf@h.1.mlp.act"])
+    assert introduced(answer)[("h.0.attn.scores", 1)] == STEPS
+    hidden = [row for row in answer["replayed"] if row["stage"] == "h.1.mlp.act" and row["verdict"] != "introduced"]
+    assert hidden and all(row["verdict"] == "unknown" and "not finite" in row["why"] for row in hidden)
+    assert "could not be judged" in answer["text"]
 
 
 @pytest.mark.parametrize("layout, words", [
