@@ -25,8 +25,8 @@ type Subtractor interface {
 	Subtract(stage string) (sum, other string, ok bool)
 }
 
-// settleRounds is how often rows are judged again at most: each round settles at
-// least one more mistake on the way through a span.
+// settleRounds is how often rows are judged again at most. Mistakes meet in a span,
+// which is a few stages long.
 const settleRounds = 4
 
 // Settle takes back what one mistake, in a stage that the candidate lacks, has
@@ -43,7 +43,7 @@ func (r *Rerun) Settle(ctx context.Context, rows []Replayed, explain func([]Repl
 	if !slices.ContainsFunc(rows, func(p Replayed) bool { return p.Verdict == ReplayIntroduced }) {
 		return nil, nil
 	}
-	s := &settling{Rerun: r, rows: rows, causes: map[Place][]Explanation{}, owner: map[Place]Place{}, judged: map[Place]int{}}
+	s := &settling{Rerun: r, rows: rows, causes: map[Place][]Explanation{}, owner: map[Place]Place{}, taken: map[Place]Place{}, judged: map[Place]int{}}
 	ask := rows
 	for range settleRounds {
 		if explain != nil && len(ask) > 0 {
@@ -77,6 +77,7 @@ type settling struct {
 	causes  map[Place][]Explanation
 	assumed []Place         // missing stages that a mistake was put in, in the order it was
 	owner   map[Place]Place // of an assumed place, the row that stands for the mistake in it
+	taken   map[Place]Place // of a row that was taken back, the assumed place that did it
 	judged  map[Place]int   // how many places were assumed when the row was judged
 }
 
@@ -93,24 +94,27 @@ func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
 		}
 		since := s.assumed[s.judged[row.Place]:]
 		s.judged[row.Place] = len(s.assumed)
-		if j := slices.IndexFunc(since, func(p Place) bool { return row.computed(p) && s.owner[p] != row.Place }); j >= 0 {
+		since = slices.DeleteFunc(slices.Clone(since), func(p Place) bool { return !row.computed(p) || s.owner[p] == row.Place })
+		if len(since) > 0 {
+			latest := since[len(since)-1]
 			back := s.withdraw(row.Place)
 			again, err := s.rejudge(row.Place)
 			if err != nil {
 				return nil, err
 			}
-			if again.Verdict == ReplayClean || again.Mismatched <= again.Elements/fallen && s.fell(row.Place, s.owner[since[j]]) {
+			if again.Verdict == ReplayClean || again.Mismatched <= again.Elements/fallen && s.fell(row.Place, s.owner[latest]) {
 				again.Verdict, again.Status = ReplayClean, Pass
-				again.Why = fmt.Sprintf("right, given the mistake in %s", since[j].Stage)
+				again.Why = fmt.Sprintf("right, given the mistake in %s", latest.Stage)
 				again.Span, again.Earlier = row.Span, row.Earlier
 				*row = again
 				delete(s.causes, row.Place)
+				s.taken[row.Place] = latest
 				continue
 			}
 			if back(); again.Verdict == ReplayIntroduced {
 				*row = again
 			}
-			if !s.named(row.Place) || s.same(row.Place, s.owner[since[j]]) {
+			if !s.named(row.Place) || s.same(row.Place, s.owner[latest]) {
 				open = append(open, *row) // what is left has another cause
 				continue
 			}
@@ -125,7 +129,7 @@ func (p *Replayed) computed(at Place) bool {
 	return p.Step == at.Step && p.Stage != at.Stage && slices.Contains(p.Span, at.Stage) || slices.Contains(p.Earlier, at)
 }
 
-// named says whether a known mistake explains the row.
+// named says whether a known mistake in a missing stage explains the row.
 func (s *settling) named(at Place) bool { return len(s.causes[at]) > 0 && s.causes[at][0].Seats != nil }
 
 // fallen is of how many values one may be on the other side of a rounding where a
@@ -153,9 +157,14 @@ func (s *settling) fell(row, owner Place) bool {
 // off lists the places at which the candidate is off by more than rounding, of how
 // many.
 func (s *settling) off(at Place) (places []int, n int) {
-	right, err := s.Right(at.Step, at.Stage)
 	got, ok := s.known(at)
-	if err != nil || !ok || !slices.Equal(got.Shape, right.Shape) || got.IDs() || right.Bound == nil {
+	if !ok {
+		return nil, 0
+	}
+	s.mu.Lock()
+	right, _, err := s.compute(at, got.Shape) // with what is assumed by now
+	s.mu.Unlock()
+	if err != nil || !slices.Equal(got.Shape, right.Shape) || got.IDs() || right.Bound == nil {
 		return nil, 0
 	}
 	for i, g := range got.F32 {
@@ -267,125 +276,14 @@ func (s *settling) seat(row *Replayed) bool {
 	return true
 }
 
-// subtract is a missing stage as what comes later has it: the sum that it is part
-// of, less the other part. The row that is judged by it is no witness.
-func (r *Rerun) subtract(at, judged Place) (Value, bool) {
-	sub, ok := r.replayer.(Subtractor)
-	if !ok {
-		return Value{}, false
-	}
-	sum, other, ok := sub.Subtract(at.Stage)
-	if !ok || judged == (Place{at.Step, sum}) || judged == (Place{at.Step, other}) {
-		return Value{}, false
-	}
-	s, ok := r.known(Place{at.Step, sum})
-	if !ok {
-		s, ok = r.subtract(Place{at.Step, sum}, judged)
-	}
-	o, there := r.known(Place{at.Step, other})
-	if !ok || !there || !slices.Equal(s.Shape, o.Shape) || s.IDs() || o.IDs() {
-		return Value{}, false
-	}
-	v := Value{Tensor: Tensor{Shape: s.Shape, F32: make([]float32, len(s.F32))}, Bound: make([]float32, len(s.F32))}
-	for i, x := range s.F32 {
-		// The sum was rounded once, and this difference is once more.
-		v.F32[i] = x - o.F32[i]
-		v.Bound[i] = float32(math.Abs(float64(x))+math.Abs(float64(v.F32[i]))) / (1 << 24)
-		if s.Bound != nil {
-			v.Bound[i] += s.Bound[i]
-		}
-	}
-	return v, true
-}
-
-// known is a tensor that the candidate has in its right shape.
-func (r *Rerun) known(at Place) (Value, bool) {
-	shape, ok := r.candidate.Shape(at.Step, at.Stage)
-	if !ok || r.misshapen(at, shape) {
-		return Value{}, false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	t, err := r.read.get(at)
-	return Value{Tensor: t}, err == nil
-}
-
-// assume puts a value in the place of a stage that the candidate lacks. A nil bound
-// leaves the place the one it had.
-func (r *Rerun) assume(at Place, t Tensor, bound []float32) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := &made{value: Value{Tensor: t, Bound: bound}, span: []Place{at}, assumed: true}
-	if old := r.made[at]; old != nil {
-		now.span = old.span
-		if bound == nil {
-			now.value.Bound = old.value.Bound
-		}
-	}
-	r.put(at, now)
-}
-
-// put puts what was made of a place in place of what was, and forgets what was
-// computed from that. Nil lets it be computed again when it is asked for.
-func (r *Rerun) put(at Place, m *made) {
-	for p, other := range r.made {
-		if p != at && slices.Contains(other.span, at) && !other.assumed {
-			delete(r.made, p)
-		}
-	}
-	if delete(r.made, at); m != nil {
-		r.made[at] = m
-	}
-}
-
-// withdraw takes out what the row's own mistakes put in, so that the row can be
-// judged by the others'; back puts it in again.
-func (s *settling) withdraw(row Place) (back func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	mine := map[Place]*made{}
-	for _, at := range s.assumed {
-		if s.owner[at] == row {
-			mine[at] = s.made[at]
-			s.put(at, nil)
-		}
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for _, at := range s.assumed {
-			if m := mine[at]; m != nil {
-				s.put(at, m)
-			}
-		}
-	}
-}
-
-// rejudge judges a place after something was assumed.
-func (r *Rerun) rejudge(at Place) (Replayed, error) {
-	r.mu.Lock()
-	if v, ok := r.judged[at]; ok {
-		delete(r.judged, at)
-		r.judgedSize -= v.Elements() + len(v.Bound)
-	}
-	r.mu.Unlock()
-	return r.judge(at)
-}
-
 // explanations are those of the rows that are wrong, in order. One that stands for
 // rows which were taken back says so.
 func (s *settling) explanations() []Explanation {
-	taken := map[Place][]string{}
+	taken := map[Place][]string{} // by the row that stands for the mistake
 	for i := range s.rows {
-		row := &s.rows[i]
-		if row.Verdict != ReplayClean || row.Why == "" {
-			continue
-		}
-		for _, at := range s.assumed {
-			if row.computed(at) && at.Step == row.Step && !slices.Contains(taken[s.owner[at]], row.Stage) {
-				taken[s.owner[at]] = append(taken[s.owner[at]], row.Stage)
-				break
-			}
+		row := s.rows[i].Place
+		if at, ok := s.taken[row]; ok && at.Step == row.Step {
+			taken[s.owner[at]] = append(taken[s.owner[at]], row.Stage)
 		}
 	}
 	var all []Explanation
