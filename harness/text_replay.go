@@ -135,7 +135,11 @@ func (r *Report) replayLine() string {
 		if inherited > 0 {
 			right = fmt.Sprintf(", %d of them right for what came in", inherited)
 		}
-		return fmt.Sprintf("%d of %s outside the bound of %s%s%s", bad, count(r.Compared, "tensor"), r.Golden, right, unknown)
+		golden := ""
+		if r.GoldenReplayed != nil {
+			golden = "; they part before that: " + r.goldenLine()
+		}
+		return fmt.Sprintf("%d of %s outside the bound of %s%s%s%s", bad, count(r.Compared, "tensor"), r.Golden, right, unknown, golden)
 	case bad > 0 && n[ReplayUnknown] > 0:
 		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong%s: the mistake is in one of these", count(judged, "stage"), unknown)
 	case bad > 0 && broken == bad:

@@ -26,7 +26,7 @@ type DiagnoseOptions struct {
 // Diagnose compares a candidate with a golden and replays each of its stages on
 // its own inputs with the model's stage functions, so that the report says which
 // stages are themselves wrong and, with an Explainer, why. Where the two are apart
-// and no stage of the candidate is wrong, the golden is replayed too. The schedule is
+// before any stage of the candidate is wrong, the golden is replayed too. The schedule is
 // ModelSchedule's. An error is what Compare gives, a golden that was made from
 // other weights than the model's, or a model that cannot compute.
 func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
@@ -60,10 +60,22 @@ func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	}
 	report.AddReplay(rows, r.Reads)
 	report.Explanations = append(report.Explanations, causes...)
-	if report.FirstDivergence != nil && len(report.Introduced) == 0 {
+	if goldenInDoubt(s, report) {
 		report.GoldenReplayed, err = replayGolden(ctx, s, m, golden, o)
 	}
 	return report, err
+}
+
+// goldenInDoubt says whether the two are apart before any stage of the candidate is
+// wrong.
+func goldenInDoubt(s *harness.Schedule, r *harness.Report) bool {
+	if r.FirstDivergence == nil || len(r.Introduced) == 0 {
+		return r.FirstDivergence != nil
+	}
+	first, wrong := *r.FirstDivergence, r.Introduced[0]
+	i, _ := s.Index(first.Stage)
+	j, _ := s.Index(wrong.Stage)
+	return r.Row(first).Origin == harness.OriginInherited && (first.Step < wrong.Step || first.Step == wrong.Step && i < j)
 }
 
 // replayGolden judges a golden as a candidate is judged: where the two are apart

@@ -277,6 +277,11 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	if diff := cmp.Diff(changed, blamed); diff != "" {
 		t.Errorf("stages of the golden that are wrong (-want +got):\n%s", diff)
 	}
+	late := bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "missing residual, later block" })]
+	both, _ := faulty(t, s.Model, g, true, late)
+	if r := diagnosed(t, s.Model, wrong, both, DiagnoseOptions{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
+		t.Error("the golden was not replayed though the two part before the candidate is wrong")
+	}
 	if r := diagnosed(t, s.Model, g, wrong, DiagnoseOptions{}); r.GoldenReplayed != nil {
 		t.Error("the golden was replayed though the candidate is wrong")
 	}
