@@ -88,6 +88,15 @@ func (r *Rerun) Right(step int, stage string) (Value, error) {
 	return v, err
 }
 
+// Assumed says whether a stage that the candidate lacks is what a mistake made of
+// it, put there by Settle.
+func (r *Rerun) Assumed(at Place) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.made[at]
+	return m != nil && m.assumed
+}
+
 // errNoStage is the error of an input that is in no schedule.
 var errNoStage = errors.New("no such stage or step")
 

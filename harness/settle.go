@@ -25,10 +25,6 @@ type Subtractor interface {
 	Subtract(stage string) (sum, other string, ok bool)
 }
 
-// settleRounds is how often rows are judged again at most. Mistakes meet in a span,
-// which is a few stages long.
-const settleRounds = 4
-
 // Settle takes back what one mistake, in a stage that the candidate lacks, has
 // laid on several of the stages that it has: what reads a missing h.0.resid_mid
 // is h.0.ln_2 and h.0.resid_post, each judged with it as one. What the mistake
@@ -45,7 +41,7 @@ func (r *Rerun) Settle(ctx context.Context, rows []Replayed, explain func([]Repl
 	}
 	s := &settling{Rerun: r, rows: rows, causes: map[Place][]Explanation{}, owner: map[Place]Place{}, taken: map[Place]Place{}, judged: map[Place]int{}}
 	ask := rows
-	for range settleRounds {
+	for range rows { // each round but the last settles one more mistake at least
 		if explain != nil && len(ask) > 0 {
 			found, err := explain(ask)
 			if err != nil {

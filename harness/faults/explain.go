@@ -187,6 +187,7 @@ type attempt struct {
 	variant  int
 	left     distance // of the engine's output from the variant's
 	explains float64
+	from     int      // the first step at which it is made
 	or       []string // single stages of the span where the fault leaves the same
 }
 
@@ -239,19 +240,25 @@ func (a attempt) reproduces() bool {
 // least of the row's error; false where it says nothing.
 func (g *group) best(e *evidence, f Fault) (attempt, bool) {
 	best, ok := attempt{fault: f}, false
+	froms := []int{0}
+	if len(e.Earlier) > 0 {
+		froms = append(froms, e.Step) // the steps before may have been computed another way
+	}
 	for _, stages := range f.places(e.Span) {
-		s := g.suspect(e, f, stages)
-		for variant := 0; variant == 0 || variant < s.most; variant++ {
-			out := s.output(variant)
-			if out == nil || between(out, e.right, nil).same() {
-				continue
-			}
-			left := between(e.got, out, e.bound)
-			switch {
-			case !ok || left.less(best.left):
-				best, ok = attempt{f, stages, variant, left, e.base.explains(left, e.noise), nil}, true
-			case !best.left.less(left) && variant == best.variant && len(stages) == 1 && !slices.Contains(best.stages, stages[0]):
-				best.or = append(best.or, stages[0])
+		for _, from := range froms {
+			s := g.suspect(e, f, stages, from)
+			for variant := 0; variant == 0 || variant < s.most; variant++ {
+				out := s.output(variant)
+				if out == nil || between(out, e.right, nil).same() {
+					continue
+				}
+				left := between(e.got, out, e.bound)
+				switch {
+				case !ok || left.less(best.left):
+					best, ok = attempt{f, stages, variant, left, e.base.explains(left, e.noise), from, nil}, true
+				case !best.left.less(left) && variant == best.variant && from == best.from && len(stages) == 1 && !slices.Contains(best.stages, stages[0]):
+					best.or = append(best.or, stages[0])
+				}
 			}
 		}
 	}

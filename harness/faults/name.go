@@ -40,6 +40,9 @@ func (g *group) name(e *evidence, best []attempt) []harness.Explanation {
 // explanation is one by a fault in the attempt's stages.
 func (g *group) explanation(e *evidence, a attempt, rest string) harness.Explanation {
 	text := a.fault.Text + rest
+	if a.from > 0 {
+		text += " (from this step on: what the steps before put into the cache is right)"
+	}
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(a.stages, ", ") + ": " + text
 	}
@@ -66,7 +69,7 @@ func (g *group) seats(e *evidence, a attempt) []harness.Seat {
 			continue
 		}
 		all = append(all, harness.Seat{Stage: stage, Value: func() (harness.Tensor, bool) {
-			s := g.suspect(e, a.fault, a.stages)
+			s := g.suspect(e, a.fault, a.stages, a.from)
 			s.output(a.variant)
 			x := s.made[harness.Place{Step: e.Step, Stage: stage}]
 			shape, err := model.Shape(g.model.Config(), stage, e.dims)

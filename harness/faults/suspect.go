@@ -8,14 +8,15 @@ import (
 	"checkpoint12/model"
 )
 
-// suspect is an engine that makes one fault, in one or more stages, at every
-// step, and is right otherwise. What the candidate has is read from there; what
+// suspect is an engine that makes one fault, in one or more stages, at every step
+// from one on, and is right otherwise. What the candidate has is read from there; what
 // it lacks is computed as this engine would.
 type suspect struct {
 	*scene
 	fault   Fault
 	variant int      // which of the fault's variants
 	stages  []string // where it sits
+	from    int      // the first step at which it is made
 	e       *evidence
 
 	made    map[harness.Place][]float32
@@ -25,9 +26,9 @@ type suspect struct {
 	most    int // the most variants that the fault has had at a place
 }
 
-func (g *group) suspect(e *evidence, f Fault, stages []string) *suspect {
+func (g *group) suspect(e *evidence, f Fault, stages []string, from int) *suspect {
 	return &suspect{
-		scene: g.scene, kept: &g.kept, fault: f, stages: stages, e: e,
+		scene: g.scene, kept: &g.kept, fault: f, stages: stages, from: from, e: e,
 		touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
 	}
 }
@@ -59,7 +60,7 @@ func (s *suspect) compute(at harness.Place) []float32 {
 		c = s.context(s.e, in)
 	}
 	c.kept = s.kept
-	if slices.Contains(s.stages, at.Stage) {
+	if s.sits(at) {
 		outs, ok := s.outs[at]
 		if !ok {
 			outs = s.fault.Outputs(c)
@@ -88,7 +89,7 @@ func (s *suspect) value(step int, name string) []float32 {
 	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
 		at = harness.Place{Step: step - 1, Stage: stage}
 	}
-	if name == "tokens" || name == "pos" || at.Step < 0 || s.has(at.Step, at.Stage) {
+	if name == "tokens" || name == "pos" || at.Step < 0 || s.has(at.Step, at.Stage) || s.run.Assumed(at) {
 		return s.own(step, name)
 	}
 	if _, there := s.candidate.Shape(at.Step, at.Stage); !there && !s.touches(at) {
@@ -97,13 +98,18 @@ func (s *suspect) value(step int, name string) []float32 {
 	return s.compute(at)
 }
 
+// sits says whether the fault sits in a place.
+func (s *suspect) sits(at harness.Place) bool {
+	return at.Step >= s.from && slices.Contains(s.stages, at.Stage)
+}
+
 // touches says whether the fault has a part in what is computed for a place.
 func (s *suspect) touches(at harness.Place) bool {
 	if t, ok := s.touched[at]; ok {
 		return t
 	}
 	s.touched[at] = false
-	s.touched[at] = slices.Contains(s.stages, at.Stage) || s.reads(at)
+	s.touched[at] = s.sits(at) || s.reads(at)
 	return s.touched[at]
 }
 
@@ -115,7 +121,7 @@ func (s *suspect) reads(at harness.Place) bool {
 		if stage, ok := strings.CutPrefix(name, "prev:"); ok {
 			from = harness.Place{Step: at.Step - 1, Stage: stage}
 		}
-		if name == "tokens" || name == "pos" || from.Step < 0 || s.has(from.Step, from.Stage) {
+		if name == "tokens" || name == "pos" || from.Step < 0 || s.has(from.Step, from.Stage) || s.run.Assumed(from) {
 			continue
 		}
 		if s.touches(from) {

@@ -10,6 +10,7 @@ shows only some of its stages or shows them in another layout. FAULT is an id of
 import argparse
 import fnmatch
 import os
+import re
 import shutil
 import sys
 
@@ -70,8 +71,8 @@ class Engine:
     def tap(self, stage, array):
         """The array is what the stages that follow read: a fault is written over it."""
         self.stages[stage] = array.copy()
-        for fault, pattern in self.wrong:
-            if fault.at(stage) and fnmatch.fnmatchcase(stage, pattern):
+        for fault, pattern, steps in self.wrong:
+            if fault.at(stage) and self.step in steps and fnmatch.fnmatchcase(stage, pattern):
                 out = fault.run(Inputs(self.model, self.fed, self.past, self.stages, self.before), stage)
                 if out is not None:
                     array[...] = out
@@ -80,12 +81,16 @@ class Engine:
 
 
 def fault_at(text):
-    """FAULT@STAGE -> (Fault, pattern)"""
-    id, at, pattern = text.partition("@")
+    """FAULT@STAGE or FAULT@STAGE#STEPS -> (Fault, pattern, steps); STEPS is 2, 1- or 1-3."""
+    id, at, rest = text.partition("@")
+    pattern, some, steps = rest.partition("#")
     found = [fault for fault in faults.CATALOGUE if fault.id == id]
-    if not found or not at or not pattern:
-        raise argparse.ArgumentTypeError(f"{text!r}: want FAULT@STAGE, FAULT one of {', '.join(f.id for f in faults.CATALOGUE)}")
-    return found[0], pattern
+    numbers = re.fullmatch(r"(\d+)(-(\d*))?", steps if some else "0-")
+    if not found or not at or not pattern or not numbers:
+        raise argparse.ArgumentTypeError(f"{text!r}: want FAULT@STAGE or FAULT@STAGE#STEPS (2, 1- or 1-3), "
+                                         f"FAULT one of {', '.join(f.id for f in faults.CATALOGUE)}")
+    first, several, last = numbers.groups()
+    return found[0], pattern, range(int(first), int(last) + 1 if last else sys.maxsize if several else int(first) + 1)
 
 
 def main(argv=None):
@@ -93,7 +98,7 @@ def main(argv=None):
     p.add_argument("--model", required=True, metavar="DIR", help="folder with config.json and model.safetensors")
     p.add_argument("--tokens", required=True, action="append", type=ids, metavar="IDS", help="prompt; repeat it for a batch")
     p.add_argument("--new", required=True, type=int, metavar="N", help="new tokens, and so steps")
-    p.add_argument("--fault", action="append", default=[], type=fault_at, metavar="FAULT@STAGE", help="a fault, and where; repeat it")
+    p.add_argument("--fault", action="append", default=[], type=fault_at, metavar="FAULT@STAGE[#STEPS]", help="a fault, where, and at which steps (2, 1- or 1-3; all); repeat it")
     p.add_argument("--modules", action="store_true", help="only what hooks on modules see")
     p.add_argument("--leave-out", action="append", default=[], metavar="STAGES", help="a pattern of stages not to write; repeat it")
     p.add_argument("--layout", action="append", default=[], choices=sorted(LAYOUTS), help="how q, k, v and the cache lie; repeat it")
@@ -108,7 +113,7 @@ def main(argv=None):
     shutil.rmtree(mine, ignore_errors=True)
 
     def write(step, stage, array):
-        used.update(pattern for fault, pattern in a.fault if fault.at(stage) and fnmatch.fnmatchcase(stage, pattern))
+        used.update(pattern for fault, pattern, steps in a.fault if fault.at(stage) and fnmatch.fnmatchcase(stage, pattern))
         if a.modules and not matches(MODULES, stage) or matches(a.leave_out, stage):
             return
         if stage.endswith(".scores"):
@@ -122,7 +127,7 @@ def main(argv=None):
     config, weights = gpt2.load(a.model)
     with np.errstate(all="ignore"):  # a fault may well overflow
         tokens = Engine(gpt2.GPT2(config, weights, np.float32), a.fault, write).run(a.tokens, a.new)
-    for fault, pattern in a.fault:
+    for fault, pattern, _ in a.fault:
         if pattern not in used:
             shutil.rmtree(mine, ignore_errors=True)
             p.error(f"--fault {fault.id}@{pattern}: there is no such stage for it")

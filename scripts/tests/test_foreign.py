@@ -190,6 +190,19 @@ def test_a_mistake_sits_where_what_is_right_stays_right(compare, fault, left_out
     assert texts and all(text.startswith(f"in {where}: ") for text in texts)
 
 
+@pytest.mark.parametrize("fault, stage, steps", [
+    ("heads_interleaved@h.0.attn.k#1-", "h.0.attn.c_proj", [1, 2, 3]),  # a decode path of its own
+    ("qkv_per_head@h.1.attn.v#1-", "h.1.attn.c_proj", [1, 2, 3]),
+    ("heads_interleaved@h.0.attn.k#2", "h.0.attn.c_proj", [2]),
+    ("heads_interleaved@h.1.attn.v#0", "h.1.attn.c_proj", [0]),
+])
+def test_a_mistake_at_some_steps_goes_into_a_cache_that_is_missing(compare, fault, stage, steps):
+    """The steps that go on with the cache are right."""
+    answer = compare(["--modules", "--fault", fault])
+    assert introduced(answer) == {(stage, len(ATTENTION)): steps}
+    assert named(answer, stage) == {fault.partition("@")[0]}
+
+
 def test_what_is_all_NaN_is_not_passed(compare):
     answer = compare(["--fault", "mask_diagonal_hidden@h.0.attn.scores", "--fault", "gelu_erf@h.1.mlp.act"])
     assert introduced(answer)[("h.0.attn.scores", 1)] == STEPS
