@@ -115,7 +115,9 @@ func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
 				continue
 			}
 		}
-		s.sit(row)
+		if err := s.sit(row); err != nil {
+			return nil, err
+		}
 	}
 	return open, nil
 }
@@ -197,20 +199,21 @@ func sameSeat(x, y Explanation) bool {
 }
 
 // sit puts the row's mistake in the missing stages that it sits in.
-func (s *settling) sit(row *Replayed) {
+func (s *settling) sit(row *Replayed) error {
 	if s.named(row.Place) {
 		s.prefer(row.Place)
-		for s.named(row.Place) && !s.seat(row) {
-			// A stage that is right would be wrong then: it sits elsewhere.
+		for s.named(row.Place) {
+			fits, err := s.seat(row)
 			cause := s.causes[row.Place][0]
-			if len(cause.Or) == 0 {
-				break
+			if fits || err != nil || len(cause.Or) == 0 {
+				return err
 			}
+			// A stage that is right would be wrong then: it sits elsewhere.
 			next := cause.Or[0]
 			next.Or = cause.Or[1:]
 			s.causes[row.Place][0] = next
 		}
-		return
+		return nil
 	}
 	for _, stage := range row.Span {
 		at := Place{row.Step, stage}
@@ -225,22 +228,27 @@ func (s *settling) sit(row *Replayed) {
 			continue
 		}
 		s.assume(at, v.Tensor, v.Bound)
-		if again, err := s.rejudge(row.Place); err == nil && again.Verdict == ReplayClean {
+		again, err := s.rejudge(row.Place)
+		if err != nil {
+			return err
+		}
+		if again.Verdict == ReplayClean {
 			s.assumed, s.owner[at] = append(s.assumed, at), row.Place
-			return
+			return nil
 		}
 		s.mu.Lock()
 		s.put(at, nil)
 		s.mu.Unlock()
-		if fresh, err := s.rejudge(row.Place); err == nil {
-			*row = fresh // so that the right value is that of the row again
+		if *row, err = s.rejudge(row.Place); err != nil { // so that the right value is that of the row again
+			return err
 		}
 	}
+	return nil
 }
 
 // seat puts the first cause's mistake in the stages that it sits in, and says
 // whether all that is right stays so. If not, nothing is put in.
-func (s *settling) seat(row *Replayed) bool {
+func (s *settling) seat(row *Replayed) (fits bool, err error) {
 	var put []Place
 	for _, seat := range s.causes[row.Place][0].Seats {
 		at := Place{row.Step, seat.Stage}
@@ -257,19 +265,23 @@ func (s *settling) seat(row *Replayed) bool {
 		if other.Verdict != ReplayClean || other.Why != "" || !slices.ContainsFunc(put, other.computed) {
 			continue
 		}
-		if again, err := s.rejudge(other.Place); err == nil && again.Verdict == ReplayIntroduced {
+		again, err := s.rejudge(other.Place)
+		if err != nil {
+			return false, err
+		}
+		if again.Verdict == ReplayIntroduced {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			for _, at := range put {
 				s.put(at, nil)
 			}
-			return false
+			return false, nil
 		}
 	}
 	for _, at := range put {
 		s.assumed, s.owner[at] = append(s.assumed, at), row.Place
 	}
-	return true
+	return true, nil
 }
 
 // explanations are those of the rows that are wrong, in order. One that stands for
