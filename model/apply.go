@@ -32,13 +32,13 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 		return fmt.Errorf("stage %s: %w", stage, err)
 	}
 	c := call{Dims: d, m: m, temp: p.temp, out: out, prev: d.P, stride: d.P + d.T}
-	if p.layer < len(m.blocks) {
+	if p.layer >= 0 {
 		c.block = &m.blocks[p.layer]
 	}
-	if want := elements(p.shape, m.cfg, d); len(out) != want {
-		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, shapeOf(p.shape, m.cfg, d))
+	if want := p.axes.elements(m.cfg, d); len(out) != want {
+		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, p.axes.shape(m.cfg, d))
 	}
-	for i, name := range p.inputs() {
+	for i, name := range p.inputs {
 		shape, err := Shape(m.cfg, name, d)
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", stage, err)

@@ -1,50 +1,59 @@
 package model
 
-// The forward pass of GPT-2, one stage a line: its name (N is the layer), its
-// shape, what it is computed from, and how. It is run from top to bottom, the
-// middle part once for every layer, and it is the only place that says any of
-// this: the names and order of StageNames, the shapes of Shape, the inputs of
-// Reads and the functions of Apply are read from here.
+// The forward pass of GPT-2, a stage a row: its name (* is the layer, or the
+// temperature), its shape, what it reads, its function and its formula. It is
+// run from top to bottom, blockStages once for each layer and probsStages once
+// for each temperature. Nothing else says any of this: the names and order of
+// StageNames, the shapes of Shape, the inputs of Reads and the functions of
+// Apply are read from here.
 //
 //	B batch   T new positions   P positions in the cache   S = P+T
 //	C width   H heads   D = C/H   F feed-forward width   V vocabulary
 //
-// h.N.in is the block's input: embed, then the block before's resid_post.
-// prev:X is X as the step before left it.
+// In the formulas b, t, s and h count along B, T, S and H, and x is what the
+// stage reads. h.*.in is the block's input: embed, then the block before's
+// resid_post. prev:X is X as the step before left it.
 var (
 	embedStages = []stage{
-		{"wte", "B T C", "tokens", (*call).embedTokens},
-		{"wpe", "T C", "pos", (*call).embedPositions},
-		{"embed", "B T C", "wte wpe", (*call).addPositions},
+		{"wte", "B T C", "tokens", (*call).embedTokens},     // wte.weight[tokens[b,t]]
+		{"wpe", "T C", "pos", (*call).embedPositions},       // wpe.weight[P+t]
+		{"embed", "B T C", "wte wpe", (*call).addPositions}, // wte[b,t] + wpe[t]
 	}
 	blockStages = []stage{
-		{"h.N.ln_1", "B T C", "h.N.in", func(c *call) { c.norm(c.block.ln1) }},
-		{"h.N.attn.c_attn", "B T 3C", "h.N.ln_1", func(c *call) { c.linear(c.block.attn) }},
-		{"h.N.attn.q", "B H T D", "h.N.attn.c_attn", func(c *call) { c.splitHeads(0) }},
-		{"h.N.attn.k", "B H T D", "h.N.attn.c_attn", func(c *call) { c.splitHeads(1) }},
-		{"h.N.attn.v", "B H T D", "h.N.attn.c_attn", func(c *call) { c.splitHeads(2) }},
-		{"h.N.attn.cache_k", "B H S D", "prev:h.N.attn.cache_k h.N.attn.k", (*call).appendCache},
-		{"h.N.attn.cache_v", "B H S D", "prev:h.N.attn.cache_v h.N.attn.v", (*call).appendCache},
-		{"h.N.attn.scores", "B H T S", "h.N.attn.q h.N.attn.cache_k", (*call).scores},
-		{"h.N.attn.probs", "B H T S", "h.N.attn.scores", (*call).softmax},
-		{"h.N.attn.context", "B T C", "h.N.attn.probs h.N.attn.cache_v", (*call).context},
-		{"h.N.attn.c_proj", "B T C", "h.N.attn.context", func(c *call) { c.linear(c.block.attnProj) }},
-		{"h.N.resid_mid", "B T C", "h.N.in h.N.attn.c_proj", (*call).add},
-		{"h.N.ln_2", "B T C", "h.N.resid_mid", func(c *call) { c.norm(c.block.ln2) }},
-		{"h.N.mlp.c_fc", "B T F", "h.N.ln_2", func(c *call) { c.linear(c.block.fc) }},
-		{"h.N.mlp.act", "B T F", "h.N.mlp.c_fc", (*call).gelu},
-		{"h.N.mlp.c_proj", "B T C", "h.N.mlp.act", func(c *call) { c.linear(c.block.fcProj) }},
-		{"h.N.resid_post", "B T C", "h.N.resid_mid h.N.mlp.c_proj", (*call).add},
+		{"h.*.ln_1", "B T C", "h.*.in", func(c *call) { c.norm(c.block.ln1) }},                         // (x-mean)/√(variance+ε)·gain + bias, over C
+		{"h.*.attn.c_attn", "B T 3C", "h.*.ln_1", func(c *call) { c.linear(c.block.attn) }},            // x·W + bias, W [C,3C]
+		{"h.*.attn.q", "B H T D", "h.*.attn.c_attn", func(c *call) { c.splitHeads(0) }},                // x[b,t,hD:hD+D]
+		{"h.*.attn.k", "B H T D", "h.*.attn.c_attn", func(c *call) { c.splitHeads(1) }},                // x[b,t,C+hD:C+hD+D]
+		{"h.*.attn.v", "B H T D", "h.*.attn.c_attn", func(c *call) { c.splitHeads(2) }},                // x[b,t,2C+hD:2C+hD+D]
+		{"h.*.attn.cache_k", "B H S D", "prev:h.*.attn.cache_k h.*.attn.k", (*call).appendCache},       // the P keys before, then k
+		{"h.*.attn.cache_v", "B H S D", "prev:h.*.attn.cache_v h.*.attn.v", (*call).appendCache},       // the P values before, then v
+		{"h.*.attn.scores", "B H T S", "h.*.attn.q h.*.attn.cache_k", (*call).scores},                  // q·kᵀ/√D, -Inf where s > P+t
+		{"h.*.attn.probs", "B H T S", "h.*.attn.scores", (*call).softmax},                              // exp(x)/Σexp(x), over S
+		{"h.*.attn.context", "B T C", "h.*.attn.probs h.*.attn.cache_v", (*call).context},              // probs·v, heads side by side
+		{"h.*.attn.c_proj", "B T C", "h.*.attn.context", func(c *call) { c.linear(c.block.attnProj) }}, // x·W + bias, W [C,C]
+		{"h.*.resid_mid", "B T C", "h.*.in h.*.attn.c_proj", (*call).add},                              // in + attn.c_proj
+		{"h.*.ln_2", "B T C", "h.*.resid_mid", func(c *call) { c.norm(c.block.ln2) }},                  // as ln_1
+		{"h.*.mlp.c_fc", "B T F", "h.*.ln_2", func(c *call) { c.linear(c.block.fc) }},                  // x·W + bias, W [C,F]
+		{"h.*.mlp.act", "B T F", "h.*.mlp.c_fc", (*call).gelu},                                         // ½x(1 + tanh(√(2/π)(x + 0.044715x³)))
+		{"h.*.mlp.c_proj", "B T C", "h.*.mlp.act", func(c *call) { c.linear(c.block.fcProj) }},         // x·W + bias, W [F,C]
+		{"h.*.resid_post", "B T C", "h.*.resid_mid h.*.mlp.c_proj", (*call).add},                       // resid_mid + mlp.c_proj
 	}
 	headStages = []stage{
-		{"ln_f", "B T C", "h.N.in", func(c *call) { c.norm(c.m.lnF) }},
-		{"logits", "B T V", "ln_f", (*call).unembed},
-		{"logits_last", "B V", "logits", (*call).lastPosition},
-		{"next_token", "B", "logits_last", (*call).argmax},
-		{"probs_t", "B V", "logits_last", (*call).distribution}, // one for each temperature
+		{"ln_f", "B T C", "h.*.in", func(c *call) { c.norm(c.m.lnF) }}, // as ln_1
+		{"logits", "B T V", "ln_f", (*call).unembed},                   // x·Wᵀ, W [V,C] is wte.weight, or lm_head.weight
+		{"logits_last", "B V", "logits", (*call).lastPosition},         // x[b,T-1]
+		{"next_token", "B", "logits_last", (*call).argmax},             // the lowest id at which x is largest
 	}
-	// What stands for logits and logits_last when no tap looks at the former.
-	lastLogits = stage{"logits_last", "B V", "ln_f", (*call).unembedLast}
+	probsStages = []stage{
+		{"probs_t*", "B V", "logits_last", (*call).distribution}, // exp(x/t)/Σexp(x/t), over V, t the temperature
+	}
+	// untappedHead is run in place of headStages and probsStages when no tap
+	// looks: of the logits only the last position's are computed.
+	untappedHead = []stage{
+		*rows["ln_f"],
+		{"logits_last", "B V", "ln_f", (*call).unembedLast}, // x[b,T-1]·Wᵀ
+		*rows["next_token"],
+	}
 )
 
 // forward runs the stages of one step and taps them.
@@ -55,14 +64,13 @@ func (s *Session) forward() {
 	}
 	for i := range s.steps {
 		st := &s.steps[i]
-		c.block, c.temp = st.block, st.temp
-		c.in[0], c.out = st.in[0].values, st.out.values
-		if st.in[1] != nil {
-			c.in[1] = st.in[1].values
+		c.block, c.temp, c.out = st.block, st.temp, st.out.values
+		for i, in := range st.in {
+			c.in[i] = in.values
 		}
 		st.run(c)
 		if s.o.Tap != nil {
-			s.o.Tap(st.name, shapeOf(st.shape, s.m.cfg, c.Dims), st.out.values)
+			s.o.Tap(st.name, st.axes.shape(s.m.cfg, c.Dims), st.out.values)
 			if st.cache != nil {
 				D := s.m.cfg.Embd / s.m.cfg.Heads
 				scatter(st.cache.values, st.out.values, c.stride*D, s.o.Length*D)

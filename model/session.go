@@ -41,14 +41,14 @@ type Session struct {
 
 // buffer is an array that is made anew only when it must grow.
 type buffer struct {
-	shape  string // by letters; empty if the size is fixed
+	axes   axes // nil if the size is fixed
 	values []float32
 }
 
 // step is a stage of the session and its buffers.
 type step struct {
 	placed
-	in    [2]*buffer
+	in    []*buffer
 	out   *buffer
 	block *block
 	cache *buffer // [B,H,Length,D] that a cache stage writes through to
@@ -90,26 +90,22 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 // layers share, and reads the buffers of the stages that the table names.
 func (s *Session) connect() {
 	m, tapped := s.m, s.o.Tap != nil
+	head, temperatures := headStages, s.o.Temperatures
+	if !tapped {
+		head, temperatures = untappedHead, nil
+	}
 	byName := map[string]*buffer{}
-	shared := map[string]*buffer{} // by table name
-	fit := func(shape string) *buffer {
-		b := &buffer{shape: shape}
+	shared := map[string]*buffer{} // by name in the table
+	fit := func(a axes) *buffer {
+		b := &buffer{axes: a}
 		s.fitted = append(s.fitted, b)
 		return b
 	}
-	s.tokens, s.pos = fit(inputShapes["tokens"]), fit(inputShapes["pos"])
+	s.tokens, s.pos = fit(inputs["tokens"]), fit(inputs["pos"])
 	byName["tokens"], byName["pos"] = s.tokens, s.pos
-	for _, p := range plan(m.cfg, s.o.Temperatures) {
-		if !tapped {
-			switch p.stage.name {
-			case "logits", "probs_t":
-				continue
-			case "logits_last":
-				p.stage = &lastLogits
-			}
-		}
+	for _, p := range plan(m.cfg, head, temperatures) {
 		st := step{placed: p}
-		if p.layer < len(m.blocks) {
+		if p.layer >= 0 {
 			st.block = &m.blocks[p.layer]
 		}
 		if p.shape == "B H S D" {
@@ -120,13 +116,13 @@ func (s *Session) connect() {
 			st.out = st.cache
 		} else {
 			if shared[p.stage.name] == nil {
-				shared[p.stage.name] = fit(p.shape)
+				shared[p.stage.name] = fit(p.axes)
 			}
 			st.out = shared[p.stage.name]
 		}
 		byName[p.name] = st.out
-		for i, name := range p.inputs() {
-			st.in[i] = byName[name]
+		for _, name := range p.inputs {
+			st.in = append(st.in, byName[name])
 		}
 		s.steps = append(s.steps, st)
 	}
@@ -191,9 +187,9 @@ func (s *Session) begin(tokens []int) error {
 	}
 	c.T = T
 	for _, b := range s.fitted {
-		n := elements(b.shape, cfg, c.Dims)
+		n := b.axes.elements(cfg, c.Dims)
 		if cap(b.values) < n { // make room up to the last position, not only to this one
-			b.values = make([]float32, elements(b.shape, cfg, Dims{B: c.B, T: T, P: s.o.Length - T}))
+			b.values = make([]float32, b.axes.elements(cfg, Dims{B: c.B, T: T, P: s.o.Length - T}))
 		}
 		b.values = b.values[:n]
 	}

@@ -3,26 +3,36 @@ package model
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"checkpoint12/model/internal/kernel"
 )
 
-// stage is one line of the forward pass.
+// stage is a row of the forward pass.
 type stage struct {
-	name  string      // the contract's, with N for the layer
+	name  string      // the contract's, with * for the layer or the temperature
 	shape string      // dimensions by their letters
 	reads string      // stages and inputs, in the order of call.in
 	run   func(*call) // computes call.out from call.in
 }
 
-// inputShapes are what a stage may read that is no stage.
-var inputShapes = map[string]string{
-	"tokens":                "B T", // ids
-	"pos":                   "1",   // P
-	"prev:h.N.attn.cache_k": "B H P D",
-	"prev:h.N.attn.cache_v": "B H P D",
+// rows are the stages by their names in the forward pass.
+var rows = func() map[string]*stage {
+	all := map[string]*stage{}
+	for _, table := range [][]stage{embedStages, blockStages, headStages, probsStages} {
+		for i := range table {
+			all[table[i].name] = &table[i]
+		}
+	}
+	return all
+}()
+
+// inputs are what a stage may read that is no stage.
+var inputs = map[string]axes{
+	"tokens":                {"B", "T"}, // ids
+	"pos":                   {"1"},      // P
+	"prev:h.*.attn.cache_k": {"B", "H", "P", "D"},
+	"prev:h.*.attn.cache_v": {"B", "H", "P", "D"},
 }
 
 // Dims are the dimensions of one step that the config does not fix.
@@ -50,95 +60,72 @@ type call struct {
 // computed and tapped, with a probs_t for each temperature.
 func StageNames(cfg Config, temperatures []float64) []string {
 	var names []string
-	for _, p := range plan(cfg, temperatures) {
+	for _, p := range plan(cfg, headStages, temperatures) {
 		names = append(names, p.name)
 	}
 	return names
 }
 
-// placed is a stage at its place: in a layer, at a temperature.
+// placed is a stage at its place in the forward pass of a model.
 type placed struct {
 	*stage
-	name  string // N replaced
-	layer int    // n_layer for the stages after the last block
-	temp  float64
+	name   string
+	layer  int // -1 outside the blocks
+	temp   float64
+	inputs []string // names of what it reads
+	axes   axes     // of its output
 }
 
 // plan is the forward pass with its layers and temperatures written out.
-func plan(cfg Config, temperatures []float64) []placed {
+func plan(cfg Config, head []stage, temperatures []float64) []placed {
 	var all []placed
-	add := func(stages []stage, layer int) {
+	add := func(stages []stage, layer int, temp float64) {
 		for i := range stages {
-			s := &stages[i]
-			if s.name != "probs_t" {
-				all = append(all, placed{stage: s, name: atLayer(s.name, layer), layer: layer})
-				continue
-			}
-			for _, t := range temperatures {
-				all = append(all, placed{stage: s, name: probsName(t), layer: layer, temp: t})
-			}
+			all = append(all, place(cfg, &stages[i], layer, temp))
 		}
 	}
-	add(embedStages, 0)
+	add(embedStages, -1, 0)
 	for n := range cfg.Layers {
-		add(blockStages, n)
+		add(blockStages, n, 0)
 	}
-	add(headStages, cfg.Layers)
+	add(head, -1, 0)
+	for _, t := range temperatures {
+		add(probsStages, -1, t)
+	}
 	return all
 }
 
 // find places a stage by its name.
 func find(cfg Config, name string) (placed, error) {
-	unknown := fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", name, cfg.Layers)
-	if digits, ok := strings.CutPrefix(name, "probs_t"); ok {
-		t, err := strconv.ParseFloat(digits, 64)
-		if err != nil || checkTemperature(t) != nil || probsName(t) != name {
-			return placed{}, unknown
-		}
-		return placed{stage: &headStages[len(headStages)-1], name: name, layer: cfg.Layers, temp: t}, nil
+	s, ok := ParseStage(name)
+	if !ok || s.Layer >= cfg.Layers {
+		return placed{}, fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", name, cfg.Layers)
 	}
-	layer, general, stages := 0, name, embedStages
-	if rest, ok := strings.CutPrefix(name, "h."); ok {
-		digits, rest, _ := strings.Cut(rest, ".")
-		n, err := strconv.Atoi(digits)
-		if err != nil || n < 0 || n >= cfg.Layers || strconv.Itoa(n) != digits {
-			return placed{}, unknown
-		}
-		layer, general, stages = n, "h.N."+rest, blockStages
-	}
-	for i := range stages {
-		if stages[i].name == general {
-			return placed{stage: &stages[i], name: name, layer: layer}, nil
-		}
-	}
-	for i := range headStages {
-		if headStages[i].name == general {
-			return placed{stage: &headStages[i], name: name, layer: cfg.Layers}, nil
-		}
-	}
-	return placed{}, unknown
+	return place(cfg, rows[s.Kind()], s.Layer, s.Temperature), nil
 }
 
-// inputs are the names of what the stage reads.
-func (p placed) inputs() []string {
-	names := strings.Fields(p.reads)
-	for i, n := range names {
-		names[i] = atLayer(n, p.layer)
-	}
-	return names
-}
-
-func atLayer(name string, layer int) string {
-	if name == "h.N.in" {
-		if layer == 0 {
-			return "embed"
+// place fills the layer or the temperature into a row.
+func place(cfg Config, s *stage, layer int, temp float64) placed {
+	number := StageName{Layer: layer, Temperature: temp}.number()
+	fill := func(name string) string { return strings.Replace(name, "*", number, 1) }
+	p := placed{stage: s, name: fill(s.name), layer: layer, temp: temp}
+	p.inputs, p.axes = strings.Fields(s.reads), strings.Fields(s.shape)
+	for i, name := range p.inputs {
+		before := layer - 1
+		if layer < 0 { // after the last block
+			before = cfg.Layers - 1
 		}
-		return fmt.Sprintf("h.%d.resid_post", layer-1)
+		switch {
+		case name != "h.*.in":
+			p.inputs[i] = fill(name)
+		case before < 0:
+			p.inputs[i] = "embed"
+		default:
+			p.inputs[i] = StageName{Layer: before, Word: "resid_post"}.String()
+		}
 	}
-	return strings.Replace(name, "h.N.", "h."+strconv.Itoa(layer)+".", 1)
+	return p
 }
-
-func probsName(t float64) string { return "probs_t" + strconv.FormatFloat(t, 'f', -1, 64) }
 
 func checkTemperature(t float64) error {
 	if !(t > 0) || math.IsInf(t, 0) {
@@ -156,36 +143,45 @@ func Reads(cfg Config, stage string) []string {
 	if err != nil {
 		return nil
 	}
-	return p.inputs()
+	return p.inputs
 }
 
 // Shape returns the shape of a stage, or of something that Reads names.
 func Shape(cfg Config, name string, d Dims) ([]int, error) {
-	letters := ""
-	if p, err := find(cfg, name); err == nil {
-		letters = p.shape
-	} else if base, ok := strings.CutPrefix(name, "prev:"); ok {
-		p, err := find(cfg, base)
-		if err != nil {
-			return nil, err
-		}
-		letters = inputShapes["prev:"+p.stage.name]
-	} else if letters, ok = inputShapes[name]; !ok {
-		return nil, err
+	p, err := find(cfg, strings.TrimPrefix(name, "prev:"))
+	if err == nil && p.name == name {
+		return p.axes.shape(cfg, d), nil
 	}
-	if letters == "" {
-		return nil, fmt.Errorf("%.80q is nothing that a stage reads", name)
+	input := name
+	if err == nil {
+		input = "prev:" + p.stage.name
 	}
-	return shapeOf(letters, cfg, d), nil
+	a, ok := inputs[input]
+	if !ok {
+		return nil, fmt.Errorf("%.80q is nothing that a GPT-2 of %d layers computes or reads", name, cfg.Layers)
+	}
+	return a.shape(cfg, d), nil
 }
 
-// shapeOf replaces the letters of a shape by numbers.
-func shapeOf(letters string, cfg Config, d Dims) []int {
-	shape := make([]int, 0, 4)
-	for f := range strings.FieldsSeq(letters) {
-		shape = append(shape, dimension(f, cfg, d))
+// axes are the dimensions of a shape by their letters.
+type axes []string
+
+// shape replaces the letters by numbers.
+func (a axes) shape(cfg Config, d Dims) []int {
+	shape := make([]int, len(a))
+	for i, letter := range a {
+		shape[i] = dimension(letter, cfg, d)
 	}
 	return shape
+}
+
+// elements is the number of values of the shape.
+func (a axes) elements(cfg Config, d Dims) int {
+	n := 1
+	for _, letter := range a {
+		n *= dimension(letter, cfg, d)
+	}
+	return n
 }
 
 func dimension(letter string, cfg Config, d Dims) int {
@@ -214,15 +210,6 @@ func dimension(letter string, cfg Config, d Dims) int {
 		return 1
 	}
 	panic("model: unknown dimension " + letter)
-}
-
-// elements is the number of values of a shape.
-func elements(letters string, cfg Config, d Dims) int {
-	n := 1
-	for f := range strings.FieldsSeq(letters) {
-		n *= dimension(f, cfg, d)
-	}
-	return n
 }
 
 // check refuses dimensions that no step of the model has, and those whose
