@@ -9,13 +9,11 @@ import (
 	"strings"
 
 	"checkpoint12/model/hub"
-	"checkpoint12/model/internal/digest"
 )
 
 // WeightsSHA256 returns the SHA-256 of the safetensors file in hexadecimal; of
 // several files that of the lines "sha256  name", sorted, each ended by a line
-// feed. It is computed at the first call and remembered, that of a large file for
-// later runs too: by its path, size and modification time.
+// feed. It is computed at the first call.
 func (m *Model) WeightsSHA256() (string, error) {
 	m.hash.Do(func() {
 		if m.closed.Load() {
@@ -24,7 +22,7 @@ func (m *Model) WeightsSHA256() (string, error) {
 		}
 		sums := map[string]string{}
 		for _, f := range m.files {
-			sums[f.name] = f.sha256()
+			sums[f.name] = fmt.Sprintf("%x", sha256.Sum256(f.data))
 		}
 		m.sha256 = combine(sums)
 	})
@@ -36,22 +34,9 @@ func (m *Model) WeightsSHA256() (string, error) {
 func (m *Model) WeightsSize() int64 {
 	var n int64
 	for _, f := range m.files {
-		if f.info != nil {
-			n += f.info.Size()
-		} else {
-			n += int64(len(f.data))
-		}
+		n += int64(len(f.data))
 	}
 	return n
-}
-
-// sha256 is that of the file's content, in hexadecimal.
-func (f file) sha256() string {
-	if f.info != nil {
-		return digest.Of(f.path, f.info, f.data)
-	}
-	sum := sha256.Sum256(f.data)
-	return hex.EncodeToString(sum[:])
 }
 
 // combine makes the hash of a model of those of its files, by their names: of one
@@ -78,7 +63,7 @@ func (m *Model) HubSHA256() (sum string, ok bool) {
 	sums := map[string]string{}
 	for _, f := range m.files {
 		named, ok := hub.NamedHash(filepath.Clean(f.path))
-		if f.info == nil || !ok || len(named) != 2*sha256.Size {
+		if !ok || len(named) != 2*sha256.Size {
 			return "", false
 		}
 		sums[f.name] = named

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -235,38 +234,6 @@ func TestWriteSyntheticRefuses(t *testing.T) {
 		if b, err := os.ReadFile(f); err != nil || string(b) != "mine" {
 			t.Errorf("%s now holds %.20q, %v", f, b, err)
 		}
-	}
-}
-
-func TestReplaceFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "f")
-	full := errors.New("no space left on device")
-	half := func(w io.Writer) error {
-		if _, err := w.Write([]byte("half")); err != nil {
-			return err
-		}
-		return &os.PathError{Op: "write", Path: "temporary", Err: full}
-	}
-	whole := func(w io.Writer) error { _, err := w.Write([]byte("whole")); return err }
-	want := "write " + path + ": no space left on device"
-	if err := replaceFile(path, half); !errors.Is(err, full) || err.Error() != want {
-		t.Errorf("error %q, want %q", err, want)
-	}
-	if got := list(t, dir); len(got) != 0 {
-		t.Errorf("left behind %q", got)
-	}
-	if err := replaceFile(path, whole); err != nil {
-		t.Fatal(err)
-	}
-	if err := replaceFile(path, half); err == nil {
-		t.Error("no error")
-	}
-	if b, err := os.ReadFile(path); err != nil || string(b) != "whole" || len(list(t, dir)) != 1 {
-		t.Errorf("after a failure the file holds %q, %v; the folder %q", b, err, list(t, dir))
-	}
-	if err := replaceFile(filepath.Join(dir, "no", "f"), whole); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing folder: %v", err)
 	}
 }
 

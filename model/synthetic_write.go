@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 
 	"github.com/edsrzf/mmap-go"
+
+	"checkpoint12/model/atomicfile"
 )
 
 // synthChunk is how many elements are made at a time, 4 MiB of them.
@@ -155,7 +157,7 @@ func WriteSynthetic(ctx context.Context, name, dir string) error {
 			return fmt.Errorf("%s is there without a config.json that says it is %s: choose another folder", weights, name)
 		}
 		// First, so that what a crash leaves is seen to be of this model.
-		err := replaceFile(config, func(w io.Writer) error {
+		err := atomicfile.Write(config, func(w io.Writer) error {
 			_, err := w.Write(s.config())
 			return err
 		})
@@ -163,7 +165,7 @@ func WriteSynthetic(ctx context.Context, name, dir string) error {
 			return err
 		}
 	}
-	return replaceFile(weights, func(w io.Writer) error {
+	return atomicfile.Write(weights, func(w io.Writer) error {
 		hash := sha256.New()
 		if err := s.stream(io.MultiWriter(until{ctx}, w, hash)); err != nil {
 			return err
@@ -183,33 +185,4 @@ func (u until) Write(p []byte) (int, error) {
 		return 0, context.Cause(u.ctx)
 	}
 	return len(p), nil
-}
-
-// replaceFile puts a file in place whole: written beside it, forced to disk,
-// then renamed. After an error nothing is left of it and path is as it was.
-func replaceFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, reason(err))
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("write %s: %w", path, reason(err))
-		}
-	}()
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

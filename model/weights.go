@@ -3,7 +3,6 @@ package model
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -42,9 +41,8 @@ type Model struct {
 
 // file is a weight file in memory.
 type file struct {
-	path string      // as errors name it
-	name string      // as the hash of several files names it
-	info fs.FileInfo // of path, when it was opened; nil where data was handed over
+	path string // as errors name it
+	name string // as the hash of several files names it
 	data []byte
 	mmap mmap.MMap // nil where data was handed over
 }
@@ -163,7 +161,7 @@ func mapFile(path string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("map %s: %w", path, err)
 	}
-	return file{path: path, info: info, data: m, mmap: m}, nil
+	return file{path: path, data: m, mmap: m}, nil
 }
 
 // maskBuffer matches the causal masks that older files carry as if they were

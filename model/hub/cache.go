@@ -2,10 +2,13 @@ package hub
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"checkpoint12/model/atomicfile"
 )
 
 // Cache is the folder of a cache in the layout of Python's huggingface_hub. Its
@@ -82,14 +85,11 @@ func (c Cache) setRef(r Repo, revision, commit string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return fmt.Errorf("note that %s is at %.12s: %w", revision, commit, err)
 	}
-	// As huggingface_hub names them, so that whoever lists refs passes them over.
-	temp := fmt.Sprintf("%s.%08x.tmp", path, os.Getpid())
-	err := os.WriteFile(temp, []byte(commit), 0o666)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, commit)
+		return err
+	})
 	if err != nil {
-		os.Remove(temp)
 		return fmt.Errorf("note that %s is at %.12s: %w", revision, commit, err)
 	}
 	return nil

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-
-	"checkpoint12/model/internal/digest"
 )
 
 // session is one fetch.
@@ -159,13 +157,7 @@ func (s *session) obtain(ctx context.Context, e entry, content []byte) error {
 	if err := s.download(ctx, e, blob, content); err != nil {
 		return wrap(e.name, err)
 	}
-	if err := s.publish(blob, file, true); err != nil {
-		return wrap(e.name, err)
-	}
-	if e.hash.large() {
-		digest.Remember(file, string(e.hash))
-	}
-	return nil
+	return wrap(e.name, s.publish(blob, file, true))
 }
 
 func wrap(name string, err error) error {

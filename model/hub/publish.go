@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"checkpoint12/model/atomicfile"
 )
 
 // publish makes the blob visible as a file of a snapshot, by a relative link;
@@ -23,38 +25,23 @@ func (c *Client) publish(blob, file string, fresh bool) error {
 	}
 	temp := fmt.Sprintf("%s.%08x.tmp", file, os.Getpid())
 	os.Remove(temp)
-	if err := c.symlink(relative, temp); err != nil {
-		if fresh {
-			return os.Rename(blob, file)
-		}
-		if err := copyFile(blob, temp); err != nil {
-			os.Remove(temp)
+	switch err := c.symlink(relative, temp); {
+	case err != nil && fresh:
+		return os.Rename(blob, file)
+	case err != nil:
+		return atomicfile.Write(file, func(w io.Writer) error {
+			r, err := os.Open(blob)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			_, err = io.Copy(w, r)
 			return err
-		}
+		})
 	}
 	if err := os.Rename(temp, file); err != nil {
 		os.Remove(temp)
 		return err
 	}
 	return nil
-}
-
-func copyFile(from, to string) error {
-	r, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(w, r)
-	if err == nil {
-		err = w.Sync()
-	}
-	if e := w.Close(); err == nil {
-		err = e
-	}
-	return err
 }
