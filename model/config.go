@@ -3,11 +3,11 @@ package model
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
+
+	"checkpoint12/model/strictjson"
 )
 
 // Config is the shape of a GPT-2 model, as its config.json gives it.
@@ -65,7 +65,7 @@ func ReadConfig(path string) (Config, error) {
 // than GPT-2 as released (another activation, cross attention, scaling by
 // layer) is an error, since ignoring it would compute wrong numbers in silence.
 func ParseConfig(data []byte) (Config, error) {
-	keys, err := parseObject(data)
+	keys, err := strictjson.Object(data)
 	if err != nil {
 		return Config{}, fmt.Errorf("not a model config: %w", err)
 	}
@@ -177,44 +177,4 @@ func (r *configReader) flag(key string, want bool) {
 	if r.has(key) && (json.Unmarshal(r.keys[key], &b) != nil || b != want) {
 		r.fail(key, fmt.Sprint(want, ", as in GPT-2 as released"))
 	}
-}
-
-// parseObject splits a JSON object into its keys and raw values. Unlike
-// encoding/json it refuses a key that stands there twice, anything after the
-// object, and null in place of it.
-func parseObject(data []byte) (map[string]json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	open, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
-	if open != json.Delim('{') {
-		return nil, errors.New("want a JSON object")
-	}
-	keys := map[string]json.RawMessage{}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, ok := key.(string)
-		if !ok {
-			return nil, errors.New("a key is no string")
-		}
-		if _, dup := keys[name]; dup {
-			return nil, fmt.Errorf("key %.80q stands there twice", name)
-		}
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return nil, err
-		}
-		keys[name] = raw
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("something follows the JSON object")
-	}
-	return keys, nil
 }

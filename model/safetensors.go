@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/nlpodyssey/safetensors"
+
+	"checkpoint12/model/strictjson"
 )
 
 // tensor is a weight as float32, and the file it came from.
@@ -36,7 +38,7 @@ func parseSafetensors(file []byte) (map[string]raw, error) {
 	if n > uint64(len(file)-8) {
 		return nil, fmt.Errorf("header claims %d bytes, but the file ends after %d: cut short, or no safetensors file", n, len(file)-8)
 	}
-	keys, err := parseObject(file[8 : 8+n])
+	keys, err := strictjson.Object(file[8 : 8+n])
 	if err != nil {
 		return nil, fmt.Errorf("safetensors header: %w", err)
 	}
@@ -44,7 +46,7 @@ func parseSafetensors(file []byte) (map[string]raw, error) {
 		if name == "__metadata__" {
 			continue
 		}
-		if _, err := parseObject(value); err != nil {
+		if _, err := strictjson.Object(value); err != nil {
 			return nil, fmt.Errorf("safetensors header: tensor %.80q: %w", name, err)
 		}
 	}
