@@ -59,14 +59,14 @@ func scatter(cache, gathered []float32, n, room int) {
 //
 //	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
 func (c *call) scores() {
-	c.pool.Do((*scoring)(c), c.B*c.m.cfg.Heads, len(c.out)*c.m.cfg.Embd/c.m.cfg.Heads)
+	c.pool.Do((*scoresTask)(c), c.B*c.m.cfg.Heads, len(c.out)*c.m.cfg.Embd/c.m.cfg.Heads)
 }
 
-// scoring is a call whose part i is head i of the batch.
-type scoring call
+// scoresTask is a call whose part i is head i of the batch.
+type scoresTask call
 
 // Part implements kernel.Task.
-func (c *scoring) Part(i, _ int) {
+func (c *scoresTask) Part(i, _ int) {
 	D := c.m.cfg.Embd / c.m.cfg.Heads
 	S := c.P + c.T
 	scale := 1 / math.Sqrt(float64(D))
@@ -90,14 +90,14 @@ func (c *scoring) Part(i, _ int) {
 //	in[0] scores [B,H,T,S]   out [B,H,T,S]
 func (c *call) softmax() {
 	// An exponential costs about as much as sixteen multiplications.
-	c.pool.Do((*weighing)(c), c.B*c.m.cfg.Heads, 16*len(c.out))
+	c.pool.Do((*softmaxTask)(c), c.B*c.m.cfg.Heads, 16*len(c.out))
 }
 
-// weighing is a call whose part i is head i of the batch.
-type weighing call
+// softmaxTask is a call whose part i is head i of the batch.
+type softmaxTask call
 
 // Part implements kernel.Task.
-func (c *weighing) Part(i, _ int) {
+func (c *softmaxTask) Part(i, _ int) {
 	S := c.P + c.T
 	for t := range c.T {
 		at := (i*c.T + t) * S
@@ -111,14 +111,14 @@ func (c *weighing) Part(i, _ int) {
 //
 //	in[0] probs [B,H,T,S]   in[1] cache_v [B,H,S,D]   out [B,T,C]
 func (c *call) context() {
-	c.pool.Do((*mixing)(c), c.B*c.m.cfg.Heads, len(c.in[0])*c.m.cfg.Embd/c.m.cfg.Heads)
+	c.pool.Do((*contextTask)(c), c.B*c.m.cfg.Heads, len(c.in[0])*c.m.cfg.Embd/c.m.cfg.Heads)
 }
 
-// mixing is a call whose part i is head i of the batch.
-type mixing call
+// contextTask is a call whose part i is head i of the batch.
+type contextTask call
 
 // Part implements kernel.Task.
-func (c *mixing) Part(i, _ int) {
+func (c *contextTask) Part(i, _ int) {
 	C, H := c.m.cfg.Embd, c.m.cfg.Heads
 	D, S := C/H, c.P+c.T
 	b, h := i/H, i%H

@@ -92,7 +92,7 @@ func lastRows(out, x []float32, T, width int) {
 func (c *call) argmax() {
 	V := c.m.cfg.Vocab
 	for b := range c.B {
-		c.out[b] = float32(Argmax(c.in[0][b*V : (b+1)*V]))
+		c.out[b] = float32(kernel.Argmax(c.in[0][b*V : (b+1)*V]))
 	}
 }
 
@@ -102,6 +102,6 @@ func (c *call) argmax() {
 func (c *call) distribution() {
 	V := c.m.cfg.Vocab
 	for b := range c.B {
-		Softmax(c.out[b*V:(b+1)*V], c.in[0][b*V:(b+1)*V], c.temp)
+		kernel.Softmax(c.out[b*V:(b+1)*V], c.in[0][b*V:(b+1)*V], c.temp)
 	}
 }

@@ -16,29 +16,6 @@ var (
 	nan = float32(math.NaN())
 )
 
-func TestArgmax(t *testing.T) {
-	for _, tt := range []struct {
-		x    []float32
-		want int
-		why  string
-	}{
-		{nil, -1, "nothing to choose from"},
-		{[]float32{-3}, 0, "one"},
-		{[]float32{1, 3, 2}, 1, "the largest"},
-		{[]float32{-5, -1, -1, -1}, 1, "lowest id of a tie, all negative"},
-		{[]float32{float32(math.Copysign(0, -1)), 0}, 0, "-0 equals 0"},
-		{[]float32{-inf, -inf}, 0, "a tie of -Inf"},
-		{[]float32{-inf, 1}, 1, "-Inf loses"},
-		{[]float32{1, inf, 2}, 1, "+Inf wins"},
-		{[]float32{nan, 1}, -1, "NaN first"},
-		{[]float32{inf, nan}, -1, "NaN last, after +Inf"},
-	} {
-		if got := Argmax(tt.x); got != tt.want {
-			t.Errorf("%s: Argmax(%v) = %d, want %d", tt.why, tt.x, got, tt.want)
-		}
-	}
-}
-
 // softmax64 is the definition.
 func softmax64(x []float32, temperature float64) []float64 {
 	max := float64(slices.Max(x))
@@ -59,57 +36,6 @@ var logits = rapid.OneOf(
 	rapid.SliceOfN(rapid.Float32Range(-3e38, 3e38), 1, 20),
 	rapid.SliceOfN(rapid.Map(rapid.IntRange(-3, 3), func(i int) float32 { return float32(i) / 2 }), 1, 60),
 )
-
-func TestSoftmaxProperties(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		x := logits.Draw(rt, "logits")
-		temperature := rapid.Float64Range(GreedyBelow, 100).Draw(rt, "temperature")
-		got := make([]float32, len(x))
-		Softmax(got, x, temperature)
-		var sum float64
-		for i, want := range softmax64(x, temperature) {
-			if d := math.Abs(float64(got[i]) - want); !(d <= 1.2e-7*want+1e-44) {
-				rt.Errorf("probability %d of %v at temperature %v = %v, want %v", i, x, temperature, got[i], want)
-			}
-			sum += float64(got[i])
-		}
-		if !(math.Abs(sum-1) <= 1e-6) {
-			rt.Errorf("probabilities add up to %v", sum)
-		}
-		inPlace := slices.Clone(x)
-		Softmax(inPlace, inPlace, temperature)
-		if !slices.Equal(inPlace, got) {
-			rt.Errorf("in place %v, else %v", inPlace, got)
-		}
-	})
-}
-
-func TestSoftmaxEdges(t *testing.T) {
-	for _, tt := range []struct {
-		x           []float32
-		temperature float64
-		want        []float32
-		why         string
-	}{
-		{[]float32{}, 1, []float32{}, "nothing"},
-		{[]float32{7}, 0.5, []float32{1}, "one"},
-		{[]float32{-inf, 0, 0}, 1, []float32{0, 0.5, 0.5}, "-Inf has no share"},
-		{[]float32{3e38, -3e38}, 1e-6, []float32{1, 0}, "no overflow"},
-		{[]float32{1, nan}, 1, []float32{nan, nan}, "NaN"},
-		{[]float32{1, inf}, 1, []float32{nan, nan}, "+Inf"},
-		{[]float32{-inf, -inf}, 1, []float32{nan, nan}, "nothing finite"},
-		{[]float32{1, 2}, 0, []float32{nan, nan}, "temperature 0"},
-		{[]float32{1, 2}, -1, []float32{nan, nan}, "temperature below 0"},
-		{[]float32{1, 2}, math.NaN(), []float32{nan, nan}, "temperature NaN"},
-	} {
-		got := make([]float32, len(tt.x))
-		Softmax(got, tt.x, tt.temperature)
-		same := func(a, b float32) bool { return a == b || a != a && b != b }
-		if !slices.EqualFunc(got, tt.want, same) {
-			t.Errorf("%s: Softmax(%v, t=%v) = %v, want %v", tt.why, tt.x, tt.temperature, got, tt.want)
-		}
-	}
-}
 
 func TestSamplingValidate(t *testing.T) {
 	for _, tt := range []struct {

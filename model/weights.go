@@ -244,7 +244,7 @@ func (m *Model) assemble() {
 	at := func(name string) []float32 { return m.weights[name].data }
 	normAt := func(name string) norm { return norm{at(name + ".weight"), at(name + ".bias")} }
 	linearAt := func(name string, in, out int) linear {
-		return linear{kernel.Pack(at(name+".weight"), in, out, kernel.InOut), at(name + ".bias")}
+		return linear{kernel.NewMatrix(at(name+".weight"), in, out, kernel.InOut), at(name + ".bias")}
 	}
 	m.wte, m.wpe, m.lnF = at("wte.weight"), at("wpe.weight"), normAt("ln_f")
 	m.blocks = make([]block, c.Layers)
@@ -262,7 +262,7 @@ func (m *Model) assemble() {
 	if w, ok := m.weights["lm_head.weight"]; ok {
 		head = w.data
 	}
-	m.head = kernel.Pack(head, c.Embd, c.Vocab, kernel.OutIn)
+	m.head = kernel.NewMatrix(head, c.Embd, c.Vocab, kernel.OutIn)
 }
 
 // checkFinite reads every weight once, on all cores.

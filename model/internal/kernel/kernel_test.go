@@ -13,6 +13,11 @@ import (
 	"pgregory.net/rapid"
 )
 
+var (
+	inf = float32(math.Inf(1))
+	nan = float32(math.NaN())
+)
+
 func sameBits(a, b []float32) bool {
 	return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
 }
@@ -31,7 +36,7 @@ func TestMul(t *testing.T) {
 		layout := Layout(rapid.IntRange(0, 1).Draw(t, "layout"))
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		x := normal(rng, rows*in, 1)
-		w := Pack(normal(rng, in*out, 1), in, out, layout)
+		w := NewMatrix(normal(rng, in*out, 1), in, out, layout)
 		var bias []float32
 		if rapid.Bool().Draw(t, "bias") {
 			bias = normal(rng, out, 1)
@@ -43,7 +48,7 @@ func TestMul(t *testing.T) {
 		}
 		w.Mul(pools[0], y, x, bias, rows)
 		want := naiveMul(w, x, bias, rows)
-		magnitude := naiveMul(Pack(abs(w.data), in, out, layout), abs(x), abs(bias), rows)
+		magnitude := naiveMul(NewMatrix(abs(w.data), in, out, layout), abs(x), abs(bias), rows)
 		for i := range y {
 			bound := 2 * (math.Sqrt(float64(in)) + 2) * 0x1p-24 * magnitude[i]
 			if d := math.Abs(float64(y[i]) - want[i]); !(d <= bound) {
@@ -86,7 +91,7 @@ func TestMulNonFinite(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 1))
 			x, y := normal(rng, rows*in, 1), make([]float32, rows*out)
 			x[in+5] = float32(math.Inf(1))
-			Pack(normal(rng, in*out, 1), in, out, layout).Mul(p, y, x, nil, rows)
+			NewMatrix(normal(rng, in*out, 1), in, out, layout).Mul(p, y, x, nil, rows)
 			for i, v := range y {
 				finite := !math.IsInf(float64(v), 0) && v == v
 				if finite != (i/out != 1) {
@@ -169,8 +174,6 @@ func TestGELU(t *testing.T) {
 }
 
 func TestSoftmax(t *testing.T) {
-	inf := float32(math.Inf(1))
-	nan := float32(math.NaN())
 	for _, test := range []struct {
 		name string
 		x    []float32
@@ -201,13 +204,83 @@ func TestSoftmax(t *testing.T) {
 			t.Errorf("%s: in place gives %v, want %v", test.name, in, got)
 		}
 	}
-	for _, x := range [][]float32{{1, nan, 2}, {nan}, {1, inf}, {-inf, -inf}} {
+}
+
+func TestSoftmaxProperties(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		x := rapid.OneOf(
+			rapid.SliceOfN(rapid.Float32Range(-120, 20), 1, 60),
+			rapid.SliceOfN(rapid.Float32Range(-3e38, 3e38), 1, 20),
+			rapid.SliceOfN(rapid.Map(rapid.IntRange(-3, 3), func(i int) float32 { return float32(i) / 2 }), 1, 60),
+		).Draw(rt, "logits")
+		temperature := rapid.Float64Range(1e-6, 100).Draw(rt, "temperature")
 		got := make([]float32, len(x))
-		Softmax(got, x, 1)
-		for i, v := range got {
-			if v == v {
-				t.Errorf("Softmax(%v): value %d is %v, want NaN", x, i, v)
+		Softmax(got, x, temperature)
+		var sum float64
+		for i, want := range naiveSoftmax(x, temperature) {
+			if d := math.Abs(float64(got[i]) - want); !(d <= 1.2e-7*want+1e-44) {
+				rt.Errorf("probability %d of %v at temperature %v = %v, want %v", i, x, temperature, got[i], want)
 			}
+			sum += float64(got[i])
+		}
+		if !(math.Abs(sum-1) <= 1e-6) {
+			rt.Errorf("probabilities add up to %v", sum)
+		}
+		inPlace := slices.Clone(x)
+		Softmax(inPlace, inPlace, temperature)
+		if !slices.Equal(inPlace, got) {
+			rt.Errorf("in place %v, else %v", inPlace, got)
+		}
+	})
+}
+
+func TestSoftmaxEdges(t *testing.T) {
+	for _, tt := range []struct {
+		x           []float32
+		temperature float64
+		want        []float32
+		why         string
+	}{
+		{[]float32{}, 1, []float32{}, "nothing"},
+		{[]float32{7}, 0.5, []float32{1}, "one"},
+		{[]float32{-inf, 0, 0}, 1, []float32{0, 0.5, 0.5}, "-Inf has no share"},
+		{[]float32{3e38, -3e38}, 1e-6, []float32{1, 0}, "no overflow"},
+		{[]float32{1, nan, 2}, 1, []float32{nan, nan, nan}, "NaN"},
+		{[]float32{nan}, 1, []float32{nan}, "nothing but NaN"},
+		{[]float32{1, inf}, 1, []float32{nan, nan}, "+Inf"},
+		{[]float32{-inf, -inf}, 1, []float32{nan, nan}, "nothing finite"},
+		{[]float32{1, 2}, 0, []float32{nan, nan}, "temperature 0"},
+		{[]float32{1, 2}, -1, []float32{nan, nan}, "temperature below 0"},
+		{[]float32{1, 2}, math.NaN(), []float32{nan, nan}, "temperature NaN"},
+	} {
+		got := make([]float32, len(tt.x))
+		Softmax(got, tt.x, tt.temperature)
+		same := func(a, b float32) bool { return a == b || a != a && b != b }
+		if !slices.EqualFunc(got, tt.want, same) {
+			t.Errorf("%s: Softmax(%v, t=%v) = %v, want %v", tt.why, tt.x, tt.temperature, got, tt.want)
+		}
+	}
+}
+
+func TestArgmax(t *testing.T) {
+	for _, tt := range []struct {
+		x    []float32
+		want int
+		why  string
+	}{
+		{nil, -1, "nothing to choose from"},
+		{[]float32{-3}, 0, "one"},
+		{[]float32{1, 3, 2}, 1, "the largest"},
+		{[]float32{-5, -1, -1, -1}, 1, "lowest id of a tie, all negative"},
+		{[]float32{float32(math.Copysign(0, -1)), 0}, 0, "-0 equals 0"},
+		{[]float32{-inf, -inf}, 0, "a tie of -Inf"},
+		{[]float32{-inf, 1}, 1, "-Inf loses"},
+		{[]float32{1, inf, 2}, 1, "+Inf wins"},
+		{[]float32{nan, 1}, -1, "NaN first"},
+		{[]float32{inf, nan}, -1, "NaN last, after +Inf"},
+	} {
+		if got := Argmax(tt.x); got != tt.want {
+			t.Errorf("%s: Argmax(%v) = %d, want %d", tt.why, tt.x, got, tt.want)
 		}
 	}
 }
@@ -268,7 +341,7 @@ func BenchmarkMul(b *testing.B) {
 			n := max(1, (256<<20)/(4*bench.in*bench.out))
 			ms := make([]*Matrix, n)
 			for i := range ms {
-				ms[i] = Pack(make([]float32, bench.in*bench.out), bench.in, bench.out, bench.layout)
+				ms[i] = NewMatrix(make([]float32, bench.in*bench.out), bench.in, bench.out, bench.layout)
 				for j := range ms[i].data {
 					ms[i].data[j] = 0.5
 				}

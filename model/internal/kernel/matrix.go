@@ -2,7 +2,7 @@ package kernel
 
 import "github.com/tphakala/simd/f32"
 
-// Layout says how a matrix lies in memory, row after row.
+// Layout is the order of a matrix in memory, row after row.
 type Layout int
 
 const (
@@ -12,27 +12,21 @@ const (
 	OutIn
 )
 
-// Matrix is a weight matrix made ready for products with rows from the left.
-// It refers to the data it was made from and never writes there.
+// Matrix is a weight matrix for products with rows from the left. It refers to
+// the data it was made from, which it neither changes nor copies.
 type Matrix struct {
 	in, out int
 	layout  Layout
 	data    []float32
 }
 
-// Pack makes a Matrix of data, in·out values in the given layout.
-func Pack(data []float32, in, out int, layout Layout) *Matrix {
+// NewMatrix returns the matrix of data, in·out values in the given layout.
+func NewMatrix(data []float32, in, out int, layout Layout) *Matrix {
 	if len(data) != in*out {
-		panic("kernel.Pack: data does not have in*out values")
+		panic("kernel.NewMatrix: data does not have in*out values")
 	}
 	return &Matrix{in: in, out: out, layout: layout, data: data}
 }
-
-// In is the width of the rows that are multiplied.
-func (w *Matrix) In() int { return w.in }
-
-// Out is the width of the products.
-func (w *Matrix) Out() int { return w.out }
 
 const (
 	// blockK is how many products are added up before their sum joins the
@@ -41,9 +35,9 @@ const (
 	// blockN is how many columns of a block of an InOut matrix stay in a
 	// core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
 	blockN = 512
-	// fewRows is up to how many rows the way through an InOut matrix follows its
-	// layout in memory, where the whole time goes into reading it; beyond, into
-	// multiplying, and a block of it should stay in cache.
+	// fewRows is the largest number of rows for which an InOut matrix is read in
+	// the order of memory, since all the time goes into reading it; with more it
+	// goes into multiplying, and a block of the matrix should stay in cache.
 	fewRows = 16
 	// headRows is how many rows of an OutIn matrix make one part.
 	headRows = 256
@@ -63,9 +57,9 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 	work := rows * w.in * w.out
 	switch {
 	case w.layout == OutIn:
-		p.Do((*dots)(t), (w.out+headRows-1)/headRows, work)
+		p.Do((*gemmTransposed)(t), (w.out+headRows-1)/headRows, work)
 	case rows > fewRows:
-		p.Do((*columns)(t), (w.out+blockN-1)/blockN, work)
+		p.Do((*gemmBlocked)(t), (w.out+blockN-1)/blockN, work)
 	default:
 		t.width = w.out
 		for t.width > 2*blockN && blocks*(w.out/t.width) < 2*p.threads {
@@ -73,7 +67,7 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 		}
 		t.split = (w.out + t.width - 1) / t.width
 		t.sums = p.shared(blocks * rows * w.out)
-		p.Do((*streams)(t), blocks*t.split, work)
+		p.Do((*gemmStreaming)(t), blocks*t.split, work)
 		t.start(0, w.out)
 		for b := range blocks {
 			f32.Add(t.y, t.y, t.sums[b*rows*w.out:][:rows*w.out])
@@ -88,8 +82,8 @@ type mulTask struct {
 	pool         *Pool
 	y, x, bias   []float32
 	rows         int
-	sums         []float32 // [blocks][rows][out], of streams
-	width, split int       // columns of one part of streams, and how many parts make a row
+	sums         []float32 // [blocks][rows][out], of gemmStreaming
+	width, split int       // columns of one part of gemmStreaming, and how many parts make a row
 }
 
 // start fills columns lo to hi of y with the bias.
@@ -104,11 +98,11 @@ func (t *mulTask) start(lo, hi int) {
 	}
 }
 
-// dots is an OutIn product in parts of headRows outputs.
-type dots mulTask
+// gemmTransposed is an OutIn product in parts of headRows outputs.
+type gemmTransposed mulTask
 
 // Part implements Task.
-func (t *dots) Part(i, _ int) {
+func (t *gemmTransposed) Part(i, _ int) {
 	for j := i * headRows; j < min((i+1)*headRows, t.out); j++ {
 		w := t.data[j*t.in : (j+1)*t.in]
 		for r := range t.rows {
@@ -121,12 +115,12 @@ func (t *dots) Part(i, _ int) {
 	}
 }
 
-// columns is an InOut product in parts of blockN columns: a block of the matrix
-// stays in cache while all rows are multiplied with it.
-type columns mulTask
+// gemmBlocked is an InOut product in parts of blockN columns: a block of the
+// matrix stays in cache while all rows are multiplied with it.
+type gemmBlocked mulTask
 
 // Part implements Task.
-func (t *columns) Part(i, worker int) {
+func (t *gemmBlocked) Part(i, worker int) {
 	lo := i * blockN
 	hi := min(lo+blockN, t.out)
 	sum := t.pool.space(worker, blockN)[:hi-lo]
@@ -145,13 +139,13 @@ func (t *columns) Part(i, worker int) {
 	}
 }
 
-// streams is an InOut product in parts of blockK rows of the matrix, which lie
-// one after the other in memory: what limits a product with few rows is how
-// fast they are read. Each part leaves its sums in a place of its own.
-type streams mulTask
+// gemmStreaming is an InOut product in parts of blockK rows of the matrix, which
+// lie one after the other in memory: a product with few rows is as fast as they
+// are read. Each part leaves its sums in a place of its own.
+type gemmStreaming mulTask
 
 // Part implements Task.
-func (t *streams) Part(i, _ int) {
+func (t *gemmStreaming) Part(i, _ int) {
 	block, lo := i/t.split, i%t.split*t.width
 	hi := min(lo+t.width, t.out)
 	k0 := block * blockK

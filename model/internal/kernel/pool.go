@@ -19,16 +19,16 @@ type Task interface {
 //
 // A pool serves one caller at a time.
 type Pool struct {
-	*crew
+	*workers
 
 	mul  mulTask
 	norm normTask
 	gelu geluTask
 }
 
-// crew is the part of a pool that its goroutines hold on to, so that an
+// workers is the part of a pool that its goroutines hold on to, so that an
 // abandoned Pool can be collected and its goroutines ended.
-type crew struct {
+type workers struct {
 	threads int
 	task    Task
 	parts   int64
@@ -45,17 +45,17 @@ func NewPool(threads int) *Pool {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	c := &crew{threads: threads, wake: make(chan int, threads), scratch: make([][]float32, threads)}
+	w := &workers{threads: threads, wake: make(chan int, threads), scratch: make([][]float32, threads)}
 	for range threads - 1 {
-		go c.attend()
+		go w.loop()
 	}
-	p := &Pool{crew: c}
-	runtime.AddCleanup(p, func(wake chan int) { close(wake) }, c.wake)
+	p := &Pool{workers: w}
+	runtime.AddCleanup(p, func(wake chan int) { close(wake) }, w.wake)
 	return p
 }
 
 // Threads is the number of goroutines that work at the same time.
-func (c *crew) Threads() int { return c.threads }
+func (w *workers) Threads() int { return w.threads }
 
 // serialWork is the number of multiplications below which waking a goroutine
 // costs more than it saves.
@@ -63,63 +63,63 @@ const serialWork = 1 << 15
 
 // Do runs all parts of t and returns when they are done. work is about how many
 // multiplications they take together; a small task is left to the caller alone.
-func (c *crew) Do(t Task, parts, work int) {
-	helpers := min(c.threads, parts) - 1
+func (w *workers) Do(t Task, parts, work int) {
+	helpers := min(w.threads, parts) - 1
 	if helpers <= 0 || work < serialWork {
 		for i := range parts {
 			t.Part(i, 0)
 		}
 		return
 	}
-	c.task, c.parts = t, int64(parts)
-	c.next.Store(0)
-	c.busy.Add(helpers)
-	for w := 1; w <= helpers; w++ {
-		c.wake <- w
+	w.task, w.parts = t, int64(parts)
+	w.next.Store(0)
+	w.busy.Add(helpers)
+	for worker := 1; worker <= helpers; worker++ {
+		w.wake <- worker
 	}
-	c.work(0)
+	w.work(0)
 	for { // nothing is left: whoever is still asleep may sleep on
 		select {
-		case <-c.wake:
-			c.busy.Done()
+		case <-w.wake:
+			w.busy.Done()
 			continue
 		default:
 		}
 		break
 	}
-	c.busy.Wait()
-	c.task = nil
+	w.busy.Wait()
+	w.task = nil
 }
 
-func (c *crew) attend() {
-	for worker := range c.wake {
-		c.work(worker)
-		c.busy.Done()
+func (w *workers) loop() {
+	for worker := range w.wake {
+		w.work(worker)
+		w.busy.Done()
 	}
 }
 
-func (c *crew) work(worker int) {
+func (w *workers) work(worker int) {
 	for {
-		i := c.next.Add(1) - 1
-		if i >= c.parts {
+		i := w.next.Add(1) - 1
+		if i >= w.parts {
 			return
 		}
-		c.task.Part(int(i), worker)
+		w.task.Part(int(i), worker)
 	}
 }
 
 // space returns n values of scratch for one worker, whatever is in them.
-func (c *crew) space(worker, n int) []float32 {
-	if cap(c.scratch[worker]) < n {
-		c.scratch[worker] = make([]float32, n)
+func (w *workers) space(worker, n int) []float32 {
+	if cap(w.scratch[worker]) < n {
+		w.scratch[worker] = make([]float32, n)
 	}
-	return c.scratch[worker][:n]
+	return w.scratch[worker][:n]
 }
 
 // shared returns n values of scratch for a whole task, whatever is in them.
-func (c *crew) shared(n int) []float32 {
-	if cap(c.common) < n {
-		c.common = make([]float32, n)
+func (w *workers) shared(n int) []float32 {
+	if cap(w.common) < n {
+		w.common = make([]float32, n)
 	}
-	return c.common[:n]
+	return w.common[:n]
 }
