@@ -15,19 +15,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const tokensFile = "tokens.npy"
-
 // OpenOptions says how strict OpenDump is.
 type OpenOptions struct {
 	// Foreign forgives a folder without a manifest what another engine's numpy
 	// may do: values as <f2, <f8 or >f4 and ids as <i4 are converted, with a
 	// note each. A folder with a manifest is always read strictly.
 	Foreign bool
-
-	// Map, if set, joins the names in the folder to stages. Such a folder has no
-	// manifest and is read as Foreign says. What the mapping says of layouts is
-	// done by a View.
-	Map *Mapping
 }
 
 // Dump is a folder of tensors, opened: a Source. Headers have been read and
@@ -45,7 +38,6 @@ type Dump struct {
 type entry struct {
 	path  string // on disk
 	shape []int
-	said  declaration // by a mapping
 }
 
 // OpenDump opens the dump at dir. With a manifest there, files, shapes and
@@ -53,9 +45,6 @@ type entry struct {
 // are no stage's, each naming its file. Errors name the file and, where numpy
 // can mend it, the call.
 func OpenDump(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
-	if o.Map != nil {
-		return openMapped(dir, s, o)
-	}
 	listed, err := listDump(dir)
 	if err != nil {
 		return nil, nil, err
@@ -68,54 +57,44 @@ func OpenDump(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
 	case err != nil:
 		return nil, nil, err
 	default:
-		if err := d.man.validate(dir, listed); err != nil {
+		if err := validate(d.man, dir, listed); err != nil {
 			return nil, nil, err
 		}
 	}
-	notes := listed.notes(dir, s)
-	if listed.tokens {
+	notes, err := d.open(listed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, notes, nil
+}
+
+// OpenListed opens a folder without a manifest whose files somebody else has
+// listed, as OpenDump does.
+func OpenListed(dir string, s *Schedule, listed Listing, o OpenOptions) (*Dump, []string, error) {
+	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]entry{}}
+	notes, err := d.open(listed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, notes, nil
+}
+
+// open reads the tokens and, without a manifest, the headers of what is listed.
+func (d *Dump) open(listed Listing) ([]string, error) {
+	notes := listed.notes(d.dir, d.schedule)
+	if listed.Tokens != "" {
 		var more []string
-		if d.tokens, more, err = readTokens(filepath.Join(dir, tokensFile), d.foreign); err != nil {
-			return nil, nil, err
+		var err error
+		if d.tokens, more, err = readTokens(filepath.Join(d.dir, filepath.FromSlash(listed.Tokens)), d.foreign); err != nil {
+			return nil, err
 		}
 		notes = append(notes, more...)
 	}
 	if d.man != nil {
-		return d, notes, d.fromManifest()
+		return notes, d.fromManifest()
 	}
 	more, err := d.readHeaders(listed)
-	if err != nil {
-		return nil, nil, err
-	}
-	return d, append(notes, more...), nil
-}
-
-// openMapped is OpenDump of a folder whose files a mapping names.
-func openMapped(dir string, s *Schedule, o OpenOptions) (*Dump, []string, error) {
-	if err := o.Map.Check(s); err != nil {
-		return nil, nil, err
-	}
-	if _, err := ReadManifest(dir); err == nil {
-		return nil, nil, fmt.Errorf("%s: has a %s, so its stages have their own names already: leave the map %s away", dir, ManifestFile, o.Map.Name)
-	}
-	listed, err := o.Map.list(dir, func(name string) bool { _, ok := s.Index(name); return ok })
-	if err != nil {
-		return nil, nil, err
-	}
-	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]entry{}}
-	notes := listed.notes(dir, s)
-	if listed.tokens {
-		var more []string
-		if d.tokens, more, err = readTokens(filepath.Join(dir, filepath.FromSlash(o.Map.Tokens)), d.foreign); err != nil {
-			return nil, nil, err
-		}
-		notes = append(notes, more...)
-	}
-	more, err := d.readHeaders(listed)
-	if err != nil {
-		return nil, nil, err
-	}
-	return d, append(notes, more...), nil
+	return append(notes, more...), err
 }
 
 // fromManifest takes the entries from a manifest that has been validated.
@@ -142,15 +121,15 @@ func (d *Dump) add(at Place, e entry) {
 }
 
 // readHeaders checks the header of every stage's file.
-func (d *Dump) readHeaders(listed listing) ([]string, error) {
+func (d *Dump) readHeaders(listed Listing) ([]string, error) {
 	type result struct {
 		entry entry
 		notes []string
 		err   error
 	}
-	var files []listedFile
-	for _, f := range listed.files {
-		if _, ok := d.schedule.Index(f.place.Stage); ok {
+	var files []Listed
+	for _, f := range listed.Files {
+		if _, ok := d.schedule.Index(f.Place.Stage); ok {
 			files = append(files, f)
 		}
 	}
@@ -160,10 +139,10 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 	for i, f := range files {
 		g.Go(func() error {
 			r := &results[i]
-			path := filepath.Join(d.dir, f.path)
-			st, _ := d.schedule.Stage(f.place.Stage)
+			path := filepath.Join(d.dir, f.Path)
+			st, _ := d.schedule.Stage(f.Place.Stage)
 			info, notes, err := npy.Stat(path, d.foreign)
-			r.entry, r.err = entry{path, info.Shape, listed.said[f.place.file()]}, err
+			r.entry, r.err = entry{path, info.Shape}, err
 			r.notes = notes
 			if err == nil && (info.Kind == npy.Int64) != st.IDs {
 				r.err = kindError(path, st, info.Kind.String())
@@ -177,7 +156,7 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 		if r.err != nil {
 			return nil, r.err
 		}
-		at := files[i].place
+		at := files[i].Place
 		if other, twice := d.steps[at.Step][at.Stage]; twice {
 			return nil, fmt.Errorf("%s: the same step and stage as %s", r.entry.path, other.path)
 		}
@@ -188,7 +167,7 @@ func (d *Dump) readHeaders(listed listing) ([]string, error) {
 	}
 	var notes []string
 	for _, what := range slices.Sorted(maps.Keys(converted)) {
-		for _, files := range alike(converted[what]) {
+		for _, files := range Alike(converted[what]) {
 			notes = append(notes, files+": "+what)
 		}
 	}
@@ -268,6 +247,3 @@ func (d *Dump) tensorInto(step int, stage string, a *npy.Array) (Tensor, error) 
 	}
 	return Tensor{Shape: a.Shape, F32: a.F32}, nil
 }
-
-// declared is what a mapping said of the stage's file.
-func (d *Dump) declared(step int, stage string) declaration { return d.steps[step][stage].said }

@@ -218,7 +218,7 @@ func TestWriterKeepsScalars(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	m := testManifest(1)
 	m.Tokens, m.New = nil, 0
-	if err := r.Write(dir, m); err != nil {
+	if err := WriteDump(r, dir, m); err != nil {
 		t.Fatal(err)
 	}
 	a, _, err := npy.Read(filepath.Join(dir, "step_00/a.npy"), false)

@@ -100,7 +100,7 @@ func Example() {
 	}
 	defer os.RemoveAll(tmp)
 	dir := filepath.Join(tmp, "candidate")
-	if err := candidate.Write(dir, harness.Manifest{
+	if err := harness.WriteDump(candidate, dir, harness.Manifest{
 		Model:  harness.ManifestModel{Name: "toy"},
 		Engine: harness.Engine{Name: "leaky", Version: "1", DType: "float32"},
 		Tokens: [][]int{{0, 3}}, New: 2,
@@ -121,7 +121,7 @@ func Example() {
 		return
 	}
 	report.Candidate = "candidate" // not the temporary folder's name
-	report.WriteText(os.Stdout, harness.TextOptions{
+	harness.WriteText(os.Stdout, report, harness.TextOptions{
 		Causes: func(stage string) []string { return []string{"a leak below 0", "the activation of another layer"} },
 		Closer: func(step int, stage string) string {
 			return fmt.Sprintf("go test -run 'Act/%s'", stage)

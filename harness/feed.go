@@ -36,7 +36,7 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: taken to have been fed what the candidate was", golden.Name()))
 		return f, nil
 	case got.Shape == nil:
-		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), tokensFile))
+		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), TokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
 	n, err := promptLength(golden, candidate, prompt)
@@ -65,7 +65,7 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 		}
 	}
 	if last := lastStep(candidate); got.Shape[1] < n+last {
-		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), tokensFile, last))
+		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), TokensFile, last))
 	}
 	return f, nil
 }

@@ -51,7 +51,7 @@ func source(s *Schedule, name string, tokens [][]int, have steps) *Recorder {
 	r := NewRecorder(RecorderOptions{Schedule: s, Name: name})
 	for step, stages := range have {
 		for stage, t := range stages {
-			r.put(step, stage, t)
+			r.Put(step, stage, t)
 		}
 	}
 	if tokens != nil {
@@ -87,7 +87,7 @@ func writeTestDump(t *testing.T) (dir string, s *Schedule) {
 		1: {"a": vec(5, 6), "next_id": ids(2)},
 	})
 	dir = filepath.Join(t.TempDir(), "dump")
-	if err := r.Write(dir, testManifest(2)); err != nil {
+	if err := WriteDump(r, dir, testManifest(2)); err != nil {
 		t.Fatal(err)
 	}
 	return dir, s

@@ -34,7 +34,7 @@ func (v *View) families() []*tensorFamily {
 		if d, ok := v.Source.(declarer); ok {
 			f.said = d.declared(p.Step, p.Stage)
 		}
-		key := fmt.Sprint(family(p.Stage), st.Axes, f.said)
+		key := fmt.Sprint(Family(p.Stage), st.Axes, f.said)
 		if index[key] == nil {
 			index[key] = f
 			all = append(all, f)
@@ -98,12 +98,13 @@ func (v *View) choose(f *tensorFamily) error {
 // optionsOf is the layouts to try: what the source was told, else the stage's,
 // and these with the rows of a batch one after the other.
 func (v *View) optionsOf(f *tensorFamily) (options []*option) {
-	layouts := f.stage.layouts
+	own := v.layouts[f.stage.Name]
+	layouts := own
 	if len(f.said.layouts) > 0 {
 		layouts = f.said.layouts
 	}
 	add := func(l layout, first bool) {
-		options = append(options, &option{layout: l, first: first, own: f.stage.layouts[0], said: f.said, worst: exactFit, readings: map[Place]reading{}})
+		options = append(options, &option{layout: l, first: first, own: own[0], said: f.said, worst: exactFit, readings: map[Place]reading{}})
 	}
 	for i, l := range layouts {
 		add(l, i == 0 && len(f.said.layouts) == 0)

@@ -110,7 +110,7 @@ func TestViewReadsOtherLayouts(t *testing.T) {
 			"H": rapid.IntRange(1, 4).Draw(t, "H"), "D": rapid.IntRange(1, 5).Draw(t, "D"),
 		}
 		st, _ := s.Stage("h.0.q")
-		shape, _ := st.layouts[0].shape(sizes)
+		shape, _ := mustLayout(t, st.Axes).shape(sizes)
 		q0, q1 := random(1, shape...), random(2, shape...)
 		other := rapid.SampledFrom(append(st.Layouts, "(B H) T D", "(B T) H D", st.Axes)).Draw(t, "layout")
 		c0, c1 := arrange(t, q0, st.Axes, other, sizes), arrange(t, q1, st.Axes, other, sizes)

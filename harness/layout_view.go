@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/words"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,6 +42,7 @@ type ViewOptions struct {
 type View struct {
 	Source
 	schedule *Schedule
+	layouts  map[string][]layout // of each stage with axes: its own, then the others
 	options  ViewOptions
 	sizes    map[int]Sizes
 	reads    map[Place]reading // of what is not as the schedule has it
@@ -63,6 +65,9 @@ func NewView(s *Schedule, candidate Source, o ViewOptions) (*View, error) {
 		Source: candidate, schedule: s, options: o,
 		reads: map[Place]reading{}, hidden: map[Place]bool{},
 	}
+	if err := v.parseLayouts(); err != nil {
+		return nil, err
+	}
 	v.learnSizes()
 	// The last first: what mends scores looks at the probabilities after them.
 	for _, f := range slices.Backward(v.families()) {
@@ -71,6 +76,27 @@ func NewView(s *Schedule, candidate Source, o ViewOptions) (*View, error) {
 		}
 	}
 	return v, nil
+}
+
+// parseLayouts reads the Axes and Layouts of every stage.
+func (v *View) parseLayouts() error {
+	v.layouts = map[string][]layout{}
+	for _, st := range v.schedule.Stages() {
+		if st.Axes == "" {
+			if len(st.Layouts) > 0 {
+				return fmt.Errorf("stage %s: layouts %q of axes that are not named", st.Name, st.Layouts)
+			}
+			continue
+		}
+		for _, text := range append([]string{st.Axes}, st.Layouts...) {
+			l, err := parseLayout(text)
+			if err != nil {
+				return fmt.Errorf("stage %s: %w", st.Name, err)
+			}
+			v.layouts[st.Name] = append(v.layouts[st.Name], l)
+		}
+	}
+	return nil
 }
 
 // Notes says which tensors were not taken as they are, and how: a note for each
@@ -82,13 +108,13 @@ func (v *View) Notes() []string {
 	var notes []string
 	for _, r := range v.remarks {
 		var names []string
-		for _, st := range v.schedule.stages {
-			name := family(st.Name)
+		for _, st := range v.schedule.Stages() {
+			name := Family(st.Name)
 			if !slices.Contains(names, name) && r.of(name) {
 				names = append(names, name)
 			}
 		}
-		notes = append(notes, fmt.Sprintf("%s: %s (%s): %s", v.Name(), strings.Join(names, ", "), count(len(r.places), "tensor"), r.what))
+		notes = append(notes, fmt.Sprintf("%s: %s (%s): %s", v.Name(), strings.Join(names, ", "), words.Count(len(r.places), "tensor"), r.what))
 	}
 	return notes
 }
@@ -96,7 +122,7 @@ func (v *View) Notes() []string {
 // of says whether the remark is of a family.
 func (r *remark) of(name string) bool {
 	for p := range r.places {
-		if family(p.Stage) == name {
+		if Family(p.Stage) == name {
 			return true
 		}
 	}
@@ -186,9 +212,9 @@ func (v *View) learnSizes() {
 		}
 		for range 2 { // a second look: by now one side of a product may be known
 			for step, sizes := range v.sizes {
-				for _, st := range v.schedule.stages {
+				for _, st := range v.schedule.Stages() {
 					if shape, ok := src.Shape(step, st.Name); ok && st.Axes != "" {
-						st.layouts[0].learn(shape, sizes, v.options.Batch)
+						v.layouts[st.Name][0].learn(shape, sizes, v.options.Batch)
 					}
 				}
 			}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/words"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,29 +11,29 @@ import (
 	"strings"
 )
 
-// listing is what a dump's folder holds, by name alone.
-type listing struct {
-	tokens  bool
-	files   []listedFile // step_NN/<name>.npy, by path
-	inSteps []string     // every file in a step's folder, with forward slashes
-	other   []string     // what belongs to no dump, with forward slashes
+// Listing is what a dump's folder holds, by name alone. Paths are below the
+// folder, with forward slashes.
+type Listing struct {
+	Tokens string   // the file of ids; "" if there is none
+	Files  []Listed // the tensors' files, by path
+	Other  []string // what belongs to no dump
+	Mapped bool     // whether the names are those of another program, joined to stages
+	Notes  []string // what else there is to say of it
 
-	// Of a folder that a Mapping has listed:
-	said    map[string]declaration // of each stage's file, by the place's file
-	unnamed []string               // files whose names nobody knows
-	mapped  []string               // notes
+	inSteps []string // every file in a step's folder
 }
 
-type listedFile struct {
-	path  string // below the dump
-	place Place
+// Listed is one tensor's file.
+type Listed struct {
+	Path  string
+	Place Place
 }
 
 var stepFolder = regexp.MustCompile(`^step_([0-9]{1,9})$`)
 
 // listDump lists a folder, two levels deep.
-func listDump(dir string) (listing, error) {
-	var l listing
+func listDump(dir string) (Listing, error) {
+	var l Listing
 	top, err := os.ReadDir(dir)
 	if err != nil {
 		return l, err
@@ -41,11 +42,11 @@ func listDump(dir string) (listing, error) {
 		name := e.Name()
 		m := stepFolder.FindStringSubmatch(name)
 		switch {
-		case name == tokensFile:
-			l.tokens = true
+		case name == TokensFile:
+			l.Tokens = TokensFile
 		case name == ManifestFile:
 		case m == nil || !isDir(filepath.Join(dir, name)):
-			l.other = append(l.other, name)
+			l.Other = append(l.Other, name)
 		default:
 			step, err := strconv.Atoi(m[1])
 			if err != nil {
@@ -59,7 +60,7 @@ func listDump(dir string) (listing, error) {
 	return l, nil
 }
 
-func (l *listing) listStep(dir, folder string, step int) error {
+func (l *Listing) listStep(dir, folder string, step int) error {
 	files, err := os.ReadDir(filepath.Join(dir, folder))
 	if err != nil {
 		return err
@@ -68,9 +69,9 @@ func (l *listing) listStep(dir, folder string, step int) error {
 		path := folder + "/" + f.Name()
 		l.inSteps = append(l.inSteps, path)
 		if stage, ok := strings.CutSuffix(f.Name(), ".npy"); ok {
-			l.files = append(l.files, listedFile{path, Place{step, stage}})
+			l.Files = append(l.Files, Listed{path, Place{step, stage}})
 		} else {
-			l.other = append(l.other, path)
+			l.Other = append(l.Other, path)
 		}
 	}
 	return nil
@@ -86,37 +87,37 @@ const strangers = 3
 
 // notes names what is no stage's file: a name that several steps have once, with
 // how many.
-func (l listing) notes(dir string, s *Schedule) []string {
+func (l Listing) notes(dir string, s *Schedule) []string {
 	var notes, names []string
 	files := map[string][]string{}
-	for _, f := range l.files {
-		name := f.place.Stage
+	for _, f := range l.Files {
+		name := f.Place.Stage
 		if _, ok := s.Index(name); ok {
 			continue
 		}
 		if files[name] == nil {
 			names = append(names, name)
 		}
-		files[name] = append(files[name], filepath.Join(dir, f.path))
+		files[name] = append(files[name], filepath.Join(dir, f.Path))
 	}
 	for _, name := range names {
 		note := files[name][0]
 		if n := len(files[name]) - 1; n > 0 {
-			note += fmt.Sprintf(" and the same of %s", count(n, "more step"))
+			note += fmt.Sprintf(" and the same of %s", words.Count(n, "more step"))
 		}
 		note += fmt.Sprintf(": no stage is called %q", name)
-		if near := s.nearest(name); near != "" {
+		if near := Nearest(s, name); near != "" {
 			note += fmt.Sprintf("; did you mean %q?", near)
 		}
 		notes = append(notes, note)
 	}
-	if len(names) >= strangers && l.mapped == nil {
+	if len(names) >= strangers && !l.Mapped {
 		notes = append(notes, fmt.Sprintf("%s: %d names are no stage's; compare --map joins those of another program", dir, len(names)))
 	}
-	for _, path := range l.other {
+	for _, path := range l.Other {
 		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored", filepath.Join(dir, path)))
 	}
-	return append(notes, l.mapped...)
+	return append(notes, l.Notes...)
 }
 
 // DumpStages lists the names of the .npy files in the steps of the dump at dir,
@@ -127,32 +128,23 @@ func DumpStages(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.stages(), nil
+	return l.Stages(), nil
 }
 
-// MappedStages is DumpStages of a folder whose files a mapping names.
-func MappedStages(dir string, m *Mapping) ([]string, error) {
-	l, err := m.list(dir, stageName.MatchString)
-	if err != nil {
-		return nil, err
-	}
-	return l.stages(), nil
-}
-
-// stages is the names of the files in steps, each once.
-func (l listing) stages() []string {
+// Stages is the names of the files in steps, each once.
+func (l Listing) Stages() []string {
 	var names []string
-	for _, f := range l.files {
-		names = append(names, f.place.Stage)
+	for _, f := range l.Files {
+		names = append(names, f.Place.Stage)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-// nearest is the stage whose name differs least, by at most a third of it.
-func (s *Schedule) nearest(name string) string {
+// Nearest is the stage whose name differs least, by at most a third of it.
+func Nearest(s *Schedule, name string) string {
 	best, least := "", len(name)/3+1
-	for _, st := range s.stages {
+	for _, st := range s.Stages() {
 		if d := editDistance(name, st.Name, least); d < least {
 			best, least = st.Name, d
 		}
@@ -182,3 +174,27 @@ func editDistance(a, b string, limit int) int {
 	}
 	return min(row[len(b)], limit)
 }
+
+// Alike names paths in groups whose names differ only in numbers: the first, and
+// how many there are.
+func Alike(paths []string) []string {
+	var keys, groups []string
+	n := map[string]int{}
+	first := map[string]string{}
+	for _, p := range paths {
+		key := digits.ReplaceAllString(p, "0")
+		if n[key]++; n[key] == 1 {
+			keys, first[key] = append(keys, key), p
+		}
+	}
+	for _, k := range keys {
+		g := first[k]
+		if n[k] > 1 {
+			g = fmt.Sprintf("%s and %d like it", g, n[k]-1)
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)

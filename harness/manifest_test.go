@@ -170,7 +170,7 @@ func TestValidateNamesTheFile(t *testing.T) {
 		if err != nil {
 			continue // refused before anything is looked at
 		}
-		if err := m.Validate(dir); err == nil {
+		if err := Validate(m, dir); err == nil {
 			t.Errorf("%s: Validate finds nothing", c.reason)
 		}
 	}
@@ -179,7 +179,7 @@ func TestValidateNamesTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Validate(dir); err != nil {
+	if err := Validate(m, dir); err != nil {
 		t.Errorf("an untouched dump: %v", err)
 	}
 }

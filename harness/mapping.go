@@ -164,7 +164,7 @@ func (m *Mapping) check() error {
 		return errors.New("prefixes: one is empty")
 	}
 	if m.Tokens == "" {
-		m.Tokens = tokensFile
+		m.Tokens = TokensFile
 	}
 	if !filepath.IsLocal(m.Tokens) {
 		return fmt.Errorf("tokens is %q: want a path below the dump", m.Tokens)
@@ -278,7 +278,7 @@ func (m *Mapping) Check(s *Schedule) error {
 				continue
 			}
 			err := fmt.Errorf("map %s: %q: no stage is called %q", m.Name, r.From, to)
-			if near := s.nearest(name); near != "" {
+			if near := Nearest(s, name); near != "" {
 				err = fmt.Errorf("%w; did you mean %q?", err, near)
 			}
 			return err

@@ -1,10 +1,10 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,10 +26,11 @@ const (
 )
 
 // list lists a folder by the mapping's names.
-func (m *Mapping) list(dir string, isStage func(name string) bool) (listing, error) {
-	l := listing{said: map[string]declaration{}}
+func (m *Mapping) list(dir string, isStage func(name string) bool) (Listing, map[Place]declaration, error) {
+	l, said := Listing{Mapped: true}, map[Place]declaration{}
+	var unnamed []string
 	type found struct {
-		file listedFile
+		file Listed
 		rule int // len(rules): the name is the stage's own
 		said declaration
 	}
@@ -55,12 +56,12 @@ func (m *Mapping) list(dir string, isStage func(name string) bool) (listing, err
 			return nil
 		}
 		if rel == m.Tokens {
-			l.tokens = true
+			l.Tokens = rel
 			return nil
 		}
 		name, step, ok := m.split(rel)
 		if !ok {
-			l.other = append(l.other, rel)
+			l.Other = append(l.Other, rel)
 			return nil
 		}
 		rule, layer, why := m.find(name, isStage)
@@ -73,7 +74,7 @@ func (m *Mapping) list(dir string, isStage func(name string) bool) (listing, err
 		case rule < len(m.rules):
 			targets, stages = m.rules[rule].targets(layer)
 		case !isStage(layer):
-			l.unnamed = append(l.unnamed, rel)
+			unnamed = append(unnamed, rel)
 			return nil
 		}
 		for i, stage := range stages {
@@ -81,26 +82,26 @@ func (m *Mapping) list(dir string, isStage func(name string) bool) (listing, err
 			b, twice := best[at]
 			switch {
 			case twice && b.rule == rule:
-				return fmt.Errorf("%s: the same step and stage as %s", path, filepath.Join(dir, b.file.path))
+				return fmt.Errorf("%s: the same step and stage as %s", path, filepath.Join(dir, b.file.Path))
 			case twice && b.rule < rule:
 				extra = append(extra, rel)
 				continue
 			case twice:
-				extra = append(extra, b.file.path)
+				extra = append(extra, b.file.Path)
 			}
-			best[at] = found{listedFile{rel, at}, rule, targets[i]}
+			best[at] = found{Listed{rel, at}, rule, targets[i]}
 		}
 		return nil
 	})
 	if err != nil {
-		return l, err
+		return l, nil, err
 	}
 	for at, b := range best {
-		l.files = append(l.files, b.file)
-		l.said[at.file()] = b.said
+		l.Files = append(l.Files, b.file)
+		said[at] = b.said
 	}
-	slices.SortFunc(l.files, func(a, b listedFile) int {
-		return strings.Compare(a.place.file()+"\x00"+a.path, b.place.file()+"\x00"+b.path)
+	slices.SortFunc(l.Files, func(a, b Listed) int {
+		return strings.Compare(a.Place.file()+"\x00"+a.Path, b.Place.file()+"\x00"+b.Path)
 	})
 	var not []string
 	for i, r := range m.ignore {
@@ -109,16 +110,16 @@ func (m *Mapping) list(dir string, isStage func(name string) bool) (listing, err
 		}
 	}
 	if len(not) > 0 {
-		l.mapped = append(l.mapped, fmt.Sprintf("%s: files that the map %s does not use: %s", dir, m.Name, strings.Join(not, "; ")))
+		l.Notes = append(l.Notes, fmt.Sprintf("%s: files that the map %s does not use: %s", dir, m.Name, strings.Join(not, "; ")))
 	}
-	for _, group := range alike(l.unnamed) {
-		l.mapped = append(l.mapped, fmt.Sprintf("%s: %s: neither the map %s nor the stages have that name", dir, group, m.Name))
+	for _, group := range Alike(unnamed) {
+		l.Notes = append(l.Notes, fmt.Sprintf("%s: %s: neither the map %s nor the stages have that name", dir, group, m.Name))
 	}
 	if len(extra) > 0 {
 		slices.Sort(extra)
-		l.mapped = append(l.mapped, fmt.Sprintf("%s: %s not used, such as %s: the same stages are there under names that the map prefers", dir, count(len(extra), "file"), extra[0]))
+		l.Notes = append(l.Notes, fmt.Sprintf("%s: %s not used, such as %s: the same stages are there under names that the map prefers", dir, words.Count(len(extra), "file"), extra[0]))
 	}
-	return l, nil
+	return l, said, nil
 }
 
 // split takes a path apart: the engine's name of the tensor, and the step from 0.
@@ -186,26 +187,41 @@ func (r *mapRule) targets(layer string) ([]declaration, []string) {
 	return said, stages
 }
 
-// alike names paths in groups whose names differ only in numbers: the first, and
-// how many there are.
-func alike(paths []string) []string {
-	var keys, groups []string
-	n := map[string]int{}
-	first := map[string]string{}
-	for _, p := range paths {
-		key := digits.ReplaceAllString(p, "0")
-		if n[key]++; n[key] == 1 {
-			keys, first[key] = append(keys, key), p
-		}
-	}
-	for _, k := range keys {
-		g := first[k]
-		if n[k] > 1 {
-			g = fmt.Sprintf("%s and %d like it", g, n[k]-1)
-		}
-		groups = append(groups, g)
-	}
-	return groups
+// Mapped is a dump whose files a mapping has joined to stages.
+type Mapped struct {
+	*Dump
+	said map[Place]declaration
 }
 
-var digits = regexp.MustCompile(`[0-9]+`)
+// OpenMapped opens the folder at dir by a mapping's names, as OpenDump does
+// without one. Such a folder has no manifest. What the mapping says of layouts
+// is done by a View.
+func OpenMapped(dir string, s *Schedule, m *Mapping, o OpenOptions) (*Mapped, []string, error) {
+	if err := m.Check(s); err != nil {
+		return nil, nil, err
+	}
+	if _, err := ReadManifest(dir); err == nil {
+		return nil, nil, fmt.Errorf("%s: has a %s, so its stages have their own names already: leave the map %s away", dir, ManifestFile, m.Name)
+	}
+	listed, said, err := m.list(dir, func(name string) bool { _, ok := s.Index(name); return ok })
+	if err != nil {
+		return nil, nil, err
+	}
+	d, notes, err := OpenListed(dir, s, listed, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Mapped{d, said}, notes, nil
+}
+
+// declared is what the mapping said of the stage's file.
+func (d *Mapped) declared(step int, stage string) declaration { return d.said[Place{step, stage}] }
+
+// MappedStages is DumpStages of a folder whose files a mapping names.
+func MappedStages(dir string, m *Mapping) ([]string, error) {
+	l, _, err := m.list(dir, stageName.MatchString)
+	if err != nil {
+		return nil, err
+	}
+	return l.Stages(), nil
+}

@@ -132,7 +132,7 @@ func TestMappedDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, notes, err := OpenDump(dir, s, OpenOptions{Map: m})
+	d, notes, err := OpenMapped(dir, s, m, OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,18 +190,18 @@ func TestMappedDumpRefuses(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
 	put(t, filepath.Join(dir, "run", "1.net.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	if _, _, err := OpenDump(dir, s, OpenOptions{Map: m}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
+	if _, _, err := OpenMapped(dir, s, m, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
 		t.Errorf("a stage twice by one rule: %v", err)
 	}
 	own, _ := writeTestDump(t)
-	if _, _, err := OpenDump(own, s, OpenOptions{Map: m}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
+	if _, _, err := OpenMapped(own, s, m, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
 		t.Errorf("a folder with a manifest: %v", err)
 	}
 	m, err = ParseMapping([]byte(strings.Replace(goodMap, `"to": "h.{N}.q", "axes"`, `"to": "h.{N}.qq", "axes"`, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := OpenDump(dir, s, OpenOptions{Map: m}); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
+	if _, _, err := OpenMapped(dir, s, m, OpenOptions{}); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
 		t.Errorf("a stage that is none: %v", err)
 	}
 }
@@ -214,7 +214,7 @@ func TestMappedDumpOfAnotherShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	d, _, err := OpenDump(dir, s, OpenOptions{Map: m})
+	d, _, err := OpenMapped(dir, s, m, OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,8 +41,8 @@ func (l LeftOut) Covers(step int, stage string) bool {
 	return err == nil && in && Match(l.Stages, stage)
 }
 
-// check says what is wrong with the rule, if anything is.
-func (l LeftOut) check() error {
+// Check says what is wrong with the rule, if anything is.
+func (l LeftOut) Check() error {
 	if err := CheckPattern(l.Stages); err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func TestLeftOutCovers(t *testing.T) {
 		{"0, 3-4, 7-", []int{0, 3, 4, 7, 8}, []int{1, 5, 6}},
 	} {
 		l := LeftOut{Stages: "h.*", Steps: c.steps, Reason: "test"}
-		if err := l.check(); err != nil {
+		if err := l.Check(); err != nil {
 			t.Errorf("%s: %v", c.steps, err)
 		}
 		for _, step := range c.in {
@@ -64,7 +64,7 @@ func TestLeftOutCovers(t *testing.T) {
 		}
 	}
 	for _, steps := range []string{"", "-", "-3", "3-1", "1,", "a", "1-b", "1.5", "99999999999"} {
-		if (LeftOut{Stages: "*", Steps: steps, Reason: "test"}).check() == nil {
+		if (LeftOut{Stages: "*", Steps: steps, Reason: "test"}).Check() == nil {
 			t.Errorf("steps %q are taken", steps)
 		}
 	}

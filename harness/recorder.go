@@ -114,6 +114,13 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 	r.put(r.step, stage, t)
 }
 
+// Put keeps a tensor of a stage at a step, as it is.
+func (r *Recorder) Put(step int, stage string, t Tensor) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.put(step, stage, t)
+}
+
 // put keeps a tensor.
 func (r *Recorder) put(step int, stage string, t Tensor) {
 	if r.steps[step] == nil {
@@ -206,56 +213,6 @@ func (r *Recorder) Tensor(step int, stage string) (Tensor, error) {
 	t, ok := r.steps[step][stage]
 	if !ok {
 		return Tensor{}, fmt.Errorf("%s: no stage %s at step %d", r.name, stage, step)
-	}
-	return t, nil
-}
-
-// Write writes what was recorded as a dump at dir, as DumpWriter does: whole or
-// not at all. man needs everything but Files.
-func (r *Recorder) Write(dir string, man Manifest) error {
-	if err := r.Err(); err != nil {
-		return err
-	}
-	w, err := CreateDump(dir)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if t := r.Tokens(); t.Shape != nil {
-		if err := w.PutTokens(t); err != nil {
-			return err
-		}
-	}
-	for _, step := range r.Steps() {
-		for _, stage := range r.Stages(step) {
-			t, err := r.Tensor(step, stage)
-			if err != nil {
-				return err
-			}
-			if err := w.Put(step, stage, t); err != nil {
-				return err
-			}
-		}
-	}
-	return w.Commit(man)
-}
-
-// tokenTensor makes rows of ids a tensor [B, L].
-func tokenTensor(rows [][]int) (Tensor, error) {
-	if len(rows) == 0 || len(rows[0]) == 0 {
-		return Tensor{}, fmt.Errorf("tokens: no ids")
-	}
-	t := Tensor{Shape: []int{len(rows), len(rows[0])}}
-	for i, row := range rows {
-		if len(row) != len(rows[0]) {
-			return Tensor{}, fmt.Errorf("tokens: row %d has %d ids, row 0 has %d", i, len(row), len(rows[0]))
-		}
-		for _, id := range row {
-			if id < 0 {
-				return Tensor{}, fmt.Errorf("tokens: id %d in row %d is negative", id, i)
-			}
-			t.I64 = append(t.I64, int64(id))
-		}
 	}
 	return t, nil
 }

@@ -115,7 +115,7 @@ func (f *feed) fed(step int) (Fed, bool) {
 func (f *feed) input(step int, name string) (Value, error) {
 	at, ok := f.fed(step)
 	if !ok {
-		return Value{}, fmt.Errorf("nobody knows what step %d was fed: there is no %s", step, tokensFile)
+		return Value{}, fmt.Errorf("nobody knows what step %d was fed: there is no %s", step, TokensFile)
 	}
 	if name == "pos" {
 		v := Value{Tensor: Tensor{Shape: []int{at.T}, I64: make([]int64, at.T)}}
@@ -126,7 +126,7 @@ func (f *feed) input(step int, name string) (Value, error) {
 	}
 	L := f.tokens.Shape[1]
 	if at.P+at.T > L {
-		return Value{}, fmt.Errorf("nobody knows what step %d was fed: %s ends before it", step, tokensFile)
+		return Value{}, fmt.Errorf("nobody knows what step %d was fed: %s ends before it", step, TokensFile)
 	}
 	t := Tensor{Shape: []int{at.B, at.T}}
 	for b := range at.B {

@@ -94,7 +94,7 @@ func TestReplay(t *testing.T) {
 			}, introduced: []string{"step_01/h.0.kept shape"}},
 		{name: "shape that nobody can read", reason: "the stages after it are judged by what it should be",
 			change: func(r *Recorder) {
-				r.put(1, "h.1.kept", Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}})
+				r.Put(1, "h.1.kept", Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}})
 			}, introduced: []string{"step_01/h.1.kept shape"}},
 		{name: "NaN", reason: "is introduced where it appears, and inherited after that",
 			bug: func(at Place, x *Tensor) {

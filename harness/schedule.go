@@ -57,8 +57,6 @@ type Stage struct {
 	// stages, on top of the comparison. When it is not ok the stage fails, with
 	// detail in the report. A Check that lacks what it needs says ok.
 	Check func(candidate Source, step int) (detail string, ok bool)
-
-	layouts []layout // Axes, then Layouts
 }
 
 // Schedule is the stages of one step in execution order.
@@ -99,33 +97,11 @@ func NewSchedule(stages []Stage) (*Schedule, error) {
 				st.Tolerance.Reason = "ids compare exactly"
 			}
 		}
-		if err := st.parseLayouts(); err != nil {
-			return nil, fmt.Errorf("stage %s: %w", st.Name, err)
-		}
 		if st.Tolerance.Reason == "" {
 			return nil, fmt.Errorf("stage %s: a bound without a reason", st.Name)
 		}
 	}
 	return s, nil
-}
-
-// parseLayouts reads Axes and Layouts.
-func (st *Stage) parseLayouts() error {
-	st.layouts = nil
-	if st.Axes == "" {
-		if len(st.Layouts) > 0 {
-			return fmt.Errorf("layouts %q of axes that are not named", st.Layouts)
-		}
-		return nil
-	}
-	for _, text := range append([]string{st.Axes}, st.Layouts...) {
-		l, err := parseLayout(text)
-		if err != nil {
-			return err
-		}
-		st.layouts = append(st.layouts, l)
-	}
-	return nil
 }
 
 // Index is the stage's place in execution order.

@@ -8,15 +8,6 @@ import (
 	"strings"
 )
 
-// Seat is a stage that the candidate lacks and that a mistake sits in.
-type Seat struct {
-	Stage string
-
-	// Value is what the mistake makes of the stage; ok is false where that cannot
-	// be had.
-	Value func() (t Tensor, ok bool)
-}
-
 // A Subtractor is a Replayer of a model with a residual stream: a stage of it
 // that a candidate lacks is known by what was added to it later on.
 type Subtractor interface {

@@ -21,7 +21,7 @@ func stageTable(rows []Row, ink ink) string {
 	var groups []*group
 	for i := range rows {
 		row := &rows[i]
-		name := family(row.Stage)
+		name := Family(row.Stage)
 		at := slices.IndexFunc(groups, func(g *group) bool { return g.name == name })
 		if at < 0 {
 			at = len(groups)

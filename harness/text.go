@@ -2,12 +2,15 @@ package harness
 
 import (
 	"bufio"
+	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io"
 	"math"
-	"regexp"
 	"slices"
 )
+
+// page is a report as it is written.
+type page struct{ *Report }
 
 // TextOptions says how WriteText writes.
 type TextOptions struct {
@@ -30,7 +33,8 @@ type TextOptions struct {
 // divergence with all that is needed to act on it; the error by layer and stage
 // or, of a pass, by stage alone; then what was missing, skipped, left out and
 // could not be judged.
-func (r *Report) WriteText(w io.Writer, o TextOptions) error {
+func WriteText(w io.Writer, report *Report, o TextOptions) error {
+	r := page{report}
 	b := bufio.NewWriter(w)
 	ink := ink(o.Color)
 	fmt.Fprintln(b, r.headline(ink))
@@ -44,7 +48,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 		if r.explained(*first) || r.clean(first.Place()) != nil {
 			o.Causes = nil // the cause is known, or not here: the usual ones would mislead
 		}
-		first.write(b, ink, o, r.clean(first.Place()))
+		writeRow(b, first, ink, o, r.clean(first.Place()))
 	}
 	mapped := false
 	if r.FirstDivergence != nil || len(r.Introduced) > 0 {
@@ -63,7 +67,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 }
 
 // headline is the verdict and its reason, on one line.
-func (r *Report) headline(ink ink) string {
+func (r page) headline(ink ink) string {
 	n := map[Status]int{}
 	for i := range r.Stages {
 		n[r.Stages[i].Status]++
@@ -83,22 +87,22 @@ func (r *Report) headline(ink ink) string {
 	switch {
 	case r.Passed():
 		return fmt.Sprintf("%s  %s agrees with %s: %s within the bound%s",
-			ink.green("PASS"), r.Candidate, r.Golden, count(r.Compared, "tensor"), rest)
+			ink.green("PASS"), r.Candidate, r.Golden, words.Count(r.Compared, "tensor"), rest)
 	case len(r.Introduced) > 0:
 		return fmt.Sprintf("%s  %s", ink.red("FAIL"), r.wrongHeadline(ink))
 	case r.FirstDivergence != nil:
 		p := *r.FirstDivergence
 		return fmt.Sprintf("%s  %s first leaves %s at step %d, stage %s: %d of %s outside the bound%s",
-			ink.red("FAIL"), r.Candidate, r.Golden, p.Step, ink.bold(p.Stage), bad, count(r.Compared, "tensor"), rest)
+			ink.red("FAIL"), r.Candidate, r.Golden, p.Step, ink.bold(p.Stage), bad, words.Count(r.Compared, "tensor"), rest)
 	case n[Missing] > 0:
-		return fmt.Sprintf("%s  %s lacks %s that %s has", ink.red("FAIL"), r.Candidate, count(n[Missing], "tensor"), r.Golden)
+		return fmt.Sprintf("%s  %s lacks %s that %s has", ink.red("FAIL"), r.Candidate, words.Count(n[Missing], "tensor"), r.Golden)
 	}
 	return fmt.Sprintf("%s  nothing compared", ink.red("FAIL"))
 }
 
-// write writes what an engineer needs to know of a row that diverges. clean is its
+// writeRow writes what an engineer needs to know of a row that diverges. clean is its
 // replay, if that found nothing wrong.
-func (r *Row) write(w io.Writer, ink ink, o TextOptions, clean *Replayed) {
+func writeRow(w io.Writer, r *Row, ink ink, o TextOptions, clean *Replayed) {
 	head := fmt.Sprintf("step %d, stage %s, shape %v", r.Step, r.Stage, r.Shape)
 	if r.Checkpoint > 0 {
 		head = fmt.Sprintf("checkpoint %d: %s", r.Checkpoint, head)
@@ -116,7 +120,7 @@ func (r *Row) write(w io.Writer, ink ink, o TextOptions, clean *Replayed) {
 		if !math.IsNaN(r.Scale) {
 			line("greatest relative difference", "%s of max|want| %s", num(float64(r.MaxRel)), num(r.Scale))
 		}
-		line("allowed", "%s", r.allowed())
+		line("allowed", "%s", allowed(r))
 		if !math.IsNaN(float64(r.Cosine)) {
 			line("rms, cosine", "%s, %.9f", num(float64(r.RMS)), float64(r.Cosine))
 		}
@@ -151,7 +155,7 @@ func (r *Row) write(w io.Writer, ink ink, o TextOptions, clean *Replayed) {
 }
 
 // allowed spells the bound and what it is made of.
-func (r *Row) allowed() string {
+func allowed(r *Row) string {
 	t := r.Tolerance
 	switch {
 	case t.Abs == 0 && t.Rel == 0:
@@ -163,7 +167,7 @@ func (r *Row) allowed() string {
 }
 
 // writeAbsent says what was not compared, and why.
-func (r *Report) writeAbsent(w io.Writer) {
+func (r page) writeAbsent(w io.Writer) {
 	var skipped []Place
 	why := ""
 	for i := range r.Stages {
@@ -172,7 +176,7 @@ func (r *Report) writeAbsent(w io.Writer) {
 		}
 	}
 	if len(skipped) > 0 {
-		fmt.Fprintf(w, "\nskipped from step %d on, %s: %s\n", skipped[0].Step, count(len(skipped), "tensor"), why)
+		fmt.Fprintf(w, "\nskipped from step %d on, %s: %s\n", skipped[0].Step, words.Count(len(skipped), "tensor"), why)
 		if r.Replayed != nil {
 			fmt.Fprintln(w, "  the golden says nothing of these steps; they were replayed all the same")
 		}
@@ -215,7 +219,7 @@ func (g placeGroup) where() string {
 func groupPlaces(places []Place) []placeGroup {
 	var groups []placeGroup
 	for _, p := range places {
-		name := family(p.Stage)
+		name := Family(p.Stage)
 		i := slices.IndexFunc(groups, func(g placeGroup) bool { return g.name == name })
 		if i < 0 {
 			i = len(groups)
@@ -224,21 +228,6 @@ func groupPlaces(places []Place) []placeGroup {
 		groups[i].places = append(groups[i].places, p)
 	}
 	return groups
-}
-
-// numbered finds a part of a stage's name that is a number. After a digit it is
-// the rest of a fraction: probs_t0.5.
-var numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
-
-// family is a stage's name with * for each part that is a number: h.*.ln_1.
-func family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$2") }
-
-// count is "1 tensor", "2 tensors".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // num is a measure to three digits.

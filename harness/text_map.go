@@ -104,7 +104,7 @@ func (c cell) text(width int, ink ink) string {
 
 // writeMaps writes the map of the prompt, and of the worst step after it. It
 // writes nothing, and says so, for a model without layers.
-func (r *Report) writeMaps(w io.Writer, ink ink, o TextOptions) bool {
+func (r page) writeMaps(w io.Writer, ink ink, o TextOptions) bool {
 	steps := r.mapSteps()
 	for i, step := range steps {
 		lines := r.mapOf(step, ink, o)
@@ -136,7 +136,7 @@ func (r *Report) writeMaps(w io.Writer, ink ink, o TextOptions) bool {
 // mapSteps is step 0, if there is anything of it, and the step after it that is
 // worst: the one with the most introduced stages, and of equals the one with the
 // largest share of a bound.
-func (r *Report) mapSteps() []int {
+func (r page) mapSteps() []int {
 	type badness struct {
 		introduced int
 		share      float64
@@ -182,7 +182,7 @@ func (r *Report) mapSteps() []int {
 }
 
 // mapOf is the lines of one step's map.
-func (r *Report) mapOf(step int, ink ink, o TextOptions) []string {
+func (r page) mapOf(step int, ink ink, o TextOptions) []string {
 	var columns []string // families, in order
 	var layers []string
 	cells := map[string]map[string]cell{}
@@ -199,7 +199,7 @@ func (r *Report) mapOf(step int, ink ink, o TextOptions) []string {
 			}
 			continue
 		}
-		name := family(stage)
+		name := Family(stage)
 		if !slices.Contains(columns, name) {
 			columns = append(columns, name)
 		}
@@ -250,7 +250,7 @@ func (c cell) stage() string {
 
 // cells merges the rows of a step with what was replayed and has none: both are
 // in execution order.
-func (r *Report) cells(step int) []cell {
+func (r page) cells(step int) []cell {
 	var rows []*Row
 	for i := range r.Stages {
 		if r.Stages[i].Step == step {

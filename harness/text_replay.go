@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io"
 	"math"
@@ -19,7 +20,7 @@ type wrong struct {
 }
 
 // wrongs groups the introduced stages, in order of first sight.
-func (r *Report) wrongs() []*wrong {
+func (r page) wrongs() []*wrong {
 	causes := map[Place][]Explanation{}
 	for _, e := range r.Explanations {
 		p := Place{e.Step, e.Stage}
@@ -34,11 +35,11 @@ func (r *Report) wrongs() []*wrong {
 	var all []*wrong
 	for _, in := range r.Introduced {
 		p := Place{in.Step, in.Stage}
-		name := family(in.Stage)
+		name := Family(in.Stage)
 		var span, lacking []string
 		for _, s := range in.Span {
 			if s != in.Stage {
-				span, lacking = append(span, family(s)), append(lacking, s)
+				span, lacking = append(span, Family(s)), append(lacking, s)
 			}
 		}
 		joined := strings.Join(span, ", ")
@@ -60,18 +61,18 @@ func (r *Report) wrongs() []*wrong {
 
 // sameFault says whether two explanations are of one fault in stages of one family.
 func sameFault(a, b Explanation) bool {
-	return a.Fault == b.Fault && slices.EqualFunc(a.At, b.At, func(x, y string) bool { return family(x) == family(y) })
+	return a.Fault == b.Fault && slices.EqualFunc(a.At, b.At, func(x, y string) bool { return Family(x) == Family(y) })
 }
 
 // explained says whether a known fault explains the row.
-func (r *Report) explained(row Row) bool {
+func (r page) explained(row Row) bool {
 	return slices.ContainsFunc(r.Explanations, func(e Explanation) bool {
 		return e.Step == row.Step && e.Stage == row.Stage && e.Fault != "" && e.Explains > 0
 	})
 }
 
 // clean is the replay of a place, if that found nothing wrong; else nil.
-func (r *Report) clean(at Place) *Replayed {
+func (r page) clean(at Place) *Replayed {
 	i := slices.IndexFunc(r.Replayed, func(p Replayed) bool { return p.Place == at })
 	if i < 0 || r.Replayed[i].Verdict != ReplayClean {
 		return nil
@@ -80,7 +81,7 @@ func (r *Report) clean(at Place) *Replayed {
 }
 
 // wrongHeadline names the first introduced stage and its cause.
-func (r *Report) wrongHeadline(ink ink) string {
+func (r page) wrongHeadline(ink ink) string {
 	all := r.wrongs()
 	first := all[0]
 	p := first.places[0]
@@ -91,9 +92,9 @@ func (r *Report) wrongHeadline(ink ink) string {
 	}
 	switch {
 	case len(all) > 1:
-		s += fmt.Sprintf(" (in all %s at %s, in %d groups)", count(len(stages), "stage"), count(len(steps), "step"), len(all))
+		s += fmt.Sprintf(" (in all %s at %s, in %d groups)", words.Count(len(stages), "stage"), words.Count(len(steps), "step"), len(all))
 	case len(r.Introduced) > 1:
-		s += fmt.Sprintf(" (in all %s at %s)", count(len(stages), "stage"), count(len(steps), "step"))
+		s += fmt.Sprintf(" (in all %s at %s)", words.Count(len(stages), "stage"), words.Count(len(steps), "step"))
 	}
 	if len(first.causes) > 0 {
 		s += ": " + first.causes[0].Text
@@ -102,7 +103,7 @@ func (r *Report) wrongHeadline(ink ink) string {
 }
 
 // replayLine is what there is to say of a replay right after the verdict.
-func (r *Report) replayLine() string {
+func (r page) replayLine() string {
 	if r.Replayed == nil {
 		return ""
 	}
@@ -112,7 +113,7 @@ func (r *Report) replayLine() string {
 	}
 	unknown := ""
 	if n[ReplayUnknown] > 0 {
-		unknown = fmt.Sprintf("; %s could not be judged", count(n[ReplayUnknown], "stage"))
+		unknown = fmt.Sprintf("; %s could not be judged", words.Count(n[ReplayUnknown], "stage"))
 	}
 	bad, inherited, broken := 0, 0, 0
 	for i := range r.Stages {
@@ -139,19 +140,19 @@ func (r *Report) replayLine() string {
 		if r.GoldenReplayed != nil {
 			golden = "; they part before that: " + r.goldenLine()
 		}
-		return fmt.Sprintf("%d of %s outside the bound of %s%s%s%s", bad, count(r.Compared, "tensor"), r.Golden, right, unknown, golden)
+		return fmt.Sprintf("%d of %s outside the bound of %s%s%s%s", bad, words.Count(r.Compared, "tensor"), r.Golden, right, unknown, golden)
 	case bad > 0 && n[ReplayUnknown] > 0:
-		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong%s: the mistake is in one of these", count(judged, "stage"), unknown)
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong%s: the mistake is in one of these", words.Count(judged, "stage"), unknown)
 	case bad > 0 && broken == bad:
-		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong by more than rounding; the stage's own check allows less", count(judged, "stage"))
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong by more than rounding; the stage's own check allows less", words.Count(judged, "stage"))
 	case bad > 0:
-		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: %s", count(judged, "stage"), r.goldenLine())
+		return fmt.Sprintf("replayed on its own inputs, none of %s is wrong: %s", words.Count(judged, "stage"), r.goldenLine())
 	}
-	return fmt.Sprintf("replayed on its own inputs, each of %s is right%s", count(judged, "stage"), unknown)
+	return fmt.Sprintf("replayed on its own inputs, each of %s is right%s", words.Count(judged, "stage"), unknown)
 }
 
 // goldenLine says why a candidate that is right throughout is outside the bounds.
-func (r *Report) goldenLine() string {
+func (r page) goldenLine() string {
 	var wrong []Place
 	judged := 0
 	for i := range r.GoldenReplayed {
@@ -165,7 +166,7 @@ func (r *Report) goldenLine() string {
 	}
 	switch {
 	case len(wrong) > 0:
-		return fmt.Sprintf("the golden is, in %s of %d, the first %s; it is of another model or not right", count(len(wrong), "stage"), judged, wrong[0])
+		return fmt.Sprintf("the golden is, in %s of %d, the first %s; it is of another model or not right", words.Count(len(wrong), "stage"), judged, wrong[0])
 	case judged > 0:
 		return fmt.Sprintf("nor is any of the golden's %d; this is rounding, which the model magnifies beyond the bounds", judged)
 	}
@@ -174,7 +175,7 @@ func (r *Report) goldenLine() string {
 
 // writeIntroduced lists the stages whose own computation is wrong, with cause
 // and remedy.
-func (r *Report) writeIntroduced(w io.Writer, ink ink) {
+func (r page) writeIntroduced(w io.Writer, ink ink) {
 	if len(r.Introduced) == 0 {
 		return
 	}
@@ -188,7 +189,7 @@ func (r *Report) writeIntroduced(w io.Writer, ink ink) {
 			fmt.Fprintf(w, "    %s%s\n", cause(e, ink), g.text(e))
 		}
 		if row := g.worst(); row != nil {
-			fmt.Fprintf(w, "    %s\n", row.describe())
+			fmt.Fprintf(w, "    %s\n", describe(row))
 		}
 	}
 }
@@ -217,7 +218,7 @@ func (g *wrong) name() string {
 // text is what an explanation of the group's first place says, of all its layers.
 func (g *wrong) text(e Explanation) string {
 	if g.name() != e.Stage {
-		return family(e.Text)
+		return Family(e.Text)
 	}
 	return e.Text
 }
@@ -229,7 +230,7 @@ func (g *wrong) lacks() string {
 	before := ""
 	for _, stage := range g.lacking {
 		if g.name() == g.family {
-			stage = family(stage)
+			stage = Family(stage)
 		}
 		i := strings.LastIndexByte(stage, '.') + 1
 		word := stage
@@ -253,7 +254,7 @@ func (g *wrong) worst() *Replayed {
 }
 
 // describe says how far an introduced stage is from what its inputs should give.
-func (p *Replayed) describe() string {
+func describe(p *Replayed) string {
 	switch {
 	case p.Status == Shape:
 		return p.Why
@@ -265,9 +266,9 @@ func (p *Replayed) describe() string {
 	case p.Status == Nonfinite:
 		return "not finite, or finite where it should not be, " + at
 	case math.IsInf(share, 1):
-		return fmt.Sprintf("%d of %s not the same, worst %s", p.Mismatched, count(p.Elements, "value"), at)
+		return fmt.Sprintf("%d of %s not the same, worst %s", p.Mismatched, words.Count(p.Elements, "value"), at)
 	default:
-		return fmt.Sprintf("%d of %s off by more than rounding, up to %s times that, %s", p.Mismatched, count(p.Elements, "value"), num(share), at)
+		return fmt.Sprintf("%d of %s off by more than rounding, up to %s times that, %s", p.Mismatched, words.Count(p.Elements, "value"), num(share), at)
 	}
 }
 
@@ -287,7 +288,7 @@ func extent(places []Place) string {
 		s = ranged("layer", layers) + ", " + s
 	}
 	if len(places) > 1 {
-		s += fmt.Sprintf(" (%s)", count(len(places), "tensor"))
+		s += fmt.Sprintf(" (%s)", words.Count(len(places), "tensor"))
 	}
 	return s
 }
@@ -316,7 +317,7 @@ func ranged(what string, numbers []string) string {
 }
 
 // writeGrowth says where what came in from elsewhere grows most.
-func (r *Report) writeGrowth(w io.Writer) {
+func (r page) writeGrowth(w io.Writer) {
 	inherited := map[Place]bool{}
 	for i := range r.Stages {
 		if row := &r.Stages[i]; row.Origin == OriginInherited {
@@ -337,11 +338,11 @@ func (r *Report) writeGrowth(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "\n%s inherited from what came in; grows most, by a factor of %s relative to each tensor's maximum, at %s\n",
-		count(len(inherited), "error"), num(float64(most.Amplification)), most.Place)
+		words.Count(len(inherited), "error"), num(float64(most.Amplification)), most.Place)
 }
 
 // writeUnknown lists what could not be judged, and why.
-func (r *Report) writeUnknown(w io.Writer) {
+func (r page) writeUnknown(w io.Writer) {
 	var groups []*wrong
 	why := map[string]string{}
 	for i := range r.Replayed {
@@ -349,7 +350,7 @@ func (r *Report) writeUnknown(w io.Writer) {
 		if p.Verdict != ReplayUnknown {
 			continue
 		}
-		name := family(p.Stage)
+		name := Family(p.Stage)
 		j := slices.IndexFunc(groups, func(g *wrong) bool { return g.family == name })
 		if j < 0 {
 			j = len(groups)

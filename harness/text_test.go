@@ -11,7 +11,7 @@ import (
 func writeText(t *testing.T, r *Report, o TextOptions) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := r.WriteText(&b, o); err != nil {
+	if err := WriteText(&b, r, o); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -147,8 +147,8 @@ func TestFamily(t *testing.T) {
 	for stage, want := range map[string]string{
 		"h.0.ln_1": "h.*.ln_1", "h.10.attn.c_attn": "h.*.attn.c_attn", "wte": "wte", "probs_t0.5": "probs_t0.5", "layer.3": "layer.*", "enc.1.h.12.q": "enc.*.h.*.q", "7": "7",
 	} {
-		if got := family(stage); got != want {
-			t.Errorf("family(%q) = %q, want %q", stage, got, want)
+		if got := Family(stage); got != want {
+			t.Errorf("Family(%q) = %q, want %q", stage, got, want)
 		}
 	}
 }

@@ -19,15 +19,15 @@ import (
 // Validate says whether the folder is what the manifest says: every file there
 // with its shape, dtype and hash, no other file in any step's folder, and
 // tokens.npy beginning with the manifest's tokens. The error names the file.
-func (m *Manifest) Validate(dir string) error {
+func Validate(m *Manifest, dir string) error {
 	listed, err := listDump(dir)
 	if err != nil {
 		return err
 	}
-	return m.validate(dir, listed)
+	return validate(m, dir, listed)
 }
 
-func (m *Manifest) validate(dir string, listed listing) error {
+func validate(m *Manifest, dir string, listed Listing) error {
 	want := make(map[string]File, len(m.Files))
 	for _, f := range m.Files {
 		want[f.Path] = f
@@ -37,15 +37,15 @@ func (m *Manifest) validate(dir string, listed listing) error {
 			return fmt.Errorf("%s: not in %s", filepath.Join(dir, path), ManifestFile)
 		}
 	}
-	if _, ok := want[tokensFile]; !ok && listed.tokens {
-		return fmt.Errorf("%s: not in %s", filepath.Join(dir, tokensFile), ManifestFile)
+	if _, ok := want[TokensFile]; !ok && listed.Tokens != "" {
+		return fmt.Errorf("%s: not in %s", filepath.Join(dir, TokensFile), ManifestFile)
 	}
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	errs := make([]error, len(m.Files))
 	for i, f := range m.Files {
 		g.Go(func() error {
-			errs[i] = f.validate(dir)
+			errs[i] = validateFile(f, dir)
 			return nil
 		})
 	}
@@ -55,11 +55,11 @@ func (m *Manifest) validate(dir string, listed listing) error {
 			return err
 		}
 	}
-	return m.validateTokens(dir)
+	return validateTokens(m, dir)
 }
 
-// validate checks one file against the disk.
-func (f File) validate(dir string) error {
+// validateFile checks one file against the disk.
+func validateFile(f File, dir string) error {
 	path := filepath.Join(dir, filepath.FromSlash(f.Path))
 	info, _, err := npy.Stat(path, false)
 	if err != nil {
@@ -82,11 +82,11 @@ func (f File) validate(dir string) error {
 }
 
 // validateTokens checks tokens.npy against the manifest's prompt.
-func (m *Manifest) validateTokens(dir string) error {
+func validateTokens(m *Manifest, dir string) error {
 	if len(m.Tokens) == 0 {
 		return nil
 	}
-	path := filepath.Join(dir, tokensFile)
+	path := filepath.Join(dir, TokensFile)
 	t, _, err := readTokens(path, false)
 	if err != nil {
 		return err
@@ -100,20 +100,6 @@ func (m *Manifest) validateTokens(dir string) error {
 	return nil
 }
 
-// DiffError is an error of one line with a longer account of what differs, by
-// go-cmp, where - is what was wanted and + what there is.
-type DiffError struct {
-	Line string
-	Diff string
-	Err  error // may be nil
-}
-
-// Error is the line alone.
-func (e *DiffError) Error() string { return e.Line }
-
-// Unwrap is the error behind it, if there is one.
-func (e *DiffError) Unwrap() error { return e.Err }
-
 // hashFile is the hexadecimal SHA-256 of a file.
 func hashFile(path string) (string, error) {
 	f, err := os.Open(path)
@@ -126,16 +112,4 @@ func hashFile(path string) (string, error) {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// tokenRows is the first n ids of each row.
-func tokenRows(t Tensor, n int) [][]int {
-	rows := make([][]int, t.Shape[0])
-	for i := range rows {
-		rows[i] = make([]int, n)
-		for j := range n {
-			rows[i][j] = int(t.I64[i*t.Shape[1]+j])
-		}
-	}
-	return rows
 }

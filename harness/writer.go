@@ -77,7 +77,7 @@ func replaceable(dir string) error {
 	isDump := len(entries) == 0
 	for _, e := range entries {
 		step := e.IsDir() && stepFolder.MatchString(e.Name())
-		if !step && e.Name() != ManifestFile && e.Name() != tokensFile {
+		if !step && e.Name() != ManifestFile && e.Name() != TokensFile {
 			return fmt.Errorf("%s: holds %q, which is no part of a dump, and will not be replaced; choose another folder", dir, e.Name())
 		}
 		isDump = isDump || step || e.Name() == ManifestFile
@@ -99,9 +99,9 @@ func (w *DumpWriter) Put(step int, stage string, t Tensor) error {
 // PutTokens writes tokens.npy: ids [B, prompt + new].
 func (w *DumpWriter) PutTokens(t Tensor) error {
 	if len(t.Shape) != 2 || !t.IDs() {
-		return w.fail(fmt.Errorf("%s: shape %v of %s, want ids [B, prompt + new]", tokensFile, t.Shape, t.DType()))
+		return w.fail(fmt.Errorf("%s: shape %v of %s, want ids [B, prompt + new]", TokensFile, t.Shape, t.DType()))
 	}
-	return w.write(File{Path: tokensFile}, t)
+	return w.write(File{Path: TokensFile}, t)
 }
 
 func (w *DumpWriter) write(f File, t Tensor) error {
@@ -169,10 +169,10 @@ func (w *DumpWriter) Commit(m Manifest) error {
 		return fmt.Errorf("%s: dump is already committed or aborted", w.dir)
 	}
 	m.Schema, m.Files = 1, w.files
-	if err := m.check(); err != nil {
+	if err := checkManifest(&m); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
 	}
-	if err := m.validateTokens(w.tmp); err != nil {
+	if err := validateTokens(&m, w.tmp); err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -223,4 +223,34 @@ func (w *DumpWriter) Abort() {
 		os.RemoveAll(w.tmp)
 		w.tmp = ""
 	}
+}
+
+// WriteDump writes what was recorded as a dump at dir, as DumpWriter does: whole
+// or not at all. man needs everything but Files.
+func WriteDump(r *Recorder, dir string, man Manifest) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	w, err := CreateDump(dir)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if t := r.Tokens(); t.Shape != nil {
+		if err := w.PutTokens(t); err != nil {
+			return err
+		}
+	}
+	for _, step := range r.Steps() {
+		for _, stage := range r.Stages(step) {
+			t, err := r.Tensor(step, stage)
+			if err != nil {
+				return err
+			}
+			if err := w.Put(step, stage, t); err != nil {
+				return err
+			}
+		}
+	}
+	return w.Commit(man)
 }

@@ -123,7 +123,7 @@ func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 func TestCommitReplacesADump(t *testing.T) {
 	dir, s := writeTestDump(t)
 	r := source(s, "new", [][]int{{7, 9}}, steps{0: {"a": vec(4)}})
-	if err := r.Write(dir, testManifest(1)); err != nil {
+	if err := WriteDump(r, dir, testManifest(1)); err != nil {
 		t.Fatal(err)
 	}
 	d, _, err := OpenDump(dir, s, OpenOptions{})
@@ -191,7 +191,7 @@ func TestWriterThroughALink(t *testing.T) {
 		t.Skipf("no symbolic links: %v", err)
 	}
 	r := source(s, "new", [][]int{{7, 9}}, steps{0: {"a": vec(4)}})
-	if err := r.Write(link, testManifest(1)); err != nil {
+	if err := WriteDump(r, link, testManifest(1)); err != nil {
 		t.Fatal(err)
 	}
 	if st, err := os.Lstat(link); err != nil || st.Mode()&os.ModeSymlink == 0 {

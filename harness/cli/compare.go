@@ -141,7 +141,7 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 	t.notes(answer.Notes)
 	if !out.alone() {
 		w := &sticky{w: t.stdout}
-		_ = answer.WriteText(w, t.textOptions(c, o))
+		_ = harness.WriteText(w, answer.Report, t.textOptions(c, o))
 		answer.writeMore(w)
 		if w.err != nil {
 			return w.err

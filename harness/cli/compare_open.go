@@ -129,7 +129,14 @@ func engineFolders(dir string) []string {
 
 // openDump opens the folder of a flag and prints its notes.
 func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *harness.Mapping) (harness.Source, error) {
-	d, notes, err := harness.OpenDump(dir, s, harness.OpenOptions{Foreign: true, Map: mapping})
+	var d harness.Source
+	var notes []string
+	var err error
+	if o := (harness.OpenOptions{Foreign: true}); mapping != nil {
+		d, notes, err = harness.OpenMapped(dir, s, mapping, o)
+	} else {
+		d, notes, err = harness.OpenDump(dir, s, o)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}

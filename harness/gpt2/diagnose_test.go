@@ -176,7 +176,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 		}
 	}
 	var text strings.Builder
-	if err := r.WriteText(&text, harness.TextOptions{}); err != nil {
+	if err := harness.WriteText(&text, r, harness.TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"6 stages could not be judged", "could not be judged:", "nobody knows what step 0 was fed"} {

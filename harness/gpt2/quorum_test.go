@@ -189,7 +189,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 		})
 		man := *g.Manifest()
 		man.Files = nil
-		if err := copied.Write(filepath.Join(root, "synthetic-tiny", "quick-brown", engine), man); err != nil {
+		if err := harness.WriteDump(copied, filepath.Join(root, "synthetic-tiny", "quick-brown", engine), man); err != nil {
 			t.Fatal(err)
 		}
 	}

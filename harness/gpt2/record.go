@@ -50,6 +50,15 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 	return t.Recorder, nil
 }
 
+// A Watcher looks at a run as it is recorded.
+type Watcher interface {
+	// Begin says that the taps that follow are step k's, with past positions cached.
+	Begin(k, past int)
+
+	// Tap looks at one live buffer.
+	Tap(stage string, shape []int, data []float32)
+}
+
 // trace is a recording and how it came about.
 type trace struct {
 	*harness.Recorder
@@ -62,7 +71,7 @@ type trace struct {
 // record is Record, with watchers that see each step's buffers as they are
 // recorded. It ends early, without an error, when a step chooses nothing: that
 // is for the checkpoints to report.
-func record(ctx context.Context, m *model.Model, run Run, watchers ...*watch) (*trace, error) {
+func record(ctx context.Context, m *model.Model, run Run, watchers ...Watcher) (*trace, error) {
 	if err := run.check(); err != nil {
 		return nil, err
 	}
@@ -80,7 +89,7 @@ func record(ctx context.Context, m *model.Model, run Run, watchers ...*watch) (*
 				run.Tap(stage, shape, data)
 			}
 			for _, w := range watchers {
-				w.tap(stage, shape, data)
+				w.Tap(stage, shape, data)
 			}
 			t.Tap(stage, shape, data)
 		},
@@ -99,7 +108,7 @@ func record(ctx context.Context, m *model.Model, run Run, watchers ...*watch) (*
 		}
 		t.Step(k)
 		for _, w := range watchers {
-			w.begin(k, session.Pos())
+			w.Begin(k, session.Pos())
 		}
 		t.starts, t.fed = append(t.starts, session.Pos()), append(t.fed, fed)
 		next, err := session.Step(fed)

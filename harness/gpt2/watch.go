@@ -29,14 +29,14 @@ func newWatch(steps int) *watch {
 	return &watch{last: steps - 1, held: map[string][]float32{}, shape: map[string][]int{}}
 }
 
-// begin says that the taps that follow are step k's, with past positions cached.
-func (w *watch) begin(k, past int) {
+// Begin says that the taps that follow are step k's, with past positions cached.
+func (w *watch) Begin(k, past int) {
 	w.step, w.past = k, past
 	w.lengths = append(w.lengths, map[string]int{})
 }
 
-// tap looks at one live buffer.
-func (w *watch) tap(stage string, shape []int, data []float32) {
+// Tap looks at one live buffer.
+func (w *watch) Tap(stage string, shape []int, data []float32) {
 	word := stage[strings.LastIndexByte(stage, '.')+1:]
 	switch {
 	case strings.HasSuffix(stage, ".attn."+word):

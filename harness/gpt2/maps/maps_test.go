@@ -136,7 +136,7 @@ func TestReadyMaps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, notes, err := harness.OpenDump(dir, s, harness.OpenOptions{Foreign: true, Map: m})
+			d, notes, err := harness.OpenMapped(dir, s, m, harness.OpenOptions{Foreign: true})
 			if err != nil {
 				t.Fatal(err)
 			}
