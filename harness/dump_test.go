@@ -252,3 +252,18 @@ func TestConversionsAlikeAreOneNote(t *testing.T) {
 		t.Errorf("notes %q, want %q", notes, want)
 	}
 }
+
+// writeTestDump writes a dump of two steps with stages a, b and next_id.
+func writeTestDump(t *testing.T) (dir string, s *Schedule) {
+	t.Helper()
+	s = mustSchedule(t, "a", "b", "next_id")
+	r := source(s, "test", [][]int{{7, 1, 2}}, steps{
+		0: {"a": vec(1, 2), "b": vec(3, ninf), "next_id": ids(1)},
+		1: {"a": vec(5, 6), "next_id": ids(2)},
+	})
+	dir = filepath.Join(t.TempDir(), "dump")
+	if err := WriteDump(r, dir, testManifest(2)); err != nil {
+		t.Fatal(err)
+	}
+	return dir, s
+}

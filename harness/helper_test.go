@@ -2,9 +2,7 @@ package harness
 
 import (
 	"math"
-	"path/filepath"
 	"slices"
-	"testing"
 )
 
 var (
@@ -76,21 +74,6 @@ func testManifest(n int) Manifest {
 		Engine: Engine{Name: "test", Version: "1", DType: "float32"},
 		Tokens: [][]int{{7}}, New: n,
 	}
-}
-
-// writeTestDump writes a dump of two steps with stages a, b and next_id.
-func writeTestDump(t *testing.T) (dir string, s *Schedule) {
-	t.Helper()
-	s = mustSchedule(t, "a", "b", "next_id")
-	r := source(s, "test", [][]int{{7, 1, 2}}, steps{
-		0: {"a": vec(1, 2), "b": vec(3, ninf), "next_id": ids(1)},
-		1: {"a": vec(5, 6), "next_id": ids(2)},
-	})
-	dir = filepath.Join(t.TempDir(), "dump")
-	if err := WriteDump(r, dir, testManifest(2)); err != nil {
-		t.Fatal(err)
-	}
-	return dir, s
 }
 
 // sameTensor is bit equality, of shapes and kinds too.

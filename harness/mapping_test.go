@@ -193,7 +193,10 @@ func TestMappedDumpRefuses(t *testing.T) {
 	if _, _, err := OpenMapped(dir, s, m, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
 		t.Errorf("a stage twice by one rule: %v", err)
 	}
-	own, _ := writeTestDump(t)
+	own := filepath.Join(t.TempDir(), "own")
+	if err := WriteDump(source(s, "own", [][]int{{7, 1}}, steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}}), own, testManifest(1)); err != nil {
+		t.Fatal(err)
+	}
 	if _, _, err := OpenMapped(own, s, m, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
 		t.Errorf("a folder with a manifest: %v", err)
 	}

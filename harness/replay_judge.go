@@ -53,7 +53,7 @@ func (r *Rerun) judge(at Place) (Replayed, error) {
 		return row, nil
 	}
 	row.Span, row.Earlier = r.spanOf(at, span)
-	row.measure(got, right)
+	measureReplayed(&row, got, right)
 	if row.Verdict != ReplayIntroduced {
 		return row, nil
 	}
@@ -62,7 +62,7 @@ func (r *Rerun) judge(at Place) (Replayed, error) {
 		if right, span, err := r.replay(at, true); err == nil {
 			other := unknown(at)
 			other.Span, other.Earlier = r.spanOf(at, span)
-			if other.measure(got, right); other.Verdict == ReplayClean {
+			if measureReplayed(&other, got, right); other.Verdict == ReplayClean {
 				return other, nil
 			}
 		}
@@ -115,8 +115,8 @@ func (r *Rerun) spanOf(at Place, span []Place) (names []string, earlier []Place)
 	return r.schedule.sorted(names), earlier
 }
 
-// measure judges what the candidate has by what is right.
-func (row *Replayed) measure(got Tensor, right Value) {
+// measureReplayed judges what the candidate has by what is right.
+func measureReplayed(row *Replayed, got Tensor, right Value) {
 	switch {
 	case !slices.Equal(got.Shape, right.Shape):
 		row.Verdict, row.Status = ReplayIntroduced, Shape
@@ -222,6 +222,6 @@ func (r *Rerun) Against(at Place, got Tensor) (Replayed, error) {
 		return row, nil
 	}
 	row.Span, row.Earlier = r.spanOf(at, span)
-	row.measure(got, Value{Tensor: want, Bound: right.Bound, Accepts: right.Accepts})
+	measureReplayed(&row, got, Value{Tensor: want, Bound: right.Bound, Accepts: right.Accepts})
 	return row, nil
 }

@@ -223,16 +223,16 @@ func TestReplayFindsTokens(t *testing.T) {
 		want   []string // unknown
 	}{
 		{"its own tokens", func(*Recorder) {}, nil, nil},
-		{"the prompt alone, and its choices", func(r *Recorder) { r.tokens = columns(full, 3) }, nil, nil},
+		{"the prompt alone, and its choices", func(r *Recorder) { r.tokens = firstColumns(full, 3) }, nil, nil},
 		{"the prompt alone, and the golden's", func(r *Recorder) {
-			r.tokens = columns(full, 3)
+			r.tokens = firstColumns(full, 3)
 			for step := range 4 {
 				delete(r.steps[step], "next_id")
 			}
 		}, golden, nil},
 		{"the golden's and its choices", func(r *Recorder) { r.tokens = Tensor{} }, golden, nil},
 		{"the prompt alone, and one choice lost", func(r *Recorder) {
-			r.tokens = columns(full, 3)
+			r.tokens = firstColumns(full, 3)
 			delete(r.steps[1], "next_id")
 		}, nil, []string{"step_02/embed", "step_03/embed"}},
 		{"nothing", func(r *Recorder) { r.tokens = Tensor{} }, nil, []string{"step_00/embed", "step_01/embed", "step_02/embed", "step_03/embed"}},
@@ -350,4 +350,13 @@ func TestAddReplay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// firstColumns is the first n ids of each row.
+func firstColumns(t Tensor, n int) Tensor {
+	out := Tensor{Shape: []int{t.Shape[0], n}}
+	for b := range t.Shape[0] {
+		out.I64 = append(out.I64, t.I64[b*t.Shape[1]:][:n]...)
+	}
+	return out
 }

@@ -81,7 +81,7 @@ func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
 		}
 		since := s.assumed[s.judged[row.Place]:]
 		s.judged[row.Place] = len(s.assumed)
-		since = slices.DeleteFunc(slices.Clone(since), func(p Place) bool { return !row.computed(p) || s.owner[p] == row.Place })
+		since = slices.DeleteFunc(slices.Clone(since), func(p Place) bool { return !computed(row, p) || s.owner[p] == row.Place })
 		if len(since) > 0 {
 			latest := since[len(since)-1]
 			back := s.withdraw(row.Place)
@@ -114,7 +114,7 @@ func (s *settling) round(ctx context.Context) (open []Replayed, err error) {
 }
 
 // computed says whether a place was computed to judge the row.
-func (p *Replayed) computed(at Place) bool {
+func computed(p *Replayed, at Place) bool {
 	return p.Step == at.Step && p.Stage != at.Stage && slices.Contains(p.Span, at.Stage) || slices.Contains(p.Earlier, at)
 }
 
@@ -208,7 +208,7 @@ func (s *settling) sit(row *Replayed) error {
 	}
 	for _, stage := range row.Span {
 		at := Place{row.Step, stage}
-		if _, done := s.owner[at]; done || !row.computed(at) {
+		if _, done := s.owner[at]; done || !computed(row, at) {
 			continue
 		}
 		if _, there := s.candidate.Shape(at.Step, at.Stage); there {
@@ -253,7 +253,7 @@ func (s *settling) seat(row *Replayed) (fits bool, err error) {
 	}
 	for i := range s.rows {
 		other := &s.rows[i]
-		if other.Verdict != ReplayClean || other.Why != "" || !slices.ContainsFunc(put, other.computed) {
+		if other.Verdict != ReplayClean || other.Why != "" || !slices.ContainsFunc(put, func(p Place) bool { return computed(other, p) }) {
 			continue
 		}
 		again, err := s.rejudge(other.Place)

@@ -229,3 +229,15 @@ func TestWriterAfterTheEnd(t *testing.T) {
 		t.Error("Commit after Abort")
 	}
 }
+
+func TestWriteDumpRefusesMistakes(t *testing.T) {
+	r := NewRecorder(RecorderOptions{Schedule: mustSchedule(t, "a")})
+	r.Tap("a", []int{1}, []float32{1}) // before the first step
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := WriteDump(r, dir, testManifest(1)); err == nil {
+		t.Error("was written")
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("left a folder behind")
+	}
+}

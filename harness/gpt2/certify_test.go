@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 func TestCertifyTokens(t *testing.T) {
-	g := tinyGolden(t, "hello/float64")
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
 	last, err := g.Tensor(3, "logits_last")
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,7 @@ func TestCertifyTokens(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := foreign(t, g, 3, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+			c := gpt2test.Foreign(t, Schedule(3, nil), g, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
 				if tt.edit == nil {
 					return x
 				}

@@ -108,14 +108,6 @@ func settled(ctx context.Context, m *model.Model, candidate harness.Source, run 
 	return rows, causes, err
 }
 
-// dtypeOf is what a source's engine computes in, by its manifest.
-func dtypeOf(s harness.Source) string {
-	if m := s.Manifest(); m != nil {
-		return m.Engine.DType
-	}
-	return ""
-}
-
 // checkWeights refuses a golden that was made from other weights than the model
 // has. One without a manifest is bound to none.
 func checkWeights(m *model.Model, golden harness.Source) error {

@@ -10,34 +10,35 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/faults"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // A dump without the stage itself, or of module outputs alone, names spans that
 // hold the stage, and nothing else: one for each time that it was wrong.
 func TestDiagnoseNamesTheSpan(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
-	for _, b := range append([]bug{{name: "none"}}, bugs...) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	for _, b := range append([]gpt2test.Bug{{Name: "none"}}, gpt2test.Bugs...) {
 		for name, keep := range map[string]func(stage string) bool{
-			"without the stage": func(stage string) bool { return stage != b.stage },
-			"module outputs":    isModule,
+			"without the stage": func(stage string) bool { return stage != b.Stage },
+			"module outputs":    gpt2test.IsModule,
 		} {
-			t.Run(b.name+"/"+name, func(t *testing.T) {
-				c, changed := faulty(t, s.Model, g, true, b)
-				r := diagnosed(t, s.Model, g, only{c, func(_ int, stage string) bool { return keep(stage) }}, DiagnoseOptions{Explain: faults.Explain})
-				if b.stage != "" && keep(b.stage) {
+			t.Run(b.Name+"/"+name, func(t *testing.T) {
+				c, changed := faulty(t, m, g, true, b)
+				r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return keep(stage) }}, DiagnoseOptions{Explain: faults.Explain})
+				if b.Stage != "" && keep(b.Stage) {
 					if diff := cmp.Diff(changed, placesOf(t, r)); diff != "" {
 						t.Errorf("introduced (-want +got):\n%s", diff)
 					}
 					return
 				}
-				last := b.stage == "" || b.stage == "next_token" || strings.HasPrefix(b.stage, "probs_t") // nothing reads these
+				last := b.Stage == "" || b.Stage == "next_token" || strings.HasPrefix(b.Stage, "probs_t") // nothing reads these
 				if last != (len(r.Introduced) == 0) {
 					t.Fatalf("introduced %v", r.Introduced)
 				}
 				for _, in := range r.Introduced {
-					if !slices.Contains(in.Span, b.stage) || keep(in.Span[0]) {
-						t.Errorf("introduced %+v, want a span with %s", in, b.stage)
+					if !slices.Contains(in.Span, b.Stage) || keep(in.Span[0]) {
+						t.Errorf("introduced %+v, want a span with %s", in, b.Stage)
 					}
 				}
 				if last {
@@ -51,7 +52,7 @@ func TestDiagnoseNamesTheSpan(t *testing.T) {
 					got = append(got, in.Step)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("%s was changed in these steps, and these have a stage introduced (-want +got):\n%s\n%+v", b.stage, diff, r.Introduced)
+					t.Errorf("%s was changed in these steps, and these have a stage introduced (-want +got):\n%s\n%+v", b.Stage, diff, r.Introduced)
 				}
 			})
 		}
@@ -61,9 +62,9 @@ func TestDiagnoseNamesTheSpan(t *testing.T) {
 // A mistake that nobody knows, in a part of the residual stream that the dump
 // lacks, is one mistake: what was added later tells what the part was.
 func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
-	odd := func(_ *planter, _ []int, data []float32) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	odd := func(_ *gpt2test.Planter, _ []int, data []float32) {
 		for i := range data {
 			data[i] += 0.1 * float32(i%5)
 		}
@@ -79,12 +80,12 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 		{[]string{"h.1.resid_mid", "h.1.resid_post"}, []string{"h.1.ln_2", "h.1.resid_post"}},
 	} {
 		t.Run(strings.Join(tt.stages, " and "), func(t *testing.T) {
-			var planted []bug
+			var planted []gpt2test.Bug
 			for _, stage := range tt.stages {
-				planted = append(planted, bug{name: "odd", stage: stage, plant: odd})
+				planted = append(planted, gpt2test.Bug{Name: "odd", Stage: stage, Plant: odd})
 			}
-			c, _ := faulty(t, s.Model, g, true, planted...)
-			r := diagnosed(t, s.Model, g, only{c, func(_ int, stage string) bool { return isModule(stage) && stage != "embed" }}, DiagnoseOptions{Explain: faults.Explain})
+			c, _ := faulty(t, m, g, true, planted...)
+			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }}, DiagnoseOptions{Explain: faults.Explain})
 			var want []harness.Place
 			for step := range fewSteps {
 				for _, stage := range tt.want {
@@ -101,28 +102,28 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 // A second mistake is not taken for one of the few values that fall on the other
 // side of a rounding in a missing stage.
 func TestDiagnoseKeepsAMistakeBehindARounding(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
-	bfloat16 := bug{name: "bfloat16", stage: "h.1.resid_mid", plant: func(_ *planter, _ []int, data []float32) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	bfloat16 := gpt2test.Bug{Name: "bfloat16", Stage: "h.1.resid_mid", Plant: func(_ *gpt2test.Planter, _ []int, data []float32) {
 		for i, v := range data {
 			bits := math.Float32bits(v)
 			data[i] = math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 		}
 	}}
-	channel := bug{name: "channel", stage: "h.1.resid_post", plant: func(_ *planter, shape []int, data []float32) {
+	channel := gpt2test.Bug{Name: "channel", Stage: "h.1.resid_post", Plant: func(_ *gpt2test.Planter, shape []int, data []float32) {
 		for i := 7; i < len(data); i += shape[2] {
 			data[i] += 0.005
 		}
 	}}
 	for _, tt := range []struct {
-		planted []bug
+		planted []gpt2test.Bug
 		want    []string
 	}{
-		{[]bug{bfloat16}, []string{"h.1.ln_2"}},
-		{[]bug{bfloat16, channel}, []string{"h.1.ln_2", "h.1.resid_post"}},
+		{[]gpt2test.Bug{bfloat16}, []string{"h.1.ln_2"}},
+		{[]gpt2test.Bug{bfloat16, channel}, []string{"h.1.ln_2", "h.1.resid_post"}},
 	} {
-		c, _ := faulty(t, s.Model, g, true, tt.planted...)
-		r := diagnosed(t, s.Model, g, only{c, func(_ int, stage string) bool { return stage != "h.1.resid_mid" }}, DiagnoseOptions{Explain: faults.Explain})
+		c, _ := faulty(t, m, g, true, tt.planted...)
+		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }}, DiagnoseOptions{Explain: faults.Explain})
 		var want []harness.Place
 		for step := range fewSteps {
 			for _, stage := range tt.want {

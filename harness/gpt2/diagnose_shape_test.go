@@ -7,12 +7,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // What a foreign dump may do to a cache is judged, and blames nobody else.
 func TestDiagnoseJudgesShapes(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
 	for _, tt := range []struct {
 		name   string
 		stage  string
@@ -21,7 +22,7 @@ func TestDiagnoseJudgesShapes(t *testing.T) {
 		others []string // whose shape follows from it
 	}{
 		{"cache of all positions there are", "h.1.attn.cache_k", 2, func(x harness.Tensor) harness.Tensor {
-			return resize(x, s.Model.Config().Positions)
+			return resize(x, m.Config().Positions)
 		}, nil},
 		{"cache of one position too few", "h.0.attn.cache_v", 1, func(x harness.Tensor) harness.Tensor {
 			return resize(x, x.Shape[2]-1)
@@ -35,9 +36,9 @@ func TestDiagnoseJudgesShapes(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, _ := faulty(t, s.Model, g, true)
+			c, _ := faulty(t, m, g, true)
 			changed := replaced{c, harness.Place{Step: tt.step, Stage: tt.stage}, tt.change}
-			r := diagnosed(t, s.Model, g, changed, DiagnoseOptions{})
+			r := diagnosed(t, m, g, changed, DiagnoseOptions{})
 			want := []harness.Place{{Step: tt.step, Stage: tt.stage}}
 			if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
 				t.Errorf("introduced (-want +got):\n%s", diff)
@@ -84,7 +85,7 @@ func (r replaced) Shape(step int, stage string) ([]int, bool) {
 
 // Whatever shape a tensor has, it is the one that is wrong, alone.
 func TestDiagnoseOfAnyShape(t *testing.T) {
-	m := microModel(t)
+	m := gpt2test.MicroModel(t)
 	run := Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 2}
 	c, err := Record(t.Context(), m, run)
 	if err != nil {

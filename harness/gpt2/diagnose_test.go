@@ -13,6 +13,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/faults"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
@@ -22,7 +23,7 @@ const fewSteps = 3
 
 // faulty runs the model on a golden's tokens with bugs planted in it, and lists
 // the places where a bug changed something.
-func faulty(t *testing.T, m *model.Model, g *harness.Dump, feed bool, planted ...bug) (*harness.Recorder, []harness.Place) {
+func faulty(t *testing.T, m *model.Model, g *harness.Dump, feed bool, planted ...gpt2test.Bug) (*harness.Recorder, []harness.Place) {
 	t.Helper()
 	var changed []harness.Place
 	seen := map[string][]float32{}
@@ -33,8 +34,8 @@ func faulty(t *testing.T, m *model.Model, g *harness.Dump, feed bool, planted ..
 		}
 		before := slices.Clone(data)
 		for _, b := range planted {
-			if b.stage == stage {
-				b.plant(&planter{m: m, seen: seen}, shape, data)
+			if b.Stage == stage {
+				b.Plant(&gpt2test.Planter{Model: m, Seen: seen}, shape, data)
 			}
 		}
 		if !slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b }) {
@@ -54,21 +55,11 @@ func faulty(t *testing.T, m *model.Model, g *harness.Dump, feed bool, planted ..
 			run.Feed = append(run.Feed, ids)
 		}
 	}
-	trace, err := record(t.Context(), m, run) // which ends where NaN chose no token
+	trace, err := RecordTrace(t.Context(), m, run) // which ends where NaN chose no token
 	if err != nil {
 		t.Fatal(err)
 	}
 	return trace.Recorder, changed
-}
-
-// float64Golden is the golden of case hello that every test here compares with.
-func float64Golden(t *testing.T, s *Suite) *harness.Dump {
-	t.Helper()
-	g := s.Cases[0].Goldens[slices.IndexFunc(s.Cases[0].Goldens, func(g *Golden) bool { return g.Engine == "float64" })]
-	if err := g.open(s.schedule); err != nil {
-		t.Fatal(err)
-	}
-	return g.dump
 }
 
 func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o DiagnoseOptions) *harness.Report {
@@ -99,27 +90,27 @@ func placesOf(t *testing.T, r *harness.Report) (all []harness.Place) {
 }
 
 func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
-	sets := [][]bug{nil}
-	for i, b := range bugs {
-		sets = append(sets, []bug{b}, []bug{b, bugs[(i+5)%len(bugs)]})
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	sets := [][]gpt2test.Bug{nil}
+	for i, b := range gpt2test.Bugs {
+		sets = append(sets, []gpt2test.Bug{b}, []gpt2test.Bug{b, gpt2test.Bugs[(i+5)%len(gpt2test.Bugs)]})
 	}
 	for _, set := range sets {
 		var names []string
 		for _, b := range set {
-			names = append(names, b.name)
+			names = append(names, b.Name)
 		}
 		t.Run(strings.Join(names, " and "), func(t *testing.T) {
-			if len(set) == 2 && set[0].stage == set[1].stage {
+			if len(set) == 2 && set[0].Stage == set[1].Stage {
 				t.Skip("two bugs of one stage are one")
 			}
 			for _, feed := range []bool{true, false} { // false: from a differing token on, the golden says nothing
 				if feed && len(set) == 2 {
 					continue
 				}
-				c, want := faulty(t, s.Model, g, feed, set...)
-				r := diagnosed(t, s.Model, g, c, DiagnoseOptions{})
+				c, want := faulty(t, m, g, feed, set...)
+				r := diagnosed(t, m, g, c, DiagnoseOptions{})
 				if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
 					t.Errorf("fed the golden's tokens %v: introduced (-want +got):\n%s", feed, diff)
 				}
@@ -158,11 +149,11 @@ func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
 
 // Without tokens nobody knows which rows of the tables are right.
 func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
-	c, _ := faulty(t, s.Model, g, true)
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	c, _ := faulty(t, m, g, true)
 	nobody := untold{c}
-	r := diagnosed(t, s.Model, untold{g}, nobody, DiagnoseOptions{})
+	r := diagnosed(t, m, untold{g}, nobody, DiagnoseOptions{})
 	if len(r.Introduced) > 0 || !r.Passed() {
 		t.Errorf("introduced %v, verdict %s", r.Introduced, r.Verdict)
 	}
@@ -193,9 +184,9 @@ func (untold) Tokens() harness.Tensor      { return harness.Tensor{} }
 func (untold) Manifest() *harness.Manifest { return nil }
 
 func TestDiagnoseAsksTheExplainer(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
-	erf := bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "erf GELU" })]
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	erf := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })]
 	asked := 0
 	explain := func(_ context.Context, m *model.Model, c harness.Source, run *harness.Rerun, rows []harness.Replayed) (all []harness.Explanation, err error) {
 		asked++
@@ -218,20 +209,20 @@ func TestDiagnoseAsksTheExplainer(t *testing.T) {
 		}
 		return all, nil
 	}
-	c, _ := faulty(t, s.Model, g, true, erf)
-	r := diagnosed(t, s.Model, g, c, DiagnoseOptions{Explain: explain})
+	c, _ := faulty(t, m, g, true, erf)
+	r := diagnosed(t, m, g, c, DiagnoseOptions{Explain: explain})
 	if asked != 1 || len(r.Explanations) != fewSteps || r.Explanations[0].Text != "off by 0.0005" {
 		t.Errorf("asked %d times, explanations %+v", asked, r.Explanations)
 	}
-	clean, _ := faulty(t, s.Model, g, true)
-	if diagnosed(t, s.Model, g, clean, DiagnoseOptions{Explain: explain}); asked != 1 {
+	clean, _ := faulty(t, m, g, true)
+	if diagnosed(t, m, g, clean, DiagnoseOptions{Explain: explain}); asked != 1 {
 		t.Error("asked to explain a run in which nothing is wrong")
 	}
 }
 
 // A golden of other weights says nothing of this model.
 func TestDiagnoseRefusesOtherWeights(t *testing.T) {
-	m := microModel(t)
+	m := gpt2test.MicroModel(t)
 	run := Run{Tokens: [][]int{{1, 2, 3}}, New: 2}
 	c, err := Record(t.Context(), m, run)
 	if err != nil {
@@ -259,12 +250,12 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 
 // Where the candidate is right throughout, the golden is asked.
 func TestDiagnoseReplaysTheGolden(t *testing.T) {
-	s := tiny(t)
-	g := float64Golden(t, s)
-	right, _ := faulty(t, s.Model, g, true)
-	erf := bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "erf GELU" })]
-	wrong, changed := faulty(t, s.Model, g, true, erf)
-	r := diagnosed(t, s.Model, wrong, right, DiagnoseOptions{Explain: faults.Explain})
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	right, _ := faulty(t, m, g, true)
+	erf := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })]
+	wrong, changed := faulty(t, m, g, true, erf)
+	r := diagnosed(t, m, wrong, right, DiagnoseOptions{Explain: faults.Explain})
 	if r.Passed() || len(r.Introduced) > 0 {
 		t.Errorf("verdict %s, introduced %v", r.Verdict, r.Introduced)
 	}
@@ -277,12 +268,12 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	if diff := cmp.Diff(changed, blamed); diff != "" {
 		t.Errorf("stages of the golden that are wrong (-want +got):\n%s", diff)
 	}
-	late := bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "missing residual, later block" })]
-	both, _ := faulty(t, s.Model, g, true, late)
-	if r := diagnosed(t, s.Model, wrong, both, DiagnoseOptions{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
+	late := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "missing residual, later block" })]
+	both, _ := faulty(t, m, g, true, late)
+	if r := diagnosed(t, m, wrong, both, DiagnoseOptions{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
 		t.Error("the golden was not replayed though the two part before the candidate is wrong")
 	}
-	if r := diagnosed(t, s.Model, g, wrong, DiagnoseOptions{}); r.GoldenReplayed != nil {
+	if r := diagnosed(t, m, g, wrong, DiagnoseOptions{}); r.GoldenReplayed != nil {
 		t.Error("the golden was replayed though the candidate is wrong")
 	}
 }

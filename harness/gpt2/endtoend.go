@@ -84,13 +84,13 @@ func (e *ending) assert(engine, name, what string, looked int, kind failure, pro
 // positions: start_pos is 0, then advances by what was fed.
 func (e *ending) positions() {
 	want, problem := 0, ""
-	for k, got := range e.o.trace.starts {
+	for k, got := range e.o.trace.Starts {
 		if got != want && problem == "" {
 			problem = fmt.Sprintf("step %d started at position %d, want %d", k, got, want)
 		}
-		want += len(e.o.trace.fed[k]) / len(e.c.Tokens)
+		want += len(e.o.trace.Fed[k]) / len(e.c.Tokens)
 	}
-	e.assert(Self, "start_pos", "0, then on by what was fed", len(e.o.trace.starts), otherText, problem)
+	e.assert(Self, "start_pos", "0, then on by what was fed", len(e.o.trace.Starts), otherText, problem)
 }
 
 // length: the token list begins with the prompt, there were as many iterations
@@ -98,7 +98,7 @@ func (e *ending) positions() {
 func (e *ending) length() {
 	t, c := e.o.trace, e.c
 	prompt, begin, length := len(c.Tokens[0]), "", ""
-	for b, row := range t.tokens {
+	for b, row := range t.Rows {
 		if len(row) < prompt || !slices.Equal(row[:prompt], c.Tokens[b]) {
 			begin = fmt.Sprintf("row %d is %v, the prompt %v", b, row, c.Tokens[b])
 		}
@@ -108,10 +108,10 @@ func (e *ending) length() {
 	}
 	e.assert(Self, "prompt", "the token list begins with the prompt", prompt*len(c.Tokens), otherText, begin)
 	iterations := ""
-	if n := len(t.chosen); n != c.New {
+	if n := len(t.Chosen); n != c.New {
 		iterations = fmt.Sprintf("%d iterations for %d new tokens", n, c.New)
 	}
-	e.assert(Self, "iterations", fmt.Sprintf("%d iterations", c.New), len(t.chosen), wrongLength, iterations)
+	e.assert(Self, "iterations", fmt.Sprintf("%d iterations", c.New), len(t.Chosen), wrongLength, iterations)
 	e.assert(Self, "new_tokens", fmt.Sprintf("%d new tokens, %d in all", c.New, prompt+c.New), c.New*len(c.Tokens), wrongLength, length)
 }
 
@@ -120,7 +120,7 @@ func (e *ending) length() {
 func (e *ending) cache() {
 	lengths, layers := e.o.watch.lengths, e.suite.Model.Config().Layers
 	created, updated, total := "", "", 0
-	for k, fed := range e.o.trace.fed {
+	for k, fed := range e.o.trace.Fed {
 		total += len(fed) / len(e.c.Tokens)
 		problem := ""
 		if n := len(lengths[k]); n != 2*layers {
@@ -139,7 +139,7 @@ func (e *ending) cache() {
 		}
 	}
 	e.assert(Self, "cache_created", "the first pass leaves the prompt in every cache", 2*layers, otherText, created)
-	e.assert(Self, "cache_updated", "every pass adds what it was fed to every cache", 2*layers*(len(e.o.trace.fed)-1), otherText, updated)
+	e.assert(Self, "cache_updated", "every pass adds what it was fed to every cache", 2*layers*(len(e.o.trace.Fed)-1), otherText, updated)
 
 	var read, kept tally
 	for _, f := range e.o.watch.findings {
@@ -178,7 +178,7 @@ func (t *tally) add(f Finding) {
 // text: the tokens decode to a text that begins with the prompt, the tokenizer
 // gives back what it took, and they are those of the figures.
 func (e *ending) text() {
-	got, err := e.suite.Text(e.o.trace.tokens)
+	got, err := e.suite.Text(e.o.trace.Rows)
 	problem := ""
 	switch {
 	case err != nil:
@@ -205,8 +205,8 @@ func (e *ending) text() {
 func (e *ending) greedy(g figures.Greedy) {
 	name, want, got, problem := "text", strconv.Quote(g.Text), "nothing", ""
 	var ids []int
-	if len(e.o.trace.tokens) > 0 {
-		ids = e.o.trace.tokens[0]
+	if len(e.o.trace.Rows) > 0 {
+		ids = e.o.trace.Rows[0]
 		ids = ids[:min(len(ids), len(e.c.Tokens[0])+g.New)]
 	}
 	if g.Text == "" {
@@ -226,7 +226,7 @@ func (e *ending) greedy(g figures.Greedy) {
 // runs: three runs give the same tokens: the recorded one and two without taps.
 func (e *ending) runs(ctx context.Context) error {
 	var runs [3][][]int
-	runs[0] = e.o.trace.tokens
+	runs[0] = e.o.trace.Rows
 	kind, problem := notDeterministic, ""
 	for n := 1; n < 3; n++ {
 		for b, prompt := range e.c.Tokens {
@@ -261,13 +261,13 @@ func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error
 	if s.tap == nil {
 		return s.Model.Generate(ctx, prompt, n, model.Sampling{}, nil)
 	}
-	t, err := record(ctx, s.Model, Run{
+	t, err := RecordTrace(ctx, s.Model, Run{
 		Tokens: [][]int{prompt}, New: n, Temperatures: s.temps, Tap: s.tap, Match: func(int, string) bool { return false },
 	})
 	if err != nil {
 		return nil, err
 	}
-	return t.tokens[0], nil
+	return t.Rows[0], nil
 }
 
 // sameAs: the tokens are those of an engine that chose its own.
@@ -278,7 +278,7 @@ func (e *ending) sameAs(g *Golden) error {
 	}
 	t, prompt := g.dump.Tokens(), len(e.c.Tokens[0])
 	problem, kind := "", otherText
-	for b, row := range e.o.trace.tokens {
+	for b, row := range e.o.trace.Rows {
 		want := make([]int, t.Shape[1])
 		for i := range want {
 			want[i] = int(t.I64[b*len(want)+i])

@@ -51,7 +51,7 @@ func (s *Suite) observe(ctx context.Context, m *figures.Model) (*observed, error
 		if o.probs, err = t.Tensor(0, "probs_t1"); err != nil {
 			return nil, err
 		}
-		o.chosen = t.chosen[0]
+		o.chosen = t.Chosen[0]
 	}
 	if p := m.TokenLogprobs; p != nil {
 		ids, err := s.tokenizer.Encode(p.Text)
@@ -82,13 +82,13 @@ func (s *Suite) observe(ctx context.Context, m *figures.Model) (*observed, error
 		if err != nil {
 			return nil, fmt.Errorf("next_logit: %w", err)
 		}
-		o.token = t.chosen[0][0]
+		o.token = t.Chosen[0][0]
 	}
 	return o, nil
 }
 
 // text is a pass over a text.
-func (s *Suite) text(ctx context.Context, text string, stages ...string) (*trace, error) {
+func (s *Suite) text(ctx context.Context, text string, stages ...string) (*Trace, error) {
 	ids, err := s.tokenizer.Encode(text)
 	if err != nil {
 		return nil, err
@@ -97,10 +97,10 @@ func (s *Suite) text(ctx context.Context, text string, stages ...string) (*trace
 }
 
 // pass runs the model and keeps some stages of every step.
-func (s *Suite) pass(ctx context.Context, run Run, stages ...string) (*trace, error) {
+func (s *Suite) pass(ctx context.Context, run Run, stages ...string) (*Trace, error) {
 	run.Tap, run.Temperatures = s.tap, []float64{1}
 	run.Match = func(_ int, stage string) bool { return slices.Contains(stages, stage) }
-	return record(ctx, s.Model, run)
+	return RecordTrace(ctx, s.Model, run)
 }
 
 // logprobs is the log-probability of each token after those before it. The

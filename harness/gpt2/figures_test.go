@@ -15,6 +15,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/figures"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
@@ -35,7 +36,7 @@ var allFigures = map[string]int{
 // figuresOnly is a folder of goldens with nothing but the figures of synthetic-tiny.
 func figuresOnly(t testing.TB) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(goldensDir, "synthetic-tiny", figures.FileName))
+	data, err := os.ReadFile(filepath.Join(gpt2test.Dir, "synthetic-tiny", figures.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func openFigures(t testing.TB) *Suite {
 }
 
 var figuresSuite = sync.OnceValues(func() (*Suite, error) {
-	s, err := Open(Options{Model: "synthetic-tiny", Goldens: goldensDir})
+	s, err := Open(Options{Model: "synthetic-tiny", Goldens: gpt2test.Dir})
 	if err != nil {
 		return nil, err
 	}

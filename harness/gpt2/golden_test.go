@@ -12,10 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
-// fixture writes what the micro model computes as if an engine had exported it:
+// fixture writes what the gpt2test.Micro model computes as if an engine had exported it:
 // enough to test how goldens are found, refused and reported. change may alter a
 // tensor, or leave it out by returning false.
 type fixture struct {
@@ -75,18 +76,18 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 	return dir
 }
 
-// microSuite is a suite of the micro model with the goldens below root.
+// microSuite is a suite of the gpt2test.Micro model with the goldens below root.
 func microSuite(t *testing.T, root string) (*Suite, error) {
 	t.Helper()
-	return open(microModel(t), Options{Model: "micro", Goldens: root})
+	return open(gpt2test.MicroModel(t), Options{Model: "micro", Goldens: root})
 }
 
 func TestVerifyReport(t *testing.T) {
 	root := t.TempDir()
-	fixture{}.write(t, microModel(t), root)
+	fixture{}.write(t, gpt2test.MicroModel(t), root)
 	fixture{engine: "second", leftOut: []harness.LeftOut{{Stages: "h.*.attn.scores", Steps: "all", Reason: "flash attention"}},
-		change: func(_ int, stage string, _ harness.Tensor) bool { return !strings.HasSuffix(stage, ".scores") }}.write(t, microModel(t), root)
-	fixture{name: "batch", run: Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 3}}.write(t, microModel(t), root)
+		change: func(_ int, stage string, _ harness.Tensor) bool { return !strings.HasSuffix(stage, ".scores") }}.write(t, gpt2test.MicroModel(t), root)
+	fixture{name: "batch", run: Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 3}}.write(t, gpt2test.MicroModel(t), root)
 	s, err := microSuite(t, root)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +142,7 @@ func TestVerifyReport(t *testing.T) {
 			t.Errorf("run %+v", r)
 		}
 	}
-	if diff := cmp.Diff([]string{"micro/batch/other", "micro/hello/other", "micro/hello/second"}, runs); diff != "" {
+	if diff := cmp.Diff([]string{"gpt2test.Micro/batch/other", "gpt2test.Micro/hello/other", "gpt2test.Micro/hello/second"}, runs); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
 	}
 
@@ -150,7 +151,7 @@ func TestVerifyReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "pass: micro: 12 checkpoints, 2 engines") {
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "pass: gpt2test.Micro: 12 checkpoints, 2 engines") {
 		t.Errorf("last line %q", last)
 	}
 	if len(lines) > 2*CheckpointCount+8 {
@@ -175,7 +176,7 @@ func TestVerifyChecksNothing(t *testing.T) {
 	})
 	t.Run("only some stages", func(t *testing.T) {
 		root := t.TempDir()
-		fixture{change: func(_ int, stage string, _ harness.Tensor) bool { return strings.HasSuffix(stage, "ln_1") }}.write(t, microModel(t), root)
+		fixture{change: func(_ int, stage string, _ harness.Tensor) bool { return strings.HasSuffix(stage, "ln_1") }}.write(t, gpt2test.MicroModel(t), root)
 		s, err := microSuite(t, root)
 		if err != nil {
 			t.Fatal(err)
@@ -195,8 +196,8 @@ func TestVerifyChecksNothing(t *testing.T) {
 		}
 	})
 	t.Run("an empty recording", func(t *testing.T) {
-		schedule := Schedule(micro.Layers, nil)
-		rec, err := Record(t.Context(), microModel(t), Run{Tokens: [][]int{{1}}, New: 1})
+		schedule := Schedule(gpt2test.Micro.Layers, nil)
+		rec, err := Record(t.Context(), gpt2test.MicroModel(t), Run{Tokens: [][]int{{1}}, New: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,8 +211,8 @@ func TestVerifyChecksNothing(t *testing.T) {
 
 func TestGoldensFedOtherTokens(t *testing.T) {
 	root := t.TempDir()
-	fixture{engine: "fed", run: Run{Tokens: [][]int{{15, 13}}, New: 4, Feed: [][]int{{1, 2, 3}}}}.write(t, microModel(t), root)
-	fixture{engine: "own"}.write(t, microModel(t), root)
+	fixture{engine: "fed", run: Run{Tokens: [][]int{{15, 13}}, New: 4, Feed: [][]int{{1, 2, 3}}}}.write(t, gpt2test.MicroModel(t), root)
+	fixture{engine: "own"}.write(t, gpt2test.MicroModel(t), root)
 	s, err := microSuite(t, root)
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +259,7 @@ func TestMargins(t *testing.T) {
 			x.F32[0] += []float32{0, 1e-4, 0, 0.1}[step]
 		}
 		return stage != "logits_last" || step != 2
-	}}.write(t, microModel(t), root)
+	}}.write(t, gpt2test.MicroModel(t), root)
 	s, err := microSuite(t, root)
 	if err != nil {
 		t.Fatal(err)
@@ -330,8 +331,8 @@ func TestGoldensRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
-			fixture{engine: "sound"}.write(t, microModel(t), root)
-			dir := fixture{man: tt.man}.write(t, microModel(t), root)
+			fixture{engine: "sound"}.write(t, gpt2test.MicroModel(t), root)
+			dir := fixture{man: tt.man}.write(t, gpt2test.MicroModel(t), root)
 			if tt.damage != nil {
 				tt.damage(t, dir)
 			}
@@ -347,8 +348,8 @@ func TestGoldensRefused(t *testing.T) {
 	}
 	t.Run("another prompt in the same case", func(t *testing.T) {
 		root := t.TempDir()
-		fixture{engine: "a"}.write(t, microModel(t), root)
-		fixture{engine: "b", run: Run{Tokens: [][]int{{15, 12}}, New: 4}}.write(t, microModel(t), root)
+		fixture{engine: "a"}.write(t, gpt2test.MicroModel(t), root)
+		fixture{engine: "b", run: Run{Tokens: [][]int{{15, 12}}, New: 4}}.write(t, gpt2test.MicroModel(t), root)
 		if _, err := microSuite(t, root); err == nil || !strings.Contains(err.Error(), "prompt tokens") {
 			t.Errorf("error %v, want one about prompt tokens", err)
 		}
@@ -358,7 +359,7 @@ func TestGoldensRefused(t *testing.T) {
 // A folder's goldens are found by the hash of its weights, whatever its name.
 func TestGoldensByHash(t *testing.T) {
 	root := t.TempDir()
-	m := microModel(t)
+	m := gpt2test.MicroModel(t)
 	fixture{man: func(m *harness.Manifest) { m.Model.Name = "somebody-elses" }}.write(t, m, root)
 	fixture{man: func(m *harness.Manifest) {
 		m.Model.Name, m.Model.WeightsSHA256 = "unrelated", strings.Repeat("cd", 32)

@@ -82,7 +82,7 @@ func (s *Suite) Graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 // grafted runs the case, fed as the golden was where that chose for itself
 // nothing, with the planted fault if there is one and then the grafts, and
 // compares it with the golden.
-func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, in *grafter) (*trace, *harness.Report, error) {
+func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, in *grafter) (*Trace, *harness.Report, error) {
 	run := Run{Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: (&Case{Goldens: []*Golden{g}}).wanted}
 	if fed, err := g.fed(); err != nil {
 		return nil, nil, err
@@ -97,7 +97,7 @@ func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, in *grafter) (*
 			in.tap(stage, shape, data)
 		}
 	}
-	t, err := record(ctx, s.Model, run)
+	t, err := RecordTrace(ctx, s.Model, run)
 	if err != nil {
 		return nil, nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
@@ -162,10 +162,10 @@ func suspect(stages []string, stage string) ([]string, bool) {
 }
 
 // firstOther is the first new token that is not the golden's, -1 if all are.
-func firstOther(g *Golden, t *trace) int {
+func firstOther(g *Golden, t *Trace) int {
 	want, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
 	for i := prompt; i < want.Shape[1]; i++ {
-		for b, row := range t.tokens {
+		for b, row := range t.Rows {
 			if i >= len(row) || int64(row[i]) != want.I64[b*want.Shape[1]+i] {
 				return i - prompt
 			}

@@ -5,17 +5,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // plantAll plants several bugs at once.
-func (s *Suite) plantAll(bugs ...bug) {
-	var planters []*planter
+func (s *Suite) plantAll(bugs ...gpt2test.Bug) {
+	var planters []*gpt2test.Planter
 	for _, b := range bugs {
-		planters = append(planters, &planter{m: s.Model, bug: b, seen: map[string][]float32{}})
+		planters = append(planters, &gpt2test.Planter{Model: s.Model, Bug: b, Seen: map[string][]float32{}})
 	}
 	s.tap = func(stage string, shape []int, data []float32) {
 		for _, p := range planters {
-			p.tap(stage, shape, data)
+			p.Tap(stage, shape, data)
 		}
 	}
 	for _, c := range s.Cases {
@@ -23,13 +25,13 @@ func (s *Suite) plantAll(bugs ...bug) {
 	}
 }
 
-func named(t *testing.T, name string) bug {
+func named(t *testing.T, name string) gpt2test.Bug {
 	t.Helper()
-	i := slices.IndexFunc(bugs, func(b bug) bool { return b.name == name })
+	i := slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == name })
 	if i < 0 {
 		t.Fatalf("no bug %q", name)
 	}
-	return bugs[i]
+	return gpt2test.Bugs[i]
 }
 
 func TestGraftProvesTheStage(t *testing.T) {
@@ -37,26 +39,26 @@ func TestGraftProvesTheStage(t *testing.T) {
 	c := s.Cases[0]
 	g := c.Goldens[slices.IndexFunc(c.Goldens, func(g *Golden) bool { return g.Engine == "float64" })]
 	erf := named(t, "erf GELU")
-	gelu := func(layer string) bug {
-		return bug{stage: "h." + layer + ".mlp.act", plant: func(p *planter, _ []int, data []float32) {
-			for i, x := range p.seen["h."+layer+".mlp.c_fc"] {
+	gelu := func(layer string) gpt2test.Bug {
+		return gpt2test.Bug{Stage: "h." + layer + ".mlp.act", Plant: func(p *gpt2test.Planter, _ []int, data []float32) {
+			for i, x := range p.Seen["h."+layer+".mlp.c_fc"] {
 				data[i] = float32(0.5 * float64(x) * (1 + math.Erf(float64(x)/math.Sqrt2)))
 			}
 		}}
 	}
 	for _, tt := range []struct {
 		name     string
-		bugs     []bug
+		bugs     []gpt2test.Bug
 		stages   []string
 		text     bool // the bug changes the text
 		sentence string
 	}{
-		{"one that changes the text", []bug{named(t, "missing residual")}, []string{"h.0.resid_mid"}, true, "the text is repaired; logits_last off by"},
-		{"one that leaves the text", []bug{erf}, []string{"h.1.mlp.act"}, false, "the text was right without it"},
-		{"the same in every layer", []bug{gelu("0"), gelu("1"), gelu("2")}, []string{"h.*.mlp.act"}, false, "h.*.mlp.act put in (30 tensors of case hello)"},
-		{"two at different stages", []bug{named(t, "q/k/v order"), named(t, "missing residual, later block")}, []string{"h.0.attn.q", "h.2.resid_post"}, true, "repaired"},
-		{"the cache of later steps", []bug{named(t, "cache written at 0")}, []string{"h.1.attn.cache_k"}, true, "repaired"},
-		{"the choice alone", []bug{named(t, "argmin")}, []string{"next_token"}, true, "repaired"},
+		{"one that changes the text", []gpt2test.Bug{named(t, "missing residual")}, []string{"h.0.resid_mid"}, true, "the text is repaired; logits_last off by"},
+		{"one that leaves the text", []gpt2test.Bug{erf}, []string{"h.1.mlp.act"}, false, "the text was right without it"},
+		{"the same in every layer", []gpt2test.Bug{gelu("0"), gelu("1"), gelu("2")}, []string{"h.*.mlp.act"}, false, "h.*.mlp.act put in (30 tensors of case hello)"},
+		{"two at different stages", []gpt2test.Bug{named(t, "q/k/v order"), named(t, "missing residual, later block")}, []string{"h.0.attn.q", "h.2.resid_post"}, true, "repaired"},
+		{"the cache of later steps", []gpt2test.Bug{named(t, "cache written at 0")}, []string{"h.1.attn.cache_k"}, true, "repaired"},
+		{"the choice alone", []gpt2test.Bug{named(t, "argmin")}, []string{"next_token"}, true, "repaired"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if testing.Short() && len(tt.bugs) > 1 {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
@@ -17,7 +18,7 @@ func TestGoldensHoldTheInvariants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dirs, err := filepath.Glob(goldensDir + "/synthetic-tiny/*/*")
+	dirs, err := filepath.Glob(gpt2test.Dir + "/synthetic-tiny/*/*")
 	if err != nil || len(dirs) < 7 {
 		t.Fatalf("%d goldens, %v", len(dirs), err)
 	}
@@ -40,7 +41,7 @@ func TestGoldensHoldTheInvariants(t *testing.T) {
 }
 
 func TestInvariantsFindWhatCannotBe(t *testing.T) {
-	g := tinyGolden(t, "hello/float64")
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
 	m, err := model.Load("synthetic-tiny")
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +132,7 @@ func TestInvariantsFindWhatCannotBe(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.rule+": "+tt.reason, func(t *testing.T) {
-			c := foreign(t, g, 3, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+			c := gpt2test.Foreign(t, Schedule(3, nil), g, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
 				if step == tt.step && stage == tt.stage {
 					tt.edit(x.F32)
 				}

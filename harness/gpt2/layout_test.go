@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
@@ -89,54 +90,6 @@ func arrange(x harness.Tensor, own, other string, size map[string]int) harness.T
 	return harness.Tensor{F32: out}
 }
 
-// foreign is the golden as an engine of other layouts has it: edit is given each
-// tensor and the sizes of its step.
-func foreign(t *testing.T, g *harness.Dump, layers int, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
-	t.Helper()
-	r := harness.NewRecorder(harness.RecorderOptions{Schedule: Schedule(layers, nil), Name: "foreign"})
-	man := g.Manifest()
-	for _, step := range g.Steps() {
-		r.Step(step)
-		size := map[string]int{"B": len(man.Tokens), "T": 1, "S": len(man.Tokens[0]) + step, "H": 4, "D": 20, "C": 80, "F": 320, "V": 50257}
-		if step == 0 {
-			size["T"] = len(man.Tokens[0])
-		}
-		for _, stage := range g.Stages(step) {
-			x, err := g.Tensor(step, stage)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if stage == "next_token" {
-				for _, id := range x.I64 {
-					x.F32 = append(x.F32, float32(id))
-				}
-			}
-			x = edit(step, stage, x, size)
-			if x.Shape != nil {
-				r.Tap(stage, x.Shape, x.F32)
-			}
-		}
-	}
-	rows := make([][]int, len(man.Tokens))
-	tokens := g.Tokens()
-	for i := range rows {
-		for _, id := range tokens.I64[i*tokens.Shape[1]:][:tokens.Shape[1]] {
-			rows[i] = append(rows[i], int(id))
-		}
-	}
-	r.SetTokens(rows)
-	return r
-}
-
-func tinyGolden(t *testing.T, name string) *harness.Dump {
-	t.Helper()
-	d, _, err := harness.OpenDump(goldensDir+"/synthetic-tiny/"+name, Schedule(3, nil), harness.OpenOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 // Every layout of the table is recognised at every stage, for one prompt and for
 // a batch, and gives back the numbers of the golden bit by bit.
 func TestEveryLayoutIsRecognised(t *testing.T) {
@@ -148,10 +101,10 @@ func TestEveryLayoutIsRecognised(t *testing.T) {
 		if testing.Short() && name == "hello/candle" {
 			t.Skip("short: hello adds the logits, which are wide, and takes a minute under the race detector")
 		}
-		g := tinyGolden(t, name)
+		g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/"+name)
 		for n := range most {
 			used := map[string]bool{}
-			c := foreign(t, g, 3, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
+			c := gpt2test.Foreign(t, Schedule(3, nil), g, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
 				a := axesOf(stage)
 				if n >= len(a.others) {
 					return x
@@ -201,8 +154,8 @@ func check(t *testing.T, g *harness.Dump, c harness.Source, notes bool) *harness
 }
 
 func TestALayoutWithoutBatchIsRecognised(t *testing.T) {
-	g := tinyGolden(t, "hello/candle")
-	v := check(t, g, foreign(t, g, 3, func(_ int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+	g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/candle")
+	v := check(t, g, gpt2test.Foreign(t, Schedule(3, nil), g, func(_ int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
 		if stage != "wpe" {
 			x.Shape = x.Shape[1:]
 		}
@@ -231,8 +184,8 @@ func TestMaskedScoresOfAnotherKind(t *testing.T) {
 		{"hidden", func(float32) float32 { return float32(math.Inf(-1)) }, true, 0, false, "", "the contract's"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			g := tinyGolden(t, "quick-brown/float64")
-			c := foreign(t, g, 3, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
+			g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/quick-brown/float64")
+			c := gpt2test.Foreign(t, Schedule(3, nil), g, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
 				scores, probs := strings.HasSuffix(stage, "attn.scores"), strings.HasSuffix(stage, "attn.probs")
 				if probs && !tt.probs {
 					return harness.Tensor{}

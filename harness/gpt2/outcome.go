@@ -14,7 +14,7 @@ type outcome struct {
 	findings []Finding
 	reports  []*harness.Report // one for each golden
 	quorum   *Quorum           // what the goldens say of each other; nil of one alone
-	trace    *trace            // of the run on the model's own choices; its stages let go
+	trace    *Trace            // of the run on the model's own choices; its stages let go
 	watch    *watch
 }
 
@@ -29,16 +29,16 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	}
 	o := &outcome{watch: newWatch(c.New)}
 	run := Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.tap, Match: c.wanted}
-	own, err := record(ctx, s.Model, run, o.watch)
+	own, err := RecordTrace(ctx, s.Model, run, o.watch)
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
 	var forced []harness.Replayed
 	for _, g := range c.Goldens {
 		t := own
-		if feed := g.feed(); !isPrefix(feed, own.tokens, len(c.Tokens[0])) {
+		if feed := g.feed(); !isPrefix(feed, own.Rows, len(c.Tokens[0])) {
 			run.Feed, run.New = feed, g.manifest.New
-			if t, err = record(ctx, s.Model, run); err != nil {
+			if t, err = RecordTrace(ctx, s.Model, run); err != nil {
 				return nil, fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
 			}
 		}
@@ -101,7 +101,7 @@ func isPrefix(feed, rows [][]int, prompt int) bool {
 }
 
 // findings turns the rows of a comparison into findings.
-func (s *Suite) findings(c *Case, g *Golden, t *trace, r *harness.Report) ([]Finding, error) {
+func (s *Suite) findings(c *Case, g *Golden, t *Trace, r *harness.Report) ([]Finding, error) {
 	var found []Finding
 	for i := range r.Stages {
 		row := &r.Stages[i]

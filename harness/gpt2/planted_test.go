@@ -10,143 +10,9 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
-
-const goldensDir = "../../goldens"
-
-// bug is a fault planted through the tap: the live buffer of one stage is
-// replaced by what a faulty stage would have put there.
-type bug struct {
-	name, stage string
-	reason      string // why this is a fault that somebody makes
-	checkpoint  int
-	step        int // the first step that shows it
-	plant       func(p *planter, shape []int, data []float32)
-}
-
-var bugs = []bug{
-	{"unbiased variance", "h.1.ln_1", "the default of torch.var and of many a statistics library", 1, 0,
-		func(p *planter, _ []int, data []float32) {
-			x, gain, bias := p.seen["h.0.resid_post"], p.weight("h.1.ln_1.weight"), p.weight("h.1.ln_1.bias")
-			c := len(gain)
-			for row := 0; row < len(x); row += c {
-				var mean, variance float64
-				for _, v := range x[row : row+c] {
-					mean += float64(v) / float64(c)
-				}
-				for _, v := range x[row : row+c] {
-					variance += (float64(v) - mean) * (float64(v) - mean) / float64(c-1)
-				}
-				for i, v := range x[row : row+c] {
-					data[row+i] = float32((float64(v)-mean)/math.Sqrt(variance+p.m.Config().Eps))*gain[i] + bias[i]
-				}
-			}
-		}},
-	{"missing c_attn bias", "h.1.attn.c_attn", "h.N.attn.bias, the mask buffer, is taken for it", 2, 0,
-		func(p *planter, _ []int, data []float32) {
-			bias := p.weight("h.1.attn.c_attn.bias")
-			for i := range data {
-				data[i] -= bias[i%len(bias)]
-			}
-		}},
-	{"q/k/v order", "h.0.attn.q", "k, q, v is as plausible a split", 2, 0,
-		func(p *planter, shape []int, data []float32) {
-			h, t, d := shape[1], shape[2], shape[3]
-			for i := range data {
-				head, row := i/(t*d)%h, i/d%t
-				data[i] = p.seen["h.0.attn.c_attn"][row*3*h*d+h*d+head*d+i%d]
-			}
-		}},
-	{"scale 1/D", "h.2.attn.scores", "the root is forgotten", 4, 0,
-		func(p *planter, _ []int, data []float32) {
-			d := float64(p.m.Config().Embd / p.m.Config().Heads)
-			for i := range data {
-				data[i] = float32(float64(data[i]) / math.Sqrt(d))
-			}
-		}},
-	{"mask hides the diagonal", "h.0.attn.scores", "j < i for j <= i", 4, 0,
-		func(p *planter, shape []int, data []float32) {
-			t, s := shape[2], shape[3]
-			for i := range data {
-				if i%s == s-t+i/s%t {
-					data[i] = float32(math.Inf(-1))
-				}
-			}
-		}},
-	{"mask shows one to come", "h.0.attn.scores", "j <= i+1 for j <= i", 4, 0,
-		func(p *planter, shape []int, data []float32) {
-			h, t, s := shape[1], shape[2], shape[3]
-			q, k := p.seen["h.0.attn.q"], p.seen["h.0.attn.cache_k"]
-			d := len(q) / (shape[0] * h * t)
-			for i := range data {
-				if i%s == s-t+i/s%t+1 {
-					head, row := i/(t*s), i/s%t
-					data[i] = float32(dot(q[(head*t+row)*d:][:d], k[(head*s+i%s)*d:][:d]) / math.Sqrt(float64(d)))
-				}
-			}
-		}},
-	{"erf GELU", "h.1.mlp.act", "the default of torch.nn.GELU", 6, 0,
-		func(p *planter, _ []int, data []float32) {
-			for i, x := range p.seen["h.1.mlp.c_fc"] {
-				data[i] = float32(0.5 * float64(x) * (1 + math.Erf(float64(x)/math.Sqrt2)))
-			}
-		}},
-	{"cache written at 0", "h.1.attn.cache_k", "the position is not passed on to the append", 3, 1,
-		func(p *planter, shape []int, data []float32) {
-			s, d := shape[2], shape[3]
-			if s == len(p.seen["h.1.attn.k"])/(shape[0]*shape[1]*d) {
-				return // the prompt: position 0 is right
-			}
-			for head := range shape[0] * shape[1] {
-				rows := data[head*s*d : (head+1)*s*d]
-				copy(rows[:d], rows[(s-1)*d:])
-				clear(rows[(s-1)*d:])
-			}
-		}},
-	{"missing residual", "h.0.resid_mid", "attention's output is taken for the block's", 7, 0,
-		func(p *planter, _ []int, data []float32) { copy(data, p.seen["h.0.attn.c_proj"]) }},
-	{"missing residual, later block", "h.2.resid_post", "the same, where only the last block does it", 8, 0,
-		func(p *planter, _ []int, data []float32) { copy(data, p.seen["h.2.mlp.c_proj"]) }},
-	{"last-but-one logits", "logits_last", "the prompt's length is taken for an index from 1", 9, 0,
-		func(p *planter, shape []int, data []float32) {
-			all, v := p.seen["logits"], shape[1]
-			if rows := len(all) / v; rows > 1 {
-				copy(data, all[(rows-2)*v:])
-			}
-		}},
-	{"argmin", "next_token", "the sign of the score", 10, 0,
-		func(p *planter, _ []int, data []float32) {
-			logits := p.seen["logits_last"]
-			data[0] = float32(slices.Index(logits, slices.Min(logits)))
-		}},
-	{"inverted temperature", "probs_t2", "logits are multiplied by it", 11, 0,
-		func(p *planter, _ []int, data []float32) {
-			model.Softmax(data, p.seen["logits_last"], 0.5)
-		}},
-}
-
-// planter is a tap that remembers what the stages before have put out.
-type planter struct {
-	m    *model.Model
-	bug  bug
-	seen map[string][]float32
-}
-
-func (p *planter) weight(name string) []float32 {
-	data, _, ok := p.m.Weight(name)
-	if !ok {
-		panic(name)
-	}
-	return data
-}
-
-func (p *planter) tap(stage string, shape []int, data []float32) {
-	if stage == p.bug.stage {
-		p.bug.plant(p, shape, data)
-	}
-	p.seen[stage] = append(p.seen[stage][:0], data...)
-}
 
 // tiny is synthetic-tiny with the one case that has every stage at every step,
 // shared by the tests, which run one after the other.
@@ -157,13 +23,13 @@ func tiny(t *testing.T) *Suite {
 		t.Fatal(err)
 	}
 	if len(s.Cases) != 1 || len(s.Cases[0].Goldens) < 2 {
-		t.Fatalf("goldens of case hello from several engines are missing in %s", goldensDir)
+		t.Fatalf("goldens of case hello from several engines are missing in %s", gpt2test.Dir)
 	}
 	return s
 }
 
 var openTiny = sync.OnceValues(func() (*Suite, error) {
-	s, err := Open(Options{Model: "synthetic-tiny", Goldens: goldensDir})
+	s, err := Open(Options{Model: "synthetic-tiny", Goldens: gpt2test.Dir})
 	if err == nil {
 		s.Cases = slices.DeleteFunc(s.Cases, func(c *Case) bool { return c.Name != "hello" })
 		s.figures = nil // they are judged in figures_test.go
@@ -172,9 +38,9 @@ var openTiny = sync.OnceValues(func() (*Suite, error) {
 })
 
 // plant lets the suite run its case again, with another bug.
-func (s *Suite) plant(b bug) {
-	p := &planter{m: s.Model, bug: b, seen: map[string][]float32{}}
-	s.tap = p.tap
+func (s *Suite) plant(b gpt2test.Bug) {
+	p := &gpt2test.Planter{Model: s.Model, Bug: b, Seen: map[string][]float32{}}
+	s.tap = p.Tap
 	for _, c := range s.Cases {
 		c.stages, c.text = nil, nil
 	}
@@ -182,17 +48,17 @@ func (s *Suite) plant(b bug) {
 
 func TestPlantedBugsAreFoundAtTheirOwnStage(t *testing.T) {
 	s := tiny(t)
-	for _, b := range bugs {
-		t.Run(b.name, func(t *testing.T) {
-			if b.reason == "" {
+	for _, b := range gpt2test.Bugs {
+		t.Run(b.Name, func(t *testing.T) {
+			if b.Reason == "" {
 				t.Error("a bug without a reason")
 			}
 			s.plant(b)
-			found, err := s.Check(t.Context(), b.checkpoint)
+			found, err := s.Check(t.Context(), b.Checkpoint)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := harness.Place{Step: b.step, Stage: b.stage}
+			want := harness.Place{Step: b.Step, Stage: b.Stage}
 			for i, r := range s.Cases[0].stages.reports {
 				golden, want := s.Cases[0].Goldens[i], want
 				if !golden.has(want.Step, want.Stage) {
@@ -204,20 +70,20 @@ func TestPlantedBugsAreFoundAtTheirOwnStage(t *testing.T) {
 				}
 			}
 			f := s.first(found)
-			if f == nil || f.Step != b.step || f.Stage != b.stage || f.Engine == Self {
-				t.Fatalf("%s first fails at %+v, want %s", Describe(b.checkpoint), f, want)
+			if f == nil || f.Step != b.Step || f.Stage != b.Stage || f.Engine == Self {
+				t.Fatalf("%s first fails at %+v, want %s", Describe(b.Checkpoint), f, want)
 			}
 			// The exact halves of these need no golden.
-			if alone := slices.Contains([]int{3, 9, 10, 11}, b.checkpoint); alone && !slices.ContainsFunc(found, func(f Finding) bool {
-				return f.Failed && f.Engine == Self && f.Stage == b.stage && f.Step == b.step
+			if alone := slices.Contains([]int{3, 9, 10, 11}, b.Checkpoint); alone && !slices.ContainsFunc(found, func(f Finding) bool {
+				return f.Failed && f.Engine == Self && f.Stage == b.Stage && f.Step == b.Step
 			}) {
-				t.Errorf("%s: no failure of its own at %s", Describe(b.checkpoint), want)
+				t.Errorf("%s: no failure of its own at %s", Describe(b.Checkpoint), want)
 			}
 			if f.Begin != "" {
 				t.Errorf("the first divergence points to an earlier one: %s", f.Begin)
 			}
 			report := f.Report()
-			for _, part := range append(Describe(b.checkpoint).Causes, "got", "want", "go run . compare") {
+			for _, part := range append(Describe(b.Checkpoint).Causes, "got", "want", "go run . compare") {
 				if !strings.Contains(report, part) {
 					t.Errorf("report lacks %q:\n%s", part, report)
 				}
@@ -240,23 +106,23 @@ func nextOf(s *Suite, golden *Golden, at harness.Place) string {
 func TestCheckpoint12SaysHowItFails(t *testing.T) {
 	s := tiny(t)
 	noise := 0
-	find := func(name string) bug {
-		return bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == name })]
+	find := func(name string) gpt2test.Bug {
+		return gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == name })]
 	}
 	for _, tt := range []struct {
 		name, kind string
-		bug        bug
+		bug        gpt2test.Bug
 		walk       string // the checkpoint at which the walk ends
 		causes     []string
 	}{
 		{"missing residual", "other text", find("missing residual"), "fix: " + Describe(7).Fix, otherText.causes},
 		{"cache written at 0", "other text", find("cache written at 0"), "fix: " + Describe(3).Fix, otherText.causes},
-		{"noise from run to run", "not deterministic", bug{stage: "ln_f", plant: func(_ *planter, _ []int, data []float32) {
+		{"noise from run to run", "not deterministic", gpt2test.Bug{Stage: "ln_f", Plant: func(_ *gpt2test.Planter, _ []int, data []float32) {
 			noise++
 			data[noise%len(data)] += 100
 		}}, "fix: " + Describe(8).Fix, notDeterministic.causes},
-		{"NaN in the middle", "wrong length", bug{stage: "logits_last", plant: func(p *planter, _ []int, data []float32) {
-			if len(p.seen["h.0.attn.cache_k"]) > 5*80 {
+		{"NaN in the middle", "wrong length", gpt2test.Bug{Stage: "logits_last", Plant: func(p *gpt2test.Planter, _ []int, data []float32) {
+			if len(p.Seen["h.0.attn.cache_k"]) > 5*80 {
 				data[7] = float32(math.NaN())
 			}
 		}}, "fix: " + Describe(9).Fix, wrongLength.causes},
@@ -289,7 +155,7 @@ func TestCheckpoint12SaysHowItFails(t *testing.T) {
 
 func TestVerifySaysWhatFailsFirst(t *testing.T) {
 	s := tiny(t)
-	s.plant(bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "erf GELU" })])
+	s.plant(gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })])
 	r, err := s.Verify(t.Context())
 	if err != nil {
 		t.Fatal(err)

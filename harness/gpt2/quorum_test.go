@@ -1,11 +1,11 @@
 package gpt2
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // voters is float64, candle and tinygrad of a case, each edited, and how the
@@ -14,10 +14,10 @@ func votersOf(t *testing.T, s *harness.Schedule, candidate harness.Source, edit 
 	t.Helper()
 	var voters []Voter
 	for _, engine := range []string{"float64", "candle", "tinygrad"} {
-		g := tinyGolden(t, "quick-brown/"+engine)
+		g := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/quick-brown/"+engine)
 		var src harness.Source = g
 		if e := edit[engine]; e != nil {
-			src = foreign(t, g, 3, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+			src = gpt2test.Foreign(t, Schedule(3, nil), g, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
 				e(step, stage, x)
 				return x
 			})
@@ -33,7 +33,7 @@ func votersOf(t *testing.T, s *harness.Schedule, candidate harness.Source, edit 
 
 func TestQuorum(t *testing.T) {
 	s := Schedule(3, nil)
-	candidate := tinyGolden(t, "quick-brown/candle")
+	candidate := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/quick-brown/candle")
 	act := harness.Place{Step: 0, Stage: "h.1.mlp.act"}
 	shift := func(by float32) func(step int, stage string, x harness.Tensor) {
 		return func(step int, stage string, x harness.Tensor) {
@@ -102,7 +102,7 @@ func TestQuorum(t *testing.T) {
 // right engines with room.
 func TestBoundsHoldForTheEngines(t *testing.T) {
 	s := Schedule(3, nil)
-	dirs, err := folders(goldensDir + "/synthetic-tiny")
+	dirs, err := folders(gpt2test.Dir + "/synthetic-tiny")
 	if err != nil || len(dirs) < 5 {
 		t.Fatalf("%d cases, %v", len(dirs), err)
 	}
@@ -144,8 +144,8 @@ func TestBoundsHoldForTheEngines(t *testing.T) {
 // Engines of which one was fed another token say nothing of it from there on.
 func TestMergedStopsWhereTokensDiffer(t *testing.T) {
 	s := Schedule(3, nil)
-	f64 := tinyGolden(t, "hello/float64")
-	other := foreign(t, tinyGolden(t, "hello/candle"), 3, func(_ int, _ string, x harness.Tensor, _ map[string]int) harness.Tensor { return x })
+	f64 := gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/float64")
+	other := gpt2test.Foreign(t, Schedule(3, nil), gpt2test.Golden(t, Schedule(3, nil), "synthetic-tiny/hello/candle"), func(_ int, _ string, x harness.Tensor, _ map[string]int) harness.Tensor { return x })
 	tokens := f64.Tokens()
 	row := make([]int, len(tokens.I64))
 	for i, id := range tokens.I64 {
@@ -153,7 +153,7 @@ func TestMergedStopsWhereTokensDiffer(t *testing.T) {
 	}
 	row[2+3] = 7 // fed at step 4
 	other.SetTokens([][]int{row})
-	part := foreign(t, f64, 3, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+	part := gpt2test.Foreign(t, Schedule(3, nil), f64, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
 		if stage == "ln_f" {
 			return harness.Tensor{}
 		}
@@ -170,52 +170,6 @@ func TestMergedStopsWhereTokensDiffer(t *testing.T) {
 		_, ok := m.Shape(step, "ln_f")
 		if ok != (step < 4) {
 			t.Errorf("step %d: ln_f of the other engine there: %v", step, ok)
-		}
-	}
-}
-
-// Verify names the golden that is wrong, and not the model.
-func TestVerifyNamesTheOutlier(t *testing.T) {
-	root := t.TempDir()
-	for _, engine := range []string{"float64", "candle", "tinygrad"} {
-		g := tinyGolden(t, "quick-brown/"+engine)
-		copied := foreign(t, g, 3, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
-			if engine == "candle" && stage == "h.1.mlp.act" {
-				for i := range x.F32 {
-					x.F32[i] *= 1.01
-				}
-			}
-			return x
-		})
-		man := *g.Manifest()
-		man.Files = nil
-		if err := harness.WriteDump(copied, filepath.Join(root, "synthetic-tiny", "quick-brown", engine), man); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := Verify(t.Context(), VerifyOptions{Model: "synthetic-tiny", Goldens: root})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !r.Failed() || r.First == nil || !r.First.Outlier || r.First.Engine != "candle" || r.First.Stage != "h.1.mlp.act" || r.Graft != nil {
-		t.Errorf("verdict %s, first %+v, graft %v", r.Verdict, r.First, r.Graft)
-	}
-	if len(r.Quorums) != 1 || len(r.Quorums[0].Outliers) != 3 {
-		t.Errorf("quorums %+v, want one with three outliers", r.Quorums)
-	}
-	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range []string{
-		"quick-brown: the golden of candle is the outlier, not the candidate: at step_00/h.1.mlp.act it is",
-		"; so in 3 of its tensors",
-		"usual causes: the golden's engine computes the stage wrong",
-		"fix: not this model, but the golden: make it again",
-		"regenerate_goldens.py --check --engine candle --model synthetic-tiny --case quick-brown",
-	} {
-		if !strings.Contains(text.String(), part) {
-			t.Errorf("report lacks %q:\n%s", part, text.String())
 		}
 	}
 }

@@ -40,11 +40,11 @@ type Run struct {
 // Record runs the model and returns its stages. The recorder's tokens are the
 // prompt, what was fed and the last choice.
 func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, error) {
-	t, err := record(ctx, m, run)
+	t, err := RecordTrace(ctx, m, run)
 	if err != nil {
 		return nil, err
 	}
-	if n := len(t.chosen); n < run.New {
+	if n := len(t.Chosen); n < run.New {
 		return nil, fmt.Errorf("step %d chose no token: its logits are NaN", n-1)
 	}
 	return t.Recorder, nil
@@ -59,19 +59,19 @@ type Watcher interface {
 	Tap(stage string, shape []int, data []float32)
 }
 
-// trace is a recording and how it came about.
-type trace struct {
+// Trace is a recording and how it came about.
+type Trace struct {
 	*harness.Recorder
-	starts []int   // the session's position before each step
-	fed    [][]int // what each step was fed, B*T ids
-	chosen [][]int // what each step chose, B ids
-	tokens [][]int // B rows: the prompt, what was fed, and the last choice
+	Starts []int   // the session's position before each step
+	Fed    [][]int // what each step was fed, B*T ids
+	Chosen [][]int // what each step chose, B ids
+	Rows   [][]int // B rows: the prompt, what was fed, and the last choice
 }
 
-// record is Record, with watchers that see each step's buffers as they are
+// RecordTrace is Record, with watchers that see each step's buffers as they are
 // recorded. It ends early, without an error, when a step chooses nothing: that
 // is for the checkpoints to report.
-func record(ctx context.Context, m *model.Model, run Run, watchers ...Watcher) (*trace, error) {
+func RecordTrace(ctx context.Context, m *model.Model, run Run, watchers ...Watcher) (*Trace, error) {
 	if err := run.check(); err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func record(ctx context.Context, m *model.Model, run Run, watchers ...Watcher) (
 		run.Temperatures = Temperatures
 	}
 	batch, prompt := len(run.Tokens), len(run.Tokens[0])
-	t := &trace{Recorder: harness.NewRecorder(harness.RecorderOptions{
+	t := &Trace{Recorder: harness.NewRecorder(harness.RecorderOptions{
 		Schedule: Schedule(m.Config().Layers, run.Temperatures), Match: run.Match, Name: "the Go model",
 	})}
 	session, err := m.NewSession(model.SessionOptions{
@@ -110,12 +110,12 @@ func record(ctx context.Context, m *model.Model, run Run, watchers ...Watcher) (
 		for _, w := range watchers {
 			w.Begin(k, session.Pos())
 		}
-		t.starts, t.fed = append(t.starts, session.Pos()), append(t.fed, fed)
+		t.Starts, t.Fed = append(t.Starts, session.Pos()), append(t.Fed, fed)
 		next, err := session.Step(fed)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", k, err)
 		}
-		t.chosen = append(t.chosen, slices.Clone(next))
+		t.Chosen = append(t.Chosen, slices.Clone(next))
 		fed = slices.Clone(next)
 		for b := range rows {
 			if run.Feed != nil && k < run.New-1 {
@@ -130,7 +130,7 @@ func record(ctx context.Context, m *model.Model, run Run, watchers ...Watcher) (
 			break
 		}
 	}
-	t.tokens = rows
+	t.Rows = rows
 	t.SetTokens(rows)
 	return t, t.Err()
 }

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
 // Rounding to fewer bits, which moves a stage by no more than a part in a
 // thousand, and another epsilon are far outside of what rounding in float32 does.
 func TestReplaySeesPrecision(t *testing.T) {
-	m := tiny(t).Model
+	m := gpt2test.Tiny(t)
 	rec, err := Record(t.Context(), m, Run{Tokens: [][]int{{15496, 13}}, New: 2})
 	if err != nil {
 		t.Fatal(err)

@@ -8,14 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // With a golden's values forced on it the right model has no stage that is
 // wrong, and a wrong one those alone that are, at every step.
 func TestSingleStepNamesTheModelsOwnFaults(t *testing.T) {
 	s := tiny(t)
-	for _, b := range append([]bug{{name: "none", plant: func(*planter, []int, []float32) {}}}, bugs...) {
-		t.Run(b.name, func(t *testing.T) {
+	for _, b := range append([]gpt2test.Bug{{Name: "none", Plant: func(*gpt2test.Planter, []int, []float32) {}}}, gpt2test.Bugs...) {
+		t.Run(b.Name, func(t *testing.T) {
 			for _, g := range s.Cases[0].Goldens[:2] {
 				if err := g.open(s.schedule); err != nil {
 					t.Fatal(err)
@@ -28,8 +29,8 @@ func TestSingleStepNamesTheModelsOwnFaults(t *testing.T) {
 						step++
 					}
 					before := slices.Clone(data)
-					if b.stage == stage {
-						b.plant(&planter{m: s.Model, bug: b, seen: seen}, shape, data)
+					if b.Stage == stage {
+						b.Plant(&gpt2test.Planter{Model: s.Model, Bug: b, Seen: seen}, shape, data)
 					}
 					same := slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b })
 					if p := (harness.Place{Step: step, Stage: stage}); !same && (g.has(step, stage) || !isLast(stage)) {
@@ -48,10 +49,10 @@ func TestSingleStepNamesTheModelsOwnFaults(t *testing.T) {
 					case r.Verdict == harness.ReplayUnknown:
 						t.Errorf("%s: %s is not judged: %s", g.Engine, r.Place, r.Why)
 					case r.Verdict != harness.ReplayIntroduced:
-					case g.has(r.Step, b.stage):
+					case g.has(r.Step, b.Stage):
 						got = append(got, r.Place)
-					case slices.Contains(r.Span, b.stage): // the golden lacks the stage itself
-						got = append(got, harness.Place{Step: r.Step, Stage: b.stage})
+					case slices.Contains(r.Span, b.Stage): // the golden lacks the stage itself
+						got = append(got, harness.Place{Step: r.Step, Stage: b.Stage})
 					default:
 						t.Errorf("%s: %s is introduced, span %v", g.Engine, r.Place, r.Span)
 					}
@@ -69,7 +70,7 @@ func isLast(stage string) bool { return stage == "next_token" || strings.HasPref
 
 func TestFailureSaysWhatTheStageDoesByItself(t *testing.T) {
 	s := tiny(t)
-	s.plant(bugs[slices.IndexFunc(bugs, func(b bug) bool { return b.name == "erf GELU" })])
+	s.plant(gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })])
 	found, err := s.Check(t.Context(), 6)
 	if err != nil {
 		t.Fatal(err)

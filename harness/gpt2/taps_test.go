@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
@@ -25,7 +26,7 @@ var contractNames = strings.Fields(`
 
 // contractShape is a stage's shape by the contract.
 func contractShape(stage string, B, T, P int) []int {
-	C, H, F, V, S := micro.Embd, micro.Heads, micro.Inner, micro.Vocab, P+T
+	C, H, F, V, S := gpt2test.Micro.Embd, gpt2test.Micro.Heads, gpt2test.Micro.Inner, gpt2test.Micro.Vocab, P+T
 	D := C / H
 	switch _, word, _ := strings.Cut(strings.TrimPrefix(stage, "h."), "."); {
 	case stage == "wpe":
@@ -74,7 +75,7 @@ func TestTapsNameEveryStageInOrder(t *testing.T) {
 		t.Fatalf("schedule (-contract +got):\n%s", diff)
 	}
 	var got []string
-	steps(t, microModel(t), func(stage string, shape []int, data []float32) {
+	steps(t, gpt2test.MicroModel(t), func(stage string, shape []int, data []float32) {
 		T, P := 4, 0
 		if k := len(got) / len(contractNames); k > 0 {
 			T, P = 1, 3+k
@@ -96,14 +97,14 @@ func TestTapsNameEveryStageInOrder(t *testing.T) {
 }
 
 func TestTapsChangeNothing(t *testing.T) {
-	m := microModel(t)
+	m := gpt2test.MicroModel(t)
 	chosen, logits := steps(t, m, nil)
 	tapped, tappedLogits := steps(t, m, func(string, []int, []float32) {})
 	if !slices.Equal(chosen, tapped) {
 		t.Errorf("chosen with taps %v, without %v", tapped, chosen)
 	}
 	for k := range logits {
-		if i := firstUnequal(logits[k], tappedLogits[k]); i >= 0 {
+		if i := unequalAt(logits[k], tappedLogits[k]); i >= 0 {
 			t.Errorf("step %d: logit %d is %v with taps, %v without", k, i, tappedLogits[k][i], logits[k][i])
 		}
 	}
@@ -120,7 +121,7 @@ func copies(t *testing.T, m *model.Model, poisoned string) []map[string][]float3
 			for i, v := range data {
 				switch {
 				case stage == "next_token":
-					data[i] = float32((int(v) + 1) % micro.Vocab)
+					data[i] = float32((int(v) + 1) % gpt2test.Micro.Vocab)
 				case !math.IsInf(float64(v), 0):
 					data[i] = 1.5*v + 0.25*float32(i%7) + 0.125
 				}
@@ -132,10 +133,10 @@ func copies(t *testing.T, m *model.Model, poisoned string) []map[string][]float3
 }
 
 func TestPoisonedTapsReachTheirReaders(t *testing.T) {
-	m := microModel(t)
+	m := gpt2test.MicroModel(t)
 	clean := copies(t, m, "")
 	differs := func(got []map[string][]float32, step int, stage string) bool {
-		return firstUnequal(clean[step][stage], got[step][stage]) >= 0
+		return unequalAt(clean[step][stage], got[step][stage]) >= 0
 	}
 	for _, poisoned := range contractNames {
 		got, readers := copies(t, m, poisoned), 0
@@ -164,7 +165,7 @@ func TestPoisonedTapsReachTheirReaders(t *testing.T) {
 			chosen, _ := steps(t, m, nil)
 			changed, _ := steps(t, m, func(stage string, _ []int, data []float32) {
 				if stage == poisoned {
-					data[0] = float32((int(data[0]) + 1) % micro.Vocab)
+					data[0] = float32((int(data[0]) + 1) % gpt2test.Micro.Vocab)
 				}
 			})
 			if changed[0] == chosen[0] {
@@ -177,7 +178,7 @@ func TestPoisonedTapsReachTheirReaders(t *testing.T) {
 }
 
 func TestRecordFeeds(t *testing.T) {
-	m := microModel(t)
+	m := gpt2test.MicroModel(t)
 	prompt := [][]int{{1, 2, 3}, {4, 5, 6}}
 	own, err := Record(t.Context(), m, Run{Tokens: prompt, New: 4})
 	if err != nil {
@@ -194,7 +195,7 @@ func TestRecordFeeds(t *testing.T) {
 	if diff := cmp.Diff([]int64{4, 5, 6, 10, 11, 12}, tokens.I64[7:13]); diff != "" {
 		t.Errorf("row 1 (-want +got):\n%s", diff)
 	}
-	r, err := harness.Compare(Schedule(micro.Layers, nil), own, fed, harness.CompareOptions{RequireAll: true})
+	r, err := harness.Compare(Schedule(gpt2test.Micro.Layers, nil), own, fed, harness.CompareOptions{RequireAll: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestRecordFeeds(t *testing.T) {
 }
 
 func TestRecordRefuses(t *testing.T) {
-	m := microModel(t)
+	m := gpt2test.MicroModel(t)
 	for _, tt := range []struct {
 		name string
 		run  Run
@@ -247,4 +248,14 @@ func names(s *harness.Schedule) []string {
 		all = append(all, st.Name)
 	}
 	return all
+}
+
+// unequalAt is the first index at which the bits differ, or -1.
+func unequalAt(a, b []float32) int {
+	for i, v := range a {
+		if i >= len(b) || math.Float32bits(v) != math.Float32bits(b[i]) {
+			return i
+		}
+	}
+	return -1
 }

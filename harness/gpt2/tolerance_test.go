@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
 
@@ -145,7 +146,7 @@ func TestDumpSchedule(t *testing.T) {
 			t.Errorf("stage %s in the schedule: %t, want %t", name, ok, want)
 		}
 	}
-	dump := fixture{run: Run{Tokens: [][]int{{1}}, New: 1, Temperatures: []float64{0.25}}}.write(t, microModel(t), t.TempDir())
+	dump := fixture{run: Run{Tokens: [][]int{{1}}, New: 1, Temperatures: []float64{0.25}}}.write(t, gpt2test.MicroModel(t), t.TempDir())
 	if s, err = DumpSchedule(dump); err != nil {
 		t.Fatal(err)
 	}

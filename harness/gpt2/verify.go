@@ -143,12 +143,12 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 		for i, rep := range c.stages.reports {
 			r.Runs = append(r.Runs, RunReport{s.Name, c.Name, c.Goldens[i].Engine, rep})
 		}
-		texts, err := s.Text(c.stages.trace.tokens)
+		texts, err := s.Text(c.stages.trace.Rows)
 		if err != nil {
 			continue // checkpoint 12 has failed with it
 		}
 		for b, text := range texts {
-			r.Texts = append(r.Texts, TextReport{c.Name, b, c.stages.trace.tokens[b], text})
+			r.Texts = append(r.Texts, TextReport{c.Name, b, c.stages.trace.Rows[b], text})
 		}
 	}
 	r.seconds = time.Since(begin).Seconds()

@@ -1,4 +1,4 @@
-package gpt2
+package gpt2test
 
 import (
 	"encoding/binary"
@@ -11,17 +11,17 @@ import (
 	"checkpoint12/model"
 )
 
-// micro is small, and no two of its dimensions are the same.
-var micro = model.Config{Vocab: 37, Positions: 14, Embd: 12, Layers: 2, Heads: 3, Inner: 20, Eps: 1e-5}
+// Micro is small, and no two of its dimensions are the same.
+var Micro = model.Config{Vocab: 37, Positions: 14, Embd: 12, Layers: 2, Heads: 3, Inner: 20, Eps: 1e-5}
 
-// microModel is a model of random weights, none of them zero.
-func microModel(t testing.TB) *model.Model {
+// MicroModel returns a model of random weights, none of them zero.
+func MicroModel(t testing.TB) *model.Model {
 	t.Helper()
 	type tensor struct {
 		name  string
 		shape []int
 	}
-	c := micro
+	c := Micro
 	list := []tensor{{"wte.weight", []int{c.Vocab, c.Embd}}, {"wpe.weight", []int{c.Positions, c.Embd}}}
 	for n := range c.Layers {
 		h := fmt.Sprintf("h.%d.", n)

@@ -1,0 +1,118 @@
+// Package gpt2test has what tests of GPT-2's harness share: faults to plant, a
+// small model, the committed goldens and sources made of them.
+package gpt2test
+
+import (
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// Dir is the folder of the committed goldens.
+var Dir = func() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..", "goldens")
+}()
+
+// Foreign returns the golden as an engine of other layouts has it: edit is given each
+// tensor and the sizes of its step.
+func Foreign(t *testing.T, s *harness.Schedule, g *harness.Dump, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
+	t.Helper()
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: "foreign"})
+	man := g.Manifest()
+	for _, step := range g.Steps() {
+		r.Step(step)
+		size := map[string]int{"B": len(man.Tokens), "T": 1, "S": len(man.Tokens[0]) + step, "H": 4, "D": 20, "C": 80, "F": 320, "V": 50257}
+		if step == 0 {
+			size["T"] = len(man.Tokens[0])
+		}
+		for _, stage := range g.Stages(step) {
+			x, err := g.Tensor(step, stage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stage == "next_token" {
+				for _, id := range x.I64 {
+					x.F32 = append(x.F32, float32(id))
+				}
+			}
+			x = edit(step, stage, x, size)
+			if x.Shape != nil {
+				r.Tap(stage, x.Shape, x.F32)
+			}
+		}
+	}
+	rows := make([][]int, len(man.Tokens))
+	tokens := g.Tokens()
+	for i := range rows {
+		for _, id := range tokens.I64[i*tokens.Shape[1]:][:tokens.Shape[1]] {
+			rows[i] = append(rows[i], int(id))
+		}
+	}
+	r.SetTokens(rows)
+	return r
+}
+
+// Golden opens a committed golden, MODEL/CASE/ENGINE.
+func Golden(t *testing.T, s *harness.Schedule, name string) *harness.Dump {
+	t.Helper()
+	d, _, err := harness.OpenDump(Dir+"/"+name, s, harness.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// IsModule reports whether a stage is the output of a module, which is all that an
+// engine hooked at module boundaries gives.
+func IsModule(stage string) bool {
+	switch word := stage[strings.IndexByte(strings.TrimPrefix(stage, "h."), '.')+1:]; word {
+	case "attn.q", "attn.k", "attn.v", "attn.cache_k", "attn.cache_v", "attn.scores", "attn.probs", "attn.context", "resid_mid":
+		return false
+	}
+	return true
+}
+
+// Only is a source that has less.
+type Only struct {
+	harness.Source
+	Keep func(step int, stage string) bool
+}
+
+func (o Only) Steps() (steps []int) {
+	for _, step := range o.Source.Steps() {
+		if len(o.Stages(step)) > 0 {
+			steps = append(steps, step)
+		}
+	}
+	return steps
+}
+
+func (o Only) Stages(step int) []string {
+	return slices.DeleteFunc(o.Source.Stages(step), func(stage string) bool { return !o.Keep(step, stage) })
+}
+
+func (o Only) Shape(step int, stage string) ([]int, bool) {
+	if !o.Keep(step, stage) {
+		return nil, false
+	}
+	return o.Source.Shape(step, stage)
+}
+
+// Tiny returns synthetic-tiny, made once.
+func Tiny(t testing.TB) *model.Model {
+	t.Helper()
+	m, err := tiny()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+var tiny = sync.OnceValues(func() (*model.Model, error) { return model.Load("synthetic-tiny") })
