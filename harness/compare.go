@@ -163,9 +163,9 @@ var scratch = sync.Pool{New: func() any { return new([2]npy.Array) }}
 // tensorOf is the source's tensor, in a's memory where the source reads files.
 func tensorOf(src Source, step int, stage string, a *npy.Array) (Tensor, error) {
 	if d, ok := src.(interface {
-		tensorInto(step int, stage string, a *npy.Array) (Tensor, error)
+		TensorInto(step int, stage string, a *npy.Array) (Tensor, error)
 	}); ok {
-		return d.tensorInto(step, stage, a)
+		return d.TensorInto(step, stage, a)
 	}
 	return src.Tensor(step, stage)
 }

@@ -227,11 +227,11 @@ func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 
 // Tensor reads the stage's file. Errors name it.
 func (d *Dump) Tensor(step int, stage string) (Tensor, error) {
-	return d.tensorInto(step, stage, new(npy.Array))
+	return d.TensorInto(step, stage, new(npy.Array))
 }
 
-// tensorInto is Tensor in a's memory.
-func (d *Dump) tensorInto(step int, stage string, a *npy.Array) (Tensor, error) {
+// TensorInto is Tensor in a's memory.
+func (d *Dump) TensorInto(step int, stage string, a *npy.Array) (Tensor, error) {
 	e, ok := d.steps[step][stage]
 	if !ok {
 		return Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, Place{step, stage}.file()), os.ErrNotExist)

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -80,4 +82,43 @@ func testManifest(n int) Manifest {
 func sameTensor(a, b Tensor) bool {
 	return slices.Equal(a.Shape, b.Shape) && a.IDs() == b.IDs() && slices.Equal(a.I64, b.I64) &&
 		slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}
+
+// memory is a source that a test may edit.
+type memory struct {
+	Of    *Schedule
+	Title string
+	Fed   Tensor
+	Kept  steps
+}
+
+func (m *memory) Name() string             { return m.Title }
+func (m *memory) Tokens() Tensor           { return m.Fed }
+func (m *memory) Manifest() *Manifest      { return nil }
+func (m *memory) Steps() []int             { return slices.Sorted(maps.Keys(m.Kept)) }
+func (m *memory) Stages(step int) []string { return slices.Sorted(maps.Keys(m.Kept[step])) }
+func (m *memory) Shape(step int, stage string) ([]int, bool) {
+	t, ok := m.Kept[step][stage]
+	return t.Shape, ok
+}
+func (m *memory) Tensor(step int, stage string) (Tensor, error) {
+	t, ok := m.Kept[step][stage]
+	if !ok {
+		return t, fmt.Errorf("no stage %s at step %d", stage, step)
+	}
+	return t, nil
+}
+
+// edited is a schedule with every stage as edit leaves it.
+func edited(t tester, s *Schedule, edit func(st *Stage)) *Schedule {
+	t.Helper()
+	stages := s.Stages()
+	for i := range stages {
+		edit(&stages[i])
+	}
+	s, err := NewSchedule(stages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -286,12 +286,16 @@ func TestCompareReadsThroughAView(t *testing.T) {
 	}
 }
 
-func TestScheduleRefusesLayouts(t *testing.T) {
+func TestViewRefusesLayouts(t *testing.T) {
 	for _, st := range []Stage{
 		{Axes: "B (T"}, {Axes: "B T", Layouts: []string{"T b"}}, {Layouts: []string{"B T"}},
 	} {
 		st.Name, st.Tolerance = "x", Tolerance{Reason: "test"}
-		if _, err := NewSchedule([]Stage{st}); err == nil {
+		s, err := NewSchedule([]Stage{st})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewView(s, source(s, "candidate", nil, nil), ViewOptions{}); err == nil {
 			t.Errorf("axes %q, layouts %q: taken", st.Axes, st.Layouts)
 		}
 	}

@@ -169,11 +169,11 @@ func (v *View) Shape(step int, stage string) ([]int, bool) {
 
 // Tensor is the stage as the schedule has it.
 func (v *View) Tensor(step int, stage string) (Tensor, error) {
-	return v.tensorInto(step, stage, new(npy.Array))
+	return v.TensorInto(step, stage, new(npy.Array))
 }
 
-// tensorInto is Tensor, in a's memory where that is possible.
-func (v *View) tensorInto(step int, stage string, a *npy.Array) (Tensor, error) {
+// TensorInto is Tensor, in a's memory where that is possible.
+func (v *View) TensorInto(step int, stage string, a *npy.Array) (Tensor, error) {
 	if v.hidden[Place{step, stage}] {
 		return Tensor{}, fmt.Errorf("%s: no stage %s at step %d", v.Name(), stage, step)
 	}

@@ -149,7 +149,7 @@ func (m meter) Replay(_ int, stage string, in Inputs) (Value, error) {
 
 // run runs the meter on 2 rows of 3 prompt tokens for 4 steps. bug, if set, may
 // change each stage's tensor before it is kept and read.
-func (m meter) run(t tester, bug func(at Place, x *Tensor)) *Recorder {
+func (m meter) run(t tester, bug func(at Place, x *Tensor)) *memory {
 	t.Helper()
 	s := m.schedule(t)
 	tokens := [][]int{{1, 2, 3}, {4, 5, 6}}
@@ -196,5 +196,9 @@ func (m meter) run(t tester, bug func(at Place, x *Tensor)) *Recorder {
 			tokens[b] = append(tokens[b], int(have[step]["next_id"].I64[b]))
 		}
 	}
-	return source(s, "candidate", tokens, have)
+	ids, err := tokenTensor(tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &memory{s, "candidate", ids, have}
 }

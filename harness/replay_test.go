@@ -41,7 +41,7 @@ func TestReplay(t *testing.T) {
 		name, reason string
 		bug          func(Place, *Tensor)
 		drop         []string // patterns of stages the candidate lacks, or step_XX/stage
-		change       func(*Recorder)
+		change       func(*memory)
 		introduced   []string
 		unknown      []string
 	}{
@@ -84,7 +84,7 @@ func TestReplay(t *testing.T) {
 				"step_03/h.1.out [h.1.scaled h.1.kept h.1.out] fail"}},
 		{name: "span without fault", reason: "the bound of what was computed goes along", drop: []string{"*scaled", "*kept", "h.0.out"}},
 		{name: "undecidable", reason: "nothing is left to compute it from",
-			drop: []string{"embed"}, change: func(r *Recorder) { r.tokens = Tensor{} },
+			drop: []string{"embed"}, change: func(r *memory) { r.Fed = Tensor{} },
 			unknown: []string{"step_00/h.0.scaled", "step_01/h.0.scaled", "step_02/h.0.scaled", "step_03/h.0.scaled"}},
 		{name: "wrong length", reason: "a cache that is too long is its own fault, and nobody else's",
 			bug: func(at Place, x *Tensor) {
@@ -93,8 +93,8 @@ func TestReplay(t *testing.T) {
 				}
 			}, introduced: []string{"step_01/h.0.kept shape"}},
 		{name: "shape that nobody can read", reason: "the stages after it are judged by what it should be",
-			change: func(r *Recorder) {
-				r.Put(1, "h.1.kept", Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}})
+			change: func(r *memory) {
+				r.Kept[1]["h.1.kept"] = Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}}
 			}, introduced: []string{"step_01/h.1.kept shape"}},
 		{name: "NaN", reason: "is introduced where it appears, and inherited after that",
 			bug: func(at Place, x *Tensor) {
@@ -120,17 +120,17 @@ func TestReplay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := m.run(t, c.bug)
-			for step, stages := range r.steps {
+			for step, stages := range r.Kept {
 				for stage := range stages {
 					if slices.ContainsFunc(c.drop, func(p string) bool { return Match(p, stage) }) {
-						delete(r.steps[step], stage)
+						delete(r.Kept[step], stage)
 					}
 				}
 			}
 			if c.change != nil {
 				c.change(r)
 			}
-			rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3})
+			rows, err := Replay(t.Context(), r.Of, r, m, ReplayOptions{Prompt: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestReplayMeasures(t *testing.T) {
 			x.F32[0] += 0.01
 		}
 	})
-	rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3})
+	rows, err := Replay(t.Context(), r.Of, r, m, ReplayOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,14 +178,14 @@ func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
 			x.F32[0] *= 1.001
 		}
 	})
-	for _, stages := range r.steps {
+	for _, stages := range r.Kept {
 		for stage := range stages {
 			if stage != "h.2.out" {
 				delete(stages, stage)
 			}
 		}
 	}
-	rows, err := Replay(t.Context(), r.schedule, r, vague{m}, ReplayOptions{Prompt: 3})
+	rows, err := Replay(t.Context(), r.Of, r, vague{m}, ReplayOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,32 +214,32 @@ func (m vague) Replay(step int, stage string, in Inputs) (Value, error) {
 func TestReplayFindsTokens(t *testing.T) {
 	m := meter{1}
 	full := m.run(t, nil).Tokens()
-	golden := source(m.schedule(t), "golden", nil, nil)
-	golden.tokens = full
+	golden := &memory{Of: m.schedule(t), Title: "golden"}
+	golden.Fed = full
 	for _, c := range []struct {
 		reason string
-		change func(*Recorder)
+		change func(*memory)
 		golden Source
 		want   []string // unknown
 	}{
-		{"its own tokens", func(*Recorder) {}, nil, nil},
-		{"the prompt alone, and its choices", func(r *Recorder) { r.tokens = firstColumns(full, 3) }, nil, nil},
-		{"the prompt alone, and the golden's", func(r *Recorder) {
-			r.tokens = firstColumns(full, 3)
+		{"its own tokens", func(*memory) {}, nil, nil},
+		{"the prompt alone, and its choices", func(r *memory) { r.Fed = firstColumns(full, 3) }, nil, nil},
+		{"the prompt alone, and the golden's", func(r *memory) {
+			r.Fed = firstColumns(full, 3)
 			for step := range 4 {
-				delete(r.steps[step], "next_id")
+				delete(r.Kept[step], "next_id")
 			}
 		}, golden, nil},
-		{"the golden's and its choices", func(r *Recorder) { r.tokens = Tensor{} }, golden, nil},
-		{"the prompt alone, and one choice lost", func(r *Recorder) {
-			r.tokens = firstColumns(full, 3)
-			delete(r.steps[1], "next_id")
+		{"the golden's and its choices", func(r *memory) { r.Fed = Tensor{} }, golden, nil},
+		{"the prompt alone, and one choice lost", func(r *memory) {
+			r.Fed = firstColumns(full, 3)
+			delete(r.Kept[1], "next_id")
 		}, nil, []string{"step_02/embed", "step_03/embed"}},
-		{"nothing", func(r *Recorder) { r.tokens = Tensor{} }, nil, []string{"step_00/embed", "step_01/embed", "step_02/embed", "step_03/embed"}},
+		{"nothing", func(r *memory) { r.Fed = Tensor{} }, nil, []string{"step_00/embed", "step_01/embed", "step_02/embed", "step_03/embed"}},
 	} {
 		r := m.run(t, nil)
 		c.change(r)
-		rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3, Golden: c.golden})
+		rows, err := Replay(t.Context(), r.Of, r, m, ReplayOptions{Prompt: 3, Golden: c.golden})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestReplayFindsTokens(t *testing.T) {
 func TestReplayStopsForWhatCannotBeRead(t *testing.T) {
 	m := meter{1}
 	r := m.run(t, nil)
-	_, err := Replay(t.Context(), r.schedule, unreadable{r}, m, ReplayOptions{Prompt: 3})
+	_, err := Replay(t.Context(), r.Of, unreadable{r}, m, ReplayOptions{Prompt: 3})
 	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "h.0.kept") {
 		t.Errorf("got %v, want the error of h.0.kept", err)
 	}
@@ -276,8 +276,8 @@ func TestRerunHandsOutInputs(t *testing.T) {
 			x.F32[0] += 1
 		}
 	})
-	delete(r.steps[1], "h.0.kept")
-	run, err := NewRerun(r.schedule, r, m, ReplayOptions{Prompt: 3})
+	delete(r.Kept[1], "h.0.kept")
+	run, err := NewRerun(r.Of, r, m, ReplayOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,11 +316,11 @@ func TestAddReplay(t *testing.T) {
 			x.F32[0] += 1
 		}
 	})
-	report, err := Compare(golden.schedule, golden, r, CompareOptions{Prompt: 3})
+	report, err := Compare(golden.Of, golden, r, CompareOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := Replay(t.Context(), r.schedule, r, m, ReplayOptions{Prompt: 3})
+	rows, err := Replay(t.Context(), r.Of, r, m, ReplayOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

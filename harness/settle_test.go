@@ -46,14 +46,14 @@ func TestSettle(t *testing.T) {
 				}
 				truth[at] = *x
 			})
-			for step := range r.steps {
-				for stage := range r.steps[step] {
+			for step := range r.Kept {
+				for stage := range r.Kept[step] {
 					if strings.HasSuffix(stage, "scaled") || strings.HasSuffix(stage, "kept") {
-						delete(r.steps[step], stage)
+						delete(r.Kept[step], stage)
 					}
 				}
 			}
-			run, err := NewRerun(r.schedule, r, m, ReplayOptions{Prompt: 3})
+			run, err := NewRerun(r.Of, r, m, ReplayOptions{Prompt: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,10 +112,10 @@ func TestSettlePrefersWhatExplainsMore(t *testing.T) {
 			truth = *x
 		}
 	})
-	for step := range r.steps {
-		delete(r.steps[step], "h.1.scaled")
+	for step := range r.Kept {
+		delete(r.Kept[step], "h.1.scaled")
 	}
-	run, err := NewRerun(r.schedule, r, m, ReplayOptions{Prompt: 3})
+	run, err := NewRerun(r.Of, r, m, ReplayOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,19 +11,19 @@ import (
 
 // replayed is the report of a meter with faults in two stages, compared with one
 // without, replayed, and explained.
-func replayed(t *testing.T, bug func(at Place, x *Tensor), change func(golden, candidate *Recorder)) *Report {
+func replayed(t *testing.T, bug func(at Place, x *Tensor), change func(golden, candidate *memory)) *Report {
 	t.Helper()
 	m := meter{3}
 	golden, candidate := m.run(t, nil), m.run(t, bug)
-	golden.name, candidate.name = "golden", "mine"
+	golden.Title, candidate.Title = "golden", "mine"
 	if change != nil {
 		change(golden, candidate)
 	}
-	r, err := Compare(golden.schedule, golden, candidate, CompareOptions{Prompt: 3})
+	r, err := Compare(golden.Of, golden, candidate, CompareOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := Replay(t.Context(), candidate.schedule, candidate, m, ReplayOptions{Prompt: 3, Golden: golden})
+	rows, err := Replay(t.Context(), candidate.Of, candidate, m, ReplayOptions{Prompt: 3, Golden: golden})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestTextOfReplay(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string
 		bug          func(at Place, x *Tensor)
-		change       func(golden, candidate *Recorder)
+		change       func(golden, candidate *memory)
 	}{
 		{"two", "two faults, the second with other tokens from step 2 on, which the golden lacks", func(at Place, x *Tensor) {
 			if strings.HasSuffix(at.Stage, "scaled") && at.Stage != "h.1.scaled" {
@@ -60,8 +60,8 @@ func TestTextOfReplay(t *testing.T) {
 			if at == (Place{1, "h.1.scaled"}) {
 				x.F32[1] *= 1.5
 			}
-		}, func(_, candidate *Recorder) {
-			for _, stages := range candidate.steps {
+		}, func(_, candidate *memory) {
+			for _, stages := range candidate.Kept {
 				delete(stages, "h.1.scaled")
 			}
 		}},
@@ -69,10 +69,10 @@ func TestTextOfReplay(t *testing.T) {
 			if at.Stage == "h.0.scaled" {
 				x.F32[0] *= 2
 			}
-		}, func(golden, candidate *Recorder) {
-			for _, r := range []*Recorder{golden, candidate} {
-				r.tokens = Tensor{}
-				for _, stages := range r.steps {
+		}, func(golden, candidate *memory) {
+			for _, r := range []*memory{golden, candidate} {
+				r.Fed = Tensor{}
+				for _, stages := range r.Kept {
 					delete(stages, "embed")
 				}
 			}
@@ -81,21 +81,24 @@ func TestTextOfReplay(t *testing.T) {
 			if at == (Place{3, "h.0.scaled"}) {
 				x.F32[0] += 5e-5
 			}
-		}, func(golden, candidate *Recorder) {
-			delete(candidate.steps[3], "next_id") // chaotic by design
-			for i := range golden.schedule.stages {
-				if st := &golden.schedule.stages[i]; !st.IDs {
+		}, func(golden, candidate *memory) {
+			delete(candidate.Kept[3], "next_id") // chaotic by design
+			golden.Of = edited(t, golden.Of, func(st *Stage) {
+				if !st.IDs {
 					st.Tolerance.Rel = 1e-3
 				}
-			}
+			})
 		}},
 		{"clean", "nothing is wrong", nil, nil},
-		{"stricter", "rounding, of which the stage's own check allows less", nil, func(golden, _ *Recorder) {
-			st := &golden.schedule.stages[golden.schedule.index["h.0.out"]]
-			st.Check = func(Source, int) (string, bool) { return "off by 2e-6, 1e-6 allowed", false }
+		{"stricter", "rounding, of which the stage's own check allows less", nil, func(golden, _ *memory) {
+			golden.Of = edited(t, golden.Of, func(st *Stage) {
+				if st.Name == "h.0.out" {
+					st.Check = func(Source, int) (string, bool) { return "off by 2e-6, 1e-6 allowed", false }
+				}
+			})
 		}},
-		{"another golden", "nothing is wrong but the golden", nil, func(golden, _ *Recorder) {
-			golden.steps[1]["h.2.out"].F32[1] *= 2
+		{"another golden", "nothing is wrong but the golden", nil, func(golden, _ *memory) {
+			golden.Kept[1]["h.2.out"].F32[1] *= 2
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -116,7 +119,7 @@ func TestTextOfReplay(t *testing.T) {
 }
 
 func TestTextBlamesTheGolden(t *testing.T) {
-	r := replayed(t, nil, func(golden, _ *Recorder) { golden.steps[1]["h.2.out"].F32[1] *= 2 })
+	r := replayed(t, nil, func(golden, _ *memory) { golden.Kept[1]["h.2.out"].F32[1] *= 2 })
 	for _, c := range []struct {
 		golden []Replayed
 		want   string

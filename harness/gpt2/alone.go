@@ -19,7 +19,7 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	if err := checkFit(m, candidate); err != nil {
 		return nil, nil, err
 	}
-	r := NewReplayer(m, dtypeOf(candidate))
+	r := NewReplayer(m, DType(candidate))
 	run, err := harness.NewRerun(s, candidate, r, harness.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 	if err != nil {
 		return nil, nil, err

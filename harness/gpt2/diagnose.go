@@ -47,7 +47,7 @@ func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	if err != nil {
 		return nil, err
 	}
-	r := NewReplayer(m, dtypeOf(candidate))
+	r := NewReplayer(m, DType(candidate))
 	run, err := harness.NewRerun(s, candidate, r, harness.ReplayOptions{
 		Golden: golden, Prompt: o.Prompt, Match: o.Match, Progress: o.Progress,
 	})
@@ -84,7 +84,7 @@ func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, gold
 	if checkFit(m, golden) != nil {
 		return nil, nil // of another model: its stages cannot be replayed with this one
 	}
-	return harness.Replay(ctx, s, golden, NewReplayer(m, dtypeOf(golden)), harness.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
+	return harness.Replay(ctx, s, golden, NewReplayer(m, DType(golden)), harness.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 }
 
 // settled is what a replay says of every stage that the candidate has, and why

@@ -65,10 +65,10 @@ func NewQuorum(s *harness.Schedule, voters []Voter) (*Quorum, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newQuorum(s, voters, spread)
+	return QuorumOf(s, voters, spread)
 }
 
-func newQuorum(s *harness.Schedule, voters []Voter, spread []Spread) (*Quorum, error) {
+func QuorumOf(s *harness.Schedule, voters []Voter, spread []Spread) (*Quorum, error) {
 	q := &Quorum{Engines: []string{}, Spread: spread, Outliers: []Outlier{}}
 	for _, v := range voters {
 		q.Engines = append(q.Engines, v.Engine)

@@ -21,7 +21,7 @@ func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 		c.spread, err = spreadOf(s.schedule, voters)
 	}
 	if err == nil {
-		o.quorum, err = newQuorum(s.schedule, voters, c.spread)
+		o.quorum, err = QuorumOf(s.schedule, voters, c.spread)
 	}
 	if err != nil {
 		return fmt.Errorf("case %s: compare its goldens: %w", c.Name, err)

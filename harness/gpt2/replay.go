@@ -238,8 +238,8 @@ func (s *staged) nearTie(i int, id int64) bool {
 	return true
 }
 
-// dtypeOf is what a source's engine computes in, by its manifest.
-func dtypeOf(s harness.Source) string {
+// DType is what a source's engine computes in, by its manifest.
+func DType(s harness.Source) string {
 	if m := s.Manifest(); m != nil {
 		return m.Engine.DType
 	}

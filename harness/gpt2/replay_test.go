@@ -53,7 +53,7 @@ func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := harness.Replay(t.Context(), s, c, NewReplayer(m, dtypeOf(c)), harness.ReplayOptions{Match: match})
+	rows, err := harness.Replay(t.Context(), s, c, NewReplayer(m, DType(c)), harness.ReplayOptions{Match: match})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, tap model.Tap) ([]harness.Replayed, error) {
 	temperatures := temperaturesOf(golden)
 	s := Schedule(m.Config().Layers, temperatures)
-	r := NewReplayer(m, dtypeOf(golden))
+	r := NewReplayer(m, DType(golden))
 	run, err := harness.NewRerun(s, golden, r, harness.ReplayOptions{Prompt: prompt})
 	if err != nil {
 		return nil, err
