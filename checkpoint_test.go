@@ -1,5 +1,7 @@
 package main
 
+import "checkpoint12/harness/verify"
+
 import (
 	"encoding/json"
 	"os"
@@ -10,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 )
 
@@ -50,7 +51,7 @@ func checkpoint(t *testing.T, n int) {
 	for _, name := range model.Names() {
 		t.Run(name, func(t *testing.T) {
 			s := suite(t, name)
-			if report(t, s, gpt2.Weights); t.Failed() {
+			if report(t, s, verify.Weights); t.Failed() {
 				return
 			}
 			if why := s.WeightsUnknown(); why != "" {
@@ -69,7 +70,7 @@ func checkpoint(t *testing.T, n int) {
 			case !strings.HasPrefix(name, "synthetic-"):
 				t.Skipf("not checked against another engine; to make goldens: %s", s.MakeGoldens())
 			default:
-				t.Errorf("%s: no golden has a stage of it; to make goldens: %s", gpt2.Describe(n), s.MakeGoldens())
+				t.Errorf("%s: no golden has a stage of it; to make goldens: %s", verify.Describe(n), s.MakeGoldens())
 			}
 		})
 	}
@@ -77,7 +78,7 @@ func checkpoint(t *testing.T, n int) {
 
 // report runs one checkpoint and makes a subtest of each finding. It returns how
 // many come from goldens or figures.
-func report(t *testing.T, s *gpt2.Suite, n int) (engines int) {
+func report(t *testing.T, s *verify.Suite, n int) (engines int) {
 	t.Helper()
 	found, err := s.Check(t.Context(), n)
 	if err != nil {
@@ -85,7 +86,7 @@ func report(t *testing.T, s *gpt2.Suite, n int) (engines int) {
 	}
 	reported := map[string]bool{}
 	for _, f := range found {
-		if f.Engine != gpt2.Self {
+		if f.Engine != verify.Self {
 			engines++
 		}
 		t.Run(f.Name(), func(t *testing.T) {
@@ -110,8 +111,8 @@ var engines = []string{"candle", "float64", "mistralrs", "tinygrad"}
 
 // sameEverywhere asks that a prompt's text is the same in three runs and from
 // every engine.
-func sameEverywhere(t *testing.T, s *gpt2.Suite, prompt string) {
-	i := slices.IndexFunc(s.Cases, func(c *gpt2.Case) bool { return c.Prompt == prompt })
+func sameEverywhere(t *testing.T, s *verify.Suite, prompt string) {
+	i := slices.IndexFunc(s.Cases, func(c *verify.Case) bool { return c.Prompt == prompt })
 	if i < 0 {
 		t.Fatalf("%s: no case has the prompt %q", s.Name, prompt)
 	}
@@ -127,7 +128,7 @@ func sameEverywhere(t *testing.T, s *gpt2.Suite, prompt string) {
 		want[g.Engine+"/text"] = true
 	}
 	for _, g := range s.Cases[i].Greedy {
-		want[gpt2.Figures+"/text"] = g.Text != ""
+		want[verify.Figures+"/text"] = g.Text != ""
 	}
 	got := map[string]bool{}
 	for _, f := range found {
@@ -143,7 +144,7 @@ func sameEverywhere(t *testing.T, s *gpt2.Suite, prompt string) {
 // suites are the models under test, each loaded once for all tests.
 var suites sync.Map // name -> func() (*gpt2.Suite, error)
 
-func suite(t *testing.T, name string) *gpt2.Suite {
+func suite(t *testing.T, name string) *verify.Suite {
 	t.Helper()
 	if name != "synthetic-tiny" && testing.Short() {
 		t.Skip("full shape: not with -short")
@@ -155,22 +156,22 @@ func suite(t *testing.T, name string) *gpt2.Suite {
 			t.Skipf("no weights of %s here: go run . fetch %s", name, name)
 		}
 	}
-	open, _ := suites.LoadOrStore(name, sync.OnceValues(func() (*gpt2.Suite, error) {
-		s, err := gpt2.Open(gpt2.Options{Model: name})
+	open, _ := suites.LoadOrStore(name, sync.OnceValues(func() (*verify.Suite, error) {
+		s, err := verify.Open(verify.Options{Model: name})
 		if err != nil || len(s.Cases) > 0 {
 			return s, err
 		}
 		// Of a model that has figures alone, as the largest have, the findings are
 		// kept and the weights let go: they are 10 GB.
 		defer s.Close()
-		for n := gpt2.Weights; n <= gpt2.CheckpointCount; n++ {
+		for n := verify.Weights; n <= verify.CheckpointCount; n++ {
 			if _, err := s.Check(t.Context(), n); err != nil {
 				return nil, err
 			}
 		}
 		return s, nil
 	}))
-	s, err := open.(func() (*gpt2.Suite, error))()
+	s, err := open.(func() (*verify.Suite, error))()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func TestCases(t *testing.T) {
 	for _, name := range model.SyntheticNames() {
 		s := suite(t, name)
 		for id, c := range file.Models[name] {
-			i := slices.IndexFunc(s.Cases, func(c *gpt2.Case) bool { return c.Name == id })
+			i := slices.IndexFunc(s.Cases, func(c *verify.Case) bool { return c.Name == id })
 			if i < 0 {
 				t.Errorf("%s/%s: no goldens; to make them: %s", name, id, s.MakeGoldens())
 				continue
@@ -229,7 +230,7 @@ func TestCases(t *testing.T) {
 				t.Errorf("%s/%s: goldens are of %v and %d new, cases.json says %v and %d", name, id, got.Tokens, got.New, c.Tokens, c.New)
 			}
 			for _, engine := range engines {
-				if !slices.ContainsFunc(s.Cases[i].Goldens, func(g *gpt2.Golden) bool { return g.Engine == engine }) {
+				if !slices.ContainsFunc(s.Cases[i].Goldens, func(g *verify.Golden) bool { return g.Engine == engine }) {
 					t.Errorf("%s/%s: no golden of %s; to make it: %s", name, id, engine, s.MakeGoldens())
 				}
 			}

@@ -8,7 +8,7 @@ import (
 
 // randomTensor is values in [-1, 1) of a shape.
 func randomTensor(seed uint64, shape ...int) Tensor {
-	n, _ := elements(shape)
+	n, _ := Elements(shape)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t := Tensor{Shape: shape, F32: make([]float32, n)}
 	for i := range t.F32 {

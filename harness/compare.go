@@ -43,7 +43,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 			return nil, e.Err()
 		}
 	}
-	fed, err := compareFeeds(s, golden, candidate, o.Prompt)
+	fed, err := CompareFeeds(s, golden, candidate, o.Prompt)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	if m := golden.Manifest(); m != nil {
 		r.LeftOut = m.LeftOut
 	}
-	places := placesOf(s, golden, o.Match)
-	if n := len(placesOf(s, candidate, o.Match)) - len(common(candidate, places)); n > 0 {
+	places := PlacesOf(s, golden, o.Match)
+	if n := len(PlacesOf(s, candidate, o.Match)) - len(common(candidate, places)); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s: %d of its tensors have no golden and were not compared", candidate.Name(), n))
 	}
 	if r.Stages, err = compareAll(s, golden, candidate, places, fed); err != nil {
@@ -73,10 +73,10 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 }
 
 // placesOf is what a source has, by step and in execution order.
-func placesOf(s *Schedule, src Source, match func(int, string) bool) []Place {
+func PlacesOf(s *Schedule, src Source, match func(int, string) bool) []Place {
 	var places []Place
 	for _, step := range src.Steps() {
-		for _, stage := range s.sorted(src.Stages(step)) {
+		for _, stage := range s.Sorted(src.Stages(step)) {
 			if _, ok := s.Index(stage); ok && (match == nil || match(step, stage)) {
 				places = append(places, Place{step, stage})
 			}
@@ -117,8 +117,8 @@ func compareAll(s *Schedule, golden, candidate Source, places []Place, fed feeds
 
 func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, error) {
 	wantShape, _ := golden.Shape(step, st.Name)
-	row := newRow(st, wantShape)
-	if step >= fed.differ {
+	row := NewRow(st, wantShape)
+	if step >= fed.Differ {
 		row.Status, row.Detail = Skipped, fed.why
 		return row, nil
 	}
@@ -131,13 +131,13 @@ func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, e
 		row.Status = Shape
 		return row, nil
 	}
-	mem := scratch.Get().(*[2]npy.Array)
-	defer scratch.Put(mem)
-	want, err := tensorOf(golden, step, st.Name, &mem[0])
+	mem := Scratch.Get().(*[2]npy.Array)
+	defer Scratch.Put(mem)
+	want, err := TensorOf(golden, step, st.Name, &mem[0])
 	if err != nil {
 		return row, err
 	}
-	got, err := tensorOf(candidate, step, st.Name, &mem[1])
+	got, err := TensorOf(candidate, step, st.Name, &mem[1])
 	if err != nil {
 		return row, err
 	}
@@ -158,10 +158,10 @@ func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, e
 }
 
 // scratch is memory to read the two tensors of a row into.
-var scratch = sync.Pool{New: func() any { return new([2]npy.Array) }}
+var Scratch = sync.Pool{New: func() any { return new([2]npy.Array) }}
 
 // tensorOf is the source's tensor, in a's memory where the source reads files.
-func tensorOf(src Source, step int, stage string, a *npy.Array) (Tensor, error) {
+func TensorOf(src Source, step int, stage string, a *npy.Array) (Tensor, error) {
 	if d, ok := src.(interface {
 		TensorInto(step int, stage string, a *npy.Array) (Tensor, error)
 	}); ok {
@@ -201,12 +201,12 @@ func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed 
 	switch {
 	case len(places) == 0:
 		why = fmt.Sprintf("%s has no stage", golden.Name())
-	case len(placesOf(s, candidate, nil)) == 0:
-		why = fmt.Sprintf("%s has no stage; want files like %s", candidate.Name(), places[0].file())
+	case len(PlacesOf(s, candidate, nil)) == 0:
+		why = fmt.Sprintf("%s has no stage; want files like %s", candidate.Name(), places[0].File())
 	case len(common(candidate, places)) > 0:
 		why = fmt.Sprintf("%s: every step in common was skipped: %s", candidate.Name(), fed.why)
 	default:
-		why = fmt.Sprintf("%s and %s have no stage of a step in common; the golden begins with %s", golden.Name(), candidate.Name(), strings.TrimSpace(places[0].file()))
+		why = fmt.Sprintf("%s and %s have no stage of a step in common; the golden begins with %s", golden.Name(), candidate.Name(), strings.TrimSpace(places[0].File()))
 	}
 	return fmt.Errorf("%w: %s", ErrNothingCompared, why)
 }

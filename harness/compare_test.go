@@ -197,7 +197,7 @@ func drawSteps(t *rapid.T, names []string) steps {
 		have[step] = map[string]Tensor{}
 		for _, name := range names {
 			shape := rapid.SliceOfN(rapid.IntRange(1, 4), 1, 3).Draw(t, "shape")
-			n, _ := elements(shape)
+			n, _ := Elements(shape)
 			have[step][name] = Tensor{Shape: shape, F32: rapid.SliceOfN(rapid.Float32Range(-10, 10), n, n).Draw(t, "values")}
 		}
 	}

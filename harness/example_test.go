@@ -1,11 +1,12 @@
 package harness_test
 
 import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/report"
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"checkpoint12/harness"
 )
 
 // toy is the model under test: two layers over a table of embeddings. Like any
@@ -100,7 +101,7 @@ func Example() {
 	}
 	defer os.RemoveAll(tmp)
 	dir := filepath.Join(tmp, "candidate")
-	if err := harness.WriteDump(candidate, dir, harness.Manifest{
+	if err := dump.WriteDump(candidate, dir, harness.Manifest{
 		Model:  harness.ManifestModel{Name: "toy"},
 		Engine: harness.Engine{Name: "leaky", Version: "1", DType: "float32"},
 		Tokens: [][]int{{0, 3}}, New: 2,
@@ -108,20 +109,20 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	dump, notes, err := harness.OpenDump(dir, schedule, harness.OpenOptions{Foreign: true})
+	read, notes, err := dump.OpenDump(dir, schedule, dump.OpenOptions{Foreign: true})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	fmt.Println("notes:", len(notes))
 
-	report, err := harness.Compare(schedule, golden, dump, harness.CompareOptions{})
+	result, err := harness.Compare(schedule, golden, read, harness.CompareOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	report.Candidate = "candidate" // not the temporary folder's name
-	harness.WriteText(os.Stdout, report, harness.TextOptions{
+	result.Candidate = "candidate" // not the temporary folder's name
+	report.WriteText(os.Stdout, result, report.TextOptions{
 		Causes: func(stage string) []string { return []string{"a leak below 0", "the activation of another layer"} },
 		Closer: func(step int, stage string) string {
 			return fmt.Sprintf("go test -run 'Act/%s'", stage)

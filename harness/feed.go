@@ -11,7 +11,7 @@ import (
 // feeds says from which step on two sources were fed different tokens. Step k
 // has seen tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
 type feeds struct {
-	differ int    // the first such step; math.MaxInt if there is none
+	Differ int    // the first such step; math.MaxInt if there is none
 	why    string // what differs
 	notes  []string
 }
@@ -19,14 +19,14 @@ type feeds struct {
 // compareFeeds compares what the two were fed. Other prompt tokens are
 // ErrNothingCompared: no step is comparable. prompt is the prompt's length, 0
 // where the caller does not know it.
-func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, error) {
-	f := feeds{differ: math.MaxInt}
+func CompareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, error) {
+	f := feeds{Differ: math.MaxInt}
 	for _, src := range []Source{golden, candidate} {
 		t := src.Tokens()
 		if t.Shape == nil {
 			continue
 		}
-		if err := t.check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
+		if err := t.Check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
 			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
 		}
 	}
@@ -39,7 +39,7 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), TokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
-	n, err := promptLength(golden, candidate, prompt)
+	n, err := PromptLength(golden, candidate, prompt)
 	if err != nil {
 		return f, err
 	}
@@ -59,12 +59,12 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 			if j < n {
 				return f, nothing(golden, candidate, n, fmt.Sprintf("row %d, position %d is %d, golden has %d", b, j, g, w))
 			}
-			f.differ = j - n + 1
+			f.Differ = j - n + 1
 			f.why = fmt.Sprintf("fed token %d, the golden %d (row %d, position %d)", g, w, b, j)
 			return f, nil
 		}
 	}
-	if last := lastStep(candidate); got.Shape[1] < n+last {
+	if last := LastStep(candidate); got.Shape[1] < n+last {
 		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), TokensFile, last))
 	}
 	return f, nil
@@ -73,11 +73,11 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 // byChoice finds where a candidate without tokens chose another id than the
 // golden was fed next.
 func (f *feeds) byChoice(s *Schedule, golden, candidate Source, prompt int) error {
-	stage, ok := s.nextIDs()
+	stage, ok := s.NextIDs()
 	if !ok {
 		return nil
 	}
-	n, err := promptLength(golden, candidate, prompt)
+	n, err := PromptLength(golden, candidate, prompt)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (f *feeds) byChoice(s *Schedule, golden, candidate Source, prompt int) erro
 		}
 		for b := range want.Shape[0] {
 			if w := want.I64[b*want.Shape[1]+n+step]; got.IDs() && got.I64[b] != w {
-				f.differ = step + 1
+				f.Differ = step + 1
 				f.why = fmt.Sprintf("chose %d at step %d, the golden was fed %d (row %d)", got.I64[b], step, w, b)
 				return nil
 			}
@@ -103,7 +103,7 @@ func (f *feeds) byChoice(s *Schedule, golden, candidate Source, prompt int) erro
 
 // promptLength is the length of the prompt: what the caller says, else what a
 // manifest says, else the longest that leaves a token for each step there is.
-func promptLength(golden, candidate Source, prompt int) (int, error) {
+func PromptLength(golden, candidate Source, prompt int) (int, error) {
 	var said []int
 	for _, src := range []Source{golden, candidate} {
 		if m := src.Manifest(); m != nil && len(m.Tokens) > 0 {
@@ -121,13 +121,13 @@ func promptLength(golden, candidate Source, prompt int) (int, error) {
 	n := math.MaxInt
 	for _, src := range []Source{golden, candidate} {
 		if t := src.Tokens(); len(t.Shape) == 2 {
-			n = min(n, t.Shape[1]-lastStep(src)-1)
+			n = min(n, t.Shape[1]-LastStep(src)-1)
 		}
 	}
 	return max(n, 1), nil
 }
 
-func lastStep(s Source) int {
+func LastStep(s Source) int {
 	if steps := s.Steps(); len(steps) > 0 {
 		return steps[len(steps)-1]
 	}
@@ -142,9 +142,9 @@ func nothing(golden, candidate Source, n int, what string) error {
 			return nil
 		}
 		if n == 0 {
-			return tokenRows(t, t.Shape[1])
+			return TokenRows(t, t.Shape[1])
 		}
-		return tokenRows(t, min(n, t.Shape[1]))
+		return TokenRows(t, min(n, t.Shape[1]))
 	}
 	return &DiffError{
 		Line: fmt.Sprintf("%v: %s has other prompt tokens than %s: %s; give the engine the golden's tokens",

@@ -101,7 +101,7 @@ func TestPromptLength(t *testing.T) {
 	} {
 		g, cand := source(s, "g", tokens, c.golden), source(s, "c", tokens, c.candidate)
 		g.man, cand.man = c.gm, c.cm
-		if got, err := promptLength(g, cand, c.said); err != nil || got != c.want {
+		if got, err := PromptLength(g, cand, c.said); err != nil || got != c.want {
 			t.Errorf("%s: %d, %v, want %d", c.reason, got, err, c.want)
 		}
 	}

@@ -11,16 +11,16 @@ import (
 // are judged, in the Row's Status; the errors are a golden that cannot be judged
 // by (empty, or not what its shape says) and ids where values belong.
 func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
-	row := newRow(st, want.Shape)
+	row := NewRow(st, want.Shape)
 	row.Tolerance.Abs += positive(extra)
 	row.GotShape = got.Shape
-	if err := want.check(); err != nil {
+	if err := want.Check(); err != nil {
 		return row, fmt.Errorf("golden: %w", err)
 	}
 	if want.Elements() == 0 {
 		return row, fmt.Errorf("golden: shape %v holds nothing to compare with", want.Shape)
 	}
-	if err := got.check(); err != nil {
+	if err := got.Check(); err != nil {
 		return row, fmt.Errorf("candidate: %w", err)
 	}
 	if want.IDs() != st.IDs {
@@ -42,7 +42,7 @@ func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 }
 
 // newRow is a row of which nothing is known.
-func newRow(st Stage, shape []int) Row {
+func NewRow(st Stage, shape []int) Row {
 	nan := Float(math.NaN())
 	return Row{
 		Stage: st.Name, Shape: shape, Tolerance: st.Tolerance, Checkpoint: st.Checkpoint,

@@ -93,7 +93,7 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 	if r.match != nil && !r.match(r.step, stage) {
 		return
 	}
-	if n, ok := elements(shape); !ok || n != len(data) {
+	if n, ok := Elements(shape); !ok || n != len(data) {
 		r.fail(fmt.Errorf("step %d: stage %s: shape %v does not go with %d elements", r.step, stage, shape, len(data)))
 		return
 	}
@@ -142,7 +142,7 @@ func (r *Recorder) fail(err error) {
 func (r *Recorder) SetTokens(rows [][]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t, err := tokenTensor(rows)
+	t, err := TokenTensor(rows)
 	if err != nil {
 		r.fail(err)
 		return
@@ -195,7 +195,7 @@ func (r *Recorder) Steps() []int {
 func (r *Recorder) Stages(step int) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.schedule.sorted(slices.Collect(maps.Keys(r.steps[step])))
+	return r.schedule.Sorted(slices.Collect(maps.Keys(r.steps[step])))
 }
 
 // Shape is the shape of a stage kept at a step.

@@ -96,7 +96,7 @@ func (r *Row) Share() float64 {
 
 // brokenAlone says whether the row is within its bound of the golden and fails
 // the stage's own check.
-func (r *Row) brokenAlone() bool {
+func (r *Row) BrokenAlone() bool {
 	return r.Status == Fail && r.Detail != "" && r.Mismatched == 0
 }
 

@@ -65,7 +65,7 @@ type Schedule struct {
 	index  map[string]int
 }
 
-var stageName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+var StageName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 // NewSchedule makes a schedule of stages that are in execution order. It refuses
 // an empty list, a name twice, a name that could not be a file's, a bound that
@@ -78,7 +78,7 @@ func NewSchedule(stages []Stage) (*Schedule, error) {
 	s := &Schedule{stages: slices.Clone(stages), index: make(map[string]int, len(stages))}
 	for i := range s.stages {
 		st := &s.stages[i]
-		if !stageName.MatchString(st.Name) {
+		if !StageName.MatchString(st.Name) {
 			return nil, fmt.Errorf("stage %d: %q cannot be a file's name", i, st.Name)
 		}
 		if _, twice := s.index[st.Name]; twice {
@@ -127,7 +127,7 @@ func (s *Schedule) Len() int { return len(s.stages) }
 
 // nextIDs is the one stage of ids, if there is exactly one: what a step chose,
 // and so what the next step was fed when nothing else is known.
-func (s *Schedule) nextIDs() (string, bool) {
+func (s *Schedule) NextIDs() (string, bool) {
 	name, n := "", 0
 	for _, st := range s.stages {
 		if st.IDs {
@@ -138,7 +138,7 @@ func (s *Schedule) nextIDs() (string, bool) {
 }
 
 // sorted puts names in execution order; names that are no stages come last.
-func (s *Schedule) sorted(names []string) []string {
+func (s *Schedule) Sorted(names []string) []string {
 	place := func(name string) int {
 		if i, ok := s.index[name]; ok {
 			return i

@@ -42,7 +42,7 @@ func TestScheduleIsExecutionOrder(t *testing.T) {
 	if st, ok := s.Stage("next_id"); !ok || !st.IDs || st.Tolerance.Reason == "" {
 		t.Errorf("next_id: %+v, %v", st, ok)
 	}
-	if got := s.sorted([]string{"zz", "a", "h.10", "aa", "h.9"}); !slices.Equal(got, []string{"h.9", "h.10", "a", "aa", "zz"}) {
+	if got := s.Sorted([]string{"zz", "a", "h.10", "aa", "h.9"}); !slices.Equal(got, []string{"h.9", "h.10", "a", "aa", "zz"}) {
 		t.Errorf("sorted: %v", got)
 	}
 	s.Stages()[0].Name = "changed"

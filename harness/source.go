@@ -42,11 +42,11 @@ type Place struct {
 func (p Place) String() string { return fmt.Sprintf("step_%02d/%s", p.Step, p.Stage) }
 
 // file is the place's path in a dump, with forward slashes.
-func (p Place) file() string { return p.String() + ".npy" }
+func (p Place) File() string { return p.String() + ".npy" }
 
 // numbered finds a part of a stage's name that is a number. After a digit it is
 // the rest of a fraction: probs_t0.5.
-var numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
+var Numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
 
 // Family is a stage's name with * for each part that is a number: h.*.ln_1.
-func Family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$2") }
+func Family(stage string) string { return Numbered.ReplaceAllString(stage, "$1.*$2") }

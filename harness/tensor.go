@@ -38,8 +38,8 @@ func (t Tensor) At(i int) float64 {
 }
 
 // check says whether the data goes with the shape and is of one kind.
-func (t Tensor) check() error {
-	n, ok := elements(t.Shape)
+func (t Tensor) Check() error {
+	n, ok := Elements(t.Shape)
 	switch {
 	case t.Shape == nil:
 		return errors.New("no tensor")
@@ -55,7 +55,7 @@ func (t Tensor) check() error {
 
 // elements is the product of a shape's dimensions; it is false for a negative
 // dimension or a product that does not fit.
-func elements(shape []int) (int, bool) {
+func Elements(shape []int) (int, bool) {
 	n := 1
 	for _, d := range shape {
 		if d < 0 || d > 0 && n > math.MaxInt/d {

@@ -6,7 +6,7 @@ import "fmt"
 const TokensFile = "tokens.npy"
 
 // tokenTensor makes rows of ids a tensor [B, L].
-func tokenTensor(rows [][]int) (Tensor, error) {
+func TokenTensor(rows [][]int) (Tensor, error) {
 	if len(rows) == 0 || len(rows[0]) == 0 {
 		return Tensor{}, fmt.Errorf("tokens: no ids")
 	}
@@ -26,7 +26,7 @@ func tokenTensor(rows [][]int) (Tensor, error) {
 }
 
 // tokenRows is the first n ids of each row.
-func tokenRows(t Tensor, n int) [][]int {
+func TokenRows(t Tensor, n int) [][]int {
 	rows := make([][]int, t.Shape[0])
 	for i := range rows {
 		rows[i] = make([]int, n)

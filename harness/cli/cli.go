@@ -7,6 +7,8 @@
 // that is that command.
 package cli
 
+import "checkpoint12/harness/diagnose"
+
 import (
 	"context"
 	"errors"
@@ -19,8 +21,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"checkpoint12/harness/gpt2"
 )
 
 // Exit statuses of the binary. "go run ." turns every one but 0 into 1 and adds
@@ -125,7 +125,7 @@ func (h *hinted) Unwrap() error { return h.err }
 func (t *terminal) fail(err error) {
 	fmt.Fprintf(t.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
 	var h *hinted
-	var golden *gpt2.GoldenError
+	var golden *diagnose.GoldenError
 	switch {
 	case errors.As(err, &h):
 		fmt.Fprintf(t.stderr, "checkpoint12: hint: %s\n", h.hint)

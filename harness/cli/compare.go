@@ -1,5 +1,11 @@
 package cli
 
+import "checkpoint12/harness/dump"
+
+import "checkpoint12/harness/report"
+
+import "checkpoint12/harness/verify"
+
 import (
 	"context"
 	"errors"
@@ -141,7 +147,7 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 	t.notes(answer.Notes)
 	if !out.alone() {
 		w := &sticky{w: t.stdout}
-		_ = harness.WriteText(w, answer.Report, t.textOptions(c, o))
+		_ = report.WriteText(w, answer.Report, t.textOptions(c, o))
 		answer.writeMore(w)
 		if w.err != nil {
 			return w.err
@@ -157,12 +163,12 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 }
 
 // textOptions says how the report is written.
-func (t *terminal) textOptions(c *comparison, o compareOptions) harness.TextOptions {
-	return harness.TextOptions{
+func (t *terminal) textOptions(c *comparison, o compareOptions) report.TextOptions {
+	return report.TextOptions{
 		Color: colour(t.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {
 			s, _ := c.schedule.Stage(stage)
-			return gpt2.Describe(s.Checkpoint).Causes
+			return verify.Describe(s.Checkpoint).Causes
 		},
 		Closer: func(int, string) string {
 			command := t.program + " compare"
@@ -205,7 +211,7 @@ func (t *terminal) checkDump(flag, dir string) error {
 	}
 	var dumps, tensors []string
 	for _, e := range entries {
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), harness.ManifestFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), dump.ManifestFile)); err == nil {
 			dumps = append(dumps, e.Name())
 		}
 		if filepath.Ext(e.Name()) == ".npy" && e.Name() != "tokens.npy" {

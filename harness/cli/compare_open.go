@@ -1,5 +1,13 @@
 package cli
 
+import "checkpoint12/harness/align"
+
+import "checkpoint12/harness/diagnose"
+
+import "checkpoint12/harness/dump"
+
+import "checkpoint12/harness/gpt2/faults"
+
 import (
 	"context"
 	"errors"
@@ -11,7 +19,6 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/faults"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/model"
@@ -21,10 +28,10 @@ import (
 type comparison struct {
 	schedule  *harness.Schedule
 	golden    harness.Source // nil without --golden
-	candidate *harness.View
-	model     *model.Model // nil without --model
-	voters    []gpt2.Voter // of a --golden with several engines
-	quorum    *gpt2.Quorum // what they say
+	candidate *align.View
+	model     *model.Model     // nil without --model
+	voters    []diagnose.Voter // of a --golden with several engines
+	quorum    *diagnose.Quorum // what they say
 }
 
 func (c *comparison) close(ctx context.Context) {
@@ -41,7 +48,7 @@ func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *com
 			c.close(ctx)
 		}
 	}()
-	var mapping *harness.Mapping
+	var mapping *align.Mapping
 	if o.mapping != "" {
 		if mapping, err = maps.Read(o.mapping); err != nil {
 			return nil, fmt.Errorf("--map: %w", err)
@@ -73,7 +80,7 @@ func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *com
 	}
 	switch {
 	case len(goldens) > 1:
-		if c.voters, err = gpt2.OpenEngines(o.golden, c.schedule); err != nil {
+		if c.voters, err = diagnose.OpenEngines(o.golden, c.schedule); err != nil {
 			return nil, err
 		}
 		c.golden = c.voters[0].Source
@@ -82,7 +89,7 @@ func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *com
 			return nil, err
 		}
 		if c.golden.Manifest() == nil {
-			t.note("%s: has no %s, so nothing binds it to what made it", o.golden, harness.ManifestFile)
+			t.note("%s: has no %s, so nothing binds it to what made it", o.golden, dump.ManifestFile)
 		}
 	}
 	candidate, err := t.openDump("--candidate", o.candidate, c.schedule, mapping)
@@ -120,7 +127,7 @@ func engineFolders(dir string) []string {
 	if steps, _ := filepath.Glob(filepath.Join(dir, "step_*")); len(steps) > 0 {
 		return nil
 	}
-	found, _ := filepath.Glob(filepath.Join(dir, "*", harness.ManifestFile))
+	found, _ := filepath.Glob(filepath.Join(dir, "*", dump.ManifestFile))
 	for i := range found {
 		found[i] = filepath.Dir(found[i])
 	}
@@ -128,14 +135,14 @@ func engineFolders(dir string) []string {
 }
 
 // openDump opens the folder of a flag and prints its notes.
-func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *harness.Mapping) (harness.Source, error) {
+func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *align.Mapping) (harness.Source, error) {
 	var d harness.Source
 	var notes []string
 	var err error
-	if o := (harness.OpenOptions{Foreign: true}); mapping != nil {
-		d, notes, err = harness.OpenMapped(dir, s, mapping, o)
+	if o := (dump.OpenOptions{Foreign: true}); mapping != nil {
+		d, notes, err = align.OpenMapped(dir, s, mapping, o)
 	} else {
-		d, notes, err = harness.OpenDump(dir, s, o)
+		d, notes, err = dump.OpenDump(dir, s, o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
@@ -151,7 +158,7 @@ func (c *comparison) hearEngines(o compareOptions) error {
 	if len(c.voters) == 0 {
 		return nil
 	}
-	var heard []gpt2.Voter
+	var heard []diagnose.Voter
 	var nothing error
 	for _, v := range c.voters {
 		var err error
@@ -169,7 +176,7 @@ func (c *comparison) hearEngines(o compareOptions) error {
 		return nothing
 	}
 	var err error
-	if c.quorum, err = gpt2.NewQuorum(c.schedule, heard); err != nil {
+	if c.quorum, err = diagnose.NewQuorum(c.schedule, heard); err != nil {
 		return err
 	}
 	c.voters = heard
@@ -180,45 +187,45 @@ func (c *comparison) hearEngines(o compareOptions) error {
 // answer is the report, and what is said besides.
 type answer struct {
 	*harness.Report
-	Violations []gpt2.Violation `json:"violations"`       // of what must hold between the stages
-	Tokens     *gpt2.Tokens     `json:"tokens,omitempty"` // how certain they are
-	Quorum     *gpt2.Quorum     `json:"quorum,omitempty"` // of several engines
-	checked    int              // of what must hold
-	voters     []gpt2.Voter     // of the quorum
-	alone      bool             // no golden was compared
+	Violations []diagnose.Violation `json:"violations"`       // of what must hold between the stages
+	Tokens     *diagnose.Tokens     `json:"tokens,omitempty"` // how certain they are
+	Quorum     *diagnose.Quorum     `json:"quorum,omitempty"` // of several engines
+	checked    int                  // of what must hold
+	voters     []diagnose.Voter     // of the quorum
+	alone      bool                 // no golden was compared
 }
 
 // judge compares and, where there is a model, replays and explains.
 func (t *terminal) judge(ctx context.Context, c *comparison, o compareOptions) (*answer, error) {
 	progress := t.progress()
 	defer progress.clear()
-	options := gpt2.DiagnoseOptions{
+	options := diagnose.DiagnoseOptions{
 		CompareOptions: harness.CompareOptions{RequireAll: o.requireAll}, Explain: faults.Explain,
 		Progress: func(done, all int) { progress.step("replaying stage", done, all) },
 	}
 	return wait(ctx, func() (*answer, error) {
 		a := &answer{Quorum: c.quorum, voters: c.voters, alone: c.golden == nil}
-		var own *gpt2.Invariants
+		var own *diagnose.Invariants
 		var err error
 		switch {
 		case c.golden == nil:
-			a.Report, own, err = gpt2.DiagnoseAlone(ctx, c.schedule, c.model, c.candidate, options)
+			a.Report, own, err = diagnose.DiagnoseAlone(ctx, c.schedule, c.model, c.candidate, options)
 		case c.model == nil:
 			a.Report, err = harness.Compare(c.schedule, c.golden, c.candidate, options.CompareOptions)
 		default:
-			a.Report, err = gpt2.Diagnose(ctx, c.schedule, c.model, c.golden, c.candidate, options)
+			a.Report, err = diagnose.Diagnose(ctx, c.schedule, c.model, c.golden, c.candidate, options)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if own == nil {
-			if own, err = gpt2.CheckInvariants(c.model, c.candidate); err != nil {
+			if own, err = diagnose.CheckInvariants(c.model, c.candidate); err != nil {
 				return nil, err
 			}
 		}
 		a.Violations, a.checked = own.Violations, own.Checked
 		if c.golden != nil {
-			if a.Tokens, err = gpt2.CertifyTokens(a.Report, c.golden, c.candidate); err != nil {
+			if a.Tokens, err = diagnose.CertifyTokens(a.Report, c.golden, c.candidate); err != nil {
 				return nil, err
 			}
 		}

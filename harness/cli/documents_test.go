@@ -1,5 +1,7 @@
 package cli
 
+import "checkpoint12/harness/verify"
+
 import (
 	"io"
 	"os"
@@ -91,8 +93,8 @@ func table(t *testing.T, text, head string, columns int) [][]string {
 // what a failure prints.
 func TestCausesDocumented(t *testing.T) {
 	text := document(t, "CHECKPOINTS.md")
-	for n := 1; n <= gpt2.CheckpointCount; n++ {
-		d := gpt2.Describe(n)
+	for n := 1; n <= verify.CheckpointCount; n++ {
+		d := verify.Describe(n)
 		_, section, ok := strings.Cut(text, "\n### "+strconv.Itoa(n)+" "+d.Title+"\n")
 		if !ok {
 			t.Errorf("CHECKPOINTS.md: no section %d %s", n, d.Title)
@@ -102,7 +104,7 @@ func TestCausesDocumented(t *testing.T) {
 		if want := "go test -run 'Checkpoint" + strconv.Itoa(n) + "$'"; !strings.Contains(section, want) {
 			t.Errorf("CHECKPOINTS.md: section %d lacks the command %s", n, want)
 		}
-		if n == gpt2.CheckpointCount {
+		if n == verify.CheckpointCount {
 			continue // its causes are the other checkpoints'
 		}
 		for _, cause := range d.Causes {

@@ -1,5 +1,7 @@
 package cli
 
+import "checkpoint12/harness/dump"
+
 import (
 	"context"
 	"errors"
@@ -85,9 +87,9 @@ func replacesOwn(dir string) error {
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	man, err := harness.ReadManifest(dir)
+	man, err := dump.ReadManifest(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--out: %s is not empty and has no %s that says the Go model wrote it: choose another folder", dir, harness.ManifestFile)
+		return fmt.Errorf("--out: %s is not empty and has no %s that says the Go model wrote it: choose another folder", dir, dump.ManifestFile)
 	}
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)

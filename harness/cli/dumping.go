@@ -1,5 +1,7 @@
 package cli
 
+import "checkpoint12/harness/dump"
+
 import (
 	"context"
 	"fmt"
@@ -19,7 +21,7 @@ type dumping struct {
 	each     func(step int) // called when a step begins
 
 	mu    sync.Mutex // at an interrupt abort comes from another goroutine
-	w     *harness.DumpWriter
+	w     *dump.DumpWriter
 	err   error
 	step  int
 	shape []int
@@ -40,7 +42,7 @@ func newDumping(ctx context.Context, m *model.Model, o dumpOptions) (*dumping, e
 		}
 	}
 	var err error
-	d.w, err = harness.CreateDump(o.out)
+	d.w, err = dump.CreateDump(o.out)
 	if err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
 	}

@@ -1,5 +1,7 @@
 package cli
 
+import "checkpoint12/harness/verify"
+
 import (
 	"bytes"
 	"encoding/binary"
@@ -16,7 +18,6 @@ import (
 	"time"
 	"unsafe"
 
-	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
 	"checkpoint12/model/hub/hubtest"
@@ -78,13 +79,13 @@ func fetchToCheckpoint12(t *testing.T, name, prefix string, cases ...string) (we
 	m.Close()
 
 	begin = time.Now()
-	s, err := gpt2.Open(gpt2.Options{Model: "someone/model", Goldens: goldensFor(t, name, hash, cases)})
+	s, err := verify.Open(verify.Options{Model: "someone/model", Goldens: goldensFor(t, name, hash, cases)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("opened, with its hash, in %.2f s", time.Since(begin).Seconds())
 	begin = time.Now()
-	found, err := s.Check(t.Context(), gpt2.CheckpointCount)
+	found, err := s.Check(t.Context(), verify.CheckpointCount)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func fetchToCheckpoint12(t *testing.T, name, prefix string, cases ...string) (we
 		if f.Failed {
 			t.Error(f.Report())
 		}
-		if f.Stage == "text" && f.Engine != gpt2.Self {
+		if f.Stage == "text" && f.Engine != verify.Self {
 			texts[f.Case] = true
 		}
 	}

@@ -25,9 +25,9 @@ func colour(w io.Writer) bool {
 	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// report is a command's answer: text for a person on stdout, or JSON, in a file
+// answerFile is a command's answer: text for a person on stdout, or JSON, in a file
 // or alone on stdout.
-type report struct {
+type answerFile struct {
 	path string   // as in --json: "" no JSON, "-" stdout
 	file *os.File // what becomes path; nil for "" and "-"
 	temp string   // the name of file until it is complete; "" when file is path itself
@@ -35,8 +35,8 @@ type report struct {
 
 // openReport makes sure, before long work begins, that the JSON can be written.
 // Until commit the file that stood there is untouched.
-func openReport(path string) (*report, error) {
-	r := &report{path: path}
+func openReport(path string) (*answerFile, error) {
+	r := &answerFile{path: path}
 	if path == "" || path == "-" {
 		return r, nil
 	}
@@ -71,10 +71,10 @@ func createTemp(path string) (*os.File, error) {
 }
 
 // alone says that stdout is for the JSON and nothing else may be written there.
-func (r *report) alone() bool { return r.path == "-" }
+func (r *answerFile) alone() bool { return r.path == "-" }
 
 // commit writes v as JSON to where the person asked for it, if they did.
-func (r *report) commit(v any, stdout io.Writer) error {
+func (r *answerFile) commit(v any, stdout io.Writer) error {
 	if r.path == "" {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (r *report) commit(v any, stdout io.Writer) error {
 }
 
 // discard removes what was begun; after a commit it does nothing.
-func (r *report) discard() {
+func (r *answerFile) discard() {
 	if r.file != nil {
 		r.file.Close()
 	}

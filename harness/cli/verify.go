@@ -1,12 +1,12 @@
 package cli
 
+import "checkpoint12/harness/verify"
+
 import (
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
-
-	"checkpoint12/harness/gpt2"
 )
 
 func (t *terminal) verifyCommand() *cobra.Command {
@@ -56,8 +56,8 @@ said (bad usage or input, no weights, nothing to check by).`),
 				t.program + " verify --goldens path/to/checkpoint12/goldens"}
 		}
 		progress := t.progress()
-		report, err := wait(c.Context(), func() (*gpt2.VerifyReport, error) {
-			return gpt2.Verify(c.Context(), gpt2.VerifyOptions{Model: model, Goldens: goldens, Progress: progress})
+		report, err := wait(c.Context(), func() (*verify.VerifyReport, error) {
+			return verify.Verify(c.Context(), verify.VerifyOptions{Model: model, Goldens: goldens, Progress: progress})
 		})
 		progress.clear()
 		if err != nil {
@@ -65,7 +65,7 @@ said (bad usage or input, no weights, nothing to check by).`),
 		}
 		if !out.alone() {
 			w := &sticky{w: t.stdout}
-			_ = report.WriteText(w, gpt2.TextOptions{Color: colour(t.stdout), Verbose: verbose})
+			_ = report.WriteText(w, verify.TextOptions{Color: colour(t.stdout), Verbose: verbose})
 			if w.err != nil {
 				return w.err
 			}

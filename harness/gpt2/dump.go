@@ -1,5 +1,7 @@
 package gpt2
 
+import "checkpoint12/harness/dump"
+
 import (
 	"encoding/json"
 	"errors"
@@ -17,7 +19,7 @@ import (
 // maxLayers bounds what the names in a folder can ask a schedule to hold.
 const maxLayers = 4096
 
-var layerOf = regexp.MustCompile(`^h\.([0-9]{1,4})\.`)
+var LayerOf = regexp.MustCompile(`^h\.([0-9]{1,4})\.`)
 
 // DumpSchedule is the schedule for dumps whose model is not at hand: it has
 // enough layers and temperatures for every manifest and every file name in the
@@ -33,7 +35,7 @@ func ModelSchedule(m *model.Model, dirs ...string) (*harness.Schedule, error) {
 func dumpSchedule(layers int, dirs []string) (*harness.Schedule, error) {
 	temperatures := slices.Clone(Temperatures)
 	for _, dir := range dirs {
-		man, err := harness.ReadManifest(dir)
+		man, err := dump.ReadManifest(dir)
 		switch {
 		case err == nil:
 			var c struct {
@@ -47,18 +49,18 @@ func dumpSchedule(layers int, dirs []string) (*harness.Schedule, error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
-		names, err := harness.DumpStages(dir)
+		names, err := dump.DumpStages(dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
-			if m := layerOf.FindStringSubmatch(name); m != nil {
+			if m := LayerOf.FindStringSubmatch(name); m != nil {
 				n, _ := strconv.Atoi(m[1])
 				if n < maxLayers {
 					layers = max(layers, n+1)
 				}
 			}
-			if t, ok := temperatureOf(name); ok {
+			if t, ok := TemperatureOf(name); ok {
 				temperatures = append(temperatures, t)
 			}
 		}

@@ -1,5 +1,9 @@
 package gpt2_test
 
+import "checkpoint12/harness/dump"
+
+import "checkpoint12/harness/verify"
+
 import (
 	"fmt"
 	"log"
@@ -19,7 +23,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	want, _, err := harness.OpenDump(golden, schedule, harness.OpenOptions{})
+	want, _, err := dump.OpenDump(golden, schedule, dump.OpenOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -61,8 +65,8 @@ func Example() {
 	first := report.FirstDivergence
 	stage, _ := schedule.Stage(first.Stage)
 	fmt.Println(report.Verdict, first)
-	fmt.Println(gpt2.Describe(stage.Checkpoint))
-	fmt.Println(gpt2.Describe(stage.Checkpoint).Causes[0])
+	fmt.Println(verify.Describe(stage.Checkpoint))
+	fmt.Println(verify.Describe(stage.Checkpoint).Causes[0])
 	// Output:
 	// fail step_00/h.1.mlp.act
 	// checkpoint 6 (feed-forward)

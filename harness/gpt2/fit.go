@@ -12,7 +12,7 @@ import (
 // it: it was made with another model, and replaying it, every stage computed
 // from the tokens for want of an input, would take long and say nothing. One
 // tensor that fits is enough: the others are for the replay to judge.
-func checkFit(m *model.Model, candidate harness.Source) error {
+func CheckFit(m *model.Model, candidate harness.Source) error {
 	seen, example := 0, ""
 	for _, step := range candidate.Steps() {
 		for _, stage := range candidate.Stages(step) {

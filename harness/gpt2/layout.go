@@ -1,5 +1,7 @@
 package gpt2
 
+import "checkpoint12/harness/align"
+
 import (
 	"fmt"
 	"math"
@@ -58,7 +60,7 @@ func axesOf(stage string) axes {
 // View is the candidate in the contract's layouts and conventions; its Notes say
 // what was read how. golden and cfg help to tell how long each axis is and may
 // be nil; without cfg a manifest's config serves.
-func View(s *harness.Schedule, golden, candidate harness.Source, cfg *model.Config) (*harness.View, error) {
+func View(s *harness.Schedule, golden, candidate harness.Source, cfg *model.Config) (*align.View, error) {
 	for _, src := range []harness.Source{golden, candidate} {
 		if cfg != nil || src == nil || src.Manifest() == nil {
 			continue
@@ -67,15 +69,15 @@ func View(s *harness.Schedule, golden, candidate harness.Source, cfg *model.Conf
 			cfg = &c
 		}
 	}
-	return harness.NewView(s, candidate, harness.ViewOptions{
+	return align.NewView(s, candidate, align.ViewOptions{
 		Golden: golden, Batch: "B", Varying: []string{"T", "S"},
-		Sizes: func(step int) harness.Sizes { return sizes(cfg, step, golden, candidate) },
+		Sizes: func(step int) align.Sizes { return sizes(cfg, step, golden, candidate) },
 	})
 }
 
 // sizes is what config, tokens and manifests say of the lengths of the axes.
-func sizes(cfg *model.Config, step int, sources ...harness.Source) harness.Sizes {
-	s := harness.Sizes{}
+func sizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
+	s := align.Sizes{}
 	if cfg != nil {
 		s["C"], s["H"], s["D"], s["F"], s["V"] = cfg.Embd, cfg.Heads, cfg.Embd/cfg.Heads, cfg.Inner, cfg.Vocab
 	}
@@ -158,8 +160,8 @@ func conformScores(stage string) func(candidate harness.Source, step int, t harn
 
 // MappedSchedule is a schedule with as many layers and temperatures more as the
 // names in the folder at dir, which a mapping joins to stages, ask for.
-func MappedSchedule(s *harness.Schedule, m *harness.Mapping, dir string) (*harness.Schedule, error) {
-	names, err := harness.MappedStages(dir, m)
+func MappedSchedule(s *harness.Schedule, m *align.Mapping, dir string) (*harness.Schedule, error) {
+	names, err := align.MappedStages(dir, m)
 	if err != nil {
 		return nil, err
 	}
@@ -168,12 +170,12 @@ func MappedSchedule(s *harness.Schedule, m *harness.Mapping, dir string) (*harne
 	}
 	layers, temperatures := 1, []float64{}
 	for _, name := range names {
-		if m := layerOf.FindStringSubmatch(name); m != nil {
+		if m := LayerOf.FindStringSubmatch(name); m != nil {
 			if n, _ := strconv.Atoi(m[1]); n < maxLayers {
 				layers = max(layers, n+1)
 			}
 		}
-		if t, ok := temperatureOf(name); ok {
+		if t, ok := TemperatureOf(name); ok {
 			temperatures = append(temperatures, t)
 		}
 	}

@@ -1,5 +1,9 @@
 package gpt2
 
+import "checkpoint12/harness/align"
+
+import "checkpoint12/harness/dump"
+
 import (
 	"fmt"
 	"math"
@@ -131,7 +135,7 @@ func TestEveryLayoutIsRecognised(t *testing.T) {
 
 // check compares the candidate, through a view, with the golden: bit by bit the
 // same.
-func check(t *testing.T, g *harness.Dump, c harness.Source, notes bool) *harness.View {
+func check(t *testing.T, g *dump.Dump, c harness.Source, notes bool) *align.View {
 	t.Helper()
 	s := Schedule(3, nil)
 	v, err := View(s, g, c, nil)

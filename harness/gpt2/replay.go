@@ -1,5 +1,7 @@
 package gpt2
 
+import "checkpoint12/harness/replay"
+
 import (
 	"fmt"
 	"slices"
@@ -20,7 +22,7 @@ type replayer struct {
 // NewReplayer makes the Replayer of a model. dtype is what the candidate
 // computes in, "float64" for one that keeps more digits than its dump has; ""
 // is float32.
-func NewReplayer(m *model.Model, dtype string) harness.Replayer {
+func NewReplayer(m *model.Model, dtype string) replay.Replayer {
 	return &replayer{m: m, cfg: m.Config(), wide: dtype == "float64"}
 }
 
@@ -28,7 +30,7 @@ func NewReplayer(m *model.Model, dtype string) harness.Replayer {
 func (r *replayer) Reads(stage string) []string { return model.Reads(r.cfg, stage) }
 
 // Shape is model.Shape.
-func (r *replayer) Shape(stage string, f harness.Fed) []int {
+func (r *replayer) Shape(stage string, f replay.Fed) []int {
 	shape, err := model.Shape(r.cfg, stage, model.Dims{B: f.B, T: f.T, P: f.P})
 	if err != nil {
 		return nil
@@ -55,18 +57,18 @@ func (r *replayer) Subtract(stage string) (sum, other string, ok bool) {
 }
 
 // Replay computes a stage by model.Apply, in the dimensions of its inputs.
-func (r *replayer) Replay(_ int, stage string, in harness.Inputs) (harness.Value, error) {
+func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (replay.Value, error) {
 	s, err := r.stageOf(stage, in)
 	if err != nil {
-		return harness.Value{}, err
+		return replay.Value{}, err
 	}
 	err = r.m.Apply(stage, s.Dims, func(name string) []float32 {
 		return s.in[slices.Index(s.reads, name)].F32
 	}, s.out)
 	if err != nil {
-		return harness.Value{}, err
+		return replay.Value{}, err
 	}
-	v := harness.Value{Tensor: harness.Tensor{Shape: s.shape}}
+	v := replay.Value{Tensor: harness.Tensor{Shape: s.shape}}
 	if stage != "next_token" {
 		v.F32, v.Bound = s.out, s.bound()
 		return v, nil
@@ -86,13 +88,13 @@ type staged struct {
 	stage string
 	word  string // what comes after the layer: "ln_1", "attn.q"; "probs" for probs_t*
 	reads []string
-	in    []harness.Value // as reads, all of them float32
+	in    []replay.Value // as reads, all of them float32
 	shape []int
 	out   []float32
 }
 
 // stageOf gathers a stage's inputs and finds the dimensions that they agree on.
-func (r *replayer) stageOf(stage string, in harness.Inputs) (*staged, error) {
+func (r *replayer) stageOf(stage string, in replay.Inputs) (*staged, error) {
 	s := &staged{replayer: r, stage: stage, word: wordOf(stage), reads: r.Reads(stage)}
 	if s.reads == nil {
 		return nil, fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", stage, r.cfg.Layers)
@@ -203,7 +205,7 @@ func wordOf(stage string) string {
 		_, word, _ := strings.Cut(rest, ".")
 		return word
 	}
-	if _, ok := temperatureOf(stage); ok {
+	if _, ok := TemperatureOf(stage); ok {
 		return "probs"
 	}
 	return stage
@@ -227,7 +229,7 @@ func (s *staged) nearTie(i int, id int64) bool {
 		if v.Bound != nil {
 			return float64(v.Bound[i*V+j])
 		}
-		return unit * abs(row[j])
+		return Unit * abs(row[j])
 	}
 	mine := float64(row[id]) + off(int(id))
 	for j, l := range row {

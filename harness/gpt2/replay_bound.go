@@ -33,11 +33,11 @@ import "math"
 const (
 	// unit is float32's unit roundoff u: rounding moves a value by this part of
 	// itself at most.
-	unit = 1.0 / (1 << 24)
+	Unit = 1.0 / (1 << 24)
 
 	// smallest is where float32 begins to lose digits: engines may flush what is
 	// below to 0.
-	smallest = 0x1p-126
+	Smallest = 0x1p-126
 )
 
 // lambda is how many times the size that is derived for each stage's rounding a
@@ -54,7 +54,7 @@ const (
 //     rounded to float16, whose bound is wide for the sum of 50257, 4.8.
 //
 //     go test ./harness/gpt2 -run 'TestReplay' -v
-const lambda = 4
+const Lambda = 4
 
 // bound is the rounding of the stage at each place of its output, with what
 // bounds of the inputs become; nil where nothing is computed and nothing comes in.
@@ -97,7 +97,7 @@ func (s *staged) bound() []float32 {
 			}
 		})
 	case "probs":
-		t, _ := temperatureOf(s.stage)
+		t, _ := TemperatureOf(s.stage)
 		return s.boundSoftmax(s.cfg.Vocab, t)
 	}
 	panic("gpt2: no bound for stage " + s.stage)
@@ -155,7 +155,7 @@ func (s *staged) boundAdd() []float32 {
 		if s.word != "embed" {
 			e += abs(a.F32[i]) + abs(b.F32[i%n])
 		}
-		e = sq(e * lambda * unit)
+		e = sq(e * Lambda * Unit)
 		if a.Bound != nil {
 			e += sq(float64(a.Bound[i]))
 		}
@@ -195,9 +195,9 @@ func (s *staged) boundNorm() []float32 {
 		}
 		inverse := 1 / (variance + s.cfg.Eps)
 		r := math.Sqrt(inverse)
-		dm := unit * (root*math.Abs(m) + math.Sqrt(square) + math.Abs(m))
-		dv := unit*(root+2)*square + 2*math.Abs(m)*dm
-		dr := dv*inverse/2 + 3*unit
+		dm := Unit * (root*math.Abs(m) + math.Sqrt(square) + math.Abs(m))
+		dv := Unit*(root+2)*square + 2*math.Abs(m)*dm
+		dr := dv*inverse/2 + 3*Unit
 		var in []float32
 		var inMean, inVariance float64
 		if s.in[0].Bound != nil {
@@ -210,8 +210,8 @@ func (s *staged) boundNorm() []float32 {
 		}
 		for i, v := range x {
 			gain, h := abs(g[i]), math.Abs(float64(v)-m)*r
-			e := gain*r*(dm+unit*(abs(v)+math.Abs(m))) + gain*h*dr + unit*(abs(bias[i])+abs(y[i]))
-			e = sq(e * lambda)
+			e := gain*r*(dm+Unit*(abs(v)+math.Abs(m))) + gain*h*dr + Unit*(abs(bias[i])+abs(y[i]))
+			e = sq(e * Lambda)
 			if in != nil {
 				e += sq(gain*r) * (sq(float64(in[i])) + inMean + h*h*inVariance)
 			}
@@ -235,8 +235,8 @@ func (s *staged) boundGELU() []float32 {
 		slope := c * (1 + 3*a*x*x) * (1 - t*t)
 		half := math.Abs(x) / 2
 		grad := math.Abs((1+t)/2 + x/2*slope)
-		e := half*((1-t*t)*math.Abs(z)*4*unit+3*unit) + unit*(grad*math.Abs(x)+2*abs(s.out[i]))
-		e = sq(e * lambda)
+		e := half*((1-t*t)*math.Abs(z)*4*Unit+3*Unit) + Unit*(grad*math.Abs(x)+2*abs(s.out[i]))
+		e = sq(e * Lambda)
 		if s.in[0].Bound != nil {
 			e += sq(grad * float64(s.in[0].Bound[i]))
 		}

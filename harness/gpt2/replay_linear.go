@@ -47,7 +47,7 @@ func (s *staged) boundLinear(weight, bias string, outIn bool) []float32 {
 			c = float64(b[i%N])
 		}
 		norm := math.Sqrt(own.scale[r] * float64(sums[i])) // ‖t‖₂
-		e := lambda * unit * (root*(abs(y)+math.Abs(c)+norm) + abs(y))
+		e := Lambda * Unit * (root*(abs(y)+math.Abs(c)+norm) + abs(y))
 		if x.Bound != nil {
 			e = sq(e) + in.scale[r]*float64(sums[rows*N+i])
 			if own.sum[r] > 0 {

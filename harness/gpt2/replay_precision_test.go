@@ -1,5 +1,7 @@
 package gpt2
 
+import "checkpoint12/harness/replay"
+
 import (
 	"fmt"
 	"maps"
@@ -33,7 +35,7 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := harness.NewRerun(s, c, NewReplayer(m, ""), harness.ReplayOptions{})
+	run, err := replay.NewRerun(s, c, NewReplayer(m, ""), replay.ReplayOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,7 @@ type lessPrecise struct {
 	out  []float32
 }
 
-func lesser(m *model.Model, run *harness.Rerun, stage string, right harness.Value) (all []lessPrecise) {
+func lesser(m *model.Model, run *replay.Rerun, stage string, right replay.Value) (all []lessPrecise) {
 	half := func(x float32) float32 { return cut(x, 13) } // float16 in its normal range, and TF32
 	brain := func(x float32) float32 { return cut(x, 16) }
 	same := func(x float32) float32 { return x }

@@ -1,5 +1,9 @@
 package gpt2
 
+import "checkpoint12/harness/dump"
+
+import "checkpoint12/harness/replay"
+
 import (
 	"fmt"
 	"maps"
@@ -53,7 +57,7 @@ func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := harness.Replay(t.Context(), s, c, NewReplayer(m, DType(c)), harness.ReplayOptions{Match: match})
+	rows, err := replay.Replay(t.Context(), s, c, NewReplayer(m, DType(c)), replay.ReplayOptions{Match: match})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,19 +73,19 @@ func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, strin
 }
 
 // goldensIn opens every golden of a model.
-func goldensIn(t *testing.T, name string) map[string][]*harness.Dump {
+func goldensIn(t *testing.T, name string) map[string][]*dump.Dump {
 	t.Helper()
 	dirs, err := filepath.Glob(filepath.Join(gpt2test.Dir, name, "*", "*"))
 	if err != nil || len(dirs) == 0 {
 		t.Fatalf("no goldens of %s: %v", name, err)
 	}
-	found := map[string][]*harness.Dump{}
+	found := map[string][]*dump.Dump{}
 	for _, dir := range dirs {
 		s, err := DumpSchedule(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, _, err := harness.OpenDump(dir, s, harness.OpenOptions{})
+		d, _, err := dump.OpenDump(dir, s, dump.OpenOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +183,7 @@ func BenchmarkReplayMedium(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		rows, err := harness.Replay(b.Context(), s, c, NewReplayer(m, ""), harness.ReplayOptions{Prompt: 2})
+		rows, err := replay.Replay(b.Context(), s, c, NewReplayer(m, ""), replay.ReplayOptions{Prompt: 2})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -25,21 +25,21 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 	names := model.StageNames(model.Config{Layers: layers}, temperatures)
 	stages := make([]harness.Stage, 0, len(names))
 	for _, name := range names {
-		b, ok := boundOf(name)
+		b, ok := BoundOf(name)
 		if !ok {
 			panic(fmt.Sprintf("gpt2: stage %s has no row in the tolerance table", name))
 		}
 		s := harness.Stage{
 			Name: name, Checkpoint: b.checkpoint, IDs: name == "next_token",
-			Tolerance: harness.Tolerance{Abs: b.abs, Rel: b.rel, Reason: b.reason},
+			Tolerance: harness.Tolerance{Abs: b.Abs, Rel: b.Rel, Reason: b.reason},
 		}
 		a := axesOf(name)
 		s.Axes, s.Layouts = a.own, a.others
 		if strings.HasSuffix(name, ".attn.scores") {
 			s.Conform = conformScores(name)
 		}
-		if t, ok := temperatureOf(name); ok {
-			s.Extra, s.Check = softmaxSlack(name, t), softmaxCheck(name, t, b.abs)
+		if t, ok := TemperatureOf(name); ok {
+			s.Extra, s.Check = softmaxSlack(name, t), softmaxCheck(name, t, b.Abs)
 		}
 		stages = append(stages, s)
 	}
@@ -51,7 +51,7 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 }
 
 // temperatureOf reads the temperature in the name of a stage probs_tX.
-func temperatureOf(stage string) (float64, bool) {
+func TemperatureOf(stage string) (float64, bool) {
 	s, ok := strings.CutPrefix(stage, "probs_t")
 	if !ok {
 		return 0, false
@@ -74,12 +74,12 @@ func softmaxSlack(stage string, t float64) func(golden, candidate harness.Source
 		got, err2 := candidate.Tensor(step, "logits_last")
 		var d float64
 		if err1 == nil && err2 == nil {
-			d = maxDifference(want.F32, got.F32)
+			d = MaxDifference(want.F32, got.F32)
 		} else {
-			b, _ := boundOf("logits_last")
-			d = b.abs
+			b, _ := BoundOf("logits_last")
+			d = b.Abs
 		}
-		return 2 * d / t * maxFinite(probs.F32)
+		return 2 * d / t * MaxFinite(probs.F32)
 	}
 }
 
@@ -98,7 +98,7 @@ func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, s
 		if len(logits.F32) != len(probs.F32) || len(probs.Shape) != 2 {
 			return fmt.Sprintf("shape %v, its own logits_last %v", probs.Shape, logits.Shape), false
 		}
-		worst, at := softmaxError(probs.F32, logits.F32, probs.Shape[1], t)
+		worst, at := SoftmaxError(probs.F32, logits.F32, probs.Shape[1], t)
 		if worst <= abs {
 			return "", true
 		}
@@ -110,7 +110,7 @@ func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, s
 // softmaxError is the largest distance, and where, of rows of probs from the
 // softmax of the rows of logits over temperature t, taken in float64. A NaN is
 // infinitely far.
-func softmaxError(probs, logits []float32, width int, t float64) (worst float64, at int) {
+func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64, at int) {
 	for row := 0; width > 0 && row+width <= len(probs); row += width {
 		p, l := probs[row:row+width], logits[row:row+width]
 		top := math.Inf(-1)
@@ -139,7 +139,7 @@ func softmaxError(probs, logits []float32, width int, t float64) (worst float64,
 }
 
 // maxDifference is max|a-b| over the places finite in both.
-func maxDifference(a, b []float32) float64 {
+func MaxDifference(a, b []float32) float64 {
 	var d float64
 	for i := range min(len(a), len(b)) {
 		if x := math.Abs(float64(a[i]) - float64(b[i])); x > d && !math.IsInf(x, 0) {
@@ -150,7 +150,7 @@ func maxDifference(a, b []float32) float64 {
 }
 
 // maxFinite is max|a| over the finite values.
-func maxFinite(a []float32) float64 {
+func MaxFinite(a []float32) float64 {
 	var m float64
 	for _, v := range a {
 		if x := math.Abs(float64(v)); x > m && !math.IsInf(x, 0) {

@@ -6,7 +6,7 @@ import "checkpoint12/harness"
 type bound struct {
 	stages     string  // pattern as harness.Match takes it
 	checkpoint int     // 0: a stage that no checkpoint names
-	abs, rel   float64 // |got-want| <= abs + rel*max|want|
+	Abs, Rel   float64 // |got-want| <= abs + rel*max|want|
 	reason     string
 }
 
@@ -52,7 +52,7 @@ var table = []bound{
 }
 
 // boundOf is the row for a stage; ok is false for a name that is no stage.
-func boundOf(stage string) (b bound, ok bool) {
+func BoundOf(stage string) (b bound, ok bool) {
 	for _, b := range table {
 		if harness.Match(b.stages, stage) {
 			return b, true

@@ -1,5 +1,11 @@
 package selftest
 
+import "checkpoint12/harness/diagnose"
+
+import "checkpoint12/harness/dump"
+
+import "checkpoint12/harness/gpt2/faults"
+
 import (
 	"context"
 	"fmt"
@@ -10,7 +16,6 @@ import (
 	"sync"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/faults"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 )
@@ -78,12 +83,12 @@ func openGoldens(m *model.Model, root, engine string) (map[string]*golden, error
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			continue
 		}
-		d, _, err := harness.OpenDump(dir, s, harness.OpenOptions{})
+		d, _, err := dump.OpenDump(dir, s, dump.OpenOptions{})
 		if err != nil {
 			return nil, err
 		}
 		if d.Manifest() == nil {
-			return nil, fmt.Errorf("%s: has no %s, so nothing binds it to the model", dir, harness.ManifestFile)
+			return nil, fmt.Errorf("%s: has no %s, so nothing binds it to the model", dir, dump.ManifestFile)
 		}
 		if err := d.Manifest().CheckWeights(m.Name(), sum); err != nil {
 			return nil, fmt.Errorf("%s: %w", dir, err)
@@ -226,12 +231,12 @@ func fedTo(g *golden, n int) [][]float32 {
 // judge compares a run with the golden, replays and explains it, as the compare
 // command does.
 func (l *lab) judge(ctx context.Context, g *golden, candidate harness.Source) (result, error) {
-	o := gpt2.DiagnoseOptions{Explain: faults.Explain}
+	o := diagnose.DiagnoseOptions{Explain: faults.Explain}
 	o.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)
 		return ok
 	}
-	report, err := gpt2.Diagnose(ctx, l.schedule, l.model, g, candidate, o)
+	report, err := diagnose.Diagnose(ctx, l.schedule, l.model, g, candidate, o)
 	if err != nil {
 		return result{}, err
 	}

@@ -1,12 +1,13 @@
 package selftest
 
+import "checkpoint12/harness/gpt2/faults"
+
 import (
 	"fmt"
 	"slices"
 	"strings"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/faults"
 )
 
 // Matrix is what a selftest found. Its JSON is the report of the command; no

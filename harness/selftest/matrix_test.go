@@ -1,5 +1,7 @@
 package selftest
 
+import "checkpoint12/harness/gpt2/faults"
+
 import (
 	"bytes"
 	"encoding/json"
@@ -9,7 +11,6 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/faults"
 )
 
 // planted is a plant of a fault in a stage of the prompt's step.

@@ -1,12 +1,13 @@
 package selftest
 
+import "checkpoint12/harness/gpt2/faults"
+
 import (
 	"fmt"
 	"slices"
 	"strings"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/faults"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 )

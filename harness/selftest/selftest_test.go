@@ -1,5 +1,7 @@
 package selftest
 
+import "checkpoint12/harness/gpt2/faults"
+
 import (
 	"context"
 	"errors"
@@ -10,7 +12,6 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/faults"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 )

@@ -2,6 +2,8 @@
 // to the tensors of GPT-2, joined to the contract's stages.
 package maps
 
+import "checkpoint12/harness/align"
+
 import (
 	"embed"
 	"errors"
@@ -10,8 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"checkpoint12/harness"
 )
 
 //go:embed *.json
@@ -32,15 +32,15 @@ func Names() []string {
 }
 
 // Read reads a ready mapping by its name, or a mapping file. Errors name it.
-func Read(nameOrFile string) (*harness.Mapping, error) {
+func Read(nameOrFile string) (*align.Mapping, error) {
 	if b, err := files.ReadFile(nameOrFile + ".json"); err == nil {
-		m, err := harness.ParseMapping(b)
+		m, err := align.ParseMapping(b)
 		if err != nil {
 			return nil, fmt.Errorf("map %s: %w", nameOrFile, err)
 		}
 		return m, nil
 	}
-	m, err := harness.ReadMapping(filepath.Clean(nameOrFile))
+	m, err := align.ReadMapping(filepath.Clean(nameOrFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such file, and no ready map: those are %s", nameOrFile, strings.Join(Names(), ", "))
 	}

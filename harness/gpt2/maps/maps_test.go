@@ -1,5 +1,9 @@
 package maps_test
 
+import "checkpoint12/harness/align"
+
+import "checkpoint12/harness/dump"
+
 import (
 	"fmt"
 	"os"
@@ -101,7 +105,7 @@ var programs = []program{
 // A golden written as each program shows it is read through its map bit by bit:
 // prompt and decode steps, and what the program does not show is missing.
 func TestReadyMaps(t *testing.T) {
-	g, _, err := harness.OpenDump(golden, gpt2.Schedule(3, nil), harness.OpenOptions{})
+	g, _, err := dump.OpenDump(golden, gpt2.Schedule(3, nil), dump.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +140,7 @@ func TestReadyMaps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, notes, err := harness.OpenMapped(dir, s, m, harness.OpenOptions{Foreign: true})
+			d, notes, err := align.OpenMapped(dir, s, m, dump.OpenOptions{Foreign: true})
 			if err != nil {
 				t.Fatal(err)
 			}

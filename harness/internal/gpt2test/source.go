@@ -2,6 +2,8 @@
 // small model, the committed goldens and sources made of them.
 package gpt2test
 
+import "checkpoint12/harness/dump"
+
 import (
 	"path/filepath"
 	"runtime"
@@ -22,7 +24,7 @@ var Dir = func() string {
 
 // Foreign returns the golden as an engine of other layouts has it: edit is given each
 // tensor and the sizes of its step.
-func Foreign(t *testing.T, s *harness.Schedule, g *harness.Dump, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
+func Foreign(t *testing.T, s *harness.Schedule, g *dump.Dump, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
 	t.Helper()
 	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: "foreign"})
 	man := g.Manifest()
@@ -60,9 +62,9 @@ func Foreign(t *testing.T, s *harness.Schedule, g *harness.Dump, edit func(step 
 }
 
 // Golden opens a committed golden, MODEL/CASE/ENGINE.
-func Golden(t *testing.T, s *harness.Schedule, name string) *harness.Dump {
+func Golden(t *testing.T, s *harness.Schedule, name string) *dump.Dump {
 	t.Helper()
-	d, _, err := harness.OpenDump(Dir+"/"+name, s, harness.OpenOptions{})
+	d, _, err := dump.OpenDump(Dir+"/"+name, s, dump.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,8 @@ func Golden(t *testing.T, s *harness.Schedule, name string) *harness.Dump {
 // IsModule reports whether a stage is the output of a module, which is all that an
 // engine hooked at module boundaries gives.
 func IsModule(stage string) bool {
-	switch word := stage[strings.IndexByte(strings.TrimPrefix(stage, "h."), '.')+1:]; word {
+	_, word, _ := strings.Cut(strings.TrimPrefix(stage, "h."), ".")
+	switch word {
 	case "attn.q", "attn.k", "attn.v", "attn.cache_k", "attn.cache_v", "attn.scores", "attn.probs", "attn.context", "resid_mid":
 		return false
 	}

@@ -1,0 +1,170 @@
+package diagnose
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The notes that a token's margin gives.
+const (
+	Certified      = "certified"
+	NearTie        = "near tie"
+	NotCertifiable = "not certifiable"
+)
+
+// Tokens says of the tokens of a comparison, one a step and row of the batch
+// together, how certain they are.
+type Tokens struct {
+	Steps          int `json:"steps"` // at which both were fed the same and the golden has a choice
+	Certified      int `json:"certified"`
+	NearTies       int `json:"near_ties"`
+	NotCertifiable int `json:"not_certifiable"`
+
+	// Notes says why a step is not certified, with its number.
+	Notes []TokenNote `json:"notes"`
+}
+
+// TokenNote says why the tokens of a step are not certified.
+type TokenNote struct {
+	Step int    `json:"step"`
+	Why  string `json:"why"`
+}
+
+// CertifyTokens looks at each step that the report compared and in which the
+// golden chose a token. Its choice is certified where the golden's margin, the
+// largest logit less the second, is more than twice the largest difference of
+// the two sources' logits_last: no rounding between them can have decided.
+func CertifyTokens(r *harness.Report, golden, candidate harness.Source) (*Tokens, error) {
+	t := &Tokens{Notes: []TokenNote{}}
+	for _, row := range r.Stages {
+		if row.Stage != "next_token" || row.Status == harness.Skipped {
+			continue
+		}
+		why, err := Certainty(golden, candidate, row.Step)
+		if err != nil {
+			return nil, err
+		}
+		t.Steps++
+		switch {
+		case why == Certified:
+			t.Certified++
+			continue
+		case strings.HasPrefix(why, NearTie):
+			t.NearTies++
+		default:
+			t.NotCertifiable++
+		}
+		t.Notes = append(t.Notes, TokenNote{row.Step, why})
+	}
+	return t, nil
+}
+
+// String is one line, such as "tokens: 9 of 10 certified; step 3: near tie: …".
+// It is empty where the golden has no tokens.
+func (t *Tokens) String() string {
+	if t.Steps == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("tokens: %d of %d certified", t.Certified, t.Steps)
+	for i := 0; i < len(t.Notes); {
+		first, n := t.Notes[i], i+1
+		for n < len(t.Notes) && t.Notes[n].Step == t.Notes[n-1].Step+1 && digits.ReplaceAllString(t.Notes[n].Why, "") == digits.ReplaceAllString(first.Why, "") {
+			n++
+		}
+		if n == i+1 {
+			s += fmt.Sprintf("; step %d: %s", first.Step, first.Why)
+		} else {
+			s += fmt.Sprintf("; steps %d to %d: %s", first.Step, t.Notes[n-1].Step, first.Why)
+			if t.Notes[n-1].Why != first.Why {
+				s += ", and the like"
+			}
+		}
+		i = n
+	}
+	return s
+}
+
+// digits are the numbers in a note.
+var digits = regexp.MustCompile(`[0-9][0-9.e+-]*`)
+
+// certainty says whether the golden's choice at a step is certain: its margin,
+// largest logit less second, is more than twice the largest difference of the
+// logits, so that neither engine's rounding can have decided.
+func Certainty(golden, candidate harness.Source, step int) (string, error) {
+	if _, ok := golden.Shape(step, "logits_last"); !ok {
+		return NotCertifiable + ": golden has no logits_last", nil
+	}
+	want, ok, err := lastLogits(golden, step)
+	if err != nil || !ok {
+		return NotCertifiable, err
+	}
+	got, ok, err := lastLogits(candidate, step)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok || !slices.Equal(got.Shape, want.Shape):
+		return NotCertifiable + ": no such logits_last here", nil
+	}
+	width := want.Shape[1]
+	allowed, _ := gpt2.BoundOf("logits_last")
+	for b := range want.Shape[0] {
+		row, other := want.F32[b*width:][:width], got.F32[b*width:][:width]
+		margin, d := margin(row), gpt2.MaxDifference(row, other)
+		switch {
+		case !finite(row) || !finite(other):
+			return NotCertifiable + ": logits_last is not finite", nil
+		case d > allowed.Abs+allowed.Rel*gpt2.MaxFinite(want.F32):
+			return fmt.Sprintf("%s: logits_last is off by %.3g", NotCertifiable, d), nil
+		case !(margin > 2*d):
+			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, 2*d), nil
+		}
+	}
+	return Certified, nil
+}
+
+// lastLogits is logits_last [B,V] or, where a source has only logits, their
+// last row; ok is false where it has neither.
+func lastLogits(src harness.Source, step int) (t harness.Tensor, ok bool, err error) {
+	if shape, ok := src.Shape(step, "logits_last"); ok && len(shape) == 2 {
+		t, err := src.Tensor(step, "logits_last")
+		return t, err == nil, err
+	}
+	shape, ok := src.Shape(step, "logits")
+	if !ok || len(shape) != 3 || shape[1] == 0 {
+		return t, false, nil
+	}
+	all, err := src.Tensor(step, "logits")
+	if err != nil {
+		return t, false, err
+	}
+	t.Shape = []int{shape[0], shape[2]}
+	for b := range shape[0] {
+		end := (b + 1) * shape[1] * shape[2]
+		t.F32 = append(t.F32, all.F32[end-shape[2]:end]...)
+	}
+	return t, true, nil
+}
+
+// margin is the largest value less the second largest.
+func margin(x []float32) float64 {
+	first, second := math.Inf(-1), math.Inf(-1)
+	for _, v := range x {
+		switch v := float64(v); {
+		case v > first:
+			first, second = v, first
+		case v > second:
+			second = v
+		}
+	}
+	return first - second
+}
+
+// finite says whether all values are.
+func finite(x []float32) bool {
+	return !slices.ContainsFunc(x, func(v float32) bool { return v-v != 0 })
+}

@@ -1,0 +1,127 @@
+package diagnose
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/replay"
+	"checkpoint12/model"
+	"context"
+	"fmt"
+)
+
+// Explainer says why introduced stages are wrong, as faults.Explain does. run is
+// the rerun that judged rows.
+type Explainer func(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Rerun, rows []harness.Replayed) ([]harness.Explanation, error)
+
+// DiagnoseOptions says how Diagnose compares.
+type DiagnoseOptions struct {
+	harness.CompareOptions
+
+	// Explain, if set, explains what the replay found.
+	Explain Explainer
+
+	// Progress, if set, is called with how many stages of all are replayed.
+	Progress func(done, all int)
+}
+
+// Diagnose compares a candidate with a golden and replays each of its stages on
+// its own inputs with the model's stage functions, so that the report says which
+// stages are themselves wrong and, with an Explainer, why. Where the two are apart
+// before any stage of the candidate is wrong, the golden is replayed too. The schedule is
+// ModelSchedule's. An error is what Compare gives, a golden that was made from
+// other weights than the model's, or a model that cannot compute.
+func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
+	if err := gpt2.CheckFit(m, candidate); err != nil {
+		return nil, err
+	}
+	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
+	go func() { weights <- checkWeights(m, golden) }()
+	report, err := diagnose(ctx, s, m, golden, candidate, o)
+	if e := <-weights; e != nil {
+		return nil, e
+	}
+	return report, err
+}
+
+func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
+	report, err := harness.Compare(s, golden, candidate, o.CompareOptions)
+	if err != nil {
+		return nil, err
+	}
+	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
+	run, err := replay.NewRerun(s, candidate, r, replay.ReplayOptions{
+		Golden: golden, Prompt: o.Prompt, Match: o.Match, Progress: o.Progress,
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows, causes, err := settled(ctx, m, candidate, run, o)
+	if err != nil {
+		return nil, err
+	}
+	report.AddReplay(rows, r.Reads)
+	report.Explanations = append(report.Explanations, causes...)
+	if goldenInDoubt(s, report) {
+		report.GoldenReplayed, err = replayGolden(ctx, s, m, golden, o)
+	}
+	return report, err
+}
+
+// goldenInDoubt says whether the two are apart before any stage of the candidate is
+// wrong.
+func goldenInDoubt(s *harness.Schedule, r *harness.Report) bool {
+	if r.FirstDivergence == nil || len(r.Introduced) == 0 {
+		return r.FirstDivergence != nil
+	}
+	first, wrong := *r.FirstDivergence, r.Introduced[0]
+	i, _ := s.Index(first.Stage)
+	j, _ := s.Index(wrong.Stage)
+	return r.Row(first).Origin == harness.OriginInherited && (first.Step < wrong.Step || first.Step == wrong.Step && i < j)
+}
+
+// replayGolden judges a golden as a candidate is judged: where the two are apart
+// and the candidate is right throughout, it says whether the golden is.
+func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, golden harness.Source, o DiagnoseOptions) ([]harness.Replayed, error) {
+	if gpt2.CheckFit(m, golden) != nil {
+		return nil, nil // of another model: its stages cannot be replayed with this one
+	}
+	return replay.Replay(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
+}
+
+// settled is what a replay says of every stage that the candidate has, and why
+// the wrong ones are.
+func settled(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Rerun, o DiagnoseOptions) ([]harness.Replayed, []harness.Explanation, error) {
+	rows, err := run.Judge(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var explain func([]harness.Replayed) ([]harness.Explanation, error)
+	if o.Explain != nil {
+		explain = func(rows []harness.Replayed) ([]harness.Explanation, error) {
+			found, err := o.Explain(ctx, m, candidate, run, rows)
+			if err != nil {
+				return nil, fmt.Errorf("explain: %w", err)
+			}
+			return found, nil
+		}
+	}
+	causes, err := run.Settle(ctx, rows, explain)
+	return rows, causes, err
+}
+
+// checkWeights refuses a golden that was made from other weights than the model
+// has. One without a manifest is bound to none.
+func checkWeights(m *model.Model, golden harness.Source) error {
+	man := golden.Manifest()
+	if man == nil {
+		return nil
+	}
+	sum, err := m.WeightsSHA256()
+	if err != nil {
+		return fmt.Errorf("hash the weights: %w", err)
+	}
+	if err := man.CheckWeights(m.Name(), sum); err != nil {
+		return &GoldenError{golden.Name(), err}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package diagnose
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/replay"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What a foreign dump may do to a cache is judged, and blames nobody else.
+func TestDiagnoseJudgesShapes(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	for _, tt := range []struct {
+		name   string
+		stage  string
+		step   int
+		change func(harness.Tensor) harness.Tensor
+		others []string // whose shape follows from it
+	}{
+		{"cache of all positions there are", "h.1.attn.cache_k", 2, func(x harness.Tensor) harness.Tensor {
+			return resize(x, m.Config().Positions)
+		}, nil},
+		{"cache of one position too few", "h.0.attn.cache_v", 1, func(x harness.Tensor) harness.Tensor {
+			return resize(x, x.Shape[2]-1)
+		}, nil},
+		{"flat", "h.2.mlp.act", 0, func(x harness.Tensor) harness.Tensor {
+			return harness.Tensor{Shape: []int{len(x.F32)}, F32: x.F32}
+		}, nil},
+		{"one row", "h.0.attn.c_attn", 0, func(x harness.Tensor) harness.Tensor {
+			n := x.Shape[2]
+			return harness.Tensor{Shape: []int{1, 1, n}, F32: x.F32[:n]}
+		}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, _ := faulty(t, m, g, true)
+			changed := replaced{c, harness.Place{Step: tt.step, Stage: tt.stage}, tt.change}
+			r := diagnosed(t, m, g, changed, DiagnoseOptions{})
+			want := []harness.Place{{Step: tt.step, Stage: tt.stage}}
+			if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
+				t.Errorf("introduced (-want +got):\n%s", diff)
+			}
+			if row := r.Row(want[0]); row.Status != harness.Shape || row.Origin != harness.OriginIntroduced {
+				t.Errorf("its row is %s, %s", row.Status, row.Origin)
+			}
+		})
+	}
+}
+
+// resize gives a cache [B,H,S,D] n positions, zeros behind the old ones.
+func resize(x harness.Tensor, n int) harness.Tensor {
+	S, D := x.Shape[2], x.Shape[3]
+	out := harness.Tensor{Shape: []int{x.Shape[0], x.Shape[1], n, D}, F32: make([]float32, len(x.F32)/S*n)}
+	for i := range x.Shape[0] * x.Shape[1] {
+		copy(out.F32[i*n*D:(i+1)*n*D], x.F32[i*S*D:(i+1)*S*D])
+	}
+	return out
+}
+
+// replaced is a source with another tensor at one place.
+type replaced struct {
+	harness.Source
+	at     harness.Place
+	change func(harness.Tensor) harness.Tensor
+}
+
+func (r replaced) Tensor(step int, stage string) (harness.Tensor, error) {
+	x, err := r.Source.Tensor(step, stage)
+	if err == nil && r.at == (harness.Place{Step: step, Stage: stage}) {
+		x = r.change(x)
+	}
+	return x, err
+}
+
+func (r replaced) Shape(step int, stage string) ([]int, bool) {
+	if r.at == (harness.Place{Step: step, Stage: stage}) {
+		x, err := r.Tensor(step, stage)
+		return x.Shape, err == nil
+	}
+	return r.Source.Shape(step, stage)
+}
+
+// Whatever shape a tensor has, it is the one that is wrong, alone.
+func TestDiagnoseOfAnyShape(t *testing.T) {
+	m := gpt2test.MicroModel(t)
+	run := gpt2.Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 2}
+	c, err := gpt2.Record(t.Context(), m, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range c.Steps() {
+		for _, stage := range c.Stages(step) {
+			at := harness.Place{Step: step, Stage: stage}
+			for name, change := range map[string]func([]int) []int{
+				"no axis":          func([]int) []int { return []int{} },
+				"nothing":          func(s []int) []int { return append(slices.Clone(s[:len(s)-1]), 0) },
+				"one axis":         func(s []int) []int { return []int{product(s)} },
+				"one axis too few": func(s []int) []int { return s[1:] },
+				"one too many":     func(s []int) []int { return append([]int{1}, s...) },
+				"first doubled":    func(s []int) []int { return append([]int{2 * s[0]}, s[1:]...) },
+				"last doubled":     func(s []int) []int { return append(slices.Clone(s[:len(s)-1]), 2*s[len(s)-1]) },
+				"middle doubled": func(s []int) []int {
+					s = slices.Clone(s)
+					s[len(s)/2] *= 2
+					return s
+				},
+			} {
+				if own, _ := c.Shape(step, stage); slices.Equal(own, change(own)) {
+					continue
+				}
+				changed := replaced{c, at, func(x harness.Tensor) harness.Tensor {
+					out := harness.Tensor{Shape: change(x.Shape)}
+					for i := range product(out.Shape) {
+						if x.IDs() {
+							out.I64 = append(out.I64, x.I64[i%len(x.I64)])
+						} else {
+							out.F32 = append(out.F32, x.F32[i%len(x.F32)])
+						}
+					}
+					return out
+				}}
+				s, err := gpt2.ModelSchedule(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows, err := replay.Replay(t.Context(), s, changed, gpt2.NewReplayer(m, ""), replay.ReplayOptions{Prompt: 3})
+				if err != nil {
+					t.Fatalf("%s, %s: %v", at, name, err)
+				}
+				for _, r := range rows {
+					switch {
+					case r.Place == at && (r.Verdict != harness.ReplayIntroduced || r.Status != harness.Shape):
+						t.Errorf("%s, %s: %s, %s: %s", at, name, r.Verdict, r.Status, r.Why)
+					case r.Place != at && r.Verdict != harness.ReplayClean:
+						t.Errorf("%s, %s: %s is %s: %s", at, name, r.Place, r.Verdict, r.Why)
+					}
+				}
+			}
+		}
+	}
+}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}

@@ -1,0 +1,282 @@
+package diagnose
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/replay"
+	"checkpoint12/harness/report"
+	"checkpoint12/model"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// fewSteps is how many of the golden's steps are looked at: the prompt, the first
+// that reads a cache, and one more.
+const fewSteps = 3
+
+// faulty runs the model on a golden's tokens with bugs planted in it, and lists
+// the places where a bug changed something.
+func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gpt2test.Bug) (*harness.Recorder, []harness.Place) {
+	t.Helper()
+	var changed []harness.Place
+	seen := map[string][]float32{}
+	step := -1
+	run := gpt2.Run{Tokens: g.Manifest().Tokens, New: fewSteps, Tap: func(stage string, shape []int, data []float32) {
+		if stage == "wte" {
+			step++
+		}
+		before := slices.Clone(data)
+		for _, b := range planted {
+			if b.Stage == stage {
+				b.Plant(&gpt2test.Planter{Model: m, Seen: seen}, shape, data)
+			}
+		}
+		if !slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b }) {
+			changed = append(changed, harness.Place{Step: step, Stage: stage})
+		}
+		seen[stage] = append(seen[stage][:0], data...)
+	}}
+	if feed {
+		tokens := g.Tokens()
+		n := len(run.Tokens[0])
+		for b := range tokens.Shape[0] {
+			row := tokens.I64[b*tokens.Shape[1]:][:tokens.Shape[1]]
+			var ids []int
+			for _, id := range row[n : n+fewSteps-1] {
+				ids = append(ids, int(id))
+			}
+			run.Feed = append(run.Feed, ids)
+		}
+	}
+	trace, err := gpt2.RecordTrace(t.Context(), m, run) // which ends where NaN chose no token
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace.Recorder, changed
+}
+
+func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o DiagnoseOptions) *harness.Report {
+	t.Helper()
+	s, err := gpt2.ModelSchedule(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Match = func(step int, _ string) bool { return step < fewSteps }
+	r, err := Diagnose(t.Context(), s, m, g, c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// places are the introduced ones, each of a span of one stage unless spans says
+// otherwise.
+func placesOf(t *testing.T, r *harness.Report) (all []harness.Place) {
+	t.Helper()
+	for _, in := range r.Introduced {
+		if in.Span[len(in.Span)-1] != in.Stage {
+			t.Errorf("%+v: its span does not end with it", in)
+		}
+		all = append(all, harness.Place{Step: in.Step, Stage: in.Stage})
+	}
+	return all
+}
+
+func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	sets := [][]gpt2test.Bug{nil}
+	for i, b := range gpt2test.Bugs {
+		sets = append(sets, []gpt2test.Bug{b}, []gpt2test.Bug{b, gpt2test.Bugs[(i+5)%len(gpt2test.Bugs)]})
+	}
+	for _, set := range sets {
+		var names []string
+		for _, b := range set {
+			names = append(names, b.Name)
+		}
+		t.Run(strings.Join(names, " and "), func(t *testing.T) {
+			if len(set) == 2 && set[0].Stage == set[1].Stage {
+				t.Skip("two bugs of one stage are one")
+			}
+			for _, feed := range []bool{true, false} { // false: from a differing token on, the golden says nothing
+				if feed && len(set) == 2 {
+					continue
+				}
+				c, want := faulty(t, m, g, feed, set...)
+				r := diagnosed(t, m, g, c, DiagnoseOptions{})
+				if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
+					t.Errorf("fed the golden's tokens %v: introduced (-want +got):\n%s", feed, diff)
+				}
+				for _, in := range r.Introduced {
+					if len(in.Span) != 1 {
+						t.Errorf("%+v: nothing is missing, so the span is the stage", in)
+					}
+				}
+				if r.Passed() != (len(set) == 0) {
+					t.Errorf("verdict %s", r.Verdict)
+				}
+				checkOrigins(t, r, want)
+			}
+		})
+	}
+}
+
+// checkOrigins checks that each row's origin follows from what was changed.
+func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
+	t.Helper()
+	for i := range r.Stages {
+		row, want := &r.Stages[i], ""
+		switch {
+		case slices.Contains(changed, row.Place()):
+			want = harness.OriginIntroduced
+		case row.Status == harness.Nonfinite && math.IsNaN(float64(row.RMS)):
+			want = harness.OriginUnknown // all of it is NaN, as is what it reads
+		case row.Status.Diverges():
+			want = harness.OriginInherited
+		}
+		if row.Origin != want {
+			t.Errorf("%s: origin %q, want %q", row.Place(), row.Origin, want)
+		}
+	}
+}
+
+// Without tokens nobody knows which rows of the tables are right.
+func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	c, _ := faulty(t, m, g, true)
+	nobody := untold{c}
+	r := diagnosed(t, m, untold{g}, nobody, DiagnoseOptions{})
+	if len(r.Introduced) > 0 || !r.Passed() {
+		t.Errorf("introduced %v, verdict %s", r.Introduced, r.Verdict)
+	}
+	for i := range r.Stages {
+		row, want := &r.Stages[i], ""
+		if row.Stage == "wte" || row.Stage == "wpe" {
+			want = harness.OriginUnknown
+		}
+		if row.Origin != want {
+			t.Errorf("%s: origin %q, want %q", row.Place(), row.Origin, want)
+		}
+	}
+	var text strings.Builder
+	if err := report.WriteText(&text, r, report.TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"6 stages could not be judged", "could not be judged:", "nobody knows what step 0 was fed"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the report does not say %q:\n%s", want, text.String())
+		}
+	}
+}
+
+// untold is a source that does not say what it was fed.
+type untold struct{ harness.Source }
+
+func (untold) Tokens() harness.Tensor      { return harness.Tensor{} }
+func (untold) Manifest() *harness.Manifest { return nil }
+
+func TestDiagnoseAsksTheExplainer(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	erf := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })]
+	asked := 0
+	explain := func(_ context.Context, m *model.Model, c harness.Source, run *replay.Rerun, rows []harness.Replayed) (all []harness.Explanation, err error) {
+		asked++
+		for _, r := range rows {
+			if r.Verdict != harness.ReplayIntroduced {
+				continue
+			}
+			right, err := run.Right(r.Step, r.Stage)
+			if err != nil {
+				return nil, err
+			}
+			got, err := c.Tensor(r.Step, r.Stage)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, harness.Explanation{
+				Step: r.Step, Stage: r.Stage, Fault: "test", Explains: 1,
+				Text: fmt.Sprintf("off by %.1g", gpt2.MaxDifference(right.F32, got.F32)),
+			})
+		}
+		return all, nil
+	}
+	c, _ := faulty(t, m, g, true, erf)
+	r := diagnosed(t, m, g, c, DiagnoseOptions{Explain: explain})
+	if asked != 1 || len(r.Explanations) != fewSteps || r.Explanations[0].Text != "off by 0.0005" {
+		t.Errorf("asked %d times, explanations %+v", asked, r.Explanations)
+	}
+	clean, _ := faulty(t, m, g, true)
+	if diagnosed(t, m, g, clean, DiagnoseOptions{Explain: explain}); asked != 1 {
+		t.Error("asked to explain a run in which nothing is wrong")
+	}
+}
+
+// A golden of other weights says nothing of this model.
+func TestDiagnoseRefusesOtherWeights(t *testing.T) {
+	m := gpt2test.MicroModel(t)
+	run := gpt2.Run{Tokens: [][]int{{1, 2, 3}}, New: 2}
+	c, err := gpt2.Record(t.Context(), m, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	man, err := gpt2.Manifest(m, run, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := gpt2.ModelSchedule(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetManifest(man)
+	if _, err := Diagnose(t.Context(), s, m, c, c, DiagnoseOptions{}); err != nil {
+		t.Errorf("its own dump: %v", err)
+	}
+	man.Model.WeightsSHA256 = strings.Repeat("0", 64)
+	c.SetManifest(man)
+	var refused *GoldenError
+	if _, err := Diagnose(t.Context(), s, m, c, c, DiagnoseOptions{}); !errors.As(err, &refused) {
+		t.Errorf("got %v, want a GoldenError", err)
+	}
+}
+
+// Where the candidate is right throughout, the golden is asked.
+func TestDiagnoseReplaysTheGolden(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	right, _ := faulty(t, m, g, true)
+	erf := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })]
+	wrong, changed := faulty(t, m, g, true, erf)
+	r := diagnosed(t, m, wrong, right, DiagnoseOptions{Explain: faults.Explain})
+	if r.Passed() || len(r.Introduced) > 0 {
+		t.Errorf("verdict %s, introduced %v", r.Verdict, r.Introduced)
+	}
+	var blamed []harness.Place
+	for _, p := range r.GoldenReplayed {
+		if p.Verdict == harness.ReplayIntroduced {
+			blamed = append(blamed, p.Place)
+		}
+	}
+	if diff := cmp.Diff(changed, blamed); diff != "" {
+		t.Errorf("stages of the golden that are wrong (-want +got):\n%s", diff)
+	}
+	late := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "missing residual, later block" })]
+	both, _ := faulty(t, m, g, true, late)
+	if r := diagnosed(t, m, wrong, both, DiagnoseOptions{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
+		t.Error("the golden was not replayed though the two part before the candidate is wrong")
+	}
+	if r := diagnosed(t, m, g, wrong, DiagnoseOptions{}); r.GoldenReplayed != nil {
+		t.Error("the golden was replayed though the candidate is wrong")
+	}
+}

@@ -1,0 +1,249 @@
+package dump
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/npy"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// OpenOptions says how strict OpenDump is.
+type OpenOptions struct {
+	// Foreign forgives a folder without a manifest what another engine's numpy
+	// may do: values as <f2, <f8 or >f4 and ids as <i4 are converted, with a
+	// note each. A folder with a manifest is always read strictly.
+	Foreign bool
+}
+
+// Dump is a folder of tensors, opened: a Source. Headers have been read and
+// checked; a tensor is read, whole, each time it is asked for.
+type Dump struct {
+	dir      string
+	schedule *harness.Schedule
+	foreign  bool
+	man      *harness.Manifest
+	tokens   harness.Tensor
+	steps    map[int]map[string]entry
+}
+
+// entry is one file of a stage.
+type entry struct {
+	path  string // on disk
+	shape []int
+}
+
+// OpenDump opens the dump at dir. With a manifest there, files, shapes and
+// hashes must be as it says. The notes say what was converted and which files
+// are no stage's, each naming its file. Errors name the file and, where numpy
+// can mend it, the call.
+func OpenDump(dir string, s *harness.Schedule, o OpenOptions) (*Dump, []string, error) {
+	listed, err := listDump(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &Dump{dir: dir, schedule: s, steps: map[int]map[string]entry{}}
+	d.man, err = ReadManifest(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.man, d.foreign = nil, o.Foreign
+	case err != nil:
+		return nil, nil, err
+	default:
+		if err := validate(d.man, dir, listed); err != nil {
+			return nil, nil, err
+		}
+	}
+	notes, err := d.open(listed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, notes, nil
+}
+
+// OpenListed opens a folder without a manifest whose files somebody else has
+// listed, as OpenDump does.
+func OpenListed(dir string, s *harness.Schedule, listed Listing, o OpenOptions) (*Dump, []string, error) {
+	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]entry{}}
+	notes, err := d.open(listed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, notes, nil
+}
+
+// open reads the tokens and, without a manifest, the headers of what is listed.
+func (d *Dump) open(listed Listing) ([]string, error) {
+	notes := listed.notes(d.dir, d.schedule)
+	if listed.Tokens != "" {
+		var more []string
+		var err error
+		if d.tokens, more, err = readTokens(filepath.Join(d.dir, filepath.FromSlash(listed.Tokens)), d.foreign); err != nil {
+			return nil, err
+		}
+		notes = append(notes, more...)
+	}
+	if d.man != nil {
+		return notes, d.fromManifest()
+	}
+	more, err := d.readHeaders(listed)
+	return append(notes, more...), err
+}
+
+// fromManifest takes the entries from a manifest that has been validated.
+func (d *Dump) fromManifest() error {
+	for _, f := range d.man.Files {
+		st, ok := d.schedule.Stage(f.Stage)
+		if !ok {
+			continue
+		}
+		path := filepath.Join(d.dir, filepath.FromSlash(f.Path))
+		if (f.DType == npy.Int64.String()) != st.IDs {
+			return kindError(path, st, f.DType)
+		}
+		d.add(harness.Place{Step: *f.Step, Stage: f.Stage}, entry{path: path, shape: f.Shape})
+	}
+	return nil
+}
+
+func (d *Dump) add(at harness.Place, e entry) {
+	if d.steps[at.Step] == nil {
+		d.steps[at.Step] = map[string]entry{}
+	}
+	d.steps[at.Step][at.Stage] = e
+}
+
+// readHeaders checks the header of every stage's file.
+func (d *Dump) readHeaders(listed Listing) ([]string, error) {
+	type result struct {
+		entry entry
+		notes []string
+		err   error
+	}
+	var files []Listed
+	for _, f := range listed.Files {
+		if _, ok := d.schedule.Index(f.Place.Stage); ok {
+			files = append(files, f)
+		}
+	}
+	results := make([]result, len(files))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, f := range files {
+		g.Go(func() error {
+			r := &results[i]
+			path := filepath.Join(d.dir, f.Path)
+			st, _ := d.schedule.Stage(f.Place.Stage)
+			info, notes, err := npy.Stat(path, d.foreign)
+			r.entry, r.err = entry{path, info.Shape}, err
+			r.notes = notes
+			if err == nil && (info.Kind == npy.Int64) != st.IDs {
+				r.err = kindError(path, st, info.Kind.String())
+			}
+			return nil
+		})
+	}
+	g.Wait()
+	converted := map[string][]string{} // files by what a note says of them
+	for i, r := range results {
+		if r.err != nil {
+			return nil, r.err
+		}
+		at := files[i].Place
+		if other, twice := d.steps[at.Step][at.Stage]; twice {
+			return nil, fmt.Errorf("%s: the same step and stage as %s", r.entry.path, other.path)
+		}
+		d.add(at, r.entry)
+		for _, n := range r.notes {
+			converted[n] = append(converted[n], r.entry.path)
+		}
+	}
+	var notes []string
+	for _, what := range slices.Sorted(maps.Keys(converted)) {
+		for _, files := range Alike(converted[what]) {
+			notes = append(notes, files+": "+what)
+		}
+	}
+	return notes, nil
+}
+
+func kindError(path string, st harness.Stage, got string) error {
+	if st.IDs {
+		return fmt.Errorf("%s: holds %s, but %s is ids: np.save(%q, a.astype('<i8'))", path, got, st.Name, path)
+	}
+	return fmt.Errorf("%s: holds %s, but %s is values: np.save(%q, a.astype('<f4'))", path, got, st.Name, path)
+}
+
+// readTokens reads a tokens.npy: ids [B, L], not negative, none empty.
+func readTokens(path string, foreign bool) (harness.Tensor, []string, error) {
+	a, notes, err := npy.Read(path, foreign)
+	if err != nil {
+		return harness.Tensor{}, nil, err
+	}
+	if a.Kind != npy.Int64 {
+		return harness.Tensor{}, nil, fmt.Errorf("%s: holds %s, but tokens are ids: np.save(%q, a.astype('<i8'))", path, a.Kind, path)
+	}
+	if len(a.Shape) != 2 || len(a.I64) == 0 {
+		return harness.Tensor{}, nil, fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, a.Shape, path)
+	}
+	if i := slices.IndexFunc(a.I64, func(id int64) bool { return id < 0 }); i >= 0 {
+		return harness.Tensor{}, nil, fmt.Errorf("%s: id %d at index %v is negative", path, a.I64[i], harness.Unravel(i, a.Shape))
+	}
+	for i, n := range notes {
+		notes[i] = path + ": " + n
+	}
+	return harness.Tensor{Shape: a.Shape, I64: a.I64}, notes, nil
+}
+
+// Name is the folder.
+func (d *Dump) Name() string { return d.dir }
+
+// Tokens is tokens.npy, or the zero Tensor where there is none.
+func (d *Dump) Tokens() harness.Tensor { return d.tokens }
+
+// Manifest is the folder's manifest, or nil.
+func (d *Dump) Manifest() *harness.Manifest { return d.man }
+
+// Steps is the steps that have a stage's file, ascending.
+func (d *Dump) Steps() []int { return slices.Sorted(maps.Keys(d.steps)) }
+
+// Stages is the stages that have a file at the step, in execution order.
+func (d *Dump) Stages(step int) []string {
+	return d.schedule.Sorted(slices.Collect(maps.Keys(d.steps[step])))
+}
+
+// Shape is what the stage's header says.
+func (d *Dump) Shape(step int, stage string) ([]int, bool) {
+	e, ok := d.steps[step][stage]
+	return e.shape, ok
+}
+
+// Tensor reads the stage's file. Errors name it.
+func (d *Dump) Tensor(step int, stage string) (harness.Tensor, error) {
+	return d.TensorInto(step, stage, new(npy.Array))
+}
+
+// TensorInto is Tensor in a's memory.
+func (d *Dump) TensorInto(step int, stage string, a *npy.Array) (harness.Tensor, error) {
+	e, ok := d.steps[step][stage]
+	if !ok {
+		return harness.Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
+	}
+	if _, err := npy.ReadInto(a, e.path, d.foreign); err != nil {
+		return harness.Tensor{}, err
+	}
+	if st, _ := d.schedule.Stage(stage); !slices.Equal(a.Shape, e.shape) || (a.Kind == npy.Int64) != st.IDs {
+		return harness.Tensor{}, fmt.Errorf("%s: changed while it was read", e.path)
+	}
+	if a.Kind == npy.Int64 {
+		return harness.Tensor{Shape: a.Shape, I64: a.I64}, nil
+	}
+	return harness.Tensor{Shape: a.Shape, F32: a.F32}, nil
+}

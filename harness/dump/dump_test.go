@@ -1,0 +1,270 @@
+package dump
+
+import (
+	"bytes"
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/npy"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// writeNPY writes raw bytes as a file of a dump.
+func writeNPY(t *testing.T, path, descr, shape string, payload []byte) {
+	t.Helper()
+	text := "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", }\n"
+	b := append([]byte{0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, byte(len(text)), 0}, text...)
+	writeFile(t, path, append(b, payload...))
+}
+
+func writeFile(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDumpRoundTrip(t *testing.T) {
+	dir, s := writeTestDump(t)
+	d, notes, err := OpenDump(dir, s, OpenOptions{})
+	if err != nil || len(notes) > 0 {
+		t.Fatalf("notes %q, error %v", notes, err)
+	}
+	if !slices.Equal(d.Steps(), []int{0, 1}) || !slices.Equal(d.Stages(0), []string{"a", "b", "next_id"}) || !slices.Equal(d.Stages(1), []string{"a", "next_id"}) {
+		t.Errorf("steps %v, stages %v, %v", d.Steps(), d.Stages(0), d.Stages(1))
+	}
+	if !harnesstest.SameTensor(d.Tokens(), harness.Tensor{Shape: []int{1, 3}, I64: []int64{7, 1, 2}}) {
+		t.Errorf("tokens %v", d.Tokens())
+	}
+	for place, want := range map[harness.Place]harness.Tensor{{Step: 0, Stage: "a"}: harnesstest.Vec(1, 2), {Step: 0, Stage: "b"}: harnesstest.Vec(3, harnesstest.Ninf), {Step: 0, Stage: "next_id"}: harnesstest.Ids(1), {Step: 1, Stage: "next_id"}: harnesstest.Ids(2)} {
+		got, err := d.Tensor(place.Step, place.Stage)
+		if err != nil || !harnesstest.SameTensor(got, want) {
+			t.Errorf("%v: %v, %v, want %v", place, got, err, want)
+		}
+		if shape, ok := d.Shape(place.Step, place.Stage); !ok || !slices.Equal(shape, want.Shape) {
+			t.Errorf("%v: shape %v, %v", place, shape, ok)
+		}
+	}
+	if _, err := d.Tensor(1, "b"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "b.npy") {
+		t.Errorf("a tensor that is not there: %v", err)
+	}
+	if _, ok := d.Shape(1, "b"); ok {
+		t.Error("a shape that is not there")
+	}
+	m := d.Manifest()
+	if m == nil || m.Schema != 1 || len(m.Files) != 6 || m.Files[0].Path != "tokens.npy" || m.Files[1].Path != "step_00/a.npy" {
+		t.Errorf("manifest %+v", m)
+	}
+	if names, err := DumpStages(dir); err != nil || !slices.Equal(names, []string{"a", "b", "next_id"}) {
+		t.Errorf("stages by name: %v, %v", names, err)
+	}
+}
+
+func TestForeignDump(t *testing.T) {
+	dir := t.TempDir()
+	s := harnesstest.MustSchedule(t, "h.9.ln_1", "h.10.ln_1", "x", "next_id")
+	f8 := make([]byte, 8)
+	writeNPY(t, filepath.Join(dir, "step_0/h.9.ln_1.npy"), "<f8", "(1,)", f8)
+	writeNPY(t, filepath.Join(dir, "step_00001/h.10.ln_1.npy"), "<f4", "(1,)", f8[:4])
+	writeNPY(t, filepath.Join(dir, "step_00001/h.9.ln_1.npy"), "<f4", "(1,)", f8[:4])
+	writeNPY(t, filepath.Join(dir, "step_0/next_id.npy"), "<i4", "(1,)", []byte{5, 0, 0, 0})
+	writeNPY(t, filepath.Join(dir, "step_0/h.9.ln1.npy"), "|O", "(1,)", nil)
+	writeNPY(t, filepath.Join(dir, "step_0/entirely_else.npy"), "<f4", "(1,)", f8[:4])
+	for _, step := range []string{"step_0", "step_00001", "step_2"} {
+		writeNPY(t, filepath.Join(dir, step, "everywhere.npy"), "<f4", "(1,)", f8[:4])
+	}
+	writeNPY(t, filepath.Join(dir, "tokens.npy"), "<i4", "(1, 2)", []byte{7, 0, 0, 0, 5, 0, 0, 0})
+	writeFile(t, filepath.Join(dir, "step_0/x.npz"), []byte("x"))
+	writeFile(t, filepath.Join(dir, "notes.txt"), []byte("x"))
+	writeFile(t, filepath.Join(dir, "steps/a.npy"), []byte("x"))
+
+	d, notes, err := OpenDump(dir, s, OpenOptions{Foreign: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) + ": " }
+	want := []string{
+		in("step_0/entirely_else.npy") + `no stage is called "entirely_else"`,
+		in("step_0/everywhere.npy and the same of 2 more steps") + `no stage is called "everywhere"`,
+		in("step_0/h.9.ln1.npy") + `no stage is called "h.9.ln1"; did you mean "h.9.ln_1"?`,
+		dir + ": 3 names are no stage's; compare --map joins those of another program",
+		in("notes.txt") + "not part of a dump, ignored",
+		in("step_0/x.npz") + "not part of a dump, ignored",
+		in("steps") + "not part of a dump, ignored",
+		in("tokens.npy") + "converted from <i4 to int64",
+		in("step_0/h.9.ln_1.npy") + "converted from <f8 to float32",
+		in("step_0/next_id.npy") + "converted from <i4 to int64",
+	}
+	if diff := cmp.Diff(want, notes); diff != "" {
+		t.Errorf("notes: -want +got:\n%s", diff)
+	}
+	if d.Manifest() != nil || !slices.Equal(d.Steps(), []int{0, 1}) || !slices.Equal(d.Stages(1), []string{"h.9.ln_1", "h.10.ln_1"}) {
+		t.Errorf("manifest %v, steps %v, stages %v", d.Manifest(), d.Steps(), d.Stages(1))
+	}
+	if got, err := d.Tensor(0, "next_id"); err != nil || !harnesstest.SameTensor(got, harnesstest.Ids(5)) {
+		t.Errorf("converted ids %v, %v", got, err)
+	}
+	if _, _, err := OpenDump(dir, s, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "<i4") {
+		t.Errorf("strictly read: %v", err)
+	}
+}
+
+func TestOpenDumpRefuses(t *testing.T) {
+	s := harnesstest.MustSchedule(t, "a", "next_id")
+	zero := make([]byte, 64)
+	for _, c := range []struct {
+		reason string
+		make   func(dir string)
+		want   string
+	}{
+		{"values where ids belong", func(dir string) { writeNPY(t, dir+"/step_00/next_id.npy", "<f4", "(1,)", zero[:4]) }, "a.astype('<i8')"},
+		{"ids where values belong", func(dir string) { writeNPY(t, dir+"/step_00/a.npy", "<i8", "(1,)", zero[:8]) }, "a.astype('<f4')"},
+		{"a dtype nothing forgives", func(dir string) { writeNPY(t, dir+"/step_00/a.npy", "<c8", "(1,)", zero[:8]) }, "step_00/a.npy: dtype \"<c8\""},
+		{"a file cut short", func(dir string) { writeNPY(t, dir+"/step_00/a.npy", "<f4", "(9,)", zero[:8]) }, "step_00/a.npy: file has"},
+		{"the same step twice", func(dir string) {
+			writeNPY(t, dir+"/step_1/a.npy", "<f4", "(1,)", zero[:4])
+			writeNPY(t, dir+"/step_01/a.npy", "<f4", "(1,)", zero[:4])
+		}, "the same step and stage as"},
+		{"tokens as values", func(dir string) { writeNPY(t, dir+"/tokens.npy", "<f4", "(1, 2)", zero[:8]) }, "tokens are ids"},
+		{"tokens without a batch axis", func(dir string) { writeNPY(t, dir+"/tokens.npy", "<i8", "(2,)", zero[:16]) }, "a.reshape(B, -1)"},
+		{"no tokens in tokens.npy", func(dir string) { writeNPY(t, dir+"/tokens.npy", "<i8", "(1, 0)", nil) }, "want [B, prompt + new]"},
+		{"a negative token", func(dir string) {
+			writeNPY(t, dir+"/tokens.npy", "<i8", "(1, 1)", bytes.Repeat([]byte{255}, 8))
+		}, "id -1 at index [0 0] is negative"},
+		{"a manifest of something else", func(dir string) { writeFile(t, dir+"/manifest.json", []byte(`{"name": "app"}`)) }, "not a checkpoint12 manifest"},
+		{"no folder", func(dir string) { os.RemoveAll(dir) }, "no such file"},
+	} {
+		dir := filepath.Join(t.TempDir(), "dump")
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		c.make(dir)
+		if _, _, err := OpenDump(dir, s, OpenOptions{Foreign: true}); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: error %v, want %q and the file's name", c.reason, err, c.want)
+		}
+	}
+}
+
+// A file that changes between OpenDump and Tensor is an error.
+func TestDumpChangedWhileRead(t *testing.T) {
+	dir, s := writeTestDump(t)
+	d, _, err := OpenDump(dir, s, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeNPY(t, filepath.Join(dir, "step_00/a.npy"), "<f4", "(1,)", make([]byte, 4))
+	if _, err := d.Tensor(0, "a"); err == nil || !strings.Contains(err.Error(), "changed while") {
+		t.Errorf("error %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "step_00/a.npy")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Tensor(0, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestDumpIsReadConcurrently(t *testing.T) {
+	dir, s := writeTestDump(t)
+	d, _, err := OpenDump(dir, s, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			r, err := harness.Compare(s, d, d, harness.CompareOptions{RequireAll: true})
+			if err != nil || !r.Passed() {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b  string
+		limit int
+		want  int
+	}{
+		{"", "", 5, 0}, {"abc", "abc", 5, 0}, {"abc", "abd", 5, 1}, {"ln1", "ln_1", 5, 1},
+		{"kitten", "sitting", 9, 3}, {"abc", "xyz", 2, 2}, {"a", "aaaaaaaa", 3, 3},
+	} {
+		if got := editDistance(c.a, c.b, c.limit); got != c.want {
+			t.Errorf("editDistance(%q, %q, %d) = %d, want %d", c.a, c.b, c.limit, got, c.want)
+		}
+	}
+}
+
+// The writer's files are what npy reads, aligned or not, for shapes of no
+// dimension too.
+func TestWriterKeepsScalars(t *testing.T) {
+	s := harnesstest.MustSchedule(t, "a")
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s})
+	r.Step(0)
+	r.Tap("a", nil, []float32{float32(math.Pi)})
+	dir := filepath.Join(t.TempDir(), "d")
+	m := harnesstest.TestManifest(1)
+	m.Tokens, m.New = nil, 0
+	if err := WriteDump(r, dir, m); err != nil {
+		t.Fatal(err)
+	}
+	a, _, err := npy.Read(filepath.Join(dir, "step_00/a.npy"), false)
+	if err != nil || len(a.Shape) != 0 || len(a.F32) != 1 {
+		t.Fatalf("%v, %v", a, err)
+	}
+	if _, _, err := OpenDump(dir, s, OpenOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Another engine's float64 dump of hundreds of files gives a note for each kind of
+// file, not hundreds.
+func TestConversionsAlikeAreOneNote(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"step_00/h.0.a.npy", "step_00/h.1.a.npy", "step_01/h.0.a.npy", "step_00/b.npy"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		writeNPY(t, filepath.Join(dir, name), "<f8", "(1,)", make([]byte, 8))
+	}
+	_, notes, err := OpenDump(dir, harnesstest.MustSchedule(t, "h.0.a", "h.1.a", "b"), OpenOptions{Foreign: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		filepath.Join(dir, "step_00/b.npy") + ": converted from <f8 to float32",
+		filepath.Join(dir, "step_00/h.0.a.npy") + " and 2 like it: converted from <f8 to float32",
+	}
+	if !slices.Equal(notes, want) {
+		t.Errorf("notes %q, want %q", notes, want)
+	}
+}
+
+// writeTestDump writes a dump of two steps with stages a, b and next_id.
+func writeTestDump(t *testing.T) (dir string, s *harness.Schedule) {
+	t.Helper()
+	s = harnesstest.MustSchedule(t, "a", "b", "next_id")
+	r := harnesstest.Source(s, "test", [][]int{{7, 1, 2}}, harnesstest.Steps{
+		0: {"a": harnesstest.Vec(1, 2), "b": harnesstest.Vec(3, harnesstest.Ninf), "next_id": harnesstest.Ids(1)},
+		1: {"a": harnesstest.Vec(5, 6), "next_id": harnesstest.Ids(2)},
+	})
+	dir = filepath.Join(t.TempDir(), "dump")
+	if err := WriteDump(r, dir, harnesstest.TestManifest(2)); err != nil {
+		t.Fatal(err)
+	}
+	return dir, s
+}

@@ -1,0 +1,256 @@
+package dump
+
+import (
+	"bufio"
+	"bytes"
+	"checkpoint12/harness"
+	"checkpoint12/harness/npy"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+)
+
+// DumpWriter writes a dump beside its place and moves it there whole: until
+// Commit has returned, what stood at the place still does.
+type DumpWriter struct {
+	dir   string // the place
+	tmp   string // where the dump grows; "" once committed or aborted
+	files []harness.File
+	seen  map[string]bool
+	err   error // the first failure: after it there is no Commit
+}
+
+// CreateDump begins a dump for dir, whose parents it makes. What stands at dir
+// is replaced on Commit if it is a dump or an empty folder; anything else is
+// refused here, before anything is written. Call Abort, deferred, in any case.
+func CreateDump(dir string) (*DumpWriter, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = real
+	}
+	if err := replaceable(abs); err != nil {
+		return nil, err
+	}
+	parent := filepath.Dir(abs)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return nil, err
+	}
+	w := &DumpWriter{dir: abs, seen: map[string]bool{}}
+	w.tmp = sibling(abs, "tmp")
+	if err := os.Mkdir(w.tmp, 0o777); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// sibling is a hidden name beside path that nothing has.
+func sibling(path, what string) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%s-%08x", filepath.Base(path), what, rand.Uint32()))
+}
+
+// replaceable says whether dir is free, or a dump and nothing but a dump.
+func replaceable(dir string) error {
+	st, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("%s: not a folder, will not be replaced", dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	isDump := len(entries) == 0
+	for _, e := range entries {
+		step := e.IsDir() && stepFolder.MatchString(e.Name())
+		if !step && e.Name() != ManifestFile && e.Name() != harness.TokensFile {
+			return fmt.Errorf("%s: holds %q, which is no part of a dump, and will not be replaced; choose another folder", dir, e.Name())
+		}
+		isDump = isDump || step || e.Name() == ManifestFile
+	}
+	if !isDump {
+		return fmt.Errorf("%s: neither empty nor a dump, will not be replaced; choose another folder", dir)
+	}
+	return nil
+}
+
+// Put writes one stage of one step. The manifest lists files in the order put.
+func (w *DumpWriter) Put(step int, stage string, t harness.Tensor) error {
+	if step < 0 || !harness.StageName.MatchString(stage) {
+		return w.fail(fmt.Errorf("step %d, stage %q: not a place in a dump", step, stage))
+	}
+	return w.write(harness.File{Path: harness.Place{Step: step, Stage: stage}.File(), Step: &step, Stage: stage}, t)
+}
+
+// PutTokens writes tokens.npy: ids [B, prompt + new].
+func (w *DumpWriter) PutTokens(t harness.Tensor) error {
+	if len(t.Shape) != 2 || !t.IDs() {
+		return w.fail(fmt.Errorf("%s: shape %v of %s, want ids [B, prompt + new]", harness.TokensFile, t.Shape, t.DType()))
+	}
+	return w.write(harness.File{Path: harness.TokensFile}, t)
+}
+
+func (w *DumpWriter) write(f harness.File, t harness.Tensor) error {
+	switch {
+	case w.tmp == "":
+		return w.fail(errors.New("dump is already committed or aborted"))
+	case w.err != nil:
+		return w.err
+	case w.seen[f.Path]:
+		return w.fail(fmt.Errorf("%s: written twice", f.Path))
+	}
+	if err := t.Check(); err != nil {
+		return w.fail(fmt.Errorf("%s: %w", f.Path, err))
+	}
+	sum, err := writeTensor(filepath.Join(w.tmp, filepath.FromSlash(f.Path)), t)
+	if err != nil {
+		return w.fail(fmt.Errorf("%s: %w", f.Path, err))
+	}
+	f.Shape, f.DType, f.SHA256 = t.Shape, t.DType(), sum
+	w.files = append(w.files, f)
+	w.seen[f.Path] = true
+	return nil
+}
+
+// writeTensor writes a .npy file and gives its hash.
+func writeTensor(path string, t harness.Tensor) (string, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return "", err
+	}
+	a := npy.Array{Shape: t.Shape, F32: t.F32, I64: t.I64}
+	if t.IDs() {
+		a.Kind = npy.Int64
+	}
+	h := sha256.New()
+	b := bufio.NewWriterSize(io.MultiWriter(f, h), 4<<10)
+	err = npy.Write(b, a)
+	if err == nil {
+		err = b.Flush()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+func (w *DumpWriter) fail(err error) error {
+	if w.err == nil {
+		w.err = err
+	}
+	return err
+}
+
+// Commit writes the manifest, whose Schema and Files it fills in, and moves the
+// dump to its place. After a failed Put, or when the manifest does not go with
+// what was put, it fails and leaves the place as it was.
+func (w *DumpWriter) Commit(m harness.Manifest) error {
+	if w.err != nil {
+		return fmt.Errorf("%s: not written: %w", w.dir, w.err)
+	}
+	if w.tmp == "" {
+		return fmt.Errorf("%s: dump is already committed or aborted", w.dir)
+	}
+	m.Schema, m.Files = 1, w.files
+	if err := checkManifest(&m); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
+	}
+	if err := validateTokens(&m, w.tmp); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(m); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
+	}
+	if err := os.WriteFile(filepath.Join(w.tmp, ManifestFile), b.Bytes(), 0o666); err != nil {
+		return err
+	}
+	if err := w.swap(); err != nil {
+		return err
+	}
+	w.tmp = ""
+	return nil
+}
+
+// swap moves the new dump in and the old one, if any, out. Between the two
+// renames the place is empty; if the second fails the old dump comes back.
+func (w *DumpWriter) swap() error {
+	if err := replaceable(w.dir); err != nil {
+		return err
+	}
+	old := ""
+	if _, err := os.Lstat(w.dir); err == nil {
+		old = sibling(w.dir, "old")
+		if err := os.Rename(w.dir, old); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(w.tmp, w.dir); err != nil {
+		if old != "" {
+			err = errors.Join(err, os.Rename(old, w.dir))
+		}
+		return err
+	}
+	if old != "" {
+		return os.RemoveAll(old)
+	}
+	return nil
+}
+
+// Abort removes what was written unless Commit has moved it to its place.
+func (w *DumpWriter) Abort() {
+	if w.tmp != "" {
+		os.RemoveAll(w.tmp)
+		w.tmp = ""
+	}
+}
+
+// WriteDump writes what was recorded as a dump at dir, as DumpWriter does: whole
+// or not at all. man needs everything but Files.
+func WriteDump(r *harness.Recorder, dir string, man harness.Manifest) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	w, err := CreateDump(dir)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if t := r.Tokens(); t.Shape != nil {
+		if err := w.PutTokens(t); err != nil {
+			return err
+		}
+	}
+	for _, step := range r.Steps() {
+		for _, stage := range r.Stages(step) {
+			t, err := r.Tensor(step, stage)
+			if err != nil {
+				return err
+			}
+			if err := w.Put(step, stage, t); err != nil {
+				return err
+			}
+		}
+	}
+	return w.Commit(man)
+}

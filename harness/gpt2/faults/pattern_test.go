@@ -1,0 +1,194 @@
+package faults_test
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/model"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestPatterns(t *testing.T) {
+	m, err := tiny()
+	if err != nil {
+		t.Fatal(err)
+	}
+	C, H := m.Config().Embd, m.Config().Heads
+	D := C / H
+	rng := rand.New(rand.NewPCG(3, 4))
+	each := func(f func(i int, v float32) float32) func(*recorded, []float32) {
+		return func(_ *recorded, data []float32) {
+			for i, v := range data {
+				data[i] = f(i, v)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		stage string
+		id    string
+		part  float64 // of the error that it reproduces, at least
+		words []string
+		tap   func(r *recorded, data []float32)
+	}{
+		{"a constant ratio", "h.1.mlp.c_fc", faults.PatternRatio, 0.999, []string{"0.9 times"}, each(func(_ int, v float32) float32 { return 0.9 * v })},
+		{"a ratio with a name", "h.1.attn.context", faults.PatternRatio, 0.999, []string{"sqrt(D)"},
+			each(func(_ int, v float32) float32 { return v * float32(math.Sqrt(float64(D))) })},
+		{"a constant offset", "h.1.resid_mid", faults.PatternOffset, 0.999, []string{"plus 0.5"}, each(func(_ int, v float32) float32 { return v + 0.5 })},
+		{"the bias twice", "h.1.mlp.c_proj", faults.PatternBias, 0.999, []string{"h.1.mlp.c_proj.bias", " 2 times"}, func(r *recorded, data []float32) {
+			bias, _, _ := r.m.Weight("h.1.mlp.c_proj.bias")
+			for i := range data {
+				data[i] += bias[i%len(bias)]
+			}
+		}},
+		{"another bias", "h.1.mlp.c_proj", faults.PatternChannelOffset, 0.999, []string{"same vector is added"}, func(r *recorded, data []float32) {
+			bias, _, _ := r.m.Weight("h.2.attn.c_proj.bias")
+			for i := range data {
+				data[i] += bias[i%len(bias)]
+			}
+		}},
+		{"another gain", "h.1.attn.c_proj", faults.PatternChannelRatio, 0.999, []string{"multiplied by the same vector"}, func(r *recorded, data []float32) {
+			gain, _, _ := r.m.Weight("h.2.ln_2.weight")
+			for i := range data {
+				data[i] *= gain[i%len(gain)]
+			}
+		}},
+		{"one head was never written", "h.2.attn.q", faults.PatternZero, 0.999, []string{"head 3"},
+			each(func(i int, v float32) float32 {
+				if i/D/3%H == 3 { // [B,H,T,D]
+					return 0
+				}
+				return v
+			})},
+		{"a positions's values are noise", "h.1.attn.k", faults.PatternPlaces, 0, []string{"position 1", "no known fault"},
+			each(func(i int, v float32) float32 {
+				if i/D%3 == 1 {
+					return float32(rng.NormFloat64())
+				}
+				return v
+			})},
+		{"heads exchanged", "h.0.attn.v", faults.PatternPermuted, 1, []string{"heads", "1 has 2", "2 has 1"}, func(_ *recorded, data []float32) {
+			n := 3 * D
+			for b := range 2 {
+				for i := range n {
+					x, y := &data[(b*H+1)*n+i], &data[(b*H+2)*n+i]
+					*x, *y = *y, *x
+				}
+			}
+		}},
+		{"rows rolled", "h.0.mlp.c_fc", faults.PatternPermuted, 1, []string{"position", "1 before"}, func(_ *recorded, data []float32) {
+			old, n := slices.Clone(data), len(data)/6
+			for b := range 2 {
+				for r := range 3 {
+					copy(data[(b*3+r)*n:][:n], old[(b*3+(r+2)%3)*n:])
+				}
+			}
+		}},
+		{"axes exchanged", "h.1.attn.q", faults.PatternPermuted, 1, []string{"[row of the batch, position, head, channel of a head]"}, func(_ *recorded, data []float32) {
+			old := slices.Clone(data)
+			for i := range data { // as [B,T,H,D]
+				b, p, h, d := i/(3*C), i/C%3, i/D%H, i%D
+				data[i] = old[((b*H+h)*3+p)*D+d]
+			}
+		}},
+		{"another layer's weights", "h.1.mlp.c_fc", faults.PatternOtherWeights, 0.999, []string{"weights of h.2.mlp.c_fc"}, apply("h.2.mlp.c_fc", "h.1.ln_2")},
+		{"another norm's weights", "ln_f", faults.PatternOtherWeights, 0.999, []string{"weights of h.2.ln_1"}, apply("h.2.ln_1", "h.2.resid_post")},
+		{"another layer's input", "h.2.mlp.c_fc", faults.PatternOtherInput, 0.999, []string{"inputs of h.1.mlp.c_fc"}, apply("h.2.mlp.c_fc", "h.1.ln_2")},
+		{"another stage's buffer", "h.1.ln_2", faults.PatternCopy, 1, []string{"that of h.1.ln_1"}, func(r *recorded, data []float32) { copy(data, r.at(0, "h.1.ln_1")) }},
+		{"not a number", "h.1.attn.c_proj", faults.PatternNonfinite, 0, []string{"1 NaN"}, func(_ *recorded, data []float32) { data[5] = float32(math.NaN()) }},
+		{"noise of 10 bits", "h.1.mlp.c_proj", faults.PatternNoise10, 0, []string{"10 bits"}, noisy(rng, 1.0/4096)},
+		{"noise of 7 bits", "h.1.mlp.c_proj", faults.PatternNoise7, 0, []string{"7 bits"}, noisy(rng, 1.0/512)},
+		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits are above"}, func(_ *recorded, data []float32) { data[0] = 7 }},
+		{"nothing known", "h.1.resid_post", "", 0, []string{"no known fault", "cosine"}, each(func(_ int, v float32) float32 { return v*v + float32(math.Sin(float64(v))) })},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			introduced, all := engine{tap: at(0, c.stage, c.tap), keep: func(stage string) bool { return stage != "logits" }}.explain(t)
+			if !slices.Equal(introduced, []harness.Place{{Step: 0, Stage: c.stage}}) {
+				t.Fatalf("introduced %v, want %s alone", introduced, c.stage)
+			}
+			if len(all) != 1 {
+				t.Fatalf("explanations %v, want one", all)
+			}
+			x := all[0]
+			if x.Step != 0 || x.Stage != c.stage || x.Fault != c.id || float64(x.Explains) < c.part {
+				t.Errorf("got %q at step %d, %s, explaining %.4f; want %q and %.4f: %s", x.Fault, x.Step, x.Stage, x.Explains, c.id, c.part, x.Text)
+			}
+			for _, w := range c.words {
+				if !strings.Contains(x.Text, w) {
+					t.Errorf("text %q, want it to say %q", x.Text, w)
+				}
+			}
+		})
+	}
+}
+
+// apply is a tap with the function of a stage on a tensor of the prompt's step.
+func apply(stage, input string) func(*recorded, []float32) {
+	return func(r *recorded, data []float32) {
+		err := r.m.Apply(stage, model.Dims{B: 2, T: 3}, func(string) []float32 { return r.at(0, input) }, data)
+		if err != nil {
+			panic(err)
+		}
+	}
+}
+
+// noisy adds to each value a random part of the output's size.
+func noisy(rng *rand.Rand, part float64) func(*recorded, []float32) {
+	return func(_ *recorded, data []float32) {
+		var sq float64
+		for _, v := range data {
+			sq += float64(v) * float64(v)
+		}
+		size := part * math.Sqrt(sq/float64(len(data)))
+		for i := range data {
+			data[i] += float32(size * rng.NormFloat64())
+		}
+	}
+}
+
+// TestStale: a buffer of the step before.
+func TestStale(t *testing.T) {
+	stage := "h.1.mlp.act"
+	introduced, all := engine{steps: 3, tap: at(2, stage, func(r *recorded, data []float32) { copy(data, r.at(1, stage)) })}.explain(t)
+	if len(introduced) != 1 || len(all) != 1 || all[0].Fault != faults.PatternCopy || !strings.Contains(all[0].Text, "h.1.mlp.act of step 1") {
+		t.Errorf("introduced %v, explained %v", introduced, all)
+	}
+}
+
+// TestShapes: outputs of other shapes are described.
+func TestShapes(t *testing.T) {
+	for _, c := range []struct {
+		stage  string
+		words  string
+		reform func(x *harness.Tensor)
+	}{
+		{"h.1.attn.cache_k", "append this step's rows", func(x *harness.Tensor) { *x = rowsOf(*x, 3) }},
+		{"h.1.attn.cache_v", "only this step's rows", func(x *harness.Tensor) { *x = rowsOf(*x, 1) }},
+		{"h.0.mlp.act", "as many values", func(x *harness.Tensor) { x.Shape = []int{x.Elements()} }},
+		{"h.0.attn.q", "another order", func(x *harness.Tensor) { x.Shape = []int{x.Shape[0], x.Shape[2], x.Shape[1], x.Shape[3]} }},
+		{"h.2.ln_1", "axis 2 is off", func(x *harness.Tensor) { *x = harness.Tensor{Shape: []int{2, 1, 79}, F32: x.F32[:2*79]} }},
+	} {
+		_, all := engine{reform: func(step int, stage string, x *harness.Tensor) {
+			if step == 1 && stage == c.stage {
+				c.reform(x)
+			}
+		}}.explain(t)
+		i := slices.IndexFunc(all, func(x harness.Explanation) bool { return x.Step == 1 && x.Stage == c.stage })
+		if i < 0 || all[i].Fault != faults.PatternShape || !strings.Contains(all[i].Text, c.words) {
+			t.Errorf("%s: explained %v, want %s that says %q", c.stage, all, faults.PatternShape, c.words)
+		}
+	}
+}
+
+// rowsOf is the first n rows of a cache [B,H,S,D].
+func rowsOf(x harness.Tensor, n int) harness.Tensor {
+	S, D := x.Shape[2], x.Shape[3]
+	out := harness.Tensor{Shape: []int{x.Shape[0], x.Shape[1], n, D}}
+	for head := range x.Shape[0] * x.Shape[1] {
+		out.F32 = append(out.F32, x.F32[head*S*D:][:n*D]...)
+	}
+	return out
+}

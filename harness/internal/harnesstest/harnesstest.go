@@ -1,0 +1,127 @@
+// Package harnesstest has what tests of the harness's packages share: small
+// schedules, tensors and sources.
+package harnesstest
+
+import (
+	"checkpoint12/harness"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+)
+
+var (
+	Nan  = float32(math.NaN())
+	Pinf = float32(math.Inf(1))
+	Ninf = float32(math.Inf(-1))
+)
+
+// Tester is what testing.T and rapid.T have in common here.
+type Tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// MustSchedule makes a schedule of values within 1e-5, and of ids for the names
+// that end in "_id".
+func MustSchedule(t Tester, names ...string) *harness.Schedule {
+	t.Helper()
+	var stages []harness.Stage
+	for _, name := range names {
+		st := harness.Stage{Name: name, Tolerance: harness.Tolerance{Abs: 1e-5, Reason: "test"}}
+		if len(name) > 3 && name[len(name)-3:] == "_id" {
+			st = harness.Stage{Name: name, IDs: true}
+		}
+		stages = append(stages, st)
+	}
+	s, err := harness.NewSchedule(stages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Steps is tensors by step and stage.
+type Steps map[int]map[string]harness.Tensor
+
+// Vec is values [1, n]; ids is ids [n].
+func Vec(v ...float32) harness.Tensor { return harness.Tensor{Shape: []int{1, len(v)}, F32: v} }
+func Ids(v ...int64) harness.Tensor   { return harness.Tensor{Shape: []int{len(v)}, I64: v} }
+
+// Source is a recorder that has just these tensors and tokens.
+func Source(s *harness.Schedule, name string, tokens [][]int, have Steps) *harness.Recorder {
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: name})
+	for step, stages := range have {
+		for stage, t := range stages {
+			r.Put(step, stage, t)
+		}
+	}
+	if tokens != nil {
+		r.SetTokens(tokens)
+	}
+	return r
+}
+
+// Statuses is the status of each row by its place's String.
+func Statuses(r *harness.Report) map[string]harness.Status {
+	m := map[string]harness.Status{}
+	for i := range r.Stages {
+		m[r.Stages[i].Place().String()] = r.Stages[i].Status
+	}
+	return m
+}
+
+// TestManifest is a manifest for a dump of one prompt token and n new ones.
+func TestManifest(n int) harness.Manifest {
+	return harness.Manifest{
+		Model:  harness.ManifestModel{Name: "m", Config: []byte(`{"n_layer": 2}`)},
+		Engine: harness.Engine{Name: "test", Version: "1", DType: "float32"},
+		Tokens: [][]int{{7}}, New: n,
+	}
+}
+
+// SameTensor is bit equality, of shapes and kinds too.
+func SameTensor(a, b harness.Tensor) bool {
+	return slices.Equal(a.Shape, b.Shape) && a.IDs() == b.IDs() && slices.Equal(a.I64, b.I64) &&
+		slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}
+
+// Memory is a source that a test may edit.
+type Memory struct {
+	Of    *harness.Schedule
+	Title string
+	Fed   harness.Tensor
+	Kept  Steps
+}
+
+func (m *Memory) Name() string                { return m.Title }
+func (m *Memory) Tokens() harness.Tensor      { return m.Fed }
+func (m *Memory) Manifest() *harness.Manifest { return nil }
+func (m *Memory) Steps() []int                { return slices.Sorted(maps.Keys(m.Kept)) }
+func (m *Memory) Stages(step int) []string    { return slices.Sorted(maps.Keys(m.Kept[step])) }
+func (m *Memory) Shape(step int, stage string) ([]int, bool) {
+	t, ok := m.Kept[step][stage]
+	return t.Shape, ok
+}
+func (m *Memory) Tensor(step int, stage string) (harness.Tensor, error) {
+	t, ok := m.Kept[step][stage]
+	if !ok {
+		return t, fmt.Errorf("no stage %s at step %d", stage, step)
+	}
+	return t, nil
+}
+
+// Edited is a schedule with every stage as edit leaves it.
+func Edited(t Tester, s *harness.Schedule, edit func(st *harness.Stage)) *harness.Schedule {
+	t.Helper()
+	stages := s.Stages()
+	for i := range stages {
+		edit(&stages[i])
+	}
+	s, err := harness.NewSchedule(stages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

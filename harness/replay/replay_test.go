@@ -1,0 +1,366 @@
+package replay_test
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/replaytest"
+	"checkpoint12/harness/replay"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// verdicts lists what is introduced and what is unknown, each with its span.
+func verdicts(rows []harness.Replayed) (introduced, unknown []string) {
+	for _, r := range rows {
+		s := r.Place.String()
+		if len(r.Span) > 1 {
+			s += fmt.Sprint(" ", r.Span)
+		}
+		switch r.Verdict {
+		case harness.ReplayIntroduced:
+			introduced = append(introduced, s+" "+string(r.Status))
+		case harness.ReplayUnknown:
+			unknown = append(unknown, s)
+		}
+	}
+	return introduced, unknown
+}
+
+func TestReplay(t *testing.T) {
+	m := replaytest.Meter{Layers: 2}
+	add := func(stage string, steps ...int) func(harness.Place, *harness.Tensor) {
+		return func(at harness.Place, x *harness.Tensor) {
+			if at.Stage == stage && slices.Contains(steps, at.Step) {
+				x.F32[len(x.F32)-1] *= 1.01
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, reason string
+		bug          func(harness.Place, *harness.Tensor)
+		drop         []string // patterns of stages the candidate lacks, or step_XX/stage
+		change       func(*harnesstest.Memory)
+		introduced   []string
+		unknown      []string
+	}{
+		{name: "none", reason: "a right run alarms nobody"},
+		{name: "one", reason: "what reads the wrong stage is right for what came in",
+			bug: add("h.0.scaled", 0), introduced: []string{"step_00/h.0.scaled fail"}},
+		{name: "several", reason: "a later fault is not hidden by an earlier one",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				add("h.0.scaled", 0)(at, x)
+				add("h.1.out", 0, 2)(at, x)
+			},
+			introduced: []string{"step_00/h.0.scaled fail", "step_00/h.1.out fail", "step_02/h.1.out fail"}},
+		{name: "kept", reason: "a wrong cache is wrong where it was written, not in the steps that go on with it",
+			bug: add("h.1.kept", 1), introduced: []string{"step_01/h.1.kept fail"}},
+		{name: "ids", reason: "ids are the same or not",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				if at == (harness.Place{Step: 2, Stage: "next_id"}) {
+					x.I64[1]++
+				}
+			}, introduced: []string{"step_02/next_id fail"}},
+		{name: "id that is right too", reason: "rounding decides between the two",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				if at == (harness.Place{Step: 3, Stage: "next_id"}) {
+					x.I64[1] += 10
+				}
+			}},
+		{name: "rounding", reason: "within the bound is no fault",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				if strings.HasSuffix(at.Stage, "out") {
+					for i := range x.F32 {
+						x.F32[i] *= 1 + 0.8*replaytest.MeterUnit
+					}
+				}
+			}},
+		{name: "span", reason: "what is missing is computed, and judged as one with what reads it",
+			bug: add("h.1.scaled", 1), drop: []string{"*scaled", "*kept"},
+			introduced: []string{
+				"step_01/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
+				"step_02/h.1.out [h.1.scaled h.1.kept h.1.out] fail", // kept since step 1, where nobody saw it
+				"step_03/h.1.out [h.1.scaled h.1.kept h.1.out] fail"}},
+		{name: "span without fault", reason: "the bound of what was computed goes along", drop: []string{"*scaled", "*kept", "h.0.out"}},
+		{name: "undecidable", reason: "nothing is left to compute it from",
+			drop: []string{"embed"}, change: func(r *harnesstest.Memory) { r.Fed = harness.Tensor{} },
+			unknown: []string{"step_00/h.0.scaled", "step_01/h.0.scaled", "step_02/h.0.scaled", "step_03/h.0.scaled"}},
+		{name: "wrong length", reason: "a cache that is too long is its own fault, and nobody else's",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				if at == (harness.Place{Step: 1, Stage: "h.0.kept"}) {
+					*x = harness.Tensor{Shape: []int{2, 5}, F32: append(slices.Clone(x.F32), 0, 0)}
+				}
+			}, introduced: []string{"step_01/h.0.kept shape"}},
+		{name: "shape that nobody can read", reason: "the stages after it are judged by what it should be",
+			change: func(r *harnesstest.Memory) {
+				r.Kept[1]["h.1.kept"] = harness.Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}}
+			}, introduced: []string{"step_01/h.1.kept shape"}},
+		{name: "NaN", reason: "is introduced where it appears, and inherited after that",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				if at == (harness.Place{Step: 0, Stage: "h.0.scaled"}) {
+					x.F32[0] = harnesstest.Nan
+				}
+			}, introduced: []string{"step_00/h.0.scaled nonfinite"}},
+		{name: "lost NaN", reason: "a number where NaN came in is another computation",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				if at == (harness.Place{Step: 0, Stage: "h.0.scaled"}) {
+					x.F32[0] = harnesstest.Nan
+				}
+				if at == (harness.Place{Step: 0, Stage: "h.0.out"}) {
+					x.F32[0] = 1
+				}
+			}, introduced: []string{"step_00/h.0.scaled nonfinite", "step_00/h.0.out nonfinite"}},
+		{name: "infinity", reason: "is no rounding",
+			bug: func(at harness.Place, x *harness.Tensor) {
+				if at == (harness.Place{Step: 2, Stage: "h.1.scaled"}) {
+					x.F32[1] = harnesstest.Pinf
+				}
+			}, introduced: []string{"step_02/h.1.scaled nonfinite"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := m.Run(t, c.bug)
+			for step, stages := range r.Kept {
+				for stage := range stages {
+					if slices.ContainsFunc(c.drop, func(p string) bool { return harness.Match(p, stage) }) {
+						delete(r.Kept[step], stage)
+					}
+				}
+			}
+			if c.change != nil {
+				c.change(r)
+			}
+			rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			introduced, unknown := verdicts(rows)
+			if diff := cmp.Diff(c.introduced, introduced); diff != "" {
+				t.Errorf("%s: introduced (-want +got):\n%s", c.reason, diff)
+			}
+			if diff := cmp.Diff(c.unknown, unknown); diff != "" {
+				t.Errorf("%s: unknown (-want +got):\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+func TestReplayMeasures(t *testing.T) {
+	m := replaytest.Meter{Layers: 1}
+	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
+		if at == (harness.Place{Step: 0, Stage: "h.0.scaled"}) {
+			x.F32[4] += 0.5 // right is 3*(5+0.5) = 16.5
+			x.F32[0] += 0.01
+		}
+	})
+	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := rows[1]
+	bound := harness.Float(float32(replaytest.MeterUnit * 16.5))
+	if row.Place != (harness.Place{Step: 0, Stage: "h.0.scaled"}) || row.Mismatched != 2 || row.Elements != 6 || row.MaxAbs != 0.5 || row.Bound != bound || row.Share != 0.5/bound {
+		t.Errorf("%+v", row)
+	}
+	if diff := cmp.Diff(&harness.Worst{Index: []int{1, 1}, Got: 17, Want: 16.5}, row.Worst); diff != "" {
+		t.Error(diff)
+	}
+	if clean := rows[0]; clean.Verdict != harness.ReplayClean || clean.Status != harness.Pass || clean.Share != 0 || clean.Elements != 6 || clean.Worst == nil {
+		t.Errorf("%+v", clean)
+	}
+}
+
+// A span so long that its bound covers everything says nothing.
+func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
+	m := replaytest.Meter{Layers: 3}
+	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
+		if at.Stage == "h.2.out" {
+			x.F32[0] *= 1.001
+		}
+	})
+	for _, stages := range r.Kept {
+		for stage := range stages {
+			if stage != "h.2.out" {
+				delete(stages, stage)
+			}
+		}
+	}
+	rows, err := replay.Replay(t.Context(), r.Of, r, vague{m}, replay.ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row.Verdict != harness.ReplayUnknown || !strings.Contains(row.Why, "rounding alone") {
+			t.Errorf("%s: %s, %q", row.Place, row.Verdict, row.Why)
+		}
+	}
+}
+
+// vague is a meter with bounds of a twentieth.
+type vague struct{ replaytest.Meter }
+
+func (m vague) Replay(step int, stage string, in replay.Inputs) (replay.Value, error) {
+	v, err := m.Meter.Replay(step, stage, in)
+	if stage == "h.2.out" {
+		for i := range v.Bound {
+			v.Bound[i] = float32(math.Abs(float64(v.F32[i]))) / 20
+		}
+	}
+	return v, err
+}
+
+// What the candidate was fed is known from its tokens, from its own choices, or
+// else from the golden.
+func TestReplayFindsTokens(t *testing.T) {
+	m := replaytest.Meter{Layers: 1}
+	full := m.Run(t, nil).Tokens()
+	golden := &harnesstest.Memory{Of: m.Schedule(t), Title: "golden"}
+	golden.Fed = full
+	for _, c := range []struct {
+		reason string
+		change func(*harnesstest.Memory)
+		golden harness.Source
+		want   []string // unknown
+	}{
+		{"its own tokens", func(*harnesstest.Memory) {}, nil, nil},
+		{"the prompt alone, and its choices", func(r *harnesstest.Memory) { r.Fed = firstColumns(full, 3) }, nil, nil},
+		{"the prompt alone, and the golden's", func(r *harnesstest.Memory) {
+			r.Fed = firstColumns(full, 3)
+			for step := range 4 {
+				delete(r.Kept[step], "next_id")
+			}
+		}, golden, nil},
+		{"the golden's and its choices", func(r *harnesstest.Memory) { r.Fed = harness.Tensor{} }, golden, nil},
+		{"the prompt alone, and one choice lost", func(r *harnesstest.Memory) {
+			r.Fed = firstColumns(full, 3)
+			delete(r.Kept[1], "next_id")
+		}, nil, []string{"step_02/embed", "step_03/embed"}},
+		{"nothing", func(r *harnesstest.Memory) { r.Fed = harness.Tensor{} }, nil, []string{"step_00/embed", "step_01/embed", "step_02/embed", "step_03/embed"}},
+	} {
+		r := m.Run(t, nil)
+		c.change(r)
+		rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3, Golden: c.golden})
+		if err != nil {
+			t.Fatal(err)
+		}
+		introduced, unknown := verdicts(rows)
+		if introduced != nil || !slices.Equal(unknown, c.want) {
+			t.Errorf("%s: introduced %v, unknown %v, want %v", c.reason, introduced, unknown, c.want)
+		}
+	}
+}
+
+func TestReplayStopsForWhatCannotBeRead(t *testing.T) {
+	m := replaytest.Meter{Layers: 1}
+	r := m.Run(t, nil)
+	_, err := replay.Replay(t.Context(), r.Of, unreadable{r}, m, replay.ReplayOptions{Prompt: 3})
+	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "h.0.kept") {
+		t.Errorf("got %v, want the error of h.0.kept", err)
+	}
+}
+
+// unreadable has a tensor that cannot be read.
+type unreadable struct{ harness.Source }
+
+func (u unreadable) Tensor(step int, stage string) (harness.Tensor, error) {
+	if stage == "h.0.kept" && step == 1 {
+		return harness.Tensor{}, errors.New("disk on fire")
+	}
+	return u.Source.Tensor(step, stage)
+}
+
+func TestRerunHandsOutInputs(t *testing.T) {
+	m := replaytest.Meter{Layers: 1}
+	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
+		if at == (harness.Place{Step: 1, Stage: "h.0.scaled"}) {
+			x.F32[0] += 1
+		}
+	})
+	delete(r.Kept[1], "h.0.kept")
+	run, err := replay.NewRerun(r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, ok := run.Fed(2); !ok || f != (replay.Fed{B: 2, T: 1, P: 4}) {
+		t.Errorf("step 2 is fed %+v, %v", f, ok)
+	}
+	own, err := run.Input(1, "h.0.scaled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, err := run.Right(1, "h.0.scaled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.F32[0] != right.F32[0]+1 {
+		t.Errorf("own %v, right %v", own.F32, right.F32)
+	}
+	// What is missing follows from what the candidate has, wrong or not.
+	kept, err := run.Input(2, "prev:h.0.kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := own.F32[0]; kept.F32[3] != want || kept.Shape[1] != 4 {
+		t.Errorf("kept %v of shape %v, want %v as the last of row 0", kept.F32, kept.Shape, want)
+	}
+	if _, err := run.Input(1, "h.9.out"); err == nil {
+		t.Error("a stage that is none was found")
+	}
+}
+
+func TestAddReplay(t *testing.T) {
+	m := replaytest.Meter{Layers: 2}
+	golden := m.Run(t, nil)
+	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
+		if at.Stage == "h.0.scaled" && at.Step == 1 {
+			x.F32[0] += 1
+		}
+	})
+	report, err := harness.Compare(golden.Of, golden, r, harness.CompareOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows[1].Verdict = harness.ReplayUnknown // step_00/h.0.scaled, as if it could not be judged
+	report.AddReplay(rows, m.Reads)
+	if diff := cmp.Diff([]harness.Introduced{{Step: 1, Stage: "h.0.scaled", Span: []string{"h.0.scaled"}}}, report.Introduced); diff != "" {
+		t.Error(diff)
+	}
+	for place, want := range map[harness.Place]string{
+		{Step: 1, Stage: "h.0.scaled"}: harness.OriginIntroduced, {Step: 1, Stage: "h.0.kept"}: harness.OriginInherited, {Step: 1, Stage: "h.1.out"}: harness.OriginInherited,
+		{Step: 1, Stage: "embed"}: "", {Step: 0, Stage: "h.0.out"}: "", {Step: 0, Stage: "h.0.scaled"}: harness.OriginUnknown,
+	} {
+		if got := report.Row(place).Origin; got != want {
+			t.Errorf("origin of %s is %q, want %q", place, got, want)
+		}
+	}
+	for _, p := range report.Replayed {
+		a := float64(p.Amplification)
+		switch p.Place {
+		case harness.Place{Step: 1, Stage: "h.0.scaled"}, harness.Place{Step: 0, Stage: "h.0.out"}:
+			if !math.IsNaN(a) {
+				t.Errorf("%s amplifies by %v what came in without error", p.Place, a)
+			}
+		case harness.Place{Step: 1, Stage: "h.1.scaled"}:
+			if math.Abs(a-1) > 1e-3 {
+				t.Errorf("%s amplifies by %v, a product with 3 by 1", p.Place, a)
+			}
+		}
+	}
+}
+
+// firstColumns is the first n ids of each row.
+func firstColumns(t harness.Tensor, n int) harness.Tensor {
+	out := harness.Tensor{Shape: []int{t.Shape[0], n}}
+	for b := range t.Shape[0] {
+		out.I64 = append(out.I64, t.I64[b*t.Shape[1]:][:n]...)
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package replay
+
+import (
+	"checkpoint12/harness"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Rerun computes single stages of a candidate's run again, from what the
+// candidate has: its own tensors where they are there, else what they are
+// computed from. What is computed in the place of something missing is kept for
+// the stages that need it later.
+//
+// Its methods may be called from several goroutines; they take turns.
+type Rerun struct {
+	schedule  *harness.Schedule
+	candidate harness.Source
+	replayer  Replayer
+	o         ReplayOptions
+	feed      feed
+
+	mu   sync.Mutex
+	made map[harness.Place]*made
+	read tensors
+
+	judged     map[harness.Place]Value // of introduced rows, as far as there is room
+	judgedSize int                     // elements of judged
+}
+
+// made is a value that was computed in the place of one that is missing, or of
+// one that has the wrong shape.
+type made struct {
+	value Value
+	span  []harness.Place // what was computed to make it, itself last
+	err   error           // why it cannot be computed
+
+	assumed bool // not computed, but put there by Settle
+}
+
+// NewRerun makes a Rerun of a candidate. An error is a source that cannot be
+// read, or whose tokens are none.
+func NewRerun(s *harness.Schedule, candidate harness.Source, r Replayer, o ReplayOptions) (*Rerun, error) {
+	if e, ok := candidate.(interface{ Err() error }); ok && e.Err() != nil {
+		return nil, e.Err()
+	}
+	f, err := feedOf(s, candidate, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Rerun{
+		schedule: s, candidate: candidate, replayer: r, o: o, feed: f,
+		made: map[harness.Place]*made{}, read: newTensors(candidate), judged: map[harness.Place]Value{},
+	}, nil
+}
+
+// Fed is what the step is fed; false where nobody knows the tokens.
+func (r *Rerun) Fed(step int) (Fed, bool) { return r.feed.fed(step) }
+
+// Input is what a stage of the step reads under a name of Replayer.Reads, or
+// any stage of the step: the candidate's own tensor or, where it has none, the
+// stage computed from what the candidate has. The error says why it cannot be
+// had.
+func (r *Rerun) Input(step int, name string) (Value, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, _, err := r.input(step, name, false)
+	return v, err
+}
+
+// Right is the stage of the step as the Replayer computes it from the
+// candidate's inputs, whatever the candidate itself has there. It is what the
+// stage's row of Judge was judged by.
+func (r *Rerun) Right(step int, stage string) (Value, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := harness.Place{Step: step, Stage: stage}
+	if v, ok := r.judged[at]; ok {
+		return v, nil
+	}
+	shape, ok := r.candidate.Shape(step, stage)
+	if !ok {
+		v, _, err := r.make(at)
+		return v, err
+	}
+	v, _, err := r.compute(at, shape)
+	return v, err
+}
+
+// Assumed says whether a stage that the candidate lacks is what a mistake made of
+// it, put there by Settle.
+func (r *Rerun) Assumed(at harness.Place) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.made[at]
+	return m != nil && m.assumed
+}
+
+// errNoStage is the error of an input that is in no schedule.
+var errNoStage = errors.New("no such stage or step")
+
+// input finds an input and the places that had to be computed for it. strict
+// takes a tensor of the candidate whose shape is not the right one for missing.
+func (r *Rerun) input(step int, name string, strict bool) (Value, []harness.Place, error) {
+	if name == "tokens" || name == "pos" {
+		v, err := r.feed.input(step, name)
+		return v, nil, err
+	}
+	at := harness.Place{Step: step, Stage: name}
+	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
+		if step == 0 {
+			return Value{}, nil, nil
+		}
+		at = harness.Place{Step: step - 1, Stage: stage}
+	}
+	if shape, ok := r.candidate.Shape(at.Step, at.Stage); ok && !(strict && r.misshapen(at, shape)) {
+		t, err := r.read.get(at)
+		return Value{Tensor: t}, nil, err
+	}
+	return r.make(at)
+}
+
+// misshapen says whether the shape is not the one that the place has in a right
+// run, where that is known.
+func (r *Rerun) misshapen(at harness.Place, shape []int) bool {
+	right := r.shape(at)
+	return right != nil && !slices.Equal(right, shape)
+}
+
+// shape is the place's shape in a right run; nil where that is not known.
+func (r *Rerun) shape(at harness.Place) []int {
+	if f, ok := r.feed.fed(at.Step); ok {
+		return r.replayer.Shape(at.Stage, f)
+	}
+	return nil
+}
+
+// make computes a place, once.
+func (r *Rerun) make(at harness.Place) (Value, []harness.Place, error) {
+	m := r.made[at]
+	if m == nil {
+		m = &made{err: fmt.Errorf("%s is computed from itself", at)} // until it is known better
+		r.made[at] = m
+		m.value, m.span, m.err = r.compute(at, r.shape(at))
+	}
+	return m.value, m.span, m.err
+}
+
+// compute replays a place and lists the places computed for it, itself last.
+// Inputs are taken as the candidate has them. If they do not go together or do
+// not give the shape asked for (nil: any), those of a wrong shape are computed
+// as well: a cache that was laid out too long is no reason to judge nothing
+// that reads it.
+func (r *Rerun) compute(at harness.Place, shape []int) (Value, []harness.Place, error) {
+	v, span, err := r.replay(at, false)
+	if err == nil && (shape == nil || slices.Equal(v.Shape, shape)) {
+		return v, span, nil
+	}
+	if v2, span2, err2 := r.replay(at, true); err2 == nil && (err != nil || slices.Equal(v2.Shape, shape)) {
+		return v2, span2, nil
+	}
+	return v, span, err
+}
+
+// replay computes a place from its inputs.
+func (r *Rerun) replay(at harness.Place, strict bool) (Value, []harness.Place, error) {
+	if _, ok := r.schedule.Index(at.Stage); !ok || at.Step < 0 {
+		return Value{}, nil, fmt.Errorf("%s: %w", at, errNoStage)
+	}
+	reads := r.replayer.Reads(at.Stage)
+	if reads == nil {
+		return Value{}, nil, fmt.Errorf("nothing says how %s is computed", at)
+	}
+	in := make(map[string]Value, len(reads))
+	var span []harness.Place
+	for _, name := range reads {
+		v, made, err := r.input(at.Step, name, strict)
+		if err != nil {
+			return Value{}, nil, fmt.Errorf("%s needs %s: %w", at.Stage, name, err)
+		}
+		in[name] = v
+		for _, p := range made {
+			if !slices.Contains(span, p) {
+				span = append(span, p)
+			}
+		}
+	}
+	v, err := r.replayer.Replay(at.Step, at.Stage, func(name string) (Value, bool) {
+		v, ok := in[name]
+		return v, ok
+	})
+	if err != nil {
+		return Value{}, nil, err
+	}
+	return v, append(span, at), nil
+}
+
+// tensors reads a source's tensors and keeps the latest, since each is read as
+// the input of some stage and as the output of its own.
+type tensors struct {
+	source harness.Source
+	kept   map[harness.Place]harness.Tensor
+	order  []harness.Place // oldest first
+	size   int             // elements kept
+}
+
+// keptElements is how many elements are kept: 256 MB of float32.
+const keptElements = 64 << 20
+
+func newTensors(s harness.Source) tensors {
+	return tensors{source: s, kept: map[harness.Place]harness.Tensor{}}
+}
+
+func (c *tensors) get(at harness.Place) (harness.Tensor, error) {
+	if t, ok := c.kept[at]; ok {
+		return t, nil
+	}
+	t, err := c.source.Tensor(at.Step, at.Stage)
+	if err != nil {
+		return harness.Tensor{}, &readError{at, err}
+	}
+	c.kept[at], c.order, c.size = t, append(c.order, at), c.size+t.Elements()
+	for len(c.order) > 1 && c.size > keptElements {
+		c.size -= c.kept[c.order[0]].Elements()
+		delete(c.kept, c.order[0])
+		c.order = c.order[1:]
+	}
+	return t, nil
+}
+
+// readError is a tensor that is there and cannot be read: nothing is said of a
+// run on such ground.
+type readError struct {
+	at  harness.Place
+	err error
+}
+
+func (e *readError) Error() string {
+	return fmt.Sprintf("step %d, stage %s: %v", e.at.Step, e.at.Stage, e.err)
+}
+func (e *readError) Unwrap() error { return e.err }

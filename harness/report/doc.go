@@ -1,0 +1,2 @@
+// Package report writes a comparison as text for people.
+package report

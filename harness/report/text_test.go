@@ -1,0 +1,156 @@
+package report
+
+import (
+	"bytes"
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+)
+
+func writeText(t *testing.T, r *harness.Report, o TextOptions) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteText(&b, r, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// failing is a report with some of everything.
+func failing(t *testing.T) *harness.Report {
+	t.Helper()
+	s, err := harness.NewSchedule([]harness.Stage{
+		{Name: "wte", Tolerance: harness.Tolerance{Reason: "rows of a table"}},
+		{Name: "h.0.act", Checkpoint: 6, Tolerance: harness.Tolerance{Abs: 1e-4, Rel: 1e-5, Reason: "measured spread 2e-6"}},
+		{Name: "h.1.act", Checkpoint: 6, Tolerance: harness.Tolerance{Abs: 1e-4, Reason: "measured"}},
+		{Name: "logits", Checkpoint: 8, Tolerance: harness.Tolerance{Abs: 1e-3, Reason: "measured"}},
+		{Name: "next_id", IDs: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden := harnesstest.Steps{}
+	candidate := harnesstest.Steps{}
+	for step := range 3 {
+		golden[step] = map[string]harness.Tensor{"wte": harnesstest.Vec(1, 2), "h.0.act": harnesstest.Vec(1, -20), "h.1.act": harnesstest.Vec(1), "logits": harnesstest.Vec(1), "next_id": harnesstest.Ids(1)}
+		candidate[step] = map[string]harness.Tensor{"wte": harnesstest.Vec(1, 2), "h.0.act": harnesstest.Vec(1.5, -20), "logits": harnesstest.Vec(1, 1), "next_id": harnesstest.Ids(1)}
+	}
+	g := harnesstest.Source(s, "golden", [][]int{{5, 1, 1, 1}}, golden)
+	g.SetManifest(harness.Manifest{LeftOut: []harness.LeftOut{{Stages: "h.*.scores", Steps: "all", Reason: "never formed"}}})
+	r, err := harness.Compare(s, g, harnesstest.Source(s, "mine", [][]int{{5, 1, 2, 2}}, candidate), harness.CompareOptions{Prompt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
+	text := writeText(t, failing(t), TextOptions{
+		Causes: func(stage string) []string { return []string{"erf for tanh in " + stage} },
+		Closer: func(step int, stage string) string { return fmt.Sprintf("look --step %d %s", step, stage) },
+	})
+	first, _, _ := strings.Cut(text, "\n")
+	if first != "FAIL  mine first leaves golden at step 0, stage h.0.act: 4 of 8 tensors outside the bound, 2 missing, 5 skipped from step 2 on: fed token 2, the golden 1 (row 0, position 2)" {
+		t.Errorf("first line %q", first)
+	}
+	for _, want := range []string{
+		"checkpoint 6: step 0, stage h.0.act, shape [1 2]",
+		"mismatched elements:           1 / 2 (50.0%)",
+		"greatest absolute difference:  0.5 at index [0 0]: got 1.5, want 1",
+		"greatest relative difference:  0.025 of max|want| 20",
+		"allowed:                       0.0003 = 0.0001 + 1e-05 * max|want|",
+		"measured spread 2e-6",
+		"erf for tanh in h.0.act",
+		"look --step 0 h.0.act",
+		"error at the prompt, step 0, as a part of each stage's bound\n  wte =\n     act\n  0  4\n  1  -\n  logits S  next_id =\n",
+		"and at step 1, the worst after the prompt",
+		"h.*.act ",
+		"skipped from step 2 on, 5 tensors: fed token 2, the golden 1",
+		"2 at steps 0 to 1",
+		"h.*.scores", "never formed",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Error("colours that nobody asked for")
+	}
+	for line := range strings.Lines(text) {
+		if strings.TrimRight(line, " \n") != strings.TrimRight(line, "\n") {
+			t.Errorf("blanks at the end of %q", line)
+		}
+	}
+}
+
+func TestTextColours(t *testing.T) {
+	r := failing(t)
+	plain, colour := writeText(t, r, TextOptions{Verbose: true}), writeText(t, r, TextOptions{Verbose: true, Color: true})
+	if !strings.Contains(colour, "\x1b[1;31m") {
+		t.Error("no red in a failure")
+	}
+	bare := colour
+	for _, code := range []string{"0", "1", "1;31", "31", "1;32", "33", "1;37;41"} {
+		bare = strings.ReplaceAll(bare, "\x1b["+code+"m", "")
+	}
+	if bare != plain {
+		t.Errorf("colours change the text:\n%s\n%s", plain, bare)
+	}
+}
+
+func TestTextVerboseHasEveryRow(t *testing.T) {
+	r := failing(t)
+	text := writeText(t, r, TextOptions{Verbose: true})
+	for _, status := range []string{"pass", "fail", "shape", "missing", "skipped"} {
+		if !strings.Contains(text, status) {
+			t.Errorf("no row of status %s:\n%s", status, text)
+		}
+	}
+	for i := range r.Stages {
+		if !strings.Contains(text, r.Stages[i].Stage) {
+			t.Errorf("no row of %s", r.Stages[i].Stage)
+		}
+	}
+}
+
+func TestTextHeadlines(t *testing.T) {
+	row := func(status harness.Status) harness.Row {
+		r := harness.NewRow(harness.Stage{Name: "h.0.a", Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}, []int{1})
+		r.Status, r.Elements, r.MaxAbs, r.Bound, r.Worst = status, 1, 0.5, 1, &harness.Worst{Index: []int{0}}
+		if status == harness.Shape {
+			r.Elements, r.MaxAbs, r.Worst, r.GotShape = 0, harness.Float(math.NaN()), nil, []int{7}
+		}
+		return r
+	}
+	for _, c := range []struct {
+		reason string
+		report harness.Report
+		want   string
+	}{
+		{"a pass", harness.Report{Stages: []harness.Row{row(harness.Pass)}}, "PASS  c agrees with g: 1 tensor within the bound\n"},
+		{"another shape", harness.Report{Stages: []harness.Row{row(harness.Shape)}}, "got [7], want [1]"},
+		{"missing under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Missing)}, RequireAll: true}, "FAIL  c lacks 1 tensor that g has"},
+		{"introduced within the bound", harness.Report{Stages: []harness.Row{row(harness.Pass)},
+			Introduced:   []harness.Introduced{{Step: 0, Stage: "h.0.a", Span: []string{"h.0.z", "h.0.a"}}},
+			Explanations: []harness.Explanation{{Stage: "h.0.a", Fault: "gelu_erf", Explains: 0.999, Text: "use tanh"}}}, "gelu_erf: explains 99.9%: use tanh"},
+	} {
+		c.report.Golden, c.report.Candidate = "g", "c"
+		c.report.Judge()
+		if text := writeText(t, &c.report, TextOptions{}); !strings.Contains(text, c.want) {
+			t.Errorf("%s: no %q in\n%s", c.reason, c.want, text)
+		}
+	}
+}
+
+func TestFamily(t *testing.T) {
+	for stage, want := range map[string]string{
+		"h.0.ln_1": "h.*.ln_1", "h.10.attn.c_attn": "h.*.attn.c_attn", "wte": "wte", "probs_t0.5": "probs_t0.5", "layer.3": "layer.*", "enc.1.h.12.q": "enc.*.h.*.q", "7": "7",
+	} {
+		if got := harness.Family(stage); got != want {
+			t.Errorf("Family(%q) = %q, want %q", stage, got, want)
+		}
+	}
+}

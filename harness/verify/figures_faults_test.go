@@ -1,0 +1,102 @@
+package verify
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"checkpoint12/model"
+)
+
+// A fault in the model is found by the figures alone.
+func TestFiguresFindFaults(t *testing.T) {
+	s := openFigures(t)
+	every := s.Cases
+	defer func() { s.Cases = every }()
+	var seen []float32
+	for _, tt := range []struct {
+		name, stage string
+		reason      string
+		figures     []string // that fail, among others
+		fine        []string // that do not
+		plant       func(shape []int, data []float32)
+	}{
+		{"final gain off by 1e-4", "ln_f", "a rounding to bfloat16 is 40 times as much", []string{"ln_f.absmax", "ln_f.l2"}, []string{"ln_f.first4"},
+			func(_ []int, x []float32) {
+				for i := range x {
+					x[i] *= 1.0001
+				}
+			}},
+		{"two channels swapped", "ln_f", "no norm and no statistic sees it", []string{"ln_f.first4", "logits.first4", "greedy.hello"}, []string{"ln_f.l2", "ln_f.absmax"},
+			func(shape []int, x []float32) {
+				for i := 0; i < len(x); i += shape[2] {
+					x[i], x[i+1] = x[i+1], x[i]
+				}
+			}},
+		{"head shifted by a row", "logits", "an index from 1", []string{"logits.top3", "logits.last", "logits.top3_ids", "logits.mean_nll"}, []string{"ln_f.first4", "ln_f.l2"},
+			func(shape []int, x []float32) {
+				for i := 0; i < len(x); i += shape[2] {
+					row := x[i : i+shape[2]]
+					last := row[len(row)-1]
+					copy(row[1:], row)
+					row[0] = last
+				}
+			}},
+		{"a constant added to the logits", "logits", "softmax and text do not see it", []string{"logits.top3", "logits.logsumexp"}, []string{"logits.mean_nll", "logits.top3_ids", "token_logprobs.logprobs"},
+			func(_ []int, x []float32) {
+				for i := range x {
+					x[i] += 0.01
+				}
+			}},
+		{"argmin", "next_token", "the sign", []string{"logits.top1_id", "next_logit.argmax", "greedy.hello"}, []string{"logits.top3_ids", "next_logit.logit"},
+			func(_ []int, x []float32) { x[0]++ }},
+		{"softmax of another temperature", "probs_t1", "a temperature that is the default elsewhere", []string{"logits.top3_probs", "token_logprobs.logprobs"}, []string{"logits.top3", "logits.logsumexp", "next_logit.logit"},
+			func(_ []int, x []float32) { model.Softmax(x, seen, 0.99) }},
+		{"old keys overwritten", "h.1.attn.cache_k", "only a decode step sees it", []string{"token_logprobs.logprobs"}, []string{"ln_f.first4", "logits.first4"},
+			func(shape []int, x []float32) {
+				if s := shape[2]; s > 10 {
+					clear(x[:shape[3]])
+				}
+			}},
+		{"NaN in one logit", "logits", "0/0 somewhere", []string{"logits.logsumexp", "logits.mean_nll"}, []string{"ln_f.l2"},
+			func(shape []int, x []float32) { x[shape[2]-9] = float32(math.NaN()) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.Cases = nil // a text takes longer than all else
+			if slices.Contains(tt.figures, "greedy.hello") {
+				s.Cases = slices.DeleteFunc(slices.Clone(every), func(c *Case) bool { return c.Name != "hello" })
+			}
+			s.plantFigures(func(stage string, shape []int, data []float32) {
+				if stage == tt.stage {
+					tt.plant(shape, data)
+				}
+				if stage == "logits_last" {
+					seen = append(seen[:0], data...)
+				}
+			})
+			r, err := s.Verify(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var bad []string
+			for _, f := range r.Failures {
+				if f.Engine == Figures {
+					bad = append(bad, f.Figure)
+					if f.Closer == "" || f.Checkpoint < 8 {
+						t.Errorf("%s: no closer look: %s", f.Name(), f.Report())
+					}
+				}
+			}
+			for _, want := range tt.figures {
+				if !slices.Contains(bad, want) {
+					t.Errorf("%v fail, want %s among them (%s)", bad, want, tt.reason)
+				}
+			}
+			for _, fine := range tt.fine {
+				if slices.Contains(bad, fine) {
+					t.Errorf("%v fail, want %s not among them", bad, fine)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,354 @@
+package verify
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tinyFiles writes synthetic-tiny once and returns config.json and the
+// safetensors.
+func tinyFiles(t *testing.T) (config, weights []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := model.WriteSynthetic(t.Context(), "synthetic-tiny", dir); err != nil {
+		t.Fatal(err)
+	}
+	config, err1 := os.ReadFile(filepath.Join(dir, "config.json"))
+	weights, err2 := os.ReadFile(filepath.Join(dir, "model.safetensors"))
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	return config, weights
+}
+
+// rename rewrites a safetensors file with other names, and the same data.
+func rename(t *testing.T, file []byte, name func(string) string) []byte {
+	t.Helper()
+	n := 8 + binary.LittleEndian.Uint64(file)
+	var header map[string]json.RawMessage
+	if err := json.Unmarshal(file[8:n], &header); err != nil {
+		t.Fatal(err)
+	}
+	renamed := map[string]json.RawMessage{}
+	for k, v := range header {
+		renamed[name(k)] = v
+	}
+	h, err := json.Marshal(renamed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := binary.LittleEndian.AppendUint64(nil, uint64(len(h)))
+	return append(append(out, h...), file[n:]...)
+}
+
+// A wrong file is named before any stage is blamed.
+func TestWeightsComeFirst(t *testing.T) {
+	config, right := tinyFiles(t)
+	end := 8 + int(binary.LittleEndian.Uint64(right))
+	damage := func(at int) []byte {
+		b := slices.Clone(right)
+		b[at] ^= 0x80 // the sign
+		return b
+	}
+	for _, tt := range []struct {
+		name    string
+		weights []byte
+		failed  []string // figures, and no others
+		stages  bool     // something computed is off too
+		says    string   // of the first failure
+	}{
+		{"the right file", right, nil, false, ""},
+		{"the sign of one value of wte", damage(end + 4*80*15496 + 3), []string{"weights.sha256", "weights.wte.weight"}, true, "model.safetensors: another file than the figures are of"},
+		{"the sign of one value of the last tensor", damage(len(right) - 1), []string{"weights.sha256", "weights.ln_f.bias"}, true, "SHA-256"},
+		{"stored with the prefix", rename(t, right, func(s string) string { return "transformer." + s }), []string{"weights.sha256", "weights.bytes"}, false, "stored in another way"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			home := t.TempDir()
+			write(t, filepath.Join(home, "synthetic-tiny", "config.json"), config)
+			write(t, filepath.Join(home, "synthetic-tiny", "model.safetensors"), tt.weights)
+			t.Setenv(model.ModelsVariable, home)
+			s, err := Open(Options{Model: "synthetic-tiny", Goldens: figuresOnly(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			s.Cases = nil // no texts: it is not about them
+			r, err := s.Verify(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var bad []string
+			stages := false
+			for _, f := range r.Failures {
+				if f.Checkpoint == Weights {
+					bad = append(bad, f.Figure)
+				} else {
+					stages = true
+				}
+			}
+			if !slices.Equal(bad, tt.failed) || r.Failed() != (bad != nil) || stages && !tt.stages {
+				t.Errorf("%v fail, stages too %t; want %v, %t", bad, stages, tt.failed, tt.stages)
+			}
+			if bad == nil {
+				return
+			}
+			if r.First.Checkpoint != Weights || !strings.Contains(r.First.Report(), tt.says) {
+				t.Errorf("first is %s, want the weights and %q", r.First.Report(), tt.says)
+			}
+			var text strings.Builder
+			if err := r.WriteText(&text, TextOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text.String(), "checkpoint 12 (end to end):") {
+				t.Errorf("a text is blamed though the weights are wrong:\n%s", text.String())
+			}
+			for _, want := range []string{"FAIL: weights first fails at weights/figures/sha256", "fix: " + Describe(Weights).Fix} {
+				if !strings.Contains(text.String(), want) {
+					t.Errorf("report lacks %q:\n%s", want, text.String())
+				}
+			}
+			walk, err := s.Walk(t.Context())
+			if err != nil || !strings.HasPrefix(walk, "weights: fail") || !strings.HasSuffix(walk, "fix: "+Describe(Weights).Fix) {
+				t.Errorf("walk %v:\n%s", err, walk)
+			}
+		})
+	}
+}
+
+func TestEachFigureOfTheWeightsPerturbedFails(t *testing.T) {
+	s := openFigures(t)
+	w := s.figures[0].Model.Weights
+	check := func(name, want string) {
+		t.Helper()
+		found, err := s.judgeWeights(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bad []string
+		for _, f := range found {
+			if f.Failed {
+				bad = append(bad, f.Figure)
+			}
+		}
+		if strings.Join(bad, " ") != want {
+			t.Errorf("%s: %v fail, want %q", name, bad, want)
+		}
+	}
+	check("unperturbed", "")
+	sum := w.SHA256
+	w.SHA256 = strings.Repeat("ab", 32)
+	check("sha256", "weights.sha256")
+	w.SHA256 = sum
+	w.Bytes++
+	check("bytes", "weights.bytes")
+	w.Bytes--
+	small := slices.Clone(w.Tensors[1:]) // summing wte each time takes long
+	every := w.Tensors
+	for i := range every {
+		x := &every[i]
+		for n, v := range []*float64{&x.Sum, &x.SumSq, &x.Min, &x.Max} {
+			if i > 0 {
+				w.Tensors = every[i : i+1]
+			} else {
+				w.Tensors = every[:2]
+			}
+			was := *v
+			for _, change := range []float64{1 + 2e-7, 1 - 2e-7} {
+				*v = was * change
+				check(fmt.Sprintf("value %d of %s", n, x.Name), "weights."+x.Name)
+			}
+			*v = was
+		}
+	}
+	w.Tensors = small
+	was := small[0].Shape
+	small[0].Shape = []int{was[1], was[0]}
+	check("shape", "weights."+small[0].Name)
+	small[0].Shape = was
+	small[3].Name = "h.7.ln_1.weight"
+	check("name", "weights.h.7.ln_1.weight")
+	w.Tensors = every
+}
+
+// Where the figures have no hash, as of the larger released models, the one under
+// which the hub's cache keeps the file stands in for it.
+func TestWeightsByTheHubsHash(t *testing.T) {
+	published, err := figures.Published()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "gpt2-medium"
+	medium := published.Models[name]
+	config, weights := tinyFiles(t)
+	sum := fmt.Sprintf("%x", sha256.Sum256(weights))
+	pinned, other := medium.Weights.Commit, strings.Repeat("0", 40)
+	for _, tt := range []struct {
+		name, blob, commit string // blob "": not in the hub's cache
+		failed             bool
+		note, unknown      string
+	}{
+		{"as it was fetched", sum, pinned, false, "", ""},
+		{"damaged since, or on its way", strings.Repeat("ab", 32), pinned, true, "", ""},
+		{"of another revision", sum, other, false, "fetched at commit 000000000000", ""},
+		{"from elsewhere", "", "", false, "", "go run . fetch gpt2-medium"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cache, home := t.TempDir(), t.TempDir()
+			t.Setenv("HF_HUB_CACHE", cache)
+			t.Setenv(model.ModelsVariable, home)
+			if tt.blob == "" {
+				write(t, filepath.Join(home, name, "config.json"), config)
+				write(t, filepath.Join(home, name, "model.safetensors"), weights)
+			} else {
+				repo := filepath.Join(cache, "models--openai-community--"+name)
+				write(t, filepath.Join(repo, "blobs", tt.blob), weights)
+				snapshot := filepath.Join(repo, "snapshots", tt.commit)
+				write(t, filepath.Join(snapshot, "config.json"), config)
+				if err := os.Symlink(filepath.Join("..", "..", "blobs", tt.blob), filepath.Join(snapshot, "model.safetensors")); err != nil {
+					t.Skipf("no symbolic links here: %v", err)
+				}
+			}
+			m, err := model.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			// Not by open, which would say at once that so small a model is no Medium.
+			s := &Suite{Model: m, Name: name, argument: name, figures: []*known{{Model: medium}}}
+			found, err := s.Check(t.Context(), Weights)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.unknown != "" {
+				if why := s.WeightsUnknown(); len(found) > 0 || !strings.Contains(why, tt.unknown) {
+					t.Errorf("%v, unknown because %q; want nothing found and %q", found, why, tt.unknown)
+				}
+				if c := s.summarizeWeights(found); c.Verdict != NotChecked || c.Compared != 0 {
+					t.Errorf("%+v, want not checked", c)
+				}
+				return
+			}
+			if len(found) != 1 || found[0].Figure != "weights.hub_sha256" || found[0].Failed != tt.failed || s.WeightsUnknown() != "" {
+				t.Fatalf("%+v, failed should be %t", found, tt.failed)
+			}
+			if f := found[0]; tt.note != "" && !strings.Contains(f.Note, tt.note) || (f.Closer == "go run . fetch gpt2-medium") != tt.failed {
+				t.Errorf("note %q, closer %q; want %q", f.Note, f.Closer, tt.note)
+			}
+		})
+	}
+	// And a model that cannot be Medium is refused before anything is computed.
+	home := t.TempDir()
+	write(t, filepath.Join(home, name, "config.json"), config)
+	write(t, filepath.Join(home, name, "model.safetensors"), weights)
+	t.Setenv(model.ModelsVariable, home)
+	if _, err := Open(Options{Model: name, Goldens: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "another model than gpt2-medium") {
+		t.Errorf("error %v, want one that says so", err)
+	}
+}
+
+// A folder's figures are found by the hash of its weights.
+func TestFiguresByHash(t *testing.T) {
+	config, weights := tinyFiles(t)
+	for _, tt := range []struct {
+		name    string
+		weights []byte
+		want    int
+	}{
+		{"the weights of the figures", weights, 1},
+		{"others", rename(t, weights, func(s string) string { return "transformer." + s }), 0},
+	} {
+		dir := filepath.Join(t.TempDir(), "synthetic-tiny") // a name that says nothing
+		write(t, filepath.Join(dir, "config.json"), config)
+		write(t, filepath.Join(dir, "model.safetensors"), tt.weights)
+		s, err := Open(Options{Model: dir, Goldens: figuresOnly(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if len(s.figures) != tt.want || (len(s.Cases) > 0) != (tt.want > 0) {
+			t.Errorf("%s: %d sets of figures and %d cases, want %d", tt.name, len(s.figures), len(s.Cases), tt.want)
+		}
+	}
+	published, err := figures.Published()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The released models' are found in the same way, and by their names.
+	gpt2 := published.Models["gpt2"]
+	for _, by := range [][2]string{{"gpt2", ""}, {"", gpt2.Weights.SHA256}} {
+		if found, err := findFigures(t.TempDir(), by[0], by[1]); err != nil || len(found) != 1 || found[0].Model != gpt2 {
+			t.Errorf("by %q: %v, %v", by, found, err)
+		}
+	}
+	for name := range maps.Keys(published.Models) {
+		if _, _, err := model.Source(name); err != nil {
+			t.Errorf("figures of %s, which cannot be fetched: %v", name, err)
+		}
+	}
+}
+
+func TestFiguresDoNotBlameBeforeGoldens(t *testing.T) {
+	s := &Suite{schedule: gpt2.Schedule(2, nil)}
+	weights := Finding{Checkpoint: Weights, Engine: Figures, Stage: "weights", Failed: true}
+	golden := Finding{Checkpoint: 4, Engine: "float64", Step: 7, Stage: "h.1.attn.scores", Failed: true}
+	figure := Finding{Checkpoint: 8, Engine: Figures, Stage: "ln_f", Failed: true}
+	later := Finding{Checkpoint: 11, Engine: Figures, Stage: "probs_t1", Failed: true}
+	text := Finding{Checkpoint: 12, Engine: Figures, Stage: "text", Failed: true}
+	passed := Finding{Checkpoint: 1, Engine: "float64", Stage: "h.0.ln_1", Share: harness.Float(0.5)}
+	for _, tt := range []struct {
+		name  string
+		found []Finding
+		want  Finding
+	}{
+		{"the weights come before all", []Finding{passed, text, golden, figure, weights}, weights},
+		{"a golden knows the stage, though at a later step", []Finding{text, later, figure, golden}, golden},
+		{"figures in execution order", []Finding{text, later, figure}, figure},
+		{"a text comes last", []Finding{text, later}, later},
+	} {
+		if got := s.first(tt.found); got == nil || got.Stage != tt.want.Stage || got.Checkpoint != tt.want.Checkpoint {
+			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Ranks: the first is exact; the others may change places by as much as the
+// known logits of the row are off.
+func TestRanks(t *testing.T) {
+	want := []float64{5, 4, 3, 0, 0, 0, 0, 0}
+	for _, tt := range []struct {
+		name   string
+		values []float32 // the model's, of ids 0 to 9
+		failed bool
+	}{
+		{"the same", []float32{0, 0, 0, 0, 5, 4, 3, 2, 1, 0}, false},
+		{"second and third change places", []float32{0, 0, 0, 0, 5, 3, 4, 2, 1, 0}, true},
+		{"they do in a near tie", []float32{0, 0, 0, 0, 5, 3.5, 3.5004, 2, 1, 0.0006}, false},
+		{"a fourth comes third, far ahead", []float32{0, 0, 0, 0, 5, 4, 3, 3.5, 1, 0}, true},
+		{"a fourth comes third in a near tie", []float32{0, 0, 0, 0, 5, 4, 3, 3.0004, 1, 0.0006}, false},
+		{"first and second change places, however near", []float32{0, 0, 0, 0, 4.5, 4.5001, 3, 2, 1, 0.0006}, true},
+		{"a row that is off everywhere excuses nothing", []float32{9, 9, 9, 9, 5, 3, 4, 2, 1, 9}, true},
+	} {
+		values := rowsOf(harness.Tensor{Shape: []int{1, len(tt.values)}, F32: tt.values})[0]
+		l := &figures.Logits{
+			Top3IDs: [][][]int{{{4, 5, 6}}}, Top3: [][][]float64{{want[:3]}}, First4: [][][]float64{{want[3:7]}},
+			Last: [][]float64{{0}}, LogSumExp: [][]float64{{6}},
+		}
+		r := ruling{kind: "logits"}
+		r.ranks(1e-3, []row{newRow(l, 0, 0, values)})
+		if r.found[0].Failed != tt.failed {
+			t.Errorf("%s: %+v, failed should be %t", tt.name, r.found[0], tt.failed)
+		}
+	}
+}

@@ -1,0 +1,386 @@
+package verify
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// fixture writes what the micro model computes as if an engine had exported it:
+// enough to test how goldens are found, refused and reported. change may alter a
+// tensor, or leave it out by returning false.
+type fixture struct {
+	engine  string // folder; "other" if empty
+	name    string // of the case; "hello" if empty
+	run     gpt2.Run
+	change  func(step int, stage string, t harness.Tensor) bool
+	man     func(*harness.Manifest)
+	leftOut []harness.LeftOut
+}
+
+func (f fixture) write(t *testing.T, m *model.Model, root string) string {
+	t.Helper()
+	if f.engine == "" {
+		f.engine = "other"
+	}
+	if f.name == "" {
+		f.name = "hello"
+	}
+	if f.run.Tokens == nil {
+		f.run = gpt2.Run{Tokens: [][]int{{15, 13}}, New: 4}
+	}
+	rec, err := gpt2.Record(t.Context(), m, f.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	man, err := gpt2.Manifest(m, f.run, f.name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	man.Engine.Name, man.LeftOut = f.engine, f.leftOut
+	if f.man != nil {
+		f.man(&man)
+	}
+	dir := filepath.Join(root, man.Model.Name, f.name, f.engine)
+	w, err := dump.CreateDump(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(w.PutTokens(rec.Tokens()))
+	for _, step := range rec.Steps() {
+		for _, stage := range rec.Stages(step) {
+			x, err := rec.Tensor(step, stage)
+			must(err)
+			if f.change == nil || f.change(step, stage, x) {
+				must(w.Put(step, stage, x))
+			}
+		}
+	}
+	must(w.Commit(man))
+	return dir
+}
+
+// microSuite is a suite of the micro model with the goldens below root.
+func microSuite(t *testing.T, root string) (*Suite, error) {
+	t.Helper()
+	return open(gpt2test.MicroModel(t), Options{Model: "micro", Goldens: root})
+}
+
+func TestVerifyReport(t *testing.T) {
+	root := t.TempDir()
+	fixture{}.write(t, gpt2test.MicroModel(t), root)
+	fixture{engine: "second", leftOut: []harness.LeftOut{{Stages: "h.*.attn.scores", Steps: "all", Reason: "flash attention"}},
+		change: func(_ int, stage string, _ harness.Tensor) bool { return !strings.HasSuffix(stage, ".scores") }}.write(t, gpt2test.MicroModel(t), root)
+	fixture{name: "batch", run: gpt2.Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 3}}.write(t, gpt2test.MicroModel(t), root)
+	s, err := microSuite(t, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Schema      int
+		Verdict     string
+		Compared    int
+		Checkpoints []struct {
+			Checkpoint, Compared int
+			Verdict              string
+			Worst                *struct {
+				Case, Engine, Stage string
+				Step                int
+				Share               float64
+			}
+		}
+		Runs []struct {
+			Model, Case, Engine, Verdict string
+			Schema, Compared             int
+			Stages                       []struct{ Stage, Status string }
+		}
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Schema != 1 || got.Verdict != "pass" || len(got.Checkpoints) != 12 {
+		t.Errorf("schema %d, verdict %q, %d checkpoints; want 1, pass, 12", got.Schema, got.Verdict, len(got.Checkpoints))
+	}
+	total := 0
+	for i, c := range got.Checkpoints {
+		if c.Checkpoint != i+1 || c.Verdict != "pass" || c.Compared == 0 || c.Worst == nil || c.Worst.Stage == "" || c.Worst.Share > 0.1 {
+			t.Errorf("checkpoint %d: %+v %+v", i+1, c, c.Worst)
+		}
+		total += c.Compared
+	}
+	if embeddings := 3 * (4 + 4 + 3); got.Compared != total+embeddings {
+		t.Errorf("compared %d, want %d in the checkpoints and %d embeddings", got.Compared, total, embeddings)
+	}
+	var runs []string
+	for _, r := range got.Runs {
+		runs = append(runs, r.Model+"/"+r.Case+"/"+r.Engine)
+		if r.Schema != 1 || r.Verdict != "pass" || r.Compared == 0 || len(r.Stages) != r.Compared {
+			t.Errorf("run %+v", r)
+		}
+	}
+	if diff := cmp.Diff([]string{"micro/batch/other", "micro/hello/other", "micro/hello/second"}, runs); diff != "" {
+		t.Errorf("runs (-want +got):\n%s", diff)
+	}
+
+	var text strings.Builder
+	if err := r.WriteText(&text, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "pass: micro: 12 checkpoints, 2 engines") {
+		t.Errorf("last line %q", last)
+	}
+	if len(lines) > 2*CheckpointCount+8 {
+		t.Errorf("%d lines do not fit on a screen:\n%s", len(lines), text.String())
+	}
+	if !strings.Contains(text.String(), "not checked: flash attention") {
+		t.Errorf("text does not say what the second engine left out:\n%s", text.String())
+	}
+}
+
+func TestVerifyChecksNothing(t *testing.T) {
+	t.Run("no goldens", func(t *testing.T) {
+		s, err := microSuite(t, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Verify(t.Context())
+		var nothing *NothingCheckedError
+		if !errors.As(err, &nothing) || !strings.Contains(err.Error(), "scripts/regenerate_goldens.py --model micro") {
+			t.Errorf("error %v, want NothingCheckedError with the command", err)
+		}
+	})
+	t.Run("only some stages", func(t *testing.T) {
+		root := t.TempDir()
+		fixture{change: func(_ int, stage string, _ harness.Tensor) bool { return strings.HasSuffix(stage, "ln_1") }}.write(t, gpt2test.MicroModel(t), root)
+		s, err := microSuite(t, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Verify(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range r.Checkpoints {
+			want := NotChecked
+			if c.Checkpoint == 1 || c.Checkpoint == 12 {
+				want = harness.VerdictPass
+			}
+			if c.Verdict != want || (want == NotChecked) != (c.Command != "" && c.Compared == 0 && c.Worst == nil) {
+				t.Errorf("%s: %+v, want %s", Describe(c.Checkpoint), c, want)
+			}
+		}
+	})
+	t.Run("an empty recording", func(t *testing.T) {
+		schedule := gpt2.Schedule(gpt2test.Micro.Layers, nil)
+		rec, err := gpt2.Record(t.Context(), gpt2test.MicroModel(t), gpt2.Run{Tokens: [][]int{{1}}, New: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		empty := harness.NewRecorder(harness.RecorderOptions{Schedule: schedule})
+		empty.SetTokens([][]int{{1, 2}})
+		if _, err := harness.Compare(schedule, rec, empty, harness.CompareOptions{}); !errors.Is(err, harness.ErrNothingCompared) {
+			t.Errorf("error %v, want ErrNothingCompared", err)
+		}
+	})
+}
+
+func TestGoldensFedOtherTokens(t *testing.T) {
+	root := t.TempDir()
+	fixture{engine: "fed", run: gpt2.Run{Tokens: [][]int{{15, 13}}, New: 4, Feed: [][]int{{1, 2, 3}}}}.write(t, gpt2test.MicroModel(t), root)
+	fixture{engine: "own"}.write(t, gpt2test.MicroModel(t), root)
+	s, err := microSuite(t, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range r.Runs {
+		for _, row := range run.Stages {
+			if row.Status != harness.Pass {
+				t.Errorf("%s %s: %s", run.Engine, row.Place(), row.Status)
+			}
+		}
+	}
+	found, err := s.Check(t.Context(), 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var same []string
+	for _, f := range found {
+		if f.Stage == "text" {
+			same = append(same, f.Engine)
+		}
+	}
+	if diff := cmp.Diff([]string{"own"}, same); diff != "" {
+		t.Errorf("engines whose text is compared (-want +got):\n%s", diff)
+	}
+}
+
+func TestMargins(t *testing.T) {
+	root, step := t.TempDir(), 0
+	// At step 1 the second logit is 1e-4 below the first.
+	tie := func(stage string, _ []int, x []float32) {
+		switch {
+		case stage == "wte":
+			step++
+		case stage == "logits_last" && step == 2:
+			x[(model.Argmax(x)+1)%len(x)] = slices.Max(x) - 1e-4
+		}
+	}
+	fixture{run: gpt2.Run{Tokens: [][]int{{15, 13}}, New: 4, Tap: tie}, change: func(step int, stage string, x harness.Tensor) bool {
+		if stage == "logits_last" {
+			x.F32[0] += []float32{0, 1e-4, 0, 0.1}[step]
+		}
+		return stage != "logits_last" || step != 2
+	}}.write(t, gpt2test.MicroModel(t), root)
+	s, err := microSuite(t, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, s.tap = 0, tie
+	found, err := s.Check(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notes []string
+	for _, f := range found {
+		if f.Engine != Self {
+			notes = append(notes, f.Note)
+		}
+	}
+	for i, want := range []string{"certified", "near tie: margin ", "not certifiable: golden has no logits_last", "not certifiable: logits_last is off by 0.1"} {
+		if i >= len(notes) || !strings.HasPrefix(notes[i], want) {
+			t.Fatalf("notes %q: want %q at step %d", notes, want, i)
+		}
+	}
+}
+
+func TestGoldensRefused(t *testing.T) {
+	flip := func(path string) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			path := filepath.Join(dir, path)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[len(b)-1] ^= 1
+			if err := os.WriteFile(path, b, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	remove := func(path string) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		man    func(*harness.Manifest)
+		damage func(t *testing.T, dir string)
+		want   string // part of the error
+	}{
+		{"one bit of one file", nil, flip("step_02/h.1.mlp.act.npy"), "step_02/h.1.mlp.act.npy"},
+		{"a missing file", nil, remove("step_00/wte.npy"), "step_00/wte.npy"},
+		{"tokens changed", nil, flip("tokens.npy"), "tokens.npy"},
+		{"no manifest", nil, remove("manifest.json"), "nothing binds it"},
+		{"a manifest cut short", nil, func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(`{"schema": 1,`), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, "manifest.json"},
+		{"the Go model's own dump", func(m *harness.Manifest) { m.Engine.Name = gpt2.EngineName }, nil, "cannot judge itself"},
+		{"another engine's", func(m *harness.Manifest) { m.Engine.Name = "candle" }, nil, `made by engine "candle"`},
+		{"another case's", func(m *harness.Manifest) { m.Case = "bye" }, nil, `of case "bye"`},
+		{"other weights", func(m *harness.Manifest) { m.Model.WeightsSHA256 = strings.Repeat("ab", 32) }, nil, "abababababab"},
+		{"no weights named", func(m *harness.Manifest) { m.Model.WeightsSHA256 = "" }, nil, "does not say which weights"},
+		{"a surplus file", nil, func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "step_01", "more.npy"), nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, "step_01/more.npy"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			fixture{engine: "sound"}.write(t, gpt2test.MicroModel(t), root)
+			dir := fixture{man: tt.man}.write(t, gpt2test.MicroModel(t), root)
+			if tt.damage != nil {
+				tt.damage(t, dir)
+			}
+			s, err := microSuite(t, root)
+			if err == nil {
+				_, err = s.Verify(t.Context())
+			}
+			var golden *diagnose.GoldenError
+			if !errors.As(err, &golden) || !strings.Contains(filepath.ToSlash(err.Error()), tt.want) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("error %v, want a GoldenError that names %s and %q", err, dir, tt.want)
+			}
+		})
+	}
+	t.Run("another prompt in the same case", func(t *testing.T) {
+		root := t.TempDir()
+		fixture{engine: "a"}.write(t, gpt2test.MicroModel(t), root)
+		fixture{engine: "b", run: gpt2.Run{Tokens: [][]int{{15, 12}}, New: 4}}.write(t, gpt2test.MicroModel(t), root)
+		if _, err := microSuite(t, root); err == nil || !strings.Contains(err.Error(), "prompt tokens") {
+			t.Errorf("error %v, want one about prompt tokens", err)
+		}
+	})
+}
+
+// A folder's goldens are found by the hash of its weights, whatever its name.
+func TestGoldensByHash(t *testing.T) {
+	root := t.TempDir()
+	m := gpt2test.MicroModel(t)
+	fixture{man: func(m *harness.Manifest) { m.Model.Name = "somebody-elses" }}.write(t, m, root)
+	fixture{man: func(m *harness.Manifest) {
+		m.Model.Name, m.Model.WeightsSHA256 = "unrelated", strings.Repeat("cd", 32)
+	}}.write(t, m, root)
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "config.json"), []byte("{}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(m, Options{Model: folder, Goldens: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dirs []string
+	for _, c := range s.Cases {
+		for _, g := range c.Goldens {
+			dirs = append(dirs, g.Dir)
+		}
+	}
+	if diff := cmp.Diff([]string{filepath.Join(root, "somebody-elses", "hello", "other")}, dirs); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

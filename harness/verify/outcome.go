@@ -1,0 +1,167 @@
+package verify
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// outcome is what a case's run gave for checkpoints 1 to 11, without its tensors.
+type outcome struct {
+	findings []Finding
+	reports  []*harness.Report // one for each golden
+	quorum   *diagnose.Quorum  // what the goldens say of each other; nil of one alone
+	trace    *gpt2.Trace       // of the run on the model's own choices; its stages let go
+	watch    *watch
+}
+
+// run feeds the case to the model and compares it with every golden. The model
+// runs once on its own choices; where a golden was fed other tokens, it runs
+// once more on those, so that a near tie ends no comparison.
+func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
+	for _, g := range c.Goldens {
+		if err := g.open(s.schedule); err != nil {
+			return nil, err
+		}
+	}
+	o := &outcome{watch: newWatch(c.New)}
+	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.tap, Match: c.wanted}
+	own, err := gpt2.RecordTrace(ctx, s.Model, run, o.watch)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
+	}
+	var forced []harness.Replayed
+	for _, g := range c.Goldens {
+		t := own
+		if feed := g.feed(); !isPrefix(feed, own.Rows, len(c.Tokens[0])) {
+			run.Feed, run.New = feed, g.manifest.New
+			if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
+				return nil, fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
+			}
+		}
+		r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: len(c.Tokens[0])})
+		if err != nil {
+			return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
+		}
+		if r.FirstDivergence != nil {
+			if forced == nil { // one golden's values tell: which stages are wrong is up to the model
+				if forced, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.tap); err != nil {
+					return nil, fmt.Errorf("force the values of %s: %w", g.Dir, err)
+				}
+			}
+			r.AddReplay(forced, gpt2.NewReplayer(s.Model, "").Reads)
+		}
+		o.reports = append(o.reports, r)
+		found, err := s.findings(c, g, t, r)
+		if err != nil {
+			return nil, err
+		}
+		o.findings = append(o.findings, found...)
+	}
+	if err := s.judgeGoldens(c, o); err != nil {
+		return nil, err
+	}
+	for _, f := range o.watch.findings {
+		f.Case = c.Name
+		if f.Failed {
+			f.Closer = s.closer(c, nil)
+		}
+		if f.Checkpoint < CheckpointCount {
+			o.findings = append(o.findings, f)
+		}
+	}
+	own.Recorder, o.trace = nil, own
+	return o, nil
+}
+
+// wanted says whether any golden has the stage, or needs it to be judged.
+func (c *Case) wanted(step int, stage string) bool {
+	return slices.ContainsFunc(c.Goldens, func(g *Golden) bool {
+		if g.has(step, stage) {
+			return true
+		}
+		return stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
+			_, ok := gpt2.TemperatureOf(st)
+			return ok
+		})
+	})
+}
+
+// isPrefix says whether the rows, after the prompt, begin with what is to be fed.
+func isPrefix(feed, rows [][]int, prompt int) bool {
+	for b, f := range feed {
+		if len(rows[b]) < prompt+len(f) || !slices.Equal(f, rows[b][prompt:prompt+len(f)]) {
+			return false
+		}
+	}
+	return true
+}
+
+// findings turns the rows of a comparison into findings.
+func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) ([]Finding, error) {
+	var found []Finding
+	for i := range r.Stages {
+		row := &r.Stages[i]
+		if row.Status == harness.Skipped {
+			continue
+		}
+		f := Finding{
+			Checkpoint: row.Checkpoint, Case: c.Name, Engine: g.Engine, Step: row.Step, Stage: row.Stage,
+			Elements: row.Elements, Share: harness.Float(row.Share()), Failed: row.Status != harness.Pass,
+		}
+		if row.Stage == "next_token" {
+			margin, err := diagnose.Certainty(g.dump, t, row.Step)
+			if err != nil {
+				return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
+			}
+			f.Note = margin
+		}
+		if f.Failed {
+			f.Detail, f.Own = detail(row), diagnose.OwnError(r, row)
+			if row.Status == harness.Missing {
+				f.Share = harness.Float(math.Inf(1))
+			}
+			if p := r.FirstDivergence; p != nil && *p != row.Place() {
+				st, _ := s.schedule.Stage(p.Stage)
+				f.Begin = fmt.Sprintf("%s, %s: look there first", p, Describe(st.Checkpoint))
+			}
+			f.Closer = s.closer(c, g)
+		}
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+// detail says how a row failed.
+func detail(row *harness.Row) string {
+	switch row.Status {
+	case harness.Missing:
+		return "missing: the golden has it, this model did not come to it"
+	case harness.Shape:
+		return fmt.Sprintf("shape %v, want %v", row.GotShape, row.Shape)
+	}
+	if row.Worst == nil || row.Mismatched == 0 {
+		return row.Detail
+	}
+	d := fmt.Sprintf("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute, %.3g of the largest value; ",
+		row.Mismatched, row.Elements, row.Worst.Index, row.Worst.Got, row.Worst.Want, float64(row.MaxAbs), float64(row.MaxRel))
+	switch t := row.Tolerance; {
+	case t.Abs == 0 && t.Rel == 0:
+		d += "none allowed"
+	case t.Rel == 0:
+		d += fmt.Sprintf("%.3g allowed", row.Bound)
+	default:
+		d += fmt.Sprintf("%.3g allowed, %.3g + %.3g*max|want|", row.Bound, t.Abs, t.Rel)
+	}
+	if row.Tolerance.Reason != "" {
+		d += ": " + row.Tolerance.Reason
+	}
+	if row.Detail != "" {
+		d += "\n  " + row.Detail
+	}
+	return d
+}

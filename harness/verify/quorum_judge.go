@@ -1,0 +1,36 @@
+package verify
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"fmt"
+)
+
+// judgeGoldens lets the goldens of a case judge each other, and marks what fails
+// because of one of them.
+func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
+	if len(c.Goldens) < 2 {
+		return nil
+	}
+	var voters []diagnose.Voter
+	for i, g := range c.Goldens {
+		voters = append(voters, diagnose.Voter{Engine: g.Engine, Source: g.dump, Report: o.reports[i]})
+	}
+	var err error
+	if c.spread == nil { // the goldens stay what they are
+		c.spread, err = diagnose.SpreadOf(s.schedule, voters)
+	}
+	if err == nil {
+		o.quorum, err = diagnose.QuorumOf(s.schedule, voters, c.spread)
+	}
+	if err != nil {
+		return fmt.Errorf("case %s: compare its goldens: %w", c.Name, err)
+	}
+	for i := range o.findings {
+		f := &o.findings[i]
+		if out := o.quorum.Outlier(f.Engine, harness.Place{Step: f.Step, Stage: f.Stage}); f.Failed && out != nil {
+			f.Outlier, f.Note, f.causes = true, out.String(), goldenCauses
+		}
+	}
+	return nil
+}

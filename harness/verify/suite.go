@@ -1,0 +1,200 @@
+package verify
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Case is one prompt of a model and what there is to check its run by.
+type Case struct {
+	Name    string
+	Prompt  string    // the text; "" where only tokens are known
+	Tokens  [][]int   // the prompt, B rows of equal length
+	New     int       // tokens to generate
+	Goldens []*Golden // by engine's name
+
+	// Greedy are the continuations among the figures that this run's tokens must
+	// be, or begin with.
+	Greedy []figures.Greedy
+
+	temperatures []float64
+	mu           sync.Mutex
+	stages       *outcome          // checkpoints 1 to 11, once they have run
+	text         []Finding         // checkpoint 12, once it has run
+	spread       []diagnose.Spread // of the goldens around the yardstick, once looked at
+}
+
+// Suite is a model with all its cases. Its methods run a case when a checkpoint
+// first asks for it and remember what was found, not the tensors.
+type Suite struct {
+	Model *model.Model
+	Name  string // as goldens are filed under and reports say
+	Cases []*Case
+
+	argument  string // what the user called the model
+	schedule  *harness.Schedule
+	temps     []float64
+	tokenizer *model.Tokenizer
+	progress  io.Writer
+	tap       model.Tap // plants faults, in tests
+
+	mu      sync.Mutex // guards what was found by the figures
+	figures []*known
+}
+
+// Options says which model to check and where its goldens are.
+type Options struct {
+	Model    string    // NAME or DIR, as model.Load takes it
+	Goldens  string    // folder with MODEL/CASE/ENGINE; "" is "goldens"
+	Progress io.Writer // gets a line for each case that is run; nil: none
+}
+
+// Open loads a model and finds its goldens and figures: by the model's name or,
+// for a folder, by the hash of its weights. It is no error if there are none. The
+// caller closes the suite.
+func Open(o Options) (*Suite, error) {
+	m, err := model.Load(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(m, o)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func open(m *model.Model, o Options) (*Suite, error) {
+	if o.Goldens == "" {
+		o.Goldens = "goldens"
+	}
+	s := &Suite{
+		Model: m, Name: m.Name(), argument: o.Model,
+		temps: slices.Clone(gpt2.Temperatures), progress: o.Progress,
+	}
+	var err error
+	if s.tokenizer, err = model.NewTokenizer(); err != nil {
+		return nil, err
+	}
+	sum, err := m.WeightsSHA256()
+	if err != nil {
+		return nil, err
+	}
+	name := s.Name
+	if isFolder(o.Model) || strings.ContainsAny(name, `/\`) {
+		name = "" // a folder's name says nothing; its weights do
+	}
+	if s.Cases, err = findGoldens(o.Goldens, name, sum); err != nil {
+		return nil, err
+	}
+	if s.figures, err = findFigures(o.Goldens, name, sum); err != nil {
+		return nil, err
+	}
+	if err := s.addGreedy(); err != nil {
+		return nil, err
+	}
+	if err := s.addPrompts(name); err != nil {
+		return nil, err
+	}
+	for _, c := range s.Cases {
+		s.temps = append(s.temps, c.temperatures...)
+	}
+	slices.Sort(s.temps)
+	s.temps = slices.Compact(s.temps)
+	s.schedule = gpt2.Schedule(m.Config().Layers, s.temps)
+	return s, nil
+}
+
+// addPrompts makes cases of the prompts that the model has no golden of.
+func (s *Suite) addPrompts(name string) error {
+	for _, p := range prompts {
+		if p.model != name {
+			continue
+		}
+		ids, err := s.tokenizer.Encode(p.prompt)
+		if err != nil {
+			return fmt.Errorf("prompt %s: %w", p.name, err)
+		}
+		s.caseOf(p.name, p.prompt, ids, p.new)
+	}
+	return nil
+}
+
+// Close lets go of the model.
+func (s *Suite) Close() error { return s.Model.Close() }
+
+// Check runs one checkpoint, 1 to 12, 0 for the embeddings or [Weights], on every
+// case and returns what it found, in the order of cases, steps and stages, and
+// then by the figures. No findings means that there was nothing to check by,
+// which is not a pass.
+func (s *Suite) Check(ctx context.Context, n int) ([]Finding, error) {
+	if n == Weights {
+		return s.checkWeights()
+	}
+	if n < 0 || n > CheckpointCount {
+		return nil, fmt.Errorf("there is no checkpoint %d: want 1 to %d", n, CheckpointCount)
+	}
+	var all []Finding
+	for _, c := range s.Cases {
+		found, err := s.CheckCase(ctx, c, n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	found, err := s.checkFigures(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return append(all, found...), nil
+}
+
+// CheckCase is Check of one case, without figures of other runs.
+func (s *Suite) CheckCase(ctx context.Context, c *Case, n int) ([]Finding, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stages == nil {
+		s.say("%s: case %s: %d steps", s.Name, c.Name, c.New)
+		o, err := s.run(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		c.stages = o
+	}
+	if n < CheckpointCount {
+		return slices.DeleteFunc(slices.Clone(c.stages.findings), func(f Finding) bool { return f.Checkpoint != n }), nil
+	}
+	if c.text == nil {
+		s.say("%s: case %s: text", s.Name, c.Name)
+		found, err := s.endToEnd(ctx, c, c.stages)
+		if err != nil {
+			return nil, err
+		}
+		c.text = found
+	}
+	return slices.Clone(c.text), nil
+}
+
+func (s *Suite) say(format string, args ...any) {
+	if s.progress != nil {
+		fmt.Fprintf(s.progress, format+"\n", args...)
+	}
+}
+
+// isFolder says whether the user named a folder that holds a model.
+func isFolder(nameOrDir string) bool {
+	_, err := os.Stat(filepath.Join(nameOrDir, "config.json"))
+	return err == nil
+}
