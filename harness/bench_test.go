@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -8,7 +9,7 @@ import (
 
 // randomTensor is values in [-1, 1) of a shape.
 func randomTensor(seed uint64, shape ...int) Tensor {
-	n, _ := Elements(shape)
+	n, _ := shapes.Size(shape)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t := Tensor{Shape: shape, F32: make([]float32, n)}
 	for i := range t.F32 {

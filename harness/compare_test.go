@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"errors"
 	"fmt"
 	"math"
@@ -197,7 +198,7 @@ func drawSteps(t *rapid.T, names []string) steps {
 		have[step] = map[string]Tensor{}
 		for _, name := range names {
 			shape := rapid.SliceOfN(rapid.IntRange(1, 4), 1, 3).Draw(t, "shape")
-			n, _ := Elements(shape)
+			n, _ := shapes.Size(shape)
 			have[step][name] = Tensor{Shape: shape, F32: rapid.SliceOfN(rapid.Float32Range(-10, 10), n, n).Draw(t, "values")}
 		}
 	}
@@ -245,8 +246,8 @@ func TestCompareProperties(t *testing.T) {
 			if planted != row.Status.Diverges() {
 				t.Fatalf("%v: %s, planted %v", row.Place(), row.Status, planted)
 			}
-			if planted && (row.Mismatched != 1 || !slices.Equal(row.Worst.Index, Unravel(at, row.Shape))) {
-				t.Fatalf("%v: %d mismatched, worst at %v, planted at %v", row.Place(), row.Mismatched, row.Worst.Index, Unravel(at, row.Shape))
+			if planted && (row.Mismatched != 1 || !slices.Equal(row.Worst.Index, shapes.Index(at, row.Shape))) {
+				t.Fatalf("%v: %d mismatched, worst at %v, planted at %v", row.Place(), row.Mismatched, row.Worst.Index, shapes.Index(at, row.Shape))
 			}
 			p := row.Place()
 			if i > 0 {

@@ -101,7 +101,7 @@ func Example() {
 	}
 	defer os.RemoveAll(tmp)
 	dir := filepath.Join(tmp, "candidate")
-	if err := dump.WriteDump(candidate, dir, harness.Manifest{
+	if err := dump.Write(candidate, dir, harness.Manifest{
 		Model:  harness.ManifestModel{Name: "toy"},
 		Engine: harness.Engine{Name: "leaky", Version: "1", DType: "float32"},
 		Tokens: [][]int{{0, 3}}, New: 2,
@@ -109,7 +109,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	read, notes, err := dump.OpenDump(dir, schedule, dump.OpenOptions{Foreign: true})
+	read, notes, err := dump.Open(dir, schedule, dump.Options{Foreign: true})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -122,7 +122,7 @@ func Example() {
 		return
 	}
 	result.Candidate = "candidate" // not the temporary folder's name
-	report.WriteText(os.Stdout, result, report.TextOptions{
+	report.Write(os.Stdout, result, report.Options{
 		Causes: func(stage string) []string { return []string{"a leak below 0", "the activation of another layer"} },
 		Closer: func(step int, stage string) string {
 			return fmt.Sprintf("go test -run 'Act/%s'", stage)

@@ -13,7 +13,7 @@ var order = []string{
 	"model/atomicfile model/strictjson model/internal/kernel",
 	"model/hub",
 	"model",
-	"harness/npy harness/internal/words",
+	"harness/npy harness/internal/names harness/internal/shapes harness/internal/words",
 	"harness",
 	"harness/dump harness/replay harness/report",
 	"harness/align",

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"slices"
@@ -106,7 +107,7 @@ func measureValues(row *Row, want, got []float32) {
 		row.MaxAbs = Float(math.Abs(float64(got[at]) - float64(want[at])))
 		row.MaxRel = row.MaxAbs
 	}
-	row.Worst = &Worst{Index: Unravel(at, row.Shape), Got: Float(got[at]), Want: Float(want[at])}
+	row.Worst = &Worst{Index: shapes.Index(at, row.Shape), Got: Float(got[at]), Want: Float(want[at])}
 	switch {
 	case s.alien:
 		row.Status = Nonfinite
@@ -235,7 +236,7 @@ func measureIDs(row *Row, want, got []int64) {
 	}
 	s.fill(row)
 	row.Elements = len(want)
-	row.Worst = &Worst{Index: Unravel(s.at, row.Shape), Got: Float(got[s.at]), Want: Float(want[s.at])}
+	row.Worst = &Worst{Index: shapes.Index(s.at, row.Shape), Got: Float(got[s.at]), Want: Float(want[s.at])}
 	row.Status = Pass
 	if row.Mismatched > 0 {
 		row.Status = Fail

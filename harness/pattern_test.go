@@ -1,6 +1,9 @@
 package harness
 
-import "testing"
+import (
+	"checkpoint12/harness/internal/names"
+	"testing"
+)
 
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
@@ -24,13 +27,13 @@ func TestMatch(t *testing.T) {
 		{"", "wte", false, "nothing matches nothing"},
 		{"h.[", "h.[", false, "a malformed pattern matches nothing"},
 	} {
-		if got := Match(c.pattern, c.stage); got != c.want {
-			t.Errorf("%s: Match(%q, %q) = %v", c.reason, c.pattern, c.stage, got)
+		if got := names.Match(c.pattern, c.stage); got != c.want {
+			t.Errorf("%s: names.Match(%q, %q) = %v", c.reason, c.pattern, c.stage, got)
 		}
 	}
 	for _, p := range []string{"", "h.[", "h.[]"} {
-		if CheckPattern(p) == nil {
-			t.Errorf("CheckPattern(%q) finds nothing", p)
+		if names.CheckPattern(p) == nil {
+			t.Errorf("names.CheckPattern(%q) finds nothing", p)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"errors"
 	"fmt"
 	"maps"
@@ -93,7 +94,7 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 	if r.match != nil && !r.match(r.step, stage) {
 		return
 	}
-	if n, ok := Elements(shape); !ok || n != len(data) {
+	if n, ok := shapes.Size(shape); !ok || n != len(data) {
 		r.fail(fmt.Errorf("step %d: stage %s: shape %v does not go with %d elements", r.step, stage, shape, len(data)))
 		return
 	}

@@ -1,10 +1,10 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/names"
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 )
 
@@ -65,8 +65,6 @@ type Schedule struct {
 	index  map[string]int
 }
 
-var StageName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
-
 // NewSchedule makes a schedule of stages that are in execution order. It refuses
 // an empty list, a name twice, a name that could not be a file's, a bound that
 // is not finite and positive or zero, and a bound without a reason. A stage of
@@ -78,7 +76,7 @@ func NewSchedule(stages []Stage) (*Schedule, error) {
 	s := &Schedule{stages: slices.Clone(stages), index: make(map[string]int, len(stages))}
 	for i := range s.stages {
 		st := &s.stages[i]
-		if !StageName.MatchString(st.Name) {
+		if !names.Valid(st.Name) {
 			return nil, fmt.Errorf("stage %d: %q cannot be a file's name", i, st.Name)
 		}
 		if _, twice := s.index[st.Name]; twice {

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"math"
 	"slices"
 	"strings"
@@ -54,12 +55,12 @@ func TestScheduleIsExecutionOrder(t *testing.T) {
 func TestUnravel(t *testing.T) {
 	shape := []int{2, 3, 4}
 	for flat := range 24 {
-		index := Unravel(flat, shape)
+		index := shapes.Index(flat, shape)
 		if got := (index[0]*3+index[1])*4 + index[2]; got != flat {
-			t.Errorf("Unravel(%d) = %v", flat, index)
+			t.Errorf("shapes.Index(%d) = %v", flat, index)
 		}
 	}
-	if got := Unravel(0, []int{}); len(got) != 0 {
+	if got := shapes.Index(0, []int{}); len(got) != 0 {
 		t.Errorf("of a scalar: %v", got)
 	}
 }

@@ -1,9 +1,6 @@
 package harness
 
-import (
-	"fmt"
-	"regexp"
-)
+import "fmt"
 
 // Source is what a model computed: for each step, tensors by stage. Recorder and
 // Dump are sources. All methods may be called from several goroutines once the
@@ -43,10 +40,3 @@ func (p Place) String() string { return fmt.Sprintf("step_%02d/%s", p.Step, p.St
 
 // file is the place's path in a dump, with forward slashes.
 func (p Place) File() string { return p.String() + ".npy" }
-
-// numbered finds a part of a stage's name that is a number. After a digit it is
-// the rest of a fraction: probs_t0.5.
-var Numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
-
-// Family is a stage's name with * for each part that is a number: h.*.ln_1.
-func Family(stage string) string { return Numbered.ReplaceAllString(stage, "$1.*$2") }

@@ -1,9 +1,9 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"errors"
 	"fmt"
-	"math"
 )
 
 // Tensor is an array in C order: values in F32 or ids in I64, never both. The
@@ -39,7 +39,7 @@ func (t Tensor) At(i int) float64 {
 
 // check says whether the data goes with the shape and is of one kind.
 func (t Tensor) Check() error {
-	n, ok := Elements(t.Shape)
+	n, ok := shapes.Size(t.Shape)
 	switch {
 	case t.Shape == nil:
 		return errors.New("no tensor")
@@ -51,27 +51,4 @@ func (t Tensor) Check() error {
 		return fmt.Errorf("shape %v needs %d elements, got %d", t.Shape, n, t.Elements())
 	}
 	return nil
-}
-
-// elements is the product of a shape's dimensions; it is false for a negative
-// dimension or a product that does not fit.
-func Elements(shape []int) (int, bool) {
-	n := 1
-	for _, d := range shape {
-		if d < 0 || d > 0 && n > math.MaxInt/d {
-			return 0, false
-		}
-		n *= d
-	}
-	return n, true
-}
-
-// Unravel turns a flat index in C order into one index a dimension.
-func Unravel(flat int, shape []int) []int {
-	index := make([]int, len(shape))
-	for i := len(shape) - 1; i >= 0 && shape[i] > 0; i-- {
-		index[i] = flat % shape[i]
-		flat /= shape[i]
-	}
-	return index
 }

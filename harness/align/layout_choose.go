@@ -2,6 +2,7 @@ package align
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/npy"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ func (v *View) families() []*tensorFamily {
 		if d, ok := v.Source.(declarer); ok {
 			f.said = d.declared(p.Step, p.Stage)
 		}
-		key := fmt.Sprint(harness.Family(p.Stage), st.Axes, f.said)
+		key := fmt.Sprint(names.Family(p.Stage), st.Axes, f.said)
 		if index[key] == nil {
 			index[key] = f
 			all = append(all, f)

@@ -2,6 +2,7 @@ package align
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"math"
 	"slices"
 )
@@ -99,7 +100,7 @@ func (r reading) tensor(t harness.Tensor) harness.Tensor {
 // gathered is the tensor in memory of its own.
 func (r reading) gathered(t harness.Tensor) harness.Tensor {
 	out := harness.Tensor{Shape: slices.Clone(r.shape)}
-	n, _ := harness.Elements(r.shape)
+	n, _ := shapes.Size(r.shape)
 	if t.IDs() {
 		out.I64 = make([]int64, 0, n)
 		gather(&out.I64, t.I64[r.offset:], r.size, r.stride)

@@ -3,6 +3,7 @@ package align
 import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/shapes"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func arrange(t harnesstest.Tester, x harness.Tensor, own, other string, s Sizes)
 	if !ok {
 		t.Fatalf("%s: unknown axes", other)
 	}
-	n, _ := harness.Elements(shape)
+	n, _ := shapes.Size(shape)
 	out := harness.Tensor{Shape: shape, F32: make([]float32, n)}
 	for flat := range n {
 		at, rest := map[string]int{}, flat
@@ -94,7 +95,7 @@ func headed(t harnesstest.Tester) *harness.Schedule {
 
 func random(seed uint64, shape ...int) harness.Tensor {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	n, _ := harness.Elements(shape)
+	n, _ := shapes.Size(shape)
 	x := harness.Tensor{Shape: shape, F32: make([]float32, n)}
 	for i := range x.F32 {
 		x.F32[i] = float32(rng.NormFloat64())

@@ -2,6 +2,7 @@ package align
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/npy"
 	"fmt"
@@ -107,14 +108,14 @@ func (v *View) Notes() []string {
 	defer v.mu.Unlock()
 	var notes []string
 	for _, r := range v.remarks {
-		var names []string
+		var families []string
 		for _, st := range v.schedule.Stages() {
-			name := harness.Family(st.Name)
-			if !slices.Contains(names, name) && r.of(name) {
-				names = append(names, name)
+			name := names.Family(st.Name)
+			if !slices.Contains(families, name) && r.of(name) {
+				families = append(families, name)
 			}
 		}
-		notes = append(notes, fmt.Sprintf("%s: %s (%s): %s", v.Name(), strings.Join(names, ", "), words.Count(len(r.places), "tensor"), r.what))
+		notes = append(notes, fmt.Sprintf("%s: %s (%s): %s", v.Name(), strings.Join(families, ", "), words.Count(len(r.places), "tensor"), r.what))
 	}
 	return notes
 }
@@ -122,7 +123,7 @@ func (v *View) Notes() []string {
 // of says whether the remark is of a family.
 func (r *remark) of(name string) bool {
 	for p := range r.places {
-		if harness.Family(p.Stage) == name {
+		if names.Family(p.Stage) == name {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/names"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -183,7 +184,7 @@ func (m *Mapping) check() error {
 		}
 	}
 	for _, r := range m.ignore {
-		if err := harness.CheckPattern(r.From); err != nil {
+		if err := names.CheckPattern(r.From); err != nil {
 			return fmt.Errorf("ignore: %w", err)
 		}
 		if r.Why == "" {
@@ -226,7 +227,7 @@ func (r *mapRule) check() error {
 		return errors.New("to: names no stage")
 	}
 	for _, to := range r.To {
-		if !harness.StageName.MatchString(strings.ReplaceAll(to, layerMark, "0")) {
+		if !names.Valid(strings.ReplaceAll(to, layerMark, "0")) {
 			return fmt.Errorf("to: %q cannot be a stage's name", to)
 		}
 		if strings.Count(to, layerMark) > marks {

@@ -3,6 +3,7 @@ package align
 import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io/fs"
@@ -144,13 +145,13 @@ func (m *Mapping) split(rel string) (name string, step int, ok bool) {
 // none does, rule is len(rules), and layer the name without its prefix if that
 // is a stage's. ignored is the rule of ignore that takes the name, or -1.
 func (m *Mapping) find(name string, isStage func(string) bool) (rule int, layer string, ignored int) {
-	names := []string{name}
+	spellings := []string{name}
 	for _, p := range m.prefixes {
 		if rest, ok := strings.CutPrefix(name, p); ok {
-			names = append(names, rest)
+			spellings = append(spellings, rest)
 		}
 	}
-	for _, n := range names {
+	for _, n := range spellings {
 		for i := range m.rules {
 			if layer, ok := m.rules[i].layerOf(n); ok {
 				return i, layer, -1
@@ -158,14 +159,14 @@ func (m *Mapping) find(name string, isStage func(string) bool) (rule int, layer 
 		}
 	}
 	flat := strings.NewReplacer("/", "\x1f") // Match lets * cross anything but a slash
-	for _, n := range names {
+	for _, n := range spellings {
 		for i, r := range m.ignore {
-			if harness.Match(flat.Replace(r.From), flat.Replace(n)) {
+			if names.Match(flat.Replace(r.From), flat.Replace(n)) {
 				return len(m.rules), "", i
 			}
 		}
 	}
-	for _, n := range names {
+	for _, n := range spellings {
 		if isStage(n) {
 			return len(m.rules), n, -1
 		}
@@ -198,7 +199,7 @@ type Mapped struct {
 // OpenMapped opens the folder at dir by a mapping's names, as OpenDump does
 // without one. Such a folder has no manifest. What the mapping says of layouts
 // is done by a View.
-func OpenMapped(dir string, s *harness.Schedule, m *Mapping, o dump.OpenOptions) (*Mapped, []string, error) {
+func OpenMapped(dir string, s *harness.Schedule, m *Mapping, o dump.Options) (*Mapped, []string, error) {
 	if err := m.Check(s); err != nil {
 		return nil, nil, err
 	}
@@ -223,7 +224,7 @@ func (d *Mapped) declared(step int, stage string) declaration {
 
 // MappedStages is DumpStages of a folder whose files a mapping names.
 func MappedStages(dir string, m *Mapping) ([]string, error) {
-	l, _, err := m.list(dir, harness.StageName.MatchString)
+	l, _, err := m.list(dir, names.Valid)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/npy"
 	"os"
 	"path/filepath"
@@ -137,7 +138,7 @@ func TestMappedDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, notes, err := OpenMapped(dir, s, m, dump.OpenOptions{})
+	d, notes, err := OpenMapped(dir, s, m, dump.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,21 +196,21 @@ func TestMappedDumpRefuses(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
 	put(t, filepath.Join(dir, "run", "1.net.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	if _, _, err := OpenMapped(dir, s, m, dump.OpenOptions{}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
+	if _, _, err := OpenMapped(dir, s, m, dump.Options{}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
 		t.Errorf("a stage twice by one rule: %v", err)
 	}
 	own := filepath.Join(t.TempDir(), "own")
-	if err := dump.WriteDump(harnesstest.Source(s, "own", [][]int{{7, 1}}, harnesstest.Steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}}), own, harnesstest.TestManifest(1)); err != nil {
+	if err := dump.Write(harnesstest.Source(s, "own", [][]int{{7, 1}}, harnesstest.Steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}}), own, harnesstest.TestManifest(1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := OpenMapped(own, s, m, dump.OpenOptions{}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
+	if _, _, err := OpenMapped(own, s, m, dump.Options{}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
 		t.Errorf("a folder with a manifest: %v", err)
 	}
 	m, err = ParseMapping([]byte(strings.Replace(goodMap, `"to": "h.{N}.q", "axes"`, `"to": "h.{N}.qq", "axes"`, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := OpenMapped(dir, s, m, dump.OpenOptions{}); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
+	if _, _, err := OpenMapped(dir, s, m, dump.Options{}); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
 		t.Errorf("a stage that is none: %v", err)
 	}
 }
@@ -222,7 +223,7 @@ func TestMappedDumpOfAnotherShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	d, _, err := OpenMapped(dir, s, m, dump.OpenOptions{})
+	d, _, err := OpenMapped(dir, s, m, dump.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,14 +257,14 @@ func FuzzParseMapping(f *testing.F) {
 			if ok && (name == "" || step < 0) {
 				t.Errorf("%q is name %q of step %d", path, name, step)
 			}
-			rule, layer, ignored := m.find(name, harness.StageName.MatchString)
+			rule, layer, ignored := m.find(name, names.Valid)
 			if ignored < 0 && rule < len(m.rules) {
 				said, stages := m.rules[rule].targets(layer)
 				if len(said) != len(stages) || len(said) == 0 {
 					t.Errorf("%q: %d stages, %d declarations", name, len(stages), len(said))
 				}
 				for _, st := range stages {
-					if !harness.StageName.MatchString(st) {
+					if !names.Valid(st) {
 						t.Errorf("%q becomes %q", name, st)
 					}
 				}

@@ -147,7 +147,7 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 	t.notes(answer.Notes)
 	if !out.alone() {
 		w := &sticky{w: t.stdout}
-		_ = report.WriteText(w, answer.Report, t.textOptions(c, o))
+		_ = report.Write(w, answer.Report, t.textOptions(c, o))
 		answer.writeMore(w)
 		if w.err != nil {
 			return w.err
@@ -163,8 +163,8 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 }
 
 // textOptions says how the report is written.
-func (t *terminal) textOptions(c *comparison, o compareOptions) report.TextOptions {
-	return report.TextOptions{
+func (t *terminal) textOptions(c *comparison, o compareOptions) report.Options {
+	return report.Options{
 		Color: colour(t.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {
 			s, _ := c.schedule.Stage(stage)

@@ -139,10 +139,10 @@ func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *alig
 	var d harness.Source
 	var notes []string
 	var err error
-	if o := (dump.OpenOptions{Foreign: true}); mapping != nil {
+	if o := (dump.Options{Foreign: true}); mapping != nil {
 		d, notes, err = align.OpenMapped(dir, s, mapping, o)
 	} else {
-		d, notes, err = dump.OpenDump(dir, s, o)
+		d, notes, err = dump.Open(dir, s, o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)

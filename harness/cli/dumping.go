@@ -1,15 +1,14 @@
 package cli
 
-import "checkpoint12/harness/dump"
-
 import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/model"
 	"context"
 	"fmt"
 	"sync"
-
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/model"
 )
 
 // dumping writes the stages of a running model. Its tap and match are called in
@@ -21,7 +20,7 @@ type dumping struct {
 	each     func(step int) // called when a step begins
 
 	mu    sync.Mutex // at an interrupt abort comes from another goroutine
-	w     *dump.DumpWriter
+	w     *dump.Writer
 	err   error
 	step  int
 	shape []int
@@ -35,14 +34,14 @@ func newDumping(ctx context.Context, m *model.Model, o dumpOptions) (*dumping, e
 	for _, p := range o.stages {
 		matched := false
 		for _, s := range d.schedule.Stages() {
-			matched = matched || harness.Match(p, s.Name)
+			matched = matched || names.Match(p, s.Name)
 		}
 		if !matched {
 			return nil, fmt.Errorf("--stages %s: matches no stage of %s", p, m.Name())
 		}
 	}
 	var err error
-	d.w, err = dump.CreateDump(o.out)
+	d.w, err = dump.Create(o.out)
 	if err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
 	}
@@ -78,7 +77,7 @@ func (d *dumping) match(step int, stage string) bool {
 
 func (d *dumping) wanted(stage string) bool {
 	for _, p := range d.patterns {
-		if harness.Match(p, stage) {
+		if names.Match(p, stage) {
 			return true
 		}
 	}

@@ -21,7 +21,7 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 		return nil, nil, err
 	}
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
-	run, err := replay.NewRerun(s, candidate, r, replay.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
+	run, err := replay.NewRerun(s, candidate, r, replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 	if err != nil {
 		return nil, nil, err
 	}

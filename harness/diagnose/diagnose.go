@@ -49,7 +49,7 @@ func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 		return nil, err
 	}
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
-	run, err := replay.NewRerun(s, candidate, r, replay.ReplayOptions{
+	run, err := replay.NewRerun(s, candidate, r, replay.Options{
 		Golden: golden, Prompt: o.Prompt, Match: o.Match, Progress: o.Progress,
 	})
 	if err != nil {
@@ -85,7 +85,7 @@ func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, gold
 	if gpt2.CheckFit(m, golden) != nil {
 		return nil, nil // of another model: its stages cannot be replayed with this one
 	}
-	return replay.Replay(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.ReplayOptions{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
+	return replay.Replay(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 }
 
 // settled is what a replay says of every stage that the candidate has, and why

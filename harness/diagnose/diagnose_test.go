@@ -170,7 +170,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 		}
 	}
 	var text strings.Builder
-	if err := report.WriteText(&text, r, report.TextOptions{}); err != nil {
+	if err := report.Write(&text, r, report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"6 stages could not be judged", "could not be judged:", "nobody knows what step 0 was fed"} {

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 	"fmt"
 	"math"
@@ -141,7 +142,7 @@ func (w *worst) detail(what string, shape []int) string {
 	if w.n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d %s, the worst at %v: %s", w.n, w.of, what, harness.Unravel(w.at, shape), w.text)
+	return fmt.Sprintf("%d of %d %s, the worst at %v: %s", w.n, w.of, what, shapes.Index(w.at, shape), w.text)
 }
 
 // exact compares values that must be the same bits; at is the place in the
@@ -344,7 +345,7 @@ func (c *invariants) softmax(stage string, t float64) {
 		b, _ := gpt2.BoundOf(stage)
 		detail := ""
 		if off, at := gpt2.SoftmaxError(y.F32, x.F32, y.Shape[1], t); !(off <= b.Abs) {
-			detail = fmt.Sprintf("off by %.3g at %v, %g allowed", off, harness.Unravel(at, y.Shape), b.Abs)
+			detail = fmt.Sprintf("off by %.3g at %v, %g allowed", off, shapes.Index(at, y.Shape), b.Abs)
 		}
 		c.check(stage, fmt.Sprintf("is not the softmax of logits_last over %g", t), detail)
 	}

@@ -24,7 +24,7 @@ func TestGoldensHoldTheInvariants(t *testing.T) {
 		t.Fatalf("%d goldens, %v", len(dirs), err)
 	}
 	for _, dir := range dirs {
-		d, _, err := dump.OpenDump(dir, gpt2.Schedule(3, nil), dump.OpenOptions{})
+		d, _, err := dump.Open(dir, gpt2.Schedule(3, nil), dump.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

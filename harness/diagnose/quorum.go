@@ -253,7 +253,7 @@ func OpenEngines(dir string, s *harness.Schedule) ([]Voter, error) {
 	}
 	var voters []Voter
 	for _, path := range paths {
-		d, notes, err := dump.OpenDump(path, s, dump.OpenOptions{})
+		d, notes, err := dump.Open(path, s, dump.Options{})
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue

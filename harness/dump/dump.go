@@ -2,6 +2,7 @@ package dump
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/npy"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// OpenOptions says how strict OpenDump is.
-type OpenOptions struct {
+// Options says how strict Open is.
+type Options struct {
 	// Foreign forgives a folder without a manifest what another engine's numpy
 	// may do: values as <f2, <f8 or >f4 and ids as <i4 are converted, with a
 	// note each. A folder with a manifest is always read strictly.
@@ -40,11 +41,11 @@ type entry struct {
 	shape []int
 }
 
-// OpenDump opens the dump at dir. With a manifest there, files, shapes and
+// Open opens the dump at dir. With a manifest there, files, shapes and
 // hashes must be as it says. The notes say what was converted and which files
 // are no stage's, each naming its file. Errors name the file and, where numpy
 // can mend it, the call.
-func OpenDump(dir string, s *harness.Schedule, o OpenOptions) (*Dump, []string, error) {
+func Open(dir string, s *harness.Schedule, o Options) (*Dump, []string, error) {
 	listed, err := listDump(dir)
 	if err != nil {
 		return nil, nil, err
@@ -69,8 +70,8 @@ func OpenDump(dir string, s *harness.Schedule, o OpenOptions) (*Dump, []string, 
 }
 
 // OpenListed opens a folder without a manifest whose files somebody else has
-// listed, as OpenDump does.
-func OpenListed(dir string, s *harness.Schedule, listed Listing, o OpenOptions) (*Dump, []string, error) {
+// listed, as Open does.
+func OpenListed(dir string, s *harness.Schedule, listed Listing, o Options) (*Dump, []string, error) {
 	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]entry{}}
 	notes, err := d.open(listed)
 	if err != nil {
@@ -194,7 +195,7 @@ func readTokens(path string, foreign bool) (harness.Tensor, []string, error) {
 		return harness.Tensor{}, nil, fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, a.Shape, path)
 	}
 	if i := slices.IndexFunc(a.I64, func(id int64) bool { return id < 0 }); i >= 0 {
-		return harness.Tensor{}, nil, fmt.Errorf("%s: id %d at index %v is negative", path, a.I64[i], harness.Unravel(i, a.Shape))
+		return harness.Tensor{}, nil, fmt.Errorf("%s: id %d at index %v is negative", path, a.I64[i], shapes.Index(i, a.Shape))
 	}
 	for i, n := range notes {
 		notes[i] = path + ": " + n

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -24,7 +25,7 @@ func BenchmarkCompareDumps(b *testing.B) {
 	dirs := [2]string{filepath.Join(b.TempDir(), "golden"), filepath.Join(b.TempDir(), "candidate")}
 	bytes := int64(0)
 	for _, dir := range dirs {
-		w, err := CreateDump(dir)
+		w, err := Create(dir)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -41,11 +42,11 @@ func BenchmarkCompareDumps(b *testing.B) {
 	}
 	b.SetBytes(bytes)
 	for b.Loop() {
-		golden, _, err := OpenDump(dirs[0], s, OpenOptions{})
+		golden, _, err := Open(dirs[0], s, Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		candidate, _, err := OpenDump(dirs[1], s, OpenOptions{})
+		candidate, _, err := Open(dirs[1], s, Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -57,7 +58,7 @@ func BenchmarkCompareDumps(b *testing.B) {
 
 // randomValues is values in [-1, 1) of a shape.
 func randomValues(seed uint64, shape ...int) harness.Tensor {
-	n, _ := harness.Elements(shape)
+	n, _ := shapes.Size(shape)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t := harness.Tensor{Shape: shape, F32: make([]float32, n)}
 	for i := range t.F32 {

@@ -38,7 +38,7 @@ func writeFile(t *testing.T, path string, b []byte) {
 
 func TestDumpRoundTrip(t *testing.T) {
 	dir, s := writeTestDump(t)
-	d, notes, err := OpenDump(dir, s, OpenOptions{})
+	d, notes, err := Open(dir, s, Options{})
 	if err != nil || len(notes) > 0 {
 		t.Fatalf("notes %q, error %v", notes, err)
 	}
@@ -67,7 +67,7 @@ func TestDumpRoundTrip(t *testing.T) {
 	if m == nil || m.Schema != 1 || len(m.Files) != 6 || m.Files[0].Path != "tokens.npy" || m.Files[1].Path != "step_00/a.npy" {
 		t.Errorf("manifest %+v", m)
 	}
-	if names, err := DumpStages(dir); err != nil || !slices.Equal(names, []string{"a", "b", "next_id"}) {
+	if names, err := Stages(dir); err != nil || !slices.Equal(names, []string{"a", "b", "next_id"}) {
 		t.Errorf("stages by name: %v, %v", names, err)
 	}
 }
@@ -90,7 +90,7 @@ func TestForeignDump(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "notes.txt"), []byte("x"))
 	writeFile(t, filepath.Join(dir, "steps/a.npy"), []byte("x"))
 
-	d, notes, err := OpenDump(dir, s, OpenOptions{Foreign: true})
+	d, notes, err := Open(dir, s, Options{Foreign: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestForeignDump(t *testing.T) {
 	if got, err := d.Tensor(0, "next_id"); err != nil || !harnesstest.SameTensor(got, harnesstest.Ids(5)) {
 		t.Errorf("converted ids %v, %v", got, err)
 	}
-	if _, _, err := OpenDump(dir, s, OpenOptions{}); err == nil || !strings.Contains(err.Error(), "<i4") {
+	if _, _, err := Open(dir, s, Options{}); err == nil || !strings.Contains(err.Error(), "<i4") {
 		t.Errorf("strictly read: %v", err)
 	}
 }
@@ -151,16 +151,16 @@ func TestOpenDumpRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.make(dir)
-		if _, _, err := OpenDump(dir, s, OpenOptions{Foreign: true}); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
+		if _, _, err := Open(dir, s, Options{Foreign: true}); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: error %v, want %q and the file's name", c.reason, err, c.want)
 		}
 	}
 }
 
-// A file that changes between OpenDump and Tensor is an error.
+// A file that changes between Open and Tensor is an error.
 func TestDumpChangedWhileRead(t *testing.T) {
 	dir, s := writeTestDump(t)
-	d, _, err := OpenDump(dir, s, OpenOptions{})
+	d, _, err := Open(dir, s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestDumpChangedWhileRead(t *testing.T) {
 
 func TestDumpIsReadConcurrently(t *testing.T) {
 	dir, s := writeTestDump(t)
-	d, _, err := OpenDump(dir, s, OpenOptions{})
+	d, _, err := Open(dir, s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,14 +219,14 @@ func TestWriterKeepsScalars(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	m := harnesstest.TestManifest(1)
 	m.Tokens, m.New = nil, 0
-	if err := WriteDump(r, dir, m); err != nil {
+	if err := Write(r, dir, m); err != nil {
 		t.Fatal(err)
 	}
 	a, _, err := npy.Read(filepath.Join(dir, "step_00/a.npy"), false)
 	if err != nil || len(a.Shape) != 0 || len(a.F32) != 1 {
 		t.Fatalf("%v, %v", a, err)
 	}
-	if _, _, err := OpenDump(dir, s, OpenOptions{}); err != nil {
+	if _, _, err := Open(dir, s, Options{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -241,7 +241,7 @@ func TestConversionsAlikeAreOneNote(t *testing.T) {
 		}
 		writeNPY(t, filepath.Join(dir, name), "<f8", "(1,)", make([]byte, 8))
 	}
-	_, notes, err := OpenDump(dir, harnesstest.MustSchedule(t, "h.0.a", "h.1.a", "b"), OpenOptions{Foreign: true})
+	_, notes, err := Open(dir, harnesstest.MustSchedule(t, "h.0.a", "h.1.a", "b"), Options{Foreign: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func writeTestDump(t *testing.T) (dir string, s *harness.Schedule) {
 		1: {"a": harnesstest.Vec(5, 6), "next_id": harnesstest.Ids(2)},
 	})
 	dir = filepath.Join(t.TempDir(), "dump")
-	if err := WriteDump(r, dir, harnesstest.TestManifest(2)); err != nil {
+	if err := Write(r, dir, harnesstest.TestManifest(2)); err != nil {
 		t.Fatal(err)
 	}
 	return dir, s

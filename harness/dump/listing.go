@@ -121,10 +121,10 @@ func (l Listing) notes(dir string, s *harness.Schedule) []string {
 	return append(notes, l.Notes...)
 }
 
-// DumpStages lists the names of the .npy files in the steps of the dump at dir,
+// Stages lists the names of the .npy files in the steps of the dump at dir,
 // stages or not, without repetition: what there is to make a schedule for when
 // no manifest says which model it was.
-func DumpStages(dir string) ([]string, error) {
+func Stages(dir string) ([]string, error) {
 	l, err := listDump(dir)
 	if err != nil {
 		return nil, err

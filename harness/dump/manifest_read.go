@@ -3,6 +3,8 @@ package dump
 import (
 	"bytes"
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/shapes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -169,7 +171,7 @@ func checkFile(m *harness.Manifest, f harness.File) error {
 			return fmt.Errorf("dtype %q, want int64", f.DType)
 		}
 	} else {
-		if f.Step == nil || *f.Step < 0 || !harness.StageName.MatchString(f.Stage) {
+		if f.Step == nil || *f.Step < 0 || !names.Valid(f.Stage) {
 			return errors.New("step or stage is missing")
 		}
 		if want := (harness.Place{Step: *f.Step, Stage: f.Stage}).File(); f.Path != want {
@@ -182,7 +184,7 @@ func checkFile(m *harness.Manifest, f harness.File) error {
 	if f.DType != "float32" && f.DType != "int64" {
 		return fmt.Errorf("dtype %q, want float32 or int64", f.DType)
 	}
-	if _, ok := harness.Elements(f.Shape); !ok || f.Shape == nil {
+	if _, ok := shapes.Size(f.Shape); !ok || f.Shape == nil {
 		return fmt.Errorf("shape %v is none", f.Shape)
 	}
 	if !hexSHA256.MatchString(f.SHA256) {

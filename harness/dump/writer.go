@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/npy"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,9 +18,9 @@ import (
 	"path/filepath"
 )
 
-// DumpWriter writes a dump beside its place and moves it there whole: until
+// Writer writes a dump beside its place and moves it there whole: until
 // Commit has returned, what stood at the place still does.
-type DumpWriter struct {
+type Writer struct {
 	dir   string // the place
 	tmp   string // where the dump grows; "" once committed or aborted
 	files []harness.File
@@ -27,10 +28,10 @@ type DumpWriter struct {
 	err   error // the first failure: after it there is no Commit
 }
 
-// CreateDump begins a dump for dir, whose parents it makes. What stands at dir
+// Create begins a dump for dir, whose parents it makes. What stands at dir
 // is replaced on Commit if it is a dump or an empty folder; anything else is
 // refused here, before anything is written. Call Abort, deferred, in any case.
-func CreateDump(dir string) (*DumpWriter, error) {
+func Create(dir string) (*Writer, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func CreateDump(dir string) (*DumpWriter, error) {
 	if err := os.MkdirAll(parent, 0o777); err != nil {
 		return nil, err
 	}
-	w := &DumpWriter{dir: abs, seen: map[string]bool{}}
+	w := &Writer{dir: abs, seen: map[string]bool{}}
 	w.tmp = sibling(abs, "tmp")
 	if err := os.Mkdir(w.tmp, 0o777); err != nil {
 		return nil, err
@@ -89,22 +90,22 @@ func replaceable(dir string) error {
 }
 
 // Put writes one stage of one step. The manifest lists files in the order put.
-func (w *DumpWriter) Put(step int, stage string, t harness.Tensor) error {
-	if step < 0 || !harness.StageName.MatchString(stage) {
+func (w *Writer) Put(step int, stage string, t harness.Tensor) error {
+	if step < 0 || !names.Valid(stage) {
 		return w.fail(fmt.Errorf("step %d, stage %q: not a place in a dump", step, stage))
 	}
 	return w.write(harness.File{Path: harness.Place{Step: step, Stage: stage}.File(), Step: &step, Stage: stage}, t)
 }
 
 // PutTokens writes tokens.npy: ids [B, prompt + new].
-func (w *DumpWriter) PutTokens(t harness.Tensor) error {
+func (w *Writer) PutTokens(t harness.Tensor) error {
 	if len(t.Shape) != 2 || !t.IDs() {
 		return w.fail(fmt.Errorf("%s: shape %v of %s, want ids [B, prompt + new]", harness.TokensFile, t.Shape, t.DType()))
 	}
 	return w.write(harness.File{Path: harness.TokensFile}, t)
 }
 
-func (w *DumpWriter) write(f harness.File, t harness.Tensor) error {
+func (w *Writer) write(f harness.File, t harness.Tensor) error {
 	switch {
 	case w.tmp == "":
 		return w.fail(errors.New("dump is already committed or aborted"))
@@ -151,7 +152,7 @@ func writeTensor(path string, t harness.Tensor) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-func (w *DumpWriter) fail(err error) error {
+func (w *Writer) fail(err error) error {
 	if w.err == nil {
 		w.err = err
 	}
@@ -161,7 +162,7 @@ func (w *DumpWriter) fail(err error) error {
 // Commit writes the manifest, whose Schema and Files it fills in, and moves the
 // dump to its place. After a failed Put, or when the manifest does not go with
 // what was put, it fails and leaves the place as it was.
-func (w *DumpWriter) Commit(m harness.Manifest) error {
+func (w *Writer) Commit(m harness.Manifest) error {
 	if w.err != nil {
 		return fmt.Errorf("%s: not written: %w", w.dir, w.err)
 	}
@@ -194,7 +195,7 @@ func (w *DumpWriter) Commit(m harness.Manifest) error {
 
 // swap moves the new dump in and the old one, if any, out. Between the two
 // renames the place is empty; if the second fails the old dump comes back.
-func (w *DumpWriter) swap() error {
+func (w *Writer) swap() error {
 	if err := replaceable(w.dir); err != nil {
 		return err
 	}
@@ -218,20 +219,20 @@ func (w *DumpWriter) swap() error {
 }
 
 // Abort removes what was written unless Commit has moved it to its place.
-func (w *DumpWriter) Abort() {
+func (w *Writer) Abort() {
 	if w.tmp != "" {
 		os.RemoveAll(w.tmp)
 		w.tmp = ""
 	}
 }
 
-// WriteDump writes what was recorded as a dump at dir, as DumpWriter does: whole
+// Write writes what was recorded as a dump at dir, as Writer does: whole
 // or not at all. man needs everything but Files.
-func WriteDump(r *harness.Recorder, dir string, man harness.Manifest) error {
+func Write(r *harness.Recorder, dir string, man harness.Manifest) error {
 	if err := r.Err(); err != nil {
 		return err
 	}
-	w, err := CreateDump(dir)
+	w, err := Create(dir)
 	if err != nil {
 		return err
 	}

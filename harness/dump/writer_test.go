@@ -51,61 +51,61 @@ func mustEqual(t *testing.T, reason string, want, got map[string]string) {
 func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 	for _, c := range []struct {
 		reason string
-		write  func(w *DumpWriter) error
+		write  func(w *Writer) error
 		want   string
 	}{
-		{"abandoned half way", func(w *DumpWriter) error {
+		{"abandoned half way", func(w *Writer) error {
 			if err := w.Put(0, "a", harnesstest.Vec(1)); err != nil {
 				t.Error(err)
 			}
 			return os.ErrClosed
 		}, "closed"},
-		{"a tensor that is not its shape", func(w *DumpWriter) error {
+		{"a tensor that is not its shape", func(w *Writer) error {
 			w.Put(0, "a", harnesstest.Vec(1))
 			w.Put(0, "b", harness.Tensor{Shape: []int{3}, F32: []float32{1}})
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "step_00/b.npy: shape [3] needs 3 elements"},
-		{"no tensor", func(w *DumpWriter) error {
+		{"no tensor", func(w *Writer) error {
 			w.Put(0, "a", harness.Tensor{})
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "no tensor"},
-		{"a stage twice", func(w *DumpWriter) error {
+		{"a stage twice", func(w *Writer) error {
 			w.Put(0, "a", harnesstest.Vec(1))
 			w.Put(0, "a", harnesstest.Vec(1))
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "written twice"},
-		{"a name that leaves the folder", func(w *DumpWriter) error {
+		{"a name that leaves the folder", func(w *Writer) error {
 			w.Put(0, "../../a", harnesstest.Vec(1))
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "not a place in a dump"},
-		{"a negative step", func(w *DumpWriter) error {
+		{"a negative step", func(w *Writer) error {
 			w.Put(-1, "a", harnesstest.Vec(1))
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "not a place in a dump"},
-		{"tokens of values", func(w *DumpWriter) error {
+		{"tokens of values", func(w *Writer) error {
 			w.PutTokens(harnesstest.Vec(1))
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "want ids"},
-		{"no tokens where the manifest has some", func(w *DumpWriter) error {
+		{"no tokens where the manifest has some", func(w *Writer) error {
 			w.Put(0, "a", harnesstest.Vec(1))
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "tokens.npy is missing"},
-		{"tokens that do not begin with the prompt", func(w *DumpWriter) error {
+		{"tokens that do not begin with the prompt", func(w *Writer) error {
 			w.PutTokens(harness.Tensor{Shape: []int{1, 2}, I64: []int64{8, 1}})
 			return w.Commit(harnesstest.TestManifest(1))
 		}, "does not begin with the tokens"},
-		{"fewer tokens than prompt and new", func(w *DumpWriter) error {
+		{"fewer tokens than prompt and new", func(w *Writer) error {
 			w.PutTokens(harness.Tensor{Shape: []int{1, 2}, I64: []int64{7, 1}})
 			return w.Commit(harnesstest.TestManifest(2))
 		}, "shape [1 2], but manifest.json says [1 3]"},
-		{"a manifest without a model", func(w *DumpWriter) error {
+		{"a manifest without a model", func(w *Writer) error {
 			w.Put(0, "a", harnesstest.Vec(1))
 			return w.Commit(harness.Manifest{Engine: harness.Engine{Name: "e"}})
 		}, "model.name is missing"},
-		{"no file", func(w *DumpWriter) error {
+		{"no file", func(w *Writer) error {
 			return w.Commit(harness.Manifest{Model: harness.ManifestModel{Name: "m"}, Engine: harness.Engine{Name: "e"}})
 		}, "files is empty"},
-		{"something else appeared at the place", func(w *DumpWriter) error {
+		{"something else appeared at the place", func(w *Writer) error {
 			w.Put(0, "a", harnesstest.Vec(1))
 			writeFile(t, filepath.Join(w.dir, "mine.txt"), nil)
 			defer os.Remove(filepath.Join(w.dir, "mine.txt"))
@@ -116,7 +116,7 @@ func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 	} {
 		dir, s := writeTestDump(t)
 		before := snapshot(t, filepath.Dir(dir))
-		w, err := CreateDump(dir)
+		w, err := Create(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 		}
 		w.Abort()
 		mustEqual(t, c.reason, before, snapshot(t, filepath.Dir(dir)))
-		if _, _, err := OpenDump(dir, s, OpenOptions{}); err != nil {
+		if _, _, err := Open(dir, s, Options{}); err != nil {
 			t.Errorf("%s: the old dump: %v", c.reason, err)
 		}
 	}
@@ -134,10 +134,10 @@ func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 func TestCommitReplacesADump(t *testing.T) {
 	dir, s := writeTestDump(t)
 	r := harnesstest.Source(s, "new", [][]int{{7, 9}}, harnesstest.Steps{0: {"a": harnesstest.Vec(4)}})
-	if err := WriteDump(r, dir, harnesstest.TestManifest(1)); err != nil {
+	if err := Write(r, dir, harnesstest.TestManifest(1)); err != nil {
 		t.Fatal(err)
 	}
-	d, _, err := OpenDump(dir, s, OpenOptions{})
+	d, _, err := Open(dir, s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestWriterReplacesNothingButADump(t *testing.T) {
 		}
 		c.make(dir)
 		before := snapshot(t, filepath.Dir(dir))
-		w, err := CreateDump(dir)
+		w, err := Create(dir)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: error %v", c.reason, err)
 		}
@@ -202,13 +202,13 @@ func TestWriterThroughALink(t *testing.T) {
 		t.Skipf("no symbolic links: %v", err)
 	}
 	r := harnesstest.Source(s, "new", [][]int{{7, 9}}, harnesstest.Steps{0: {"a": harnesstest.Vec(4)}})
-	if err := WriteDump(r, link, harnesstest.TestManifest(1)); err != nil {
+	if err := Write(r, link, harnesstest.TestManifest(1)); err != nil {
 		t.Fatal(err)
 	}
 	if st, err := os.Lstat(link); err != nil || st.Mode()&os.ModeSymlink == 0 {
 		t.Errorf("the link is gone: %v, %v", st, err)
 	}
-	if d, _, err := OpenDump(dir, s, OpenOptions{}); err != nil || len(d.Steps()) != 1 {
+	if d, _, err := Open(dir, s, Options{}); err != nil || len(d.Steps()) != 1 {
 		t.Errorf("the folder behind it: %v, %v", d, err)
 	}
 }
@@ -228,7 +228,7 @@ func TestWriterIsDeterministic(t *testing.T) {
 }
 
 func TestWriterAfterTheEnd(t *testing.T) {
-	w, err := CreateDump(filepath.Join(t.TempDir(), "d"))
+	w, err := Create(filepath.Join(t.TempDir(), "d"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestWriteDumpRefusesMistakes(t *testing.T) {
 	r := harness.NewRecorder(harness.RecorderOptions{Schedule: harnesstest.MustSchedule(t, "a")})
 	r.Tap("a", []int{1}, []float32{1}) // before the first step
 	dir := filepath.Join(t.TempDir(), "d")
-	if err := WriteDump(r, dir, harnesstest.TestManifest(1)); err == nil {
+	if err := Write(r, dir, harnesstest.TestManifest(1)); err == nil {
 		t.Error("was written")
 	}
 	if _, err := os.Stat(dir); err == nil {

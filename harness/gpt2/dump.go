@@ -49,7 +49,7 @@ func dumpSchedule(layers int, dirs []string) (*harness.Schedule, error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
-		names, err := dump.DumpStages(dir)
+		names, err := dump.Stages(dir)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	want, _, err := dump.OpenDump(golden, schedule, dump.OpenOptions{})
+	want, _, err := dump.Open(golden, schedule, dump.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,22 +1,21 @@
 package gpt2
 
-import "checkpoint12/harness/align"
-
 import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/model"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-
-	"checkpoint12/harness"
-	"checkpoint12/model"
 )
 
 // axes is one row of the table of layouts: the axes of some stages, by the
 // contract's letters, and the other layouts in which engines have them.
 type axes struct {
-	stages string // pattern as harness.Match takes it
+	stages string // pattern as names.Match takes it
 	own    string
 	others []string
 }
@@ -50,7 +49,7 @@ var layouts = []axes{
 // axesOf is the row for a stage.
 func axesOf(stage string) axes {
 	for _, a := range layouts {
-		if harness.Match(a.stages, stage) {
+		if names.Match(a.stages, stage) {
 			return a
 		}
 	}

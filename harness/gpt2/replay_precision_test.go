@@ -35,7 +35,7 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := replay.NewRerun(s, c, NewReplayer(m, ""), replay.ReplayOptions{})
+	run, err := replay.NewRerun(s, c, NewReplayer(m, ""), replay.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := replay.Replay(t.Context(), s, c, NewReplayer(m, DType(c)), replay.ReplayOptions{Match: match})
+	rows, err := replay.Replay(t.Context(), s, c, NewReplayer(m, DType(c)), replay.Options{Match: match})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func goldensIn(t *testing.T, name string) map[string][]*dump.Dump {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, _, err := dump.OpenDump(dir, s, dump.OpenOptions{})
+		d, _, err := dump.Open(dir, s, dump.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func BenchmarkReplayMedium(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		rows, err := replay.Replay(b.Context(), s, c, NewReplayer(m, ""), replay.ReplayOptions{Prompt: 2})
+		rows, err := replay.Replay(b.Context(), s, c, NewReplayer(m, ""), replay.Options{Prompt: 2})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -103,7 +104,7 @@ func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, s
 			return "", true
 		}
 		return fmt.Sprintf("not the softmax of its own logits_last at temperature %g: off by %.3g at %v, %g allowed",
-			t, worst, harness.Unravel(at, probs.Shape), abs), false
+			t, worst, shapes.Index(at, probs.Shape), abs), false
 	}
 }
 

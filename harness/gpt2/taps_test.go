@@ -71,7 +71,7 @@ func steps(t *testing.T, m *model.Model, tap model.Tap) (chosen []int, logits []
 }
 
 func TestTapsNameEveryStageInOrder(t *testing.T) {
-	if diff := cmp.Diff(contractNames, names(Schedule(2, nil))); diff != "" {
+	if diff := cmp.Diff(contractNames, stageNames(Schedule(2, nil))); diff != "" {
 		t.Fatalf("schedule (-contract +got):\n%s", diff)
 	}
 	var got []string
@@ -242,7 +242,7 @@ func TestRecordRefuses(t *testing.T) {
 	}
 }
 
-func names(s *harness.Schedule) []string {
+func stageNames(s *harness.Schedule) []string {
 	var all []string
 	for _, st := range s.Stages() {
 		all = append(all, st.Name)

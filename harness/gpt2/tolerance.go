@@ -1,10 +1,10 @@
 package gpt2
 
-import "checkpoint12/harness"
+import "checkpoint12/harness/internal/names"
 
 // bound is one row of the tolerance table.
 type bound struct {
-	stages     string  // pattern as harness.Match takes it
+	stages     string  // pattern as names.Match takes it
 	checkpoint int     // 0: a stage that no checkpoint names
 	Abs, Rel   float64 // |got-want| <= abs + rel*max|want|
 	reason     string
@@ -54,7 +54,7 @@ var table = []bound{
 // boundOf is the row for a stage; ok is false for a name that is no stage.
 func BoundOf(stage string) (b bound, ok bool) {
 	for _, b := range table {
-		if harness.Match(b.stages, stage) {
+		if names.Match(b.stages, stage) {
 			return b, true
 		}
 	}

@@ -49,8 +49,8 @@ type Replayer interface {
 	Replay(step int, stage string, in Inputs) (Value, error)
 }
 
-// ReplayOptions says what a replay starts from.
-type ReplayOptions struct {
+// Options says what a replay starts from.
+type Options struct {
 	// Golden, if set, lends its tokens to a candidate that has none.
 	Golden harness.Source
 
@@ -70,7 +70,7 @@ type ReplayOptions struct {
 // candidate's own inputs to it, and returns one Replayed for each stage it has,
 // by step and in execution order. An error is a source that cannot be read, or
 // a context that ended; a stage that cannot be judged is a verdict.
-func Replay(ctx context.Context, s *harness.Schedule, candidate harness.Source, r Replayer, o ReplayOptions) ([]harness.Replayed, error) {
+func Replay(ctx context.Context, s *harness.Schedule, candidate harness.Source, r Replayer, o Options) ([]harness.Replayed, error) {
 	run, err := NewRerun(s, candidate, r, o)
 	if err != nil {
 		return nil, err

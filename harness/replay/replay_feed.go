@@ -15,7 +15,7 @@ type feed struct {
 // feedOf finds what the candidate was fed: its own tokens and, where they end or
 // there are none, what it chose itself or else the golden's. An error is tokens
 // that are none, or a source that cannot be read.
-func feedOf(s *harness.Schedule, candidate harness.Source, o ReplayOptions) (feed, error) {
+func feedOf(s *harness.Schedule, candidate harness.Source, o Options) (feed, error) {
 	f := feed{tokens: candidate.Tokens()}
 	sources := []harness.Source{candidate}
 	if o.Golden != nil {

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,7 @@ func measureReplayed(row *harness.Replayed, got harness.Tensor, right Value) {
 		at, row.Status, row.Share = odd, harness.Nonfinite, harness.Float(math.Inf(1))
 		row.MaxAbs = harness.Float(math.Abs(got.At(at) - right.At(at)))
 	}
-	row.Worst = &harness.Worst{Index: harness.Unravel(at, got.Shape), Got: harness.Float(got.At(at)), Want: harness.Float(right.At(at))}
+	row.Worst = &harness.Worst{Index: shapes.Index(at, got.Shape), Got: harness.Float(got.At(at)), Want: harness.Float(right.At(at))}
 	if row.Verdict == harness.ReplayClean && sqBound > blurred*blurred*sqRight {
 		row.Verdict, row.Status = harness.ReplayUnknown, harness.Skipped
 		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may move it by %.2g of its size", math.Sqrt(sqBound/sqRight))

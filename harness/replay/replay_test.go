@@ -3,6 +3,7 @@ package replay_test
 import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/replaytest"
 	"checkpoint12/harness/replay"
 	"errors"
@@ -126,7 +127,7 @@ func TestReplay(t *testing.T) {
 			r := m.Run(t, c.bug)
 			for step, stages := range r.Kept {
 				for stage := range stages {
-					if slices.ContainsFunc(c.drop, func(p string) bool { return harness.Match(p, stage) }) {
+					if slices.ContainsFunc(c.drop, func(p string) bool { return names.Match(p, stage) }) {
 						delete(r.Kept[step], stage)
 					}
 				}
@@ -134,7 +135,7 @@ func TestReplay(t *testing.T) {
 			if c.change != nil {
 				c.change(r)
 			}
-			rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+			rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +158,7 @@ func TestReplayMeasures(t *testing.T) {
 			x.F32[0] += 0.01
 		}
 	})
-	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
 			}
 		}
 	}
-	rows, err := replay.Replay(t.Context(), r.Of, r, vague{m}, replay.ReplayOptions{Prompt: 3})
+	rows, err := replay.Replay(t.Context(), r.Of, r, vague{m}, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +244,7 @@ func TestReplayFindsTokens(t *testing.T) {
 	} {
 		r := m.Run(t, nil)
 		c.change(r)
-		rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3, Golden: c.golden})
+		rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3, Golden: c.golden})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +258,7 @@ func TestReplayFindsTokens(t *testing.T) {
 func TestReplayStopsForWhatCannotBeRead(t *testing.T) {
 	m := replaytest.Meter{Layers: 1}
 	r := m.Run(t, nil)
-	_, err := replay.Replay(t.Context(), r.Of, unreadable{r}, m, replay.ReplayOptions{Prompt: 3})
+	_, err := replay.Replay(t.Context(), r.Of, unreadable{r}, m, replay.Options{Prompt: 3})
 	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "h.0.kept") {
 		t.Errorf("got %v, want the error of h.0.kept", err)
 	}
@@ -281,7 +282,7 @@ func TestRerunHandsOutInputs(t *testing.T) {
 		}
 	})
 	delete(r.Kept[1], "h.0.kept")
-	run, err := replay.NewRerun(r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+	run, err := replay.NewRerun(r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +325,7 @@ func TestAddReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.ReplayOptions{Prompt: 3})
+	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

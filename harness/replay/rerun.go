@@ -19,7 +19,7 @@ type Rerun struct {
 	schedule  *harness.Schedule
 	candidate harness.Source
 	replayer  Replayer
-	o         ReplayOptions
+	o         Options
 	feed      feed
 
 	mu   sync.Mutex
@@ -42,7 +42,7 @@ type made struct {
 
 // NewRerun makes a Rerun of a candidate. An error is a source that cannot be
 // read, or whose tokens are none.
-func NewRerun(s *harness.Schedule, candidate harness.Source, r Replayer, o ReplayOptions) (*Rerun, error) {
+func NewRerun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options) (*Rerun, error) {
 	if e, ok := candidate.(interface{ Err() error }); ok && e.Err() != nil {
 		return nil, e.Err()
 	}

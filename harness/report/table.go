@@ -2,6 +2,7 @@ package report
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"fmt"
 	"math"
 	"slices"
@@ -22,7 +23,7 @@ func stageTable(rows []harness.Row, ink ink) string {
 	var groups []*group
 	for i := range rows {
 		row := &rows[i]
-		name := harness.Family(row.Stage)
+		name := names.Family(row.Stage)
 		at := slices.IndexFunc(groups, func(g *group) bool { return g.name == name })
 		if at < 0 {
 			at = len(groups)

@@ -3,6 +3,7 @@ package report
 import (
 	"bufio"
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io"
@@ -13,8 +14,8 @@ import (
 // page is a report as it is written.
 type page struct{ *harness.Report }
 
-// TextOptions says how WriteText writes.
-type TextOptions struct {
+// Options says how Write writes.
+type Options struct {
 	Color   bool // with colours, for a terminal
 	Verbose bool // with a row for every stage of every step
 
@@ -29,12 +30,12 @@ type TextOptions struct {
 	Label func(stage string) string
 }
 
-// WriteText writes the report for a person: the verdict and its reason; the
+// Write writes the report for a person: the verdict and its reason; the
 // stages whose own computation is wrong, with cause and remedy; the first
 // divergence with all that is needed to act on it; the error by layer and stage
 // or, of a pass, by stage alone; then what was missing, skipped, left out and
 // could not be judged.
-func WriteText(w io.Writer, report *harness.Report, o TextOptions) error {
+func Write(w io.Writer, report *harness.Report, o Options) error {
 	r := page{report}
 	b := bufio.NewWriter(w)
 	ink := ink(o.Color)
@@ -103,7 +104,7 @@ func (r page) headline(ink ink) string {
 
 // writeRow writes what an engineer needs to know of a row that diverges. clean is its
 // replay, if that found nothing wrong.
-func writeRow(w io.Writer, r *harness.Row, ink ink, o TextOptions, clean *harness.Replayed) {
+func writeRow(w io.Writer, r *harness.Row, ink ink, o Options, clean *harness.Replayed) {
 	head := fmt.Sprintf("step %d, stage %s, shape %v", r.Step, r.Stage, r.Shape)
 	if r.Checkpoint > 0 {
 		head = fmt.Sprintf("checkpoint %d: %s", r.Checkpoint, head)
@@ -220,7 +221,7 @@ func (g placeGroup) where() string {
 func groupPlaces(places []harness.Place) []placeGroup {
 	var groups []placeGroup
 	for _, p := range places {
-		name := harness.Family(p.Stage)
+		name := names.Family(p.Stage)
 		i := slices.IndexFunc(groups, func(g placeGroup) bool { return g.name == name })
 		if i < 0 {
 			i = len(groups)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"cmp"
 	"fmt"
 	"io"
@@ -105,7 +106,7 @@ func (c cell) text(width int, ink ink) string {
 
 // writeMaps writes the map of the prompt, and of the worst step after it. It
 // writes nothing, and says so, for a model without layers.
-func (r page) writeMaps(w io.Writer, ink ink, o TextOptions) bool {
+func (r page) writeMaps(w io.Writer, ink ink, o Options) bool {
 	steps := r.mapSteps()
 	for i, step := range steps {
 		lines := r.mapOf(step, ink, o)
@@ -183,14 +184,14 @@ func (r page) mapSteps() []int {
 }
 
 // mapOf is the lines of one step's map.
-func (r page) mapOf(step int, ink ink, o TextOptions) []string {
+func (r page) mapOf(step int, ink ink, o Options) []string {
 	var columns []string // families, in order
 	var layers []string
 	cells := map[string]map[string]cell{}
 	var before, after []string // stages outside the layers
 	for _, c := range r.cells(step) {
 		stage := c.stage()
-		layer := layerOf(stage)
+		layer := names.Numbers(stage)
 		if layer == "" {
 			text := o.label(stage) + " " + strings.TrimRight(c.text(0, ink), " ")
 			if len(layers) == 0 {
@@ -200,7 +201,7 @@ func (r page) mapOf(step int, ink ink, o TextOptions) []string {
 			}
 			continue
 		}
-		name := harness.Family(stage)
+		name := names.Family(stage)
 		if !slices.Contains(columns, name) {
 			columns = append(columns, name)
 		}
@@ -280,29 +281,15 @@ func (r page) cells(step int) []cell {
 	return out
 }
 
-// layerOf is the numbers in a stage's name, "" if there are none.
-func layerOf(stage string) string {
-	var numbers []string
-	rest := stage
-	for {
-		m := harness.Numbered.FindStringSubmatchIndex(rest)
-		if m == nil {
-			return strings.Join(numbers, ".")
-		}
-		numbers = append(numbers, strings.Trim(rest[m[3]:m[4]], "."))
-		rest = rest[m[4]:]
-	}
-}
-
 // label is a stage's short name in a map: what Label says, else the last part of
 // its name.
-func (o TextOptions) label(stage string) string {
+func (o Options) label(stage string) string {
 	if o.Label != nil {
 		if s := o.Label(stage); s != "" {
 			return s
 		}
 	}
-	if layerOf(stage) == "" {
+	if names.Numbers(stage) == "" {
 		return stage
 	}
 	return stage[strings.LastIndexByte(stage, '.')+1:]

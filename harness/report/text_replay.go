@@ -2,6 +2,7 @@ package report
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io"
@@ -36,11 +37,11 @@ func (r page) wrongs() []*wrong {
 	var all []*wrong
 	for _, in := range r.Introduced {
 		p := harness.Place{Step: in.Step, Stage: in.Stage}
-		name := harness.Family(in.Stage)
+		name := names.Family(in.Stage)
 		var span, lacking []string
 		for _, s := range in.Span {
 			if s != in.Stage {
-				span, lacking = append(span, harness.Family(s)), append(lacking, s)
+				span, lacking = append(span, names.Family(s)), append(lacking, s)
 			}
 		}
 		joined := strings.Join(span, ", ")
@@ -62,7 +63,7 @@ func (r page) wrongs() []*wrong {
 
 // sameFault says whether two explanations are of one fault in stages of one family.
 func sameFault(a, b harness.Explanation) bool {
-	return a.Fault == b.Fault && slices.EqualFunc(a.At, b.At, func(x, y string) bool { return harness.Family(x) == harness.Family(y) })
+	return a.Fault == b.Fault && slices.EqualFunc(a.At, b.At, func(x, y string) bool { return names.Family(x) == names.Family(y) })
 }
 
 // explained says whether a known fault explains the row.
@@ -219,7 +220,7 @@ func (g *wrong) name() string {
 // text is what an explanation of the group's first place says, of all its layers.
 func (g *wrong) text(e harness.Explanation) string {
 	if g.name() != e.Stage {
-		return harness.Family(e.Text)
+		return names.Family(e.Text)
 	}
 	return e.Text
 }
@@ -231,7 +232,7 @@ func (g *wrong) lacks() string {
 	before := ""
 	for _, stage := range g.lacking {
 		if g.name() == g.family {
-			stage = harness.Family(stage)
+			stage = names.Family(stage)
 		}
 		i := strings.LastIndexByte(stage, '.') + 1
 		word := stage
@@ -277,7 +278,7 @@ func describe(p *harness.Replayed) string {
 func extent(places []harness.Place) string {
 	var layers, steps []string
 	for _, p := range places {
-		if l := layerOf(p.Stage); l != "" && !slices.Contains(layers, l) {
+		if l := names.Numbers(p.Stage); l != "" && !slices.Contains(layers, l) {
 			layers = append(layers, l)
 		}
 		if s := fmt.Sprint(p.Step); !slices.Contains(steps, s) {
@@ -351,7 +352,7 @@ func (r page) writeUnknown(w io.Writer) {
 		if p.Verdict != harness.ReplayUnknown {
 			continue
 		}
-		name := harness.Family(p.Stage)
+		name := names.Family(p.Stage)
 		j := slices.IndexFunc(groups, func(g *wrong) bool { return g.family == name })
 		if j < 0 {
 			j = len(groups)

@@ -27,7 +27,7 @@ func replayed(t *testing.T, bug func(at harness.Place, x *harness.Tensor), chang
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := replay.Replay(t.Context(), candidate.Of, candidate, m, replay.ReplayOptions{Prompt: 3, Golden: golden})
+	rows, err := replay.Replay(t.Context(), candidate.Of, candidate, m, replay.Options{Prompt: 3, Golden: golden})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestTextOfReplay(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := writeText(t, replayed(t, c.bug, c.change), TextOptions{
+			got := writeText(t, replayed(t, c.bug, c.change), Options{
 				Causes: func(string) []string { return []string{"one of the usual"} },
 				Label:  func(stage string) string { return map[string]string{"h.0.kept": "cache"}[stage] },
 			})
@@ -133,7 +133,7 @@ func TestTextBlamesTheGolden(t *testing.T) {
 		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Place: harness.Place{Step: 1, Stage: "h.2.out"}, Verdict: harness.ReplayIntroduced}}, "the golden is, in 1 stage of 2, the first step_01/h.2.out"},
 	} {
 		r.GoldenReplayed = c.golden
-		if got := writeText(t, r, TextOptions{}); !strings.Contains(got, c.want) {
+		if got := writeText(t, r, Options{}); !strings.Contains(got, c.want) {
 			t.Errorf("the report does not say %q:\n%s", c.want, got)
 		}
 	}

@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/names"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
 )
 
-func writeText(t *testing.T, r *harness.Report, o TextOptions) string {
+func writeText(t *testing.T, r *harness.Report, o Options) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteText(&b, r, o); err != nil {
+	if err := Write(&b, r, o); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -48,7 +49,7 @@ func failing(t *testing.T) *harness.Report {
 }
 
 func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
-	text := writeText(t, failing(t), TextOptions{
+	text := writeText(t, failing(t), Options{
 		Causes: func(stage string) []string { return []string{"erf for tanh in " + stage} },
 		Closer: func(step int, stage string) string { return fmt.Sprintf("look --step %d %s", step, stage) },
 	})
@@ -88,7 +89,7 @@ func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
 
 func TestTextColours(t *testing.T) {
 	r := failing(t)
-	plain, colour := writeText(t, r, TextOptions{Verbose: true}), writeText(t, r, TextOptions{Verbose: true, Color: true})
+	plain, colour := writeText(t, r, Options{Verbose: true}), writeText(t, r, Options{Verbose: true, Color: true})
 	if !strings.Contains(colour, "\x1b[1;31m") {
 		t.Error("no red in a failure")
 	}
@@ -103,7 +104,7 @@ func TestTextColours(t *testing.T) {
 
 func TestTextVerboseHasEveryRow(t *testing.T) {
 	r := failing(t)
-	text := writeText(t, r, TextOptions{Verbose: true})
+	text := writeText(t, r, Options{Verbose: true})
 	for _, status := range []string{"pass", "fail", "shape", "missing", "skipped"} {
 		if !strings.Contains(text, status) {
 			t.Errorf("no row of status %s:\n%s", status, text)
@@ -139,7 +140,7 @@ func TestTextHeadlines(t *testing.T) {
 	} {
 		c.report.Golden, c.report.Candidate = "g", "c"
 		c.report.Judge()
-		if text := writeText(t, &c.report, TextOptions{}); !strings.Contains(text, c.want) {
+		if text := writeText(t, &c.report, Options{}); !strings.Contains(text, c.want) {
 			t.Errorf("%s: no %q in\n%s", c.reason, c.want, text)
 		}
 	}
@@ -149,7 +150,7 @@ func TestFamily(t *testing.T) {
 	for stage, want := range map[string]string{
 		"h.0.ln_1": "h.*.ln_1", "h.10.attn.c_attn": "h.*.attn.c_attn", "wte": "wte", "probs_t0.5": "probs_t0.5", "layer.3": "layer.*", "enc.1.h.12.q": "enc.*.h.*.q", "7": "7",
 	} {
-		if got := harness.Family(stage); got != want {
+		if got := names.Family(stage); got != want {
 			t.Errorf("Family(%q) = %q, want %q", stage, got, want)
 		}
 	}

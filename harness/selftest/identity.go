@@ -1,6 +1,6 @@
 package selftest
 
-import "checkpoint12/harness"
+import "checkpoint12/harness/internal/names"
 
 // Identity says that faults cannot be seen in some stages, and why.
 type Identity struct {
@@ -26,7 +26,7 @@ var Identities = []Identity{
 // became of it; -1 if none does.
 func identity(t trial, p plant, f fate) int {
 	for i, x := range Identities {
-		if !harness.Match(x.Faults, p.ID) || !harness.Match(x.Stages, p.at.Stage) {
+		if !names.Match(x.Faults, p.ID) || !names.Match(x.Stages, p.at.Stage) {
 			continue
 		}
 		if f == identical || f == within && !x.Pairs {

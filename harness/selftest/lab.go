@@ -83,7 +83,7 @@ func openGoldens(m *model.Model, root, engine string) (map[string]*golden, error
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			continue
 		}
-		d, _, err := dump.OpenDump(dir, s, dump.OpenOptions{})
+		d, _, err := dump.Open(dir, s, dump.Options{})
 		if err != nil {
 			return nil, err
 		}

@@ -1,8 +1,11 @@
 package selftest
 
-import "checkpoint12/harness/gpt2/faults"
-
 import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/model"
 	"context"
 	"errors"
 	"os"
@@ -10,10 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/model"
 )
 
 const goldens = "../../goldens"
@@ -70,8 +69,8 @@ func TestIdentities(t *testing.T) {
 		seen := map[string]bool{shown[1].ID: true}
 		for _, trial := range plan(model.Config{Layers: 3}, false) {
 			switch p := trial[0]; {
-			case !harness.Match(x.Faults, p.ID):
-			case harness.Match(x.Stages, p.at.Stage):
+			case !names.Match(x.Faults, p.ID):
+			case names.Match(x.Stages, p.at.Stage):
 				excused[p.ID] = true
 			case identity(trial, p, within) < 0:
 				seen[p.ID] = true

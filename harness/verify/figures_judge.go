@@ -2,6 +2,7 @@ package verify
 
 import (
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/verify/figures"
 	"fmt"
 	"math"
@@ -129,7 +130,7 @@ func (r *ruling) each(checkpoint int, stage, part string, shape []int, got, want
 	if off > 0 {
 		share := f.Share
 		f.fail("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute; %.3g allowed, %s",
-			off, len(want), harness.Unravel(worst, shape), got[worst], want[worst], math.Abs(got[worst]-want[worst]), allowed[worst], rule)
+			off, len(want), shapes.Index(worst, shape), got[worst], want[worst], math.Abs(got[worst]-want[worst]), allowed[worst], rule)
 		f.Share = share
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/names"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -138,7 +139,7 @@ func (g *Golden) open(s *harness.Schedule) error {
 	if g.dump != nil {
 		return nil
 	}
-	d, notes, err := dump.OpenDump(g.Dir, s, dump.OpenOptions{})
+	d, notes, err := dump.Open(g.Dir, s, dump.Options{})
 	if err != nil {
 		return &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}
@@ -195,7 +196,7 @@ func (g *Golden) fed() (bool, error) {
 func (g *Golden) leftOut(checkpoint int, s *harness.Schedule) (reason string) {
 	for _, l := range g.manifest.LeftOut {
 		for _, st := range s.Stages() {
-			if st.Checkpoint != checkpoint || !harness.Match(l.Stages, st.Name) {
+			if st.Checkpoint != checkpoint || !names.Match(l.Stages, st.Name) {
 				continue
 			}
 			if l.Steps == "all" {

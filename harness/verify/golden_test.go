@@ -54,7 +54,7 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 		f.man(&man)
 	}
 	dir := filepath.Join(root, man.Model.Name, f.name, f.engine)
-	w, err := dump.CreateDump(dir)
+	w, err := dump.Create(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

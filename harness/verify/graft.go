@@ -4,6 +4,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/names"
 	"context"
 	"fmt"
 	"math"
@@ -125,7 +126,7 @@ func (g *grafter) tap(stage string, shape []int, data []float32) {
 	if stage == "wte" { // the first of every step
 		g.step++
 	}
-	if !slices.ContainsFunc(g.stages, func(p string) bool { return harness.Match(p, stage) }) || !g.golden.has(g.step, stage) {
+	if !slices.ContainsFunc(g.stages, func(p string) bool { return names.Match(p, stage) }) || !g.golden.has(g.step, stage) {
 		return
 	}
 	x, err := g.golden.dump.Tensor(g.step, stage)
@@ -151,7 +152,7 @@ func suspect(stages []string, stage string) ([]string, bool) {
 	all := layerNumber.ReplaceAllString(stage, "h.*.")
 	for i, have := range stages {
 		switch {
-		case harness.Match(have, stage):
+		case names.Match(have, stage):
 			return nil, false
 		case layerNumber.ReplaceAllString(have, "h.*.") == all:
 			stages = slices.Clone(stages)

@@ -25,7 +25,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 		})
 		man := *g.Manifest()
 		man.Files = nil
-		if err := dump.WriteDump(copied, filepath.Join(root, "synthetic-tiny", "quick-brown", engine), man); err != nil {
+		if err := dump.Write(copied, filepath.Join(root, "synthetic-tiny", "quick-brown", engine), man); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package verify
 import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"strings"
@@ -196,7 +197,7 @@ func (w *watch) softmax(stage string, t float64, shape []int, data []float32) {
 	worst, at := gpt2.SoftmaxError(data, logits, shape[1], t)
 	f.Share = harness.Float(worst / b.Abs)
 	if !(worst <= b.Abs) {
-		f.fail("off by %.3g at %v, %g allowed", worst, harness.Unravel(at, shape), b.Abs)
+		f.fail("off by %.3g at %v, %g allowed", worst, shapes.Index(at, shape), b.Abs)
 	}
 }
 
@@ -208,7 +209,7 @@ func (w *watch) equal(checkpoint int, stage, what string, got, want []float32, s
 		return
 	}
 	if i := firstUnequal(got, want); i >= 0 {
-		f.fail("differs at %v: got %v, want %v", harness.Unravel(i, shape), got[i], want[i])
+		f.fail("differs at %v: got %v, want %v", shapes.Index(i, shape), got[i], want[i])
 	}
 }
 
@@ -236,7 +237,7 @@ func (f *Finding) within(stage string, flat int, shape []int, got, want float64)
 	}
 	f.Share = share
 	if !(share <= 1) { // NaN too
-		f.fail("at %v: got %v, want %v", harness.Unravel(flat, shape), got, want)
+		f.fail("at %v: got %v, want %v", shapes.Index(flat, shape), got, want)
 	}
 }
 

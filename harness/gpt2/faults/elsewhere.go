@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 )
 
@@ -123,7 +124,7 @@ func (g *group) otherPlaces(e *evidence) []Fault {
 			if !inBlock {
 				relation = other
 			}
-			if slices.ContainsFunc(weighted, func(p string) bool { return harness.Match(p, stage) }) {
+			if slices.ContainsFunc(weighted, func(p string) bool { return names.Match(p, stage) }) {
 				all = append(all, Fault{
 					ID: PatternOtherWeights + " " + relation, Stages: []string{stage},
 					Text: fmt.Sprintf("%s with the weights of %s gives it: check which weights each layer is given", stage, other),

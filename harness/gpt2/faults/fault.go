@@ -1,10 +1,9 @@
 package faults
 
 import (
+	"checkpoint12/harness/internal/names"
 	"fmt"
 	"slices"
-
-	"checkpoint12/harness"
 )
 
 // Kind says how far a fault moves its stage, and so how plainly it is seen.
@@ -22,7 +21,7 @@ type Fault struct {
 	// ID names the fault in reports: "gelu_erf".
 	ID string
 
-	// Stages are patterns, as harness.Match takes them, of where it can sit.
+	// Stages are patterns, as names.Match takes them, of where it can sit.
 	Stages []string
 
 	Kind Kind
@@ -39,7 +38,7 @@ type Fault struct {
 
 // At says whether the fault can sit in the stage.
 func (f Fault) At(stage string) bool {
-	return slices.ContainsFunc(f.Stages, func(p string) bool { return harness.Match(p, stage) })
+	return slices.ContainsFunc(f.Stages, func(p string) bool { return names.Match(p, stage) })
 }
 
 // Outputs runs the fault's variants. It is nil where the fault says nothing at

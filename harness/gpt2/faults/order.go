@@ -1,12 +1,11 @@
 package faults
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-
-	"checkpoint12/harness"
 )
 
 // permuted: the right values in another order, along one axis or with the axes
@@ -177,7 +176,7 @@ func exchanged(i int, shape, order []int) int {
 		laid[k] = shape[a]
 	}
 	at := make([]int, len(order))
-	for k, j := range harness.Unravel(i, laid) {
+	for k, j := range shapes.Index(i, laid) {
 		at[order[k]] = j
 	}
 	flat := 0

@@ -1,9 +1,8 @@
 package faults
 
 import (
+	"checkpoint12/harness/internal/names"
 	"slices"
-
-	"checkpoint12/harness"
 )
 
 // Where tensors can have gone through fewer bits.
@@ -51,7 +50,7 @@ var composites = []Fault{
 func (c *Context) activations(weights, round *rounding) [][]float32 {
 	both := c.rounded(weights, round)
 	out := [][]float32{round.of(both), round.of(c.rounded(weights, nil))}
-	if harness.Match("w[tp]e", c.Stage) {
+	if names.Match("w[tp]e", c.Stage) {
 		return out // they read ids
 	}
 	return append(out, both)

@@ -3,7 +3,7 @@ package faults
 import (
 	"slices"
 
-	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 )
 
@@ -15,7 +15,7 @@ const mostRows = 8
 // them; of anything else, or of few rows, it is all of it.
 func (g *group) sample(e *evidence) *evidence {
 	n := e.dims.B * e.dims.T
-	if len(e.Span) > 1 || n <= mostRows || !slices.ContainsFunc(slices.Concat(linears, []string{"logits"}), func(p string) bool { return harness.Match(p, e.Stage) }) {
+	if len(e.Span) > 1 || n <= mostRows || !slices.ContainsFunc(slices.Concat(linears, []string{"logits"}), func(p string) bool { return names.Match(p, e.Stage) }) {
 		return e
 	}
 	width := len(e.got) / n

@@ -1,12 +1,11 @@
 package faults
 
 import (
+	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-
-	"checkpoint12/harness"
 )
 
 // axis is one dimension of a stage as a person names it. An axis of channels
@@ -83,7 +82,7 @@ func (g *group) where(e *evidence) string {
 			continue
 		}
 		wrong++
-		at := harness.Unravel(i, shape)
+		at := shapes.Index(i, shape)
 		for a, j := range at {
 			count[a][j]++
 		}

@@ -1,10 +1,13 @@
 package maps_test
 
-import "checkpoint12/harness/align"
-
-import "checkpoint12/harness/dump"
-
 import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/maps"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/npy"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,11 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/maps"
-	"checkpoint12/harness/npy"
 )
 
 const golden = "../../../goldens/synthetic-tiny/hello/float64"
@@ -105,7 +103,7 @@ var programs = []program{
 // A golden written as each program shows it is read through its map bit by bit:
 // prompt and decode steps, and what the program does not show is missing.
 func TestReadyMaps(t *testing.T) {
-	g, _, err := dump.OpenDump(golden, gpt2.Schedule(3, nil), dump.OpenOptions{})
+	g, _, err := dump.Open(golden, gpt2.Schedule(3, nil), dump.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +138,7 @@ func TestReadyMaps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, notes, err := align.OpenMapped(dir, s, m, dump.OpenOptions{Foreign: true})
+			d, notes, err := align.OpenMapped(dir, s, m, dump.Options{Foreign: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +157,7 @@ func TestReadyMaps(t *testing.T) {
 			}
 			for i := range r.Stages {
 				row := &r.Stages[i]
-				unseen := slices.ContainsFunc(p.unseen, func(pattern string) bool { return harness.Match(pattern, row.Stage) }) ||
+				unseen := slices.ContainsFunc(p.unseen, func(pattern string) bool { return names.Match(pattern, row.Stage) }) ||
 					row.Stage == "logits_last" && row.Step == 0
 				switch {
 				case unseen && row.Status != harness.Missing:

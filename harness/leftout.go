@@ -1,31 +1,11 @@
 package harness
 
 import (
+	"checkpoint12/harness/internal/names"
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 )
-
-// Match says whether a stage's name matches a pattern as Python's fnmatch would:
-// * is any characters, dots included, ? is one, [abc] and [!abc] one of a set.
-// A malformed pattern matches nothing; CheckPattern says so.
-func Match(pattern, stage string) bool {
-	// path.Match never lets * cross a slash, and stage names have none.
-	ok, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), stage)
-	return ok && err == nil
-}
-
-// CheckPattern says what is wrong with a pattern, if anything is.
-func CheckPattern(pattern string) error {
-	if pattern == "" {
-		return fmt.Errorf("empty stage pattern")
-	}
-	if _, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), ""); err != nil {
-		return fmt.Errorf("stage pattern %q: %w", pattern, err)
-	}
-	return nil
-}
 
 // LeftOut is one rule of a manifest's left_out: which stages at which steps the
 // exporter did not write, and why.
@@ -38,12 +18,12 @@ type LeftOut struct {
 // Covers says whether the rule leaves out the stage at the step.
 func (l LeftOut) Covers(step int, stage string) bool {
 	in, err := stepsContain(l.Steps, step)
-	return err == nil && in && Match(l.Stages, stage)
+	return err == nil && in && names.Match(l.Stages, stage)
 }
 
 // Check says what is wrong with the rule, if anything is.
 func (l LeftOut) Check() error {
-	if err := CheckPattern(l.Stages); err != nil {
+	if err := names.CheckPattern(l.Stages); err != nil {
 		return err
 	}
 	if _, err := stepsContain(l.Steps, 0); err != nil {

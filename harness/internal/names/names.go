@@ -1,0 +1,55 @@
+// Package names matches and checks the names of stages.
+package names
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+)
+
+var valid = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+
+// Valid reports whether a stage can have the name, with which a file's begins.
+func Valid(stage string) bool { return valid.MatchString(stage) }
+
+// Match reports whether a stage's name matches a pattern as Python's fnmatch
+// would: * is any characters, dots included, ? is one, [abc] and [!abc] one of a
+// set. A malformed pattern matches nothing; CheckPattern returns its error.
+func Match(pattern, stage string) bool {
+	// path.Match never lets * cross a slash, and stage names have none.
+	ok, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), stage)
+	return ok && err == nil
+}
+
+// CheckPattern returns an error if the pattern is empty or malformed.
+func CheckPattern(pattern string) error {
+	if pattern == "" {
+		return fmt.Errorf("empty stage pattern")
+	}
+	if _, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), ""); err != nil {
+		return fmt.Errorf("stage pattern %q: %w", pattern, err)
+	}
+	return nil
+}
+
+// numbered finds a part of a stage's name that is a number. After a digit it is
+// the rest of a fraction: probs_t0.5.
+var numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
+
+// Family returns a stage's name with * for each part that is a number: h.*.ln_1.
+func Family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$2") }
+
+// Numbers returns the parts of a stage's name that are numbers, joined by dots:
+// "3" for h.3.ln_1, "" where there are none.
+func Numbers(stage string) string {
+	var numbers []string
+	for rest := stage; ; {
+		m := numbered.FindStringSubmatchIndex(rest)
+		if m == nil {
+			return strings.Join(numbers, ".")
+		}
+		numbers = append(numbers, strings.Trim(rest[m[3]:m[4]], "."))
+		rest = rest[m[4]:]
+	}
+}
