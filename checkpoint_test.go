@@ -1,7 +1,5 @@
 package main
 
-import "checkpoint12/harness/verify"
-
 import (
 	"encoding/json"
 	"os"
@@ -12,7 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"checkpoint12/model"
+	"checkpoint12/harness/verify"
+	"checkpoint12/model/synthetic"
+	"checkpoint12/model/tokenizer"
+	"checkpoint12/model/zoo"
 )
 
 // Each checkpoint runs alone: go test -run 'Checkpoint7$'. Subtests are
@@ -48,7 +49,7 @@ func TestEmbeddings(t *testing.T) { checkpoint(t, 0) }
 // checkpoint runs checkpoint n on every model. Weights that are not those of the
 // figures are named, and then nothing else is blamed.
 func checkpoint(t *testing.T, n int) {
-	for _, name := range model.Names() {
+	for _, name := range zoo.Names() {
 		t.Run(name, func(t *testing.T) {
 			s := suite(t, name)
 			if report(t, s, verify.Weights); t.Failed() {
@@ -150,7 +151,7 @@ func suite(t *testing.T, name string) *verify.Suite {
 		t.Skip("full shape: not with -short")
 	}
 	if !strings.HasPrefix(name, "synthetic-") {
-		if _, ok, err := model.Locate(name); err != nil {
+		if _, ok, err := zoo.Locate(name); err != nil {
 			t.Fatal(err)
 		} else if !ok {
 			t.Skipf("no weights of %s here: go run . fetch %s", name, name)
@@ -195,7 +196,7 @@ func TestCases(t *testing.T) {
 	if err := json.Unmarshal(b, &file); err != nil {
 		t.Fatal(err)
 	}
-	tokenizer, err := model.NewTokenizer()
+	tokenizer, err := tokenizer.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestCases(t *testing.T) {
 	if prompts == 0 {
 		t.Error("scripts/cases.json has no prompt")
 	}
-	for _, name := range model.SyntheticNames() {
+	for _, name := range synthetic.Names() {
 		s := suite(t, name)
 		for id, c := range file.Models[name] {
 			i := slices.IndexFunc(s.Cases, func(c *verify.Case) bool { return c.Name == id })

@@ -10,9 +10,11 @@ import (
 // order lists the module's packages, each of which imports only packages that
 // come before it. Packages in one string do not import each other.
 var order = []string{
-	"model/atomicfile model/strictjson model/internal/kernel",
-	"model/hub",
+	"model/atomicfile model/strictjson model/vocab model/internal/kernel",
+	"model/hub model/tokenizer model/internal/safetensors",
 	"model",
+	"model/sample model/synthetic",
+	"model/zoo",
 	"harness/npy harness/internal/names harness/internal/shapes harness/internal/words",
 	"harness",
 	"harness/dump harness/replay harness/report",
@@ -25,7 +27,7 @@ var order = []string{
 }
 
 // forTests are packages that only tests import.
-var forTests = strings.Fields("model/hub/hubtest harness/internal/harnesstest harness/internal/replaytest harness/internal/gpt2test")
+var forTests = strings.Fields("model/modeltest model/hub/hubtest harness/internal/harnesstest harness/internal/replaytest harness/internal/gpt2test")
 
 func TestImportsRunOneWay(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}: {{join .Imports " "}}`, "checkpoint12/...").Output()

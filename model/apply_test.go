@@ -1,10 +1,13 @@
-package model
+package model_test
 
 import (
 	"fmt"
 	"math"
 	"strings"
 	"testing"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // differAt says at which index two arrays differ, or -1. NaN equals itself.
@@ -21,15 +24,15 @@ func differAt(a, b []float32) int {
 }
 
 // Each stage computed on its own, from recorded inputs, gives the bits that the
-// forward pass gave: it is the same function, and Reads leaves nothing out.
+// forward pass gave: it is the same function, and model.Reads leaves nothing out.
 func TestApplyReplaysForward(t *testing.T) {
-	for _, cfg := range []Config{micro, wide} {
-		m := randomModel(t, cfg, 1)
-		steps := [][]int{ids(cfg, 10, 1), ids(cfg, 2, 2), ids(cfg, 4, 3)} // batch of 2
-		r := record(t, m, SessionOptions{Batch: 2, Temperatures: []float64{0.5, 2}}, steps...)
+	for _, cfg := range []model.Config{modeltest.Micro, wide} {
+		m := modeltest.New(t, cfg, 1)
+		steps := [][]int{modeltest.Tokens(cfg, 10, 1), modeltest.Tokens(cfg, 2, 2), modeltest.Tokens(cfg, 4, 3)} // batch of 2
+		r := record(t, m, model.SessionOptions{Batch: 2, Temperatures: []float64{0.5, 2}}, steps...)
 		P, compared := 0, 0
 		for k, tokens := range steps {
-			d := Dims{B: 2, T: len(tokens) / 2, P: P}
+			d := model.Dims{B: 2, T: len(tokens) / 2, P: P}
 			in := func(name string) []float32 {
 				if base, ok := strings.CutPrefix(name, "prev:"); ok {
 					if k == 0 {
@@ -65,36 +68,36 @@ func TestApplyReplaysForward(t *testing.T) {
 			}
 			P += d.T
 		}
-		if want := len(steps) * len(StageNames(cfg, []float64{0.5, 2})); compared != want {
+		if want := len(steps) * len(model.StageNames(cfg, []float64{0.5, 2})); compared != want {
 			t.Errorf("compared %d stages, want %d", compared, want)
 		}
 	}
 }
 
 func TestApplyErrors(t *testing.T) {
-	m := randomModel(t, micro, 1)
-	V := float32(micro.Vocab)
+	m := modeltest.New(t, modeltest.Micro, 1)
+	V := float32(modeltest.Micro.Vocab)
 	for _, test := range []struct {
 		name  string
 		stage string
-		d     Dims
+		d     model.Dims
 		in    []float32
 		out   int
 		want  string
 	}{
-		{"unknown stage", "h.9.ln_1", Dims{B: 1, T: 1}, nil, 12, "no stage"},
-		{"no rows", "wte", Dims{T: 1}, nil, 0, "B=0"},
-		{"past the end", "wpe", Dims{B: 1, T: 1, P: 12}, []float32{12}, 12, "n_positions"},
-		{"negative P", "wpe", Dims{B: 1, T: 1, P: -1}, []float32{0}, 12, "P=-1"},
-		{"P+T overflows", "wpe", Dims{B: 1, T: 2, P: math.MaxInt}, []float32{0}, 24, "n_positions"},
-		{"beyond memory", "logits", Dims{B: 1 << 60, T: 1}, nil, 0, "memory"},
-		{"wrong room", "h.0.ln_1", Dims{B: 1, T: 1}, make([]float32, 12), 11, "room for 11"},
-		{"wrong input", "h.0.ln_1", Dims{B: 1, T: 1}, make([]float32, 11), 12, "reads embed: got 11"},
-		{"token too large", "wte", Dims{B: 1, T: 1}, []float32{V}, 12, "vocabulary"},
-		{"token no number", "wte", Dims{B: 1, T: 1}, []float32{float32(math.NaN())}, 12, "vocabulary"},
-		{"token not whole", "wte", Dims{B: 1, T: 1}, []float32{1.5}, 12, "vocabulary"},
-		{"token negative", "wte", Dims{B: 1, T: 1}, []float32{-1}, 12, "vocabulary"},
-		{"position too large", "wpe", Dims{B: 1, T: 3, P: 0}, []float32{10}, 36, "n_positions"},
+		{"unknown stage", "h.9.ln_1", model.Dims{B: 1, T: 1}, nil, 12, "no stage"},
+		{"no rows", "wte", model.Dims{T: 1}, nil, 0, "B=0"},
+		{"past the end", "wpe", model.Dims{B: 1, T: 1, P: 12}, []float32{12}, 12, "n_positions"},
+		{"negative P", "wpe", model.Dims{B: 1, T: 1, P: -1}, []float32{0}, 12, "P=-1"},
+		{"P+T overflows", "wpe", model.Dims{B: 1, T: 2, P: math.MaxInt}, []float32{0}, 24, "n_positions"},
+		{"beyond memory", "logits", model.Dims{B: 1 << 60, T: 1}, nil, 0, "memory"},
+		{"wrong room", "h.0.ln_1", model.Dims{B: 1, T: 1}, make([]float32, 12), 11, "room for 11"},
+		{"wrong input", "h.0.ln_1", model.Dims{B: 1, T: 1}, make([]float32, 11), 12, "reads embed: got 11"},
+		{"token too large", "wte", model.Dims{B: 1, T: 1}, []float32{V}, 12, "vocabulary"},
+		{"token no number", "wte", model.Dims{B: 1, T: 1}, []float32{float32(math.NaN())}, 12, "vocabulary"},
+		{"token not whole", "wte", model.Dims{B: 1, T: 1}, []float32{1.5}, 12, "vocabulary"},
+		{"token negative", "wte", model.Dims{B: 1, T: 1}, []float32{-1}, 12, "vocabulary"},
+		{"position too large", "wpe", model.Dims{B: 1, T: 3, P: 0}, []float32{10}, 36, "n_positions"},
 	} {
 		err := m.Apply(test.stage, test.d, func(string) []float32 { return test.in }, make([]float32, test.out))
 		if err == nil || !strings.Contains(err.Error(), test.want) {

@@ -1,59 +1,48 @@
-package model
+package model_test
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"math"
 	"sync"
 	"testing"
+
+	"checkpoint12/model"
+	"checkpoint12/model/internal/safetensors"
+	"checkpoint12/model/modeltest"
 )
 
 // medium has the shape of GPT-2 Medium: 355 M parameters.
-var medium = Config{Vocab: 50257, Positions: 1024, Embd: 1024, Layers: 24, Heads: 16, Inner: 4096, Eps: 1e-5}
+var medium = model.Config{Vocab: 50257, Positions: 1024, Embd: 1024, Layers: 24, Heads: 16, Inner: 4096, Eps: 1e-5}
 
 // mediumModel is made once for all benchmarks: 1.4 GB of cheap random weights.
-var mediumModel = sync.OnceValues(func() (*Model, error) {
-	header := map[string]any{}
+var mediumModel = sync.OnceValues(func() (*model.Model, error) {
+	var tensors []safetensors.Info
 	size := 0
-	for name, shape := range medium.weights() {
-		if name == "lm_head.weight" {
-			continue
+	for name, shape := range medium.Weights() {
+		if t := (safetensors.Info{Name: name, Shape: shape}); name != "lm_head.weight" {
+			tensors, size = append(tensors, t), size+4*t.Size()
 		}
-		n := 4
-		for _, d := range shape {
-			n *= d
-		}
-		header[name] = map[string]any{"dtype": "F32", "shape": shape, "data_offsets": []int{size, size + n}}
-		size += n
 	}
-	h, err := json.Marshal(header)
-	if err != nil {
-		return nil, err
-	}
-	for len(h)%8 != 0 {
-		h = append(h, ' ')
-	}
-	file := make([]byte, 8+len(h)+size)
-	binary.LittleEndian.PutUint64(file, uint64(len(h)))
-	copy(file[8:], h)
+	header := safetensors.Header(tensors)
+	file := append(make([]byte, 0, len(header)+size), header...)[:len(header)+size]
 	x := uint32(1)
-	for b := file[8+len(h):]; len(b) > 0; b = b[4:] {
+	for b := file[len(header):]; len(b) > 0; b = b[4:] {
 		x = x*1664525 + 1013904223
 		binary.LittleEndian.PutUint32(b, math.Float32bits((float32(x>>8)*0x1p-24-0.5)*0.1))
 	}
-	return FromBytes("medium", medium, file)
+	return model.FromBytes("medium", medium, file, nil)
 })
 
 // bytesRead is what a decode step reads of the weights: all but the embeddings'
 // other rows, and wte once more as the head.
-func bytesRead(c Config) int64 {
+func bytesRead(c model.Config) int64 {
 	return 4 * int64(c.Layers*(c.Embd*(4*c.Embd+2*c.Inner)+9*c.Embd+c.Inner)+c.Vocab*c.Embd)
 }
 
 func BenchmarkDecode(b *testing.B) {
 	for _, bench := range []struct {
 		name string
-		tap  Tap
+		tap  model.Tap
 	}{
 		{"untapped", nil},
 		{"tapped", func(string, []int, []float32) {}},
@@ -63,7 +52,7 @@ func BenchmarkDecode(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			s, err := m.NewSession(SessionOptions{Length: 128, Tap: bench.tap})
+			s, err := m.NewSession(model.SessionOptions{Length: 128, Tap: bench.tap})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -90,7 +79,7 @@ func BenchmarkPrompt(b *testing.B) {
 	for _, bench := range []struct {
 		name string
 		T    int
-		tap  Tap
+		tap  model.Tap
 	}{
 		{"2/untapped", 2, nil},
 		{"128/untapped", 128, nil},
@@ -101,11 +90,11 @@ func BenchmarkPrompt(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			s, err := m.NewSession(SessionOptions{Length: 128, Tap: bench.tap})
+			s, err := m.NewSession(model.SessionOptions{Length: 128, Tap: bench.tap})
 			if err != nil {
 				b.Fatal(err)
 			}
-			tokens := ids(medium, bench.T, 1)
+			tokens := modeltest.Tokens(medium, bench.T, 1)
 			for b.Loop() {
 				s.Reset()
 				if _, err := s.Step(tokens); err != nil {

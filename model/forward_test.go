@@ -1,4 +1,4 @@
-package model
+package model_test
 
 import (
 	"fmt"
@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // recorded is a copy of what a tap saw, step by step.
@@ -29,7 +32,7 @@ func (r *recorded) tap(stage string, shape []int, data []float32) {
 }
 
 // record runs the given steps, each a list of B·T tokens.
-func record(t testing.TB, m *Model, o SessionOptions, steps ...[]int) *recorded {
+func record(t testing.TB, m *model.Model, o model.SessionOptions, steps ...[]int) *recorded {
 	t.Helper()
 	r := &recorded{}
 	o.Tap = r.tap
@@ -47,7 +50,7 @@ func record(t testing.TB, m *Model, o SessionOptions, steps ...[]int) *recorded 
 }
 
 // wide crosses every block size of the kernels with a remainder.
-var wide = Config{Vocab: 270, Positions: 40, Embd: 130, Layers: 2, Heads: 5, Inner: 530, Eps: 1e-5}
+var wide = model.Config{Vocab: 270, Positions: 40, Embd: 130, Layers: 2, Heads: 5, Inner: 530, Eps: 1e-5}
 
 // Every stage, prompt and decode, in a batch, is where float64 says, relative
 // to the tensor's largest value. float32 keeps 6e-8 of a value; through the
@@ -57,38 +60,35 @@ var wide = Config{Vocab: 270, Positions: 40, Embd: 130, Layers: 2, Heads: 5, Inn
 // that; TF32 or half precision would be off by 5e-4.
 func TestForwardMatchesFloat64(t *testing.T) {
 	const bound = 4e-6
-	own := randomWeights(micro, 3)
-	own["lm_head.weight"] = randomWeights(micro, 4)["wte.weight"]
-	one := micro
+	own := modeltest.Weights(modeltest.Micro, 3)
+	own["lm_head.weight"] = modeltest.Weights(modeltest.Micro, 4)["wte.weight"]
+	one := modeltest.Micro
 	one.Heads, one.Inner, one.Layers = 1, 5, 1
 	temperatures := []float64{0.5, 1, 2}
 	for _, test := range []struct {
 		name    string
 		reason  string
-		cfg     Config
+		cfg     model.Config
 		weights map[string][]float32
 		steps   []int // T of each step
 		batch   int
 	}{
-		{"prompt and decode", "the usual", micro, randomWeights(micro, 1), []int{3, 1, 1}, 1},
-		{"one token", "T = 1 and P = 0 at once", micro, randomWeights(micro, 1), []int{1, 1}, 1},
-		{"full context", "the last position is used", micro, randomWeights(micro, 2), []int{10, 1, 1}, 1},
-		{"prompt in pieces", "T > 1 with P > 0 needs the mask shifted by P", micro, randomWeights(micro, 2), []int{3, 4, 2}, 1},
-		{"batch", "rows must not mix", micro, randomWeights(micro, 1), []int{4, 1, 1}, 3},
-		{"own head", "lm_head.weight takes the place of wte", micro, own, []int{2, 1}, 1},
-		{"one head", "D = C; F < C", one, randomWeights(one, 5), []int{3, 1}, 2},
-		{"wide", "kernels in blocks, with remainders; many rows and few", wide, randomWeights(wide, 6), []int{9, 1, 2, 1}, 2},
+		{"prompt and decode", "the usual", modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), []int{3, 1, 1}, 1},
+		{"one token", "T = 1 and P = 0 at once", modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), []int{1, 1}, 1},
+		{"full context", "the last position is used", modeltest.Micro, modeltest.Weights(modeltest.Micro, 2), []int{10, 1, 1}, 1},
+		{"prompt in pieces", "T > 1 with P > 0 needs the mask shifted by P", modeltest.Micro, modeltest.Weights(modeltest.Micro, 2), []int{3, 4, 2}, 1},
+		{"batch", "rows must not mix", modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), []int{4, 1, 1}, 3},
+		{"own head", "lm_head.weight takes the place of wte", modeltest.Micro, own, []int{2, 1}, 1},
+		{"one head", "D = C; F < C", one, modeltest.Weights(one, 5), []int{3, 1}, 2},
+		{"wide", "kernels in blocks, with remainders; many rows and few", wide, modeltest.Weights(wide, 6), []int{9, 1, 2, 1}, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m, err := FromBytes(test.name, test.cfg, encodeF32(test.cfg, test.weights))
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := modeltest.Of(t, test.cfg, test.weights)
 			total := 0
 			for _, T := range test.steps {
 				total += T
 			}
-			tokens := ids(test.cfg, test.batch*total, 7) // [B,total]
+			tokens := modeltest.Tokens(test.cfg, test.batch*total, 7) // [B,total]
 			var steps [][]int
 			P := 0
 			for _, T := range test.steps {
@@ -99,7 +99,7 @@ func TestForwardMatchesFloat64(t *testing.T) {
 				steps = append(steps, step)
 				P += T
 			}
-			got := record(t, m, SessionOptions{Batch: test.batch, Temperatures: temperatures}, steps...)
+			got := record(t, m, model.SessionOptions{Batch: test.batch, Temperatures: temperatures}, steps...)
 			P = 0
 			worst, at := 0.0, ""
 			for k, T := range test.steps {

@@ -1,15 +1,17 @@
-package model
+package model_test
 
 import (
 	"fmt"
 	"math"
+
+	"checkpoint12/model"
 )
 
 // oracle is GPT-2 in float64, written without a cache, without batching and
 // without any of the package's code: every stage of one sequence, in the
 // contract's shapes with B = 1, P = 0 and T = S = len(tokens). Weights are the
 // float32 ones.
-func oracle(cfg Config, w map[string][]float32, tokens []int, temperatures []float64) map[string][]float64 {
+func oracle(cfg model.Config, w map[string][]float32, tokens []int, temperatures []float64) map[string][]float64 {
 	T, C, H, F, V := len(tokens), cfg.Embd, cfg.Heads, cfg.Inner, cfg.Vocab
 	D := C / H
 	out := map[string][]float64{}

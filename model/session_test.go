@@ -1,4 +1,4 @@
-package model
+package model_test
 
 import (
 	"errors"
@@ -8,10 +8,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // logitsOf runs steps and returns the last logits of every one.
-func logitsOf(t testing.TB, m *Model, o SessionOptions, steps ...[]int) [][]float32 {
+func logitsOf(t testing.TB, m *model.Model, o model.SessionOptions, steps ...[]int) [][]float32 {
 	t.Helper()
 	s, err := m.NewSession(o)
 	if err != nil {
@@ -39,24 +42,24 @@ func wantSameBits(t *testing.T, what string, got, want [][]float32) {
 // Taps, threads, repetition, room, neighbours in the batch and how a prompt is
 // cut into steps do not change one bit.
 func TestBitIdentical(t *testing.T) {
-	for _, cfg := range []Config{micro, wide} {
-		m := randomModel(t, cfg, 1)
+	for _, cfg := range []model.Config{modeltest.Micro, wide} {
+		m := modeltest.New(t, cfg, 1)
 		total := min(cfg.Positions, 23) // in wide, enough rows for the kernels' other way
-		prompt, decode := ids(cfg, total-3, 1), ids(cfg, 3, 2)
+		prompt, decode := modeltest.Tokens(cfg, total-3, 1), modeltest.Tokens(cfg, 3, 2)
 		steps := [][]int{prompt, decode[:1], decode[1:2], decode[2:]}
-		want := logitsOf(t, m, SessionOptions{Threads: 1}, steps...)
+		want := logitsOf(t, m, model.SessionOptions{Threads: 1}, steps...)
 		nop := func(string, []int, []float32) {}
 		for _, test := range []struct {
 			name string
-			o    SessionOptions
+			o    model.SessionOptions
 		}{
-			{"again", SessionOptions{Threads: 1}},
-			{"tapped", SessionOptions{Threads: 1, Tap: nop, Temperatures: []float64{1}}},
-			{"2 threads", SessionOptions{Threads: 2}},
-			{"3 threads, tapped", SessionOptions{Threads: 3, Tap: nop}},
-			{"8 threads", SessionOptions{Threads: 8}},
-			{"64 threads", SessionOptions{Threads: 64}},
-			{"just enough room", SessionOptions{Length: total}},
+			{"again", model.SessionOptions{Threads: 1}},
+			{"tapped", model.SessionOptions{Threads: 1, Tap: nop, Temperatures: []float64{1}}},
+			{"2 threads", model.SessionOptions{Threads: 2}},
+			{"3 threads, tapped", model.SessionOptions{Threads: 3, Tap: nop}},
+			{"8 threads", model.SessionOptions{Threads: 8}},
+			{"64 threads", model.SessionOptions{Threads: 64}},
+			{"just enough room", model.SessionOptions{Length: total}},
 		} {
 			wantSameBits(t, test.name, logitsOf(t, m, test.o, steps...), want)
 		}
@@ -65,11 +68,11 @@ func TestBitIdentical(t *testing.T) {
 		for _, id := range append(slices.Clone(prompt), decode...) {
 			single = append(single, []int{id})
 		}
-		got := logitsOf(t, m, SessionOptions{}, single...)
+		got := logitsOf(t, m, model.SessionOptions{}, single...)
 		wantSameBits(t, "one token at a time", got[len(prompt)-1:], want)
 
 		// The same row between two others.
-		other := ids(cfg, 2*total, 3)
+		other := modeltest.Tokens(cfg, 2*total, 3)
 		var batch [][]int
 		P := 0
 		for _, s := range steps {
@@ -80,7 +83,7 @@ func TestBitIdentical(t *testing.T) {
 			P += T
 		}
 		V := cfg.Vocab
-		got = logitsOf(t, m, SessionOptions{Batch: 3}, batch...)
+		got = logitsOf(t, m, model.SessionOptions{Batch: 3}, batch...)
 		for k := range got {
 			got[k] = got[k][V : 2*V]
 		}
@@ -89,8 +92,8 @@ func TestBitIdentical(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	m := randomModel(t, micro, 1)
-	s, err := m.NewSession(SessionOptions{})
+	m := modeltest.New(t, modeltest.Micro, 1)
+	s, err := m.NewSession(model.SessionOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,9 +122,9 @@ func TestReset(t *testing.T) {
 func TestDecodeAllocatesNothing(t *testing.T) {
 	cfg := wide
 	cfg.Positions = 400
-	m := randomModel(t, cfg, 1)
+	m := modeltest.New(t, cfg, 1)
 	for _, threads := range []int{1, 2} {
-		s, err := m.NewSession(SessionOptions{Threads: threads})
+		s, err := m.NewSession(model.SessionOptions{Threads: threads})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,10 +148,10 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 
 // The goroutines of a session that is no longer used end.
 func TestSessionGoroutinesEnd(t *testing.T) {
-	m := randomModel(t, wide, 1)
+	m := modeltest.New(t, wide, 1)
 	before := runtime.NumGoroutine()
 	for range 4 {
-		logitsOf(t, m, SessionOptions{Threads: 5}, []int{1, 2})
+		logitsOf(t, m, model.SessionOptions{Threads: 5}, []int{1, 2})
 	}
 	for range 100 {
 		runtime.GC()
@@ -163,17 +166,17 @@ func TestSessionGoroutinesEnd(t *testing.T) {
 // The tap sees the buffers that the computation reads: a change at any stage
 // reaches every stage that reads it, and a changed cache the next step too.
 func TestTapIsLive(t *testing.T) {
-	m := randomModel(t, micro, 1)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	steps := [][]int{{3, 4, 5}, {6}, {7}}
 	temperatures := []float64{1}
 	const another = 11 // a token that no step of this model chooses
-	clean := record(t, m, SessionOptions{Temperatures: temperatures}, steps...)
+	clean := record(t, m, model.SessionOptions{Temperatures: temperatures}, steps...)
 	for at := range steps[:2] {
 		for n, stage := range clean.order {
 			r := &recorded{}
 			poisoned := false
 			var next []int
-			s, err := m.NewSession(SessionOptions{Temperatures: temperatures, Tap: func(name string, shape []int, data []float32) {
+			s, err := m.NewSession(model.SessionOptions{Temperatures: temperatures, Tap: func(name string, shape []int, data []float32) {
 				if name == stage && len(r.steps) == at+1 {
 					// The last row, where nothing is masked; each value by another
 					// amount, since a constant would vanish in a LayerNorm.
@@ -219,7 +222,7 @@ func TestTapIsLive(t *testing.T) {
 			// Everything that reads it, in this step, has changed.
 			readers := 0
 			for _, later := range clean.order[n+1:] {
-				if !slices.Contains(Reads(micro, later), stage) || later == "next_token" {
+				if !slices.Contains(model.Reads(modeltest.Micro, later), stage) || later == "next_token" {
 					continue
 				}
 				readers++
@@ -244,11 +247,11 @@ func TestTapIsLive(t *testing.T) {
 // Untapped, a session whose cache was changed by nobody and one that copies the
 // caches out and in again agree; a value written once stays written.
 func TestTapWritesThroughToCache(t *testing.T) {
-	m := randomModel(t, micro, 1)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	const stage = "h.1.attn.cache_v"
 	var last []float32
 	first := true
-	s, err := m.NewSession(SessionOptions{Batch: 2, Length: 9, Tap: func(name string, shape []int, data []float32) {
+	s, err := m.NewSession(model.SessionOptions{Batch: 2, Length: 9, Tap: func(name string, shape []int, data []float32) {
 		if name != stage {
 			return
 		}
@@ -279,29 +282,29 @@ func TestTapWritesThroughToCache(t *testing.T) {
 }
 
 func TestSessionErrors(t *testing.T) {
-	m := randomModel(t, micro, 1) // 12 positions, vocabulary of 37
+	m := modeltest.New(t, modeltest.Micro, 1) // 12 positions, vocabulary of 37
 	for _, test := range []struct {
 		name string
-		o    SessionOptions
+		o    model.SessionOptions
 		want string
 	}{
-		{"negative batch", SessionOptions{Batch: -1}, "batch of -1"},
-		{"batch beyond memory", SessionOptions{Batch: math.MaxInt}, "batch"},
-		{"too long", SessionOptions{Length: 13}, "n_positions"},
-		{"negative length", SessionOptions{Length: -1}, "length of -1"},
-		{"temperature 0", SessionOptions{Temperatures: []float64{1, 0}}, "temperature 0"},
-		{"temperature NaN", SessionOptions{Temperatures: []float64{math.NaN()}}, "temperature NaN"},
+		{"negative batch", model.SessionOptions{Batch: -1}, "batch of -1"},
+		{"batch beyond memory", model.SessionOptions{Batch: math.MaxInt}, "batch"},
+		{"too long", model.SessionOptions{Length: 13}, "n_positions"},
+		{"negative length", model.SessionOptions{Length: -1}, "length of -1"},
+		{"temperature 0", model.SessionOptions{Temperatures: []float64{1, 0}}, "temperature 0"},
+		{"temperature NaN", model.SessionOptions{Temperatures: []float64{math.NaN()}}, "temperature NaN"},
 	} {
 		if _, err := m.NewSession(test.o); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v does not say %q", test.name, err, test.want)
 		}
 	}
 
-	s, err := m.NewSession(SessionOptions{Batch: 2, Length: 5})
+	s, err := m.NewSession(model.SessionOptions{Batch: 2, Length: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Step(ids(micro, 8, 1)); err != nil { // 4 positions of 5
+	if _, err := s.Step(modeltest.Tokens(modeltest.Micro, 8, 1)); err != nil { // 4 positions of 5
 		t.Fatal(err)
 	}
 	before := slices.Clone(s.LogitsLast())
@@ -320,8 +323,8 @@ func TestSessionErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v does not say %q", test.name, err, test.want)
 		}
-		if errors.Is(err, ErrTooLong) != (test.name == "too many") {
-			t.Errorf("%s: errors.Is(err, ErrTooLong) is wrong for %v", test.name, err)
+		if errors.Is(err, model.ErrTooLong) != (test.name == "too many") {
+			t.Errorf("%s: errors.Is(err, model.ErrTooLong) is wrong for %v", test.name, err)
 		}
 		if s.Pos() != 4 || differAt(before, s.LogitsLast()) >= 0 {
 			t.Errorf("%s: the failed step left its mark", test.name)
@@ -337,18 +340,18 @@ func TestSessionErrors(t *testing.T) {
 	if _, err := s.Step([]int{1, 2}); err == nil {
 		t.Error("a session of a closed model computes")
 	}
-	if _, err := m.NewSession(SessionOptions{}); err == nil {
+	if _, err := m.NewSession(model.SessionOptions{}); err == nil {
 		t.Error("a closed model starts a session")
 	}
-	if err := m.Apply("wte", Dims{B: 1, T: 1}, func(string) []float32 { return []float32{1} }, make([]float32, 12)); err == nil {
+	if err := m.Apply("wte", model.Dims{B: 1, T: 1}, func(string) []float32 { return []float32{1} }, make([]float32, 12)); err == nil {
 		t.Error("a closed model applies a stage")
 	}
 }
 
 // NaN must not turn into a confident token 0.
 func TestNaNChoosesNothing(t *testing.T) {
-	m := randomModel(t, micro, 1)
-	s, err := m.NewSession(SessionOptions{Tap: func(stage string, _ []int, data []float32) {
+	m := modeltest.New(t, modeltest.Micro, 1)
+	s, err := m.NewSession(model.SessionOptions{Tap: func(stage string, _ []int, data []float32) {
 		if stage == "h.1.ln_2" {
 			data[0] = float32(math.NaN())
 		}

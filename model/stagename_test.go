@@ -1,24 +1,26 @@
-package model
+package model_test
 
 import (
 	"math"
 	"testing"
+
+	"checkpoint12/model"
 )
 
 func TestParseStage(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		want StageName
+		want model.StageName
 		kind string
 	}{
-		{"wte", StageName{-1, "wte", 0}, "wte"},
-		{"logits_last", StageName{-1, "logits_last", 0}, "logits_last"},
-		{"h.0.ln_1", StageName{0, "ln_1", 0}, "h.*.ln_1"},
-		{"h.47.attn.cache_k", StageName{47, "attn.cache_k", 0}, "h.*.attn.cache_k"},
-		{"probs_t1", StageName{-1, "probs_t", 1}, "probs_t*"},
-		{"probs_t0.07", StageName{-1, "probs_t", 0.07}, "probs_t*"},
+		{"wte", model.StageName{-1, "wte", 0}, "wte"},
+		{"logits_last", model.StageName{-1, "logits_last", 0}, "logits_last"},
+		{"h.0.ln_1", model.StageName{0, "ln_1", 0}, "h.*.ln_1"},
+		{"h.47.attn.cache_k", model.StageName{47, "attn.cache_k", 0}, "h.*.attn.cache_k"},
+		{"probs_t1", model.StageName{-1, "probs_t", 1}, "probs_t*"},
+		{"probs_t0.07", model.StageName{-1, "probs_t", 0.07}, "probs_t*"},
 	} {
-		got, ok := ParseStage(test.name)
+		got, ok := model.ParseStage(test.name)
 		if !ok || got != test.want {
 			t.Errorf("ParseStage(%q) = %+v, %v; want %+v", test.name, got, ok, test.want)
 		}
@@ -27,7 +29,7 @@ func TestParseStage(t *testing.T) {
 		}
 	}
 	for _, test := range notStages {
-		if got, ok := ParseStage(test.name); ok || got != (StageName{-1, test.name, 0}) {
+		if got, ok := model.ParseStage(test.name); ok || got != (model.StageName{-1, test.name, 0}) {
 			t.Errorf("ParseStage(%q) = %+v, %v: %s", test.name, got, ok, test.reason)
 		}
 	}
@@ -61,17 +63,17 @@ func FuzzParseStage(f *testing.F) {
 	for _, test := range notStages {
 		f.Add(test.name)
 	}
-	for _, name := range StageNames(Config{Layers: 12}, []float64{0.5, 1e300, 5e-324}) {
+	for _, name := range model.StageNames(model.Config{Layers: 12}, []float64{0.5, 1e300, 5e-324}) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		s, ok := ParseStage(name)
+		s, ok := model.ParseStage(name)
 		if s.String() != name {
 			t.Errorf("ParseStage(%q) is %+v, which is %q", name, s, s)
 		}
-		cfg := Config{Layers: max(1, s.Layer+1)}
-		if s.Layer < math.MaxInt && (Reads(cfg, name) != nil) != ok {
-			t.Errorf("ParseStage(%q) reports %v, Reads of a model with that layer %q", name, ok, Reads(cfg, name))
+		cfg := model.Config{Layers: max(1, s.Layer+1)}
+		if s.Layer < math.MaxInt && (model.Reads(cfg, name) != nil) != ok {
+			t.Errorf("ParseStage(%q) reports %v, model.Reads of a model with that layer %q", name, ok, model.Reads(cfg, name))
 		}
 	})
 }

@@ -1,10 +1,13 @@
-package model
+package model_test
 
 import (
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // The names and their order are the contract's, spelled out here on purpose.
@@ -17,21 +20,21 @@ func TestStageNames(t *testing.T) {
 			h+"attn.c_proj", h+"resid_mid", h+"ln_2", h+"mlp.c_fc", h+"mlp.act", h+"mlp.c_proj", h+"resid_post")
 	}
 	want = append(want, "ln_f", "logits", "logits_last", "next_token", "probs_t0.5", "probs_t1", "probs_t2")
-	cfg := micro
+	cfg := modeltest.Micro
 	cfg.Layers = 11
 	temperatures := []float64{0.5, 1, 2}
-	if diff := cmp.Diff(want, StageNames(cfg, temperatures)); diff != "" {
+	if diff := cmp.Diff(want, model.StageNames(cfg, temperatures)); diff != "" {
 		t.Errorf("StageNames (-want +got):\n%s", diff)
 	}
-	m := randomModel(t, cfg, 1)
-	tapped := record(t, m, SessionOptions{Temperatures: temperatures}, []int{1, 2}, []int{3})
+	m := modeltest.New(t, cfg, 1)
+	tapped := record(t, m, model.SessionOptions{Temperatures: temperatures}, []int{1, 2}, []int{3})
 	if diff := cmp.Diff(want, tapped.order); diff != "" {
 		t.Errorf("tapped at a decode step (-want +got):\n%s", diff)
 	}
 	if n := len(tapped.steps[0]); n != len(want) {
 		t.Errorf("the prompt step tapped %d stages, want %d", n, len(want))
 	}
-	without := StageNames(cfg, nil)
+	without := model.StageNames(cfg, nil)
 	if diff := cmp.Diff(want[:len(want)-3], without); diff != "" {
 		t.Errorf("StageNames without temperatures (-want +got):\n%s", diff)
 	}
@@ -39,7 +42,7 @@ func TestStageNames(t *testing.T) {
 
 // What every stage reads, spelled out: replaying single stages depends on it.
 func TestReads(t *testing.T) {
-	cfg := micro // 3 layers
+	cfg := modeltest.Micro // 3 layers
 	for _, test := range []struct {
 		stage string
 		want  []string
@@ -72,7 +75,7 @@ func TestReads(t *testing.T) {
 		{"next_token", []string{"logits_last"}},
 		{"probs_t0.7", []string{"logits_last"}},
 	} {
-		if diff := cmp.Diff(test.want, Reads(cfg, test.stage)); diff != "" {
+		if diff := cmp.Diff(test.want, model.Reads(cfg, test.stage)); diff != "" {
 			t.Errorf("Reads(%s) (-want +got):\n%s", test.stage, diff)
 		}
 	}
@@ -81,33 +84,33 @@ func TestReads(t *testing.T) {
 func TestUnknownStages(t *testing.T) {
 	tooMany := struct{ name, reason string }{"h.3.ln_1", "one layer too many"}
 	for _, test := range append(notStages, tooMany) {
-		if got := Reads(micro, test.name); got != nil {
+		if got := model.Reads(modeltest.Micro, test.name); got != nil {
 			t.Errorf("Reads(%q) = %q, want nil: %s", test.name, got, test.reason)
 		}
 		if test.name != "tokens" && test.name != "prev:h.0.attn.cache_k" {
-			if _, err := Shape(micro, test.name, Dims{B: 1, T: 1}); err == nil {
+			if _, err := model.Shape(modeltest.Micro, test.name, model.Dims{B: 1, T: 1}); err == nil {
 				t.Errorf("Shape(%q) gives no error: %s", test.name, test.reason)
 			}
 		}
 	}
-	if _, err := Shape(micro, "prev:h.0.ln_1", Dims{B: 1, T: 1}); err == nil {
+	if _, err := model.Shape(modeltest.Micro, "prev:h.0.ln_1", model.Dims{B: 1, T: 1}); err == nil {
 		t.Error("Shape(prev:h.0.ln_1) gives no error: only caches outlive a step")
 	}
 }
 
-// Shape says beforehand what the tap then sees.
+// model.Shape says beforehand what the tap then sees.
 func TestShape(t *testing.T) {
-	m := randomModel(t, micro, 1)
-	r := record(t, m, SessionOptions{Batch: 2, Temperatures: []float64{1}}, ids(micro, 6, 1), ids(micro, 2, 2))
-	for k, d := range []Dims{{B: 2, T: 3}, {B: 2, T: 1, P: 3}} {
+	m := modeltest.New(t, modeltest.Micro, 1)
+	r := record(t, m, model.SessionOptions{Batch: 2, Temperatures: []float64{1}}, modeltest.Tokens(modeltest.Micro, 6, 1), modeltest.Tokens(modeltest.Micro, 2, 2))
+	for k, d := range []model.Dims{{B: 2, T: 3}, {B: 2, T: 1, P: 3}} {
 		for _, stage := range r.order {
-			got, err := Shape(micro, stage, d)
+			got, err := model.Shape(modeltest.Micro, stage, d)
 			if err != nil || !slices.Equal(got, r.shape[k][stage]) {
-				t.Errorf("step %d: Shape(%s) = %v, %v; tapped %v", k, stage, got, err, r.shape[k][stage])
+				t.Errorf("step %d: model.Shape(%s) = %v, %v; tapped %v", k, stage, got, err, r.shape[k][stage])
 			}
 		}
 	}
-	got, err := Shape(micro, "prev:h.1.attn.cache_v", Dims{B: 2, T: 1, P: 3})
+	got, err := model.Shape(modeltest.Micro, "prev:h.1.attn.cache_v", model.Dims{B: 2, T: 1, P: 3})
 	if want := []int{2, 2, 3, 6}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("Shape of a previous cache = %v, %v; want %v", got, err, want)
 	}

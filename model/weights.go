@@ -3,7 +3,9 @@ package model
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +19,7 @@ import (
 
 	"checkpoint12/model/hub"
 	"checkpoint12/model/internal/kernel"
+	"checkpoint12/model/internal/safetensors"
 )
 
 // Model is a GPT-2: a config and its weights, which are never written to. It
@@ -41,10 +44,17 @@ type Model struct {
 
 // file is a weight file in memory.
 type file struct {
-	path string // as errors name it
-	name string // as the hash of several files names it
-	data []byte
-	mmap mmap.MMap // nil where data was handed over
+	path    string // as errors name it
+	name    string // as the hash of several files names it
+	data    []byte
+	release func() error // gives data back; may be nil
+}
+
+// tensor is a weight, and the file it came from.
+type tensor struct {
+	data  []float32
+	shape []int
+	file  string
 }
 
 // block is the weights of one layer.
@@ -63,16 +73,7 @@ type linear struct {
 // Open reads the model in a folder in Hugging Face's layout: config.json, and
 // model.safetensors or the files that model.safetensors.index.json lists. The
 // files are mapped into memory, not copied, and must not change until Close.
-func Open(dir string) (*Model, error) {
-	name := filepath.Base(dir)
-	if abs, err := filepath.Abs(dir); err == nil {
-		name = filepath.Base(abs)
-	}
-	return open(name, dir)
-}
-
-// open is Open with a name of its own.
-func open(name, dir string) (*Model, error) {
+func Open(name, dir string) (*Model, error) {
 	cfg, err := ReadConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, err
@@ -98,20 +99,20 @@ func open(name, dir string) (*Model, error) {
 	return m, nil
 }
 
-// FromBytes makes a model of the bytes of a safetensors file. It keeps them;
-// they must not change any more.
-func FromBytes(name string, cfg Config, safetensors []byte) (*Model, error) {
+// FromBytes makes a model of the bytes of a safetensors file, which must not
+// change until Close. Close calls release, if that is not nil.
+func FromBytes(name string, cfg Config, data []byte, release func() error) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	m := &Model{name: name, cfg: cfg, files: []file{{path: name, name: "model.safetensors", data: safetensors}}}
+	m := &Model{name: name, cfg: cfg, files: []file{{path: name, name: "model.safetensors", data: data, release: release}}}
 	if err := m.load(); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-// Name is what the model was opened as: the folder's name, or the one given.
+// Name returns the name that the model was opened with.
 func (m *Model) Name() string { return m.name }
 
 // Config returns the model's dimensions.
@@ -135,8 +136,8 @@ func (m *Model) Close() error {
 	}
 	var errs []error
 	for i := range m.files {
-		if m.files[i].mmap != nil {
-			errs = append(errs, m.files[i].mmap.Unmap())
+		if m.files[i].release != nil {
+			errs = append(errs, m.files[i].release())
 		}
 		m.files[i].data = nil
 	}
@@ -161,7 +162,7 @@ func mapFile(path string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("map %s: %w", path, err)
 	}
-	return file{path: path, data: m, mmap: m}, nil
+	return file{path: path, data: m, release: m.Unmap}, nil
 }
 
 // maskBuffer matches the causal masks that older files carry as if they were
@@ -170,10 +171,10 @@ var maskBuffer = regexp.MustCompile(`^h\.\d+\.attn\.(bias|masked_bias)$`)
 
 // load parses the files, checks every weight and sets up the layers.
 func (m *Model) load() error {
-	found := map[string]raw{}
+	found := map[string]safetensors.Tensor{}
 	where := map[string]string{}
 	for _, f := range m.files {
-		tensors, err := parseSafetensors(f.data)
+		tensors, err := safetensors.Parse(f.data)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.path, err)
 		}
@@ -189,7 +190,7 @@ func (m *Model) load() error {
 		}
 	}
 	m.weights = make(map[string]tensor, len(found))
-	for name, shape := range m.cfg.weights() {
+	for name, shape := range m.cfg.Weights() {
 		r, ok := found[name]
 		if !ok {
 			if name == "lm_head.weight" {
@@ -197,10 +198,10 @@ func (m *Model) load() error {
 			}
 			return fmt.Errorf("%s: weight %q is missing", m.files[0].path, name)
 		}
-		if !slices.Equal(r.shape, shape) {
-			return fmt.Errorf("%s: weight %q has shape %v: config.json asks for %v", where[name], name, r.shape, shape)
+		if !slices.Equal(r.Shape, shape) {
+			return fmt.Errorf("%s: weight %q has shape %v: config.json asks for %v", where[name], name, r.Shape, shape)
 		}
-		data, err := r.floats()
+		data, err := r.Floats()
 		if err != nil {
 			return fmt.Errorf("%s: weight %q: %w", where[name], name, err)
 		}
@@ -218,9 +219,9 @@ func (m *Model) load() error {
 	return nil
 }
 
-// weights yields the name and shape of every weight of the model in the order
+// Weights yields the name and shape of every weight of the model in the order
 // of use; lm_head.weight, the last, may be absent.
-func (c Config) weights() func(yield func(string, []int) bool) {
+func (c Config) Weights() iter.Seq2[string, []int] {
 	C, F, V := c.Embd, c.Inner, c.Vocab
 	return func(yield func(string, []int) bool) {
 		ok := yield("wte.weight", []int{V, C}) && yield("wpe.weight", []int{c.Positions, C})
@@ -306,4 +307,12 @@ func (m *Model) checkFinite() error {
 		}
 	}
 	return nil
+}
+
+// firstNonFinite returns the index of the first NaN or infinity, or -1.
+func firstNonFinite(x []float32) int {
+	const exponent = 0x7f800000
+	return slices.IndexFunc(x, func(v float32) bool {
+		return math.Float32bits(v)&exponent == exponent
+	})
 }

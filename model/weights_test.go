@@ -1,4 +1,4 @@
-package model
+package model_test
 
 import (
 	"crypto/sha256"
@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // entry is a tensor on its way into a file.
@@ -22,9 +25,9 @@ type entry struct {
 }
 
 // entries turns random weights into tensors of a dtype, by name.
-func entries(cfg Config, weights map[string][]float32, dtype string) map[string]entry {
+func entries(cfg model.Config, weights map[string][]float32, dtype string) map[string]entry {
 	all := map[string]entry{}
-	for name, shape := range cfg.weights() {
+	for name, shape := range cfg.Weights() {
 		w, ok := weights[name]
 		if !ok {
 			continue
@@ -64,11 +67,11 @@ func encode(tensors map[string]entry) []byte {
 		header[name] = map[string]any{"dtype": e.dtype, "shape": e.shape, "data_offsets": []int{len(data), len(data) + len(e.data)}}
 		data = append(data, e.data...)
 	}
-	return assembleFile(header, data)
+	return modeltest.File(header, data)
 }
 
 // writeModel writes a model folder with one file or several.
-func writeModel(t *testing.T, cfg Config, files map[string][]byte) string {
+func writeModel(t *testing.T, cfg model.Config, files map[string][]byte) string {
 	t.Helper()
 	dir := t.TempDir()
 	files["config.json"] = cfg.JSON()
@@ -82,32 +85,21 @@ func writeModel(t *testing.T, cfg Config, files map[string][]byte) string {
 
 // Every way in which files lay out the same weights gives the same logits.
 func TestOpenLayouts(t *testing.T) {
-	weights := randomWeights(micro, 1)
-	plain := entries(micro, weights, "F32")
-	want := logitsOf(t, randomModel(t, micro, 1), SessionOptions{}, []int{1, 2, 3}, []int{4})
+	weights := modeltest.Weights(modeltest.Micro, 1)
+	plain := entries(modeltest.Micro, weights, "F32")
+	want := logitsOf(t, modeltest.New(t, modeltest.Micro, 1), model.SessionOptions{}, []int{1, 2, 3}, []int{4})
 
 	prefixed, masked := map[string]entry{}, maps.Clone(plain)
 	for name, e := range plain {
 		prefixed["transformer."+name] = e
 	}
-	for n := range micro.Layers {
+	for n := range modeltest.Micro.Layers {
 		masked[fmt.Sprintf("h.%d.attn.bias", n)] = entry{"BOOL", []int{1, 1, 2, 2}, []byte{1, 0, 1, 1}}
 		masked[fmt.Sprintf("h.%d.attn.masked_bias", n)] = entry{"F32", []int{}, []byte{0, 0, 0x80, 0xff}} // -Inf is fine there
 	}
 	tied := maps.Clone(prefixed)
 	tied["lm_head.weight"] = plain["wte.weight"]
-	first, second := maps.Clone(plain), map[string]entry{}
-	for _, name := range []string{"wte.weight", "h.1.mlp.c_fc.bias", "ln_f.weight"} {
-		second[name] = first[name]
-		delete(first, name)
-	}
-	index, err := json.Marshal(map[string]any{"metadata": map[string]any{"total_size": 1}, "weight_map": map[string]string{
-		"wte.weight": "model-00002-of-00002.safetensors", "wpe.weight": "model-00001-of-00002.safetensors",
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, b := encode(first), encode(second)
+	shards, shardedSum := sharded(t, plain)
 
 	for _, test := range []struct {
 		name  string
@@ -119,20 +111,17 @@ func TestOpenLayouts(t *testing.T) {
 		{"mask buffers", map[string][]byte{"model.safetensors": encode(masked)}, ""},
 		{"head of its own, the same as wte", map[string][]byte{"model.safetensors": encode(tied)}, ""},
 		{"header of odd length", map[string][]byte{"model.safetensors": misalign(encode(plain))}, ""},
-		{"two files", map[string][]byte{
-			"model.safetensors.index.json":     index,
-			"model-00001-of-00002.safetensors": a, "model-00002-of-00002.safetensors": b,
-		}, shardedSum(t, a, b)},
+		{"two files", shards, shardedSum},
 	} {
-		dir := writeModel(t, micro, test.files)
-		m, err := Open(dir)
+		dir := writeModel(t, modeltest.Micro, test.files)
+		m, err := model.Open("some", dir)
 		if err != nil {
 			t.Errorf("%s: %v", test.name, err)
 			continue
 		}
-		wantSameBits(t, test.name, logitsOf(t, m, SessionOptions{}, []int{1, 2, 3}, []int{4}), want)
-		if m.Name() != filepath.Base(dir) {
-			t.Errorf("%s: Name() = %q, want the folder's", test.name, m.Name())
+		wantSameBits(t, test.name, logitsOf(t, m, model.SessionOptions{}, []int{1, 2, 3}, []int{4}), want)
+		if m.Name() != "some" {
+			t.Errorf("%s: Name() = %q, want the one given", test.name, m.Name())
 		}
 		for range 2 {
 			sha, err := m.WeightsSHA256()
@@ -176,22 +165,37 @@ func misalign(file []byte) []byte {
 	return append(out, file[8+n:]...)
 }
 
-// shardedSum hashes two files as the contract says.
-func shardedSum(t *testing.T, first, second []byte) string {
+// sharded returns the weights in two files and their hash, as the contract has it.
+func sharded(t *testing.T, weights map[string]entry) (files map[string][]byte, sum string) {
 	t.Helper()
+	first, second := maps.Clone(weights), map[string]entry{}
+	for _, name := range []string{"wte.weight", "h.1.mlp.c_fc.bias", "ln_f.weight"} {
+		second[name] = first[name]
+		delete(first, name)
+	}
+	index, err := json.Marshal(map[string]any{"metadata": map[string]any{"total_size": 1}, "weight_map": map[string]string{
+		"wte.weight": "model-00002-of-00002.safetensors", "wpe.weight": "model-00001-of-00002.safetensors",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := encode(first), encode(second)
 	lines := []string{
-		fmt.Sprintf("%x  model-00001-of-00002.safetensors\n", sha256.Sum256(first)),
-		fmt.Sprintf("%x  model-00002-of-00002.safetensors\n", sha256.Sum256(second)),
+		fmt.Sprintf("%x  model-00001-of-00002.safetensors\n", sha256.Sum256(a)),
+		fmt.Sprintf("%x  model-00002-of-00002.safetensors\n", sha256.Sum256(b)),
 	}
 	slices.Sort(lines)
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(lines[0]+lines[1])))
+	return map[string][]byte{
+		"model.safetensors.index.json":     index,
+		"model-00001-of-00002.safetensors": a, "model-00002-of-00002.safetensors": b,
+	}, fmt.Sprintf("%x", sha256.Sum256([]byte(lines[0]+lines[1])))
 }
 
 // Half precision is widened, not rounded again: the model of the cut-off
 // weights in F32 is the same to the bit.
 func TestHalfPrecision(t *testing.T) {
 	for _, dtype := range []string{"F16", "BF16"} {
-		tensors := entries(micro, randomWeights(micro, 1), dtype)
+		tensors := entries(modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), dtype)
 		cut := map[string][]float32{}
 		for name, e := range tensors {
 			for i := 0; i < len(e.data); i += 2 {
@@ -209,37 +213,18 @@ func TestHalfPrecision(t *testing.T) {
 				cut[name] = append(cut[name], v)
 			}
 		}
-		got, err := FromBytes(dtype, micro, encode(tensors))
+		got, err := model.FromBytes(dtype, modeltest.Micro, encode(tensors), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := FromBytes("F32", micro, encodeF32(micro, cut))
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantSameBits(t, dtype, logitsOf(t, got, SessionOptions{}, []int{1, 2}), logitsOf(t, want, SessionOptions{}, []int{1, 2}))
-	}
-}
-
-func TestFromFloat16(t *testing.T) {
-	for _, test := range []struct {
-		bits uint16
-		want float64
-	}{
-		{0x0000, 0}, {0x8000, math.Copysign(0, -1)}, {0x3c00, 1}, {0xc000, -2}, {0x7bff, 65504},
-		{0x0400, 0x1p-14}, {0x0001, 0x1p-24}, {0x03ff, 0x3ffp-24}, {0x8001, -0x1p-24}, {0x3555, 0x1.554p-2},
-		{0x7c00, math.Inf(1)}, {0xfc00, math.Inf(-1)}, {0x7e00, math.NaN()},
-	} {
-		got := float64(fromFloat16(test.bits))
-		if math.Float64bits(got) != math.Float64bits(test.want) && !(got != got && test.want != test.want) {
-			t.Errorf("fromFloat16(%#04x) = %v, want %v", test.bits, got, test.want)
-		}
+		want := modeltest.Of(t, modeltest.Micro, cut)
+		wantSameBits(t, dtype, logitsOf(t, got, model.SessionOptions{}, []int{1, 2}), logitsOf(t, want, model.SessionOptions{}, []int{1, 2}))
 	}
 }
 
 // A bad file is one line that names the file and the tensor.
 func TestWeightErrors(t *testing.T) {
-	plain := entries(micro, randomWeights(micro, 1), "F32")
+	plain := entries(modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), "F32")
 	good := encode(plain)
 	change := func(edit func(map[string]entry)) []byte {
 		tensors := maps.Clone(plain)
@@ -301,8 +286,8 @@ func TestWeightErrors(t *testing.T) {
 		{"huge header", append([]byte{255, 255, 255, 255, 255, 255, 255, 127}, good[8:]...), []string{"header claims"}},
 		{"empty", nil, []string{"0 bytes"}},
 	} {
-		dir := writeModel(t, micro, map[string][]byte{"model.safetensors": test.file})
-		m, err := Open(dir)
+		dir := writeModel(t, modeltest.Micro, map[string][]byte{"model.safetensors": test.file})
+		m, err := model.Open("some", dir)
 		if err == nil {
 			t.Errorf("%s: no error", test.name)
 			m.Close()
@@ -316,6 +301,59 @@ func TestWeightErrors(t *testing.T) {
 		if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error has several lines: %q", test.name, err)
 		}
+	}
+}
+
+// The cache's name of a file is the hub's word, and its content may be another.
+func TestHubSHA256(t *testing.T) {
+	plain := entries(modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), "F32")
+	weights := encode(plain)
+	sum := fmt.Sprintf("%x", sha256.Sum256(weights))
+	// cached puts files into a folder like the hub's cache, by the names of their blobs.
+	cached := func(files map[string][]byte, blob map[string]string) *model.Model {
+		t.Helper()
+		dir := writeModel(t, modeltest.Micro, files)
+		for file, blob := range blob {
+			target := filepath.Join(t.TempDir(), "blobs", blob)
+			if err := os.Mkdir(filepath.Dir(target), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(filepath.Join(dir, file), target); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(target, filepath.Join(dir, file)); err != nil {
+				t.Skipf("no symbolic links here: %v", err)
+			}
+		}
+		m, err := model.Open("cached", dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		return m
+	}
+	for name, want := range map[string]string{sum: sum, strings.Repeat("ab", 32): strings.Repeat("ab", 32), strings.Repeat("ab", 20): "", "x": ""} {
+		m := cached(map[string][]byte{"model.safetensors": weights}, map[string]string{"model.safetensors": name})
+		if got, ok := m.HubSHA256(); got != want || ok != (want != "") {
+			t.Errorf("blob %s: HubSHA256() = %q, %v; want %q", name, got, ok, want)
+		}
+		if got, err := m.WeightsSHA256(); err != nil || got != sum {
+			t.Errorf("blob %s: WeightsSHA256() = %q, %v; want that of the content", name, got, err)
+		}
+	}
+	if got, ok := modeltest.New(t, modeltest.Micro, 1).HubSHA256(); ok {
+		t.Errorf("a model in memory: %q", got)
+	}
+	// Of several files it is what WeightsSHA256 is made of.
+	files, want := sharded(t, plain)
+	blobs := map[string]string{}
+	for name, data := range files {
+		if strings.HasSuffix(name, ".safetensors") {
+			blobs[name] = fmt.Sprintf("%x", sha256.Sum256(data))
+		}
+	}
+	if got, ok := cached(files, blobs).HubSHA256(); !ok || got != want {
+		t.Errorf("two files: HubSHA256() = %q, %v; want %q", got, ok, want)
 	}
 }
 
@@ -333,8 +371,8 @@ func TestFolderErrors(t *testing.T) {
 		{"index leads out of the folder", map[string][]byte{"model.safetensors.index.json": index("../x.safetensors")}, "no file of this folder"},
 		{"a file of the index is missing", map[string][]byte{"model.safetensors.index.json": index("x.safetensors")}, "x.safetensors"},
 	} {
-		dir := writeModel(t, micro, test.files)
-		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), dir) {
+		dir := writeModel(t, modeltest.Micro, test.files)
+		if _, err := model.Open("some", dir); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: error %v does not name the folder and say %q", test.name, err, test.want)
 		}
 	}
@@ -343,19 +381,19 @@ func TestFolderErrors(t *testing.T) {
 // Whatever the bytes of a weight file, reading them does not panic, and what is
 // accepted computes.
 func FuzzFromBytes(f *testing.F) {
-	tiny := Config{Vocab: 3, Positions: 2, Embd: 2, Layers: 1, Heads: 1, Inner: 2, Eps: 1e-5}
-	weights := randomWeights(tiny, 1)
-	f.Add(encodeF32(tiny, weights))
+	tiny := model.Config{Vocab: 3, Positions: 2, Embd: 2, Layers: 1, Heads: 1, Inner: 2, Eps: 1e-5}
+	weights := modeltest.Weights(tiny, 1)
+	f.Add(modeltest.Encode(tiny, weights))
 	f.Add(encode(entries(tiny, weights, "BF16")))
-	f.Add(misalign(encodeF32(tiny, weights)))
+	f.Add(misalign(modeltest.Encode(tiny, weights)))
 	f.Add(append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, "null"...))
 	f.Add(append([]byte{2, 0, 0, 0, 0, 0, 0, 0}, "{}"...))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		m, err := FromBytes("fuzz", tiny, file)
+		m, err := model.FromBytes("fuzz", tiny, file, nil)
 		if err != nil {
 			return
 		}
-		s, err := m.NewSession(SessionOptions{Threads: 1})
+		s, err := m.NewSession(model.SessionOptions{Threads: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

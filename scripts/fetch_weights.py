@@ -24,7 +24,7 @@ import engines
 from contract import Refused
 
 OWNER = "openai-community"
-# The commits that published figures refer to, as model/locate.go has them.
+# The commits that published figures refer to, as model/zoo/zoo.go has them.
 PINNED = {
     "gpt2": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
     "gpt2-medium": "6dcaa7a952f72f9298047fd5137cd6e4f05f41da",

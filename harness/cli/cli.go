@@ -21,6 +21,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"checkpoint12/model/zoo"
 )
 
 // Exit statuses of the binary. "go run ." turns every one but 0 into 1 and adds
@@ -126,9 +128,12 @@ func (t *terminal) fail(err error) {
 	fmt.Fprintf(t.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
 	var h *hinted
 	var golden *diagnose.GoldenError
+	var weights *zoo.NotFoundError
 	switch {
 	case errors.As(err, &h):
 		fmt.Fprintf(t.stderr, "checkpoint12: hint: %s\n", h.hint)
+	case errors.As(err, &weights):
+		fmt.Fprintf(t.stderr, "checkpoint12: hint: %s fetch %s\n", t.program, quote(weights.Name))
 	case errors.As(err, &golden):
 		fmt.Fprintf(t.stderr, "checkpoint12: hint: git checkout -- %s, or make it anew: python3 scripts/regenerate_goldens.py\n", quote(golden.Path))
 	}

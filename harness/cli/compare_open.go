@@ -22,6 +22,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/model"
+	"checkpoint12/model/zoo"
 )
 
 // comparison is what is compared, opened.
@@ -63,7 +64,7 @@ func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *com
 	}
 	var config *model.Config
 	if o.model != "" {
-		if c.model, err = wait(ctx, func() (*model.Model, error) { return model.Load(o.model) }); err != nil {
+		if c.model, err = wait(ctx, func() (*model.Model, error) { return zoo.Load(o.model) }); err != nil {
 			return nil, err
 		}
 		cfg := c.model.Config()

@@ -13,7 +13,8 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/model"
+	"checkpoint12/model/tokenizer"
+	"checkpoint12/model/zoo"
 )
 
 // dumpOptions is the flags of dump.
@@ -127,7 +128,7 @@ func (o *dumpOptions) rows() ([][]int, error) {
 	prompt, flag := [][]int(o.tokens), "--tokens"
 	if len(o.prompts) > 0 {
 		flag = "--prompt"
-		tokenizer, err := model.NewTokenizer()
+		tokenizer, err := tokenizer.New()
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +168,7 @@ func (t *terminal) dump(ctx context.Context, o dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	m, err := model.Load(o.model)
+	m, err := zoo.Load(o.model)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
+	"checkpoint12/model/zoo"
 )
 
 func (t *terminal) fetchCommand() *cobra.Command {
@@ -52,7 +53,7 @@ Prints each weight file with its SHA-256.`),
 }
 
 func (t *terminal) fetch(ctx context.Context, name, revision string) error {
-	repo, commit, err := model.Source(name)
+	repo, commit, err := zoo.Source(name)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (t *terminal) fetch(ctx context.Context, name, revision string) error {
 			return fmt.Errorf("stdout: %w", cause(err))
 		}
 	}
-	if dir, ok, err := model.Locate(name); err == nil && ok && dir != snapshot.Dir {
+	if dir, ok, err := zoo.Locate(name); err == nil && ok && dir != snapshot.Dir {
 		t.note("--model %s is %s, and not what was fetched: to use that, say --model %s", name, dir, snapshot.Dir)
 	}
 	return nil

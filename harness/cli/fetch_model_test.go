@@ -21,6 +21,8 @@ import (
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
 	"checkpoint12/model/hub/hubtest"
+	"checkpoint12/model/synthetic"
+	"checkpoint12/model/zoo"
 )
 
 // fullFetch is the variable that has the full-shape model fetched in tests: it
@@ -61,7 +63,7 @@ func TestFetchToCheckpoint12(t *testing.T) {
 // weights.
 func fetchToCheckpoint12(t *testing.T, name, prefix string, cases ...string) (weights int64) {
 	h, _ := newHub(t)
-	m, err := model.Load(name)
+	m, err := zoo.Load(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,10 +132,10 @@ func goldensFor(t *testing.T, name, sha256 string, cases []string) string {
 	}
 	for _, path := range manifests {
 		data, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(data, []byte(model.SyntheticSHA256(name))) {
+		if err != nil || !bytes.Contains(data, []byte(synthetic.SHA256(name))) {
 			t.Fatalf("%s: %v, or bound to other weights than %s's", path, err, name)
 		}
-		if err := os.WriteFile(path, bytes.ReplaceAll(data, []byte(model.SyntheticSHA256(name)), []byte(sha256)), 0o666); err != nil {
+		if err := os.WriteFile(path, bytes.ReplaceAll(data, []byte(synthetic.SHA256(name)), []byte(sha256)), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}

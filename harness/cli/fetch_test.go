@@ -63,8 +63,8 @@ func TestFetchByName(t *testing.T) {
 	h.Add("openai-community/gpt2-medium", laterCommit, map[string]hubtest.File{})
 
 	status, stdout, stderr := run("dump", "--model", "gpt2-medium", "--tokens", "1", "--new", "1", "--out", filepath.Join(t.TempDir(), "d"))
-	if want := "no weights of gpt2-medium in " + os.Getenv("CHECKPOINT12_MODELS") + " or the Hugging Face cache " + cache +
-		": `go run . fetch gpt2-medium` downloads them (1.52 GB)\n"; status != StatusError || !strings.HasSuffix(stderr, want) || stdout != "" {
+	if want := "no weights of gpt2-medium (1.52 GB) in " + os.Getenv("CHECKPOINT12_MODELS") + " or the Hugging Face cache " + cache +
+		"\ncheckpoint12: hint: " + programName() + " fetch gpt2-medium\n"; status != StatusError || !strings.HasSuffix(stderr, want) || stdout != "" {
 		t.Errorf("before: status %d, %q, %q; want %q", status, stdout, stderr, want)
 	}
 	snapshot := filepath.Join(cache, "models--openai-community--gpt2-medium", "snapshots", mediumCommit)

@@ -6,12 +6,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/model"
+	"checkpoint12/model/sample"
+	"checkpoint12/model/tokenizer"
+	"checkpoint12/model/zoo"
 )
 
 func (t *terminal) generateCommand() *cobra.Command {
 	var name, prompt string
 	var n int
-	s := model.Sampling{TopP: 1}
+	s := sample.Options{TopP: 1}
 	c := &cobra.Command{
 		Use:   "generate",
 		Short: "continue a text, printing the tokens as they come",
@@ -51,11 +54,11 @@ weights are a formula, and it has learned nothing.`),
 	return c
 }
 
-func (t *terminal) generate(c *cobra.Command, name, prompt string, n int, s model.Sampling) error {
-	if _, err := model.NewSampler(s); err != nil {
+func (t *terminal) generate(c *cobra.Command, name, prompt string, n int, s sample.Options) error {
+	if _, err := sample.New(s); err != nil {
 		return err
 	}
-	tokenizer, err := model.NewTokenizer()
+	tokenizer, err := tokenizer.New()
 	if err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func (t *terminal) generate(c *cobra.Command, name, prompt string, n int, s mode
 	if err != nil {
 		return err
 	}
-	m, err := model.Load(name)
+	m, err := zoo.Load(name)
 	if err != nil {
 		return err
 	}
@@ -86,7 +89,7 @@ func (t *terminal) generate(c *cobra.Command, name, prompt string, n int, s mode
 	if out.err != nil {
 		return out.err
 	}
-	_, err = wait(c.Context(), func() ([]int, error) { return m.Generate(c.Context(), ids, n, s, each) })
+	_, err = wait(c.Context(), func() ([]int, error) { return sample.Generate(c.Context(), m, ids, n, s, each) })
 	if err == nil {
 		fmt.Fprint(out, stream.Flush())
 	}

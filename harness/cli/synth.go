@@ -8,12 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"checkpoint12/model"
+	"checkpoint12/model/synthetic"
 )
 
 func (t *terminal) synthCommand() *cobra.Command {
 	var out string
-	names := strings.Join(model.SyntheticNames(), ", ")
+	names := strings.Join(synthetic.Names(), ", ")
 	c := &cobra.Command{
 		Use:   "synth NAME",
 		Short: "write a synthetic model, so that any engine can load it",
@@ -36,7 +36,7 @@ Each file is whole or absent: an interrupt leaves nothing half-written.`,
 	c.Flags().StringVar(&out, "out", "", "`DIR` to write")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		name := args[0]
-		if !slices.Contains(model.SyntheticNames(), name) {
+		if !slices.Contains(synthetic.Names(), name) {
 			return t.hint(fmt.Errorf("there is no synthetic model %q, only %s", name, names), "synth --help")
 		}
 		if out == "" {
@@ -44,12 +44,12 @@ Each file is whole or absent: an interrupt leaves nothing half-written.`,
 		}
 		done := t.progress()
 		done.say("making " + name)
-		err := model.WriteSynthetic(c.Context(), name, out)
+		err := synthetic.Write(c.Context(), name, out)
 		done.clear()
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(t.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), model.SyntheticSHA256(name))
+		_, err = fmt.Fprintf(t.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
 		return err
 	}
 	return c

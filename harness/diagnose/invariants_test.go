@@ -1,21 +1,22 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/model"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model/zoo"
 )
 
 // Nothing is found in what the engines exported, for all that is looked at.
 func TestGoldensHoldTheInvariants(t *testing.T) {
-	m, err := model.Load("synthetic-tiny")
+	m, err := zoo.Load("synthetic-tiny")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestGoldensHoldTheInvariants(t *testing.T) {
 
 func TestInvariantsFindWhatCannotBe(t *testing.T) {
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	m, err := model.Load("synthetic-tiny")
+	m, err := zoo.Load("synthetic-tiny")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
+	"checkpoint12/model/zoo"
 )
 
 // Another GPT-2 in Go is checked by calling Recorder.Tap with each stage, under
@@ -27,7 +28,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	engine, err := model.Load("synthetic-tiny")
+	engine, err := zoo.Load("synthetic-tiny")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
+	"checkpoint12/model/zoo"
 )
 
 // allowed is the largest part of its bound that a right engine may use here: the
@@ -147,7 +148,7 @@ func TestReplayAtMediumShape(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes the weights of synthetic-medium, 1.4 GB: go test -run ReplayAtMediumShape ./harness/gpt2")
 	}
-	m, err := model.Load("synthetic-medium")
+	m, err := zoo.Load("synthetic-medium")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestReplayAtMediumShape(t *testing.T) {
 // BenchmarkReplayMedium replays a dump of every stage at GPT-2 Medium's shape,
 // prompt of 2 and ten new tokens, held in memory.
 func BenchmarkReplayMedium(b *testing.B) {
-	m, err := model.Load("synthetic-medium")
+	m, err := zoo.Load("synthetic-medium")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/model"
-
 	"golang.org/x/sync/errgroup"
+
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/model/synthetic"
 )
 
 // Model is the model in which faults are planted.
@@ -133,7 +133,7 @@ func open(o Options) ([]*lab, map[string]map[string]*golden, error) {
 	var labs []*lab
 	for range runtime.GOMAXPROCS(0) {
 		// Each with a model of its own: a model computes one single stage at a time.
-		m, err := model.Synthetic(Model)
+		m, err := synthetic.Open(Model)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -1,11 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/verify/figures"
-	"checkpoint12/model"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model/sample"
 )
 
 // The three ways in which checkpoint 12 fails, each with its causes.
@@ -260,7 +261,7 @@ func (e *ending) runs(ctx context.Context) error {
 // generate is one more greedy run of one row, with the planted fault if there is one.
 func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error) {
 	if s.tap == nil {
-		return s.Model.Generate(ctx, prompt, n, model.Sampling{}, nil)
+		return sample.Generate(ctx, s.Model, prompt, n, sample.Options{}, nil)
 	}
 	t, err := gpt2.RecordTrace(ctx, s.Model, gpt2.Run{
 		Tokens: [][]int{prompt}, New: n, Temperatures: s.temps, Tap: s.tap, Match: func(int, string) bool { return false },

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"checkpoint12/model"
+	"checkpoint12/model/sample"
 )
 
 // A fault in the model is found by the figures alone.
@@ -51,7 +51,7 @@ func TestFiguresFindFaults(t *testing.T) {
 		{"argmin", "next_token", "the sign", []string{"logits.top1_id", "next_logit.argmax", "greedy.hello"}, []string{"logits.top3_ids", "next_logit.logit"},
 			func(_ []int, x []float32) { x[0]++ }},
 		{"softmax of another temperature", "probs_t1", "a temperature that is the default elsewhere", []string{"logits.top3_probs", "token_logprobs.logprobs"}, []string{"logits.top3", "logits.logsumexp", "next_logit.logit"},
-			func(_ []int, x []float32) { model.Softmax(x, seen, 0.99) }},
+			func(_ []int, x []float32) { sample.Softmax(x, seen, 0.99) }},
 		{"old keys overwritten", "h.1.attn.cache_k", "only a decode step sees it", []string{"token_logprobs.logprobs"}, []string{"ln_f.first4", "logits.first4"},
 			func(shape []int, x []float32) {
 				if s := shape[2]; s > 10 {

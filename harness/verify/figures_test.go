@@ -1,11 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/harness/verify/figures"
-	"checkpoint12/model"
 	"errors"
 	"maps"
 	"math"
@@ -17,6 +12,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
+	"checkpoint12/model/zoo"
 )
 
 // allFigures is every figure that synthetic-tiny has but those of single tensors,
@@ -333,7 +335,7 @@ func TestEachGreedyFigurePerturbedFails(t *testing.T) {
 }
 
 func TestFiguresRefused(t *testing.T) {
-	tiny, err := model.Load("synthetic-tiny")
+	tiny, err := zoo.Load("synthetic-tiny")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,15 @@
 package verify
 
 import (
-	"checkpoint12/harness/verify/figures"
-	"checkpoint12/model"
-	"checkpoint12/model/hub"
 	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
+
+	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
+	"checkpoint12/model/hub"
+	"checkpoint12/model/zoo"
 )
 
 // Weights is the number of what comes before every checkpoint: whether the
@@ -128,7 +130,7 @@ func (s *Suite) folder() (dir string, ok bool) {
 	if isFolder(s.argument) {
 		return s.argument, true
 	}
-	dir, ok, err := model.Locate(s.argument)
+	dir, ok, err := zoo.Locate(s.argument)
 	return dir, ok && err == nil
 }
 
@@ -151,7 +153,7 @@ func (s *Suite) commit() (string, bool) {
 // fetch is the command that gets the right file, "" for weights that are nowhere
 // to be fetched.
 func (s *Suite) fetch() string {
-	if _, _, err := model.Source(s.Name); err != nil {
+	if _, _, err := zoo.Source(s.Name); err != nil {
 		return ""
 	}
 	return "go run . fetch " + s.Name

@@ -1,10 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/verify/figures"
-	"checkpoint12/model"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -15,6 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model/synthetic"
+	"checkpoint12/model/zoo"
 )
 
 // tinyFiles writes synthetic-tiny once and returns config.json and the
@@ -22,7 +24,7 @@ import (
 func tinyFiles(t *testing.T) (config, weights []byte) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := model.WriteSynthetic(t.Context(), "synthetic-tiny", dir); err != nil {
+	if err := synthetic.Write(t.Context(), "synthetic-tiny", dir); err != nil {
 		t.Fatal(err)
 	}
 	config, err1 := os.ReadFile(filepath.Join(dir, "config.json"))
@@ -78,7 +80,7 @@ func TestWeightsComeFirst(t *testing.T) {
 			home := t.TempDir()
 			write(t, filepath.Join(home, "synthetic-tiny", "config.json"), config)
 			write(t, filepath.Join(home, "synthetic-tiny", "model.safetensors"), tt.weights)
-			t.Setenv(model.ModelsVariable, home)
+			t.Setenv(zoo.ModelsVariable, home)
 			s, err := Open(Options{Model: "synthetic-tiny", Goldens: figuresOnly(t)})
 			if err != nil {
 				t.Fatal(err)
@@ -207,7 +209,7 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cache, home := t.TempDir(), t.TempDir()
 			t.Setenv("HF_HUB_CACHE", cache)
-			t.Setenv(model.ModelsVariable, home)
+			t.Setenv(zoo.ModelsVariable, home)
 			if tt.blob == "" {
 				write(t, filepath.Join(home, name, "config.json"), config)
 				write(t, filepath.Join(home, name, "model.safetensors"), weights)
@@ -220,7 +222,7 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 					t.Skipf("no symbolic links here: %v", err)
 				}
 			}
-			m, err := model.Load(name)
+			m, err := zoo.Load(name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -252,7 +254,7 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 	home := t.TempDir()
 	write(t, filepath.Join(home, name, "config.json"), config)
 	write(t, filepath.Join(home, name, "model.safetensors"), weights)
-	t.Setenv(model.ModelsVariable, home)
+	t.Setenv(zoo.ModelsVariable, home)
 	if _, err := Open(Options{Model: name, Goldens: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "another model than gpt2-medium") {
 		t.Errorf("error %v, want one that says so", err)
 	}
@@ -293,7 +295,7 @@ func TestFiguresByHash(t *testing.T) {
 		}
 	}
 	for name := range maps.Keys(published.Models) {
-		if _, _, err := model.Source(name); err != nil {
+		if _, _, err := zoo.Source(name); err != nil {
 			t.Errorf("figures of %s, which cannot be fetched: %v", name, err)
 		}
 	}

@@ -1,12 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/model"
 	"encoding/json"
 	"errors"
 	"os"
@@ -16,6 +10,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model"
+	"checkpoint12/model/sample"
 )
 
 // fixture writes what the micro model computes as if an engine had exported it:
@@ -253,7 +255,7 @@ func TestMargins(t *testing.T) {
 		case stage == "wte":
 			step++
 		case stage == "logits_last" && step == 2:
-			x[(model.Argmax(x)+1)%len(x)] = slices.Max(x) - 1e-4
+			x[(sample.Argmax(x)+1)%len(x)] = slices.Max(x) - 1e-4
 		}
 	}
 	fixture{run: gpt2.Run{Tokens: [][]int{{15, 13}}, New: 4, Tap: tie}, change: func(step int, stage string, x harness.Tensor) bool {

@@ -1,11 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/verify/figures"
-	"checkpoint12/model"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +9,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
+	"checkpoint12/model/tokenizer"
+	"checkpoint12/model/zoo"
 )
 
 // Case is one prompt of a model and what there is to check its run by.
@@ -45,7 +48,7 @@ type Suite struct {
 	argument  string // what the user called the model
 	schedule  *harness.Schedule
 	temps     []float64
-	tokenizer *model.Tokenizer
+	tokenizer *tokenizer.Tokenizer
 	progress  io.Writer
 	tap       model.Tap // plants faults, in tests
 
@@ -55,7 +58,7 @@ type Suite struct {
 
 // Options says which model to check and where its goldens are.
 type Options struct {
-	Model    string    // NAME or DIR, as model.Load takes it
+	Model    string    // NAME or DIR, as zoo.Load takes it
 	Goldens  string    // folder with MODEL/CASE/ENGINE; "" is "goldens"
 	Progress io.Writer // gets a line for each case that is run; nil: none
 }
@@ -64,7 +67,7 @@ type Options struct {
 // for a folder, by the hash of its weights. It is no error if there are none. The
 // caller closes the suite.
 func Open(o Options) (*Suite, error) {
-	m, err := model.Load(o.Model)
+	m, err := zoo.Load(o.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +88,7 @@ func open(m *model.Model, o Options) (*Suite, error) {
 		temps: slices.Clone(gpt2.Temperatures), progress: o.Progress,
 	}
 	var err error
-	if s.tokenizer, err = model.NewTokenizer(); err != nil {
+	if s.tokenizer, err = tokenizer.New(); err != nil {
 		return nil, err
 	}
 	sum, err := m.WeightsSHA256()

@@ -1,15 +1,16 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/model"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model/sample"
 )
 
 // The absolute parts are the owner's, and which checkpoint a stage belongs to is
@@ -79,7 +80,7 @@ func source(t *testing.T, logits []float32, err float64, keepLogits bool) *harne
 		r.Tap("logits_last", shape, logits)
 	}
 	p := make([]float32, len(logits))
-	model.Softmax(p, logits, 1)
+	sample.Softmax(p, logits, 1)
 	p[0] += float32(err)
 	r.Tap("probs_t1", shape, p)
 	r.SetTokens([][]int{{1, 2}})

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/model"
+	"checkpoint12/model/synthetic"
 )
 
 // TestIDs holds the catalogue against the one in numpy: the same ids, each of the
@@ -85,7 +86,7 @@ func TestByID(t *testing.T) {
 // TestUnknownInputs: where an input is not known no fault says anything, and
 // none panics.
 func TestUnknownInputs(t *testing.T) {
-	m, err := model.Synthetic("synthetic-tiny")
+	m, err := synthetic.Open("synthetic-tiny")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,20 +1,22 @@
 package faults_test
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/harness/replay"
-	"checkpoint12/model"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/replay"
+	"checkpoint12/model"
+	"checkpoint12/model/synthetic"
 )
 
-var tiny = sync.OnceValues(func() (*model.Model, error) { return model.Synthetic("synthetic-tiny") })
+var tiny = sync.OnceValues(func() (*model.Model, error) { return synthetic.Open("synthetic-tiny") })
 
 // engine is a run of the Go model in which a tap tampers.
 type engine struct {

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"checkpoint12/model"
+	"checkpoint12/model/sample"
 )
 
 var unembedFaults = []Fault{
@@ -96,7 +96,7 @@ func (c *Context) temperature() float64 {
 func (c *Context) distribution(t float64) [][]float32 {
 	x, V, out := c.reads(0), c.vocab(), c.empty()
 	for lo := 0; lo < len(out); lo += V {
-		model.Softmax(out[lo:lo+V], x[lo:lo+V], t)
+		sample.Softmax(out[lo:lo+V], x[lo:lo+V], t)
 	}
 	return one(out)
 }

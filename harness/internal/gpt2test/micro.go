@@ -52,7 +52,7 @@ func MicroModel(t testing.TB) *model.Model {
 		t.Fatal(err)
 	}
 	file := binary.LittleEndian.AppendUint64(nil, uint64(len(h)))
-	m, err := model.FromBytes("micro", c, append(append(file, h...), data...))
+	m, err := model.FromBytes("micro", c, append(append(file, h...), data...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

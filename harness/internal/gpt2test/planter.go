@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"checkpoint12/model"
+	"checkpoint12/model/sample"
 )
 
 // Bug is a fault planted through the tap: the live buffer of one stage is
@@ -115,7 +116,7 @@ var Bugs = []Bug{
 		}},
 	{"inverted temperature", "probs_t2", "logits are multiplied by it", 11, 0,
 		func(p *Planter, _ []int, data []float32) {
-			model.Softmax(data, p.Seen["logits_last"], 0.5)
+			sample.Softmax(data, p.Seen["logits_last"], 0.5)
 		}},
 }
 

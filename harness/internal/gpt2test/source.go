@@ -14,6 +14,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/model"
+	"checkpoint12/model/zoo"
 )
 
 // Dir is the folder of the committed goldens.
@@ -118,4 +119,4 @@ func Tiny(t testing.TB) *model.Model {
 	return m
 }
 
-var tiny = sync.OnceValues(func() (*model.Model, error) { return model.Load("synthetic-tiny") })
+var tiny = sync.OnceValues(func() (*model.Model, error) { return zoo.Load("synthetic-tiny") })

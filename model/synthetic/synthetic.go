@@ -1,4 +1,6 @@
-package model
+// Package synthetic makes models by formula, in place of weights that nobody may
+// ship.
+package synthetic
 
 import (
 	"encoding/binary"
@@ -7,12 +9,14 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/model"
+	"checkpoint12/model/internal/safetensors"
 )
 
-// A synthetic model is a formula in place of weights that nobody may ship; so
-// Go, numpy and Rust make the same file. reference/float64/synthetic.py defines
-// it and says why it is as it is; what follows is the same in Go.
-type synthetic struct {
+// formula is a synthetic model. Go, numpy and Rust make the same file of it:
+// reference/float64/synthetic.py defines it and gives the reasons.
+type formula struct {
 	name   string
 	sha256 string // of model.safetensors; the three languages agree on it
 	seed   uint64
@@ -31,9 +35,9 @@ type synthetic struct {
 // affine maps f in [-1,1) to f·scale + shift.
 type affine struct{ scale, shift float32 }
 
-const syntheticVocab = EndOfTextID + 1
+const vocab = 50257
 
-var synthetics = []*synthetic{
+var formulas = []*formula{
 	{
 		name:   "synthetic-tiny",
 		sha256: "5947dd6366616495d019a07768c058466103a5d6e9a2a0865bd2757f9e4713e8",
@@ -68,36 +72,36 @@ var synthetics = []*synthetic{
 	},
 }
 
-// SyntheticNames lists the models that are made by formula.
-func SyntheticNames() []string {
+// Names lists the models that are made by formula.
+func Names() []string {
 	var names []string
-	for _, s := range synthetics {
+	for _, s := range formulas {
 		names = append(names, s.name)
 	}
 	return names
 }
 
-// SyntheticSHA256 returns the SHA-256, in hexadecimal, that model.safetensors
+// SHA256 returns the SHA-256, in hexadecimal, that model.safetensors
 // of a synthetic model must have in whatever language it was made; "" for any
 // other name.
-func SyntheticSHA256(name string) string {
-	s, err := findSynthetic(name)
+func SHA256(name string) string {
+	s, err := find(name)
 	if err != nil {
 		return ""
 	}
 	return s.sha256
 }
 
-func findSynthetic(name string) (*synthetic, error) {
-	i := slices.IndexFunc(synthetics, func(s *synthetic) bool { return s.name == name })
+func find(name string) (*formula, error) {
+	i := slices.IndexFunc(formulas, func(s *formula) bool { return s.name == name })
 	if i < 0 {
-		return nil, fmt.Errorf("%.80q is no synthetic model: there are %s", name, strings.Join(SyntheticNames(), ", "))
+		return nil, fmt.Errorf("%.80q is no synthetic model: there are %s", name, strings.Join(Names(), ", "))
 	}
-	return synthetics[i], nil
+	return formulas[i], nil
 }
 
 // config returns the bytes of config.json.
-func (s *synthetic) config() []byte {
+func (s *formula) config() []byte {
 	return fmt.Appendf(nil, `{
   "activation_function": "gelu_new",
   "bos_token_id": %[1]d,
@@ -113,46 +117,34 @@ func (s *synthetic) config() []byte {
   "tie_word_embeddings": true,
   "vocab_size": %[6]d
 }
-`, EndOfTextID, s.positions, s.embd, s.heads, s.layers, syntheticVocab)
-}
-
-// synthTensor is one tensor of the file.
-type synthTensor struct {
-	name  string
-	shape []int
-	size  int // elements
+`, vocab-1, s.positions, s.embd, s.heads, s.layers, vocab)
 }
 
 // tensors lists the tensors in the order of the file.
-func (s *synthetic) tensors() []synthTensor {
-	cfg := Config{Vocab: syntheticVocab, Positions: s.positions, Embd: s.embd, Layers: s.layers, Heads: s.heads, Inner: 4 * s.embd}
-	var list []synthTensor
-	for name, shape := range cfg.weights() {
-		if name == "lm_head.weight" {
-			continue // tied
+func (s *formula) tensors() []safetensors.Info {
+	cfg := model.Config{Vocab: vocab, Positions: s.positions, Embd: s.embd, Layers: s.layers, Heads: s.heads, Inner: 4 * s.embd}
+	var list []safetensors.Info
+	for name, shape := range cfg.Weights() {
+		if name != "lm_head.weight" { // which is tied
+			list = append(list, safetensors.Info{Name: name, Shape: shape})
 		}
-		size := 1
-		for _, d := range shape {
-			size *= d
-		}
-		list = append(list, synthTensor{name, shape, size})
 	}
 	return list
 }
 
-// kind is a weight's name without its layer: the key of the table.
-func (t synthTensor) kind() string {
-	if rest, ok := strings.CutPrefix(t.name, "h."); ok {
+// kind returns a weight's name without its layer: the key of the table.
+func kind(weight string) string {
+	if rest, ok := strings.CutPrefix(weight, "h."); ok {
 		_, kind, _ := strings.Cut(rest, ".")
 		return kind
 	}
-	return t.name
+	return weight
 }
 
 // fill writes elements first, first+1, … of tensor t to dst, 4 bytes each,
 // little-endian.
-func (s *synthetic) fill(dst []byte, t synthTensor, first int) {
-	v, ok := alias(dst)
+func (s *formula) fill(dst []byte, t safetensors.Info, first int) {
+	v, ok := safetensors.View(dst)
 	if !ok { // this machine keeps numbers otherwise
 		v = make([]float32, len(dst)/4)
 		defer func() {
@@ -161,7 +153,7 @@ func (s *synthetic) fill(dst []byte, t synthTensor, first int) {
 			}
 		}()
 	}
-	kind, key := t.kind(), s.key(t)
+	kind, key := kind(t.Name), s.key(t.Name)
 	a := s.table[kind]
 	state := key + uint64(first)*golden
 	for i := range v {
@@ -182,13 +174,13 @@ func (s *synthetic) fill(dst []byte, t synthTensor, first int) {
 			}
 		}
 	}
-	if i := s.spike - first; i >= 0 && i < len(v) && len(t.shape) == 1 {
+	if i := s.spike - first; i >= 0 && i < len(v) && len(t.Shape) == 1 {
 		switch {
 		case kind == "ln_f.weight":
 			v[i] = s.lnFSpike
 		case kind == "ln_1.weight" || kind == "ln_2.weight":
 			v[i] *= s.lnSpike
-		case t.name == "h.0.mlp.c_proj.bias":
+		case t.Name == "h.0.mlp.c_proj.bias":
 			v[i] += s.residSpike
 		}
 	}
@@ -214,29 +206,8 @@ func unit(h uint64) float32 {
 func (a affine) of(f float32) float32 { return float32(f*a.scale) + a.shift }
 
 // key separates the tensors' sequences: FNV-1a of the name, and the seed.
-func (s *synthetic) key(t synthTensor) uint64 {
+func (s *formula) key(name string) uint64 {
 	h := fnv.New64a()
-	h.Write([]byte(t.name))
+	h.Write([]byte(name))
 	return h.Sum64() ^ s.seed
-}
-
-// header returns the file's first bytes: the length of the JSON, and the JSON
-// padded so that the values begin at a multiple of 8.
-func (s *synthetic) header() []byte {
-	b := make([]byte, 8, 1<<16)
-	open, offset := byte('{'), 0
-	for _, t := range s.tensors() {
-		b = append(b, open)
-		open = ','
-		shape := strings.ReplaceAll(strings.Trim(fmt.Sprint(t.shape), "[]"), " ", ",")
-		b = fmt.Appendf(b, `"%s":{"dtype":"F32","shape":[%s],"data_offsets":[%d,%d]}`,
-			t.name, shape, offset, offset+4*t.size)
-		offset += 4 * t.size
-	}
-	b = append(b, '}')
-	for len(b)%8 != 0 {
-		b = append(b, ' ')
-	}
-	binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
-	return b
 }

@@ -1,12 +1,15 @@
-package model
+package sample
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"checkpoint12/model"
 )
 
-// Generate continues a prompt by n tokens, n at least 1, each drawn by s from
-// the logits that follow what is there already, and returns prompt and
+// Generate continues a prompt by n tokens, n at least 1, each drawn from the
+// logits that follow what is there already, and returns prompt and
 // continuation together. The end-of-text token is a token like any other and
 // ends nothing.
 //
@@ -15,23 +18,24 @@ import (
 // any error come the tokens there were until then.
 //
 // The last token is chosen and never fed, so len(prompt)+n-1 positions are
-// used; more than the model has is ErrTooLong. The cache is made once, for as
+// used; more than the model has is [model.ErrTooLong]. The cache is made once, for as
 // many.
-func (m *Model) Generate(ctx context.Context, prompt []int, n int, s Sampling, each func(id int) error) ([]int, error) {
-	sampler, err := NewSampler(s)
+func Generate(ctx context.Context, m *model.Model, prompt []int, n int, o Options, each func(id int) error) ([]int, error) {
+	sampler, err := New(o)
 	if err != nil {
 		return nil, err
 	}
+	positions := m.Config().Positions
 	switch {
 	case len(prompt) == 0:
-		return nil, fmt.Errorf("the prompt has no tokens: want one at least, such as %s", EndOfText)
+		return nil, errors.New("the prompt has no tokens: want one at least, such as <|endoftext|>")
 	case n < 1:
 		return nil, fmt.Errorf("%d new tokens: want 1 or more", n)
-	case len(prompt) > m.cfg.Positions || n-1 > m.cfg.Positions-len(prompt):
+	case len(prompt) > positions || n-1 > positions-len(prompt):
 		return nil, fmt.Errorf("%w: a prompt of %d tokens leaves room for %d new ones, not %d (n_positions is %d)",
-			ErrTooLong, len(prompt), max(0, m.cfg.Positions-len(prompt)+1), n, m.cfg.Positions)
+			model.ErrTooLong, len(prompt), max(0, positions-len(prompt)+1), n, positions)
 	}
-	session, err := m.NewSession(SessionOptions{Length: len(prompt) + n - 1})
+	session, err := m.NewSession(model.SessionOptions{Length: len(prompt) + n - 1})
 	if err != nil {
 		return nil, err
 	}

@@ -1,14 +1,16 @@
-package model
+package synthetic
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // layout is how a file from the hub differs from one of ours: OpenAI's have
@@ -22,7 +24,7 @@ type layout struct {
 // writeLayout writes a synthetic model as files from the hub are laid out.
 func writeLayout(t testing.TB, name, dir string, l layout) {
 	t.Helper()
-	s, err := findSynthetic(name)
+	s, err := find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,11 +50,11 @@ func writeLayout(t testing.TB, name, dir string, l layout) {
 	tensors := s.tensors()
 	slices.Reverse(tensors) // the order is nothing to rely on
 	for _, tensor := range tensors {
-		values := make([]byte, 4*tensor.size)
+		values := make([]byte, 4*tensor.Size())
 		s.fill(values, tensor, 0)
-		put(tensor.name, tensor.shape, values)
+		put(tensor.Name, tensor.Shape, values)
 	}
-	for file, content := range map[string][]byte{"config.json": s.config(), "model.safetensors": assembleFile(header, data)} {
+	for file, content := range map[string][]byte{"config.json": s.config(), "model.safetensors": modeltest.File(header, data)} {
 		if err := os.WriteFile(filepath.Join(dir, file), content, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +63,7 @@ func writeLayout(t testing.TB, name, dir string, l layout) {
 
 // TestHubLayouts opens the same weights however a file from the hub names them.
 func TestHubLayouts(t *testing.T) {
-	want, err := Synthetic("synthetic-tiny")
+	want, err := Open("synthetic-tiny")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,13 +72,13 @@ func TestHubLayouts(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
 			dir := t.TempDir()
 			writeLayout(t, "synthetic-tiny", dir, l)
-			m, err := Open(dir)
+			m, err := model.Open("tiny", dir)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer m.Close()
 			names := 0
-			for name := range m.cfg.weights() {
+			for name := range m.Config().Weights() {
 				got, _, _ := m.Weight(name)
 				expected, _, ok := want.Weight(name)
 				if !slices.Equal(got, expected) {
@@ -89,38 +91,9 @@ func TestHubLayouts(t *testing.T) {
 			if names != 2+12*3+2 {
 				t.Errorf("compared %d weights", names)
 			}
-			if hash, err := m.WeightsSHA256(); err != nil || hash == SyntheticSHA256("synthetic-tiny") {
+			if hash, err := m.WeightsSHA256(); err != nil || hash == SHA256("synthetic-tiny") {
 				t.Errorf("hash %s, %v: this is another file", hash, err)
 			}
 		})
-	}
-}
-
-// TestSyntheticHeader reads the header as any reader of the format does.
-func TestSyntheticHeader(t *testing.T) {
-	for _, s := range synthetics {
-		b := s.header()
-		if n := binary.LittleEndian.Uint64(b); len(b)%8 != 0 || n != uint64(len(b)-8) {
-			t.Errorf("%s: %d bytes, of which the first eight say %d", s.name, len(b), n)
-		}
-		var header map[string]struct {
-			DType   string `json:"dtype"`
-			Shape   []int  `json:"shape"`
-			Offsets [2]int `json:"data_offsets"`
-		}
-		if err := json.Unmarshal(b[8:], &header); err != nil {
-			t.Fatal(err)
-		}
-		end := 0
-		for _, tensor := range s.tensors() {
-			h := header[tensor.name]
-			if h.DType != "F32" || !slices.Equal(h.Shape, tensor.shape) || h.Offsets != [2]int{end, end + 4*tensor.size} {
-				t.Errorf("%s: %s is %+v", s.name, tensor.name, h)
-			}
-			end = h.Offsets[1]
-		}
-		if len(header) != len(s.tensors()) {
-			t.Errorf("%s: %d tensors in the header, %d in the list", s.name, len(header), len(s.tensors()))
-		}
 	}
 }

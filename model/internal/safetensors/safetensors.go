@@ -1,11 +1,12 @@
-package model
+// Package safetensors reads and writes the files that weights come in.
+package safetensors
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/nlpodyssey/safetensors"
@@ -13,24 +14,17 @@ import (
 	"checkpoint12/model/strictjson"
 )
 
-// tensor is a weight as float32, and the file it came from.
-type tensor struct {
-	data  []float32
-	shape []int
-	file  string
-}
-
-// raw is a tensor as it lies in a file.
-type raw struct {
+// Tensor is a tensor as it lies in a file.
+type Tensor struct {
+	Shape []int
 	dtype safetensors.DType
-	shape []int
 	data  []byte
 }
 
-// parseSafetensors lists the tensors in the bytes of a safetensors file. They
+// Parse returns the tensors in the bytes of a safetensors file, by name. They
 // share its memory. The library checks offsets, shapes and sizes; what it lets
 // pass, a key twice and a header that is no object, is refused here first.
-func parseSafetensors(file []byte) (map[string]raw, error) {
+func Parse(file []byte) (map[string]Tensor, error) {
 	if len(file) < 8 {
 		return nil, fmt.Errorf("%d bytes are no safetensors file", len(file))
 	}
@@ -54,7 +48,7 @@ func parseSafetensors(file []byte) (map[string]raw, error) {
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
 	}
-	tensors := make(map[string]raw, st.Len())
+	tensors := make(map[string]Tensor, st.Len())
 	for _, t := range st.Tensors() {
 		shape := make([]int, len(t.TensorView.Shape()))
 		for i, d := range t.TensorView.Shape() {
@@ -63,49 +57,49 @@ func parseSafetensors(file []byte) (map[string]raw, error) {
 			}
 			shape[i] = int(d)
 		}
-		tensors[t.Name] = raw{dtype: t.TensorView.DType(), shape: shape, data: t.TensorView.Data()}
+		tensors[t.Name] = Tensor{Shape: shape, dtype: t.TensorView.DType(), data: t.TensorView.Data()}
 	}
 	return tensors, nil
 }
 
 var errDType = errors.New("want F32, F16 or BF16")
 
-// floats returns the tensor's values as float32: the bytes themselves where
+// Floats returns the tensor's values as float32: the bytes themselves where
 // memory already holds them so, a copy otherwise. Every F16 and BF16 value is
 // exact as float32.
-func (r raw) floats() ([]float32, error) {
-	switch r.dtype {
+func (t Tensor) Floats() ([]float32, error) {
+	switch t.dtype {
 	case safetensors.F32:
-		if f, ok := alias(r.data); ok {
+		if f, ok := View(t.data); ok {
 			return f, nil
 		}
-		f := make([]float32, len(r.data)/4)
+		f := make([]float32, len(t.data)/4)
 		for i := range f {
-			f[i] = math.Float32frombits(binary.LittleEndian.Uint32(r.data[4*i:]))
+			f[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.data[4*i:]))
 		}
 		return f, nil
 	case safetensors.F16:
-		f := make([]float32, len(r.data)/2)
+		f := make([]float32, len(t.data)/2)
 		for i := range f {
-			f[i] = fromFloat16(binary.LittleEndian.Uint16(r.data[2*i:]))
+			f[i] = fromFloat16(binary.LittleEndian.Uint16(t.data[2*i:]))
 		}
 		return f, nil
 	case safetensors.BF16:
-		f := make([]float32, len(r.data)/2)
+		f := make([]float32, len(t.data)/2)
 		for i := range f {
-			f[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(r.data[2*i:])) << 16)
+			f[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(t.data[2*i:])) << 16)
 		}
 		return f, nil
 	}
-	return nil, fmt.Errorf("values are %v: %w", r.dtype, errDType)
+	return nil, fmt.Errorf("values are %v: %w", t.dtype, errDType)
 }
 
-// littleEndian says whether this machine keeps numbers as the file does.
+// littleEndian reports whether this machine keeps numbers as the file does.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// alias views bytes as float32 without a copy, if their address and the
-// machine's byte order allow it.
-func alias(b []byte) ([]float32, bool) {
+// View returns the float32 values in the bytes of a file without a copy, if their
+// address and the machine's byte order allow it.
+func View(b []byte) ([]float32, bool) {
 	if len(b) == 0 {
 		return []float32{}, true
 	}
@@ -130,10 +124,39 @@ func fromFloat16(h uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
-// firstNonFinite returns the index of the first NaN or infinity, or -1.
-func firstNonFinite(x []float32) int {
-	const exponent = 0x7f800000
-	return slices.IndexFunc(x, func(v float32) bool {
-		return math.Float32bits(v)&exponent == exponent
-	})
+// Info describes a tensor of float32 that is to be written.
+type Info struct {
+	Name  string
+	Shape []int
+}
+
+// Size returns the number of the tensor's elements.
+func (i Info) Size() int {
+	n := 1
+	for _, d := range i.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Header returns the first bytes of a file whose tensors follow in this order:
+// the length of the JSON, and the JSON padded so that the values begin at a
+// multiple of 8.
+func Header(tensors []Info) []byte {
+	b := make([]byte, 8, 1<<16)
+	open, offset := byte('{'), 0
+	for _, t := range tensors {
+		b = append(b, open)
+		open = ','
+		shape := strings.ReplaceAll(strings.Trim(fmt.Sprint(t.Shape), "[]"), " ", ",")
+		b = fmt.Appendf(b, `"%s":{"dtype":"F32","shape":[%s],"data_offsets":[%d,%d]}`,
+			t.Name, shape, offset, offset+4*t.Size())
+		offset += 4 * t.Size()
+	}
+	b = append(b, '}')
+	for len(b)%8 != 0 {
+		b = append(b, ' ')
+	}
+	binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
+	return b
 }

@@ -1,4 +1,4 @@
-package model
+package sample
 
 import (
 	"context"
@@ -6,15 +6,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 func TestGenerateIsStepAndArgmax(t *testing.T) {
-	m := randomModel(t, micro, 1)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	defer m.Close()
-	prompt := ids(micro, 3, 1)
+	prompt := modeltest.Tokens(modeltest.Micro, 3, 1)
 	kept := slices.Clone(prompt)
 	var seen []int
-	got, err := m.Generate(t.Context(), prompt, 9, Sampling{}, func(id int) error {
+	got, err := Generate(t.Context(), m, prompt, 9, Options{}, func(id int) error {
 		seen = append(seen, id)
 		return nil
 	})
@@ -24,7 +27,7 @@ func TestGenerateIsStepAndArgmax(t *testing.T) {
 	// By hand, the whole sequence anew for every token and no cache.
 	want := slices.Clone(prompt)
 	for range 9 {
-		s, err := m.NewSession(SessionOptions{})
+		s, err := m.NewSession(model.SessionOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,16 +49,16 @@ func TestGenerateIsStepAndArgmax(t *testing.T) {
 }
 
 func TestGenerateSampled(t *testing.T) {
-	m := randomModel(t, micro, 1)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	defer m.Close()
-	run := func(s Sampling) []int {
-		got, err := m.Generate(t.Context(), []int{1, 2}, 10, s, nil)
+	run := func(s Options) []int {
+		got, err := Generate(t.Context(), m, []int{1, 2}, 10, s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
-	hot := Sampling{Temperature: 5, Seed: 1}
+	hot := Options{Temperature: 5, Seed: 1}
 	one, again := run(hot), run(hot)
 	if !slices.Equal(one, again) {
 		t.Errorf("the same seed gave %v, then %v", one, again)
@@ -64,54 +67,54 @@ func TestGenerateSampled(t *testing.T) {
 	if other := run(hot); slices.Equal(one, other) {
 		t.Errorf("seeds 1 and 2 both gave %v", one)
 	}
-	if greedy, one := run(Sampling{}), run(Sampling{Temperature: 5, TopK: 1, Seed: 3}); !slices.Equal(greedy, one) {
+	if greedy, one := run(Options{}), run(Options{Temperature: 5, TopK: 1, Seed: 3}); !slices.Equal(greedy, one) {
 		t.Errorf("top-k 1 gave %v, argmax %v", one, greedy)
 	}
 }
 
 func TestGenerateRefuses(t *testing.T) {
-	m := randomModel(t, micro, 1) // 12 positions
+	m := modeltest.New(t, modeltest.Micro, 1) // 12 positions
 	defer m.Close()
 	for _, tt := range []struct {
 		prompt []int
 		n      int
-		s      Sampling
+		s      Options
 		want   string // "" is no error
 		why    string
 	}{
-		{ids(micro, 12, 1), 1, Sampling{}, "", "the prompt fills the context, and one is chosen"},
-		{ids(micro, 12, 1), 2, Sampling{}, "leaves room for 1 new ones, not 2", "the second would need position 13"},
-		{ids(micro, 13, 1), 1, Sampling{}, "leaves room for 0 new ones", "prompt too long"},
-		{ids(micro, 1, 1), 12, Sampling{}, "", "exactly full"},
-		{ids(micro, 1, 1), int(^uint(0) >> 1), Sampling{}, "leaves room for 12 new ones", "no overflow"},
-		{nil, 1, Sampling{}, "the prompt has no tokens", "empty prompt"},
-		{[]int{1}, 0, Sampling{}, "0 new tokens", "nothing asked"},
-		{[]int{1}, -1, Sampling{}, "-1 new tokens", "less than nothing"},
-		{[]int{1, 37}, 1, Sampling{}, "token id 37", "outside the vocabulary"},
-		{[]int{1}, 1, Sampling{Temperature: -1}, "temperature -1", "bad sampling"},
+		{modeltest.Tokens(modeltest.Micro, 12, 1), 1, Options{}, "", "the prompt fills the context, and one is chosen"},
+		{modeltest.Tokens(modeltest.Micro, 12, 1), 2, Options{}, "leaves room for 1 new ones, not 2", "the second would need position 13"},
+		{modeltest.Tokens(modeltest.Micro, 13, 1), 1, Options{}, "leaves room for 0 new ones", "prompt too long"},
+		{modeltest.Tokens(modeltest.Micro, 1, 1), 12, Options{}, "", "exactly full"},
+		{modeltest.Tokens(modeltest.Micro, 1, 1), int(^uint(0) >> 1), Options{}, "leaves room for 12 new ones", "no overflow"},
+		{nil, 1, Options{}, "the prompt has no tokens", "empty prompt"},
+		{[]int{1}, 0, Options{}, "0 new tokens", "nothing asked"},
+		{[]int{1}, -1, Options{}, "-1 new tokens", "less than nothing"},
+		{[]int{1, 37}, 1, Options{}, "token id 37", "outside the vocabulary"},
+		{[]int{1}, 1, Options{Temperature: -1}, "temperature -1", "bad sampling"},
 	} {
-		got, err := m.Generate(t.Context(), tt.prompt, tt.n, tt.s, nil)
+		got, err := Generate(t.Context(), m, tt.prompt, tt.n, tt.s, nil)
 		switch {
 		case tt.want == "" && (err != nil || len(got) != len(tt.prompt)+tt.n):
 			t.Errorf("%s: %d tokens, %v", tt.why, len(got), err)
 		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%s: error %v, want one saying %q", tt.why, err, tt.want)
-		case strings.Contains(tt.want, "room") && !errors.Is(err, ErrTooLong):
+		case strings.Contains(tt.want, "room") && !errors.Is(err, model.ErrTooLong):
 			t.Errorf("%s: error %v is not ErrTooLong", tt.why, err)
 		}
 	}
 }
 
 func TestGenerateEnds(t *testing.T) {
-	m := randomModel(t, micro, 1)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	defer m.Close()
-	whole, err := m.Generate(t.Context(), []int{1}, 8, Sampling{}, nil)
+	whole, err := Generate(t.Context(), m, []int{1}, 8, Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	enough, reason := errors.New("enough"), errors.New("the user left")
 	calls := 0
-	got, err := m.Generate(t.Context(), []int{1}, 8, Sampling{}, func(int) error {
+	got, err := Generate(t.Context(), m, []int{1}, 8, Options{}, func(int) error {
 		if calls++; calls == 3 {
 			return enough
 		}
@@ -121,7 +124,7 @@ func TestGenerateEnds(t *testing.T) {
 		t.Errorf("each ended it after %v with %v, want %v", got, err, whole[:4])
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	got, err = m.Generate(ctx, []int{1}, 8, Sampling{}, func(int) error {
+	got, err = Generate(ctx, m, []int{1}, 8, Options{}, func(int) error {
 		cancel(reason)
 		return nil
 	})
@@ -132,16 +135,13 @@ func TestGenerateEnds(t *testing.T) {
 
 // TestGenerateNaN: a model whose numbers ran away has chosen no token.
 func TestGenerateNaN(t *testing.T) {
-	w := randomWeights(micro, 1)
+	w := modeltest.Weights(modeltest.Micro, 1)
 	for i := range w["ln_f.weight"] {
 		w["ln_f.weight"][i] = 3e38
 	}
-	m, err := FromBytes("runaway", micro, encodeF32(micro, w))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := modeltest.Of(t, modeltest.Micro, w)
 	defer m.Close()
-	got, err := m.Generate(t.Context(), []int{1}, 8, Sampling{}, nil)
+	got, err := Generate(t.Context(), m, []int{1}, 8, Options{}, nil)
 	if !errors.Is(err, ErrNoDistribution) || len(got) != 1 {
 		t.Errorf("Generate = %v, %v", got, err)
 	}

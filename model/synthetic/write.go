@@ -1,4 +1,4 @@
-package model
+package synthetic
 
 import (
 	"bytes"
@@ -17,42 +17,43 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
+	"checkpoint12/model"
 	"checkpoint12/model/atomicfile"
+	"checkpoint12/model/internal/safetensors"
 )
 
-// synthChunk is how many elements are made at a time, 4 MiB of them.
-const synthChunk = 1 << 20
+// chunk is how many elements are made at a time, 4 MiB of them.
+const chunk = 1 << 20
 
-// synthJob is a chunk of one tensor.
-type synthJob struct {
-	tensor       synthTensor
+// job is a chunk of one tensor.
+type job struct {
+	tensor       safetensors.Info
 	first, count int // elements
 }
 
 // jobs cuts the file behind the header into chunks, in order.
-func (s *synthetic) jobs() []synthJob {
-	var list []synthJob
+func (s *formula) jobs() []job {
+	var list []job
 	for _, t := range s.tensors() {
-		for first := 0; first < t.size; first += synthChunk {
-			list = append(list, synthJob{t, first, min(synthChunk, t.size-first)})
+		for first := 0; first < t.Size(); first += chunk {
+			list = append(list, job{t, first, min(chunk, t.Size()-first)})
 		}
 	}
 	return list
 }
 
-// Synthetic makes a synthetic model in memory, without a file. Medium takes
-// 1.42 GB, which Close gives back. WeightsSHA256 is that of the file which
-// WriteSynthetic writes.
-func Synthetic(name string) (*Model, error) {
-	s, err := findSynthetic(name)
+// Open makes a model in memory, without a file. Medium takes 1.42 GB, which Close
+// gives back. WeightsSHA256 is that of the file which Write writes.
+func Open(name string) (*model.Model, error) {
+	s, err := find(name)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := ParseConfig(s.config())
+	cfg, err := model.ParseConfig(s.config())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	header, jobs := s.header(), s.jobs()
+	header, jobs := safetensors.Header(s.tensors()), s.jobs()
 	size := len(header)
 	for _, j := range jobs {
 		size += 4 * j.count
@@ -64,16 +65,15 @@ func Synthetic(name string) (*Model, error) {
 		return nil, fmt.Errorf("%s: memory for %d MB of weights: %w", name, size/1e6, err)
 	}
 	s.make(data[copy(data, header):], jobs)
-	m, err := FromBytes(name, cfg, data)
+	m, err := model.FromBytes(name, cfg, data, data.Unmap)
 	if err != nil {
 		return nil, errors.Join(err, data.Unmap())
 	}
-	m.files[0].mmap = data
 	return m, nil
 }
 
 // make fills dst with the jobs' values, on all cores.
-func (s *synthetic) make(dst []byte, jobs []synthJob) {
+func (s *formula) make(dst []byte, jobs []job) {
 	parts := make([][]byte, len(jobs))
 	for i, j := range jobs {
 		parts[i], dst = dst[:4*j.count], dst[4*j.count:]
@@ -91,8 +91,8 @@ func (s *synthetic) make(dst []byte, jobs []synthJob) {
 }
 
 // stream writes the file's bytes to w: all cores make them, a few chunks ahead.
-func (s *synthetic) stream(w io.Writer) error {
-	if _, err := w.Write(s.header()); err != nil {
+func (s *formula) stream(w io.Writer) error {
+	if _, err := w.Write(safetensors.Header(s.tensors())); err != nil {
 		return err
 	}
 	ahead := runtime.GOMAXPROCS(0) + 1
@@ -116,7 +116,7 @@ func (s *synthetic) stream(w io.Writer) error {
 			order <- made
 			go func() {
 				if buf == nil {
-					buf = make([]byte, 4*synthChunk)
+					buf = make([]byte, 4*chunk)
 				}
 				s.fill(buf[:4*j.count], j.tensor, j.first)
 				made <- buf[:4*j.count]
@@ -133,13 +133,13 @@ func (s *synthetic) stream(w io.Writer) error {
 	return nil
 }
 
-// WriteSynthetic writes a synthetic model into a folder, made if need be, as
+// Write writes a synthetic model into a folder, made if need be, as
 // config.json and model.safetensors, and checks the hash of what it writes
-// against SyntheticSHA256. Whatever happens on the way, model.safetensors is
+// against SHA256. Whatever happens on the way, model.safetensors is
 // there whole or not at all; the end of ctx is an error like any other. A folder
 // that holds another model is refused.
-func WriteSynthetic(ctx context.Context, name, dir string) error {
-	s, err := findSynthetic(name)
+func Write(ctx context.Context, name, dir string) error {
+	s, err := find(name)
 	if err != nil {
 		return err
 	}

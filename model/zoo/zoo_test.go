@@ -1,13 +1,14 @@
-package model
+package zoo
 
 import (
-	"crypto/sha256"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/model/synthetic"
 )
 
 // alone points every variable that finds models at empty places and returns
@@ -166,14 +167,14 @@ func TestLoad(t *testing.T) {
 		}
 	}
 	load("synthetic-tiny", "synthetic-tiny") // from nothing
-	if err := WriteSynthetic(t.Context(), "synthetic-tiny", "mine"); err != nil {
+	if err := synthetic.Write(t.Context(), "synthetic-tiny", "mine"); err != nil {
 		t.Fatal(err)
 	}
 	load("mine", "mine")
 	load("./mine", "mine")
 	load("../"+filepath.Base(here)+"/mine/", "mine")
 	load(filepath.Join(here, "mine"), "mine")
-	if err := WriteSynthetic(t.Context(), "synthetic-tiny", filepath.Join(models, "gpt2-xl")); err != nil {
+	if err := synthetic.Write(t.Context(), "synthetic-tiny", filepath.Join(models, "gpt2-xl")); err != nil {
 		t.Fatal(err)
 	}
 	load("gpt2-xl", "gpt2-xl")
@@ -181,10 +182,7 @@ func TestLoad(t *testing.T) {
 
 	put(t, ".", map[string]string{"empty/x": "", "gpt2": "a file of that name", "weights.bin": ""})
 	for _, tt := range []struct{ name, want, why string }{
-		{"gpt2", "no weights of gpt2 in " + models, "where it looked"},
-		{"gpt2", "`go run . fetch gpt2` downloads them (548 MB)", "what to do"},
-		{"gpt2-medium", "`go run . fetch gpt2-medium` downloads them (1.52 GB)", "what to do"},
-		{"gpt2-large", "(3.25 GB)", "size"},
+		{"gpt2", "no weights of gpt2 (548 MB) in " + models, "where it looked"},
 		{"me/mine", "no folder me/mine, and no weights of me/mine", "either may have been meant"},
 		{"gpt3", "no model is called \"gpt3\"", "unknown"},
 		{"", "no model is called \"\"", "nothing"},
@@ -196,6 +194,17 @@ func TestLoad(t *testing.T) {
 		m, err := Load(tt.name)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: Load(%q) = %v, %v; want one line saying %q", tt.why, tt.name, m, err, tt.want)
+		}
+	}
+}
+
+func TestNotFound(t *testing.T) {
+	hub, models := alone(t)
+	for name, size := range map[string]string{"gpt2-large": "3.25 GB", "me/mine": ""} {
+		_, err := Load(name)
+		var e *NotFoundError
+		if !errors.As(err, &e) || e.Name != name || e.Size != size || !slices.Equal(e.Looked, []string{models, "the Hugging Face cache " + hub}) {
+			t.Errorf("Load(%q): %#v", name, err)
 		}
 	}
 }
@@ -215,41 +224,5 @@ func TestSource(t *testing.T) {
 		if repo, commit, err := Source(name); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("Source(%q) = %v, %q, %v; want %q", name, repo, commit, err, want)
 		}
-	}
-}
-
-// The cache's name of a file is the hub's word, and its content may be another.
-func TestHubSHA256(t *testing.T) {
-	hubDir, _ := alone(t)
-	weights := encode(entries(micro, randomWeights(micro, 1), "F32"))
-	sum := fmt.Sprintf("%x", sha256.Sum256(weights))
-	for name, want := range map[string]string{sum: sum, strings.Repeat("ab", 32): strings.Repeat("ab", 32), strings.Repeat("ab", 20): "", "x": ""} {
-		repo := filepath.Join(hubDir, "models--me--m"+name[:1]+fmt.Sprint(len(name)))
-		put(t, repo, map[string]string{"blobs/" + name: string(weights), "snapshots/abc/config.json": string(micro.JSON())})
-		dir := filepath.Join(repo, "snapshots", "abc")
-		if err := os.Symlink(filepath.Join("..", "..", "blobs", name), filepath.Join(dir, "model.safetensors")); err != nil {
-			t.Skipf("no symbolic links here: %v", err)
-		}
-		m, err := Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		if got, ok := m.HubSHA256(); got != want || ok != (want != "") {
-			t.Errorf("blob %s: HubSHA256() = %q, %v; want %q", name, got, ok, want)
-		}
-		if got, err := m.WeightsSHA256(); err != nil || got != sum {
-			t.Errorf("blob %s: WeightsSHA256() = %q, %v; want that of the content", name, got, err)
-		}
-	}
-	m := randomModel(t, micro, 1)
-	if got, ok := m.HubSHA256(); ok {
-		t.Errorf("a model in memory: %q", got)
-	}
-	// Of several files it is what WeightsSHA256 is made of.
-	a, b := []byte("a"), []byte("b")
-	sums := map[string]string{"model-00001-of-00002.safetensors": fmt.Sprintf("%x", sha256.Sum256(a)), "model-00002-of-00002.safetensors": fmt.Sprintf("%x", sha256.Sum256(b))}
-	if got, want := combine(sums), shardedSum(t, a, b); got != want {
-		t.Errorf("combine() = %q, want %q", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package model
+package synthetic
 
 import (
 	"bytes"
@@ -13,29 +13,32 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/model"
+	"checkpoint12/model/internal/safetensors"
 )
 
-func TestSyntheticSHA256(t *testing.T) {
-	for _, name := range SyntheticNames() {
+func TestSHA256(t *testing.T) {
+	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
-			s, err := findSynthetic(name)
+			s, err := find(name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if s.layers > 3 && (testing.Short() || raceDetector) {
-				t.Skip("1.4 GB to make and hash: go test -run SyntheticSHA256 ./model, without -short and -race")
+				t.Skip("1.4 GB to make and hash: go test -run SHA256 ./model/synthetic, without -short and -race")
 			}
 			hash := sha256.New()
 			if err := s.stream(hash); err != nil {
 				t.Fatal(err)
 			}
-			want := SyntheticSHA256(name)
+			want := SHA256(name)
 			if got := hex.EncodeToString(hash.Sum(nil)); got != want || len(want) != 64 {
 				t.Errorf("sha-256 of model.safetensors is %s, pinned is %q", got, want)
 			}
 		})
 	}
-	if got := SyntheticSHA256("gpt2"); got != "" {
+	if got := SHA256("gpt2"); got != "" {
 		t.Errorf("SyntheticSHA256 of a released model = %q", got)
 	}
 }
@@ -43,13 +46,13 @@ func TestSyntheticSHA256(t *testing.T) {
 // TestSyntheticSHA256InEveryLanguage: each implementation tests its bytes
 // against the hash it has pinned; here is that they pinned the same one.
 func TestSyntheticSHA256InEveryLanguage(t *testing.T) {
-	for _, path := range []string{"../reference/float64/synthetic.py", "../reference/candle/src/synth.rs"} {
+	for _, path := range []string{"../../reference/float64/synthetic.py", "../../reference/candle/src/synth.rs"} {
 		source, err := os.ReadFile(filepath.FromSlash(path))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range SyntheticNames() {
-			if !bytes.Contains(source, []byte(`"`+SyntheticSHA256(name)+`"`)) {
+		for _, name := range Names() {
+			if !bytes.Contains(source, []byte(`"`+SHA256(name)+`"`)) {
 				t.Errorf("%s: the hash of %s is not there", path, name)
 			}
 		}
@@ -99,11 +102,11 @@ func TestSyntheticElements(t *testing.T) {
 		{"synthetic-medium", "ln_f.weight", 1, 0.7135473, "even hash: positive"},
 		{"synthetic-medium", "ln_f.bias", 1023, -0.031068265, "last of the file"},
 	} {
-		s, err := findSynthetic(tt.model)
+		s, err := find(tt.model)
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(s.tensors(), func(t synthTensor) bool { return t.name == tt.tensor })
+		i := slices.IndexFunc(s.tensors(), func(t safetensors.Info) bool { return t.Name == tt.tensor })
 		if i < 0 {
 			t.Errorf("%s has no %s", tt.model, tt.tensor)
 			continue
@@ -120,35 +123,35 @@ func TestSyntheticElements(t *testing.T) {
 }
 
 func TestSyntheticInMemory(t *testing.T) {
-	m, err := Synthetic("synthetic-tiny")
+	m, err := Open("synthetic-tiny")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m.Name() != "synthetic-tiny" {
 		t.Errorf("name %q", m.Name())
 	}
-	want := Config{Vocab: 50257, Positions: 48, Embd: 80, Layers: 3, Heads: 4, Inner: 320, Eps: 1e-5}
+	want := model.Config{Vocab: 50257, Positions: 48, Embd: 80, Layers: 3, Heads: 4, Inner: 320, Eps: 1e-5}
 	if got := m.Config(); got.Vocab != want.Vocab || got.Positions != want.Positions || got.Embd != want.Embd ||
 		got.Layers != want.Layers || got.Heads != want.Heads || got.Inner != want.Inner || got.Eps != want.Eps {
 		t.Errorf("config %+v, want %+v", got, want)
 	}
-	if got, err := m.WeightsSHA256(); err != nil || got != SyntheticSHA256("synthetic-tiny") {
+	if got, err := m.WeightsSHA256(); err != nil || got != SHA256("synthetic-tiny") {
 		t.Errorf("hash of the weights in memory %s, %v", got, err)
 	}
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
-	if m, err := Synthetic("synthetic-huge"); err == nil || !strings.Contains(err.Error(), "synthetic-tiny, synthetic-medium") {
+	if m, err := Open("synthetic-huge"); err == nil || !strings.Contains(err.Error(), "synthetic-tiny, synthetic-medium") {
 		t.Errorf("unknown name: %v, %v", m, err)
 	}
 }
 
 func TestSyntheticMediumConfig(t *testing.T) {
-	s, err := findSynthetic("synthetic-medium")
+	s, err := find("synthetic-medium")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := ParseConfig(s.config())
+	cfg, err := model.ParseConfig(s.config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,17 +160,17 @@ func TestSyntheticMediumConfig(t *testing.T) {
 	}
 	parameters := 0
 	for _, tensor := range s.tensors() {
-		parameters += tensor.size
+		parameters += tensor.Size()
 	}
 	if parameters != 354823168 { // as published: 355 M
 		t.Errorf("%d parameters", parameters)
 	}
 }
 
-func TestWriteSynthetic(t *testing.T) {
+func TestWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "tiny")
 	for _, when := range []string{"into a new folder", "again"} {
-		if err := WriteSynthetic(t.Context(), "synthetic-tiny", dir); err != nil {
+		if err := Write(t.Context(), "synthetic-tiny", dir); err != nil {
 			t.Fatalf("%s: %v", when, err)
 		}
 	}
@@ -183,12 +186,12 @@ func TestWriteSynthetic(t *testing.T) {
 			t.Errorf("%s has mode %v: others cannot read it", name, info.Mode())
 		}
 	}
-	m, err := Open(dir)
+	m, err := model.Open("tiny", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if got, err := m.WeightsSHA256(); err != nil || got != SyntheticSHA256("synthetic-tiny") {
+	if got, err := m.WeightsSHA256(); err != nil || got != SHA256("synthetic-tiny") {
 		t.Errorf("hash of what was written: %s, %v", got, err)
 	}
 }
@@ -210,7 +213,7 @@ func TestWriteSyntheticRefuses(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(occupied, "model.safetensors", "folder"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(occupied, "config.json"), synthetics[0].config(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(occupied, "config.json"), formulas[0].config(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, dir, want, why string }{
@@ -222,7 +225,7 @@ func TestWriteSyntheticRefuses(t *testing.T) {
 		{"../x", folder(), "no synthetic model", "no name"},
 	} {
 		before := tree(t, filepath.Dir(tt.dir))
-		err := WriteSynthetic(t.Context(), tt.name, tt.dir)
+		err := Write(t.Context(), tt.name, tt.dir)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one saying %q", tt.why, err, tt.want)
 		}
@@ -248,7 +251,7 @@ func (w *failAfter) Write(b []byte) (int, error) {
 }
 
 func TestSyntheticStreamStops(t *testing.T) {
-	s := synthetics[0]
+	s := formulas[0]
 	var whole bytes.Buffer
 	if err := s.stream(&whole); err != nil {
 		t.Fatal(err)
@@ -290,20 +293,20 @@ func tree(t *testing.T, dir string) []string {
 }
 
 func BenchmarkSynthetic(b *testing.B) {
-	for _, name := range SyntheticNames() {
+	for _, name := range Names() {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				m, err := Synthetic(name)
+				m, err := Open(name)
 				if err != nil {
 					b.Fatal(err)
 				}
-				b.SetBytes(int64(len(m.files[0].data)))
+				b.SetBytes(m.WeightsSize())
 				m.Close()
 			}
 		})
 	}
 	b.Run("sha256", func(b *testing.B) {
-		s := synthetics[len(synthetics)-1]
+		s := formulas[len(formulas)-1]
 		for b.Loop() {
 			hash := sha256.New()
 			if err := s.stream(hash); err != nil {

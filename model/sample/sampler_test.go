@@ -1,4 +1,4 @@
-package model
+package sample
 
 import (
 	"errors"
@@ -39,30 +39,30 @@ var logits = rapid.OneOf(
 
 func TestSamplingValidate(t *testing.T) {
 	for _, tt := range []struct {
-		s    Sampling
+		s    Options
 		want string // "" is valid
 	}{
-		{Sampling{}, ""},
-		{Sampling{Temperature: 2, TopK: 40, TopP: 1}, ""},
-		{Sampling{Temperature: -0.1}, "temperature -0.1"},
-		{Sampling{Temperature: math.NaN()}, "temperature NaN"},
-		{Sampling{Temperature: math.Inf(1)}, "temperature +Inf"},
-		{Sampling{TopK: -1}, "top-k -1"},
-		{Sampling{TopP: -0.5}, "top-p -0.5"},
-		{Sampling{TopP: 1.5}, "top-p 1.5"},
-		{Sampling{TopP: math.NaN()}, "top-p NaN"},
+		{Options{}, ""},
+		{Options{Temperature: 2, TopK: 40, TopP: 1}, ""},
+		{Options{Temperature: -0.1}, "temperature -0.1"},
+		{Options{Temperature: math.NaN()}, "temperature NaN"},
+		{Options{Temperature: math.Inf(1)}, "temperature +Inf"},
+		{Options{TopK: -1}, "top-k -1"},
+		{Options{TopP: -0.5}, "top-p -0.5"},
+		{Options{TopP: 1.5}, "top-p 1.5"},
+		{Options{TopP: math.NaN()}, "top-p NaN"},
 	} {
-		_, err := NewSampler(tt.s)
+		_, err := New(tt.s)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
-			t.Errorf("NewSampler(%+v): error %v, want %q", tt.s, err, tt.want)
+			t.Errorf("New(%+v): error %v, want %q", tt.s, err, tt.want)
 		}
 	}
 }
 
 // draw returns n tokens of s on the same logits.
-func draw(t rapid.TB, s Sampling, logits []float32, n int) []int {
+func draw(t rapid.TB, s Options, logits []float32, n int) []int {
 	t.Helper()
-	sampler, err := NewSampler(s)
+	sampler, err := New(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func draw(t rapid.TB, s Sampling, logits []float32, n int) []int {
 func TestSamplerProperties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		x := logits.Draw(rt, "logits")
-		s := Sampling{
+		s := Options{
 			Temperature: rapid.Float64Range(GreedyBelow, 1e6).Draw(rt, "temperature"),
 			TopK:        rapid.IntRange(0, 70).Draw(rt, "top-k"),
 			TopP:        rapid.Float64Range(0, 1).Draw(rt, "top-p"),
@@ -95,7 +95,7 @@ func TestSamplerProperties(t *testing.T) {
 			}
 		}
 		greedy := slices.Repeat([]int{Argmax(x)}, 5)
-		for why, s := range map[string]Sampling{
+		for why, s := range map[string]Options{
 			"temperature 0":          {TopK: s.TopK, TopP: s.TopP, Seed: s.Seed},
 			"temperature below 1e-6": {Temperature: math.Nextafter(GreedyBelow, 0), Seed: s.Seed},
 			"top-k 1":                {Temperature: s.Temperature, TopK: 1, TopP: s.TopP, Seed: s.Seed},
@@ -105,8 +105,8 @@ func TestSamplerProperties(t *testing.T) {
 				rt.Errorf("%s drew %v, want the argmax %v", why, got, greedy)
 			}
 		}
-		all := draw(rt, Sampling{Temperature: s.Temperature, Seed: s.Seed}, x, 20)
-		for why, s := range map[string]Sampling{
+		all := draw(rt, Options{Temperature: s.Temperature, Seed: s.Seed}, x, 20)
+		for why, s := range map[string]Options{
 			"top-k of all": {Temperature: s.Temperature, TopK: len(x), Seed: s.Seed},
 			"top-p 1":      {Temperature: s.Temperature, TopP: 1, Seed: s.Seed},
 		} {
@@ -119,7 +119,7 @@ func TestSamplerProperties(t *testing.T) {
 
 // keptBySort returns the ids that may be drawn, by the definition of TopK and
 // TopP.
-func keptBySort(x []float32, s Sampling) []int {
+func keptBySort(x []float32, s Options) []int {
 	ids := make([]int, len(x))
 	for i := range ids {
 		ids[i] = i
@@ -157,20 +157,20 @@ func TestSamplerKeeps(t *testing.T) {
 	third := []float32{float32(math.Log(4)), float32(math.Log(2)), 0, 0} // 1/2, 1/4, 1/8, 1/8
 	for _, tt := range []struct {
 		x    []float32
-		s    Sampling
+		s    Options
 		want []int // every id that comes up
 		why  string
 	}{
-		{tie, Sampling{TopK: 2}, []int{1, 2}, "a tie at the k-th: the lower id stays"},
-		{tie, Sampling{TopK: 3}, []int{1, 2, 3}, "a tie at the k-th: the lower ids stay"},
-		{quarters, Sampling{TopP: 0.5}, []int{0, 1}, "exactly half"},
-		{quarters, Sampling{TopP: 0.51}, []int{0, 1, 2}, "a little more than half needs a third"},
-		{third, Sampling{TopP: 0.7}, []int{0, 1}, "the fewest that reach 0.7"},
-		{third, Sampling{TopP: 0.8}, []int{0, 1, 2}, "the fewest that reach 0.8"},
-		{third, Sampling{TopK: 2, TopP: 0.66}, []int{0}, "P is a share of what K left: 2/3 and 1/3"},
-		{third, Sampling{TopK: 2, TopP: 0.67}, []int{0, 1}, "P is a share of what K left: 2/3 and 1/3"},
-		{[]float32{0, -inf, 0}, Sampling{}, []int{0, 2}, "-Inf never"},
-		{[]float32{0, -inf, -inf}, Sampling{TopK: 2}, []int{0}, "-Inf never, kept or not"},
+		{tie, Options{TopK: 2}, []int{1, 2}, "a tie at the k-th: the lower id stays"},
+		{tie, Options{TopK: 3}, []int{1, 2, 3}, "a tie at the k-th: the lower ids stay"},
+		{quarters, Options{TopP: 0.5}, []int{0, 1}, "exactly half"},
+		{quarters, Options{TopP: 0.51}, []int{0, 1, 2}, "a little more than half needs a third"},
+		{third, Options{TopP: 0.7}, []int{0, 1}, "the fewest that reach 0.7"},
+		{third, Options{TopP: 0.8}, []int{0, 1, 2}, "the fewest that reach 0.8"},
+		{third, Options{TopK: 2, TopP: 0.66}, []int{0}, "P is a share of what K left: 2/3 and 1/3"},
+		{third, Options{TopK: 2, TopP: 0.67}, []int{0, 1}, "P is a share of what K left: 2/3 and 1/3"},
+		{[]float32{0, -inf, 0}, Options{}, []int{0, 2}, "-Inf never"},
+		{[]float32{0, -inf, -inf}, Options{TopK: 2}, []int{0}, "-Inf never, kept or not"},
 	} {
 		tt.s.Temperature = 1
 		got := draw(t, tt.s, tt.x, 500)
@@ -189,7 +189,7 @@ func TestSamplerFrequencies(t *testing.T) {
 	for i := range x {
 		x[i] = float32(rng.NormFloat64())
 	}
-	for _, s := range []Sampling{
+	for _, s := range []Options{
 		{Temperature: 1}, {Temperature: 0.5}, {Temperature: 2},
 		{Temperature: 1, TopK: 10}, {Temperature: 1, TopP: 0.8}, {Temperature: 0.7, TopK: 20, TopP: 0.9},
 	} {
@@ -217,7 +217,7 @@ func TestSamplerFrequencies(t *testing.T) {
 
 func TestSamplerSeeds(t *testing.T) {
 	x := make([]float32, 100)
-	s := Sampling{Temperature: 1, Seed: 1}
+	s := Options{Temperature: 1, Seed: 1}
 	one := draw(t, s, x, 20)
 	s.Seed = 2
 	if two := draw(t, s, x, 20); slices.Equal(one, two) {
@@ -228,8 +228,8 @@ func TestSamplerSeeds(t *testing.T) {
 func TestSamplerRefuses(t *testing.T) {
 	good := []float32{1, 2, 3, 4, 5, 6, 7, 8}
 	for _, temperature := range []float64{0, 1} {
-		s := Sampling{Temperature: temperature, TopK: 5, TopP: 0.9}
-		sampler, err := NewSampler(s)
+		s := Options{Temperature: temperature, TopK: 5, TopP: 0.9}
+		sampler, err := New(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +258,7 @@ func TestSamplingAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(10, func() { Softmax(p, x, 0.5); Argmax(x) }); n != 0 {
 		t.Errorf("Softmax and Argmax: %v allocations", n)
 	}
-	sampler, err := NewSampler(Sampling{Temperature: 1, TopK: 40, TopP: 0.9})
+	sampler, err := New(Options{Temperature: 1, TopK: 40, TopP: 0.9})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestSamplingAllocatesNothing(t *testing.T) {
 
 func BenchmarkSampler(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	x := make([]float32, EndOfTextID+1)
+	x := make([]float32, 50257)
 	for i := range x {
 		x[i] = float32(2 * rng.NormFloat64())
 	}
@@ -284,11 +284,11 @@ func BenchmarkSampler(b *testing.B) {
 			Softmax(p, x, 0.5)
 		}
 	})
-	for name, s := range map[string]Sampling{
+	for name, s := range map[string]Options{
 		"greedy": {}, "all": {Temperature: 1}, "top-k 40": {Temperature: 1, TopK: 40}, "top-p 0.9": {Temperature: 1, TopP: 0.9},
 	} {
 		b.Run(name, func(b *testing.B) {
-			sampler, err := NewSampler(s)
+			sampler, err := New(s)
 			if err != nil {
 				b.Fatal(err)
 			}

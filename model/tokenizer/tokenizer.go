@@ -1,9 +1,8 @@
-package model
+// Package tokenizer turns text into GPT-2's tokens and back.
+package tokenizer
 
 import (
-	"bytes"
 	"crypto/sha256"
-	_ "embed" // the vocabulary
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/pkoukk/tiktoken-go"
+
+	"checkpoint12/model/vocab"
 )
 
 // EndOfText is GPT-2's only special token: the text that stands for it in a
@@ -41,9 +42,6 @@ const (
 	splitPattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 )
 
-//go:embed vocab/r50k_base.tiktoken
-var vocabulary []byte
-
 // Tokenizer turns text into GPT-2's token ids and back. All Tokenizers share
 // one encoder, which never changes, so they are free to make after the first
 // and safe for concurrent use.
@@ -52,13 +50,13 @@ type Tokenizer struct {
 	tokens []string // [50257] bytes of each id
 }
 
-// NewTokenizer returns the tokenizer of GPT-2, all sizes. The first call reads
+// New returns the tokenizer of GPT-2, all sizes. The first call reads
 // the embedded vocabulary, some tens of milliseconds; it fails when that is not
 // the file it should be.
-func NewTokenizer() (*Tokenizer, error) { return sharedTokenizer() }
+func New() (*Tokenizer, error) { return sharedTokenizer() }
 
 var sharedTokenizer = sync.OnceValues(func() (*Tokenizer, error) {
-	ranks, tokens, err := parseVocabulary(vocabulary)
+	ranks, tokens, err := parseVocabulary(vocab.R50K)
 	if err != nil {
 		return nil, fmt.Errorf("embedded vocabulary r50k_base.tiktoken: %w", err)
 	}
@@ -79,14 +77,14 @@ var sharedTokenizer = sync.OnceValues(func() (*Tokenizer, error) {
 
 // parseVocabulary reads a file of lines "base64 id" whose ids count up from 0,
 // and checks that it is GPT-2's by its hash.
-func parseVocabulary(file []byte) (ranks map[string]int, tokens []string, err error) {
-	if sum := sha256.Sum256(file); hex.EncodeToString(sum[:]) != vocabularySHA256 {
+func parseVocabulary(file string) (ranks map[string]int, tokens []string, err error) {
+	if sum := sha256.Sum256([]byte(file)); hex.EncodeToString(sum[:]) != vocabularySHA256 {
 		return nil, nil, fmt.Errorf("sha-256 is %x, want %s", sum, vocabularySHA256)
 	}
 	ranks = make(map[string]int, EndOfTextID)
 	tokens = make([]string, 0, EndOfTextID+1)
-	for line := range bytes.Lines(file) {
-		encoded, id, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+	for line := range strings.Lines(file) {
+		encoded, id, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		token, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil || id != strconv.Itoa(len(tokens)) {
 			return nil, nil, fmt.Errorf("line %d: %q", len(tokens)+1, line)
@@ -100,7 +98,7 @@ func parseVocabulary(file []byte) (ranks map[string]int, tokens []string, err er
 	return ranks, append(tokens, EndOfText), nil
 }
 
-// Size is the number of token ids, 50257; the ids are 0 to Size-1.
+// Size returns the number of token ids, 50257; the ids are 0 to Size-1.
 func (t *Tokenizer) Size() int { return len(t.tokens) }
 
 // Encode returns the token ids of text; none for the empty text. EndOfText

@@ -1,4 +1,5 @@
-package model
+// Package sample draws tokens from logits and continues prompts with them.
+package sample
 
 import (
 	"container/heap"
@@ -15,8 +16,8 @@ import (
 // changes which one is largest.
 const GreedyBelow = 1e-6
 
-// ErrNoDistribution is what sampling reports when the logits cannot be turned
-// into probabilities: there are none, one is NaN or +Inf, or all are -Inf.
+// ErrNoDistribution is wrapped by the error for logits that cannot be turned into
+// probabilities: there are none, one is NaN or +Inf, or all are -Inf.
 var ErrNoDistribution = errors.New("logits hold no distribution")
 
 // Argmax returns the index of the largest value of x, the lowest index of a
@@ -27,8 +28,9 @@ func Argmax(x []float32) int { return kernel.Argmax(x) }
 // may be src itself: NaN where logits hold no distribution.
 func Softmax(dst, src []float32, temperature float64) { kernel.Softmax(dst, src, temperature) }
 
-// Sampling says how a token is chosen from logits. Its zero value is argmax.
-type Sampling struct {
+// Options are the way in which a token is chosen from logits. The zero value is
+// argmax.
+type Options struct {
 	// Temperature divides the logits; below GreedyBelow the choice is argmax
 	// and the other fields have no effect.
 	Temperature float64
@@ -45,35 +47,35 @@ type Sampling struct {
 }
 
 // Validate reports the first field that has no meaning.
-func (s Sampling) Validate() error {
+func (o Options) Validate() error {
 	switch {
-	case !(s.Temperature >= 0) || math.IsInf(s.Temperature, 0):
-		return fmt.Errorf("temperature %v: want a finite number, 0 (argmax) or more", s.Temperature)
-	case s.TopK < 0:
-		return fmt.Errorf("top-k %d: want 0 (all tokens) or more", s.TopK)
-	case !(s.TopP >= 0 && s.TopP <= 1):
-		return fmt.Errorf("top-p %v: want a probability, from 0 to 1 (both: all tokens)", s.TopP)
+	case !(o.Temperature >= 0) || math.IsInf(o.Temperature, 0):
+		return fmt.Errorf("temperature %v: want a finite number, 0 (argmax) or more", o.Temperature)
+	case o.TopK < 0:
+		return fmt.Errorf("top-k %d: want 0 (all tokens) or more", o.TopK)
+	case !(o.TopP >= 0 && o.TopP <= 1):
+		return fmt.Errorf("top-p %v: want a probability, from 0 to 1 (both: all tokens)", o.TopP)
 	}
 	return nil
 }
 
-// Sampler draws tokens by a Sampling. It keeps the state of its generator, so
+// Sampler draws tokens. It keeps the state of its generator, so
 // it serves one sequence and one goroutine.
 type Sampler struct {
-	sampling Sampling
-	rng      *rand.Rand
-	weight   []float64 // [V] exp((logit-max)/temperature); 0 where TopK or TopP cut
-	queue    queue     // [V]
-	kept     []token   // what TopK and TopP keep, most probable first
+	options Options
+	rng     *rand.Rand
+	weight  []float64 // [V] exp((logit-max)/temperature); 0 where TopK or TopP cut
+	queue   queue     // [V]
+	kept    []token   // what TopK and TopP keep, most probable first
 }
 
-// NewSampler returns a sampler at the start of its seed's sequence.
-func NewSampler(s Sampling) (*Sampler, error) {
-	if err := s.Validate(); err != nil {
+// New returns a sampler at the start of its seed's sequence.
+func New(o Options) (*Sampler, error) {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	// PCG's second word picks the stream; any constant will do.
-	return &Sampler{sampling: s, rng: rand.New(rand.NewPCG(s.Seed, 0x9e3779b97f4a7c15))}, nil
+	return &Sampler{options: o, rng: rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15))}, nil
 }
 
 // Next draws a token id from logits [V]. It fails with ErrNoDistribution, and
@@ -83,7 +85,7 @@ func (s *Sampler) Next(logits []float32) (int, error) {
 	if best < 0 || math.IsInf(float64(logits[best]), 0) {
 		return 0, noDistribution(logits)
 	}
-	if s.sampling.Temperature < GreedyBelow {
+	if s.options.Temperature < GreedyBelow {
 		return best, nil
 	}
 	if len(s.weight) != len(logits) {
@@ -91,7 +93,7 @@ func (s *Sampler) Next(logits []float32) (int, error) {
 	}
 	var total float64
 	for i, v := range logits {
-		w := math.Exp((float64(v) - float64(logits[best])) / s.sampling.Temperature)
+		w := math.Exp((float64(v) - float64(logits[best])) / s.options.Temperature)
 		s.weight[i] = w
 		total += w
 	}
@@ -115,7 +117,7 @@ func (s *Sampler) Next(logits []float32) (int, error) {
 // cut zeroes the weights that TopK and TopP leave out and returns the sum of
 // the others. total is the sum of all.
 func (s *Sampler) cut(logits []float32, total float64) float64 {
-	k, p := s.sampling.TopK, s.sampling.TopP
+	k, p := s.options.TopK, s.options.TopP
 	cutK := k > 0 && k < len(logits)
 	cutP := p > 0 && p < 1
 	if !cutK && !cutP {

@@ -1,4 +1,4 @@
-package model
+package tokenizer
 
 import (
 	"fmt"
@@ -11,11 +11,13 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"checkpoint12/model/vocab"
 )
 
 func newTokenizer(t testing.TB) *Tokenizer {
 	t.Helper()
-	tok, err := NewTokenizer()
+	tok, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,9 +99,9 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestVocabularyIsChecked(t *testing.T) {
-	damaged := slices.Clone(vocabulary)
+	damaged := []byte(vocab.R50K)
 	damaged[len(damaged)/2] ^= 1
-	for name, file := range map[string][]byte{"one bit": damaged, "cut": vocabulary[:len(vocabulary)-1], "empty": nil} {
+	for name, file := range map[string]string{"one bit": string(damaged), "cut": vocab.R50K[:len(vocab.R50K)-1], "empty": ""} {
 		if _, _, err := parseVocabulary(file); err == nil || !strings.Contains(err.Error(), vocabularySHA256) {
 			t.Errorf("%s: error %v, want one naming the hash", name, err)
 		}
@@ -225,7 +227,7 @@ func TestTokenizerConcurrent(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			tok, err := NewTokenizer()
+			tok, err := New()
 			if err != nil {
 				t.Error(err)
 				return
@@ -338,7 +340,7 @@ func BenchmarkEncode(b *testing.B) {
 
 func BenchmarkLoadVocabulary(b *testing.B) {
 	for b.Loop() {
-		if _, _, err := parseVocabulary(vocabulary); err != nil {
+		if _, _, err := parseVocabulary(vocab.R50K); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,15 +1,18 @@
-package model
+// Package zoo finds models by name: those that OpenAI released, synthetic ones, and
+// any other on the Hugging Face hub.
+package zoo
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"checkpoint12/model"
 	"checkpoint12/model/hub"
+	"checkpoint12/model/synthetic"
 )
 
 // publisher is whose repositories the released models are in.
@@ -31,7 +34,7 @@ const ModelsVariable = "CHECKPOINT12_MODELS"
 
 // Names lists the models that Load knows by name.
 func Names() []string {
-	names := SyntheticNames()
+	names := synthetic.Names()
 	for _, r := range released {
 		names = append(names, r.name)
 	}
@@ -41,17 +44,21 @@ func Names() []string {
 // Load opens a model: a folder, if nameOrDir has a path separator or is a
 // folder with a config.json in it; else the model of that name, where Locate
 // finds it, or a synthetic one made in memory. A model loaded by name has that
-// name wherever it lies. The error for weights that are not here names the
-// command that fetches them.
-func Load(nameOrDir string) (*Model, error) {
+// name wherever it lies, one loaded from a folder the folder's. The error for
+// weights that are not here is a [*NotFoundError].
+func Load(nameOrDir string) (*model.Model, error) {
 	info, statErr := os.Stat(nameOrDir)
 	switch named := slices.Contains(Names(), nameOrDir); {
 	case statErr == nil && info.IsDir() && (!named || exists(nameOrDir, "config.json")):
-		return Open(nameOrDir)
+		name := filepath.Base(nameOrDir)
+		if abs, err := filepath.Abs(nameOrDir); err == nil {
+			name = filepath.Base(abs)
+		}
+		return model.Open(name, nameOrDir)
 	case statErr == nil && !info.IsDir() && !named:
 		return nil, fmt.Errorf("%s is a file: name the folder that holds it and config.json", nameOrDir)
 	case isPath(nameOrDir) && !isHubName(nameOrDir):
-		return nil, fmt.Errorf("model folder %s: %w", nameOrDir, reason(statErr))
+		return nil, fmt.Errorf("model folder %s: %w", nameOrDir, errors.Unwrap(statErr))
 	}
 	name := canonical(nameOrDir)
 	dir, ok, err := Locate(name)
@@ -59,12 +66,12 @@ func Load(nameOrDir string) (*Model, error) {
 	case err != nil:
 		return nil, err
 	case ok:
-		return open(name, dir)
+		return model.Open(name, dir)
 	}
-	if _, err := findSynthetic(name); err == nil {
-		return Synthetic(name)
+	if slices.Contains(synthetic.Names(), name) {
+		return synthetic.Open(name)
 	}
-	return nil, notHere(name)
+	return nil, notFound(name)
 }
 
 // canonical is the name without the owner where it is one of released.
@@ -102,29 +109,39 @@ func Locate(name string) (dir string, ok bool, err error) {
 	return "", false, nil
 }
 
-// notHere is the error for a known name whose weights are nowhere.
-func notHere(name string) error {
-	size := ""
-	for _, r := range released {
-		if r.name == name {
-			size = " (" + r.size + ")"
-		}
-	}
-	where := "the Hugging Face cache"
-	if cache := hub.CacheDir(); cache != "" {
-		where += " " + string(cache)
-	}
-	if models := os.Getenv(ModelsVariable); models != "" {
-		where = models + " or " + where
-	}
-	folder := ""
-	if isPath(name) {
-		folder = "no folder " + name + ", and "
-	}
-	return fmt.Errorf("%sno weights of %s in %s: `go run . fetch %s` downloads them%s", folder, name, where, name, size)
+// NotFoundError is the error for a model whose weights are not on this machine.
+type NotFoundError struct {
+	Name   string   // by which the hub has them
+	Size   string   // of the download; "" where it is not known
+	Looked []string // the places where they would have been found
 }
 
-// Source says where a model is on the Hugging Face hub: one that was released, at
+func (e *NotFoundError) Error() string {
+	s := "no weights of " + e.Name
+	if isPath(e.Name) {
+		s = "no folder " + e.Name + ", and " + s
+	}
+	if e.Size != "" {
+		s += " (" + e.Size + ")"
+	}
+	return s + " in " + strings.Join(e.Looked, " or ")
+}
+
+func notFound(name string) error {
+	e := &NotFoundError{Name: name}
+	for _, r := range released {
+		if r.name == name {
+			e.Size = r.size
+		}
+	}
+	if models := os.Getenv(ModelsVariable); models != "" {
+		e.Looked = append(e.Looked, models)
+	}
+	e.Looked = append(e.Looked, strings.TrimSpace("the Hugging Face cache "+string(hub.CacheDir())))
+	return e
+}
+
+// Source returns the place of a model on the Hugging Face hub: one that was released, at
 // the commit that published figures refer to, or any "owner/name", at no commit
 // in particular (""). A synthetic model has no source.
 func Source(name string) (repo hub.Repo, commit string, err error) {
@@ -134,7 +151,7 @@ func Source(name string) (repo hub.Repo, commit string, err error) {
 			return hub.Repo{Owner: publisher, Name: name}, r.commit, nil
 		}
 	}
-	if _, err := findSynthetic(name); err == nil {
+	if slices.Contains(synthetic.Names(), name) {
 		return hub.Repo{}, "", fmt.Errorf("%s is a formula, and there is nothing to fetch: every command makes it", name)
 	}
 	if repo, err = hub.ParseRepo(name); err != nil {
@@ -143,7 +160,7 @@ func Source(name string) (repo hub.Repo, commit string, err error) {
 	return repo, "", nil
 }
 
-// isHubName says whether a name is owner/name on the hub.
+// isHubName reports whether a name is owner/name on the hub.
 func isHubName(name string) bool {
 	_, err := hub.ParseRepo(name)
 	return err == nil
@@ -193,18 +210,4 @@ func exists(dir, file string) bool {
 
 func isPath(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r < 0x80 && os.IsPathSeparator(uint8(r)) })
-}
-
-// reason is what an error of package os says without the path, for those who
-// name a better one.
-func reason(err error) error {
-	var p *fs.PathError
-	var l *os.LinkError
-	switch {
-	case errors.As(err, &p):
-		return p.Err
-	case errors.As(err, &l):
-		return l.Err
-	}
-	return err
 }
