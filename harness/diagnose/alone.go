@@ -21,7 +21,7 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 		return nil, nil, err
 	}
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
-	run, err := replay.NewRerun(s, candidate, r, replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
+	run, err := replay.NewRun(s, candidate, r, replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,7 +65,7 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 }
 
 // replayRow is a replay as a row: the replayed value is what was wanted.
-func replayRow(s *harness.Schedule, candidate harness.Source, run *replay.Rerun, p harness.Replayed) (harness.Row, error) {
+func replayRow(s *harness.Schedule, candidate harness.Source, run *replay.Run, p harness.Replayed) (harness.Row, error) {
 	nan := harness.Float(math.NaN())
 	st, _ := s.Stage(p.Stage)
 	shape, _ := candidate.Shape(p.Step, p.Stage)

@@ -11,7 +11,7 @@ import (
 
 // Explainer says why introduced stages are wrong, as faults.Explain does. run is
 // the rerun that judged rows.
-type Explainer func(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Rerun, rows []harness.Replayed) ([]harness.Explanation, error)
+type Explainer func(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed) ([]harness.Explanation, error)
 
 // DiagnoseOptions says how Diagnose compares.
 type DiagnoseOptions struct {
@@ -49,7 +49,7 @@ func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 		return nil, err
 	}
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
-	run, err := replay.NewRerun(s, candidate, r, replay.Options{
+	run, err := replay.NewRun(s, candidate, r, replay.Options{
 		Golden: golden, Prompt: o.Prompt, Match: o.Match, Progress: o.Progress,
 	})
 	if err != nil {
@@ -85,12 +85,12 @@ func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, gold
 	if gpt2.CheckFit(m, golden) != nil {
 		return nil, nil // of another model: its stages cannot be replayed with this one
 	}
-	return replay.Replay(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
+	return replay.Judge(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 }
 
 // settled is what a replay says of every stage that the candidate has, and why
 // the wrong ones are.
-func settled(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Rerun, o DiagnoseOptions) ([]harness.Replayed, []harness.Explanation, error) {
+func settled(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, o DiagnoseOptions) ([]harness.Replayed, []harness.Explanation, error) {
 	rows, err := run.Judge(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -127,7 +127,7 @@ func TestDiagnoseOfAnyShape(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				rows, err := replay.Replay(t.Context(), s, changed, gpt2.NewReplayer(m, ""), replay.Options{Prompt: 3})
+				rows, err := replay.Judge(t.Context(), s, changed, gpt2.NewReplayer(m, ""), replay.Options{Prompt: 3})
 				if err != nil {
 					t.Fatalf("%s, %s: %v", at, name, err)
 				}

@@ -191,7 +191,7 @@ func TestDiagnoseAsksTheExplainer(t *testing.T) {
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	erf := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })]
 	asked := 0
-	explain := func(_ context.Context, m *model.Model, c harness.Source, run *replay.Rerun, rows []harness.Replayed) (all []harness.Explanation, err error) {
+	explain := func(_ context.Context, m *model.Model, c harness.Source, run *replay.Run, rows []harness.Replayed) (all []harness.Explanation, err error) {
 		asked++
 		for _, r := range rows {
 			if r.Verdict != harness.ReplayIntroduced {

@@ -23,7 +23,7 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	temperatures := temperaturesOf(golden)
 	s := gpt2.Schedule(m.Config().Layers, temperatures)
 	r := gpt2.NewReplayer(m, gpt2.DType(golden))
-	run, err := replay.NewRerun(s, golden, r, replay.Options{Prompt: prompt})
+	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 // place.
 type forcing struct {
 	golden harness.Source
-	run    *replay.Rerun
+	run    *replay.Run
 	tap    model.Tap
 	step   int
 	rows   []harness.Replayed

@@ -30,7 +30,7 @@ func NewReplayer(m *model.Model, dtype string) replay.Replayer {
 func (r *replayer) Reads(stage string) []string { return model.Reads(r.cfg, stage) }
 
 // Shape is model.Shape.
-func (r *replayer) Shape(stage string, f replay.Fed) []int {
+func (r *replayer) Shape(stage string, f replay.StepDims) []int {
 	shape, err := model.Shape(r.cfg, stage, model.Dims{B: f.B, T: f.T, P: f.P})
 	if err != nil {
 		return nil

@@ -35,7 +35,7 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := replay.NewRerun(s, c, NewReplayer(m, ""), replay.Options{})
+	run, err := replay.NewRun(s, c, NewReplayer(m, ""), replay.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +80,12 @@ type lessPrecise struct {
 	out  []float32
 }
 
-func lesser(m *model.Model, run *replay.Rerun, stage string, right replay.Value) (all []lessPrecise) {
+func lesser(m *model.Model, run *replay.Run, stage string, right replay.Value) (all []lessPrecise) {
 	half := func(x float32) float32 { return cut(x, 13) } // float16 in its normal range, and TF32
 	brain := func(x float32) float32 { return cut(x, 16) }
 	same := func(x float32) float32 { return x }
 	cfg, word := m.Config(), wordOf(stage)
-	fed, _ := run.Fed(0)
+	fed, _ := run.Dims(0)
 	in := func(change func(float32) float32) func(string) []float32 {
 		return func(name string) []float32 {
 			v, err := run.Input(0, name)

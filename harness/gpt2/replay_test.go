@@ -58,7 +58,7 @@ func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := replay.Replay(t.Context(), s, c, NewReplayer(m, DType(c)), replay.Options{Match: match})
+	rows, err := replay.Judge(t.Context(), s, c, NewReplayer(m, DType(c)), replay.Options{Match: match})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func BenchmarkReplayMedium(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		rows, err := replay.Replay(b.Context(), s, c, NewReplayer(m, ""), replay.Options{Prompt: 2})
+		rows, err := replay.Judge(b.Context(), s, c, NewReplayer(m, ""), replay.Options{Prompt: 2})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -18,8 +18,8 @@ type Value struct {
 	Accepts func(i int, id int64) bool
 }
 
-// Fed says how many ids a step is fed.
-type Fed struct {
+// StepDims are the numbers of ids that a step is fed.
+type StepDims struct {
 	B int // rows of the batch
 	T int // new ids in each
 	P int // ids fed before, in earlier steps
@@ -41,7 +41,7 @@ type Replayer interface {
 
 	// Shape is the shape that a stage has in a step that feeds each of B rows T
 	// ids after P; nil is a stage that this Replayer cannot compute.
-	Shape(stage string, f Fed) []int
+	Shape(stage string, f StepDims) []int
 
 	// Replay computes a stage. The result's shape follows from the inputs'
 	// shapes; inputs whose shapes do not go together are an error. Its Bound is
@@ -66,12 +66,12 @@ type Options struct {
 	Progress func(done, all int)
 }
 
-// Replay judges every stage of the candidate by the right function of the
+// Judge judges every stage of the candidate by the right function of the
 // candidate's own inputs to it, and returns one Replayed for each stage it has,
 // by step and in execution order. An error is a source that cannot be read, or
 // a context that ended; a stage that cannot be judged is a verdict.
-func Replay(ctx context.Context, s *harness.Schedule, candidate harness.Source, r Replayer, o Options) ([]harness.Replayed, error) {
-	run, err := NewRerun(s, candidate, r, o)
+func Judge(ctx context.Context, s *harness.Schedule, candidate harness.Source, r Replayer, o Options) ([]harness.Replayed, error) {
+	run, err := NewRun(s, candidate, r, o)
 	if err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func TestReplay(t *testing.T) {
 			if c.change != nil {
 				c.change(r)
 			}
-			rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
+			rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func TestReplayMeasures(t *testing.T) {
 			x.F32[0] += 0.01
 		}
 	})
-	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
+	rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
 			}
 		}
 	}
-	rows, err := replay.Replay(t.Context(), r.Of, r, vague{m}, replay.Options{Prompt: 3})
+	rows, err := replay.Judge(t.Context(), r.Of, r, vague{m}, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestReplayFindsTokens(t *testing.T) {
 	} {
 		r := m.Run(t, nil)
 		c.change(r)
-		rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3, Golden: c.golden})
+		rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3, Golden: c.golden})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +258,7 @@ func TestReplayFindsTokens(t *testing.T) {
 func TestReplayStopsForWhatCannotBeRead(t *testing.T) {
 	m := replaytest.Meter{Layers: 1}
 	r := m.Run(t, nil)
-	_, err := replay.Replay(t.Context(), r.Of, unreadable{r}, m, replay.Options{Prompt: 3})
+	_, err := replay.Judge(t.Context(), r.Of, unreadable{r}, m, replay.Options{Prompt: 3})
 	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "h.0.kept") {
 		t.Errorf("got %v, want the error of h.0.kept", err)
 	}
@@ -282,11 +282,11 @@ func TestRerunHandsOutInputs(t *testing.T) {
 		}
 	})
 	delete(r.Kept[1], "h.0.kept")
-	run, err := replay.NewRerun(r.Of, r, m, replay.Options{Prompt: 3})
+	run, err := replay.NewRun(r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, ok := run.Fed(2); !ok || f != (replay.Fed{B: 2, T: 1, P: 4}) {
+	if f, ok := run.Dims(2); !ok || f != (replay.StepDims{B: 2, T: 1, P: 4}) {
 		t.Errorf("step 2 is fed %+v, %v", f, ok)
 	}
 	own, err := run.Input(1, "h.0.scaled")
@@ -325,7 +325,7 @@ func TestAddReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := replay.Replay(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
+	rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

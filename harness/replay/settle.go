@@ -27,11 +27,11 @@ type Subtractor interface {
 // rows are those of Judge, in their order, and are changed. explain may be nil;
 // it is called with all rows first and then with those that are still wrong after
 // a mistake before them was found. Settle returns what it gave.
-func (r *Rerun) Settle(ctx context.Context, rows []harness.Replayed, explain func([]harness.Replayed) ([]harness.Explanation, error)) ([]harness.Explanation, error) {
+func (r *Run) Settle(ctx context.Context, rows []harness.Replayed, explain func([]harness.Replayed) ([]harness.Explanation, error)) ([]harness.Explanation, error) {
 	if !slices.ContainsFunc(rows, func(p harness.Replayed) bool { return p.Verdict == harness.ReplayIntroduced }) {
 		return nil, nil
 	}
-	s := &settling{Rerun: r, rows: rows, causes: map[harness.Place][]harness.Explanation{}, owner: map[harness.Place]harness.Place{}, taken: map[harness.Place]harness.Place{}, judged: map[harness.Place]int{}}
+	s := &settling{Run: r, rows: rows, causes: map[harness.Place][]harness.Explanation{}, owner: map[harness.Place]harness.Place{}, taken: map[harness.Place]harness.Place{}, judged: map[harness.Place]int{}}
 	ask := rows
 	for range rows { // each round but the last settles one more mistake at least
 		if explain != nil && len(ask) > 0 {
@@ -60,7 +60,7 @@ func (r *Rerun) Settle(ctx context.Context, rows []harness.Replayed, explain fun
 
 // settling is Settle at work.
 type settling struct {
-	*Rerun
+	*Run
 	rows    []harness.Replayed
 	causes  map[harness.Place][]harness.Explanation
 	assumed []harness.Place                 // missing stages that a mistake was put in, in the order it was

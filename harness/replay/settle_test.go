@@ -56,7 +56,7 @@ func TestSettle(t *testing.T) {
 					}
 				}
 			}
-			run, err := replay.NewRerun(r.Of, r, m, replay.Options{Prompt: 3})
+			run, err := replay.NewRun(r.Of, r, m, replay.Options{Prompt: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestSettlePrefersWhatExplainsMore(t *testing.T) {
 	for step := range r.Kept {
 		delete(r.Kept[step], "h.1.scaled")
 	}
-	run, err := replay.NewRerun(r.Of, r, m, replay.Options{Prompt: 3})
+	run, err := replay.NewRun(r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 
 // subtract is a missing stage as what comes later has it: the sum that it is part
 // of, less the other part. The row that is judged by it is no witness.
-func (r *Rerun) subtract(at, judged harness.Place) (Value, bool) {
+func (r *Run) subtract(at, judged harness.Place) (Value, bool) {
 	sub, ok := r.replayer.(Subtractor)
 	if !ok {
 		return Value{}, false
@@ -38,7 +38,7 @@ func (r *Rerun) subtract(at, judged harness.Place) (Value, bool) {
 }
 
 // known is a tensor that the candidate has in its right shape.
-func (r *Rerun) known(at harness.Place) (Value, bool) {
+func (r *Run) known(at harness.Place) (Value, bool) {
 	shape, ok := r.candidate.Shape(at.Step, at.Stage)
 	if !ok || r.misshapen(at, shape) {
 		return Value{}, false
@@ -51,11 +51,11 @@ func (r *Rerun) known(at harness.Place) (Value, bool) {
 
 // assume puts a value in the place of a stage that the candidate lacks. A nil bound
 // leaves the place the one it had.
-func (r *Rerun) assume(at harness.Place, t harness.Tensor, bound []float32) {
+func (r *Run) assume(at harness.Place, t harness.Tensor, bound []float32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := &made{value: Value{Tensor: t, Bound: bound}, span: []harness.Place{at}, assumed: true}
-	if old := r.made[at]; old != nil {
+	now := &derived{value: Value{Tensor: t, Bound: bound}, span: []harness.Place{at}, assumed: true}
+	if old := r.derived[at]; old != nil {
 		now.span = old.span
 		if bound == nil {
 			now.value.Bound = old.value.Bound
@@ -66,14 +66,14 @@ func (r *Rerun) assume(at harness.Place, t harness.Tensor, bound []float32) {
 
 // put puts what was made of a place in place of what was, and forgets what was
 // computed from that. Nil lets it be computed again when it is asked for.
-func (r *Rerun) put(at harness.Place, m *made) {
-	for p, other := range r.made {
+func (r *Run) put(at harness.Place, m *derived) {
+	for p, other := range r.derived {
 		if p != at && slices.Contains(other.span, at) && !other.assumed {
-			delete(r.made, p)
+			delete(r.derived, p)
 		}
 	}
-	if delete(r.made, at); m != nil {
-		r.made[at] = m
+	if delete(r.derived, at); m != nil {
+		r.derived[at] = m
 	}
 }
 
@@ -82,10 +82,10 @@ func (r *Rerun) put(at harness.Place, m *made) {
 func (s *settling) withdraw(row harness.Place) (back func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	mine := map[harness.Place]*made{}
+	mine := map[harness.Place]*derived{}
 	for _, at := range s.assumed {
 		if s.owner[at] == row {
-			mine[at] = s.made[at]
+			mine[at] = s.derived[at]
 			s.put(at, nil)
 		}
 	}
@@ -101,7 +101,7 @@ func (s *settling) withdraw(row harness.Place) (back func()) {
 }
 
 // rejudge judges a place after something was assumed.
-func (r *Rerun) rejudge(at harness.Place) (harness.Replayed, error) {
+func (r *Run) rejudge(at harness.Place) (harness.Replayed, error) {
 	r.mu.Lock()
 	if v, ok := r.judged[at]; ok {
 		delete(r.judged, at)

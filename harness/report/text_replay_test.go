@@ -27,7 +27,7 @@ func replayed(t *testing.T, bug func(at harness.Place, x *harness.Tensor), chang
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := replay.Replay(t.Context(), candidate.Of, candidate, m, replay.Options{Prompt: 3, Golden: golden})
+	rows, err := replay.Judge(t.Context(), candidate.Of, candidate, m, replay.Options{Prompt: 3, Golden: golden})
 	if err != nil {
 		t.Fatal(err)
 	}

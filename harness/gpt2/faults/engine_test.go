@@ -99,7 +99,7 @@ func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := replay.NewRerun(s, candidate, gpt2.NewReplayer(m, ""), replay.Options{Prompt: len(e.tokens[0])})
+	run, err := replay.NewRun(s, candidate, gpt2.NewReplayer(m, ""), replay.Options{Prompt: len(e.tokens[0])})
 	if err != nil {
 		t.Fatal(err)
 	}

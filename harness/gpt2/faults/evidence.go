@@ -17,7 +17,7 @@ import (
 type scene struct {
 	model     *model.Model
 	candidate harness.Source
-	run       *replay.Rerun
+	run       *replay.Run
 
 	once   sync.Once
 	seed   maphash.Seed
@@ -86,7 +86,7 @@ func values(t harness.Tensor) []float32 {
 // dims are a step's dimensions: from what it was fed or, where nobody knows
 // that, from the shapes of the candidate's stages [B,T,C].
 func (s *scene) dims(step int) (model.Dims, bool) {
-	if f, ok := s.run.Fed(step); ok {
+	if f, ok := s.run.Dims(step); ok {
 		return model.Dims{B: f.B, T: f.T, P: f.P}, true
 	}
 	d := model.Dims{}

@@ -30,7 +30,7 @@ import (
 // Variants that cost many multiplications are all run on the first rows of a
 // kind, and on the others only those that explained one of these; the result
 // depends on the rows alone, not on time or threads.
-func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Rerun, rows []harness.Replayed) ([]harness.Explanation, error) {
+func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed) ([]harness.Explanation, error) {
 	s := &scene{model: m, candidate: candidate, run: run}
 	found := make([][]harness.Explanation, len(rows))
 	groups := map[string]*group{}

@@ -61,7 +61,7 @@ func (m Meter) Reads(stage string) []string {
 	return nil
 }
 
-func (m Meter) Shape(stage string, f replay.Fed) []int {
+func (m Meter) Shape(stage string, f replay.StepDims) []int {
 	switch {
 	case stage == "next_id":
 		return []int{f.B}

@@ -13,7 +13,7 @@ import (
 
 // Judge judges every stage that the candidate has, by step and in execution
 // order.
-func (r *Rerun) Judge(ctx context.Context) ([]harness.Replayed, error) {
+func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
 	places := harness.PlacesOf(r.schedule, r.candidate, r.o.Match)
 	all := make([]harness.Replayed, 0, len(places))
 	for i, at := range places {
@@ -33,7 +33,7 @@ func (r *Rerun) Judge(ctx context.Context) ([]harness.Replayed, error) {
 }
 
 // judge judges one place that the candidate has.
-func (r *Rerun) judge(at harness.Place) (harness.Replayed, error) {
+func (r *Run) judge(at harness.Place) (harness.Replayed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row := unknown(at)
@@ -75,7 +75,7 @@ func (r *Rerun) judge(at harness.Place) (harness.Replayed, error) {
 
 // anyMisshapen says whether the candidate has an input of the place in another
 // shape than it should be.
-func (r *Rerun) anyMisshapen(at harness.Place) bool {
+func (r *Run) anyMisshapen(at harness.Place) bool {
 	return slices.ContainsFunc(r.replayer.Reads(at.Stage), func(name string) bool {
 		in := harness.Place{Step: at.Step, Stage: name}
 		if old, ok := strings.CutPrefix(name, "prev:"); ok {
@@ -97,7 +97,7 @@ func unknown(at harness.Place) harness.Replayed {
 
 // remember keeps what an introduced row was judged by, as whoever explains it
 // asks for it next.
-func (r *Rerun) remember(at harness.Place, v Value) {
+func (r *Run) remember(at harness.Place, v Value) {
 	if n := v.Elements() + len(v.Bound); r.judgedSize+n <= keptElements {
 		r.judged[at], r.judgedSize = v, r.judgedSize+n
 	}
@@ -105,7 +105,7 @@ func (r *Rerun) remember(at harness.Place, v Value) {
 
 // spanOf splits the places computed into stage names in execution order, the
 // judged one last, and those of earlier steps.
-func (r *Rerun) spanOf(at harness.Place, span []harness.Place) (names []string, earlier []harness.Place) {
+func (r *Run) spanOf(at harness.Place, span []harness.Place) (names []string, earlier []harness.Place) {
 	for _, p := range span {
 		if p.Step != at.Step {
 			earlier = append(earlier, p)
@@ -190,15 +190,15 @@ func measureReplayed(row *harness.Replayed, got harness.Tensor, right Value) {
 		row.MaxAbs = harness.Float(math.Abs(got.At(at) - right.At(at)))
 	}
 	row.Worst = &harness.Worst{Index: shapes.Index(at, got.Shape), Got: harness.Float(got.At(at)), Want: harness.Float(right.At(at))}
-	if row.Verdict == harness.ReplayClean && sqBound > blurred*blurred*sqRight {
+	if row.Verdict == harness.ReplayClean && sqBound > maxRelBound*maxRelBound*sqRight {
 		row.Verdict, row.Status = harness.ReplayUnknown, harness.Skipped
 		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may move it by %.2g of its size", math.Sqrt(sqBound/sqRight))
 	}
 }
 
-// blurred is the part of a tensor's size, both as root mean squares, from which
+// maxRelBound is the part of a tensor's size, both as root mean squares, from which
 // on its bound says nothing any more.
-const blurred = 0.01
+const maxRelBound = 0.01
 
 func Finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
@@ -207,7 +207,7 @@ func Finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // bring two right engines. The candidate is then what is right, such as a golden
 // whose values were forced on a model under test. The candidate must have the
 // place.
-func (r *Rerun) Against(at harness.Place, got harness.Tensor) (harness.Replayed, error) {
+func (r *Run) Against(at harness.Place, got harness.Tensor) (harness.Replayed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row := unknown(at)

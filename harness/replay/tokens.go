@@ -6,17 +6,18 @@ import (
 	"slices"
 )
 
-// feed is what a candidate's steps were fed, as far as it is known.
-type feed struct {
+// tokenStream is the ids that a candidate's steps were fed, as far as they are
+// known.
+type tokenStream struct {
 	tokens harness.Tensor // [B, L]: the prompt and what was fed; zero if nobody knows
 	prompt int            // columns of the prompt, at least 1
 }
 
-// feedOf finds what the candidate was fed: its own tokens and, where they end or
+// newTokenStream finds what the candidate was fed: its own tokens and, where they end or
 // there are none, what it chose itself or else the golden's. An error is tokens
 // that are none, or a source that cannot be read.
-func feedOf(s *harness.Schedule, candidate harness.Source, o Options) (feed, error) {
-	f := feed{tokens: candidate.Tokens()}
+func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (tokenStream, error) {
+	f := tokenStream{tokens: candidate.Tokens()}
 	sources := []harness.Source{candidate}
 	if o.Golden != nil {
 		sources = append(sources, o.Golden)
@@ -45,13 +46,13 @@ func feedOf(s *harness.Schedule, candidate harness.Source, o Options) (feed, err
 		f.tokens = columns(golden, f.prompt)
 	}
 	if f.tokens.Shape[1] < f.prompt {
-		return feed{prompt: f.prompt}, nil
+		return tokenStream{prompt: f.prompt}, nil
 	}
 	return f, f.extend(s, candidate, golden)
 }
 
 // extend adds columns for the steps that come after the end of the tokens.
-func (f *feed) extend(s *harness.Schedule, candidate harness.Source, golden harness.Tensor) error {
+func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, golden harness.Tensor) error {
 	stage, choosing := s.NextIDs()
 	for step := 1; step <= harness.LastStep(candidate); step++ {
 		col := f.prompt + step - 1
@@ -84,7 +85,7 @@ func (f *feed) extend(s *harness.Schedule, candidate harness.Source, golden harn
 }
 
 // beginsLike says whether the other tokens begin with these.
-func (f *feed) beginsLike(other harness.Tensor) bool {
+func (f *tokenStream) beginsLike(other harness.Tensor) bool {
 	if other.Shape == nil || other.Shape[0] != f.tokens.Shape[0] || other.Shape[1] < f.tokens.Shape[1] {
 		return false
 	}
@@ -101,20 +102,20 @@ func columns(t harness.Tensor, n int) harness.Tensor {
 	return out
 }
 
-// fed is what a step is fed; false where the tokens are not known.
-func (f *feed) fed(step int) (Fed, bool) {
+// dims returns how many ids a step is fed; false if the tokens are not known.
+func (f *tokenStream) dims(step int) (StepDims, bool) {
 	switch {
 	case f.tokens.Shape == nil || step < 0:
-		return Fed{}, false
+		return StepDims{}, false
 	case step == 0:
-		return Fed{B: f.tokens.Shape[0], T: f.prompt}, true
+		return StepDims{B: f.tokens.Shape[0], T: f.prompt}, true
 	}
-	return Fed{B: f.tokens.Shape[0], T: 1, P: f.prompt + step - 1}, true
+	return StepDims{B: f.tokens.Shape[0], T: 1, P: f.prompt + step - 1}, true
 }
 
 // input is "tokens" or "pos" of a step.
-func (f *feed) input(step int, name string) (Value, error) {
-	at, ok := f.fed(step)
+func (f *tokenStream) input(step int, name string) (Value, error) {
+	at, ok := f.dims(step)
 	if !ok {
 		return Value{}, fmt.Errorf("nobody knows what step %d was fed: there is no %s", step, harness.TokensFile)
 	}

@@ -9,61 +9,62 @@ import (
 	"sync"
 )
 
-// Rerun computes single stages of a candidate's run again, from what the
+// Run computes single stages of a candidate's run again, from what the
 // candidate has: its own tensors where they are there, else what they are
 // computed from. What is computed in the place of something missing is kept for
 // the stages that need it later.
 //
 // Its methods may be called from several goroutines; they take turns.
-type Rerun struct {
+type Run struct {
 	schedule  *harness.Schedule
 	candidate harness.Source
 	replayer  Replayer
 	o         Options
-	feed      feed
+	fed       tokenStream
 
-	mu   sync.Mutex
-	made map[harness.Place]*made
-	read tensors
+	mu      sync.Mutex
+	derived map[harness.Place]*derived
+	read    tensors
 
 	judged     map[harness.Place]Value // of introduced rows, as far as there is room
 	judgedSize int                     // elements of judged
 }
 
-// made is a value that was computed in the place of one that is missing, or of
-// one that has the wrong shape.
-type made struct {
+// derived is a value computed in place of one that is missing or has the wrong
+// shape.
+type derived struct {
 	value Value
-	span  []harness.Place // what was computed to make it, itself last
+	span  []harness.Place // what was computed for it, itself last
 	err   error           // why it cannot be computed
 
 	assumed bool // not computed, but put there by Settle
 }
 
-// NewRerun makes a Rerun of a candidate. An error is a source that cannot be
+// NewRun makes a Run of a candidate. An error is a source that cannot be
 // read, or whose tokens are none.
-func NewRerun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options) (*Rerun, error) {
+func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options) (*Run, error) {
 	if e, ok := candidate.(interface{ Err() error }); ok && e.Err() != nil {
 		return nil, e.Err()
 	}
-	f, err := feedOf(s, candidate, o)
+	f, err := newTokenStream(s, candidate, o)
 	if err != nil {
 		return nil, err
 	}
-	return &Rerun{
-		schedule: s, candidate: candidate, replayer: r, o: o, feed: f,
-		made: map[harness.Place]*made{}, read: newTensors(candidate), judged: map[harness.Place]Value{},
+	return &Run{
+		schedule: s, candidate: candidate, replayer: r, o: o, fed: f,
+		derived: map[harness.Place]*derived{}, read: newTensors(candidate), judged: map[harness.Place]Value{},
 	}, nil
 }
 
-// Fed is what the step is fed; false where nobody knows the tokens.
-func (r *Rerun) Fed(step int) (Fed, bool) { return r.feed.fed(step) }
+// Dims returns how many ids the step is fed; ok is false if the tokens are not
+// known.
+func (r *Run) Dims(step int) (d StepDims, ok bool) { return r.fed.dims(step) }
 
 // Input is what a stage of the step reads under a name of Replayer.Reads, or
 // any stage of the step: the candidate's own tensor or, where it has none, the
 // stage computed from what the candidate has. The error says why it cannot be
 // had.
-func (r *Rerun) Input(step int, name string) (Value, error) {
+func (r *Run) Input(step int, name string) (Value, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v, _, err := r.input(step, name, false)
@@ -73,7 +74,7 @@ func (r *Rerun) Input(step int, name string) (Value, error) {
 // Right is the stage of the step as the Replayer computes it from the
 // candidate's inputs, whatever the candidate itself has there. It is what the
 // stage's row of Judge was judged by.
-func (r *Rerun) Right(step int, stage string) (Value, error) {
+func (r *Run) Right(step int, stage string) (Value, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := harness.Place{Step: step, Stage: stage}
@@ -91,10 +92,10 @@ func (r *Rerun) Right(step int, stage string) (Value, error) {
 
 // Assumed says whether a stage that the candidate lacks is what a mistake made of
 // it, put there by Settle.
-func (r *Rerun) Assumed(at harness.Place) bool {
+func (r *Run) Assumed(at harness.Place) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := r.made[at]
+	m := r.derived[at]
 	return m != nil && m.assumed
 }
 
@@ -103,9 +104,9 @@ var errNoStage = errors.New("no such stage or step")
 
 // input finds an input and the places that had to be computed for it. strict
 // takes a tensor of the candidate whose shape is not the right one for missing.
-func (r *Rerun) input(step int, name string, strict bool) (Value, []harness.Place, error) {
+func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place, error) {
 	if name == "tokens" || name == "pos" {
-		v, err := r.feed.input(step, name)
+		v, err := r.fed.input(step, name)
 		return v, nil, err
 	}
 	at := harness.Place{Step: step, Stage: name}
@@ -124,25 +125,25 @@ func (r *Rerun) input(step int, name string, strict bool) (Value, []harness.Plac
 
 // misshapen says whether the shape is not the one that the place has in a right
 // run, where that is known.
-func (r *Rerun) misshapen(at harness.Place, shape []int) bool {
+func (r *Run) misshapen(at harness.Place, shape []int) bool {
 	right := r.shape(at)
 	return right != nil && !slices.Equal(right, shape)
 }
 
 // shape is the place's shape in a right run; nil where that is not known.
-func (r *Rerun) shape(at harness.Place) []int {
-	if f, ok := r.feed.fed(at.Step); ok {
+func (r *Run) shape(at harness.Place) []int {
+	if f, ok := r.fed.dims(at.Step); ok {
 		return r.replayer.Shape(at.Stage, f)
 	}
 	return nil
 }
 
 // make computes a place, once.
-func (r *Rerun) make(at harness.Place) (Value, []harness.Place, error) {
-	m := r.made[at]
+func (r *Run) make(at harness.Place) (Value, []harness.Place, error) {
+	m := r.derived[at]
 	if m == nil {
-		m = &made{err: fmt.Errorf("%s is computed from itself", at)} // until it is known better
-		r.made[at] = m
+		m = &derived{err: fmt.Errorf("%s is computed from itself", at)} // until it is known better
+		r.derived[at] = m
 		m.value, m.span, m.err = r.compute(at, r.shape(at))
 	}
 	return m.value, m.span, m.err
@@ -153,7 +154,7 @@ func (r *Rerun) make(at harness.Place) (Value, []harness.Place, error) {
 // not give the shape asked for (nil: any), those of a wrong shape are computed
 // as well: a cache that was laid out too long is no reason to judge nothing
 // that reads it.
-func (r *Rerun) compute(at harness.Place, shape []int) (Value, []harness.Place, error) {
+func (r *Run) compute(at harness.Place, shape []int) (Value, []harness.Place, error) {
 	v, span, err := r.replay(at, false)
 	if err == nil && (shape == nil || slices.Equal(v.Shape, shape)) {
 		return v, span, nil
@@ -165,7 +166,7 @@ func (r *Rerun) compute(at harness.Place, shape []int) (Value, []harness.Place, 
 }
 
 // replay computes a place from its inputs.
-func (r *Rerun) replay(at harness.Place, strict bool) (Value, []harness.Place, error) {
+func (r *Run) replay(at harness.Place, strict bool) (Value, []harness.Place, error) {
 	if _, ok := r.schedule.Index(at.Stage); !ok || at.Step < 0 {
 		return Value{}, nil, fmt.Errorf("%s: %w", at, errNoStage)
 	}
@@ -176,12 +177,12 @@ func (r *Rerun) replay(at harness.Place, strict bool) (Value, []harness.Place, e
 	in := make(map[string]Value, len(reads))
 	var span []harness.Place
 	for _, name := range reads {
-		v, made, err := r.input(at.Step, name, strict)
+		v, computed, err := r.input(at.Step, name, strict)
 		if err != nil {
 			return Value{}, nil, fmt.Errorf("%s needs %s: %w", at.Stage, name, err)
 		}
 		in[name] = v
-		for _, p := range made {
+		for _, p := range computed {
 			if !slices.Contains(span, p) {
 				span = append(span, p)
 			}
