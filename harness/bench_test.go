@@ -1,10 +1,11 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 // randomTensor is values in [-1, 1) of a shape.

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"checkpoint12/harness/npy"
-
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 )
@@ -39,11 +37,11 @@ type CompareOptions struct {
 // is ErrNothingCompared, or a source that cannot be read.
 func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, error) {
 	for _, src := range []Source{golden, candidate} {
-		if e, ok := src.(interface{ Err() error }); ok && e.Err() != nil {
-			return nil, e.Err()
+		if err := src.Err(); err != nil {
+			return nil, err
 		}
 	}
-	fed, err := CompareFeeds(s, golden, candidate, o.Prompt)
+	fed, err := compareFeeds(s, golden, candidate, o.Prompt)
 	if err != nil {
 		return nil, err
 	}
@@ -55,34 +53,18 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	if m := golden.Manifest(); m != nil {
 		r.LeftOut = m.LeftOut
 	}
-	places := PlacesOf(s, golden, o.Match)
-	if n := len(PlacesOf(s, candidate, o.Match)) - len(common(candidate, places)); n > 0 {
+	places := s.Places(golden, o.Match)
+	if n := len(s.Places(candidate, o.Match)) - len(common(candidate, places)); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s: %d of its tensors have no golden and were not compared", candidate.Name(), n))
 	}
 	if r.Stages, err = compareAll(s, golden, candidate, places, fed); err != nil {
 		return nil, err
-	}
-	if v, ok := candidate.(interface{ Notes() []string }); ok {
-		r.Notes = append(r.Notes, v.Notes()...)
 	}
 	r.Judge()
 	if r.Compared == 0 {
 		return nil, nothingInCommon(s, golden, candidate, places, fed)
 	}
 	return r, nil
-}
-
-// placesOf is what a source has, by step and in execution order.
-func PlacesOf(s *Schedule, src Source, match func(int, string) bool) []Place {
-	var places []Place
-	for _, step := range src.Steps() {
-		for _, stage := range s.Sorted(src.Stages(step)) {
-			if _, ok := s.Index(stage); ok && (match == nil || match(step, stage)) {
-				places = append(places, Place{step, stage})
-			}
-		}
-	}
-	return places
 }
 
 // common is those of the places that the source has too.
@@ -117,8 +99,8 @@ func compareAll(s *Schedule, golden, candidate Source, places []Place, fed feeds
 
 func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, error) {
 	wantShape, _ := golden.Shape(step, st.Name)
-	row := NewRow(st, wantShape)
-	if step >= fed.Differ {
+	row := newRow(st, wantShape)
+	if step >= fed.differ {
 		row.Status, row.Detail = Skipped, fed.why
 		return row, nil
 	}
@@ -131,13 +113,13 @@ func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, e
 		row.Status = Shape
 		return row, nil
 	}
-	mem := Scratch.Get().(*[2]npy.Array)
-	defer Scratch.Put(mem)
-	want, err := TensorOf(golden, step, st.Name, &mem[0])
+	mem := scratch.Get().(*[2]Tensor)
+	defer scratch.Put(mem)
+	want, err := TensorInto(golden, step, st.Name, &mem[0])
 	if err != nil {
 		return row, err
 	}
-	got, err := TensorOf(candidate, step, st.Name, &mem[1])
+	got, err := TensorInto(candidate, step, st.Name, &mem[1])
 	if err != nil {
 		return row, err
 	}
@@ -158,17 +140,7 @@ func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, e
 }
 
 // scratch is memory to read the two tensors of a row into.
-var Scratch = sync.Pool{New: func() any { return new([2]npy.Array) }}
-
-// tensorOf is the source's tensor, in a's memory where the source reads files.
-func TensorOf(src Source, step int, stage string, a *npy.Array) (Tensor, error) {
-	if d, ok := src.(interface {
-		TensorInto(step int, stage string, a *npy.Array) (Tensor, error)
-	}); ok {
-		return d.TensorInto(step, stage, a)
-	}
-	return src.Tensor(step, stage)
-}
+var scratch = sync.Pool{New: func() any { return new([2]Tensor) }}
 
 // modelNotes says when manifests say that the two are of different models.
 func modelNotes(golden, candidate Source) []string {
@@ -201,7 +173,7 @@ func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed 
 	switch {
 	case len(places) == 0:
 		why = fmt.Sprintf("%s has no stage", golden.Name())
-	case len(PlacesOf(s, candidate, nil)) == 0:
+	case len(s.Places(candidate, nil)) == 0:
 		why = fmt.Sprintf("%s has no stage; want files like %s", candidate.Name(), places[0].File())
 	case len(common(candidate, places)) > 0:
 		why = fmt.Sprintf("%s: every step in common was skipped: %s", candidate.Name(), fed.why)

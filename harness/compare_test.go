@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 func TestCompare(t *testing.T) {

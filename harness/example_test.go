@@ -1,12 +1,13 @@
 package harness_test
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/report"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/report"
 )
 
 // toy is the model under test: two layers over a table of embeddings. Like any

@@ -11,7 +11,7 @@ import (
 // feeds says from which step on two sources were fed different tokens. Step k
 // has seen tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
 type feeds struct {
-	Differ int    // the first such step; math.MaxInt if there is none
+	differ int    // the first such step; math.MaxInt if there is none
 	why    string // what differs
 	notes  []string
 }
@@ -19,8 +19,8 @@ type feeds struct {
 // compareFeeds compares what the two were fed. Other prompt tokens are
 // ErrNothingCompared: no step is comparable. prompt is the prompt's length, 0
 // where the caller does not know it.
-func CompareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, error) {
-	f := feeds{Differ: math.MaxInt}
+func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, error) {
+	f := feeds{differ: math.MaxInt}
 	for _, src := range []Source{golden, candidate} {
 		t := src.Tokens()
 		if t.Shape == nil {
@@ -59,7 +59,7 @@ func CompareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 			if j < n {
 				return f, nothing(golden, candidate, n, fmt.Sprintf("row %d, position %d is %d, golden has %d", b, j, g, w))
 			}
-			f.Differ = j - n + 1
+			f.differ = j - n + 1
 			f.why = fmt.Sprintf("fed token %d, the golden %d (row %d, position %d)", g, w, b, j)
 			return f, nil
 		}
@@ -68,6 +68,14 @@ func CompareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), TokensFile, last))
 	}
 	return f, nil
+}
+
+// FirstOtherTokens returns the first step at which the two were fed different
+// tokens, math.MaxInt if there is none. prompt is the prompt's length, 0 where
+// the caller does not know it. Other prompt tokens are ErrNothingCompared.
+func FirstOtherTokens(s *Schedule, golden, candidate Source, prompt int) (step int, err error) {
+	f, err := compareFeeds(s, golden, candidate, prompt)
+	return f.differ, err
 }
 
 // byChoice finds where a candidate without tokens chose another id than the
@@ -92,7 +100,7 @@ func (f *feeds) byChoice(s *Schedule, golden, candidate Source, prompt int) erro
 		}
 		for b := range want.Shape[0] {
 			if w := want.I64[b*want.Shape[1]+n+step]; got.IDs() && got.I64[b] != w {
-				f.Differ = step + 1
+				f.differ = step + 1
 				f.why = fmt.Sprintf("chose %d at step %d, the golden was fed %d (row %d)", got.I64[b], step, w, b)
 				return nil
 			}

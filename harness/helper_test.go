@@ -92,6 +92,7 @@ type memory struct {
 	Kept  steps
 }
 
+func (m *memory) Err() error               { return nil }
 func (m *memory) Name() string             { return m.Title }
 func (m *memory) Tokens() Tensor           { return m.Fed }
 func (m *memory) Manifest() *Manifest      { return nil }

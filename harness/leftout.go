@@ -1,10 +1,11 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/names"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"checkpoint12/harness/internal/names"
 )
 
 // LeftOut is one rule of a manifest's left_out: which stages at which steps the

@@ -1,10 +1,11 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"slices"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 // CompareTensor compares one tensor with its golden by the stage's bound, widened
@@ -12,7 +13,7 @@ import (
 // are judged, in the Row's Status; the errors are a golden that cannot be judged
 // by (empty, or not what its shape says) and ids where values belong.
 func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
-	row := NewRow(st, want.Shape)
+	row := newRow(st, want.Shape)
 	row.Tolerance.Abs += positive(extra)
 	row.GotShape = got.Shape
 	if err := want.Check(); err != nil {
@@ -43,7 +44,7 @@ func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 }
 
 // newRow is a row of which nothing is known.
-func NewRow(st Stage, shape []int) Row {
+func newRow(st Stage, shape []int) Row {
 	nan := Float(math.NaN())
 	return Row{
 		Stage: st.Name, Shape: shape, Tolerance: st.Tolerance, Checkpoint: st.Checkpoint,

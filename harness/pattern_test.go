@@ -1,8 +1,9 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/names"
 	"testing"
+
+	"checkpoint12/harness/internal/names"
 )
 
 func TestMatch(t *testing.T) {

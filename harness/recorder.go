@@ -1,12 +1,13 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 // RecorderOptions says what a Recorder keeps.

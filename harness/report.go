@@ -82,7 +82,7 @@ type Explanation struct {
 // Introduced and RequireAll. Compare has done so; whoever adds to a report does
 // it again.
 func (r *Report) Judge() {
-	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, FirstDivergence(r.Stages)
+	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, firstDivergence(r.Stages)
 	for i := range r.Stages {
 		switch row := &r.Stages[i]; {
 		case row.Status.Compared():
@@ -112,7 +112,7 @@ func (r *Report) Row(p Place) *Row {
 
 // firstDivergence is the place of the first row that diverges. The rows are by
 // step and in execution order, so the first is the earliest.
-func FirstDivergence(rows []Row) *Place {
+func firstDivergence(rows []Row) *Place {
 	for i := range rows {
 		if rows[i].Status.Diverges() {
 			p := rows[i].Place()

@@ -1,11 +1,12 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/names"
 	"cmp"
 	"fmt"
 	"math"
 	"slices"
+
+	"checkpoint12/harness/internal/names"
 )
 
 // Tolerance is the bound of a stage: a value passes when
@@ -135,7 +136,7 @@ func (s *Schedule) NextIDs() (string, bool) {
 	return name, n == 1
 }
 
-// sorted puts names in execution order; names that are no stages come last.
+// Sorted puts names in execution order; names that are no stages come last.
 func (s *Schedule) Sorted(names []string) []string {
 	place := func(name string) int {
 		if i, ok := s.index[name]; ok {
@@ -147,4 +148,18 @@ func (s *Schedule) Sorted(names []string) []string {
 		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
 	})
 	return names
+}
+
+// Places returns the stages that a source has at each step, by step and in
+// execution order, without those that match, if it is set, declines.
+func (s *Schedule) Places(src Source, match func(step int, stage string) bool) []Place {
+	var places []Place
+	for _, step := range src.Steps() {
+		for _, stage := range s.Sorted(src.Stages(step)) {
+			if _, ok := s.Index(stage); ok && (match == nil || match(step, stage)) {
+				places = append(places, Place{step, stage})
+			}
+		}
+	}
+	return places
 }

@@ -1,11 +1,12 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"math"
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 func TestNewScheduleRefuses(t *testing.T) {

@@ -2,31 +2,52 @@ package harness
 
 import "fmt"
 
-// Source is what a model computed: for each step, tensors by stage. Recorder and
-// Dump are sources. All methods may be called from several goroutines once the
-// source is complete; callers do not change what they are given.
+// A Source holds what a model computed: for each step, tensors by stage.
+// [Recorder] is one, in memory; package dump has one of files. All methods may be
+// called from several goroutines once the source is complete; callers do not
+// change what they are given.
 type Source interface {
-	// Name says what this is in messages: a folder, an engine.
+	// Name returns what messages call the source: a folder, an engine.
 	Name() string
 
-	// Tokens is the ids [B, prompt + new]: the prompt, what was fed, and the
-	// last choice. The zero Tensor means that nobody knows.
+	// Err returns why the source cannot be relied on, or nil.
+	Err() error
+
+	// Tokens returns the ids [B, prompt + new]: the prompt, what was fed, and
+	// the last choice. The zero Tensor means that nobody knows.
 	Tokens() Tensor
 
-	// Steps is the steps of which there is anything, ascending.
+	// Steps returns the steps of which there is anything, ascending.
 	Steps() []int
 
-	// Stages is the stages there are at a step, in no particular order.
+	// Stages returns the stages there are at a step, in no particular order.
 	Stages(step int) []string
 
-	// Shape is the shape of a stage at a step, if it is there.
-	Shape(step int, stage string) ([]int, bool)
+	// Shape returns the shape of a stage at a step; ok is false if the stage is
+	// not there.
+	Shape(step int, stage string) (shape []int, ok bool)
 
-	// Tensor is the stage at a step. A stage that is not there is an error.
+	// Tensor returns the stage at a step. A stage that is not there is an error.
 	Tensor(step int, stage string) (Tensor, error)
 
-	// Manifest is what binds the source to what made it, or nil.
+	// Manifest returns what binds the source to what made it, or nil.
 	Manifest() *Manifest
+}
+
+// A Reader is a Source that can read a tensor into memory that the caller lends.
+// Where a Source is no Reader, each tensor is allocated anew.
+type Reader interface {
+	// TensorInto is Tensor with the slices of mem, if they are large enough,
+	// holding the values; it leaves them in mem for the next call.
+	TensorInto(step int, stage string, mem *Tensor) (Tensor, error)
+}
+
+// TensorInto reads a stage of a source, into mem where the source is a [Reader].
+func TensorInto(src Source, step int, stage string, mem *Tensor) (Tensor, error) {
+	if r, ok := src.(Reader); ok {
+		return r.TensorInto(step, stage, mem)
+	}
+	return src.Tensor(step, stage)
 }
 
 // Place is one stage at one step.

@@ -1,9 +1,10 @@
 package harness
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"errors"
 	"fmt"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 // Tensor is an array in C order: values in F32 or ids in I64, never both. The

@@ -5,7 +5,7 @@ import "fmt"
 // TokensFile is the name of the ids in a dump.
 const TokensFile = "tokens.npy"
 
-// tokenTensor makes rows of ids a tensor [B, L].
+// TokenTensor makes rows of ids a tensor [B, L].
 func TokenTensor(rows [][]int) (Tensor, error) {
 	if len(rows) == 0 || len(rows[0]) == 0 {
 		return Tensor{}, fmt.Errorf("tokens: no ids")

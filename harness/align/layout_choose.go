@@ -1,12 +1,12 @@
 package align
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/npy"
 	"fmt"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 )
 
 // tensorFamily is the tensors that an engine lays out alike.
@@ -26,7 +26,7 @@ type declarer interface {
 func (v *View) families() []*tensorFamily {
 	var all []*tensorFamily
 	index := map[string]*tensorFamily{}
-	for _, p := range harness.PlacesOf(v.schedule, v.Source, nil) {
+	for _, p := range v.schedule.Places(v.Source, nil) {
 		st, _ := v.schedule.Stage(p.Stage)
 		if st.Axes == "" {
 			continue
@@ -179,13 +179,13 @@ func (v *View) byValues(options []*option, places []harness.Place) (int, error) 
 	if v.options.Golden == nil {
 		return own, nil
 	}
-	fed, err := harness.CompareFeeds(v.schedule, v.options.Golden, v.Source, 0)
+	differ, err := harness.FirstOtherTokens(v.schedule, v.options.Golden, v.Source, 0)
 	if err != nil {
 		return own, nil // Compare says why nothing can be compared
 	}
 	chosen := -1
 	for _, p := range places {
-		if p.Step >= fed.Differ {
+		if p.Step >= differ {
 			continue
 		}
 		agrees, err := v.agreeing(options, p)
@@ -210,13 +210,11 @@ func (v *View) agreeing(options []*option, p harness.Place) (agrees []int, err e
 	if _, ok := v.options.Golden.Shape(p.Step, p.Stage); !ok {
 		return nil, nil
 	}
-	mem := harness.Scratch.Get().(*[2]npy.Array)
-	defer harness.Scratch.Put(mem)
-	want, err := harness.TensorOf(v.options.Golden, p.Step, p.Stage, &mem[0])
+	want, err := v.options.Golden.Tensor(p.Step, p.Stage)
 	if err != nil {
 		return nil, err
 	}
-	got, err := harness.TensorOf(v.Source, p.Step, p.Stage, &mem[1])
+	got, err := v.Source.Tensor(p.Step, p.Stage)
 	if err != nil {
 		return nil, err
 	}

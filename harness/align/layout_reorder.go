@@ -1,10 +1,11 @@
 package align
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/shapes"
 	"math"
 	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 )
 
 // reading is how an array is read as a stage's tensor: where in memory the

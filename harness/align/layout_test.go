@@ -1,15 +1,16 @@
 package align
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/shapes"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/shapes"
 )
 
 func TestParseLayout(t *testing.T) {
@@ -277,7 +278,7 @@ func TestCompareReadsThroughAView(t *testing.T) {
 		t.Fatalf("through a view: %v, %d compared, %v", r.Verdict, r.Compared, err)
 	}
 	var notes []string
-	for _, n := range r.Notes {
+	for _, n := range v.Notes() {
 		if strings.HasPrefix(n, "candidate: h.") || strings.HasPrefix(n, "candidate: x") {
 			notes = append(notes, n)
 		}

@@ -1,15 +1,15 @@
 package align
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/internal/words"
-	"checkpoint12/harness/npy"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
 )
 
 // ViewOptions says what a View knows besides the candidate.
@@ -144,14 +144,6 @@ func (v *View) remark(what string, places ...harness.Place) {
 	}
 }
 
-// Err is what went wrong while the candidate was recorded, or nil.
-func (v *View) Err() error {
-	if e, ok := v.Source.(interface{ Err() error }); ok {
-		return e.Err()
-	}
-	return nil
-}
-
 // Stages is the stages there are at a step.
 func (v *View) Stages(step int) []string {
 	return slices.DeleteFunc(slices.Clone(v.Source.Stages(step)), func(stage string) bool { return v.hidden[harness.Place{Step: step, Stage: stage}] })
@@ -170,15 +162,15 @@ func (v *View) Shape(step int, stage string) ([]int, bool) {
 
 // Tensor is the stage as the schedule has it.
 func (v *View) Tensor(step int, stage string) (harness.Tensor, error) {
-	return v.TensorInto(step, stage, new(npy.Array))
+	return v.TensorInto(step, stage, new(harness.Tensor))
 }
 
-// TensorInto is Tensor, in a's memory where that is possible.
-func (v *View) TensorInto(step int, stage string, a *npy.Array) (harness.Tensor, error) {
+// TensorInto is Tensor, in mem where that is possible.
+func (v *View) TensorInto(step int, stage string, mem *harness.Tensor) (harness.Tensor, error) {
 	if v.hidden[harness.Place{Step: step, Stage: stage}] {
 		return harness.Tensor{}, fmt.Errorf("%s: no stage %s at step %d", v.Name(), stage, step)
 	}
-	t, err := harness.TensorOf(v.Source, step, stage, a)
+	t, err := harness.TensorInto(v.Source, step, stage, mem)
 	if err != nil {
 		return t, err
 	}

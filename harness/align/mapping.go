@@ -2,9 +2,6 @@ package align
 
 import (
 	"bytes"
-	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/internal/names"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +11,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/names"
 )
 
 // maxMapping bounds what is read as a mapping file.

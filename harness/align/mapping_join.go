@@ -1,16 +1,17 @@
 package align
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
 )
 
 // declaration is what a mapping says of a tensor.

@@ -1,16 +1,17 @@
 package align
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/npy"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/npy"
 )
 
 const goodMap = `{ "schema": 1, "name": "mine", "notes": ["say this"],

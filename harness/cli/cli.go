@@ -7,8 +7,6 @@
 // that is that command.
 package cli
 
-import "checkpoint12/harness/diagnose"
-
 import (
 	"context"
 	"errors"
@@ -22,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/model/zoo"
 )
 

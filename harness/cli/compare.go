@@ -1,11 +1,5 @@
 package cli
 
-import "checkpoint12/harness/dump"
-
-import "checkpoint12/harness/report"
-
-import "checkpoint12/harness/verify"
-
 import (
 	"context"
 	"errors"
@@ -18,8 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
+	"checkpoint12/harness/report"
+	"checkpoint12/harness/verify"
 )
 
 type compareOptions struct {

@@ -1,13 +1,5 @@
 package cli
 
-import "checkpoint12/harness/align"
-
-import "checkpoint12/harness/diagnose"
-
-import "checkpoint12/harness/dump"
-
-import "checkpoint12/harness/gpt2/faults"
-
 import (
 	"context"
 	"errors"
@@ -15,11 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/model"
 	"checkpoint12/model/zoo"
@@ -230,24 +225,9 @@ func (t *terminal) judge(ctx context.Context, c *comparison, o compareOptions) (
 				return nil, err
 			}
 		}
-		a.Notes = newerNotes(a.Notes, c.candidate.Notes())
+		a.Notes = append(a.Notes, c.candidate.Notes()...)
 		return a, nil
 	})
-}
-
-// newerNotes replaces notes of a view by what it says by now, when more tensors
-// have been read: the same but for how many there are.
-func newerNotes(notes, now []string) []string {
-	number := regexp.MustCompile(`\([0-9]+ tensors?\)`)
-	for _, n := range now {
-		i := slices.IndexFunc(notes, func(old string) bool { return number.ReplaceAllString(old, "") == number.ReplaceAllString(n, "") })
-		if i < 0 {
-			i = len(notes)
-			notes = append(notes, "")
-		}
-		notes[i] = n
-	}
-	return notes
 }
 
 // maxViolations is how many violations are printed one by one.

@@ -1,11 +1,11 @@
 package cli
 
-import "checkpoint12/harness/verify/figures"
-
 import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness/verify/figures"
 )
 
 // TestFiguresDocumented holds the table of figures in CHECKPOINTS.md against the

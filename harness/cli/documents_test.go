@@ -1,7 +1,5 @@
 package cli
 
-import "checkpoint12/harness/verify"
-
 import (
 	"io"
 	"os"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify"
 )
 
 func document(t *testing.T, name string) string {

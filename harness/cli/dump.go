@@ -1,7 +1,5 @@
 package cli
 
-import "checkpoint12/harness/dump"
-
 import (
 	"context"
 	"errors"
@@ -12,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model/tokenizer"
 	"checkpoint12/model/zoo"

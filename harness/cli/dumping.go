@@ -1,14 +1,15 @@
 package cli
 
 import (
+	"context"
+	"fmt"
+	"sync"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
-	"context"
-	"fmt"
-	"sync"
 )
 
 // dumping writes the stages of a running model. Its tap and match are called in

@@ -1,7 +1,5 @@
 package cli
 
-import "checkpoint12/harness/verify"
-
 import (
 	"bytes"
 	"encoding/binary"
@@ -18,6 +16,7 @@ import (
 	"time"
 	"unsafe"
 
+	"checkpoint12/harness/verify"
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
 	"checkpoint12/model/hub/hubtest"

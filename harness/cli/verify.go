@@ -1,12 +1,12 @@
 package cli
 
-import "checkpoint12/harness/verify"
-
 import (
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"checkpoint12/harness/verify"
 )
 
 func (t *terminal) verifyCommand() *cobra.Command {

@@ -1,13 +1,14 @@
 package diagnose
 
 import (
+	"context"
+	"fmt"
+	"math"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
-	"context"
-	"fmt"
-	"math"
 )
 
 // DiagnoseAlone judges a candidate without a golden: each of its stages is

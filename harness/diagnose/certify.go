@@ -1,13 +1,14 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
 	"fmt"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
 )
 
 // The notes that a token's margin gives.

@@ -1,12 +1,13 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
 	"math"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 func TestCertifyTokens(t *testing.T) {

@@ -1,12 +1,13 @@
 package diagnose
 
 import (
+	"context"
+	"fmt"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
-	"context"
-	"fmt"
 )
 
 // Explainer says why introduced stages are wrong, as faults.Explain does. run is

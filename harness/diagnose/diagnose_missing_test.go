@@ -1,16 +1,17 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/harness/internal/gpt2test"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // A dump without the stage itself, or of module outputs alone, names spans that

@@ -1,14 +1,15 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/harness/replay"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/replay"
 )
 
 // What a foreign dump may do to a cache is judged, and blames nobody else.

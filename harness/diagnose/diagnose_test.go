@@ -1,14 +1,6 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/harness/replay"
-	"checkpoint12/harness/report"
-	"checkpoint12/model"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +10,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/replay"
+	"checkpoint12/harness/report"
+	"checkpoint12/model"
 )
 
 // fewSteps is how many of the golden's steps are looked at: the prompt, the first

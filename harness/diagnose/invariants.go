@@ -1,14 +1,15 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/shapes"
-	"checkpoint12/model"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model"
 )
 
 // Violation is something that a dump says of itself and that cannot be, whatever

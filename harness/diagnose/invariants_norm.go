@@ -1,10 +1,11 @@
 package diagnose
 
 import (
-	"checkpoint12/harness/gpt2"
 	"fmt"
 	"math"
 	"strings"
+
+	"checkpoint12/harness/gpt2"
 )
 
 // normInput is what a LayerNorm reads; "" for ln_f, whose input depends on the

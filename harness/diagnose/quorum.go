@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"checkpoint12/harness/dump"
 	"cmp"
 	"errors"
 	"fmt"
@@ -11,9 +10,10 @@ import (
 	"slices"
 	"strings"
 
-	"checkpoint12/harness"
-
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 )
 
 // Yardstick is the engine that says which of the others is nearer to the truth:

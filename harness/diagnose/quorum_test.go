@@ -1,11 +1,12 @@
 package diagnose
 
 import (
+	"strings"
+	"testing"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
-	"strings"
-	"testing"
 )
 
 // voters is float64, candle and tinygrad of a case, each edited, and how the

@@ -1,13 +1,14 @@
 package diagnose
 
 import (
+	"context"
+	"fmt"
+	"slices"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
-	"context"
-	"fmt"
-	"slices"
 )
 
 // SingleStep runs a model with a golden's values forced on it: each stage is

@@ -1,9 +1,6 @@
 package dump
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/shapes"
-	"checkpoint12/harness/npy"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +11,10 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/harness/npy"
 )
 
 // Options says how strict Open is.
@@ -226,20 +227,25 @@ func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 	return e.shape, ok
 }
 
+// Err returns nil: a folder that cannot be relied on is not opened.
+func (d *Dump) Err() error { return nil }
+
 // Tensor reads the stage's file. Errors name it.
 func (d *Dump) Tensor(step int, stage string) (harness.Tensor, error) {
-	return d.TensorInto(step, stage, new(npy.Array))
+	return d.TensorInto(step, stage, new(harness.Tensor))
 }
 
-// TensorInto is Tensor in a's memory.
-func (d *Dump) TensorInto(step int, stage string, a *npy.Array) (harness.Tensor, error) {
+// TensorInto is Tensor in mem's memory.
+func (d *Dump) TensorInto(step int, stage string, mem *harness.Tensor) (harness.Tensor, error) {
 	e, ok := d.steps[step][stage]
 	if !ok {
 		return harness.Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
 	}
-	if _, err := npy.ReadInto(a, e.path, d.foreign); err != nil {
+	a := npy.Array{F32: mem.F32, I64: mem.I64}
+	if _, err := npy.ReadInto(&a, e.path, d.foreign); err != nil {
 		return harness.Tensor{}, err
 	}
+	mem.F32, mem.I64 = a.F32, a.I64
 	if st, _ := d.schedule.Stage(stage); !slices.Equal(a.Shape, e.shape) || (a.Kind == npy.Int64) != st.IDs {
 		return harness.Tensor{}, fmt.Errorf("%s: changed while it was read", e.path)
 	}

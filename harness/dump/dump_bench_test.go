@@ -1,12 +1,13 @@
 package dump
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 )
 
 // BenchmarkCompareDumps opens two dumps with manifests and compares them: 24

@@ -2,9 +2,6 @@ package dump
 
 import (
 	"bytes"
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/npy"
 	"errors"
 	"io/fs"
 	"math"
@@ -16,6 +13,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/npy"
 )
 
 // writeNPY writes raw bytes as a file of a dump.

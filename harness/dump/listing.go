@@ -1,8 +1,6 @@
 package dump
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/words"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/words"
 )
 
 // Listing is what a dump's folder holds, by name alone. Paths are below the

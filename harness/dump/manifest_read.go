@@ -2,9 +2,6 @@ package dump
 
 import (
 	"bytes"
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/internal/shapes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/shapes"
 )
 
 // ManifestFile is the manifest's name in a dump.

@@ -1,7 +1,6 @@
 package dump
 
 import (
-	"checkpoint12/harness"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
 )
 
 // validManifest is a manifest with every field, as Python would write it.

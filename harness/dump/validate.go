@@ -1,8 +1,6 @@
 package dump
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/npy"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -14,6 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/npy"
 )
 
 // Validate says whether the folder is what the manifest says: every file there

@@ -3,9 +3,6 @@ package dump
 import (
 	"bufio"
 	"bytes"
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/npy"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,6 +13,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/npy"
 )
 
 // Writer writes a dump beside its place and moves it there whole: until

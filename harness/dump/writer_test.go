@@ -2,12 +2,13 @@ package dump
 
 import (
 	"bytes"
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 // snapshot is every file under dir by path, and every folder.

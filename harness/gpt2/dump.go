@@ -1,7 +1,5 @@
 package gpt2
 
-import "checkpoint12/harness/dump"
-
 import (
 	"encoding/json"
 	"errors"
@@ -13,6 +11,7 @@ import (
 	"strconv"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 	"checkpoint12/model"
 )
 

@@ -1,16 +1,14 @@
 package gpt2_test
 
-import "checkpoint12/harness/dump"
-
-import "checkpoint12/harness/verify"
-
 import (
 	"fmt"
 	"log"
 	"math"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify"
 	"checkpoint12/model"
 	"checkpoint12/model/zoo"
 )

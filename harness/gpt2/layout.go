@@ -1,15 +1,16 @@
 package gpt2
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/align"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/model"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/model"
 )
 
 // axes is one row of the table of layouts: the axes of some stages, by the

@@ -1,9 +1,5 @@
 package gpt2
 
-import "checkpoint12/harness/align"
-
-import "checkpoint12/harness/dump"
-
 import (
 	"fmt"
 	"math"
@@ -13,6 +9,8 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )

@@ -1,13 +1,12 @@
 package gpt2
 
-import "checkpoint12/harness/replay"
-
 import (
 	"fmt"
 	"slices"
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 

@@ -1,7 +1,5 @@
 package gpt2
 
-import "checkpoint12/harness/replay"
-
 import (
 	"fmt"
 	"maps"
@@ -12,6 +10,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 

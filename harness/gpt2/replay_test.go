@@ -1,9 +1,5 @@
 package gpt2
 
-import "checkpoint12/harness/dump"
-
-import "checkpoint12/harness/replay"
-
 import (
 	"fmt"
 	"maps"
@@ -13,7 +9,9 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 	"checkpoint12/model/zoo"
 )

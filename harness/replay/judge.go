@@ -1,20 +1,21 @@
 package replay
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/shapes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 )
 
 // Judge judges every stage that the candidate has, by step and in execution
 // order.
 func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
-	places := harness.PlacesOf(r.schedule, r.candidate, r.o.Match)
+	places := r.schedule.Places(r.candidate, r.o.Match)
 	all := make([]harness.Replayed, 0, len(places))
 	for i, at := range places {
 		if err := ctx.Err(); err != nil {

@@ -1,8 +1,9 @@
 package replay
 
 import (
-	"checkpoint12/harness"
 	"context"
+
+	"checkpoint12/harness"
 )
 
 // Value is a tensor and how far off a right engine may be from it.

@@ -1,11 +1,6 @@
 package replay_test
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/internal/replaytest"
-	"checkpoint12/harness/replay"
 	"errors"
 	"fmt"
 	"math"
@@ -14,6 +9,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/replaytest"
+	"checkpoint12/harness/replay"
 )
 
 // verdicts lists what is introduced and what is unknown, each with its span.

@@ -1,12 +1,13 @@
 package replay
 
 import (
-	"checkpoint12/harness"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+
+	"checkpoint12/harness"
 )
 
 // Run computes single stages of a candidate's run again, from what the
@@ -43,8 +44,8 @@ type derived struct {
 // NewRun makes a Run of a candidate. An error is a source that cannot be
 // read, or whose tokens are none.
 func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options) (*Run, error) {
-	if e, ok := candidate.(interface{ Err() error }); ok && e.Err() != nil {
-		return nil, e.Err()
+	if err := candidate.Err(); err != nil {
+		return nil, err
 	}
 	f, err := newTokenStream(s, candidate, o)
 	if err != nil {

@@ -1,12 +1,13 @@
 package replay
 
 import (
-	"checkpoint12/harness"
 	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
 )
 
 // A Subtractor is a Replayer of a model with a residual stream: a stage of it

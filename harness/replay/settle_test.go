@@ -1,14 +1,15 @@
 package replay_test
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/replaytest"
-	"checkpoint12/harness/replay"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/replaytest"
+	"checkpoint12/harness/replay"
 )
 
 // A mistake in a stage that the candidate lacks is laid on one stage that it has.

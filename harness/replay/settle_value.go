@@ -1,9 +1,10 @@
 package replay
 
 import (
-	"checkpoint12/harness"
 	"math"
 	"slices"
+
+	"checkpoint12/harness"
 )
 
 // subtract is a missing stage as what comes later has it: the sum that it is part

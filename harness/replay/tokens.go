@@ -1,9 +1,10 @@
 package replay
 
 import (
-	"checkpoint12/harness"
 	"fmt"
 	"slices"
+
+	"checkpoint12/harness"
 )
 
 // tokenStream is the ids that a candidate's steps were fed, as far as they are

@@ -2,13 +2,14 @@ package report
 
 import (
 	"bufio"
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
 )
 
 // page is a report as it is written.

@@ -1,14 +1,15 @@
 package report
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
 	"cmp"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
 )
 
 // A map shows one step at a glance: a line for each layer, a column for each of

@@ -1,14 +1,15 @@
 package report
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/internal/words"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
 )
 
 // wrong is introduced stages of one family with the same causes.

@@ -1,16 +1,17 @@
 package report
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/replaytest"
-	"checkpoint12/harness/replay"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/replaytest"
+	"checkpoint12/harness/replay"
 )
 
 // replayed is the report of a meter with faults in two stages, compared with one

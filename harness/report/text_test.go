@@ -2,13 +2,14 @@ package report
 
 import (
 	"bytes"
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/names"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/names"
 )
 
 func writeText(t *testing.T, r *harness.Report, o Options) string {
@@ -119,7 +120,7 @@ func TestTextVerboseHasEveryRow(t *testing.T) {
 
 func TestTextHeadlines(t *testing.T) {
 	row := func(status harness.Status) harness.Row {
-		r := harness.NewRow(harness.Stage{Name: "h.0.a", Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}, []int{1})
+		r := harness.Row{Stage: "h.0.a", Shape: []int{1}, Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
 		r.Status, r.Elements, r.MaxAbs, r.Bound, r.Worst = status, 1, 0.5, 1, &harness.Worst{Index: []int{0}}
 		if status == harness.Shape {
 			r.Elements, r.MaxAbs, r.Worst, r.GotShape = 0, harness.Float(math.NaN()), nil, []int{7}

@@ -1,11 +1,5 @@
 package selftest
 
-import "checkpoint12/harness/diagnose"
-
-import "checkpoint12/harness/dump"
-
-import "checkpoint12/harness/gpt2/faults"
-
 import (
 	"context"
 	"fmt"
@@ -16,7 +10,10 @@ import (
 	"sync"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/model"
 )
 

@@ -1,13 +1,12 @@
 package selftest
 
-import "checkpoint12/harness/gpt2/faults"
-
 import (
 	"fmt"
 	"slices"
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
 )
 
 // Matrix is what a selftest found. Its JSON is the report of the command; no

@@ -1,7 +1,5 @@
 package selftest
 
-import "checkpoint12/harness/gpt2/faults"
-
 import (
 	"bytes"
 	"encoding/json"
@@ -11,6 +9,7 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
 )
 
 // planted is a plant of a fault in a stage of the prompt's step.

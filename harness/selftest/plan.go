@@ -1,7 +1,5 @@
 package selftest
 
-import "checkpoint12/harness/gpt2/faults"
-
 import (
 	"fmt"
 	"slices"
@@ -9,6 +7,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/model"
 )
 

@@ -1,11 +1,6 @@
 package selftest
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/model"
 	"context"
 	"errors"
 	"os"
@@ -13,6 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/model"
 )
 
 const goldens = "../../goldens"

@@ -1,8 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/verify/figures"
 	"cmp"
 	"context"
 	"errors"
@@ -12,6 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/verify/figures"
 )
 
 // Figures is the engine's name in findings that compare with a figure: a value

@@ -1,12 +1,13 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/shapes"
-	"checkpoint12/harness/verify/figures"
 	"fmt"
 	"math"
 	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/harness/verify/figures"
 )
 
 // judge compares what the model computed with its figures, kind by kind in the

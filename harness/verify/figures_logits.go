@@ -1,12 +1,13 @@
 package verify
 
 import (
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/verify/figures"
 	"fmt"
 	"math"
 	"slices"
+
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
 )
 
 // row is what the figures say of the logits at one position, and what the model

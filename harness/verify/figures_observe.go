@@ -1,13 +1,14 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/verify/figures"
 	"context"
 	"fmt"
 	"math"
 	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
 )
 
 // observed is what a model computed for a set of figures; what there is no figure

@@ -1,11 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/names"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +8,12 @@ import (
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/names"
 )
 
 // Golden is one engine's dump of a case.

@@ -1,16 +1,17 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/names"
 	"context"
 	"fmt"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/names"
 )
 
 // maxGrafts is how many stages are put in one after the other before it is given

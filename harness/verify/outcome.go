@@ -1,13 +1,14 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/gpt2"
 	"context"
 	"fmt"
 	"math"
 	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
 )
 
 // outcome is what a case's run gave for checkpoints 1 to 11, without its tensors.

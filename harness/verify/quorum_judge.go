@@ -1,9 +1,10 @@
 package verify
 
 import (
+	"fmt"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
-	"fmt"
 )
 
 // judgeGoldens lets the goldens of a case judge each other, and marks what fails

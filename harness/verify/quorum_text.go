@@ -1,11 +1,12 @@
 package verify
 
 import (
-	"checkpoint12/harness/diagnose"
 	"fmt"
 	"io"
 	"math"
 	"text/tabwriter"
+
+	"checkpoint12/harness/diagnose"
 )
 
 // writeQuorums writes which golden is wrong, if one is, and where the bounds

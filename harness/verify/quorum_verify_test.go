@@ -1,13 +1,14 @@
 package verify
 
 import (
+	"path/filepath"
+	"strings"
+	"testing"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
-	"path/filepath"
-	"strings"
-	"testing"
 )
 
 // Verify names the golden that is wrong, and not the model.

@@ -1,14 +1,15 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/internal/gpt2test"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // With a golden's values forced on it the right model has no stage that is

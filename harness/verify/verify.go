@@ -1,13 +1,14 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/diagnose"
 	"context"
 	"fmt"
 	"math"
 	"strings"
 	"time"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 )
 
 // VerifyOptions says what to verify and by what.

@@ -1,12 +1,13 @@
 package verify
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/shapes"
 )
 
 // Self is the engine's name in findings that need no golden: what the model's

@@ -1,15 +1,16 @@
 package faults
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/replay"
-	"checkpoint12/model"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/replay"
+	"checkpoint12/model"
 )
 
 // scene is a candidate's run as the variants see it: its own tensors, and what

@@ -1,9 +1,6 @@
 package faults
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/replay"
-	"checkpoint12/model"
 	"context"
 	"errors"
 	"runtime"
@@ -11,6 +8,10 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/replay"
+	"checkpoint12/model"
 )
 
 // Explain says of each introduced row why the engine's output is what it is. It

@@ -1,9 +1,10 @@
 package faults
 
 import (
-	"checkpoint12/harness/internal/names"
 	"fmt"
 	"slices"
+
+	"checkpoint12/harness/internal/names"
 )
 
 // Kind says how far a fault moves its stage, and so how plainly it is seen.

@@ -1,11 +1,12 @@
 package faults
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 // permuted: the right values in another order, along one axis or with the axes

@@ -1,14 +1,15 @@
 package faults_test
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/model"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/model"
 )
 
 func TestPatterns(t *testing.T) {

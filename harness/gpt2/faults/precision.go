@@ -1,8 +1,9 @@
 package faults
 
 import (
-	"checkpoint12/harness/internal/names"
 	"slices"
+
+	"checkpoint12/harness/internal/names"
 )
 
 // Where tensors can have gone through fewer bits.

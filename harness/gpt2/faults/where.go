@@ -1,11 +1,12 @@
 package faults
 
 import (
-	"checkpoint12/harness/internal/shapes"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 // axis is one dimension of a stage as a person names it. An axis of channels

@@ -2,8 +2,6 @@
 // to the tensors of GPT-2, joined to the contract's stages.
 package maps
 
-import "checkpoint12/harness/align"
-
 import (
 	"embed"
 	"errors"
@@ -12,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness/align"
 )
 
 //go:embed *.json

@@ -1,13 +1,6 @@
 package maps_test
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/align"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/maps"
-	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/npy"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +8,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/maps"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/npy"
 )
 
 const golden = "../../../goldens/synthetic-tiny/hello/float64"

@@ -2,8 +2,6 @@
 // small model, the committed goldens and sources made of them.
 package gpt2test
 
-import "checkpoint12/harness/dump"
-
 import (
 	"path/filepath"
 	"runtime"
@@ -13,6 +11,7 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 	"checkpoint12/model"
 	"checkpoint12/model/zoo"
 )

@@ -3,11 +3,12 @@
 package harnesstest
 
 import (
-	"checkpoint12/harness"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+
+	"checkpoint12/harness"
 )
 
 var (
@@ -95,6 +96,7 @@ type Memory struct {
 	Kept  Steps
 }
 
+func (m *Memory) Err() error                  { return nil }
 func (m *Memory) Name() string                { return m.Title }
 func (m *Memory) Tokens() harness.Tensor      { return m.Fed }
 func (m *Memory) Manifest() *harness.Manifest { return nil }

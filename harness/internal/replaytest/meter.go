@@ -1,14 +1,15 @@
 package replaytest
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/replay"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/replay"
 )
 
 // meter is a model small enough to reckon by hand. A step is fed ids [B,T]:
