@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -13,6 +14,22 @@ type applier struct {
 	sync.Mutex
 	pool *kernel.Pool
 }
+
+// Weightless returns a model of which only the config is known. Nothing but
+// Apply works on it, and Apply only for stages that need no weights.
+func Weightless(cfg Config) *Model { return &Model{cfg: cfg} }
+
+// NeedsWeights reports whether a stage is computed with weights.
+func NeedsWeights(stage string) bool {
+	s, _ := ParseStage(stage)
+	switch s.Word {
+	case "wte", "wpe", "ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj", "ln_f", "logits":
+		return true
+	}
+	return false
+}
+
+var errWeightless = errors.New("the model has no weights")
 
 // Apply computes one stage on its own, by the function that the forward pass
 // uses, on inputs that somebody else supplies: in is asked for each name of
@@ -28,11 +45,14 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 	if err != nil {
 		return err
 	}
+	if m.blocks == nil && NeedsWeights(stage) {
+		return fmt.Errorf("stage %s: %w", stage, errWeightless)
+	}
 	if err := d.check(m.cfg); err != nil {
 		return fmt.Errorf("stage %s: %w", stage, err)
 	}
 	c := call{Dims: d, m: m, temp: p.temp, out: out, prev: d.P, stride: d.P + d.T}
-	if p.layer >= 0 {
+	if p.layer >= 0 && m.blocks != nil {
 		c.block = &m.blocks[p.layer]
 	}
 	if want := p.axes.elements(m.cfg, d); len(out) != want {

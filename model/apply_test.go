@@ -25,12 +25,14 @@ func differAt(a, b []float32) int {
 
 // Each stage computed on its own, from recorded inputs, gives the bits that the
 // forward pass gave: it is the same function, and model.Reads leaves nothing out.
+// What needs no weights is the same without them.
 func TestApplyReplaysForward(t *testing.T) {
 	for _, cfg := range []model.Config{modeltest.Micro, wide} {
 		m := modeltest.New(t, cfg, 1)
 		steps := [][]int{modeltest.Tokens(cfg, 10, 1), modeltest.Tokens(cfg, 2, 2), modeltest.Tokens(cfg, 4, 3)} // batch of 2
 		r := record(t, m, model.SessionOptions{Batch: 2, Temperatures: []float64{0.5, 2}}, steps...)
-		P, compared := 0, 0
+		bare := model.Weightless(cfg)
+		P, compared, weightless := 0, 0, map[string]bool{}
 		for k, tokens := range steps {
 			d := model.Dims{B: 2, T: len(tokens) / 2, P: P}
 			in := func(name string) []float32 {
@@ -65,11 +67,28 @@ func TestApplyReplaysForward(t *testing.T) {
 					t.Errorf("step %d %s: value %d is %v alone and %v in the forward pass", k, stage, i, got[i], want[i])
 				}
 				compared++
+				clear(got)
+				err := bare.Apply(stage, d, in, got)
+				switch i := differAt(got, want); {
+				case model.NeedsWeights(stage) != (err != nil):
+					t.Errorf("%s without weights: %v", stage, err)
+				case err == nil && i >= 0:
+					t.Errorf("step %d %s: value %d is %v without weights, want %v", k, stage, i, got[i], want[i])
+				case err == nil:
+					name, _ := model.ParseStage(stage)
+					weightless[name.Kind()] = true
+				}
 			}
 			P += d.T
 		}
 		if want := len(steps) * len(model.StageNames(cfg, []float64{0.5, 2})); compared != want {
 			t.Errorf("compared %d stages, want %d", compared, want)
+		}
+		if len(weightless) != 15 {
+			t.Errorf("%d kinds of stages need no weights, want 15: %v", len(weightless), weightless)
+		}
+		if _, err := bare.NewSession(model.SessionOptions{}); err == nil {
+			t.Error("a session without weights")
 		}
 	}
 }

@@ -59,6 +59,9 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	if m.closed.Load() {
 		return nil, errClosed
 	}
+	if m.blocks == nil {
+		return nil, errWeightless
+	}
 	if o.Batch == 0 {
 		o.Batch = 1
 	}
