@@ -22,9 +22,9 @@ var Identities = []Identity{
 	{Faults: "*", Stages: "*", Reason: "the other fault of the pair left it nothing to change: zeros are what they are in float16", Pairs: true},
 }
 
-// identity is the index of the entry that excuses a plant of a trial for what
+// identity is the index of the entry that excuses an injection of a run for what
 // became of it; -1 if none does.
-func identity(t trial, p plant, f fate) int {
+func identity(t faultRun, p injection, f effect) int {
 	for i, x := range Identities {
 		if !names.Match(x.Faults, p.ID) || !names.Match(x.Stages, p.at.Stage) {
 			continue

@@ -33,7 +33,7 @@ type Matrix struct {
 	// apart where one of them was planted.
 	Equivalents []Equivalent `json:"equivalents"`
 
-	// Wrong says of each trial that went wrong what was planted and what was said.
+	// Wrong says of each run that went wrong what was planted and what was said.
 	Wrong []string `json:"wrong"`
 }
 
@@ -49,7 +49,7 @@ type Row struct {
 	Silent int `json:"silent"`
 }
 
-// Tally counts the plants of a fault.
+// Tally counts the injections of a fault.
 type Tally struct {
 	Planted    int `json:"planted"`
 	Identity   int `json:"identity"`    // of these, not to be seen, for a reason in Identities
@@ -58,7 +58,7 @@ type Tally struct {
 	CauseRight int `json:"cause_right"` // the fault was named there, alone or among Equivalents
 }
 
-// Visible is how many plants were to be seen.
+// Visible is how many injections were to be seen.
 func (t Tally) Visible() int { return t.Planted - t.Identity }
 
 // right says whether all that was to be seen was seen right.
@@ -79,7 +79,7 @@ type CleanRow struct {
 // IdentityRow is an entry of Identities and how often it was needed.
 type IdentityRow struct {
 	Identity
-	Unseen int `json:"unseen"` // plants that were not seen, as it says
+	Unseen int `json:"unseen"` // injections that were not seen, as it says
 }
 
 // Equivalent is faults that were named together, and where.
@@ -106,11 +106,11 @@ func newMatrix(model string) *Matrix {
 	return m
 }
 
-// add takes in what came of a trial.
-func (m *Matrix) add(t trial, r result) {
+// add takes in what came of a run.
+func (m *Matrix) add(t faultRun, r result) {
 	var visible []harness.Place
 	for i, p := range t {
-		if r.fates[i] != silent && (slices.Contains(r.introduced, p.at) || identity(t, p, r.fates[i]) < 0) {
+		if r.effects[i] != silent && (slices.Contains(r.introduced, p.at) || identity(t, p, r.effects[i]) < 0) {
 			visible = append(visible, p.at)
 		}
 	}
@@ -119,7 +119,7 @@ func (m *Matrix) add(t trial, r result) {
 	wrong := extra
 	for i, p := range t {
 		row := m.row(p.ID)
-		if r.fates[i] == silent {
+		if r.effects[i] == silent {
 			row.Silent++
 			continue
 		}
@@ -133,7 +133,7 @@ func (m *Matrix) add(t trial, r result) {
 		tally.Planted++
 		if !slices.Contains(visible, p.at) {
 			tally.Identity++
-			m.Identities[identity(t, p, r.fates[i])].Unseen++
+			m.Identities[identity(t, p, r.effects[i])].Unseen++
 			continue
 		}
 		named := m.named(p, r.explanations)
@@ -157,9 +157,9 @@ func (m *Matrix) row(id string) *Row {
 	return &m.Faults[slices.IndexFunc(m.Faults, func(r Row) bool { return r.Fault == id })]
 }
 
-// named says whether the plant's fault is among those named at its place, and
+// named says whether the injection's fault is among those named at its place, and
 // keeps those that are named with it.
-func (m *Matrix) named(p plant, all []harness.Explanation) bool {
+func (m *Matrix) named(p injection, all []harness.Explanation) bool {
 	var ids []string
 	for _, x := range all {
 		if x.Step == p.at.Step && x.Stage == p.at.Stage {
@@ -208,7 +208,7 @@ func said(r result) string {
 }
 
 // addClean takes in a run that has no fault in it.
-func (m *Matrix) addClean(c clean, r result) {
+func (m *Matrix) addClean(c cleanRun, r result) {
 	i := slices.IndexFunc(m.Clean, func(row CleanRow) bool { return row.Variant == c.variant })
 	if i < 0 {
 		i = len(m.Clean)

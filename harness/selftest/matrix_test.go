@@ -12,14 +12,14 @@ import (
 	"checkpoint12/harness/gpt2/faults"
 )
 
-// planted is a plant of a fault in a stage of the prompt's step.
-func planted(t *testing.T, id, stage string) plant {
+// planted is an injection of a fault in a stage of the prompt's step.
+func planted(t *testing.T, id, stage string) injection {
 	t.Helper()
 	f, err := faults.ByID(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return plant{f, harness.Place{Stage: stage}, "hello"}
+	return injection{f, harness.Place{Stage: stage}, "hello"}
 }
 
 func place(stage string) harness.Place { return harness.Place{Stage: stage} }
@@ -28,50 +28,50 @@ func explained(stage, id string) harness.Explanation {
 	return harness.Explanation{Stage: stage, Fault: id}
 }
 
-// TestJudged: what a trial adds to the matrix, and what makes it fail.
+// TestJudged: what a run adds to the matrix, and what makes it fail.
 func TestJudged(t *testing.T) {
 	erf := planted(t, "gelu_erf", "h.0.mlp.act")
 	scale := planted(t, "scale_d", "h.1.attn.scores")
 	eps := planted(t, "ln_eps_1e-6", "h.1.ln_1")
 	act, scores := place("h.0.mlp.act"), place("h.1.attn.scores")
 	for _, c := range []struct {
-		name  string
-		trial trial
+		name     string
+		faultRun faultRun
 		result
 		wrong bool
-		alone Tally // of the trial's first fault
+		alone Tally // of the faultRun's first fault
 	}{
-		{"right", trial{erf}, result{fates: []fate{moved}, introduced: []harness.Place{act}, explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf")}},
+		{"right", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act}, explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf")}},
 			false, Tally{1, 0, 1, 1, 1}},
-		{"right, with another that nothing tells apart", trial{erf}, result{fates: []fate{moved}, introduced: []harness.Place{act},
+		{"right, with another that nothing tells apart", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act},
 			explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_relu"), explained("h.0.mlp.act", "gelu_erf")}}, false, Tally{1, 0, 1, 1, 1}},
-		{"unseen", trial{erf}, result{fates: []fate{moved}}, true, Tally{1, 0, 0, 0, 0}},
-		{"unseen, within the tolerance, not listed", trial{erf}, result{fates: []fate{within}}, true, Tally{1, 0, 0, 0, 0}},
-		{"unseen, no change, not listed", trial{erf}, result{fates: []fate{identical}}, true, Tally{1, 0, 0, 0, 0}},
-		{"another stage", trial{erf}, result{fates: []fate{moved}, introduced: []harness.Place{scores}}, true, Tally{1, 0, 0, 0, 0}},
-		{"another stage too", trial{erf}, result{fates: []fate{moved}, introduced: []harness.Place{act, scores},
+		{"unseen", faultRun{erf}, result{effects: []effect{moved}}, true, Tally{1, 0, 0, 0, 0}},
+		{"unseen, within the tolerance, not listed", faultRun{erf}, result{effects: []effect{within}}, true, Tally{1, 0, 0, 0, 0}},
+		{"unseen, no change, not listed", faultRun{erf}, result{effects: []effect{identical}}, true, Tally{1, 0, 0, 0, 0}},
+		{"another stage", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{scores}}, true, Tally{1, 0, 0, 0, 0}},
+		{"another stage too", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act, scores},
 			explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf")}}, true, Tally{1, 0, 1, 0, 1}},
-		{"another cause", trial{erf}, result{fates: []fate{moved}, introduced: []harness.Place{act},
+		{"another cause", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act},
 			explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_relu")}}, true, Tally{1, 0, 1, 1, 0}},
-		{"the cause at another place", trial{erf}, result{fates: []fate{moved}, introduced: []harness.Place{act},
+		{"the cause at another place", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act},
 			explanations: []harness.Explanation{explained("h.1.mlp.act", "gelu_erf")}}, true, Tally{1, 0, 1, 1, 0}},
-		{"says nothing", trial{erf}, result{fates: []fate{silent}}, false, Tally{}},
-		{"says nothing, and an alarm", trial{erf}, result{fates: []fate{silent}, introduced: []harness.Place{act}}, true, Tally{}},
-		{"listed, unseen", trial{eps}, result{fates: []fate{within}}, false, Tally{1, 1, 0, 0, 0}},
-		{"listed, no change", trial{eps}, result{fates: []fate{identical}}, false, Tally{1, 1, 0, 0, 0}},
-		{"listed, and yet outside the tolerance", trial{eps}, result{fates: []fate{moved}}, true, Tally{1, 0, 0, 0, 0}},
-		{"listed, and yet seen", trial{eps}, result{fates: []fate{within}, introduced: []harness.Place{place("h.1.ln_1")},
+		{"says nothing", faultRun{erf}, result{effects: []effect{silent}}, false, Tally{}},
+		{"says nothing, and an alarm", faultRun{erf}, result{effects: []effect{silent}, introduced: []harness.Place{act}}, true, Tally{}},
+		{"listed, unseen", faultRun{eps}, result{effects: []effect{within}}, false, Tally{1, 1, 0, 0, 0}},
+		{"listed, no change", faultRun{eps}, result{effects: []effect{identical}}, false, Tally{1, 1, 0, 0, 0}},
+		{"listed, and yet outside the tolerance", faultRun{eps}, result{effects: []effect{moved}}, true, Tally{1, 0, 0, 0, 0}},
+		{"listed, and yet seen", faultRun{eps}, result{effects: []effect{within}, introduced: []harness.Place{place("h.1.ln_1")},
 			explanations: []harness.Explanation{explained("h.1.ln_1", "ln_eps_1e-6")}}, false, Tally{1, 0, 1, 1, 1}},
 	} {
 		m := newMatrix("m")
-		m.add(c.trial, c.result)
-		if got := m.row(c.trial[0].ID).Alone; got != c.alone || (len(m.Wrong) > 0) != c.wrong {
+		m.add(c.faultRun, c.result)
+		if got := m.row(c.faultRun[0].ID).Alone; got != c.alone || (len(m.Wrong) > 0) != c.wrong {
 			t.Errorf("%s: %+v, wrong %q; want %+v, wrong %v", c.name, got, m.Wrong, c.alone, c.wrong)
 		}
 	}
 
 	// Pairs: both are to be seen, and one may take from the other what it changes.
-	both := result{fates: []fate{moved, moved}, introduced: []harness.Place{act, scores},
+	both := result{effects: []effect{moved, moved}, introduced: []harness.Place{act, scores},
 		explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf"), explained("h.1.attn.scores", "scale_d")}}
 	for _, c := range []struct {
 		name  string
@@ -81,14 +81,14 @@ func TestJudged(t *testing.T) {
 	}{
 		{"right", func(*result) {}, false, 1},
 		{"one unseen", func(r *result) { r.introduced = r.introduced[:1] }, true, 0},
-		{"one left without an effect", func(r *result) { r.introduced, r.fates[1] = r.introduced[:1], identical }, false, 0},
-		{"one unseen with an effect", func(r *result) { r.introduced, r.fates[1] = r.introduced[:1], within }, true, 0},
+		{"one left without an effect", func(r *result) { r.introduced, r.effects[1] = r.introduced[:1], identical }, false, 0},
+		{"one unseen with an effect", func(r *result) { r.introduced, r.effects[1] = r.introduced[:1], within }, true, 0},
 	} {
 		r := both
-		r.fates, r.introduced = slices.Clone(both.fates), slices.Clone(both.introduced)
+		r.effects, r.introduced = slices.Clone(both.effects), slices.Clone(both.introduced)
 		c.edit(&r)
 		m := newMatrix("m")
-		m.add(trial{erf, scale}, r)
+		m.add(faultRun{erf, scale}, r)
 		if got := m.row("scale_d").Pairs; got.StageRight != c.right || (len(m.Wrong) > 0) != c.wrong || got.Planted != 1 {
 			t.Errorf("pair, %s: %+v, wrong %q", c.name, got, m.Wrong)
 		}
@@ -102,11 +102,11 @@ func TestVerdict(t *testing.T) {
 	for i := range m.Faults {
 		m.Faults[i].Alone = Tally{1, 0, 1, 1, 1}
 	}
-	m.addClean(clean{variant: "candle", name: "hello"}, result{tensors: 5})
+	m.addClean(cleanRun{variant: "candle", name: "hello"}, result{tensors: 5})
 	if m.judge(); !m.Passed() {
 		t.Fatalf("wrong %q, want none", m.Wrong)
 	}
-	m.addClean(clean{variant: "candle", name: "answer"}, result{introduced: []harness.Place{place("ln_f")}})
+	m.addClean(cleanRun{variant: "candle", name: "answer"}, result{introduced: []harness.Place{place("ln_f")}})
 	if m.judge(); m.Passed() || m.Clean[0] != (CleanRow{"candle", 2, 5, 0, 1}) {
 		t.Errorf("after an alarm: %s, %+v", m.Verdict, m.Clean)
 	}
@@ -123,7 +123,7 @@ func TestVerdict(t *testing.T) {
 func TestText(t *testing.T) {
 	m := newMatrix("m")
 	for _, f := range faults.Catalogue() {
-		m.add(trial{{f, place("h.0.x"), "hello"}}, result{fates: []fate{moved}})
+		m.add(faultRun{{f, place("h.0.x"), "hello"}}, result{effects: []effect{moved}})
 	}
 	m.judge()
 	var plain, colour bytes.Buffer

@@ -11,17 +11,17 @@ import (
 	"checkpoint12/model"
 )
 
-// plant is one fault at one place of one case.
-type plant struct {
+// injection is one fault at one place of one case.
+type injection struct {
 	faults.Fault
 	at   harness.Place
 	name string // of the case
 }
 
-// trial is a run of a case with one fault or two in it.
-type trial []plant
+// faultRun is a run of a case with one fault or two in it.
+type faultRun []injection
 
-func (t trial) String() string {
+func (t faultRun) String() string {
 	var parts []string
 	for _, p := range t {
 		parts = append(parts, fmt.Sprintf("%s at %s", p.ID, p.at))
@@ -43,8 +43,8 @@ var (
 // plan is every fault alone: in each stage where it can sit, at the first, the
 // middle and the last layer, at both steps. With quick it is one of these layers,
 // one of the steps, and one temperature, whichever comes round.
-func plan(cfg model.Config, quick bool) []trial {
-	var all []trial
+func plan(cfg model.Config, quick bool) []faultRun {
+	var all []faultRun
 	turn := 0
 	for i, f := range faults.Catalogue() {
 		for j, stages := range sites(cfg, f) {
@@ -63,7 +63,7 @@ func plan(cfg model.Config, quick bool) []trial {
 						continue
 					}
 					for _, name := range names {
-						all = append(all, trial{{f, harness.Place{Step: step, Stage: stage}, name}})
+						all = append(all, faultRun{{f, harness.Place{Step: step, Stage: stage}, name}})
 					}
 				}
 				turn++
@@ -96,16 +96,16 @@ func sites(cfg model.Config, f faults.Fault) [][]string {
 // identity there.
 func shownAt(f faults.Fault, stages []string, turn int) int {
 	i := turn % len(stages)
-	if p := (plant{Fault: f, at: harness.Place{Stage: stages[i]}}); identity(trial{p}, p, identical) >= 0 {
+	if p := (injection{Fault: f, at: harness.Place{Stage: stages[i]}}); identity(faultRun{p}, p, identical) >= 0 {
 		return 0
 	}
 	return i
 }
 
-// pairs puts each plant of the plan into one trial with another of another
+// pairs puts each injection of the plan into one run with another of another
 // stage, far from it in the plan and so of another subject.
-func pairs(alone []trial, every int) []trial {
-	var all []trial
+func pairs(alone []faultRun, every int) []faultRun {
+	var all []faultRun
 	used := make([]bool, len(alone))
 	for i := 0; i < len(alone); i += every {
 		if used[i] {
@@ -119,7 +119,7 @@ func pairs(alone []trial, every int) []trial {
 			}
 			used[i], used[j] = true, true
 			b.name = a.name
-			all = append(all, trial{a, b})
+			all = append(all, faultRun{a, b})
 			break
 		}
 	}
@@ -127,13 +127,13 @@ func pairs(alone []trial, every int) []trial {
 }
 
 // tie is the pair that shows the tie rule: where every logit is 0.
-func tie() (trial, error) {
+func tie() (faultRun, error) {
 	untied, err := faults.ByID("head_untied")
 	if err != nil {
 		return nil, err
 	}
 	rule, err := faults.ByID("tie_rule")
-	return trial{
+	return faultRun{
 		{untied, harness.Place{Stage: "logits"}, headCases[0]},
 		{rule, harness.Place{Stage: "next_token"}, headCases[0]},
 	}, err

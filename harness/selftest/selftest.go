@@ -54,28 +54,28 @@ func (e *NoGoldensError) Command() string {
 // error is a selftest that could not be run: no goldens (NoGoldensError),
 // damaged ones, or a context that ended.
 func Run(ctx context.Context, o Options) (*Matrix, error) {
-	labs, engines, err := open(o)
+	runners, engines, err := open(o)
 	if err != nil {
 		return nil, err
 	}
-	alone := plan(labs[0].model.Config(), o.Quick)
+	alone := plan(runners[0].model.Config(), o.Quick)
 	every := 1
 	if o.Quick {
 		every = 5
 	}
-	trials := append(alone, pairs(alone, every)...)
+	faultRuns := append(alone, pairs(alone, every)...)
 	shown, err := tie()
 	if err != nil {
 		return nil, err
 	}
-	trials = append(trials, shown)
-	cleans := cleans(engines, o.Quick)
+	faultRuns = append(faultRuns, shown)
+	cleanRuns := cleanRuns(engines, o.Quick)
 
-	results := make([]result, len(cleans)+len(trials)) // the clean runs are the longest: first
+	results := make([]result, len(cleanRuns)+len(faultRuns)) // the clean runs are the longest: first
 	var next, done atomic.Int64
 	var mu sync.Mutex // of Progress
 	g, ctx := errgroup.WithContext(ctx)
-	for _, l := range labs {
+	for _, l := range runners {
 		g.Go(func() error {
 			for {
 				i := int(next.Add(1)) - 1
@@ -83,12 +83,12 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 					return nil
 				}
 				var err error
-				if i < len(cleans) {
-					results[i], err = l.check(ctx, cleans[i])
+				if i < len(cleanRuns) {
+					results[i], err = l.check(ctx, cleanRuns[i])
 				} else {
-					t := trials[i-len(cleans)]
+					t := faultRuns[i-len(cleanRuns)]
 					results[i], err = l.try(ctx, t)
-					if err == nil && o.Quick && len(t) == 1 && results[i].fates[0] == silent {
+					if err == nil && o.Quick && len(t) == 1 && results[i].effects[0] == silent {
 						t[0].at.Step = steps - 1 - t[0].at.Step // then at the other step
 						results[i], err = l.try(ctx, t)
 					}
@@ -107,12 +107,12 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	m := newMatrix(labs[0].model.Name())
-	for i, c := range cleans {
+	m := newMatrix(runners[0].model.Name())
+	for i, c := range cleanRuns {
 		m.addClean(c, results[i])
 	}
-	for i, t := range trials {
-		m.add(t, results[len(cleans)+i])
+	for i, t := range faultRuns {
+		m.add(t, results[len(cleanRuns)+i])
 	}
 	for _, engine := range right {
 		if len(engines[engine]) == 0 {
@@ -123,25 +123,25 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 	return m, nil
 }
 
-// open makes a lab for each processor and opens every engine's goldens.
-func open(o Options) ([]*lab, map[string]map[string]*golden, error) {
+// open makes a runner for each processor and opens every engine's goldens.
+func open(o Options) ([]*runner, map[string]map[string]*golden, error) {
 	dir := filepath.Join(o.Goldens, Model)
 	names, err := engineNames(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	var labs []*lab
+	var runners []*runner
 	for range runtime.GOMAXPROCS(0) {
 		// Each with a model of its own: a model computes one single stage at a time.
 		m, err := synthetic.Open(Model)
 		if err != nil {
 			return nil, nil, err
 		}
-		labs = append(labs, &lab{model: m, schedule: gpt2.Schedule(m.Config().Layers, gpt2.Temperatures)})
+		runners = append(runners, &runner{model: m, schedule: gpt2.Schedule(m.Config().Layers, gpt2.Temperatures)})
 	}
 	engines := map[string]map[string]*golden{}
 	for _, name := range names {
-		if engines[name], err = openGoldens(labs[0].model, o.Goldens, name); err != nil {
+		if engines[name], err = openGoldens(runners[0].model, o.Goldens, name); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -150,10 +150,10 @@ func open(o Options) ([]*lab, map[string]map[string]*golden, error) {
 			return nil, nil, &NoGoldensError{filepath.Join(dir, name, Yardstick)}
 		}
 	}
-	for _, l := range labs {
+	for _, l := range runners {
 		l.cases = engines[Yardstick]
 	}
-	return labs, engines, nil
+	return runners, engines, nil
 }
 
 // engineNames are the engines that have a golden of any case.
@@ -182,7 +182,7 @@ func engineNames(dir string) ([]string, error) {
 }
 
 // check runs and judges a run that has no fault in it.
-func (l *lab) check(ctx context.Context, c clean) (result, error) {
+func (l *runner) check(ctx context.Context, c cleanRun) (result, error) {
 	source, err := c.source(ctx, l)
 	if err != nil {
 		return result{}, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)

@@ -68,12 +68,12 @@ func TestIdentities(t *testing.T) {
 		}
 		excused := map[string]bool{}
 		seen := map[string]bool{shown[1].ID: true}
-		for _, trial := range plan(model.Config{Layers: 3}, false) {
-			switch p := trial[0]; {
+		for _, faultRun := range plan(model.Config{Layers: 3}, false) {
+			switch p := faultRun[0]; {
 			case !names.Match(x.Faults, p.ID):
 			case names.Match(x.Stages, p.at.Stage):
 				excused[p.ID] = true
-			case identity(trial, p, within) < 0:
+			case identity(faultRun, p, within) < 0:
 				seen[p.ID] = true
 			}
 		}
@@ -95,11 +95,11 @@ func TestPlan(t *testing.T) {
 	cfg := model.Config{Layers: 3}
 	alone := plan(cfg, false)
 	count := map[string]int{}
-	for _, trial := range alone {
-		if len(trial) != 1 {
-			t.Fatalf("%s: %d faults alone", trial, len(trial))
+	for _, faultRun := range alone {
+		if len(faultRun) != 1 {
+			t.Fatalf("%s: %d faults alone", faultRun, len(faultRun))
 		}
-		count[trial[0].ID+" "+trial[0].at.String()]++
+		count[faultRun[0].ID+" "+faultRun[0].at.String()]++
 	}
 	for _, f := range faults.Catalogue() {
 		for _, stage := range model.StageNames(cfg, gpt2.Temperatures) {
@@ -112,28 +112,28 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	paired := 0
-	for _, trial := range pairs(alone, 1) {
-		paired += len(trial)
-		if len(trial) != 2 || trial[0].at.Stage == trial[1].at.Stage || trial[0].name != trial[1].name || trial[0].ID == trial[1].ID {
-			t.Errorf("%s: no pair", trial)
+	for _, faultRun := range pairs(alone, 1) {
+		paired += len(faultRun)
+		if len(faultRun) != 2 || faultRun[0].at.Stage == faultRun[1].at.Stage || faultRun[0].name != faultRun[1].name || faultRun[0].ID == faultRun[1].ID {
+			t.Errorf("%s: no pair", faultRun)
 		}
 	}
 	if paired < len(alone)*9/10 {
-		t.Errorf("%d of %d plants are in a pair", paired, len(alone))
+		t.Errorf("%d of %d injections are in a pair", paired, len(alone))
 	}
 	if quick := plan(cfg, true); len(quick) >= len(alone)/2 {
-		t.Errorf("quick plants %d times, the whole plan %d", len(quick), len(alone))
+		t.Errorf("quick injections %d times, the whole plan %d", len(quick), len(alone))
 	}
 }
 
-// TestAlarm: a lab sees what is planted outside the plan too, so that its silence
+// TestAlarm: a runner sees what is planted outside the plan too, so that its silence
 // on right engines says something.
 func TestAlarm(t *testing.T) {
-	labs, _, err := open(Options{Goldens: goldens})
+	runners, _, err := open(Options{Goldens: goldens})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := labs[0]
+	l := runners[0]
 	g := l.cases[wholeCase]
 	for _, threads := range []int{1, 2} {
 		rec, err := gpt2.Record(t.Context(), l.model, gpt2.Run{

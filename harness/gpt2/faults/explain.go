@@ -32,17 +32,17 @@ import (
 // kind, and on the others only those that explained one of these; the result
 // depends on the rows alone, not on time or threads.
 func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed) ([]harness.Explanation, error) {
-	s := &scene{model: m, candidate: candidate, run: run}
+	s := &candidateRun{model: m, candidate: candidate, run: run}
 	found := make([][]harness.Explanation, len(rows))
-	groups := map[string]*group{}
-	var order []*group
+	groups := map[string]*rowGroup{}
+	var order []*rowGroup
 	for i, row := range rows {
 		if row.Verdict != harness.ReplayIntroduced {
 			continue
 		}
 		key := spanKind(row.Span)
 		if groups[key] == nil {
-			groups[key] = &group{scene: s}
+			groups[key] = &rowGroup{candidateRun: s}
 			order = append(order, groups[key])
 		}
 		groups[key].rows = append(groups[key].rows, i)
@@ -84,8 +84,8 @@ func spanKind(span []string) string {
 
 // group is the rows of one kind, explained one after the other: what explained
 // the first ones is tried first on the others.
-type group struct {
-	*scene
+type rowGroup struct {
+	*candidateRun
 	rows   []int
 	causes []string // ids of the faults that explained a row
 	kept   roundedMatrix
@@ -93,7 +93,7 @@ type group struct {
 
 	noisy   float64 // error as a part of the output where it was last found to be like noisyID
 	noisyID string
-	nearest attempt // of those that do not reproduce the row at work
+	nearest match // of those that do not reproduce the row at work
 }
 
 const (
@@ -115,17 +115,17 @@ const (
 )
 
 // explain explains one introduced row.
-func (g *group) explain(row harness.Replayed) ([]harness.Explanation, error) {
-	e, err := g.evidence(row)
+func (g *rowGroup) explain(row harness.Replayed) ([]harness.Explanation, error) {
+	e, err := g.wrongRow(row)
 	switch {
 	case errors.Is(err, errShape):
-		return []harness.Explanation{e.explainShape(g.scene)}, nil
+		return []harness.Explanation{e.explainShape(g.candidateRun)}, nil
 	case err != nil && e == nil:
 		return []harness.Explanation{{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}}, nil
 	case err != nil:
 		return nil, err
 	}
-	g.nearest = attempt{}
+	g.nearest = match{}
 	some := g.sample(e)
 	cost := g.cost(some)
 	full := cost < heavy || g.spent < budget
@@ -150,7 +150,7 @@ func (g *group) explain(row harness.Replayed) ([]harness.Explanation, error) {
 }
 
 // known are the faults that explained a row of the group.
-func (g *group) known() []Fault {
+func (g *rowGroup) known() []Fault {
 	var known []Fault
 	for _, f := range slices.Concat(catalogue, composites) {
 		if slices.Contains(g.causes, f.ID) {
@@ -161,7 +161,7 @@ func (g *group) known() []Fault {
 }
 
 // cost is about how many multiplications the row's right function takes.
-func (g *group) cost(e *evidence) float64 {
+func (g *rowGroup) cost(e *wrongRow) float64 {
 	cfg, total := g.model.Config(), 0.0
 	for _, stage := range e.Span {
 		out, _ := model.Shape(cfg, stage, e.dims)
@@ -181,8 +181,8 @@ func (g *group) cost(e *evidence) float64 {
 	return total
 }
 
-// attempt is what one fault makes of a row, at its best.
-type attempt struct {
+// match is what one fault makes of a row, at its best.
+type match struct {
 	fault    Fault
 	stages   []string // where it sits, of the row's span
 	variant  int
@@ -194,8 +194,8 @@ type attempt struct {
 
 // try runs faults on a row and returns those that reproduce it, the best first:
 // the one with the least left, and those which nothing here tells from it.
-func (g *group) try(e *evidence, faults []Fault) []attempt {
-	var all []attempt
+func (g *rowGroup) try(e *wrongRow, faults []Fault) []match {
+	var all []match
 	for _, f := range faults {
 		a, ok := g.best(e, f)
 		switch {
@@ -209,7 +209,7 @@ func (g *group) try(e *evidence, faults []Fault) []attempt {
 	if len(all) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(all, func(a, b attempt) int {
+	slices.SortStableFunc(all, func(a, b match) int {
 		switch {
 		case a.left.less(b.left):
 			return -1
@@ -219,19 +219,19 @@ func (g *group) try(e *evidence, faults []Fault) []attempt {
 		return 0
 	})
 	best := all[0].left
-	all = slices.DeleteFunc(all, func(a attempt) bool {
+	all = slices.DeleteFunc(all, func(a match) bool {
 		return a.left.odd > best.odd || a.left.rms() > 1.5*best.rms()+unit*scale(e.got)
 	})
 	// Of equals the one that is made in its usual way is the likelier.
-	slices.SortStableFunc(all, func(a, b attempt) int { return a.variant - b.variant })
+	slices.SortStableFunc(all, func(a, b match) int { return a.variant - b.variant })
 	return all
 }
 
 // unit is half the distance between float32 numbers around 1.
 const unit = 1.0 / (1 << 24)
 
-// reproduces says whether the attempt is what the engine did.
-func (a attempt) reproduces() bool {
+// reproduces says whether the match is what the engine did.
+func (a match) reproduces() bool {
 	return a.left.odd == 0 && (a.explains >= thorough ||
 		a.explains >= mostly && a.left.beyond <= a.left.n/fallen ||
 		a.explains >= roughly && a.left.share <= 1)
@@ -239,15 +239,15 @@ func (a attempt) reproduces() bool {
 
 // best is the fault at the place of the span, and in the variant, that leaves
 // least of the row's error; false where it says nothing.
-func (g *group) best(e *evidence, f Fault) (attempt, bool) {
-	best, ok := attempt{fault: f}, false
+func (g *rowGroup) best(e *wrongRow, f Fault) (match, bool) {
+	best, ok := match{fault: f}, false
 	froms := []int{0}
 	if len(e.Earlier) > 0 {
 		froms = append(froms, e.Step) // the steps before may have been computed another way
 	}
 	for _, stages := range f.places(e.Span) {
 		for _, from := range froms {
-			s := g.suspect(e, f, stages, from)
+			s := g.hypothesis(e, f, stages, from)
 			for variant := 0; variant == 0 || variant < s.most; variant++ {
 				out := s.output(variant)
 				if out == nil || between(out, e.right, nil).same() {
@@ -256,7 +256,7 @@ func (g *group) best(e *evidence, f Fault) (attempt, bool) {
 				left := between(e.got, out, e.bound)
 				switch {
 				case !ok || left.less(best.left):
-					best, ok = attempt{f, stages, variant, left, e.base.explains(left, e.noise), from, nil}, true
+					best, ok = match{f, stages, variant, left, e.base.explains(left, e.noise), from, nil}, true
 				case !best.left.less(left) && variant == best.variant && from == best.from && len(stages) == 1 && !slices.Contains(best.stages, stages[0]):
 					best.or = append(best.or, stages[0])
 				}

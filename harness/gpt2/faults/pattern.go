@@ -32,7 +32,7 @@ const (
 
 // pattern describes the error of a row that no known fault reproduces. With full
 // it also runs what takes many multiplications.
-func (g *group) pattern(e *evidence, full bool) harness.Explanation {
+func (g *rowGroup) pattern(e *wrongRow, full bool) harness.Explanation {
 	x := harness.Explanation{Step: e.Step, Stage: e.Stage}
 	if e.Stage == "next_token" {
 		x.Text = g.choice(e)
@@ -63,14 +63,14 @@ func (g *group) pattern(e *evidence, full bool) harness.Explanation {
 }
 
 // look goes through the patterns, the plainest first.
-func (g *group) look(e *evidence, full bool) (id string, part float64, text string) {
+func (g *rowGroup) look(e *wrongRow, full bool) (id string, part float64, text string) {
 	if e.base.odd > 0 {
 		if text := e.nonfinite(); text != "" {
 			return PatternNonfinite, 0, text
 		}
 	}
 	at := e.wrongPlaces()
-	for _, p := range []func(*evidence, []int) (string, float64, string){
+	for _, p := range []func(*wrongRow, []int) (string, float64, string){
 		g.zero, g.ratio, g.offset, g.biasTimes, g.channels,
 	} {
 		if id, part, text = p(e, at); id != "" {
@@ -90,7 +90,7 @@ func (g *group) look(e *evidence, full bool) (id string, part float64, text stri
 }
 
 // choice says of ids chosen how the engine's own logits rank them.
-func (g *group) choice(e *evidence) string {
+func (g *rowGroup) choice(e *wrongRow) string {
 	logits, V := g.own(e.Step, "logits_last"), g.model.Config().Vocab
 	for b, id := range e.got {
 		if id == e.right[b] {
@@ -115,7 +115,7 @@ func (g *group) choice(e *evidence) string {
 }
 
 // nonfinite says how many NaN and infinities there are that do not belong there.
-func (e *evidence) nonfinite() string {
+func (e *wrongRow) nonfinite() string {
 	nan, inf, lost := 0, 0, 0
 	for i, v := range e.got {
 		switch w := e.right[i]; {
@@ -146,7 +146,7 @@ func (e *evidence) nonfinite() string {
 
 // fit is the part of the error at some places that is gone when those places of
 // the right output are replaced by value; ok says whether that is all of it.
-func (e *evidence) fit(at []int, value func(i int) float64) (part float64, ok bool) {
+func (e *wrongRow) fit(at []int, value func(i int) float64) (part float64, ok bool) {
 	if len(at) == 0 || e.base.odd > 0 {
 		return 0, false
 	}
@@ -163,7 +163,7 @@ func (e *evidence) fit(at []int, value func(i int) float64) (part float64, ok bo
 }
 
 // zero: what is wrong was never written.
-func (g *group) zero(e *evidence, at []int) (string, float64, string) {
+func (g *rowGroup) zero(e *wrongRow, at []int) (string, float64, string) {
 	part, ok := e.fit(at, func(int) float64 { return 0 })
 	if !ok {
 		return "", 0, ""
@@ -172,7 +172,7 @@ func (g *group) zero(e *evidence, at []int) (string, float64, string) {
 }
 
 // ratio: the right output times one number.
-func (g *group) ratio(e *evidence, at []int) (string, float64, string) {
+func (g *rowGroup) ratio(e *wrongRow, at []int) (string, float64, string) {
 	var gr, rr float64
 	for _, i := range at {
 		gr += float64(e.got[i]) * float64(e.right[i])
@@ -205,7 +205,7 @@ func (g *group) ratio(e *evidence, at []int) (string, float64, string) {
 }
 
 // offset: the right output plus one number.
-func (g *group) offset(e *evidence, at []int) (string, float64, string) {
+func (g *rowGroup) offset(e *wrongRow, at []int) (string, float64, string) {
 	var d float64
 	for _, i := range at {
 		d += float64(e.got[i]) - float64(e.right[i])
@@ -219,7 +219,7 @@ func (g *group) offset(e *evidence, at []int) (string, float64, string) {
 }
 
 // biasTimes: the bias is in the output another number of times than once.
-func (g *group) biasTimes(e *evidence, at []int) (string, float64, string) {
+func (g *rowGroup) biasTimes(e *wrongRow, at []int) (string, float64, string) {
 	bias, _, ok := g.model.Weight(e.Stage + ".bias")
 	if !ok {
 		return "", 0, ""
@@ -241,7 +241,7 @@ func (g *group) biasTimes(e *evidence, at []int) (string, float64, string) {
 }
 
 // channels: one vector is added to, or multiplied with, every row.
-func (g *group) channels(e *evidence, at []int) (string, float64, string) {
+func (g *rowGroup) channels(e *wrongRow, at []int) (string, float64, string) {
 	if len(e.shape) < 2 {
 		return "", 0, ""
 	}
@@ -273,7 +273,7 @@ func (g *group) channels(e *evidence, at []int) (string, float64, string) {
 }
 
 // statistics describes an error that nothing accounts for.
-func (g *group) statistics(e *evidence) string {
+func (g *rowGroup) statistics(e *wrongRow) string {
 	var gg, rr, gr, dd, d1 float64
 	wrong, n := 0, 0
 	for i, gv := range e.got {

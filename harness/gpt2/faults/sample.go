@@ -11,9 +11,9 @@ import (
 // apart from the others, and a fault shows in all or in the worst.
 const mostRows = 8
 
-// sample is the evidence of some rows of a matrix product, with the worst among
+// sample is the wrongRow of some rows of a matrix product, with the worst among
 // them; of anything else, or of few rows, it is all of it.
-func (g *group) sample(e *evidence) *evidence {
+func (g *rowGroup) sample(e *wrongRow) *wrongRow {
 	n := e.dims.B * e.dims.T
 	if len(e.Span) > 1 || n <= mostRows || !slices.ContainsFunc(slices.Concat(linears, []string{"logits"}), func(p string) bool { return names.Match(p, e.Stage) }) {
 		return e
@@ -57,7 +57,7 @@ func pick(x []float32, rows []int, n int) []float32 {
 
 // context is what variants of the row's own stage are computed from; in gives
 // the inputs of all rows.
-func (s *scene) context(e *evidence, in func(name string) []float32) *Context {
+func (s *candidateRun) context(e *wrongRow, in func(name string) []float32) *Context {
 	c := &Context{Model: s.model, Dims: e.dims, Stage: e.Stage, Got: e.got, In: in}
 	if e.rows != nil {
 		d, _ := s.dims(e.Step)

@@ -9,7 +9,7 @@ import (
 )
 
 // explainShape says what an output of another shape than the right one's is.
-func (e *evidence) explainShape(s *scene) harness.Explanation {
+func (e *wrongRow) explainShape(s *candidateRun) harness.Explanation {
 	x := harness.Explanation{Step: e.Step, Stage: e.Stage, Fault: PatternShape}
 	want, _ := model.Shape(s.model.Config(), e.Stage, e.dims)
 	x.Text = fmt.Sprintf("the shape is %v, it must be %v", e.shape, want)

@@ -11,7 +11,7 @@ import (
 
 // permuted: the right values in another order, along one axis or with the axes
 // exchanged.
-func (g *group) permuted(e *evidence) (string, float64, string) {
+func (g *rowGroup) permuted(e *wrongRow) (string, float64, string) {
 	if len(e.got) > mostCompared || len(e.got) < 2 || !e.sameValues() {
 		return "", 0, ""
 	}
@@ -45,7 +45,7 @@ func namesOf(axes []axis) []string {
 }
 
 // sameValues says whether the two outputs, each sorted, are equal to rounding.
-func (e *evidence) sameValues() bool {
+func (e *wrongRow) sameValues() bool {
 	var a, b float64
 	for i, v := range e.got {
 		a, b = a+math.Abs(float64(v)), b+math.Abs(float64(e.right[i]))
@@ -64,7 +64,7 @@ func (e *evidence) sameValues() bool {
 }
 
 // near says whether the output at i is the right one's at j.
-func (e *evidence) near(i, j int) bool {
+func (e *wrongRow) near(i, j int) bool {
 	g, r := e.got[i], e.right[j]
 	if g == r {
 		return true
@@ -76,7 +76,7 @@ func (e *evidence) near(i, j int) bool {
 	return math.Abs(float64(g)-float64(r)) <= b
 }
 
-func (e *evidence) equal(from func(i int) int) bool {
+func (e *wrongRow) equal(from func(i int) int) bool {
 	for i := range e.got {
 		if !e.near(i, from(i)) {
 			return false
@@ -87,7 +87,7 @@ func (e *evidence) equal(from func(i int) int) bool {
 
 // along finds for each index of an axis which index of the right output it has;
 // nil if there is none for some of them, or if all are in their place.
-func (e *evidence) along(shape []int, a int) []int {
+func (e *wrongRow) along(shape []int, a int) []int {
 	const mostIndices = 4096
 	n, inner := shape[a], product(shape[a+1:])
 	if n < 2 || n > mostIndices {
@@ -116,7 +116,7 @@ func (e *evidence) along(shape []int, a int) []int {
 }
 
 // slice says whether index j of an axis of n is the right output's index k.
-func (e *evidence) slice(j, k, n, inner int) bool {
+func (e *wrongRow) slice(j, k, n, inner int) bool {
 	for lo := 0; lo < len(e.got); lo += n * inner {
 		for i := range inner {
 			if !e.near(lo+j*inner+i, lo+k*inner+i) {

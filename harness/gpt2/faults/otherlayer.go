@@ -19,7 +19,7 @@ const mostCompared = 1 << 18
 
 // copied: the output is another tensor of the candidate's, of the same step or,
 // for its own kind of stage, of an earlier one.
-func (g *group) copied(e *evidence) (string, float64, string) {
+func (g *rowGroup) copied(e *wrongRow) (string, float64, string) {
 	if len(e.got) > mostCompared || e.base.odd > 0 {
 		return "", 0, ""
 	}
@@ -54,7 +54,7 @@ func moves(a, b string) bool {
 
 // alike are the candidate's tensors with these very values, in order. All are
 // read once, when this is first asked.
-func (s *scene) alike(x []float32) []harness.Place {
+func (s *candidateRun) alike(x []float32) []harness.Place {
 	s.once.Do(func() {
 		s.seed, s.prints = maphash.MakeSeed(), map[uint64][]harness.Place{}
 		for _, step := range s.candidate.Steps() {
@@ -74,7 +74,7 @@ func (s *scene) alike(x []float32) []harness.Place {
 }
 
 // print is a hash of values.
-func (s *scene) print(x []float32) uint64 {
+func (s *candidateRun) print(x []float32) uint64 {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
 	var b [4]byte
@@ -87,7 +87,7 @@ func (s *scene) print(x []float32) uint64 {
 
 // elsewhere: the stage's function with the weights, or with the inputs, of
 // another place in the model.
-func (g *group) elsewhere(e *evidence, full bool) (string, float64, string) {
+func (g *rowGroup) elsewhere(e *wrongRow, full bool) (string, float64, string) {
 	tries := g.otherPlaces(e)
 	some := g.sample(e)
 	if cost := g.cost(some); cost >= heavy {
@@ -110,7 +110,7 @@ func (g *group) elsewhere(e *evidence, full bool) (string, float64, string) {
 // otherPlaces are the stages of the span with what belongs to other stages of
 // their kind, as faults that no catalogue lists. Their ids are a pattern's and,
 // after a space, how far off the other stage is.
-func (g *group) otherPlaces(e *evidence) []Fault {
+func (g *rowGroup) otherPlaces(e *wrongRow) []Fault {
 	cfg := g.model.Config()
 	var all []Fault
 	for _, stage := range e.Span {

@@ -18,7 +18,7 @@ type axis struct {
 }
 
 // axesOf are the dimensions of a row's stage.
-func (g *group) axesOf(e *evidence) []axis {
+func (g *rowGroup) axesOf(e *wrongRow) []axis {
 	cfg := g.model.Config()
 	B, T, S := axis{"row of the batch", e.dims.B, 0}, axis{"position", e.dims.T, e.dims.P}, axis{"key position", e.dims.P + e.dims.T, 0}
 	H, D := axis{"head", cfg.Heads, 0}, axis{"channel of a head", cfg.Embd / cfg.Heads, 0}
@@ -60,7 +60,7 @@ func lengths(axes []axis) []int {
 }
 
 // isWrong says whether rounding does not account for a place.
-func (e *evidence) isWrong(i int) bool {
+func (e *wrongRow) isWrong(i int) bool {
 	if e.got[i] == e.right[i] {
 		return false
 	}
@@ -70,7 +70,7 @@ func (e *evidence) isWrong(i int) bool {
 
 // where says which part of the output is wrong; "" where that is no part of it
 // in particular.
-func (g *group) where(e *evidence) string {
+func (g *rowGroup) where(e *wrongRow) string {
 	axes := g.axesOf(e)
 	shape := lengths(axes)
 	count := make([][]int, len(axes))
@@ -170,7 +170,7 @@ func ranges(x []int) string {
 
 // wrongPlaces are the flat indices that rounding does not account for and where
 // both values are finite.
-func (e *evidence) wrongPlaces() []int {
+func (e *wrongRow) wrongPlaces() []int {
 	var at []int
 	for i := range e.got {
 		if e.isWrong(i) && finite(e.got[i]) && finite(e.right[i]) {

@@ -12,20 +12,20 @@ import (
 )
 
 // clean is a run that has no fault in it.
-type clean struct {
+type cleanRun struct {
 	variant string
 	name    string // of the case
-	source  func(ctx context.Context, l *lab) (harness.Source, error)
+	source  func(ctx context.Context, l *runner) (harness.Source, error)
 }
 
 // wholeCase is the case that is run to its end and with every stage. Of the
 // others the stages as wide as the vocabulary are left out, and most steps.
 const wholeCase = "hello"
 
-// cleans are the runs of right engines: those that made goldens, the Go model on
+// cleanRuns are the runs of right engines: those that made goldens, the Go model on
 // any number of threads, and a naive engine in several orders of summation.
-func cleans(engines map[string]map[string]*golden, quick bool) []clean {
-	var all []clean
+func cleanRuns(engines map[string]map[string]*golden, quick bool) []cleanRun {
+	var all []cleanRun
 	cases := slices.Sorted(maps.Keys(engines[Yardstick]))
 	if quick {
 		cases = blockCases[1:2]
@@ -33,7 +33,7 @@ func cleans(engines map[string]map[string]*golden, quick bool) []clean {
 	for _, engine := range slices.Sorted(maps.Keys(engines)) {
 		for _, name := range cases {
 			if g := engines[engine][name]; g != nil {
-				all = append(all, clean{engine + "'s goldens", name, func(context.Context, *lab) (harness.Source, error) { return g, nil }})
+				all = append(all, cleanRun{engine + "'s goldens", name, func(context.Context, *runner) (harness.Source, error) { return g, nil }})
 			}
 		}
 	}
@@ -58,10 +58,10 @@ func cleans(engines map[string]map[string]*golden, quick bool) []clean {
 }
 
 // goRuns are runs of the Go model, each with a tap of its own.
-func goRuns(variant string, cases []string, threads int, tap func(*planter) model.Tap) []clean {
-	var all []clean
+func goRuns(variant string, cases []string, threads int, tap func(*planter) model.Tap) []cleanRun {
+	var all []cleanRun
 	for _, name := range cases {
-		all = append(all, clean{variant, name, func(ctx context.Context, l *lab) (harness.Source, error) {
+		all = append(all, cleanRun{variant, name, func(ctx context.Context, l *runner) (harness.Source, error) {
 			g := l.cases[name]
 			n := g.Manifest().New
 			run := gpt2.Run{Tokens: g.prompt(), New: n, Feed: g.feed(n), Threads: threads}
@@ -71,7 +71,7 @@ func goRuns(variant string, cases []string, threads int, tap func(*planter) mode
 				run.Temperatures = []float64{}
 				run.Match = func(_ int, stage string) bool { return !isHead(stage) }
 			}
-			run.Tap = tap(&planter{lab: l, tokens: fedTo(g, run.New), match: run.Match})
+			run.Tap = tap(&planter{runner: l, tokens: fedTo(g, run.New), match: run.Match})
 			return gpt2.Record(ctx, l.model, run)
 		}})
 	}

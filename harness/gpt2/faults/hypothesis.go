@@ -8,16 +8,16 @@ import (
 	"checkpoint12/model"
 )
 
-// suspect is an engine that makes one fault, in one or more stages, at every step
+// hypothesis is an engine that makes one fault, in one or more stages, at every step
 // from one on, and is right otherwise. What the candidate has is read from there; what
 // it lacks is computed as this engine would.
-type suspect struct {
-	*scene
+type hypothesis struct {
+	*candidateRun
 	fault   Fault
 	variant int      // which of the fault's variants
 	stages  []string // where it sits
 	from    int      // the first step at which it is made
-	e       *evidence
+	e       *wrongRow
 
 	made    map[harness.Place][]float32
 	touched map[harness.Place]bool
@@ -26,16 +26,16 @@ type suspect struct {
 	most    int // the most variants that the fault has had at a place
 }
 
-func (g *group) suspect(e *evidence, f Fault, stages []string, from int) *suspect {
-	return &suspect{
-		scene: g.scene, kept: &g.kept, fault: f, stages: stages, from: from, e: e,
+func (g *rowGroup) hypothesis(e *wrongRow, f Fault, stages []string, from int) *hypothesis {
+	return &hypothesis{
+		candidateRun: g.candidateRun, kept: &g.kept, fault: f, stages: stages, from: from, e: e,
 		touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
 	}
 }
 
 // output is what the engine puts out at the judged place with one variant of its
 // fault; nil where there is no such variant.
-func (s *suspect) output(variant int) []float32 {
+func (s *hypothesis) output(variant int) []float32 {
 	s.variant, s.made, s.most = variant, map[harness.Place][]float32{}, 0
 	out := s.compute(s.e.Place)
 	if s.variant >= s.most {
@@ -45,7 +45,7 @@ func (s *suspect) output(variant int) []float32 {
 }
 
 // compute is a place as the engine computes it; nil where something is not known.
-func (s *suspect) compute(at harness.Place) []float32 {
+func (s *hypothesis) compute(at harness.Place) []float32 {
 	if x, ok := s.made[at]; ok {
 		return x
 	}
@@ -84,7 +84,7 @@ func (s *suspect) compute(at harness.Place) []float32 {
 }
 
 // value is an input of a stage of the step.
-func (s *suspect) value(step int, name string) []float32 {
+func (s *hypothesis) value(step int, name string) []float32 {
 	at := harness.Place{Step: step, Stage: name}
 	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
 		at = harness.Place{Step: step - 1, Stage: stage}
@@ -99,12 +99,12 @@ func (s *suspect) value(step int, name string) []float32 {
 }
 
 // sits says whether the fault sits in a place.
-func (s *suspect) sits(at harness.Place) bool {
+func (s *hypothesis) sits(at harness.Place) bool {
 	return at.Step >= s.from && slices.Contains(s.stages, at.Stage)
 }
 
 // touches says whether the fault has a part in what is computed for a place.
-func (s *suspect) touches(at harness.Place) bool {
+func (s *hypothesis) touches(at harness.Place) bool {
 	if t, ok := s.touched[at]; ok {
 		return t
 	}
@@ -115,7 +115,7 @@ func (s *suspect) touches(at harness.Place) bool {
 
 // reads says whether the fault has a part in what is computed for the inputs of
 // a place.
-func (s *suspect) reads(at harness.Place) bool {
+func (s *hypothesis) reads(at harness.Place) bool {
 	for _, name := range model.Reads(s.model.Config(), at.Stage) {
 		from := harness.Place{Step: at.Step, Stage: name}
 		if stage, ok := strings.CutPrefix(name, "prev:"); ok {

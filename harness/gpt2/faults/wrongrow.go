@@ -13,9 +13,9 @@ import (
 	"checkpoint12/model"
 )
 
-// scene is a candidate's run as the variants see it: its own tensors, and what
+// candidateRun is a candidate's run as the variants see it: its own tensors, and what
 // is computed where it has none.
-type scene struct {
+type candidateRun struct {
 	model     *model.Model
 	candidate harness.Source
 	run       *replay.Run
@@ -25,9 +25,9 @@ type scene struct {
 	prints map[uint64][]harness.Place // the candidate's tensors by a hash of their values
 }
 
-// evidence is one introduced row: what the engine put out, and what the right
+// wrongRow is one introduced row: what the engine put out, and what the right
 // function makes of the inputs that the engine gave it.
-type evidence struct {
+type wrongRow struct {
 	harness.Replayed
 	dims       model.Dims
 	rows       []int // of B*T, those that the rest is of; nil is all
@@ -41,13 +41,13 @@ type evidence struct {
 // errShape is the error of a row whose output has not the right one's shape.
 var errShape = errors.New("another shape")
 
-// evidence gathers what there is on a row.
-func (s *scene) evidence(row harness.Replayed) (*evidence, error) {
+// wrongRow gathers what there is on a row.
+func (s *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 	got, err := s.candidate.Tensor(row.Step, row.Stage)
 	if err != nil {
 		return nil, err
 	}
-	e := &evidence{Replayed: row, got: values(got), shape: got.Shape}
+	e := &wrongRow{Replayed: row, got: values(got), shape: got.Shape}
 	var ok bool
 	if e.dims, ok = s.dims(row.Step); !ok {
 		return nil, fmt.Errorf("step %d: what it was fed is not known", row.Step)
@@ -86,7 +86,7 @@ func values(t harness.Tensor) []float32 {
 
 // dims are a step's dimensions: from what it was fed or, where nobody knows
 // that, from the shapes of the candidate's stages [B,T,C].
-func (s *scene) dims(step int) (model.Dims, bool) {
+func (s *candidateRun) dims(step int) (model.Dims, bool) {
 	if f, ok := s.run.Dims(step); ok {
 		return model.Dims{B: f.B, T: f.T, P: f.P}, true
 	}
@@ -108,7 +108,7 @@ func (s *scene) dims(step int) (model.Dims, bool) {
 }
 
 // has says whether the candidate has a stage, in its right shape.
-func (s *scene) has(step int, stage string) bool {
+func (s *candidateRun) has(step int, stage string) bool {
 	shape, ok := s.candidate.Shape(step, stage)
 	if !ok {
 		return false
@@ -120,7 +120,7 @@ func (s *scene) has(step int, stage string) bool {
 
 // own is an input of a stage of the step as the candidate has it or, where it
 // has none, as it follows from what the candidate has; nil where it does not.
-func (s *scene) own(step int, name string) []float32 {
+func (s *candidateRun) own(step int, name string) []float32 {
 	if name == "tokens" || name == "pos" {
 		if v, err := s.run.Input(step, name); err == nil {
 			if name == "pos" {

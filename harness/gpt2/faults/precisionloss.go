@@ -13,7 +13,7 @@ var bits = map[string]string{
 
 // noise: the error is as large, and as much without structure, as fewer bits of
 // mantissa would leave it.
-func (g *group) noise(e *evidence, at []int, full bool) (string, float64, string) {
+func (g *rowGroup) noise(e *wrongRow, at []int, full bool) (string, float64, string) {
 	if e.base.odd > 0 || len(at) < 16 || len(e.Span) > 1 {
 		return "", 0, ""
 	}
@@ -67,7 +67,7 @@ func held(x []float32, round *rounding) bool {
 
 // structured says whether the error follows the right output or leans to one
 // side more than chance would have it.
-func structured(e *evidence) bool {
+func structured(e *wrongRow) bool {
 	var dd, dr, rr, d1, r1 float64
 	n := float64(len(e.got))
 	for i, g := range e.got {

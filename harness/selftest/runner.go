@@ -17,15 +17,15 @@ import (
 	"checkpoint12/model"
 )
 
-// lab is where trials are run: the model, the goldens, and how they are judged.
-// It serves one goroutine; several labs share the goldens.
-type lab struct {
+// runner is where runs are made: the model, the goldens, and how they are judged.
+// It serves one goroutine; several runners share the goldens.
+type runner struct {
 	model    *model.Model
 	schedule *harness.Schedule
 	cases    map[string]*golden
 }
 
-// golden is the dump of an engine in memory: trials read it again and again.
+// golden is the dump of an engine in memory: runs read it again and again.
 type golden struct {
 	harness.Source
 	dir string
@@ -95,28 +95,28 @@ func openGoldens(m *model.Model, root, engine string) (map[string]*golden, error
 	return cases, nil
 }
 
-// planter is a tap that puts the faults of a trial in their places. It keeps
+// planter is a tap that puts the faults of a run in their places. It keeps
 // what every stage has put out, which the faults are computed from.
 type planter struct {
-	*lab
-	trial  trial
-	tokens [][]float32                       // what each step is fed, B*T ids
-	match  func(step int, stage string) bool // what is kept and judged; nil is all
+	*runner
+	faultRun faultRun
+	tokens   [][]float32                       // what each step is fed, B*T ids
+	match    func(step int, stage string) bool // what is kept and judged; nil is all
 
-	step   int
-	dims   model.Dims
-	stages []map[string][]float32 // by step
-	fates  []fate                 // as trial
+	step    int
+	dims    model.Dims
+	stages  []map[string][]float32 // by step
+	effects []effect               // as faultRun
 }
 
-// fate is what became of a plant.
-type fate int
+// effect is what became of an injection.
+type effect int
 
 const (
-	silent    fate = iota // the fault says nothing at the place
-	identical             // it gives the right output, bit for bit
-	within                // it stays within the tolerance that goldens are judged by
-	moved                 // it does not
+	silent    effect = iota // the fault says nothing at the place
+	identical               // it gives the right output, bit for bit
+	within                  // it stays within the tolerance that goldens are judged by
+	moved                   // it does not
 )
 
 func (p *planter) tap(stage string, shape []int, data []float32) {
@@ -128,7 +128,7 @@ func (p *planter) tap(stage string, shape []int, data []float32) {
 			p.stages[p.step-2] = nil // nothing looks further back
 		}
 	}
-	for i, f := range p.trial {
+	for i, f := range p.faultRun {
 		if f.at != (harness.Place{Step: p.step, Stage: stage}) {
 			continue
 		}
@@ -136,7 +136,7 @@ func (p *planter) tap(stage string, shape []int, data []float32) {
 		if len(outs) == 0 {
 			continue
 		}
-		p.fates[i] = p.fate(stage, shape, data, outs[0])
+		p.effects[i] = p.effect(stage, shape, data, outs[0])
 		copy(data, outs[0])
 	}
 	if p.match == nil || p.match(p.step, stage) {
@@ -144,8 +144,8 @@ func (p *planter) tap(stage string, shape []int, data []float32) {
 	}
 }
 
-// fate is how far a fault moves a stage from its right output.
-func (p *planter) fate(stage string, shape []int, right, wrong []float32) fate {
+// effect is how far a fault moves a stage from its right output.
+func (p *planter) effect(stage string, shape []int, right, wrong []float32) effect {
 	if slices.EqualFunc(right, wrong, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
 		return identical
 	}
@@ -176,19 +176,19 @@ func (p *planter) in(name string) []float32 {
 
 // result is what the harness said of a run.
 type result struct {
-	fates        []fate
+	effects      []effect
 	introduced   []harness.Place
 	explanations []harness.Explanation
 	tensors      int // that were replayed
 	unknown      int // of these, undecided
 }
 
-// try runs a trial and judges it.
-func (l *lab) try(ctx context.Context, t trial) (result, error) {
+// try makes a run with faults and judges it.
+func (l *runner) try(ctx context.Context, t faultRun) (result, error) {
 	g := l.cases[t[0].name]
-	whole := slices.ContainsFunc(t, func(p plant) bool { return isHead(p.at.Stage) })
+	whole := slices.ContainsFunc(t, func(p injection) bool { return isHead(p.at.Stage) })
 	p := &planter{
-		lab: l, trial: t, fates: make([]fate, len(t)), tokens: fedTo(g, steps),
+		runner: l, faultRun: t, effects: make([]effect, len(t)), tokens: fedTo(g, steps),
 		match: func(_ int, stage string) bool { return whole || !isHead(stage) },
 	}
 	run := gpt2.Run{
@@ -205,7 +205,7 @@ func (l *lab) try(ctx context.Context, t trial) (result, error) {
 	if err != nil {
 		return result{}, fmt.Errorf("%s: %w", t, err)
 	}
-	r.fates = p.fates
+	r.effects = p.effects
 	return r, nil
 }
 
@@ -227,7 +227,7 @@ func fedTo(g *golden, n int) [][]float32 {
 
 // judge compares a run with the golden, replays and explains it, as the compare
 // command does.
-func (l *lab) judge(ctx context.Context, g *golden, candidate harness.Source) (result, error) {
+func (l *runner) judge(ctx context.Context, g *golden, candidate harness.Source) (result, error) {
 	o := diagnose.DiagnoseOptions{Explain: faults.Explain}
 	o.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)

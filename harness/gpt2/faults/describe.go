@@ -9,8 +9,8 @@ import (
 	"checkpoint12/model"
 )
 
-// name words what attempts that reproduce a row say, and remembers their faults.
-func (g *group) name(e *evidence, best []attempt) []harness.Explanation {
+// name words what matches that reproduce a row say, and remembers their faults.
+func (g *rowGroup) name(e *wrongRow, best []match) []harness.Explanation {
 	var all []harness.Explanation
 	for i, a := range best {
 		if !slices.Contains(g.causes, a.fault.ID) {
@@ -37,8 +37,8 @@ func (g *group) name(e *evidence, best []attempt) []harness.Explanation {
 	return all
 }
 
-// explanation is one by a fault in the attempt's stages.
-func (g *group) explanation(e *evidence, a attempt, rest string) harness.Explanation {
+// explanation is one by a fault in the match's stages.
+func (g *rowGroup) explanation(e *wrongRow, a match, rest string) harness.Explanation {
 	text := a.fault.Text + rest
 	if a.from > 0 {
 		text += " (from this step on: what the steps before put into the cache is right)"
@@ -52,7 +52,7 @@ func (g *group) explanation(e *evidence, a attempt, rest string) harness.Explana
 	}
 }
 
-func idsBut(all []attempt, but int) (ids []string) {
+func idsBut(all []match, but int) (ids []string) {
 	for i, a := range all {
 		if i != but {
 			ids = append(ids, a.fault.ID)
@@ -61,15 +61,15 @@ func idsBut(all []attempt, but int) (ids []string) {
 	return ids
 }
 
-// seats are the stages with the attempt's fault that the candidate lacks.
-func (g *group) seats(e *evidence, a attempt) []harness.Seat {
+// seats are the stages with the match's fault that the candidate lacks.
+func (g *rowGroup) seats(e *wrongRow, a match) []harness.Seat {
 	var all []harness.Seat
 	for _, stage := range a.stages {
 		if _, there := g.candidate.Shape(e.Step, stage); there {
 			continue
 		}
 		all = append(all, harness.Seat{Stage: stage, Value: func() (harness.Tensor, bool) {
-			s := g.suspect(e, a.fault, a.stages, a.from)
+			s := g.hypothesis(e, a.fault, a.stages, a.from)
 			s.output(a.variant)
 			x := s.made[harness.Place{Step: e.Step, Stage: stage}]
 			shape, err := model.Shape(g.model.Config(), stage, e.dims)
