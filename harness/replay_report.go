@@ -3,7 +3,6 @@ package harness
 import (
 	"math"
 	"slices"
-	"strings"
 )
 
 // The origins of a row's error.
@@ -56,11 +55,7 @@ func amplification(p Replayed, at map[Place]*Row, reads func(string) []string) F
 	}
 	for _, stage := range p.Span {
 		for _, name := range reads(stage) {
-			in := Place{p.Step, name}
-			if old, ok := strings.CutPrefix(name, "prev:"); ok {
-				in = Place{p.Step - 1, old}
-			}
-			if row := at[in]; row != nil && !slices.Contains(p.Span, name) && row.MaxRel >= 0 {
+			if row := at[InputPlace(p.Step, name)]; row != nil && !slices.Contains(p.Span, name) && row.MaxRel >= 0 {
 				most = max(most, float64(row.MaxRel))
 			}
 		}

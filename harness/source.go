@@ -1,6 +1,9 @@
 package harness
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Source holds what a model computed: for each step, tensors by stage.
 // [Recorder] is one, in memory; package dump has one of files. All methods may be
@@ -54,6 +57,16 @@ func TensorInto(src Source, step int, stage string, mem *Tensor) (Tensor, error)
 type Place struct {
 	Step  int    `json:"step"`
 	Stage string `json:"stage"`
+}
+
+// InputPlace returns the place of what a stage at a step reads by the name:
+// STAGE of the step before for "prev:STAGE", else the stage of that name at the
+// same step.
+func InputPlace(step int, name string) Place {
+	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
+		return Place{step - 1, stage}
+	}
+	return Place{step, name}
 }
 
 // String is the place as a path in a dump, without .npy.

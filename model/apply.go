@@ -55,8 +55,8 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 	if p.layer >= 0 && m.blocks != nil {
 		c.block = &m.blocks[p.layer]
 	}
-	if want := p.axes.elements(m.cfg, d); len(out) != want {
-		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, p.axes.shape(m.cfg, d))
+	if want := p.shape.elements(m.cfg, d); len(out) != want {
+		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, p.shape.of(m.cfg, d))
 	}
 	for i, name := range p.inputs {
 		shape, err := Shape(m.cfg, name, d)

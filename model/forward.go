@@ -1,14 +1,17 @@
 package model
 
 // The forward pass of GPT-2, a stage a row: its name (* is the layer, or the
-// temperature), its shape, what it reads, its function and its formula. It is
-// run from top to bottom, blockStages once for each layer and probsStages once
-// for each temperature. Nothing else says any of this: the names and order of
-// StageNames, the shapes of Shape, the inputs of Reads and the functions of
-// Apply are read from here.
+// temperature), its axes, what it reads, its function and its formula. It is run
+// from top to bottom, blockStages once for each layer and probsStages once for
+// each temperature. Nothing else says any of this: the names and order of
+// StageNames, Axes, the shapes of Shape, the inputs of Reads and the functions
+// of Apply are read from here.
 //
 //	B batch   T new positions   P positions in the cache   S = P+T
 //	C width   H heads   D = C/H   F feed-forward width   V vocabulary
+//
+// Axes in parentheses are one dimension: (3 H D) has 3C places, and place
+// x·C + h·D + d is d of head h of q, k or v.
 //
 // In the formulas b, t, s and h count along B, T, S and H, and x is what the
 // stage reads. h.*.in is the block's input: embed, then the block before's
@@ -21,7 +24,7 @@ var (
 	}
 	blockStages = []stage{
 		{"h.*.ln_1", "B T C", "h.*.in", func(c *call) { c.norm(c.block.ln1) }},                         // (x-mean)/√(variance+ε)·gain + bias, over C
-		{"h.*.attn.c_attn", "B T 3C", "h.*.ln_1", func(c *call) { c.linear(c.block.attn) }},            // x·W + bias, W [C,3C]
+		{"h.*.attn.c_attn", "B T (3 H D)", "h.*.ln_1", func(c *call) { c.linear(c.block.attn) }},       // x·W + bias, W [C,3C]
 		{"h.*.attn.q", "B H T D", "h.*.attn.c_attn", func(c *call) { c.splitHeads(0) }},                // x[b,t,hD:hD+D]
 		{"h.*.attn.k", "B H T D", "h.*.attn.c_attn", func(c *call) { c.splitHeads(1) }},                // x[b,t,C+hD:C+hD+D]
 		{"h.*.attn.v", "B H T D", "h.*.attn.c_attn", func(c *call) { c.splitHeads(2) }},                // x[b,t,2C+hD:2C+hD+D]
@@ -29,7 +32,7 @@ var (
 		{"h.*.attn.cache_v", "B H S D", "prev:h.*.attn.cache_v h.*.attn.v", (*call).appendCache},       // the P values before, then v
 		{"h.*.attn.scores", "B H T S", "h.*.attn.q h.*.attn.cache_k", (*call).scores},                  // q·kᵀ/√D, -Inf where s > P+t
 		{"h.*.attn.probs", "B H T S", "h.*.attn.scores", (*call).softmax},                              // exp(x)/Σexp(x), over S
-		{"h.*.attn.context", "B T C", "h.*.attn.probs h.*.attn.cache_v", (*call).context},              // probs·v, heads side by side
+		{"h.*.attn.context", "B T (H D)", "h.*.attn.probs h.*.attn.cache_v", (*call).context},          // probs·v, heads side by side
 		{"h.*.attn.c_proj", "B T C", "h.*.attn.context", func(c *call) { c.linear(c.block.attnProj) }}, // x·W + bias, W [C,C]
 		{"h.*.resid_mid", "B T C", "h.*.in h.*.attn.c_proj", (*call).add},                              // in + attn.c_proj
 		{"h.*.ln_2", "B T C", "h.*.resid_mid", func(c *call) { c.norm(c.block.ln2) }},                  // as ln_1
@@ -70,7 +73,7 @@ func (s *Session) forward() {
 		}
 		st.run(c)
 		if s.o.Tap != nil {
-			s.o.Tap(st.name, st.axes.shape(s.m.cfg, c.Dims), st.out.values)
+			s.o.Tap(st.name, st.shape.of(s.m.cfg, c.Dims), st.out.values)
 			if st.cache != nil {
 				D := s.m.cfg.Embd / s.m.cfg.Heads
 				scatter(st.cache.values, st.out.values, c.stride*D, s.o.Length*D)

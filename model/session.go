@@ -41,7 +41,7 @@ type Session struct {
 
 // buffer is an array that is made anew only when it must grow.
 type buffer struct {
-	axes   axes // nil if the size is fixed
+	shape  shape // nil if the size is fixed
 	values []float32
 }
 
@@ -99,19 +99,19 @@ func (s *Session) connect() {
 	}
 	byName := map[string]*buffer{}
 	shared := map[string]*buffer{} // by name in the table
-	fit := func(a axes) *buffer {
-		b := &buffer{axes: a}
+	fit := func(of shape) *buffer {
+		b := &buffer{shape: of}
 		s.fitted = append(s.fitted, b)
 		return b
 	}
-	s.tokens, s.pos = fit(inputs["tokens"]), fit(inputs["pos"])
+	s.tokens, s.pos = fit(parseShape(inputs["tokens"])), fit(parseShape(inputs["pos"]))
 	byName["tokens"], byName["pos"] = s.tokens, s.pos
 	for _, p := range plan(m.cfg, head, temperatures) {
 		st := step{placed: p}
 		if p.layer >= 0 {
 			st.block = &m.blocks[p.layer]
 		}
-		if p.shape == "B H S D" {
+		if p.axes == "B H S D" {
 			st.cache = &buffer{values: make([]float32, s.o.Batch*s.o.Length*m.cfg.Embd)}
 			byName["prev:"+p.name] = st.cache
 		}
@@ -119,7 +119,7 @@ func (s *Session) connect() {
 			st.out = st.cache
 		} else {
 			if shared[p.stage.name] == nil {
-				shared[p.stage.name] = fit(p.axes)
+				shared[p.stage.name] = fit(p.shape)
 			}
 			st.out = shared[p.stage.name]
 		}
@@ -190,9 +190,9 @@ func (s *Session) begin(tokens []int) error {
 	}
 	c.T = T
 	for _, b := range s.fitted {
-		n := b.axes.elements(cfg, c.Dims)
+		n := b.shape.elements(cfg, c.Dims)
 		if cap(b.values) < n { // make room up to the last position, not only to this one
-			b.values = make([]float32, b.axes.elements(cfg, Dims{B: c.B, T: T, P: s.o.Length - T}))
+			b.values = make([]float32, b.shape.elements(cfg, Dims{B: c.B, T: T, P: s.o.Length - T}))
 		}
 		b.values = b.values[:n]
 	}

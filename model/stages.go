@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"checkpoint12/model/internal/kernel"
@@ -11,7 +12,7 @@ import (
 // stage is a row of the forward pass.
 type stage struct {
 	name  string      // the contract's, with * for the layer or the temperature
-	shape string      // dimensions by their letters
+	axes  string      // as Axes returns them
 	reads string      // stages and inputs, in the order of call.in
 	run   func(*call) // computes call.out from call.in
 }
@@ -28,11 +29,11 @@ var rows = func() map[string]*stage {
 }()
 
 // inputs are what a stage may read that is no stage.
-var inputs = map[string]axes{
-	"tokens":                {"B", "T"}, // ids
-	"pos":                   {"1"},      // P
-	"prev:h.*.attn.cache_k": {"B", "H", "P", "D"},
-	"prev:h.*.attn.cache_v": {"B", "H", "P", "D"},
+var inputs = map[string]string{
+	"tokens":                "B T", // ids
+	"pos":                   "1",   // P
+	"prev:h.*.attn.cache_k": "B H P D",
+	"prev:h.*.attn.cache_v": "B H P D",
 }
 
 // Dims are the dimensions of one step that the config does not fix.
@@ -73,7 +74,7 @@ type placed struct {
 	layer  int // -1 outside the blocks
 	temp   float64
 	inputs []string // names of what it reads
-	axes   axes     // of its output
+	shape  shape    // of its output
 }
 
 // plan is the forward pass with its layers and temperatures written out.
@@ -109,7 +110,7 @@ func place(cfg Config, s *stage, layer int, temp float64) placed {
 	number := StageName{Layer: layer, Temperature: temp}.number()
 	fill := func(name string) string { return strings.Replace(name, "*", number, 1) }
 	p := placed{stage: s, name: fill(s.name), layer: layer, temp: temp}
-	p.inputs, p.axes = strings.Fields(s.reads), strings.Fields(s.shape)
+	p.inputs, p.shape = strings.Fields(s.reads), parseShape(s.axes)
 	for i, name := range p.inputs {
 		before := layer - 1
 		if layer < 0 { // after the last block
@@ -146,46 +147,72 @@ func Reads(cfg Config, stage string) []string {
 	return p.inputs
 }
 
-// Shape returns the shape of a stage, or of something that Reads names.
-func Shape(cfg Config, name string, d Dims) ([]int, error) {
-	p, err := find(cfg, strings.TrimPrefix(name, "prev:"))
-	if err == nil && p.name == name {
-		return p.axes.shape(cfg, d), nil
+// Axes returns the axes of a stage, or of something that Reads names, outermost
+// first and each by its letter: "B H T D". A number is an axis of that length,
+// and axes in parentheses are merged into one dimension: "B T (3 H D)". It is ""
+// for a name that is neither.
+func Axes(name string) string {
+	if s, ok := ParseStage(name); ok {
+		return rows[s.Kind()].axes
 	}
-	input := name
-	if err == nil {
-		input = "prev:" + p.stage.name
+	if earlier, ok := strings.CutPrefix(name, "prev:"); ok {
+		s, _ := ParseStage(earlier)
+		name = "prev:" + s.Kind()
 	}
-	a, ok := inputs[input]
-	if !ok {
-		return nil, fmt.Errorf("%.80q is nothing that a GPT-2 of %d layers computes or reads", name, cfg.Layers)
-	}
-	return a.shape(cfg, d), nil
+	return inputs[name]
 }
 
-// axes are the dimensions of a shape by their letters.
-type axes []string
-
-// shape replaces the letters by numbers.
-func (a axes) shape(cfg Config, d Dims) []int {
-	shape := make([]int, len(a))
-	for i, letter := range a {
-		shape[i] = dimension(letter, cfg, d)
+// Shape returns the shape of a stage, or of something that Reads names.
+func Shape(cfg Config, name string, d Dims) ([]int, error) {
+	axes := Axes(name)
+	if s, _ := ParseStage(strings.TrimPrefix(name, "prev:")); axes == "" || s.Layer >= cfg.Layers {
+		return nil, fmt.Errorf("%.80q is nothing that a GPT-2 of %d layers computes or reads", name, cfg.Layers)
 	}
-	return shape
+	return parseShape(axes).of(cfg, d), nil
+}
+
+// shape is the dimensions of an array, each the axes whose product it is.
+type shape [][]string
+
+// parseShape reads axes as Axes returns them.
+func parseShape(axes string) (s shape) {
+	merging := false
+	for _, f := range strings.Fields(axes) {
+		if !merging {
+			s = append(s, nil)
+		}
+		s[len(s)-1] = append(s[len(s)-1], strings.Trim(f, "()"))
+		merging = (merging || f[0] == '(') && f[len(f)-1] != ')'
+	}
+	return s
+}
+
+// of replaces the axes by their lengths.
+func (s shape) of(cfg Config, d Dims) []int {
+	lengths := make([]int, len(s))
+	for i, axes := range s {
+		lengths[i] = 1
+		for _, a := range axes {
+			lengths[i] *= d.Length(cfg, a)
+		}
+	}
+	return lengths
 }
 
 // elements is the number of values of the shape.
-func (a axes) elements(cfg Config, d Dims) int {
+func (s shape) elements(cfg Config, d Dims) int {
 	n := 1
-	for _, letter := range a {
-		n *= dimension(letter, cfg, d)
+	for _, axes := range s {
+		for _, a := range axes {
+			n *= d.Length(cfg, a)
+		}
 	}
 	return n
 }
 
-func dimension(letter string, cfg Config, d Dims) int {
-	switch letter {
+// Length returns the length of one of the axes of Axes.
+func (d Dims) Length(cfg Config, axis string) int {
+	switch axis {
 	case "B":
 		return d.B
 	case "T":
@@ -196,8 +223,6 @@ func dimension(letter string, cfg Config, d Dims) int {
 		return d.P + d.T
 	case "C":
 		return cfg.Embd
-	case "3C":
-		return 3 * cfg.Embd
 	case "H":
 		return cfg.Heads
 	case "D":
@@ -206,10 +231,12 @@ func dimension(letter string, cfg Config, d Dims) int {
 		return cfg.Inner
 	case "V":
 		return cfg.Vocab
-	case "1":
-		return 1
 	}
-	panic("model: unknown dimension " + letter)
+	n, err := strconv.Atoi(axis)
+	if err != nil {
+		panic("model: unknown axis " + axis)
+	}
+	return n
 }
 
 // check refuses dimensions that no step of the model has, and those whose

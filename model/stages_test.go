@@ -115,3 +115,14 @@ func TestShape(t *testing.T) {
 		t.Errorf("Shape of a previous cache = %v, %v; want %v", got, err, want)
 	}
 }
+
+func TestAxes(t *testing.T) {
+	for name, want := range map[string]string{
+		"h.1.attn.c_attn": "B T (3 H D)", "probs_t0.5": "B V", "tokens": "B T", "pos": "1",
+		"prev:h.1.attn.cache_v": "B H P D", "prev:h.1.attn.v": "", "h.1": "", "h.*.attn.q": "",
+	} {
+		if got := model.Axes(name); got != want {
+			t.Errorf("Axes(%s) = %q, want %q", name, got, want)
+		}
+	}
+}

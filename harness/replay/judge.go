@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/shapes"
@@ -78,10 +77,7 @@ func (r *Run) judge(at harness.Place) (harness.Replayed, error) {
 // shape than it should be.
 func (r *Run) anyMisshapen(at harness.Place) bool {
 	return slices.ContainsFunc(r.replayer.Reads(at.Stage), func(name string) bool {
-		in := harness.Place{Step: at.Step, Stage: name}
-		if old, ok := strings.CutPrefix(name, "prev:"); ok {
-			in = harness.Place{Step: at.Step - 1, Stage: old}
-		}
+		in := harness.InputPlace(at.Step, name)
 		shape, ok := r.candidate.Shape(in.Step, in.Stage)
 		return ok && r.misshapen(in, shape)
 	})

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"checkpoint12/harness"
@@ -110,12 +109,9 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 		v, err := r.fed.input(step, name)
 		return v, nil, err
 	}
-	at := harness.Place{Step: step, Stage: name}
-	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
-		if step == 0 {
-			return Value{}, nil, nil
-		}
-		at = harness.Place{Step: step - 1, Stage: stage}
+	at := harness.InputPlace(step, name)
+	if at.Step < 0 {
+		return Value{}, nil, nil
 	}
 	if shape, ok := r.candidate.Shape(at.Step, at.Stage); ok && !(strict && r.misshapen(at, shape)) {
 		t, err := r.read.get(at)

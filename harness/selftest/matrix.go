@@ -123,7 +123,7 @@ func (m *Matrix) add(t faultRun, r result) {
 			row.Silent++
 			continue
 		}
-		if kind := kindOf(p.at.Stage); !slices.Contains(row.Kinds, kind) {
+		if kind := p.kind(); !slices.Contains(row.Kinds, kind) {
 			row.Kinds = append(row.Kinds, kind)
 		}
 		tally := &row.Alone
@@ -175,7 +175,7 @@ func (m *Matrix) named(p injection, all []harness.Explanation) bool {
 		}
 		e := &m.Equivalents[i]
 		e.Times++
-		if kind := kindOf(p.at.Stage); !slices.Contains(e.Kinds, kind) {
+		if kind := p.kind(); !slices.Contains(e.Kinds, kind) {
 			e.Kinds = append(e.Kinds, kind)
 		}
 	}

@@ -3,8 +3,6 @@ package selftest
 import (
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"checkpoint12/model"
 )
@@ -63,12 +61,9 @@ func (n *naive) compute(stage string, out []float32) {
 	cfg, d := n.model.Config(), n.dims
 	reads := model.Reads(cfg, stage)
 	x := n.in(reads[0])
-	word := stage[strings.LastIndexByte(stage, '.')+1:]
-	if stage == "logits" {
-		word = stage
-	}
+	name, _ := model.ParseStage(stage)
 	H, D, S := cfg.Heads, cfg.Embd/cfg.Heads, d.P+d.T
-	switch word {
+	switch name.Word {
 	case "embed", "resid_mid", "resid_post":
 		y := n.in(reads[1])
 		for i := range out {
@@ -79,7 +74,7 @@ func (n *naive) compute(stage string, out []float32) {
 		for lo := 0; lo < len(out); lo += len(gain) {
 			n.norm(out[lo:lo+len(gain)], x[lo:lo+len(gain)], gain, bias, float32(cfg.Eps))
 		}
-	case "c_attn", "c_proj", "c_fc":
+	case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj":
 		w, bias := n.weight(stage+".weight"), n.weight(stage+".bias")
 		N := len(bias)
 		for j := range N {
@@ -91,7 +86,7 @@ func (n *naive) compute(stage string, out []float32) {
 				out[r*N+j] = n.dot(x[r*len(column):][:len(column)], column) + bias[j]
 			}
 		}
-	case "scores":
+	case "attn.scores":
 		k := n.in(reads[1])
 		scale := float32(1 / math.Sqrt(float64(D)))
 		for i := range out {
@@ -100,11 +95,11 @@ func (n *naive) compute(stage string, out []float32) {
 				out[i] = n.dot(x[(head*d.T+t)*D:][:D], k[(head*S+s)*D:][:D]) * scale
 			}
 		}
-	case "probs":
+	case "attn.probs":
 		for lo := 0; lo < len(out); lo += S {
 			n.softmax(out[lo:lo+S], x[lo:lo+S], 1)
 		}
-	case "context":
+	case "attn.context":
 		v := n.in(reads[1])
 		for i := range out {
 			b, t, h, c := i/(d.T*H*D), i/(H*D)%d.T, i/D%H, i%D
@@ -114,7 +109,7 @@ func (n *naive) compute(stage string, out []float32) {
 			}
 			out[i] = n.dot(x[((b*H+h)*d.T+t)*S:][:S], column)
 		}
-	case "act":
+	case "mlp.act":
 		for i, v := range x {
 			const c, a = 0.7978845608, 0.044715
 			out[i] = 0.5 * v * (1 + float32(math.Tanh(float64(c*(v+a*(v*v*v))))))
@@ -125,12 +120,9 @@ func (n *naive) compute(stage string, out []float32) {
 		for i := range out {
 			out[i] = n.dot(x[i/V*C:][:C], w[i%V*C:][:C])
 		}
-	default:
-		if t, ok := strings.CutPrefix(stage, "probs_t"); ok {
-			temperature, _ := strconv.ParseFloat(t, 32)
-			for lo := 0; lo < len(out); lo += cfg.Vocab {
-				n.softmax(out[lo:lo+cfg.Vocab], x[lo:lo+cfg.Vocab], float32(temperature))
-			}
+	case "probs_t":
+		for lo := 0; lo < len(out); lo += cfg.Vocab {
+			n.softmax(out[lo:lo+cfg.Vocab], x[lo:lo+cfg.Vocab], float32(name.Temperature))
 		}
 	}
 }

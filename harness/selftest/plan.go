@@ -18,6 +18,12 @@ type injection struct {
 	name string // of the case
 }
 
+// kind is the stage's name with * for the layer or the temperature.
+func (p injection) kind() string {
+	s, _ := model.ParseStage(p.at.Stage)
+	return s.Kind()
+}
+
 // faultRun is a run of a case with one fault or two in it.
 type faultRun []injection
 
@@ -78,11 +84,11 @@ func sites(cfg model.Config, f faults.Fault) [][]string {
 	var all [][]string
 	at := map[string]int{}
 	for _, stage := range model.StageNames(cfg, gpt2.Temperatures) {
-		layer, inBlock := layerOf(stage)
-		if !f.At(stage) || inBlock && !slices.Contains([]int{0, cfg.Layers / 2, cfg.Layers - 1}, layer) {
+		name, _ := model.ParseStage(stage)
+		if !f.At(stage) || !slices.Contains([]int{-1, 0, cfg.Layers / 2, cfg.Layers - 1}, name.Layer) {
 			continue
 		}
-		kind := kindOf(stage)
+		kind := name.Kind()
 		if _, ok := at[kind]; !ok {
 			at[kind] = len(all)
 			all = append(all, nil)
@@ -137,23 +143,6 @@ func tie() (faultRun, error) {
 		{untied, harness.Place{Stage: "logits"}, headCases[0]},
 		{rule, harness.Place{Stage: "next_token"}, headCases[0]},
 	}, err
-}
-
-// layerOf is the layer of a stage within a block.
-func layerOf(stage string) (n int, ok bool) {
-	_, err := fmt.Sscanf(stage, "h.%d.", &n)
-	return n, err == nil
-}
-
-// kindOf is a stage's name with * for the layer or the temperature.
-func kindOf(stage string) string {
-	if strings.HasPrefix(stage, "probs_t") {
-		return "probs_t*"
-	}
-	if _, ok := layerOf(stage); !ok {
-		return stage
-	}
-	return "h.*." + strings.SplitN(stage, ".", 3)[2]
 }
 
 // isHead says whether the stage comes after ln_f: those are as wide as the

@@ -159,19 +159,17 @@ func (p *planter) effect(stage string, shape []int, right, wrong []float32) effe
 }
 
 func (p *planter) in(name string) []float32 {
-	const before = "prev:"
-	switch {
-	case name == "tokens":
+	switch name {
+	case "tokens":
 		return p.tokens[p.step]
-	case name == "pos":
+	case "pos":
 		return []float32{float32(p.dims.P)}
-	case len(name) > len(before) && name[:len(before)] == before:
-		if p.step == 0 {
-			return []float32{}
-		}
-		return p.stages[p.step-1][name[len(before):]]
 	}
-	return p.stages[p.step][name]
+	at := harness.InputPlace(p.step, name)
+	if at.Step < 0 {
+		return []float32{}
+	}
+	return p.stages[at.Step][at.Stage]
 }
 
 // result is what the harness said of a run.

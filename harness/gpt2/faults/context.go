@@ -90,21 +90,18 @@ func (c *Context) bias() []float32 { return c.weight(c.Stage + ".bias") }
 // block is the name of another stage of the same block: block("attn.q").
 func (c *Context) block(word string) string {
 	n, _ := layerOf(c.Stage)
-	return fmt.Sprintf("h.%d.%s", n, word)
+	return model.StageName{Layer: n, Word: word}.String()
 }
 
 // blockInput is the name of what the block reads.
 func (c *Context) blockInput() string {
-	if n, _ := layerOf(c.Stage); n > 0 {
-		return fmt.Sprintf("h.%d.resid_post", n-1)
-	}
-	return "embed"
+	return model.Reads(c.Model.Config(), c.block("ln_1"))[0]
 }
 
 // layerOf is the layer of a stage within a block.
 func layerOf(stage string) (n int, ok bool) {
-	_, err := fmt.Sscanf(stage, "h.%d.", &n)
-	return n, err == nil
+	s, _ := model.ParseStage(stage)
+	return max(s.Layer, 0), s.Layer >= 0
 }
 
 // word is the last part of a stage's name: "c_attn" of h.0.attn.c_attn.
@@ -112,10 +109,10 @@ func word(stage string) string { return stage[strings.LastIndexByte(stage, '.')+
 
 // kind is a stage's name without its layer: "attn.c_attn" of h.0.attn.c_attn.
 func kind(stage string) string {
-	if _, ok := layerOf(stage); !ok {
-		return stage
+	if s, _ := model.ParseStage(stage); s.Layer >= 0 {
+		return s.Word
 	}
-	return strings.SplitN(stage, ".", 3)[2]
+	return stage
 }
 
 // Dimensions, as the contract names them.

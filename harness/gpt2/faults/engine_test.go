@@ -146,13 +146,11 @@ func plant(t *testing.T, id string, stages ...string) func(*recorded, int, strin
 			return
 		}
 		c := &faults.Context{Model: r.m, Dims: model.Dims{B: 2, T: next - past, P: past}, Stage: stage, In: func(name string) []float32 {
-			if before, ok := strings.CutPrefix(name, "prev:"); ok {
-				if step == 0 {
-					return []float32{}
-				}
-				return r.at(step-1, before)
+			at := harness.InputPlace(step, name)
+			if at.Step < 0 {
+				return []float32{}
 			}
-			return r.at(step, name)
+			return r.at(at.Step, at.Stage)
 		}}
 		if outs := f.Outputs(c); len(outs) > 0 {
 			copy(data, outs[0])

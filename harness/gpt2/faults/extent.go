@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model"
 )
 
 // axis is one dimension of a stage as a person names it. An axis of channels
@@ -17,37 +18,26 @@ type axis struct {
 	first int // what the index 0 is called
 }
 
+// axisNames are what people call the axes that model.Axes names.
+var axisNames = map[string]string{
+	"B": "row of the batch", "T": "position", "S": "key position", "C": "channel", "F": "unit", "V": "id",
+	"3": "third (0 q, 1 k, 2 v)", "H": "head", "D": "channel of a head",
+}
+
 // axesOf are the dimensions of a row's stage.
-func (g *rowGroup) axesOf(e *wrongRow) []axis {
-	cfg := g.model.Config()
-	B, T, S := axis{"row of the batch", e.dims.B, 0}, axis{"position", e.dims.T, e.dims.P}, axis{"key position", e.dims.P + e.dims.T, 0}
-	H, D := axis{"head", cfg.Heads, 0}, axis{"channel of a head", cfg.Embd / cfg.Heads, 0}
-	switch kind(e.Stage) {
-	case "wpe":
-		return []axis{T, {"channel", cfg.Embd, 0}}
-	case "attn.c_attn":
-		return []axis{B, T, {"third (0 q, 1 k, 2 v)", 3, 0}, H, D}
-	case "attn.context":
-		return []axis{B, T, H, D}
-	case "attn.q", "attn.k", "attn.v":
-		return []axis{B, H, T, D}
-	case "attn.cache_k", "attn.cache_v":
-		return []axis{B, H, S, D}
-	case "attn.scores", "attn.probs":
-		return []axis{B, H, {"query position", T.n, T.first}, S}
-	case "mlp.c_fc", "mlp.act":
-		return []axis{B, T, {"unit", cfg.Inner, 0}}
-	case "logits":
-		return []axis{B, T, {"id", cfg.Vocab, 0}}
-	case "next_token":
-		return []axis{B}
-	case "logits_last":
-		return []axis{B, {"id", cfg.Vocab, 0}}
+func (g *rowGroup) axesOf(e *wrongRow) (all []axis) {
+	letters := strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(model.Axes(e.Stage)))
+	for _, l := range letters {
+		a := axis{name: axisNames[l], n: e.dims.Length(g.model.Config(), l)}
+		if l == "T" {
+			a.first = e.dims.P
+			if slices.Contains(letters, "S") {
+				a.name = "query position"
+			}
+		}
+		all = append(all, a)
 	}
-	if strings.HasPrefix(e.Stage, "probs_t") {
-		return []axis{B, {"id", cfg.Vocab, 0}}
-	}
-	return []axis{B, T, {"channel", cfg.Embd, 0}}
+	return all
 }
 
 // lengths are the axes as a shape.

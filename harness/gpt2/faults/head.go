@@ -1,9 +1,7 @@
 package faults
 
 import (
-	"strconv"
-	"strings"
-
+	"checkpoint12/model"
 	"checkpoint12/model/sample"
 )
 
@@ -88,8 +86,8 @@ func (c *Context) chosen(beats func(v, best float32) bool) [][]float32 {
 
 // temperature is the one in the stage's name.
 func (c *Context) temperature() float64 {
-	t, _ := strconv.ParseFloat(strings.TrimPrefix(c.Stage, "probs_t"), 64)
-	return t
+	s, _ := model.ParseStage(c.Stage)
+	return s.Temperature
 }
 
 // distribution is the softmax at another temperature than the stage's.

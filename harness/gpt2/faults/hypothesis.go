@@ -2,7 +2,6 @@ package faults
 
 import (
 	"slices"
-	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/model"
@@ -85,10 +84,7 @@ func (s *hypothesis) compute(at harness.Place) []float32 {
 
 // value is an input of a stage of the step.
 func (s *hypothesis) value(step int, name string) []float32 {
-	at := harness.Place{Step: step, Stage: name}
-	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
-		at = harness.Place{Step: step - 1, Stage: stage}
-	}
+	at := harness.InputPlace(step, name)
 	if name == "tokens" || name == "pos" || at.Step < 0 || s.has(at.Step, at.Stage) || s.run.Assumed(at) {
 		return s.own(step, name)
 	}
@@ -117,10 +113,7 @@ func (s *hypothesis) touches(at harness.Place) bool {
 // a place.
 func (s *hypothesis) reads(at harness.Place) bool {
 	for _, name := range model.Reads(s.model.Config(), at.Stage) {
-		from := harness.Place{Step: at.Step, Stage: name}
-		if stage, ok := strings.CutPrefix(name, "prev:"); ok {
-			from = harness.Place{Step: at.Step - 1, Stage: stage}
-		}
+		from := harness.InputPlace(at.Step, name)
 		if name == "tokens" || name == "pos" || from.Step < 0 || s.has(from.Step, from.Stage) || s.run.Assumed(from) {
 			continue
 		}

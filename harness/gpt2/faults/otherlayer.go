@@ -172,7 +172,7 @@ func kin(stage string, layers int) []string {
 	}
 	for n := range layers {
 		for _, w := range words {
-			all = append(all, fmt.Sprintf("h.%d.%s", n, w))
+			all = append(all, model.StageName{Layer: n, Word: w}.String())
 		}
 	}
 	return all

@@ -133,12 +133,9 @@ func (s *candidateRun) own(step int, name string) []float32 {
 		}
 		return nil
 	}
-	at := harness.Place{Step: step, Stage: name}
-	if stage, ok := strings.CutPrefix(name, "prev:"); ok {
-		if step == 0 {
-			return []float32{}
-		}
-		at = harness.Place{Step: step - 1, Stage: stage}
+	at := harness.InputPlace(step, name)
+	if at.Step < 0 {
+		return []float32{}
 	}
 	v, err := s.run.Input(at.Step, at.Stage)
 	if err != nil {

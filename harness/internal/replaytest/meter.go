@@ -166,10 +166,7 @@ func (m Meter) Run(t harnesstest.Tester, bug func(at harness.Place, x *harness.T
 		}
 		for _, st := range s.Stages() {
 			v, err := m.Replay(step, st.Name, func(name string) (replay.Value, bool) {
-				switch old, ok := strings.CutPrefix(name, "prev:"); {
-				case ok:
-					return replay.Value{Tensor: have[step-1][old]}, true // of step -1: nothing
-				case name == "tokens" || name == "pos":
+				if name == "tokens" || name == "pos" {
 					x := harness.Tensor{Shape: []int{2, T}}
 					if name == "pos" {
 						x.Shape = []int{T}
@@ -185,7 +182,8 @@ func (m Meter) Run(t harnesstest.Tester, bug func(at harness.Place, x *harness.T
 					}
 					return replay.Value{Tensor: x}, true
 				}
-				return replay.Value{Tensor: have[step][name]}, true
+				in := harness.InputPlace(step, name)
+				return replay.Value{Tensor: have[in.Step][in.Stage]}, true // of step -1: nothing
 			})
 			if err != nil {
 				t.Fatal(err)
