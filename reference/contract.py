@@ -1,6 +1,6 @@
-"""What a dump of GPT-2 is: the model's sizes, its weights, the stages and their shapes, left-out rules.
+"""The form of a dump of GPT-2: the model's sizes, its weights, the stages and their shapes, left-out rules.
 
-The standard library alone, so that scripts plan with what the exporters write by.
+The standard library alone, so that scripts plan by the same rules that the exporters write by.
 
 Dimensions: B batch, T new positions in this step, P positions already in the cache, S = P+T,
 C n_embd, H n_head, D = C/H, F n_inner, V vocab_size.
@@ -14,8 +14,38 @@ import re
 from dataclasses import dataclass, field
 
 
-MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # causal masks, not weights
-WIDTHS = {"F32": 4, "F16": 2, "BF16": 2, "BOOL": 1, "U8": 1}  # bytes an element; the last two only in mask buffers
+# Name (h.* is each block's, probs_t* each temperature's), shape, and the checkpoint that judges it, 0 for none; resid_* of
+# block 0 are checkpoint 7's. In execution order.
+STAGES = [
+    ("wte", "B T C", 0),
+    ("wpe", "T C", 0),
+    ("embed", "B T C", 0),
+    ("h.*.ln_1", "B T C", 1),
+    ("h.*.attn.c_attn", "B T 3C", 2),
+    ("h.*.attn.q", "B H T D", 2),
+    ("h.*.attn.k", "B H T D", 2),
+    ("h.*.attn.v", "B H T D", 2),
+    ("h.*.attn.cache_k", "B H S D", 3),
+    ("h.*.attn.cache_v", "B H S D", 3),
+    ("h.*.attn.scores", "B H T S", 4),
+    ("h.*.attn.probs", "B H T S", 5),
+    ("h.*.attn.context", "B T C", 5),
+    ("h.*.attn.c_proj", "B T C", 5),
+    ("h.*.resid_mid", "B T C", 8),
+    ("h.*.ln_2", "B T C", 6),
+    ("h.*.mlp.c_fc", "B T F", 6),
+    ("h.*.mlp.act", "B T F", 6),
+    ("h.*.mlp.c_proj", "B T C", 6),
+    ("h.*.resid_post", "B T C", 8),
+    ("ln_f", "B T C", 8),
+    ("logits", "B T V", 8),
+    ("logits_last", "B V", 9),
+    ("next_token", "B", 10),
+    ("probs_t*", "B V", 11),
+]
+WIDTHS = {"F32": 4, "F16": 2, "BF16": 2}  # bytes an element of a weight
+MASK_WIDTHS = {"BOOL": 1, "U8": 1}  # and of a causal mask, which is no weight
+MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 
 class Refused(Exception):
@@ -41,7 +71,7 @@ class Config:
 
 
 def read_config(folder):
-    """Parses folder/config.json; Refused if it is no GPT-2 that the exporters compute."""
+    """The sizes in folder/config.json; Refused if it is no GPT-2 that the exporters compute."""
     path = os.path.join(folder, "config.json")
     try:
         with open(path, encoding="utf-8") as f:
@@ -78,37 +108,34 @@ def read_config(folder):
 
 def stages(config, temperatures):
     """Names of the stages of one step, in execution order."""
-    block = ("ln_1 attn.c_attn attn.q attn.k attn.v attn.cache_k attn.cache_v attn.scores attn.probs attn.context "
-             "attn.c_proj resid_mid ln_2 mlp.c_fc mlp.act mlp.c_proj resid_post").split()
-    return (["wte", "wpe", "embed"] + [f"h.{n}.{s}" for n in range(config.layers) for s in block]
-            + ["ln_f", "logits", "logits_last", "next_token"]
-            + [f"probs_t{t:g}" for t in temperatures])
+    names = [name for name, _, _ in STAGES]
+    first, last = names.index("h.*.ln_1"), names.index("ln_f")
+    blocks = [name.replace("*", str(n)) for n in range(config.layers) for name in names[first:last]]
+    return names[:first] + blocks + names[last:-1] + [f"probs_t{t:g}" for t in temperatures]
+
+
+def kind(stage):
+    """A stage's name without its layer: h.*.ln_1 of h.3.ln_1."""
+    return re.sub(r"^h\.\d+\.", "h.*.", stage)
+
+
+def row(stage):
+    """The row of STAGES for a stage's name."""
+    name = "probs_t*" if stage.startswith("probs_t") else kind(stage)
+    return next(row for row in STAGES if row[0] == name)
 
 
 def checkpoint(stage):
     """The checkpoint that judges a stage; 0 for the embeddings, which none does."""
-    if not stage.startswith("h."):
-        return {"ln_f": 8, "logits": 8, "logits_last": 9, "next_token": 10}.get(stage, 11 if stage.startswith("probs_t") else 0)
-    layer, word = stage.split(".", 2)[1:]
-    if word.startswith("resid_"):
-        return 7 if layer == "0" else 8
-    return {"ln_1": 1, "attn.c_attn": 2, "attn.q": 2, "attn.k": 2, "attn.v": 2, "attn.cache_k": 3, "attn.cache_v": 3,
-            "attn.scores": 4, "attn.probs": 5, "attn.context": 5, "attn.c_proj": 5}.get(word, 6)
+    return 7 if stage.startswith("h.0.resid_") else row(stage)[2]
 
 
 def shape_of(stage, config, b, t, p):
     """Shape of a stage's value for batch b, t new positions and p positions in the cache before them."""
-    c, h, d, s = config.embd, config.heads, config.head_dim, p + t
-    if stage.startswith("probs_t"):
-        return (b, config.vocab)
-    last = stage.split(".", 2)[2] if stage.startswith("h.") else stage
-    return {"wpe": (t, c), "attn.c_attn": (b, t, 3 * c),
-            "attn.q": (b, h, t, d), "attn.k": (b, h, t, d), "attn.v": (b, h, t, d),
-            "attn.cache_k": (b, h, s, d), "attn.cache_v": (b, h, s, d),
-            "attn.scores": (b, h, t, s), "attn.probs": (b, h, t, s),
-            "mlp.c_fc": (b, t, config.inner), "mlp.act": (b, t, config.inner),
-            "logits": (b, t, config.vocab), "logits_last": (b, config.vocab), "next_token": (b,),
-            }.get(last, (b, t, c))
+    c = config.embd
+    sizes = {"B": b, "T": t, "S": p + t, "C": c, "3C": 3 * c, "H": config.heads, "D": config.head_dim,
+             "F": config.inner, "V": config.vocab}
+    return tuple(sizes[axis] for axis in row(stage)[1].split())
 
 
 def weight_shapes(config):
@@ -141,44 +168,66 @@ def weight_files(folder):
     return [os.path.join(folder, name) for name in names]
 
 
-def check_safetensors(path):
-    """Refused unless the file is as long as its header says: engines trust the header."""
-    size = os.path.getsize(path)
+@dataclass(frozen=True)
+class Weight:
+    """Where a weight lies: its file and its name there, type, shape, and its first byte in the file."""
+
+    path: str
+    name: str
+    dtype: str
+    shape: tuple
+    offset: int
+
+
+def find_weights(folder, config):
+    """name -> Weight of all that the model has, names without transformer.; lm_head.weight only if it is there.
+
+    Refused if one is missing, of another shape or there twice, and if a tensor is neither a weight nor a causal mask."""
+    shapes, found = weight_shapes(config), {}
+    for path in weight_files(folder):
+        for weight in read_header(path):
+            name = weight.name.removeprefix("transformer.")
+            if MASK_BUFFER.fullmatch(name):
+                continue
+            if name not in shapes:
+                raise Refused(f"{path}: {weight.name} is no weight of this GPT-2")
+            if weight.dtype not in WIDTHS:
+                raise Refused(f"{path}: {weight.name} is {weight.dtype}, want one of {', '.join(WIDTHS)}")
+            if weight.shape != shapes[name]:
+                raise Refused(f"{path}: {weight.name} has shape {list(weight.shape)}, want {list(shapes[name])} by config.json")
+            if name in found:
+                raise Refused(f"{path}: {weight.name} is there twice, with and without the transformer. prefix or in two files")
+            found[name] = weight
+    missing = [name for name in shapes if name not in found and name != "lm_head.weight"]
+    if missing:
+        raise Refused(f"{folder}: {missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else ""))
+    return found
+
+
+def read_header(path):
+    """A Weight for every tensor of a safetensors file; Refused unless the file is as long as its header says."""
+    size, widths = os.path.getsize(path), WIDTHS | MASK_WIDTHS
     with open(path, "rb") as f:
         length = int.from_bytes(f.read(8), "little")
         if not 2 <= length <= min(size - 8, 100 << 20):
             raise Refused(f"{path}: not a safetensors file: it has {size} bytes and a header of {length}")
         text = f.read(length)
+    found = []
     try:
-        entries = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
-        for name, entry in entries.items():
-            (first, end), dtype = entry["data_offsets"], entry["dtype"]
-            if dtype not in WIDTHS:
+        for name, entry in json.loads(text).items():
+            if name == "__metadata__":
+                continue
+            (first, end), dtype, shape = entry["data_offsets"], entry["dtype"], tuple(entry["shape"])
+            if dtype not in widths:
                 raise Refused(f"{path}: {name} is {dtype}, want one of {', '.join(WIDTHS)}")
-            if not 0 <= first <= end or end - first != WIDTHS[dtype] * math.prod(entry["shape"]):
-                raise Refused(f"{path}: {name}: {entry['shape']} of {dtype} does not fit bytes {first} to {end}")
+            if not 0 <= first <= end or end - first != widths[dtype] * math.prod(shape):
+                raise Refused(f"{path}: {name}: {list(shape)} of {dtype} does not fit bytes {first} to {end}")
             if 8 + length + end > size:
                 raise Refused(f"{path}: cut short: {name} ends at byte {8 + length + end} of {size}")
+            found.append(Weight(path, name, dtype, shape, 8 + length + first))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise Refused(f"{path}: its safetensors header cannot be read: {e!r}") from e
-
-
-def check_weight(path, name, shape, shapes, again):
-    """Refused if a weight found in path is not GPT-2's, has another shape, or was there before."""
-    key = name.removeprefix("transformer.")
-    if key not in shapes:
-        raise Refused(f"{path}: {name} is no weight of this GPT-2")
-    if tuple(shape) != shapes[key]:
-        raise Refused(f"{path}: {name} has shape {list(shape)}, want {list(shapes[key])} by config.json")
-    if again:
-        raise Refused(f"{path}: {name} is there twice, with and without the transformer. prefix or in two files")
-
-
-def check_complete(folder, shapes, weights):
-    """Refused if a weight is missing; lm_head.weight may be."""
-    missing = [name for name in shapes if name not in weights and name != "lm_head.weight"]
-    if missing:
-        raise Refused(f"{folder}: {missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else ""))
+    return found
 
 
 def weights_sha256(paths):

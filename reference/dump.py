@@ -1,4 +1,4 @@
-"""What the Python exporters share: command line, feeding of steps, the dump and its manifest.
+"""The parts that the Python exporters share: command line, feeding of steps, the dump and its manifest.
 
 An exporter is a program of its own on an engine's public API. It hands `main` a function that opens a
 model and returns a step function; `main` reads the command line, feeds prompt and decode steps, and
@@ -23,7 +23,7 @@ FLOAT32, INT64 = "float32", "int64"
 
 @dataclass(frozen=True)
 class Job:
-    """What the command line asks for."""
+    """The run that the command line asks for."""
 
     model: str
     name: str
@@ -77,7 +77,7 @@ def parse_args(description, argv=None):
     p.add_argument("--case", help="name of the case, for the manifest")
     p.add_argument("--prompt", help="text of the prompt, for the manifest")
     p.add_argument("--temperatures", type=temperature_list, default=[0.5, 1, 2], metavar="LIST", help="of probs_t*")
-    p.add_argument("--rules", metavar="FILE", help="JSON list of what to leave out: stages, steps, reason")
+    p.add_argument("--rules", metavar="FILE", help="JSON list of stages to leave out: stages, steps, reason")
     p.add_argument("--out", required=True, metavar="DIR", help="the dump's folder; a dump there is replaced")
     a = p.parse_args(argv)
     config = read_config(a.model)
@@ -140,7 +140,7 @@ class Writer:
         shutil.rmtree(self.temp, ignore_errors=True)
 
     def wants(self, stage):
-        """Whether the stage of this step is written; an exporter asks before it copies."""
+        """Reports whether the stage is written in this step; an exporter asks before it copies."""
         return self.job.wants(self.step, stage)
 
     def put(self, stage, array):
@@ -220,7 +220,7 @@ def manifest_text(manifest):
 
 
 def is_dump(folder):
-    """Whether a folder is a dump, or empty: the only things that a new dump may replace."""
+    """Reports whether a folder is a dump or empty, and so may be replaced by a new dump."""
     if os.path.islink(folder) or not os.path.isdir(folder):
         return False
     names = os.listdir(folder)
@@ -228,7 +228,7 @@ def is_dump(folder):
 
 
 def replace_folder(new, old):
-    """Renames folder new to old; what stood there is kept until new stands, and put back if that fails."""
+    """Renames folder new to old; an older one there is kept until new is in its place, and put back if that fails."""
     aside = None
     if os.path.lexists(old):
         aside = tempfile.mkdtemp(prefix=f".{os.path.basename(old)}.", dir=os.path.dirname(old))

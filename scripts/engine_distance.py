@@ -7,7 +7,7 @@
 
 The "abs" of an engine is its largest |engine - float64|, its "rel" the largest of a file as a part of the
 file's largest float64 magnitude: two maxima over all layers, steps and cases, seldom of the same file. JSON
-says where each is. "pairs" are the same of any two engines, float64 among them. The float64 files are rounded
+has the place of each. "pairs" are the same of any two engines, float64 among them. The float64 files are rounded
 to float32, so a rel below 6e-8 is none. An engine further off than TIMES the nearest is marked.
 """
 
@@ -21,15 +21,10 @@ import sys
 
 import check
 import npyfile
-from contract import Refused, checkpoint
+from contract import Refused, checkpoint, kind
 from regenerate_goldens import GOLDENS
 
-YARDSTICK, PAIRS, TIMES, ROUNDING = "float64", "pairs", 4, 6e-8
-
-
-def kind(stage):
-    """A stage without its layer: h.3.ln_1 is h.*.ln_1."""
-    return f"h.*.{stage.split('.', 2)[2]}" if stage.startswith("h.") else stage
+REFERENCE, PAIRS, TIMES, ROUNDING = "float64", "pairs", 4, 6e-8
 
 
 def listing(folder):
@@ -45,24 +40,24 @@ def measure(goldens, models, above=0):
     for model in models or listing(goldens):
         for case in listing(os.path.join(goldens, model)):
             home = os.path.join(goldens, model, case)
-            if not os.path.isdir(os.path.join(home, YARDSTICK)):
+            if not os.path.isdir(os.path.join(home, REFERENCE)):
                 continue
-            truth = check.manifest_of(os.path.join(home, YARDSTICK))
+            truth = check.manifest_of(os.path.join(home, REFERENCE))
             others = {engine: {entry["path"] for entry in check.manifest_of(os.path.join(home, engine))["files"]}
-                      for engine in listing(home) if engine != YARDSTICK}
+                      for engine in listing(home) if engine != REFERENCE}
             for entry in truth["files"]:
                 path = entry["path"]
                 values = {engine: read(os.path.join(home, engine, path))
-                          for engine in [YARDSTICK] + [name for name, there in others.items() if path in there]}
+                          for engine in [REFERENCE] + [name for name, there in others.items() if path in there]}
                 compared += len(values) - 1
-                want = values[YARDSTICK]
+                want = values[REFERENCE]
                 largest = 0 if entry["dtype"] == "int64" else npyfile.max_abs(want)
                 for a, b in itertools.combinations(values, 2):
                     if len(values[a]) != len(values[b]):
                         raise Refused(f"{os.path.join(home, b, path)}: {len(values[b])} values, {a} has {len(values[a])}")
                     where = os.path.join(model, case, b, path)
                     if entry["dtype"] == "int64":
-                        if a == YARDSTICK and values[b] != want:
+                        if a == REFERENCE and values[b] != want:
                             findings.append(f"{where}: other ids than float64")
                         continue
                     if largest < above:
@@ -71,7 +66,7 @@ def measure(goldens, models, above=0):
                     apart = npyfile.max_difference(values[b], values[a])[0]
                     row = rows.setdefault(key, {})
                     keep(row, PAIRS, apart, largest, f"{where}, {a}")
-                    if a == YARDSTICK:
+                    if a == REFERENCE:
                         keep(row, b, apart, largest, where)
     if not compared:
         raise Refused(f"{goldens}: no golden of another engine beside one of float64")

@@ -20,6 +20,7 @@ import numpy as np
 
 import gpt2
 import synthetic
+from contract import Refused
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VOCABULARY = os.path.join(ROOT, "model", "vocab", "r50k_base.tiktoken")
@@ -91,7 +92,7 @@ def weights(model, folder):
 
 
 def ln_f(model):
-    tokens = draw("ln_f", (2, 10), model.config["vocab_size"])
+    tokens = draw("ln_f", (2, 10), model.config.vocab)
     x = run(model, tokens, "ln_f")
     channel = np.abs(x).argmax(-1)
     peak = np.take_along_axis(x, channel[..., None], -1)[..., 0]
@@ -101,7 +102,7 @@ def ln_f(model):
 
 
 def logits(model):
-    tokens, labels = draw("logits", (2, 10), model.config["vocab_size"]), draw("labels", (2, 10), 100)
+    tokens, labels = draw("logits", (2, 10), model.config.vocab), draw("labels", (2, 10), 100)
     x = run(model, tokens, "logits")
     top, total = np.argsort(-x, -1, "stable")[..., :3], logsumexp(x)
     nll = total[:, :-1] - np.take_along_axis(x[:, :-1], labels[:, 1:, None], -1)[..., 0]
@@ -147,8 +148,7 @@ def next_logit(model):
 
 def figures(name, folder):
     """The file's content for the model in a folder."""
-    config, values = gpt2.load(folder)
-    model, decode = gpt2.GPT2(config, values), decoder()
+    model, decode = gpt2.load(folder), decoder()
     for text, tokens in [STUDY, HELLO_WORLD, COUNTING, *((g[1], g[2]) for g in GREEDY if g[1])]:
         if decode(tokens) != text:
             raise ValueError(f"{tokens} decode to {decode(tokens)!r}, want {text!r}")
@@ -179,7 +179,7 @@ def layout(value, indent=0, taken=0, width=140):
 
 
 def differences(got, want, path=""):
-    """Places at which two contents differ: numbers by more than the rounding to 8 digits, all else at all."""
+    """Places at which two contents differ: numbers by more than the rounding to 8 digits, everything else at all."""
     if isinstance(want, dict) and isinstance(got, dict):
         keys = [k for k in {**want, **got} if k not in got or k not in want]
         return [f"{path}.{k}: in one alone" for k in keys] + [
@@ -228,7 +228,7 @@ def main(argv=None):
             return 0
         with open(args.check, encoding="utf-8") as f:
             found = differences(content, json.load(f))
-    except (OSError, ValueError, KeyError, IndexError) as e:
+    except (Refused, OSError, ValueError, KeyError, IndexError) as e:
         print(f"figures.py: {e}", file=sys.stderr)
         return 2
     for line in found[:20]:

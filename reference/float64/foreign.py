@@ -1,6 +1,6 @@
 """Writes a dump as somebody's own engine would: plain .npy files, no manifest, numpy in float32, and faults if asked for.
 
-It is for trying out what `compare` says of an engine: one that is right, one with a fault or several, one that
+It is for trying `compare` on an engine: a correct one, one with a fault or several, one that
 shows only some of its stages or shows them in another layout. FAULT is an id of faults.py, STAGE a pattern.
 
     python3 reference/float64/foreign.py --model DIR --tokens 15496,13 --new 10 --out MINE --fault gelu_erf@h.1.mlp.act
@@ -23,7 +23,7 @@ import gpt2  # noqa: E402
 from dump import ids, is_dump  # noqa: E402
 from inputs import Inputs  # noqa: E402
 
-# What a forward hook on every module sees.
+# The stages that a forward hook on every module sees.
 MODULES = ["wte", "wpe", "h.*.ln_1", "h.*.attn.c_attn", "h.*.attn.c_proj", "h.*.ln_2", "h.*.mlp.c_fc", "h.*.mlp.act",
            "h.*.mlp.c_proj", "h.*.resid_post", "ln_f", "logits"]
 
@@ -53,7 +53,7 @@ def matches(patterns, stage):
 
 
 class Engine:
-    """A run of GPT-2 that keeps what it computed and goes wrong where it is told to."""
+    """A run of GPT-2 that keeps its stages, with faults at some of them."""
 
     def __init__(self, model, wrong, write):
         self.model, self.wrong, self.write = model, wrong, write
@@ -69,7 +69,7 @@ class Engine:
         return tokens
 
     def tap(self, stage, array):
-        """The array is what the stages that follow read: a fault is written over it."""
+        """Writes a fault over the array, which the stages that follow read."""
         self.stages[stage] = array.copy()
         for fault, pattern, steps in self.wrong:
             if fault.at(stage) and self.step in steps and fnmatch.fnmatchcase(stage, pattern):
@@ -99,10 +99,10 @@ def main(argv=None):
     p.add_argument("--tokens", required=True, action="append", type=ids, metavar="IDS", help="prompt; repeat it for a batch")
     p.add_argument("--new", required=True, type=int, metavar="N", help="new tokens, and so steps")
     p.add_argument("--fault", action="append", default=[], type=fault_at, metavar="FAULT@STAGE[#STEPS]", help="a fault, where, and at which steps (2, 1- or 1-3; all); repeat it")
-    p.add_argument("--modules", action="store_true", help="only what hooks on modules see")
+    p.add_argument("--modules", action="store_true", help="only stages that hooks on modules see")
     p.add_argument("--leave-out", action="append", default=[], metavar="STAGES", help="a pattern of stages not to write; repeat it")
     p.add_argument("--layout", action="append", default=[], choices=sorted(LAYOUTS), help="how q, k, v and the cache lie; repeat it")
-    p.add_argument("--masked", type=float, default=-np.inf, metavar="NUMBER", help="what stands at masked scores: --masked=-1e10")
+    p.add_argument("--masked", type=float, default=-np.inf, metavar="NUMBER", help="the value at masked scores: --masked=-1e10")
     p.add_argument("--out", required=True, metavar="DIR", help="the dump's folder; a dump there is replaced")
     a = p.parse_args(argv)
     if {"heads-last", "merged"} <= set(a.layout):
@@ -124,9 +124,8 @@ def main(argv=None):
         os.makedirs(folder, exist_ok=True)
         np.save(os.path.join(folder, stage + ".npy"), np.ascontiguousarray(array))
 
-    config, weights = gpt2.load(a.model)
     with np.errstate(all="ignore"):  # a fault may well overflow
-        tokens = Engine(gpt2.GPT2(config, weights, np.float32), a.fault, write).run(a.tokens, a.new)
+        tokens = Engine(gpt2.load(a.model, dtype=np.float32), a.fault, write).run(a.tokens, a.new)
     for fault, pattern, _ in a.fault:
         if pattern not in used:
             shutil.rmtree(mine, ignore_errors=True)

@@ -1,94 +1,39 @@
-"""A plain GPT-2 forward pass in numpy, float64 unless told otherwise: the yardstick.
+"""A plain GPT-2 forward pass in numpy, float64 unless told otherwise: the engine that is nearest to the truth.
 
 Every stage is handed to tap(stage, array) in execution order. Dimensions: B batch, T new positions,
 P positions already in the cache, S = P+T, C n_embd, H n_head, D = C/H, F n_inner, V vocab_size.
 
-    config, weights = load("DIR")
-    model = GPT2(config, weights)
+    model = load("DIR")
     cache = model.new_cache(batch=1)
     next_ids = model.step([[15496, 13]], cache, tap=lambda stage, array: print(stage, array.shape))
 """
 
-import json
 import math
 import os
-import re
-import struct
+import sys
 
 import numpy as np
 
-DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
-MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)$")  # causal masks, not weights
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import contract  # noqa: E402
+
+DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
-def read_safetensors(path):
-    """name -> float32 (float64 if stored so) array of one file; float32 arrays are mapped, not read."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as f:
-        head = f.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        if length > size - 8:
-            raise ValueError(f"{path}: not a safetensors file: its header would be {length} bytes long")
-        header = json.loads(f.read(length))
-    out = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        key = name.removeprefix("transformer.")
-        if MASK_BUFFER.match(key):
-            continue
-        if entry["dtype"] not in DTYPES:
-            raise ValueError(f"{path}: {name}: dtype {entry['dtype']}, want one of {', '.join(DTYPES)}")
-        if key in out:
-            raise ValueError(f"{path}: {key}: there twice, with and without the transformer. prefix")
-        first, end = entry["data_offsets"]
-        dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
-        if end - first != dtype.itemsize * math.prod(shape) or 8 + length + end > size:
-            raise ValueError(f"{path}: {name}: shape {shape} does not fit its {end - first} bytes")
-        a = np.memmap(path, dtype, "r", 8 + length + first, shape)
-        if entry["dtype"] == "BF16":
-            a = (a.astype("<u4") << 16).view("<f4")
-        elif entry["dtype"] == "F16":
-            a = a.astype("<f4")
-        out[key] = a
-    return out
+def load(folder, **options):
+    """The GPT2 of a folder in Hugging Face layout; Refused if it is none. Options are GPT2's."""
+    config = contract.read_config(folder)
+    weights = {name: read(weight) for name, weight in contract.find_weights(folder, config).items()}
+    return GPT2(config, weights, **options)
 
 
-def load(folder):
-    """(config dict, weights dict) of a folder in Hugging Face layout, names without `transformer.`."""
-    with open(os.path.join(folder, "config.json")) as f:
-        config = json.load(f)
-    index = os.path.join(folder, "model.safetensors.index.json")
-    files = ["model.safetensors"]
-    if not os.path.exists(os.path.join(folder, files[0])) and os.path.exists(index):
-        with open(index) as f:
-            files = sorted(set(json.load(f)["weight_map"].values()))
-    weights = {}
-    for file in files:
-        weights.update(read_safetensors(os.path.join(folder, file)))
-    check(config, weights, folder)
-    return config, weights
-
-
-def check(config, weights, where):
-    """Raises ValueError when a weight is missing or has another shape than the configuration says."""
-    c, v = config["n_embd"], config["vocab_size"]
-    f = config.get("n_inner") or 4 * c
-    want = {"wte.weight": (v, c), "wpe.weight": (config["n_positions"], c), "ln_f.weight": (c,), "ln_f.bias": (c,)}
-    for n in range(config["n_layer"]):
-        for name, shape in {"ln_1.weight": (c,), "ln_1.bias": (c,), "ln_2.weight": (c,), "ln_2.bias": (c,),
-                            "attn.c_attn.weight": (c, 3 * c), "attn.c_attn.bias": (3 * c,),
-                            "attn.c_proj.weight": (c, c), "attn.c_proj.bias": (c,),
-                            "mlp.c_fc.weight": (c, f), "mlp.c_fc.bias": (f,),
-                            "mlp.c_proj.weight": (f, c), "mlp.c_proj.bias": (c,)}.items():
-            want[f"h.{n}.{name}"] = shape
-    for name, shape in want.items():
-        if name not in weights:
-            raise ValueError(f"{where}: weight {name} is missing")
-        if weights[name].shape != shape:
-            raise ValueError(f"{where}: weight {name} has shape {weights[name].shape}, want {shape}")
-    if config.get("activation_function", "gelu_new") != "gelu_new":
-        raise ValueError(f"{where}: activation_function {config['activation_function']!r}, want 'gelu_new'")
+def read(weight):
+    """A float32 array; mapped, not read, where the file has float32."""
+    a = np.memmap(weight.path, DTYPES[weight.dtype], "r", weight.offset, weight.shape)
+    if weight.dtype == "BF16":
+        return (a.astype("<u4") << 16).view("<f4")
+    return a.astype("<f4") if weight.dtype == "F16" else a
 
 
 def layer_norm(x, weight, bias, eps):
@@ -139,13 +84,13 @@ class Cache:
 
 
 class GPT2:
-    """GPT-2 on weights as load() gives them. matmul(a, b) may be replaced, for another order of summation."""
+    """GPT-2 with the sizes of a contract.Config, on weights by name, without transformer.
+
+    matmul(a, b) may be replaced, for another order of summation."""
 
     def __init__(self, config, weights, dtype=np.float64, matmul=np.matmul):
         self.config, self.weights, self.dtype, self.matmul = config, weights, np.dtype(dtype), matmul
-        self.layers, self.heads = config["n_layer"], config["n_head"]
-        self.width = config["n_embd"] // self.heads
-        self.eps = config.get("layer_norm_epsilon", 1e-5)
+        self.layers, self.heads, self.width, self.eps = config.layers, config.heads, config.head_dim, config.eps
 
     def weight(self, name):
         """A weight in the model's dtype, converted when asked for: Medium in float64 need not fit in memory twice."""
@@ -174,10 +119,10 @@ class GPT2:
         if tokens.ndim != 2 or tokens.size == 0:
             raise ValueError(f"tokens have shape {tokens.shape}, want [batch, positions], not empty")
         past, t = cache.length, tokens.shape[1]
-        if past + t > self.config["n_positions"]:
-            raise ValueError(f"{past} + {t} positions, n_positions is {self.config['n_positions']}")
-        if tokens.min() < 0 or tokens.max() >= self.config["vocab_size"]:
-            raise ValueError(f"a token id is outside 0..{self.config['vocab_size'] - 1}")
+        if past + t > self.config.positions:
+            raise ValueError(f"{past} + {t} positions, n_positions is {self.config.positions}")
+        if tokens.min() < 0 or tokens.max() >= self.config.vocab:
+            raise ValueError(f"a token id is outside 0..{self.config.vocab - 1}")
 
         def put(stage, array):
             tap(stage, array)

@@ -1,4 +1,4 @@
-"""What a stage reads, taken from one step of a right run."""
+"""The inputs of a stage, taken from one step of a correct run."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass
 class Inputs:
-    """One step of a right run: the model, what was fed, and every stage's value."""
+    """One step of a correct run: the model, what was fed, and every stage's value."""
 
     model: object  # gpt2.GPT2
     tokens: np.ndarray  # B,T

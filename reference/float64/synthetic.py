@@ -32,7 +32,7 @@ File
     tensors, float32 little-endian. config.json is config() in that order: two spaces of indentation, one key a line,
     "key": value, n_inner null, layer_norm_epsilon 1e-05, a newline at the end.
 
-Why these numbers (measured with sensitivity.py, which says whether all of it holds)
+Why these numbers (measured with sensitivity.py, which fails where any of it does not hold)
     Projections: weights so that q and k have an RMS of 1.4 to 1.6 and scores reach 12 to 17, which makes attention
     choose (probabilities from 0 to 1) without one key taking all; c_fc reaches 6.7 to 7.5, so that GELU is seen on both
     sides and where erf and tanh differ most, near 2.3.

@@ -122,16 +122,9 @@ def float32(tensor):
 
 def load_weights(folder, config):
     """name -> float32 tensor of every weight, names without transformer., Linear's [out,in] layout."""
-    shapes, weights = contract.weight_shapes(config), {}
-    for path in contract.weight_files(folder):
-        contract.check_safetensors(path)
-        for name, tensor in nn.state.safe_load(path).items():
-            key = name.removeprefix("transformer.")
-            if contract.MASK_BUFFER.fullmatch(key):
-                continue
-            contract.check_weight(path, name, tensor.shape, shapes, key in weights)
-            weights[key] = float32(tensor).realize()
-    contract.check_complete(folder, shapes, weights)
+    found = contract.find_weights(folder, config)
+    files = {path: nn.state.safe_load(path) for path in {weight.path for weight in found.values()}}
+    weights = {name: float32(files[weight.path][weight.name]).realize() for name, weight in found.items()}
     weights.setdefault("lm_head.weight", weights["wte.weight"])  # tied unless the file has its own
     for name, tensor in weights.items():  # GPT-2 stores its projections as [in,out]
         if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):

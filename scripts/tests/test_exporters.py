@@ -10,7 +10,7 @@ import pytest
 
 import contract
 import gpt2
-from conftest import CONFIG, ROOT, command, random_weights, write_model, write_safetensors
+from conftest import CONFIG, ROOT, command, parsed, random_weights, write_model, write_safetensors
 
 def export(engine, model, out, *more, status=0):
     done = subprocess.run([*command(engine), "--model", str(model), "--name", "micro", "--temperatures", "0.5,2", "--out", str(out),
@@ -28,7 +28,7 @@ ENGINES = ["float64", "tinygrad", "candle"]
 
 
 def widened(a, dtype):
-    """What is left of float32 weights that were stored as dtype."""
+    """Float32 weights after they were stored as dtype."""
     if dtype == "F16":
         return a.astype(np.float16).astype(np.float32)
     return ((a.view(np.uint32) >> 16) << 16).view(np.float32) if dtype == "BF16" else a
@@ -61,7 +61,7 @@ def test_engines_agree_whatever_the_weights_are_stored_as(tmp_path, engine, dtyp
     export(engine, tmp_path / "real", tmp_path / "out", "--tokens", "3,14,15", "--tokens", "92,65,35", "--new", "3",
            "--feed", "8,9", "--feed", "79,3", "--case", "pair", "--rules", str(tmp_path / "rules.json"))
 
-    model, want = gpt2.GPT2(config, {name: widened(a, dtype) for name, a in weights.items()}), {}
+    model, want = gpt2.GPT2(parsed(config), {name: widened(a, dtype) for name, a in weights.items()}), {}
     tokens = gpt2.greedy(model, [[3, 14, 15], [92, 65, 35]], 3, lambda k, stage, a: want.setdefault((k, stage), a), (0.5, 2),
                          feed=[[8, 9], [79, 3]])
     for left_out in ((1, "logits"), (2, "logits"), (0, "h.1.attn.scores")):
@@ -132,7 +132,7 @@ for module in list(sys.modules.values()):
     assert [entry["path"] for entry in manifest["exporter"]] == engines.ENGINES[engine].source_files()
 
 
-def test_tinygrad_without_a_compiler_says_so(micro, tmp_path):
+def test_tinygrad_names_the_missing_compiler(micro, tmp_path):
     command("tinygrad")
     done = subprocess.run([*command("tinygrad"), "--model", str(micro), "--name", "micro", "--tokens", "3", "--new", "1",
                            "--out", str(tmp_path / "out")], capture_output=True, text=True, env={**os.environ, "CC": "no-such-clang"})
