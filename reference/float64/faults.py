@@ -1,14 +1,17 @@
-"""The catalogue of known faults: each is a variant of one stage, computed from the right inputs of that stage.
+"""The known faults: each is a variant of one stage, computed from the correct inputs of that stage.
 
     for fault in CATALOGUE:
         if fault.at(stage):
-            wrong = fault.run(inputs, stage)      # an array, or None where the fault says nothing (no past, T = 1 ...)
+            wrong = fault.run(inputs, stage)      # an array, or None where the fault changes nothing (no past, T = 1 ...)
 
-`inputs` is an inputs.Inputs: what the stage reads, from a right run. Dimensions as in gpt2.py.
+`inputs` is an inputs.Inputs: the stages of a correct run. Dimensions as in gpt2.py. The faults themselves, with
+the stages that each can sit in, are in harness/gpt2/faults/catalogue.json; Go has a variant of each of its own.
 """
 
 import fnmatch
+import json
 import math
+import os
 from dataclasses import dataclass
 from typing import Callable
 
@@ -17,20 +20,17 @@ import numpy as np
 from gpt2 import causal, gelu, layer_norm, merge_heads, softmax, split_heads
 from rounding import Rounded, bfloat16, float16, tf32
 
-LINEAR = ["h.*.attn.c_attn", "h.*.attn.c_proj", "h.*.mlp.c_fc", "h.*.mlp.c_proj"]
-NORM = ["h.*.ln_1", "h.*.ln_2", "ln_f"]
-RESIDUAL = ["h.*.resid_mid", "h.*.resid_post"]
-CACHE = ["h.*.attn.cache_k", "h.*.attn.cache_v"]
-PROBS_T = ["probs_t*"]
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+VARIANTS = {}  # id -> function of inputs and stage
 
 
 @dataclass
 class Fault:
-    """id, the stages it can sit in (* is any characters), its kind (fault, gelu or precision), words, variant."""
+    """An entry of catalogue.json, its stages as patterns (* is any characters), with its variant."""
 
     id: str
+    kind: str  # fault, gelu or precision
     stages: list
-    kind: str
     text: str
     run: Callable
 
@@ -38,14 +38,10 @@ class Fault:
         return any(fnmatch.fnmatchcase(stage, pattern) for pattern in self.stages)
 
 
-CATALOGUE = []
-
-
-def fault(id, stages, text, kind="fault"):
-    def register(run):
-        CATALOGUE.append(Fault(id, stages, kind, text, run))
-        return run
-    return register
+def variant(run):
+    """Registers a function as the variant of the fault of its name."""
+    VARIANTS[run.__name__] = run
+    return run
 
 
 # LayerNorm
@@ -57,46 +53,46 @@ def norm(inputs, stage, weights=None, x=None, eps=None):
     return layer_norm(x, m.weight(name + ".weight"), m.weight(name + ".bias"), m.eps if eps is None else eps)
 
 
-@fault("ln_unbiased", NORM, "the variance is divided by C-1; GPT-2 divides by C")
+@variant
 def ln_unbiased(inputs, stage):
     x, m = inputs.norm_input(stage), inputs.model
     unbiased = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, ddof=1, keepdims=True) + m.eps)
     return unbiased * m.weight(stage + ".weight") + m.weight(stage + ".bias")
 
 
-fault("ln_eps_1e-6", NORM, "epsilon is 1e-6; config.json says 1e-5")(lambda i, s: norm(i, s, eps=1e-6))
-fault("ln_eps_1e-12", NORM, "epsilon is 1e-12; config.json says 1e-5")(lambda i, s: norm(i, s, eps=1e-12))
+VARIANTS["ln_eps_1e-6"] = lambda i, s: norm(i, s, eps=1e-6)
+VARIANTS["ln_eps_1e-12"] = lambda i, s: norm(i, s, eps=1e-12)
 
 
-@fault("ln_mean_kept", NORM, "the mean is not removed before dividing by the deviation")
+@variant
 def ln_mean_kept(inputs, stage):
     x, m = inputs.norm_input(stage), inputs.model
     return x / np.sqrt(x.var(-1, keepdims=True) + m.eps) * m.weight(stage + ".weight") + m.weight(stage + ".bias")
 
 
-@fault("ln_gain_dropped", NORM, "the result is not multiplied by the weight")
+@variant
 def ln_gain_dropped(inputs, stage):
     m = inputs.model
     return layer_norm(inputs.norm_input(stage), 1.0, m.weight(stage + ".bias"), m.eps)
 
 
-@fault("ln_bias_dropped", NORM, "the bias is not added")
+@variant
 def ln_bias_dropped(inputs, stage):
     m = inputs.model
     return layer_norm(inputs.norm_input(stage), m.weight(stage + ".weight"), 0.0, m.eps)
 
 
-@fault("ln2_with_ln1_weights", ["h.*.ln_2"], "ln_2 uses ln_1's weight and bias")
+@variant
 def ln2_with_ln1_weights(inputs, stage):
     return norm(inputs, stage, weights=stage.replace("ln_2", "ln_1"))
 
 
-@fault("ln2_of_block_input", ["h.*.ln_2"], "ln_2 reads the block's input; it reads resid_mid")
+@variant
 def ln2_of_block_input(inputs, stage):
     return norm(inputs, stage, x=inputs.block_input(stage))
 
 
-@fault("final_norm_missing", ["ln_f"], "the last block's output is handed on without the final LayerNorm")
+@variant
 def final_norm_missing(inputs, stage):
     return inputs.norm_input(stage)
 
@@ -109,17 +105,17 @@ def positions(inputs, at):
     return table[np.clip(at, 0, len(table) - 1)]
 
 
-@fault("pos_off_by_one", ["wpe"], "positions begin at P+1; the first is P")
+@variant
 def pos_off_by_one(inputs, stage):
     return positions(inputs, inputs.past + 1 + np.arange(inputs.tokens.shape[1]))
 
 
-@fault("pos_restarted", ["wpe"], "positions begin at 0 again; they go on from the cache's length")
+@variant
 def pos_restarted(inputs, stage):
     return positions(inputs, np.arange(inputs.tokens.shape[1])) if inputs.past else None
 
 
-@fault("pos_not_added", ["embed"], "the position embedding is not added")
+@variant
 def pos_not_added(inputs, stage):
     return inputs.stages["wte"]
 
@@ -127,18 +123,15 @@ def pos_not_added(inputs, stage):
 # projections
 
 
-@fault("conv1d_transposed", LINEAR, "the weight is read as [out, in]; GPT-2's Conv1D stores [in, out]")
+@variant
 def conv1d_transposed(inputs, stage):
     w = inputs.model.weight(stage + ".weight")
     return inputs.linear_input(stage) @ w.reshape(w.shape[::-1]).T + inputs.model.weight(stage + ".bias")
 
 
-@fault("bias_dropped", LINEAR, "the bias is not added")
+@variant
 def bias_dropped(inputs, stage):
     return inputs.linear_input(stage) @ inputs.model.weight(stage + ".weight")
-
-
-QKV = ["h.*.attn.q", "h.*.attn.k", "h.*.attn.v"]
 
 
 def qkv(inputs, stage, order):
@@ -146,20 +139,18 @@ def qkv(inputs, stage, order):
     return split_heads(part, inputs.model.heads)
 
 
-fault("qkv_order_kqv", QKV, "c_attn is split as k, q, v; the order is q, k, v")(
-    lambda i, s: None if s[-1] == "v" else qkv(i, s, "kqv"))
-fault("qkv_order_vkq", QKV, "c_attn is split as v, k, q; the order is q, k, v")(
-    lambda i, s: None if s[-1] == "k" else qkv(i, s, "vkq"))
+VARIANTS["qkv_order_kqv"] = lambda i, s: None if s[-1] == "v" else qkv(i, s, "kqv")
+VARIANTS["qkv_order_vkq"] = lambda i, s: None if s[-1] == "k" else qkv(i, s, "vkq")
 
 
-@fault("qkv_per_head", QKV, "c_attn is read as [H, 3, D], q, k and v side by side in each head; it is [3, H, D]")
+@variant
 def qkv_per_head(inputs, stage):
     x = inputs.of(stage, "attn.c_attn")
     x = x.reshape(*x.shape[:2], inputs.model.heads, 3, inputs.model.width)
     return x[:, :, :, "qkv".index(stage[-1])].transpose(0, 2, 1, 3)
 
 
-@fault("heads_interleaved", QKV, "channels are split as [D, H], head fastest; they are [H, D]")
+@variant
 def heads_interleaved(inputs, stage):
     part = np.split(inputs.of(stage, "attn.c_attn"), 3, -1)["qkv".index(stage[-1])]
     b, t, _ = part.shape
@@ -175,7 +166,7 @@ def cache_parts(inputs, stage):
     return inputs.before.get(stage, new[:, :, :0]), new
 
 
-@fault("cache_overwritten", CACHE, "new rows are written from position 0; they go after the P rows that are there")
+@variant
 def cache_overwritten(inputs, stage):
     old, new = cache_parts(inputs, stage)
     out = np.concatenate([old, np.zeros_like(new)], 2)
@@ -183,24 +174,24 @@ def cache_overwritten(inputs, stage):
     return out if inputs.past else None
 
 
-@fault("cache_stale", CACHE, "this step's rows are not written")
+@variant
 def cache_stale(inputs, stage):
     old, new = cache_parts(inputs, stage)
     return np.concatenate([old, np.zeros_like(new)], 2)
 
 
-@fault("cache_k_for_v", CACHE, "keys are stored as values, or values as keys")
+@variant
 def cache_k_for_v(inputs, stage):
     return np.concatenate(cache_parts(inputs, stage[:-1] + {"k": "v", "v": "k"}[stage[-1]]), 2)
 
 
-@fault("cache_shifted", CACHE, "new rows are written one position too early, over the last old one")
+@variant
 def cache_shifted(inputs, stage):
     old, new = cache_parts(inputs, stage)
     return np.concatenate([old[:, :, :-1], new, np.zeros_like(new[:, :, :1])], 2) if inputs.past else None
 
 
-@fault("cache_rolled", CACHE, "all rows are one position too late")
+@variant
 def cache_rolled(inputs, stage):
     out = np.roll(inputs.stages[stage], 1, 2)
     return out if out.shape[2] > 1 else None
@@ -221,44 +212,36 @@ def shifted_mask(inputs, by):
     return np.arange(s)[None, :] <= np.arange(s - t, s)[:, None] + by
 
 
-SCORES = ["h.*.attn.scores"]
-fault("scale_missing", SCORES, "q.k is not scaled; divide by sqrt(D)")(lambda i, s: scores(i, s, scale=1))
-fault("scale_d", SCORES, "q.k is divided by D; divide by sqrt(D)")(lambda i, s: scores(i, s, scale=1 / i.model.width))
-fault("scale_c", SCORES, "q.k is divided by sqrt(C); divide by sqrt(D)")(
-    lambda i, s: scores(i, s, scale=1 / math.sqrt(i.model.width * i.model.heads)))
-fault("mask_missing", SCORES, "no causal mask: query i sees every key; use j <= i")(
-    lambda i, s: scores(i, s, mask=True) if i.tokens.shape[1] > 1 else None)
-fault("mask_diagonal_hidden", SCORES, "the mask hides the diagonal: use j <= i, not j < i")(
-    lambda i, s: scores(i, s, mask=shifted_mask(i, -1)))
-fault("mask_one_ahead", SCORES, "the mask lets a query see the next key: use j <= i, not j <= i+1")(
-    lambda i, s: scores(i, s, mask=shifted_mask(i, 1)) if i.tokens.shape[1] > 1 else None)
-fault("mask_without_past", SCORES, "the mask ignores the P cached keys: use j <= P+i, not j <= i")(
-    lambda i, s: scores(i, s, mask=shifted_mask(i, -i.past)) if i.past else None)
+VARIANTS |= {
+    "scale_missing": lambda i, s: scores(i, s, scale=1),
+    "scale_d": lambda i, s: scores(i, s, scale=1 / i.model.width),
+    "scale_c": lambda i, s: scores(i, s, scale=1 / math.sqrt(i.model.width * i.model.heads)),
+    "mask_missing": lambda i, s: scores(i, s, mask=True) if i.tokens.shape[1] > 1 else None,
+    "mask_diagonal_hidden": lambda i, s: scores(i, s, mask=shifted_mask(i, -1)),
+    "mask_one_ahead": lambda i, s: scores(i, s, mask=shifted_mask(i, 1)) if i.tokens.shape[1] > 1 else None,
+    "mask_without_past": lambda i, s: scores(i, s, mask=shifted_mask(i, -i.past)) if i.past else None,
+}
 
 
-@fault("mask_leaking", SCORES, "masked places hold a small negative number; they must be -inf")
+@variant
 def mask_leaking(inputs, stage):
     right = inputs.stages[stage]
     return np.where(np.isinf(right), -10.0, right) if inputs.tokens.shape[1] > 1 else None
 
 
-PROBS = ["h.*.attn.probs"]
-
-
-@fault("softmax_axis", PROBS, "softmax runs over the queries; it runs over the keys, the last axis")
+@variant
 def softmax_axis(inputs, stage):
     x = inputs.of(stage, "attn.scores")
     return np.nan_to_num(softmax(x, 2))  # the last column of a T by T block is never wholly masked
 
 
-@fault("softmax_axis_heads", PROBS, "softmax runs over the heads; it runs over the keys, the last axis")
+@variant
 def softmax_axis_heads(inputs, stage):
     x = inputs.of(stage, "attn.scores")
     return np.where(np.isinf(x), 0, softmax(np.where(np.isinf(x), 0, x), 1))
 
 
-@fault("heads_not_merged", ["h.*.attn.context"],
-       "[B,H,T,D] is reshaped to [B,T,C] without moving heads behind positions")
+@variant
 def heads_not_merged(inputs, stage):
     x = inputs.of(stage, "attn.probs") @ inputs.of(stage, "attn.cache_v")
     return x.reshape(x.shape[0], x.shape[2], -1) if x.shape[2] > 1 else None
@@ -267,66 +250,59 @@ def heads_not_merged(inputs, stage):
 # residual and feed-forward
 
 
-@fault("resid_missing", RESIDUAL, "the stream is not added to the branch")
+@variant
 def resid_missing(inputs, stage):
     return inputs.residual_inputs(stage)[1]
 
 
-@fault("resid_from_normed", RESIDUAL,
-       "the branch is added to the LayerNorm's output; add it to the stream before the norm")
+@variant
 def resid_from_normed(inputs, stage):
     return inputs.of(stage, "ln_1" if stage.endswith("resid_mid") else "ln_2") + inputs.residual_inputs(stage)[1]
 
 
-@fault("resid_of_block_input", ["h.*.resid_post"], "mlp.c_proj is added to the block's input; add it to resid_mid")
+@variant
 def resid_of_block_input(inputs, stage):
     return inputs.block_input(stage) + inputs.of(stage, "mlp.c_proj")
 
 
-ACT = ["h.*.mlp.act"]
-
-
-@fault("gelu_erf", ACT, "GELU in its erf form; GPT-2 uses the tanh form, gelu_new", kind="gelu")
+@variant
 def gelu_erf(inputs, stage):
     x = inputs.of(stage, "mlp.c_fc")
     return x * 0.5 * (1 + np.vectorize(math.erf, otypes=[x.dtype])(x / math.sqrt(2)))
 
 
-fault("gelu_relu", ACT, "ReLU for GELU")(lambda i, s: np.maximum(i.of(s, "mlp.c_fc"), 0))
-fault("gelu_sigmoid", ACT, "GELU as x * sigmoid(1.702 x); GPT-2 uses the tanh form, gelu_new")(
-    lambda i, s: i.of(s, "mlp.c_fc") / (1 + np.exp(-1.702 * i.of(s, "mlp.c_fc"))))
+VARIANTS["gelu_relu"] = lambda i, s: np.maximum(i.of(s, "mlp.c_fc"), 0)
+VARIANTS["gelu_sigmoid"] = lambda i, s: i.of(s, "mlp.c_fc") / (1 + np.exp(-1.702 * i.of(s, "mlp.c_fc")))
 
 
 # head and choice
 
-fault("head_untied", ["logits"], "the head is a matrix of its own left at zero; it is wte, transposed")(
-    lambda i, s: np.zeros_like(i.stages["logits"]))
-fault("head_shifted", ["logits"], "logits are one id too late")(lambda i, s: np.roll(i.stages["logits"], 1, -1))
+
+VARIANTS["head_untied"] = lambda i, s: np.zeros_like(i.stages["logits"])
+VARIANTS["head_shifted"] = lambda i, s: np.roll(i.stages["logits"], 1, -1)
 
 
-@fault("head_transposed", ["logits"], "wte's numbers are read as [C, V]; they are [V, C]")
+@variant
 def head_transposed(inputs, stage):
     w = inputs.model.head().T
     return inputs.stages["ln_f"] @ w.reshape(w.shape[::-1])
 
 
-fault("position_before_last", ["logits_last"], "the last but one position is selected")(
-    lambda i, s: i.stages["logits"][:, -2] if i.tokens.shape[1] > 1 else None)
-fault("position_first", ["logits_last"], "the first position is selected")(
-    lambda i, s: i.stages["logits"][:, 0] if i.tokens.shape[1] > 1 else None)
-fault("argmin", ["next_token"], "the lowest logit is chosen")(lambda i, s: i.stages["logits_last"].argmin(-1))
+VARIANTS |= {
+    "position_before_last": lambda i, s: i.stages["logits"][:, -2] if i.tokens.shape[1] > 1 else None,
+    "position_first": lambda i, s: i.stages["logits"][:, 0] if i.tokens.shape[1] > 1 else None,
+    "argmin": lambda i, s: i.stages["logits_last"].argmin(-1),
+}
 
 
-@fault("tie_rule", ["next_token"], "the highest id wins a tie; the lowest does")
+@variant
 def tie_rule(inputs, stage):
     x = inputs.stages["logits_last"]
     return x.shape[-1] - 1 - x[:, ::-1].argmax(-1)
 
 
-fault("temperature_inverted", PROBS_T, "logits are multiplied by the temperature; divide")(
-    lambda i, s: softmax(i.stages["logits_last"] * float(s.removeprefix("probs_t"))))
-fault("temperature_ignored", PROBS_T, "logits are not divided by the temperature")(
-    lambda i, s: softmax(i.stages["logits_last"]))
+VARIANTS["temperature_inverted"] = lambda i, s: softmax(i.stages["logits_last"] * float(s.removeprefix("probs_t")))
+VARIANTS["temperature_ignored"] = lambda i, s: softmax(i.stages["logits_last"])
 
 
 # precision: tensors that went through fewer bits on the way
@@ -370,15 +346,12 @@ def right(inputs, stage, model=None, round=lambda x: x):
     raise KeyError(stage)
 
 
-WEIGHTED = ["wte", "wpe", *NORM, *LINEAR, "logits"]
-MATMUL = [*LINEAR, "h.*.attn.scores", "h.*.attn.context", "logits"]
-EVERY = [*WEIGHTED, "embed", *QKV, *CACHE, *SCORES, *PROBS, "h.*.attn.context", *RESIDUAL, *ACT, "logits_last",
-         *PROBS_T]
-
 for _name, _round in (("float16", float16), ("bfloat16", bfloat16)):
-    fault(f"{_name}_weights", WEIGHTED, f"the weights went through {_name}", kind="precision")(
-        lambda i, s, r=_round: right(i, s, model=Rounded(i.model, r)))
-    fault(f"{_name}_activations", EVERY, f"the stage reads and writes {_name}", kind="precision")(
-        lambda i, s, r=_round: r(right(i, s, round=r)))
-fault("tf32", MATMUL, "the matrix product reads its operands with 10 bits of mantissa (TF32)", kind="precision")(
-    lambda i, s: right(i, s, model=Rounded(i.model, tf32) if "c_" in s or s == "logits" else None, round=tf32))
+    VARIANTS[f"{_name}_weights"] = lambda i, s, r=_round: right(i, s, model=Rounded(i.model, r))
+    VARIANTS[f"{_name}_activations"] = lambda i, s, r=_round: r(right(i, s, round=r))
+VARIANTS["tf32"] = lambda i, s: right(i, s, model=Rounded(i.model, tf32) if "c_" in s or s == "logits" else None, round=tf32)
+
+with open(os.path.join(ROOT, "harness", "gpt2", "faults", "catalogue.json"), encoding="utf-8") as _f:
+    _listed = json.load(_f)
+IDENTITIES = _listed["identities"]  # patterns of faults and stages where a fault moves nothing that a bound can see, and why
+CATALOGUE = [Fault(**entry, run=VARIANTS[entry["id"]]) for entry in _listed["faults"]]

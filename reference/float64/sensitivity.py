@@ -1,15 +1,16 @@
-"""Measures whether the committed cases can see every known fault, and what float32 alone moves.
+"""Measures whether the committed cases can see every known fault, and how far float32 alone moves a stage.
 
     python3 reference/float64/sensitivity.py DIR [DIR ...]     # folders that synthetic.py wrote
 
-For every fault of faults.py, at every stage it can sit in: the largest move of that stage, from right inputs, as a
+For every fault of faults.py, at every stage it can sit in: the largest move of that stage, from correct inputs, as a
 multiple of the stage's tolerance, and where. Then the distance between float32 and float64 at every stage, and the
-greedy tokens with their margins. Exits with 1 when a fault stays below what is required of it, a margin is too small
+greedy tokens with their margins. Exits with 1 when a fault stays below its required multiple, a margin is too small
 for float32 to keep the choice, or a continuation falls into one token.
 """
 
 import argparse
 import collections
+import fnmatch
 import json
 import math
 import os
@@ -21,57 +22,35 @@ import numpy as np
 
 import faults
 import gpt2
+from contract import checkpoint, kind
 from inputs import Inputs
 
 REQUIRED = {"fault": 20, "gelu": 4, "precision": 5}
 
-# fault (and stage, * any) -> why it moves nothing that a bound can see
-IDENTITY = {
-    ("tie_rule", "next_token"): "no two logits are equal, so every rule chooses alike",
-    ("temperature_inverted", "probs_t1"): "t and 1/t are the same at t = 1",
-    ("temperature_ignored", "probs_t1"): "nothing to ignore at t = 1",
-    **{(eps, stage): "below float32: the variance is far above epsilon there; see h.0.ln_1, whose input is small"
-       for eps in ("ln_eps_1e-6", "ln_eps_1e-12") for stage in ("ln_2", "ln_f")},
-}
-
-# kind of stage -> (absolute, relative to max|want|): the contract's bounds and a relative part for tensors of another
-# scale, from the rounding table this prints: float32 takes at most a quarter of each bound (h.18.ln_1 of medium, summed
-# one after the other; its error is 2.1e-6 of the maximum), so an engine has room for four times that.
+# The contract's tolerance between engines by checkpoint, 1e-4 for the others, and a part relative to max|want|, from the
+# rounding table this prints: float32 takes at most a quarter of each (h.18.ln_1 of medium, summed one after the other; its
+# error is 2.1e-6 of the maximum), so an engine has room for four times that.
+ABSOLUTE = {1: 1e-5, 8: 1e-3, 9: 1e-3, 10: 0, 11: 1e-6}
+EMBEDDINGS = {"wte": 0, "wpe": 0, "embed": 1e-6}  # copied from a table, and one addition
+RELATIVE = 4e-6
 # mlp.act has no relative part, or erf GELU would pass in a model with large activations; probabilities are at most 1.
-TOLERANCE = {
-    "wte": (0, 0), "wpe": (0, 0), "embed": (1e-6, 0), "ln_1": (1e-5, 4e-6), "ln_2": (1e-4, 4e-6),
-    "resid_mid": (1e-3, 4e-6), "resid_post": (1e-3, 4e-6), "ln_f": (1e-3, 4e-6),
-    "attn.probs": (1e-4, 0), "mlp.act": (1e-4, 0), "logits": (1e-3, 4e-6), "logits_last": (1e-3, 4e-6),
-    "next_token": (0, 0), "probs_t0.5": (1e-6, 0), "probs_t1": (1e-6, 0), "probs_t2": (1e-6, 0),
-}
-FIRST_BLOCK = {"h.0.resid_mid": (1e-4, 4e-6), "h.0.resid_post": (1e-4, 4e-6)}
-OTHERS = (1e-4, 4e-6)
+NO_RELATIVE = {*EMBEDDINGS, "h.*.attn.probs", "h.*.mlp.act", "next_token"}
 
-# tokens and new of the committed cases, used where scripts/cases.json is not there
-CASES = {
-    "synthetic-tiny": {
-        "hello": ([[15496, 13]], 10),
-        "quick-brown": ([[464, 2068, 7586]], 10),
-        "once-upon": ([[7454, 2402, 257, 640]], 10),
-        "answer": ([[2061, 318, 262, 3280, 284, 1204, 11, 262, 6881, 11, 290, 2279, 30]], 10),
-        "one-token": ([[50256]], 10),
-        "batch-of-two": ([[15496, 11, 995], [464, 3290, 318]], 10),
-        "full-context": ([[44484, 373, 3726, 284, 651, 845, 10032, 286, 5586, 416, 607, 6621, 319, 262, 3331, 11, 290,
-                          286, 1719, 2147, 284, 466, 25, 1752, 393, 5403, 673, 550, 613, 538, 276, 656, 262, 1492,
-                          607, 6621, 373, 3555, 11, 475, 340, 550, 645, 5986, 393, 10275, 287, 340]], 1),
-    },
-    "synthetic-medium": {"hello": ([[15496, 13]], 10)},
-}
-
-
-def kind(stage):
-    return re.sub(r"^h\.\d+\.", "", stage)
+CASES = os.path.join(faults.ROOT, "scripts", "cases.json")
 
 
 def tolerance(stage, want):
-    absolute, relative = FIRST_BLOCK.get(stage) or TOLERANCE.get(kind(stage), OTHERS)
+    absolute = EMBEDDINGS.get(stage, ABSOLUTE.get(checkpoint(stage), 1e-4))
+    if kind(stage) in NO_RELATIVE or stage.startswith("probs_t"):
+        return absolute
     finite = np.abs(want[np.isfinite(want)])
-    return absolute + (relative * float(finite.max()) if relative and finite.size else 0)
+    return absolute + (RELATIVE * float(finite.max()) if finite.size else 0)
+
+
+def identity(fault, stage):
+    """Why the fault moves nothing that a tolerance can see in the stage; None where it must be seen."""
+    return next((entry["reason"] for entry in faults.IDENTITIES
+                 if fnmatch.fnmatchcase(fault, entry["faults"]) and fnmatch.fnmatchcase(stage, entry["stages"])), None)
 
 
 def distance(got, want):
@@ -92,7 +71,7 @@ def sequential(a, b):
 
 
 class Case:
-    """A right run of one case; steps() yields (k, Inputs) and keeps no step's stages but the caches."""
+    """A correct run of one case; steps() yields (k, Inputs) and keeps no step's stages but the caches."""
 
     def __init__(self, model, tokens, new):
         self.model, self.tokens, self.new = model, np.asarray(tokens), new
@@ -123,7 +102,7 @@ def measure_faults(case, name, table, steps_of_head):
                 multiple = move / bound if bound else (math.inf if move else 0)
                 key = (f.id, kind(stage), f.kind)
                 if multiple > table.get(key, (-1,))[0]:
-                    table[key] = (multiple, move, f"{name} step {k} {stage}")
+                    table[key] = (multiple, move, f"{name} step {k} {stage}", identity(f.id, stage))
 
 
 def measure_rounding(case, name, matmul, table):
@@ -157,29 +136,22 @@ def measure_tokens(case):
         margins += list(top[:, 1] - top[:, 0])
         tokens.append(x.argmax(-1))
         rows += [(r.min(), r.mean(), r.max(), r.std()) for r in x]
-        wide = inputs.stages["ln_f"].reshape(-1, case.model.config["n_embd"])
+        wide = inputs.stages["ln_f"].reshape(-1, case.model.config.embd)
         norms += [(np.abs(r).max(), np.sqrt((r * r).mean())) for r in wide]
     return np.stack(tokens, 1), margins, np.array(rows), np.array(norms)
 
 
 def check_weights(name, weights):
-    """What the contract asks of the formula: no bias is zero, no two LayerNorm gains are alike."""
+    """Breaches of the contract's rules for the formula: no bias is zero, no two LayerNorm gains are alike."""
     bad = [f"{name}: {w} has a zero" for w, a in weights.items() if w.endswith(".bias") and not np.all(a)]
     gains = [np.asarray(a).tobytes() for w, a in weights.items() if re.search(r"ln_\w+\.weight$", w)]
     return bad + ([f"{name}: two LayerNorm gains are alike"] if len(set(gains)) < len(gains) else [])
 
 
 def cases_of(name):
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/cases.json")
-    if os.path.exists(path):
-        with open(path) as f:
-            listed = json.load(f)
-        listed = listed["models"] if "models" in listed else listed
-        if name in listed:
-            cases = listed[name]["cases"] if "cases" in listed[name] else listed[name]
-            cases = cases.items() if isinstance(cases, dict) else ((c["case"], c) for c in cases)
-            return {case: (entry["tokens"], entry["new"]) for case, entry in cases}
-    return CASES[name]
+    """case -> (tokens, new) of the model's committed cases."""
+    with open(CASES, encoding="utf-8") as f:
+        return {case: (entry["tokens"], entry["new"]) for case, entry in json.load(f)["models"][name].items()}
 
 
 def main():
@@ -193,19 +165,18 @@ def main():
     moves, bad = {}, []
     for folder in args.models:
         name = os.path.basename(os.path.normpath(folder))
-        config, weights = gpt2.load(folder)
-        model = gpt2.GPT2(config, weights)
-        bad += check_weights(name, weights)
+        model = gpt2.load(folder)
+        bad += check_weights(name, model.weights)
         cases = {c: Case(model, t, n) for c, (t, n) in cases_of(name).items()}
         for matmul in (sequential, np.matmul):
             table = {}
             for case_name, case in cases.items():
                 measure_rounding(case, case_name, matmul, table)
             print(f"\n{name}: float32 ({matmul.__name__}) against float64")
-            print(f"{'stage':14} {'max error':>10} {'/max|want|':>10} {'max|want|':>10} {'rel needed':>10} "
+            print(f"{'stage':18} {'max error':>10} {'/max|want|':>10} {'max|want|':>10} {'rel needed':>10} "
                   f"{'of bound':>9}  worst at")
             for stage, (d, rel, top, need, share, where) in table.items():
-                print(f"{stage:14} {d:10.2e} {rel:10.2e} {top:10.3g} {need:10.1e} {share:9.1%}  {where}")
+                print(f"{stage:18} {d:10.2e} {rel:10.2e} {top:10.3g} {need:10.1e} {share:9.1%}  {where}")
                 if share > 0.5:
                     bad.append(f"{name}: float32 alone takes {share:.0%} of the bound at {where}")
             error = table["logits_last"][0]
@@ -227,11 +198,10 @@ def main():
             for case_name, case in cases.items():
                 measure_faults(case, f"{name} {case_name}", moves, args.steps_of_head)
                 print(f"{name} {case_name}: {time.time() - started:.0f} s", file=sys.stderr)
-    print(f"\n{'fault':22} {'stage':14} {'multiple':>9} {'needed':>6} {'move':>9}  where")
-    for (fault, stage, what), (multiple, move, where) in sorted(moves.items()):
-        reason = IDENTITY.get((fault, stage))
+    print(f"\n{'fault':22} {'stage':18} {'multiple':>9} {'needed':>6} {'move':>9}  where")
+    for (fault, stage, what), (multiple, move, where, reason) in sorted(moves.items()):
         ok = multiple >= REQUIRED[what]
-        print(f"{fault:22} {stage:14} {multiple:9.3g} {REQUIRED[what]:6} {move:9.2e}  {where}"
+        print(f"{fault:22} {stage:18} {multiple:9.3g} {REQUIRED[what]:6} {move:9.2e}  {where}"
               + (f"  identity: {reason}" if reason else "" if ok else "  TOO SMALL"))
         if not ok and not reason:
             bad.append(f"{fault} at {stage} moves {multiple:.3g} tolerances, want {REQUIRED[what]}")
