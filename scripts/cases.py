@@ -1,4 +1,4 @@
-"""Reads cases.json: which prompts each model's goldens are made of, and what they leave out.
+"""Reads cases.json: the prompts that each model's goldens are made of, and the stages that they leave out.
 
 A model that has no entry of its own (real weights, a folder) has those of "*".
 """
@@ -28,8 +28,17 @@ class Case:
     temperatures: list
     left_out: list
 
+    def unfit(self, config):
+        """The reason why a model cannot run the case; None if it can."""
+        token, need = max(map(max, self.tokens)), len(self.tokens[0]) + self.new - 1
+        if token >= config.vocab:
+            return f"token id {token} is outside the vocabulary, 0 to {config.vocab - 1}"
+        if need > config.positions:
+            return f"it needs {need} positions, the model has {config.positions}"
+        return None
+
     def arguments(self, rules_file):
-        """The exporters' command line for this case; rules_file gets what is left out."""
+        """The exporters' command line for this case; the left-out rules are written to rules_file."""
         with open(rules_file, "w", encoding="utf-8") as f:
             json.dump(self.left_out, f)
         rows = [argument for row in self.tokens for argument in ("--tokens", ",".join(map(str, row)))]
@@ -68,6 +77,12 @@ def case(name, entry, temperatures, where):
 
 def of_model(models, name):
     return models.get(name, models[ANY])
+
+
+def given(models, name, tokens, new):
+    """A case from the command line: nothing left out, and the temperatures of the others."""
+    temperatures = next(iter(models[ANY].values())).temperatures
+    return case(name, {"tokens": tokens, "new": new, "left_out": []}, temperatures, f"case {name}")
 
 
 def committed(models):

@@ -1,4 +1,4 @@
-"""What --check and --check-hashes find: whether a committed golden still follows from reference/.
+"""The checks behind --check and --check-hashes: that a committed golden still follows from reference/.
 
 Each function returns a list of lines, each naming the offending file; an empty list is a pass.
 """
@@ -12,7 +12,7 @@ from contract import Refused, sha256_file
 
 # Regenerated values may differ from the committed ones: tinygrad compiles its kernels for the machine at
 # hand, Candle and numpy choose theirs by what the processor has, and each sums in an order of its own. The
-# bound is a part of the tensor's largest magnitude. Measured on case hello: tinygrad's kernels for a
+# bound is a fraction of the tensor's largest magnitude. Measured on case hello: tinygrad's kernels for a
 # processor without AVX and FMA (DEV=CPU:CLANG:x86_64,x86-64) move synthetic-tiny by 1.4e-6 and
 # synthetic-medium by 7.7e-6 (h.23.attn.scores, after 24 layers), unoptimised ones (NOOPT=1) by 0.9e-6 and
 # 4.0e-6; the bound is 2.6 times the widest. Ids are exact: no margin in a committed case is that small.
@@ -36,7 +36,7 @@ def manifest_of(folder):
 
 
 def integrity(folder):
-    """Whether the files are those of the manifest, by name and hash."""
+    """Checks that the files are those of the manifest, by name and hash."""
     try:
         manifest = manifest_of(folder)
     except Refused as e:
@@ -51,7 +51,7 @@ def integrity(folder):
 
 
 def provenance(folder, engine, case, weights_sha256):
-    """Whether the manifest says that today's exporter, model (None: not known) and case made the golden."""
+    """Checks that the golden was made by today's exporter from this model (None: not known) and case, by its manifest."""
     try:
         manifest = manifest_of(folder)
     except Refused as e:
@@ -79,13 +79,13 @@ def provenance(folder, engine, case, weights_sha256):
 
 
 def without_hashes(manifest):
-    """The manifest without what may differ when a golden is made again: the hashes of its files."""
+    """The manifest without the hashes of its files, which may differ when a golden is made again."""
     files = [{key: value for key, value in entry.items() if key != "sha256"} for entry in manifest["files"]]
     return {**manifest, "files": files}
 
 
 def difference(committed, fresh):
-    """(problems, largest difference as a share of its bound, where) of a golden made again."""
+    """(problems, largest difference as a fraction of its bound, where) of a golden made again."""
     try:
         old, new = manifest_of(committed), manifest_of(fresh)
     except Refused as e:
@@ -94,7 +94,7 @@ def difference(committed, fresh):
     a, b = without_hashes(old), without_hashes(new)
     for key in sorted(a.keys() | b.keys()):
         if a.get(key) != b.get(key):
-            problems.append(f"{os.path.join(committed, 'manifest.json')}: {key} is not what it is when made again"
+            problems.append(f"{os.path.join(committed, 'manifest.json')}: {key} differs from a golden made again"
                             + first_difference(a.get(key), b.get(key)))
     logits = {}  # step -> largest difference of logits_last
     made = {entry["path"] for entry in new["files"]}

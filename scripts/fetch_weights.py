@@ -4,7 +4,7 @@
   python3 scripts/fetch_weights.py gpt2-medium
   python3 scripts/fetch_weights.py OWNER/NAME --revision main
 
-Only config.json and safetensors: weights as pickles are programs, and are never downloaded. What has come is
+Only config.json and safetensors: weights as pickles are programs, and are never downloaded. Each file is
 checked by the hub's own hash of it, which huggingface_hub does not do. Its variables (HF_HOME, HF_TOKEN,
 HF_ENDPOINT, HF_HUB_OFFLINE…) hold. Where it is not installed it is, into .cache/, as scripts/requirements.txt
 has it. Prints each weight file with its SHA-256. Exit status: 0 done, 2 something could not be had.
@@ -55,7 +55,7 @@ class Hub:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
         try:
             return function(*arguments, **options)
-        except LocalEntryNotFoundError as e:  # said of a hub that cannot be reached, too
+        except LocalEntryNotFoundError as e:  # raised for a hub that cannot be reached, too
             if constants.HF_HUB_OFFLINE:
                 raise
             raise Refused(f"{self.repository}: {first_line(e.__cause__ or e)}: check the network and HF_ENDPOINT") from e
@@ -76,7 +76,7 @@ class Hub:
         if want and content_hash(path, want) != want:
             for wrong in {os.path.realpath(path), path}:
                 os.remove(wrong)
-            raise Refused(f"{file}: what came is not the file that the hub has, by its hash, and is removed: run this again")
+            raise Refused(f"{file}: the download has another hash than the hub's file, and is removed: run this again")
         return path
 
     def address(self, file):
@@ -84,7 +84,7 @@ class Hub:
         return hf_hub_url(self.repository, file, revision=self.revision, endpoint=os.environ.get("HF_ENDPOINT") or None)
 
     def hash(self, path, file):
-        """What the hub says the content's hash is: the name of the blob, where the cache has links."""
+        """The hub's own hash of the content: the name of the blob, where the cache has links."""
         from huggingface_hub import constants, get_hf_file_metadata
         if os.path.islink(path):
             return os.path.basename(os.readlink(path))
@@ -160,7 +160,7 @@ def fetch(name, revision):
 
 
 def note_main(hub):
-    """Notes that a commit is main, if the hub says so, for whoever is told no revision."""
+    """Notes in the cache that a commit is main, if the hub has it so, for readers that ask for no revision."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download
     if constants.HF_HUB_OFFLINE:
         return

@@ -10,7 +10,7 @@ TYPES = {"<f4": "f", "<i8": "q"}
 
 
 class BadNpy(Exception):
-    """A file that is no such .npy; the text says why."""
+    """A file that is no such .npy; the text has the reason."""
 
 
 def read(path):

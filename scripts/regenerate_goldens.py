@@ -5,6 +5,8 @@
   python3 scripts/regenerate_goldens.py --engine tinygrad --case hello
   python3 scripts/regenerate_goldens.py --model gpt2-medium        real weights, once fetched
   python3 scripts/regenerate_goldens.py --model DIR --out DIR      weights of your own
+  python3 scripts/regenerate_goldens.py --model DIR --tokens 1,2,3 --new 10 --case mine
+                                                                   and a prompt of its vocabulary
   python3 scripts/regenerate_goldens.py --check --model synthetic-tiny
   python3 scripts/regenerate_goldens.py --engine mistralrs         only so: it takes a quarter of an hour to build
 
@@ -30,7 +32,7 @@ import engines as engine_list
 import models as model_list
 from cases import ROOT
 from contract import Refused, Rule, read_config, shape_of, stages
-from dump import Job, is_dump, replace_folder
+from dump import Job, ids, is_dump, replace_folder
 
 GOLDENS = os.path.join(ROOT, "goldens")
 
@@ -81,7 +83,7 @@ class Runner:
             raise Refused(lines[-1].strip())
         problems = check.integrity(out) or check.provenance(out, task.engine, task.case, None)
         if problems:
-            raise Refused(f"the exporter did not write what it was asked for: {problems[0]}")
+            raise Refused(f"the exporter did not write the golden asked for: {problems[0]}")
         return out, time.monotonic() - start
 
     def run(self, tasks, commands, finish):
@@ -151,7 +153,7 @@ def regenerate(tasks, commands, out, jobs):
         total = sum(size_of(os.path.join(out, task.path))[1] for task in done if task.engine.name == engine)
         say(f"{engine}: {total / 1e6:.2f} MB")
     if failures:
-        say(f"{len(failures)} of {len(tasks)} goldens were not made; what stood there still stands")
+        say(f"{len(failures)} of {len(tasks)} goldens were not made; the old ones are still there")
     return 2 if failures else 0
 
 
@@ -180,7 +182,7 @@ def check_fresh(tasks, commands, goldens, jobs):
 
 
 def check_hashes(tasks, goldens):
-    """Says without running an engine whether the goldens follow from today's sources; returns the problems."""
+    """Checks without running an engine that the goldens follow from today's sources; returns the problems."""
     problems, pins = [], model_list.pinned()
     for task in tasks:
         golden = os.path.join(goldens, task.path)
@@ -191,7 +193,7 @@ def check_hashes(tasks, goldens):
 
 
 def strays(goldens, model, tasks):
-    """What of a model lies among the goldens and no case and engine explains; figures.py and pytest look after figures."""
+    """Lines for folders of a model's goldens that belong to no case and engine; figures.py and pytest look after figures."""
     known, home = {task.path for task in tasks}, os.path.join(goldens, model)
     found = []
     for case in sorted(set(os.listdir(home)) - {"figures.json"}) if os.path.isdir(home) else []:
@@ -207,6 +209,9 @@ def parse_args(argv, engines):
     p.add_argument("--engine", action="append", choices=sorted(engines), help="one engine; repeat it for several")
     p.add_argument("--model", action="append", metavar="NAME|DIR", help="one model; repeat it for several")
     p.add_argument("--case", action="append", metavar="NAME", help="one case; repeat it for several")
+    p.add_argument("--tokens", action="append", type=ids, metavar="IDS",
+                   help="a prompt for the one model and --case, in the place of those of cases.json; repeat it for a batch")
+    p.add_argument("--new", type=int, metavar="N", help="new tokens after --tokens")
     p.add_argument("--name", help="name of the model in --model DIR (default: the folder's)")
     p.add_argument("--out", default=GOLDENS, metavar="DIR", help="folder of goldens (default: goldens/)")
     p.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="exporters at a time")
@@ -214,31 +219,49 @@ def parse_args(argv, engines):
     mode.add_argument("--check", action="store_true", help="make them again elsewhere and compare within a bound")
     mode.add_argument("--check-hashes", action="store_true",
                       help="run no engine: files, exporter sources, weights and cases against the manifests alone")
-    mode.add_argument("--plan", action="store_true", help="print what would be made, with sizes, and make nothing")
+    mode.add_argument("--plan", action="store_true", help="print the goldens that would be made, with sizes, and make nothing")
     args = p.parse_args(argv)
     if args.jobs < 1:
         p.error("--jobs: want at least 1")
     if args.name and len(args.model or []) != 1:
         p.error("--name: want one --model DIR")
+    if (args.tokens or args.new) and not (args.tokens and args.new and len(args.model or []) == len(args.case or []) == 1):
+        p.error("a prompt of your own is --model, --tokens, --new and --case, of which only --tokens may be repeated")
     return args
 
 
 def plan(args, engines, cases_path):
-    """The tasks that the command line asks for."""
+    """The tasks of the command line."""
     all_cases, tasks = case_list.read(cases_path), []
     wanted = [engines[name] for name in args.engine] if args.engine else list(engines.values())
     for model in args.model or case_list.committed(all_cases):
         name, folder = model_list.named(model) if args.check_hashes else model_list.find(model, say)
         name = args.name or name
         cases = case_list.of_model(all_cases, name)
+        if args.tokens:
+            cases = {args.case[0]: case_list.given(all_cases, args.case[0], args.tokens, args.new)}
         unknown = [case for case in args.case or [] if case not in cases]
         if unknown and len(args.model or [1, 2]) == 1:
             raise Refused(f"{unknown[0]}: no case of {name}; it has {', '.join(cases)}")
-        tasks += [Task(name, folder, case, engine) for case in cases.values() if not args.case or case.name in args.case
-                  for engine in wanted]
+        chosen = [case for case in cases.values() if not args.case or case.name in args.case]
+        tasks += [Task(name, folder, case, engine) for case in fitting(name, folder, chosen) for engine in wanted]
     if not tasks:
         raise Refused("no golden is asked for: no model has such a case")
     return tasks
+
+
+def fitting(name, folder, cases):
+    """The cases that the model in the folder (None: not looked at) can run; Refused if there is none."""
+    if folder is None:
+        return cases
+    config = read_config(folder)
+    unfit = {case.name: reason for case in cases if (reason := case.unfit(config))}
+    if unfit and len(unfit) == len(cases):
+        first, reason = next(iter(unfit.items()))
+        raise Refused(f"{name}: case {first}: {reason}: give a prompt that fits, such as --tokens 1,2,3 --new 10 --case mine")
+    for case, reason in unfit.items():
+        say(f"{name}: case {case} is left out: {reason}")
+    return [case for case in cases if case.name not in unfit]
 
 
 def set_aside(args, tasks):

@@ -61,7 +61,7 @@ def write_model(folder, config=CONFIG, weights=None, **options):
 
 
 def command(engine):
-    """The engine's command, or a skip that says what is missing."""
+    """The engine's command, or a skip that names the missing tool."""
     if engine == "candle":
         if not os.access(CANDLE, os.X_OK):
             pytest.skip("candle-export is not built: cargo build --release --locked in reference/candle")

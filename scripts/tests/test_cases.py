@@ -1,4 +1,4 @@
-"""What cases.json promises, judged without running an engine."""
+"""The promises of cases.json, judged without running an engine."""
 
 import math
 import os

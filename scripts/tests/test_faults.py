@@ -1,4 +1,4 @@
-"""The catalogue in Go names what the catalogue in numpy plants: the two are written apart, under the same ids.
+"""Go names each fault that numpy plants: the variants are written apart, for the one catalogue that both read.
 
 Each fault of faults.py sits once, in each kind of stage that it can sit in, in a dump of foreign.py's engine; `compare`
 names the stage and the fault. Faults of different stages share a dump.
@@ -27,7 +27,7 @@ ALONE = {"mask_diagonal_hidden", "head_untied", "cache_stale"}
 # So have faults of precision in stages that move values, or multiply two tensors, which may be of few bits already.
 FEW_BITS = ["h.1.attn.[qkv]", "h.1.attn.cache_[kv]", "h.1.attn.scores", "h.1.attn.context", "logits_last"]
 
-# A fault that says nothing about one of q, k and v; and one that reads what is computed only later.
+# A fault that leaves one of q, k and v as it is; and one that reads a stage computed only later.
 LEFT_OUT = {("qkv_order_kqv", "h.1.attn.v"), ("qkv_order_vkq", "h.1.attn.k"), ("cache_k_for_v", "h.1.attn.cache_k")}
 
 

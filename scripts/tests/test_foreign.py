@@ -1,7 +1,7 @@
-"""`compare` answers right, from the command line, on dumps that another engine wrote: numpy in float32, no manifest.
+"""`compare` answers correctly, from the command line, on dumps that another engine wrote: numpy in float32, no manifest.
 
-The engine is reference/float64/foreign.py on a micro model; the golden is the float64 engine's. What is asked each
-time is the whole answer: the exit status, which stages are wrong and at which steps, and why.
+The engine is reference/float64/foreign.py on a micro model; the golden is the float64 engine's. Each test asks for
+the whole answer: the exit status, which stages are wrong and at which steps, and why.
 """
 
 import json
@@ -72,7 +72,7 @@ def named(answer, stage):
     return set(best.values())
 
 
-def test_a_right_engine(compare):
+def test_a_correct_engine(compare):
     answer = compare()
     assert answer["status"] == 0 and answer["verdict"] == "pass" and answer["compared"] > 150
     assert answer["introduced"] == answer["explanations"] == answer["missing"] == answer["violations"] == []
@@ -139,8 +139,8 @@ def test_module_outputs_alone(compare):
     (["--modules", "--fault", "resid_missing@h.1.resid_mid"], "h.1.ln_2", ["h.1.resid_mid", "h.1.ln_2"]),
     (["--leave-out", "h.*.attn.c_attn", "--fault", "bias_dropped@h.1.attn.c_attn"], "h.1.attn.q", ["h.1.attn.c_attn", "h.1.attn.q"]),
 ])
-def test_one_mistake_in_what_is_missing_is_one_mistake(compare, engine, stage, span):
-    """Whatever else reads the missing stage is off by it, and right."""
+def test_one_fault_in_a_missing_stage_is_one_fault(compare, engine, stage, span):
+    """The other stages that read the missing one inherit its error."""
     answer = compare(engine)
     assert answer["status"] == 1
     assert introduced(answer) == {(stage, 2): STEPS}
@@ -168,8 +168,8 @@ def test_one_mistake_in_what_is_missing_is_one_mistake(compare, engine, stage, s
     (["--leave-out", "*.resid_post", "--leave-out", "*.ln_1"],
      {"h.1.attn.c_attn": "ln_gain_dropped@h.1.ln_1", "h.1.resid_mid": "resid_missing@h.1.resid_mid"}),
 ])
-def test_two_mistakes_where_something_is_missing(compare, left_out, faults):
-    """stage -> the mistake that is to be named there"""
+def test_two_faults_where_a_stage_is_missing(compare, left_out, faults):
+    """stage -> the fault that is to be named there"""
     answer = compare([*left_out, *(arg for fault in faults.values() for arg in ("--fault", fault))])
     assert answer["status"] == 1
     assert {stage for stage, _ in introduced(answer)} == set(faults)
@@ -181,7 +181,7 @@ def test_two_mistakes_where_something_is_missing(compare, left_out, faults):
     ("bfloat16_activations@h.1.attn.v", ["c_attn", "v"], "h.1.attn.cache_v"),
     ("float16_activations@h.1.attn.k", ["c_attn", "k"], "h.1.attn.cache_k"),
 ])
-def test_a_mistake_sits_where_what_is_right_stays_right(compare, fault, left_out, stage):
+def test_a_fault_is_placed_where_correct_stages_stay_correct(compare, fault, left_out, stage):
     """In c_attn, which is missing too, it would give the same here, and make q wrong."""
     answer = compare(["--fault", fault, *(arg for name in left_out for arg in ("--leave-out", "*." + name))])
     assert introduced(answer) == {(stage, 3): STEPS}
@@ -196,14 +196,14 @@ def test_a_mistake_sits_where_what_is_right_stays_right(compare, fault, left_out
     ("heads_interleaved@h.0.attn.k#2", "h.0.attn.c_proj", [2]),
     ("heads_interleaved@h.1.attn.v#0", "h.1.attn.c_proj", [0]),
 ])
-def test_a_mistake_at_some_steps_goes_into_a_cache_that_is_missing(compare, fault, stage, steps):
+def test_a_fault_at_some_steps_goes_into_a_missing_cache(compare, fault, stage, steps):
     """The steps that go on with the cache are right."""
     answer = compare(["--modules", "--fault", fault])
     assert introduced(answer) == {(stage, len(ATTENTION)): steps}
     assert named(answer, stage) == {fault.partition("@")[0]}
 
 
-def test_what_is_all_NaN_is_not_passed(compare):
+def test_a_stage_of_NaN_alone_is_not_passed(compare):
     answer = compare(["--fault", "mask_diagonal_hidden@h.0.attn.scores", "--fault", "gelu_erf@h.1.mlp.act"])
     assert introduced(answer)[("h.0.attn.scores", 1)] == STEPS
     hidden = [row for row in answer["replayed"] if row["stage"] == "h.1.mlp.act" and row["verdict"] != "introduced"]
@@ -250,7 +250,7 @@ def test_without_a_golden(compare):
 
 
 def test_without_a_model(compare):
-    """The comparison alone still says where it begins, and what the dump says against itself."""
+    """The comparison alone still names the first divergence, and the contradictions within the dump."""
     answer = compare(["--fault", "cache_overwritten@h.1.attn.cache_k"], with_model=False)
     assert answer["status"] == 1 and answer["first_divergence"] == {"step": 1, "stage": "h.1.attn.cache_k"}
     assert answer["introduced"] == []

@@ -1,4 +1,4 @@
-"""`compare --model` says nothing against engines that are right, on models that the goldens are not of.
+"""`compare --model` passes correct engines on models that have no goldens.
 
 Weights as training begins with them, wider ones, and ones with heavy tails, whose logits reach into the tens and whose
 softmax is nearly all in one place; in shapes of their own.

@@ -14,7 +14,7 @@ import contract
 import engines
 import npyfile
 import regenerate_goldens
-from conftest import ROOT, random_weights, write_model
+from conftest import CONFIG, ROOT, random_weights, write_model
 from test_dump import tree
 
 
@@ -93,6 +93,38 @@ def test_plan_makes_nothing_and_knows_the_size(call, tmp_path, capsys):
 def test_a_name_given_to_a_folder_is_the_models(call, tmp_path):
     assert call("--name", "mine", "--case", "short") == 0
     assert os.listdir(tmp_path / "goldens") == ["mine"]
+
+
+def test_a_prompt_of_ones_own(call, tmp_path, capsys):
+    mine = ["--tokens", "9,8", "--tokens", "7,6", "--new", "2", "--case", "mine"]
+    assert call(*mine) == 0
+    manifest = json.loads((tmp_path / "goldens/micro/mine/float64/manifest.json").read_text())
+    assert (manifest["case"], manifest["tokens"], manifest["new"]) == ("mine", [[9, 8], [7, 6]], 2)
+    assert manifest["left_out"] == [] and manifest["temperatures"] == [0.5, 2]
+    assert call("--check", *mine) == 0 and call("--check-hashes", *mine) == 0
+    for wrong in (mine[:-2], mine[:4] + mine[6:], [*mine, "--case", "two"]):
+        with pytest.raises(SystemExit) as e:
+            call(*wrong)
+        assert e.value.code == 2 and "prompt of your own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"vocab_size": 14}, "case short: token id 14 is outside the vocabulary, 0 to 13"),
+    ({"n_positions": 2}, "case short: it needs 4 positions, the model has 2")])
+def test_cases_that_fit_no_model_are_refused_with_the_way_out(micro, call, capsys, change, message):
+    (micro / "config.json").write_text(json.dumps({**CONFIG, **change}))
+    assert call("--case", "short") == 2
+    err = capsys.readouterr().err
+    assert message in err and "--tokens 1,2,3 --new 10 --case mine" in err and err.count("\n") == 1
+    assert call("--tokens", "14", "--new", "9", "--case", "mine") == 2
+
+
+def test_a_case_that_does_not_fit_is_left_out_beside_one_that_does(micro, call, tmp_path, capsys):
+    config, weights = {**CONFIG, "vocab_size": 14}, random_weights()
+    write_model(tmp_path / "small", config, {**weights, "wte.weight": weights["wte.weight"][:14]})
+    assert call("--model", str(tmp_path / "small")) == 0
+    assert os.listdir(tmp_path / "goldens/small") == ["pair"]
+    assert "small: case short is left out: token id 14 is outside" in capsys.readouterr().err
 
 
 FAILING = textwrap.dedent("""
@@ -268,7 +300,7 @@ def test_a_golden_of_another_models_weights_is_named(call, goldens, micro, capsy
     write_model(micro.parent / "other", weights=random_weights(seed=8))
     (micro.parent / "other/model.safetensors").replace(micro / "model.safetensors")
     assert call("--check", "--case", "short") == 1
-    assert "model is not what it is" in capsys.readouterr().out
+    assert "model differs from a golden made again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments, message", [
