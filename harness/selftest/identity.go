@@ -1,25 +1,33 @@
 package selftest
 
-import "checkpoint12/harness/internal/names"
+import (
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/names"
+)
 
-// Identity says that faults cannot be seen in some stages, and why.
+// Identity is a reason why faults cannot be seen in some stages.
 type Identity struct {
-	Faults string `json:"faults"` // a pattern of ids
-	Stages string `json:"stages"` // a pattern of stages
-	Reason string `json:"reason"`
-	Pairs  bool   `json:"pairs"` // only beside another fault, and only where it moves nothing, bit for bit
+	faults.Identity
+	Pairs bool `json:"pairs"` // only beside another fault, and only where it moves nothing, bit for bit
 }
 
-// Identities are the faults that need not be seen: where they move nothing at
-// all, or less than the tolerance that goldens are judged by. A fault that moves
-// more than that and goes undetected is a failure whatever this list says.
-var Identities = []Identity{
-	{Faults: "tie_rule", Stages: "next_token", Reason: "no two logits are equal, so every rule chooses alike; shown where head_untied makes every logit 0"},
-	{Faults: "temperature_*", Stages: "probs_t1", Reason: "at a temperature of 1 there is nothing to divide by"},
-	{Faults: "ln_eps_1e-*", Stages: "h.[!0].ln_1", Reason: "the variance is so far above epsilon that the change is below float32's rounding; shown in h.0.ln_1"},
-	{Faults: "ln_eps_1e-*", Stages: "h.*.ln_2", Reason: "as for ln_1 of the later blocks"},
-	{Faults: "ln_eps_1e-*", Stages: "ln_f", Reason: "as for ln_1 of the later blocks"},
-	{Faults: "*", Stages: "*", Reason: "the other fault of the pair left it nothing to change: zeros are what they are in float16", Pairs: true},
+// Identities are the faults that need not be seen: those of the catalogue, and one
+// of a pair. A fault that moves more than the tolerance that goldens are judged by
+// and goes undetected is a failure whatever this list says.
+var Identities = listIdentities()
+
+func listIdentities() []Identity {
+	var all []Identity
+	for _, x := range faults.Identities() {
+		all = append(all, Identity{Identity: x})
+	}
+	return append(all, Identity{
+		Identity: faults.Identity{
+			Faults: "*", Stages: "*",
+			Reason: "the other fault of the pair left it nothing to change: zeros are what they are in float16",
+		},
+		Pairs: true,
+	})
 }
 
 // identity is the index of the entry that excuses an injection of a run for what

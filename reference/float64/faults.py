@@ -5,7 +5,7 @@
             wrong = fault.run(inputs, stage)      # an array, or None where the fault changes nothing (no past, T = 1 ...)
 
 `inputs` is an inputs.Inputs: the stages of a correct run. Dimensions as in gpt2.py. The faults themselves, with
-the stages that each can sit in, are in harness/gpt2/faults/catalogue.json; Go has a variant of each of its own.
+the stages that each can sit in, are in harness/gpt2/faults/catalogue.json; Go has variants of its own.
 """
 
 import fnmatch

@@ -4,7 +4,7 @@
     python3 reference/float64/figures.py synthetic-tiny --check goldens/synthetic-tiny/figures.json
     python3 reference/float64/figures.py gpt2 --model DIR --out goldens/gpt2/figures.json
 
-The form is that of harness/gpt2/figures/figures.json, which has what others have published of the released models, so
+The form is that of harness/verify/figures/figures.json, which has what others have published of the released models, so
 that the checks of those are proven on a model that needs no download. Values have 8 digits, as published ones do.
 """
 

@@ -59,6 +59,11 @@ def dumps():
 DUMPS = dumps()
 
 
+def test_every_fault_has_a_variant_and_every_variant_a_fault():
+    ids = [fault.id for fault in faults.CATALOGUE]
+    assert len(set(ids)) == len(ids) and set(ids) == faults.VARIANTS.keys()
+
+
 def test_every_fault_is_planted():
     planted = {id for plants in DUMPS for id, _ in plants}
     assert planted == {fault.id for fault in faults.CATALOGUE} - UNSEEN

@@ -46,7 +46,7 @@ def test_the_file_is_laid_out_as_it_would_be_written():
 
 
 def test_published_figures_are_of_the_same_kinds_and_layout():
-    path = os.path.join(ROOT, "harness", "gpt2", "figures", "figures.json")
+    path = os.path.join(ROOT, "harness", "verify", "figures", "figures.json")
     with open(path, encoding="utf-8") as f:
         text = f.read()
     assert text == figures.layout(json.loads(text)) + "\n"

@@ -6,46 +6,30 @@ import (
 	"github.com/tphakala/simd/f32"
 )
 
-var scoreFaults = []Fault{
-	{"scale_missing", scores, Plain,
-		"q*k is not scaled: divide by sqrt(D), the root of the width of a head",
-		func(c *Context) [][]float32 { return one(c.scores(1, 0)) }},
-	{"scale_d", scores, Plain,
-		"q*k is divided by D: divide by sqrt(D)",
-		func(c *Context) [][]float32 { return one(c.scores(1/float64(c.width()), 0)) }},
-	{"scale_c", scores, Plain,
-		"q*k is divided by sqrt(C), the root of the model's width: divide by sqrt(D), a head's",
-		func(c *Context) [][]float32 { return one(c.scores(1/math.Sqrt(float64(c.embd())), 0)) }},
-	{"mask_missing", scores, Plain,
-		"there is no causal mask, each query sees every key: hide key j from the query at position i unless j <= i",
-		func(c *Context) [][]float32 {
-			if c.Dims.T == 1 {
-				return nil
-			}
-			return one(c.scores(c.scale(), c.keys()))
-		}},
-	{"mask_diagonal_hidden", scores, Plain,
-		"the mask hides the diagonal: use j <= i, not j < i",
-		func(c *Context) [][]float32 { return one(c.scores(c.scale(), -1)) }},
-	{"mask_one_ahead", scores, Plain,
-		"the mask lets a query see the next key: use j <= i, not j <= i+1",
-		func(c *Context) [][]float32 {
-			if c.Dims.T == 1 {
-				return nil
-			}
-			return one(c.scores(c.scale(), 1))
-		}},
-	{"mask_without_past", scores, Plain,
-		"the mask does not count the P cached keys: query t of a step is at position P+t, use j <= P+t, not j <= t",
-		func(c *Context) [][]float32 {
-			if c.Dims.P == 0 {
-				return nil
-			}
-			return one(c.scores(c.scale(), -c.Dims.P))
-		}},
-	{"mask_leaking", scores, Plain,
-		"masked places hold a number that is not low enough, so hidden keys keep a probability: put -inf there",
-		maskLeaking},
+var scoreVariants = map[string]variant{
+	"scale_missing": func(c *Context) [][]float32 { return one(c.scores(1, 0)) },
+	"scale_d":       func(c *Context) [][]float32 { return one(c.scores(1/float64(c.width()), 0)) },
+	"scale_c":       func(c *Context) [][]float32 { return one(c.scores(1/math.Sqrt(float64(c.embd())), 0)) },
+	"mask_missing": func(c *Context) [][]float32 {
+		if c.Dims.T == 1 {
+			return nil
+		}
+		return one(c.scores(c.scale(), c.keys()))
+	},
+	"mask_diagonal_hidden": func(c *Context) [][]float32 { return one(c.scores(c.scale(), -1)) },
+	"mask_one_ahead": func(c *Context) [][]float32 {
+		if c.Dims.T == 1 {
+			return nil
+		}
+		return one(c.scores(c.scale(), 1))
+	},
+	"mask_without_past": func(c *Context) [][]float32 {
+		if c.Dims.P == 0 {
+			return nil
+		}
+		return one(c.scores(c.scale(), -c.Dims.P))
+	},
+	"mask_leaking": maskLeaking,
 }
 
 // scale is what q*k is multiplied with.
@@ -113,45 +97,39 @@ func filled(x []float32, at func(i int) bool, value func(i int) float32) []float
 
 func finite(v float32) bool { return v-v == 0 }
 
-var probFaults = []Fault{
-	{"softmax_axis", probs, Plain,
-		"softmax runs over the queries: each query's probabilities over the keys, the last axis, add up to 1",
-		func(c *Context) [][]float32 {
-			x, out := c.reads(0), c.empty()
-			T, S := c.Dims.T, c.keys()
-			for head := range c.Dims.B * c.heads() {
-				for s := range S {
-					softmaxAlong(out, x, head*T*S+s, T, S, false)
-				}
+var probVariants = map[string]variant{
+	"softmax_axis": func(c *Context) [][]float32 {
+		x, out := c.reads(0), c.empty()
+		T, S := c.Dims.T, c.keys()
+		for head := range c.Dims.B * c.heads() {
+			for s := range S {
+				softmaxAlong(out, x, head*T*S+s, T, S, false)
 			}
-			return one(out)
-		}},
-	{"softmax_axis_heads", probs, Plain,
-		"softmax runs over the heads: each query's probabilities over the keys, the last axis, add up to 1",
-		func(c *Context) [][]float32 {
-			x, out := c.reads(0), c.empty()
-			H, n := c.heads(), c.Dims.T*c.keys()
-			for b := range c.Dims.B {
-				for i := range n {
-					softmaxAlong(out, x, b*H*n+i, H, n, true)
-				}
+		}
+		return one(out)
+	},
+	"softmax_axis_heads": func(c *Context) [][]float32 {
+		x, out := c.reads(0), c.empty()
+		H, n := c.heads(), c.Dims.T*c.keys()
+		for b := range c.Dims.B {
+			for i := range n {
+				softmaxAlong(out, x, b*H*n+i, H, n, true)
 			}
-			return one(out)
-		}},
-	{"heads_not_merged", contexts, Plain,
-		"[B,H,T,D] is reshaped to [B,T,C] as it lies: move heads behind positions first, transpose(1, 2)",
-		func(c *Context) [][]float32 {
-			if c.Dims.T == 1 {
-				return nil
-			}
-			right, out := c.Right(), c.empty()
-			H, T, D := c.heads(), c.Dims.T, c.width()
-			for i := range out { // [B,H,T,D] as it lies, of [B,T,H,D]
-				b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
-				out[i] = right[((b*T+t)*H+h)*D+d]
-			}
-			return one(out)
-		}},
+		}
+		return one(out)
+	},
+	"heads_not_merged": func(c *Context) [][]float32 {
+		if c.Dims.T == 1 {
+			return nil
+		}
+		right, out := c.Right(), c.empty()
+		H, T, D := c.heads(), c.Dims.T, c.width()
+		for i := range out { // [B,H,T,D] as it lies, of [B,T,H,D]
+			b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
+			out[i] = right[((b*T+t)*H+h)*D+d]
+		}
+		return one(out)
+	},
 }
 
 // softmaxAlong is the softmax of n values, stride apart from first on. A masked

@@ -1,66 +1,56 @@
 package faults
 
-var cacheFaults = []Fault{
-	{"cache_overwritten", caches, Plain,
-		"new rows are written from position 0 on: write them at P, after the rows that are there",
-		func(c *Context) [][]float32 {
-			if c.Dims.P == 0 {
-				return nil
+var cacheVariants = map[string]variant{
+	"cache_overwritten": func(c *Context) [][]float32 {
+		if c.Dims.P == 0 {
+			return nil
+		}
+		old, add := c.cacheParts()
+		return one(c.cacheRows(func(head, s int) []float32 {
+			if s < c.Dims.T {
+				return add(head, s)
 			}
-			old, add := c.cacheParts()
-			return one(c.cacheRows(func(head, s int) []float32 {
-				if s < c.Dims.T {
-					return add(head, s)
-				}
+			return old(head, s)
+		}))
+	},
+	"cache_stale": func(c *Context) [][]float32 {
+		old, _ := c.cacheParts()
+		return one(c.cacheRows(old))
+	},
+	"cache_k_for_v": func(c *Context) [][]float32 {
+		other := map[string]string{"cache_k": "cache_v", "cache_v": "cache_k"}[word(c.Stage)]
+		whole := c.apply(c.block("attn."+other), c.in)
+		// Or in this step's rows alone, or what the engine itself has there.
+		old, _ := c.cacheParts()
+		return [][]float32{whole, c.cacheRows(func(head, s int) []float32 {
+			if s < c.Dims.P {
 				return old(head, s)
-			}))
-		}},
-	{"cache_stale", caches, Plain,
-		"this step's rows are not written: the cache ends with rows of zeros",
-		func(c *Context) [][]float32 {
-			old, _ := c.cacheParts()
-			return one(c.cacheRows(old))
-		}},
-	{"cache_k_for_v", caches, Plain,
-		"keys are stored as values, or values as keys: cache_k takes k, cache_v takes v",
-		func(c *Context) [][]float32 {
-			other := map[string]string{"cache_k": "cache_v", "cache_v": "cache_k"}[word(c.Stage)]
-			whole := c.apply(c.block("attn."+other), c.in)
-			// Or in this step's rows alone, or what the engine itself has there.
-			old, _ := c.cacheParts()
-			return [][]float32{whole, c.cacheRows(func(head, s int) []float32 {
-				if s < c.Dims.P {
-					return old(head, s)
-				}
-				return whole[(head*c.keys()+s)*c.width():][:c.width()]
-			}), c.known(c.block("attn." + other))}
-		}},
-	{"cache_shifted", caches, Plain,
-		"new rows are written one position too early, over the last old one: write them at P, not at P-1",
-		func(c *Context) [][]float32 {
-			if c.Dims.P == 0 {
-				return nil
 			}
-			old, add := c.cacheParts()
-			return one(c.cacheRows(func(head, s int) []float32 {
-				if s < c.Dims.P-1 {
-					return old(head, s)
-				}
-				return add(head, s-c.Dims.P+1)
-			}))
-		}},
-	{"cache_rolled", caches, Plain,
-		"all rows are one position too late, the last one first: row j is the key or value of position j",
-		func(c *Context) [][]float32 {
-			S, D := c.keys(), c.width()
-			if S < 2 {
-				return nil
+			return whole[(head*c.keys()+s)*c.width():][:c.width()]
+		}), c.known(c.block("attn." + other))}
+	},
+	"cache_shifted": func(c *Context) [][]float32 {
+		if c.Dims.P == 0 {
+			return nil
+		}
+		old, add := c.cacheParts()
+		return one(c.cacheRows(func(head, s int) []float32 {
+			if s < c.Dims.P-1 {
+				return old(head, s)
 			}
-			right := c.Right()
-			return one(c.cacheRows(func(head, s int) []float32 {
-				return right[(head*S+(s+S-1)%S)*D:][:D]
-			}))
-		}},
+			return add(head, s-c.Dims.P+1)
+		}))
+	},
+	"cache_rolled": func(c *Context) [][]float32 {
+		S, D := c.keys(), c.width()
+		if S < 2 {
+			return nil
+		}
+		right := c.Right()
+		return one(c.cacheRows(func(head, s int) []float32 {
+			return right[(head*S+(s+S-1)%S)*D:][:D]
+		}))
+	},
 }
 
 // cacheParts are the rows [D] before this step, by head of the batch and

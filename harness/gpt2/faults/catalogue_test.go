@@ -1,56 +1,33 @@
 package faults
 
 import (
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 	"checkpoint12/model/synthetic"
 )
 
-// TestIDs holds the catalogue against the one in numpy: the same ids, each of the
-// same kind.
-func TestIDs(t *testing.T) {
-	text, err := os.ReadFile("../../../reference/float64/faults.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]Kind{}
-	calls := regexp.MustCompile(`\bfault\((f?)"([^"]+)", `).FindAllStringSubmatchIndex(string(text), -1)
-	for i, at := range calls {
-		end := len(text)
-		if i+1 < len(calls) {
-			end = calls[i+1][0]
-		}
-		kind := Plain
-		if k := regexp.MustCompile(`kind="(\w+)"`).FindSubmatch(text[at[0]:end]); k != nil {
-			kind = Kind(k[1])
-		}
-		names := []string{""}
-		if at[2] < at[3] { // an f-string, for both small types
-			names = []string{"float16", "bfloat16"}
-		}
-		for _, name := range names {
-			want[strings.Replace(string(text[at[4]:at[5]]), "{_name}", name, 1)] = kind
-		}
-	}
-	got := map[string]Kind{}
+// TestVariants: the catalogue has an entry for every variant, and none twice.
+// Those without a variant are refused as the catalogue is read.
+func TestVariants(t *testing.T) {
+	entries := map[string]int{}
 	for _, f := range Catalogue() {
-		if _, twice := got[f.ID]; twice {
-			t.Errorf("%s is there twice", f.ID)
-		}
-		got[f.ID] = f.Kind
+		entries[f.ID]++
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("catalogue (-faults.py +Go):\n%s", diff)
+	if len(entries) < 50 {
+		t.Errorf("%d faults, want more than 50", len(entries))
 	}
-	if len(got) < 50 {
-		t.Errorf("%d faults, want those of faults.py", len(got))
+	want := map[string]int{}
+	for id := range allVariants() {
+		want[id] = 1
+	}
+	if diff := cmp.Diff(want, entries); diff != "" {
+		t.Errorf("ids (-variants +catalogue.json):\n%s", diff)
 	}
 }
 
@@ -65,6 +42,15 @@ func TestCatalogue(t *testing.T) {
 			if !slices.ContainsFunc(stages, func(s string) bool { return Fault{Stages: []string{p}}.At(s) }) {
 				t.Errorf("%s: %q is no stage", f.ID, p)
 			}
+		}
+		if !slices.Contains([]Kind{Plain, GELU, Precision}, f.Kind) {
+			t.Errorf("%s: kind %q", f.ID, f.Kind)
+		}
+	}
+	for _, x := range Identities() {
+		some := func(f Fault) bool { return names.Match(x.Faults, f.ID) }
+		if !slices.ContainsFunc(Catalogue(), some) || x.Reason == "" {
+			t.Errorf("identity %+v: want a fault of the catalogue, and a reason", x)
 		}
 	}
 	for _, stage := range stages {

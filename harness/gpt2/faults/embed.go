@@ -1,20 +1,14 @@
 package faults
 
-var embedFaults = []Fault{
-	{"pos_off_by_one", []string{"wpe"}, Plain,
-		"positions begin at P+1: the first new token is at position P, 0 for a prompt",
-		func(c *Context) [][]float32 { return one(c.positionsFrom(c.Dims.P + 1)) }},
-	{"pos_restarted", []string{"wpe"}, Plain,
-		"positions begin at 0 again: go on from the cache's length, P",
-		func(c *Context) [][]float32 {
-			if c.Dims.P == 0 {
-				return nil
-			}
-			return one(c.positionsFrom(0))
-		}},
-	{"pos_not_added", []string{"embed"}, Plain,
-		"the position embedding is not added: embed is wte + wpe",
-		func(c *Context) [][]float32 { return one(c.reads(0)) }},
+var embedVariants = map[string]variant{
+	"pos_off_by_one": func(c *Context) [][]float32 { return one(c.positionsFrom(c.Dims.P + 1)) },
+	"pos_restarted": func(c *Context) [][]float32 {
+		if c.Dims.P == 0 {
+			return nil
+		}
+		return one(c.positionsFrom(0))
+	},
+	"pos_not_added": func(c *Context) [][]float32 { return one(c.reads(0)) },
 }
 
 // positionsFrom is T rows of wpe, the last row for positions beyond the table.

@@ -5,51 +5,33 @@ import (
 	"checkpoint12/model/sample"
 )
 
-var unembedFaults = []Fault{
-	{"head_untied", []string{"logits"}, Plain,
-		"the head is a matrix of its own that was never loaded: without lm_head.weight it is wte, transposed",
-		func(c *Context) [][]float32 { return one(c.empty()) }},
-	{"head_shifted", []string{"logits"}, Plain,
-		"logits are one id too late, the last one first: logit i belongs to row i of wte",
-		func(c *Context) [][]float32 {
-			right, out, V := c.Right(), c.empty(), c.vocab()
-			for lo := 0; lo < len(out); lo += V {
-				copy(out[lo+1:lo+V], right[lo:])
-				out[lo] = right[lo+V-1]
-			}
-			return one(out)
-		}},
-	{"head_transposed", []string{"logits"}, Plain,
-		"wte's numbers are read as [C, V]: they lie as [V, C], so logits = x*wteᵀ",
-		func(c *Context) [][]float32 {
-			return one(times(c.reads(0), c.unembedding(), nil, c.vocab(), nil))
-		}},
+var unembedVariants = map[string]variant{
+	"head_untied": func(c *Context) [][]float32 { return one(c.empty()) },
+	"head_shifted": func(c *Context) [][]float32 {
+		right, out, V := c.Right(), c.empty(), c.vocab()
+		for lo := 0; lo < len(out); lo += V {
+			copy(out[lo+1:lo+V], right[lo:])
+			out[lo] = right[lo+V-1]
+		}
+		return one(out)
+	},
+	"head_transposed": func(c *Context) [][]float32 {
+		return one(times(c.reads(0), c.unembedding(), nil, c.vocab(), nil))
+	},
 }
 
-var choiceFaults = []Fault{
-	{"position_before_last", []string{"logits_last"}, Plain,
-		"the logits of the last but one position are taken: take position T-1",
-		func(c *Context) [][]float32 { return c.selected(c.Dims.T - 2) }},
-	{"position_first", []string{"logits_last"}, Plain,
-		"the logits of the first position are taken: take the last, T-1",
-		func(c *Context) [][]float32 {
-			if c.Dims.T == 1 {
-				return nil
-			}
-			return c.selected(0)
-		}},
-	{"argmin", []string{"next_token"}, Plain,
-		"the id of the lowest logit is chosen: take the highest",
-		func(c *Context) [][]float32 { return c.chosen(func(v, best float32) bool { return v < best }) }},
-	{"tie_rule", []string{"next_token"}, Plain,
-		"the highest id wins a tie: the lowest does",
-		func(c *Context) [][]float32 { return c.chosen(func(v, best float32) bool { return v >= best }) }},
-	{"temperature_inverted", choices, Plain,
-		"logits are multiplied by the temperature: divide",
-		func(c *Context) [][]float32 { return c.distribution(1 / c.temperature()) }},
-	{"temperature_ignored", choices, Plain,
-		"logits are not divided by the temperature",
-		func(c *Context) [][]float32 { return c.distribution(1) }},
+var choiceVariants = map[string]variant{
+	"position_before_last": func(c *Context) [][]float32 { return c.selected(c.Dims.T - 2) },
+	"position_first": func(c *Context) [][]float32 {
+		if c.Dims.T == 1 {
+			return nil
+		}
+		return c.selected(0)
+	},
+	"argmin":               func(c *Context) [][]float32 { return c.chosen(func(v, best float32) bool { return v < best }) },
+	"tie_rule":             func(c *Context) [][]float32 { return c.chosen(func(v, best float32) bool { return v >= best }) },
+	"temperature_inverted": func(c *Context) [][]float32 { return c.distribution(1 / c.temperature()) },
+	"temperature_ignored":  func(c *Context) [][]float32 { return c.distribution(1) },
 }
 
 // selected is the logits of one position of the step, if there is one.

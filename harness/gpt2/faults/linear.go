@@ -2,18 +2,14 @@ package faults
 
 import "github.com/tphakala/simd/f32"
 
-var linearFaults = []Fault{
-	{"conv1d_transposed", linears, Plain,
-		"the weight is read as [out, in]: GPT-2's Conv1D stores [in, out], so y = x*W + b without a transpose",
-		func(c *Context) [][]float32 {
-			x, w, bias := c.reads(0), c.gain(), c.bias()
-			return one(timesTransposed(x, w, bias, len(w)/len(bias), nil))
-		}},
-	{"bias_dropped", linears, Plain,
-		"the bias is not added",
-		func(c *Context) [][]float32 {
-			return one(c.product(nil, nil, nil))
-		}},
+var linearVariants = map[string]variant{
+	"conv1d_transposed": func(c *Context) [][]float32 {
+		x, w, bias := c.reads(0), c.gain(), c.bias()
+		return one(timesTransposed(x, w, bias, len(w)/len(bias), nil))
+	},
+	"bias_dropped": func(c *Context) [][]float32 {
+		return one(c.product(nil, nil, nil))
+	},
 }
 
 // product is a linear stage: reads(0)*weight + bias, where the input, the matrix
@@ -89,25 +85,17 @@ func timesTransposed(x, w, bias []float32, in int, round *rounding) []float32 {
 	return y
 }
 
-var headFaults = []Fault{
-	{"qkv_order_kqv", heads, Plain,
-		"c_attn is split as k, q, v: the thirds are q, k, v in this order",
-		func(c *Context) [][]float32 { return c.splitInOrder("kqv") }},
-	{"qkv_order_vkq", heads, Plain,
-		"c_attn is split as v, k, q: the thirds are q, k, v in this order",
-		func(c *Context) [][]float32 { return c.splitInOrder("vkq") }},
-	{"qkv_per_head", heads, Plain,
-		"c_attn is read as [H, 3, D], q, k and v side by side in each head: it is [3, H, D], all of q first",
-		func(c *Context) [][]float32 {
-			D := c.width()
-			return one(c.split(func(h, d int) int { return (3*h+c.third())*D + d }))
-		}},
-	{"heads_interleaved", heads, Plain,
-		"channels are split as [D, H], the head counting fastest: head h is channels h*D to (h+1)*D",
-		func(c *Context) [][]float32 {
-			C, H := c.embd(), c.heads()
-			return one(c.split(func(h, d int) int { return c.third()*C + d*H + h }))
-		}},
+var headVariants = map[string]variant{
+	"qkv_order_kqv": func(c *Context) [][]float32 { return c.splitInOrder("kqv") },
+	"qkv_order_vkq": func(c *Context) [][]float32 { return c.splitInOrder("vkq") },
+	"qkv_per_head": func(c *Context) [][]float32 {
+		D := c.width()
+		return one(c.split(func(h, d int) int { return (3*h+c.third())*D + d }))
+	},
+	"heads_interleaved": func(c *Context) [][]float32 {
+		C, H := c.embd(), c.heads()
+		return one(c.split(func(h, d int) int { return c.third()*C + d*H + h }))
+	},
 }
 
 // third is which of q, k and v the stage is.

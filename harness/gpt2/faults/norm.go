@@ -2,62 +2,44 @@ package faults
 
 import "math"
 
-var normFaults = []Fault{
-	{"ln_unbiased", norms, Plain,
-		"the variance is divided by C-1 (the default of torch.var and numpy's ddof=1): divide by C",
-		func(c *Context) [][]float32 {
-			n := c.norm()
-			n.unbiased = true
-			return one(n.run())
-		}},
-	{"ln_eps_1e-6", norms, Plain,
-		"epsilon is 1e-6: take layer_norm_epsilon of config.json, 1e-5 for GPT-2",
-		func(c *Context) [][]float32 { return c.normWithEps(1e-6) }},
-	{"ln_eps_1e-12", norms, Plain,
-		"epsilon is 1e-12, or left out: take layer_norm_epsilon of config.json, 1e-5 for GPT-2",
-		func(c *Context) [][]float32 {
-			return append(c.normWithEps(1e-12), c.normWithEps(0)...)
-		}},
-	{"ln_mean_kept", norms, Plain,
-		"the mean is not subtracted before dividing by the deviation: (x - mean)/sqrt(var + eps)",
-		func(c *Context) [][]float32 {
-			n := c.norm()
-			n.keepMean = true
-			root := n
-			root.aroundZero = true // RMSNorm: the mean is taken off nowhere
-			return [][]float32{n.run(), root.run()}
-		}},
-	{"ln_gain_dropped", norms, Plain,
-		"the normalised row is not multiplied by the weight (gamma)",
-		func(c *Context) [][]float32 {
-			n := c.norm()
-			n.gain = nil
-			return one(n.run())
-		}},
-	{"ln_bias_dropped", norms, Plain,
-		"the bias (beta) is not added",
-		func(c *Context) [][]float32 {
-			n := c.norm()
-			n.bias = nil
-			return one(n.run())
-		}},
-	{"ln2_with_ln1_weights", []string{"h.*.ln_2"}, Plain,
-		"ln_2 uses ln_1's weight and bias: each norm has its own",
-		func(c *Context) [][]float32 {
-			n := c.norm()
-			n.gain, n.bias = c.weight(c.block("ln_1.weight")), c.weight(c.block("ln_1.bias"))
-			return one(n.run())
-		}},
-	{"ln2_of_block_input", []string{"h.*.ln_2"}, Plain,
-		"ln_2 reads the block's input: it reads resid_mid, after attention's output was added",
-		func(c *Context) [][]float32 {
-			n := c.norm()
-			n.x = c.in(c.blockInput())
-			return one(n.run())
-		}},
-	{"final_norm_missing", []string{"ln_f"}, Plain,
-		"the last block's output is handed on without the final LayerNorm: apply ln_f before the head",
-		func(c *Context) [][]float32 { return one(c.reads(0)) }},
+var normVariants = map[string]variant{
+	"ln_unbiased": func(c *Context) [][]float32 {
+		n := c.norm()
+		n.unbiased = true
+		return one(n.run())
+	},
+	"ln_eps_1e-6": func(c *Context) [][]float32 { return c.normWithEps(1e-6) },
+	"ln_eps_1e-12": func(c *Context) [][]float32 {
+		return append(c.normWithEps(1e-12), c.normWithEps(0)...)
+	},
+	"ln_mean_kept": func(c *Context) [][]float32 {
+		n := c.norm()
+		n.keepMean = true
+		root := n
+		root.aroundZero = true // RMSNorm: the mean is taken off nowhere
+		return [][]float32{n.run(), root.run()}
+	},
+	"ln_gain_dropped": func(c *Context) [][]float32 {
+		n := c.norm()
+		n.gain = nil
+		return one(n.run())
+	},
+	"ln_bias_dropped": func(c *Context) [][]float32 {
+		n := c.norm()
+		n.bias = nil
+		return one(n.run())
+	},
+	"ln2_with_ln1_weights": func(c *Context) [][]float32 {
+		n := c.norm()
+		n.gain, n.bias = c.weight(c.block("ln_1.weight")), c.weight(c.block("ln_1.bias"))
+		return one(n.run())
+	},
+	"ln2_of_block_input": func(c *Context) [][]float32 {
+		n := c.norm()
+		n.x = c.in(c.blockInput())
+		return one(n.run())
+	},
+	"final_norm_missing": func(c *Context) [][]float32 { return one(c.reads(0)) },
 }
 
 // normalising is a LayerNorm with its mistakes; the zero ones are none.

@@ -1,47 +1,28 @@
 package faults
 
-import (
-	"slices"
+import "checkpoint12/harness/internal/names"
 
-	"checkpoint12/harness/internal/names"
-)
+// weighted are the stages that read weights.
+var weighted = []string{"wte", "wpe", "h.*.ln_*", "h.*.c_*", "ln_f", "logits"}
 
-// Where tensors can have gone through fewer bits.
-var (
-	weighted = slices.Concat([]string{"wte", "wpe", "logits"}, norms, linears)
-	products = slices.Concat([]string{"logits"}, linears, scores, contexts)
-	every    = slices.Concat(weighted, []string{"embed", "logits_last"},
-		heads, caches, scores, probs, contexts, residuals, acts, choices)
-)
-
-var precisionFaults = []Fault{
-	{"float16_weights", weighted, Precision,
-		"the weights went through float16: load them as float32",
-		func(c *Context) [][]float32 { return one(c.rounded(float16, nil)) }},
-	{"float16_activations", every, Precision,
-		"the stage reads or writes float16: keep activations in float32",
-		func(c *Context) [][]float32 { return c.activations(nil, float16) }},
-	{"bfloat16_weights", weighted, Precision,
-		"the weights went through bfloat16: load them as float32",
-		func(c *Context) [][]float32 { return one(c.rounded(bfloat16, nil)) }},
-	{"bfloat16_activations", every, Precision,
-		"the stage reads or writes bfloat16: keep activations in float32, autocast off",
-		func(c *Context) [][]float32 { return c.activations(nil, bfloat16) }},
-	{"tf32", products, Precision,
-		"the matrix product reads its operands with 10 bits of mantissa (TF32): switch it off, torch.backends.cuda.matmul.allow_tf32 = False",
-		func(c *Context) [][]float32 {
-			return [][]float32{c.operands(tf32), c.operands(tf32Cut), c.rounded(tf32, tf32)}
-		}},
+var precisionVariants = map[string]variant{
+	"float16_weights":      func(c *Context) [][]float32 { return one(c.rounded(float16, nil)) },
+	"float16_activations":  func(c *Context) [][]float32 { return c.activations(nil, float16) },
+	"bfloat16_weights":     func(c *Context) [][]float32 { return one(c.rounded(bfloat16, nil)) },
+	"bfloat16_activations": func(c *Context) [][]float32 { return c.activations(nil, bfloat16) },
+	"tf32": func(c *Context) [][]float32 {
+		return [][]float32{c.operands(tf32), c.operands(tf32Cut), c.rounded(tf32, tf32)}
+	},
 }
 
 // composites are two faults of the catalogue at once, as engines make them whose
 // every tensor is of a small type. They are looked at where no single one is the
 // cause, and are not planted.
 var composites = []Fault{
-	{"float16_weights+float16_activations", weighted, Precision,
+	{"float16_weights+float16_activations", Precision, weighted,
 		"weights and activations are float16: run the engine in float32",
 		func(c *Context) [][]float32 { return c.activations(float16, float16) }},
-	{"bfloat16_weights+bfloat16_activations", weighted, Precision,
+	{"bfloat16_weights+bfloat16_activations", Precision, weighted,
 		"weights and activations are bfloat16: run the engine in float32",
 		func(c *Context) [][]float32 { return c.activations(bfloat16, bfloat16) }},
 }

@@ -11,11 +11,14 @@ import (
 // apart from the others, and a fault shows in all or in the worst.
 const mostRows = 8
 
+// matrices are the stages that multiply with a matrix of weights.
+var matrices = []string{"h.*.c_*", "logits"}
+
 // sample is the wrongRow of some rows of a matrix product, with the worst among
 // them; of anything else, or of few rows, it is all of it.
 func (g *rowGroup) sample(e *wrongRow) *wrongRow {
 	n := e.dims.B * e.dims.T
-	if len(e.Span) > 1 || n <= mostRows || !slices.ContainsFunc(slices.Concat(linears, []string{"logits"}), func(p string) bool { return names.Match(p, e.Stage) }) {
+	if len(e.Span) > 1 || n <= mostRows || !slices.ContainsFunc(matrices, func(p string) bool { return names.Match(p, e.Stage) }) {
 		return e
 	}
 	width := len(e.got) / n
