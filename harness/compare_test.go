@@ -90,7 +90,7 @@ func TestComparingNothingIsNoPass(t *testing.T) {
 	tokens := [][]int{{1, 2, 3}}
 	for _, c := range []struct {
 		reason            string
-		golden, candidate *Recorder
+		golden, candidate Source
 	}{
 		{"two empty sources", source(s, "g", nil, nil), source(s, "c", nil, nil)},
 		{"an empty candidate", source(s, "g", nil, one), source(s, "c", nil, nil)},
@@ -164,9 +164,10 @@ func TestCompareNotes(t *testing.T) {
 	candidate := source(s, "c", [][]int{{1, 2}}, steps{0: {"a": vec(1), "b": vec(1)}, 1: {"a": vec(1)}})
 	m := testManifest(1)
 	m.Tokens, m.Model.WeightsSHA256 = nil, strings.Repeat("a", 64)
-	golden.SetManifest(m)
+	of := m
+	golden.Man = &of
 	m.Model.WeightsSHA256, m.Model.Config = strings.Repeat("b", 64), []byte(`{"n_layer": 3}`)
-	candidate.SetManifest(m)
+	candidate.Man = &m
 	r, err := Compare(s, golden, candidate, CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -181,11 +182,12 @@ func TestCompareNotes(t *testing.T) {
 
 func TestCompareRefusesARecorderWithErrors(t *testing.T) {
 	s := mustSchedule(t, "a")
-	bad := source(s, "bad", nil, steps{0: {"a": vec(1)}})
+	bad := NewRecorder(RecorderOptions{Schedule: s, Name: "bad"})
 	bad.Step(0)
+	bad.Tap("a", []int{1, 1}, []float32{1})
 	bad.Tap("nonsense", []int{1}, []float32{1})
 	good := source(s, "good", nil, steps{0: {"a": vec(1)}})
-	for _, pair := range [][2]*Recorder{{bad, good}, {good, bad}} {
+	for _, pair := range [][2]Source{{bad, good}, {good, bad}} {
 		if _, err := Compare(s, pair[0], pair[1], CompareOptions{}); err == nil || !strings.Contains(err.Error(), "nonsense") {
 			t.Errorf("error %v", err)
 		}

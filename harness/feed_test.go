@@ -100,13 +100,13 @@ func TestPromptLength(t *testing.T) {
 		{"the source with more steps knows better", one, three, nil, nil, 0, 2},
 	} {
 		g, cand := source(s, "g", tokens, c.golden), source(s, "c", tokens, c.candidate)
-		g.man, cand.man = c.gm, c.cm
+		g.Man, cand.Man = c.gm, c.cm
 		if got, err := PromptLength(g, cand, c.said); err != nil || got != c.want {
 			t.Errorf("%s: %d, %v, want %d", c.reason, got, err, c.want)
 		}
 	}
 	g, cand := source(s, "g", tokens, three), source(s, "c", tokens, three)
-	g.man, cand.man = manifest(2), manifest(3)
+	g.Man, cand.Man = manifest(2), manifest(3)
 	if _, err := Compare(s, g, cand, CompareOptions{}); !errors.Is(err, ErrNothingCompared) {
 		t.Errorf("prompts of two lengths: %v", err)
 	}
@@ -134,7 +134,7 @@ func TestTokensThatAreNone(t *testing.T) {
 	have := steps{0: {"a": vec(1), "next_id": ids(1)}}
 	for _, tokens := range []Tensor{ids(1, 2), vec(1, 2), {Shape: []int{1, 3}, I64: []int64{1}}} {
 		g, c := source(s, "g", nil, have), source(s, "c", nil, have)
-		g.tokens = tokens
+		g.Fed = tokens
 		if _, err := Compare(s, g, c, CompareOptions{}); err == nil || !strings.Contains(err.Error(), "not ids [B, prompt + new]") {
 			t.Errorf("tokens %v: %v", tokens, err)
 		}

@@ -46,18 +46,16 @@ type steps map[int]map[string]Tensor
 func vec(v ...float32) Tensor { return Tensor{Shape: []int{1, len(v)}, F32: v} }
 func ids(v ...int64) Tensor   { return Tensor{Shape: []int{len(v)}, I64: v} }
 
-// source is a recorder that has just these tensors and tokens.
-func source(s *Schedule, name string, tokens [][]int, have steps) *Recorder {
-	r := NewRecorder(RecorderOptions{Schedule: s, Name: name})
-	for step, stages := range have {
-		for stage, t := range stages {
-			r.Put(step, stage, t)
+// source is a source that has just these tensors and tokens.
+func source(s *Schedule, name string, tokens [][]int, have steps) *memory {
+	m := &memory{Of: s, Title: name, Kept: have}
+	for _, row := range tokens {
+		m.Fed.Shape = []int{len(tokens), len(row)}
+		for _, id := range row {
+			m.Fed.I64 = append(m.Fed.I64, int64(id))
 		}
 	}
-	if tokens != nil {
-		r.SetTokens(tokens)
-	}
-	return r
+	return m
 }
 
 // statuses is the status of each row by its place's String.
@@ -89,13 +87,14 @@ type memory struct {
 	Of    *Schedule
 	Title string
 	Fed   Tensor
+	Man   *Manifest
 	Kept  steps
 }
 
 func (m *memory) Err() error               { return nil }
 func (m *memory) Name() string             { return m.Title }
 func (m *memory) Tokens() Tensor           { return m.Fed }
-func (m *memory) Manifest() *Manifest      { return nil }
+func (m *memory) Manifest() *Manifest      { return m.Man }
 func (m *memory) Steps() []int             { return slices.Sorted(maps.Keys(m.Kept)) }
 func (m *memory) Stages(step int) []string { return slices.Sorted(maps.Keys(m.Kept[step])) }
 func (m *memory) Shape(step int, stage string) ([]int, bool) {

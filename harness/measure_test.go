@@ -167,7 +167,7 @@ func TestCompareTensorIsItsDefinition(t *testing.T) {
 			got[rapid.IntRange(0, n-1).Draw(t, "at")] = value.Draw(t, "value")
 		}
 		// Whole blocks of equal numbers between them change no maximum.
-		pad := rapid.SampledFrom([]int{0, block - 3, 2 * block}).Draw(t, "pad")
+		pad := rapid.SampledFrom([]int{0, 4093, 8192}).Draw(t, "pad")
 		want, got = append(make([]float32, pad), want...), append(make([]float32, pad), got...)
 		st := Stage{Name: "x", Tolerance: Tolerance{
 			Abs: rapid.Float64Range(0, 1).Draw(t, "abs"), Rel: rapid.Float64Range(0, 0.5).Draw(t, "rel"), Reason: "test"}}

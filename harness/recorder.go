@@ -41,7 +41,6 @@ type Recorder struct {
 	begun  map[int]bool
 	tapped map[string]bool // of the current step, kept or not
 	tokens Tensor
-	man    *Manifest
 	errs   []error
 }
 
@@ -116,13 +115,6 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 	r.put(r.step, stage, t)
 }
 
-// Put keeps a tensor of a stage at a step, as it is.
-func (r *Recorder) Put(step int, stage string, t Tensor) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.put(step, stage, t)
-}
-
 // put keeps a tensor.
 func (r *Recorder) put(step int, stage string, t Tensor) {
 	if r.steps[step] == nil {
@@ -152,13 +144,6 @@ func (r *Recorder) SetTokens(rows [][]int) {
 	r.tokens = t
 }
 
-// SetManifest gives the recorder a manifest, as a Source's.
-func (r *Recorder) SetManifest(m Manifest) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.man = &m
-}
-
 // Err is what went wrong while recording, or nil.
 func (r *Recorder) Err() error {
 	r.mu.Lock()
@@ -179,12 +164,8 @@ func (r *Recorder) Tokens() Tensor {
 	return r.tokens
 }
 
-// Manifest is what SetManifest set, or nil.
-func (r *Recorder) Manifest() *Manifest {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.man
-}
+// Manifest returns nil: nothing binds a recording but the run it is of.
+func (r *Recorder) Manifest() *Manifest { return nil }
 
 // Steps is the steps of which something was kept, ascending.
 func (r *Recorder) Steps() []int {

@@ -49,15 +49,6 @@ func TestRecorderAsksBeforeCopying(t *testing.T) {
 	if !slices.Equal(r.Steps(), []int{1}) || !slices.Equal(r.Stages(1), []string{"b"}) {
 		t.Errorf("kept %v, %v", r.Steps(), r.Stages(1))
 	}
-	never := NewRecorder(RecorderOptions{Schedule: s, Match: func(int, string) bool { return false }})
-	never.Step(0)
-	shape, data := []int{1 << 16}, make([]float32, 1<<16)
-	if n := testing.AllocsPerRun(100, func() {
-		clear(never.tapped) // the same stage again
-		never.Tap("a", shape, data)
-	}); n > 0 {
-		t.Errorf("%v allocations for a stage that is not wanted", n)
-	}
 }
 
 func TestRecorderKeepsMistakes(t *testing.T) {
@@ -90,7 +81,7 @@ func TestRecorderKeepsMistakes(t *testing.T) {
 		r.Step(step)
 		r.Tap("nonsense", nil, one)
 	}
-	if n := strings.Count(r.Err().Error(), "\n"); n >= maxErrs {
+	if n := strings.Count(r.Err().Error(), "\n"); n >= 20 {
 		t.Errorf("%d lines of errors", n+1)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/replay"
 	"checkpoint12/harness/report"
 	"checkpoint12/model"
@@ -240,14 +241,14 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetManifest(man)
-	if _, err := Diagnose(t.Context(), s, m, c, c, DiagnoseOptions{}); err != nil {
+	own := harnesstest.Bound{Source: c, Man: &man}
+	if _, err := Diagnose(t.Context(), s, m, own, own, DiagnoseOptions{}); err != nil {
 		t.Errorf("its own dump: %v", err)
 	}
 	man.Model.WeightsSHA256 = strings.Repeat("0", 64)
-	c.SetManifest(man)
+	other := harnesstest.Bound{Source: c, Man: &man}
 	var refused *GoldenError
-	if _, err := Diagnose(t.Context(), s, m, c, c, DiagnoseOptions{}); !errors.As(err, &refused) {
+	if _, err := Diagnose(t.Context(), s, m, other, other, DiagnoseOptions{}); !errors.As(err, &refused) {
 		t.Errorf("got %v, want a GoldenError", err)
 	}
 }

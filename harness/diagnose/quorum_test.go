@@ -7,6 +7,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 // voters is float64, candle and tinygrad of a case, each edited, and how the
@@ -160,8 +161,7 @@ func TestMergedStopsWhereTokensDiffer(t *testing.T) {
 		}
 		return x
 	})
-	part.SetManifest(*f64.Manifest())
-	voters := []Voter{{Engine: "float64", Source: part}, {Engine: "candle", Source: other}}
+	voters := []Voter{{Engine: "float64", Source: harnesstest.Bound{Source: part, Man: f64.Manifest()}}, {Engine: "candle", Source: other}}
 	q := &Quorum{Engines: []string{"float64", "candle"}}
 	m, err := q.Merge("dir", s, voters)
 	if err != nil {

@@ -227,10 +227,10 @@ func (w *Writer) Abort() {
 	}
 }
 
-// Write writes what was recorded as a dump at dir, as Writer does: whole
-// or not at all. man needs everything but Files.
-func Write(r *harness.Recorder, dir string, man harness.Manifest) error {
-	if err := r.Err(); err != nil {
+// Write writes a source as a dump at dir, as Writer does: whole or not at all.
+// man needs everything but Files.
+func Write(src harness.Source, dir string, man harness.Manifest) error {
+	if err := src.Err(); err != nil {
 		return err
 	}
 	w, err := Create(dir)
@@ -238,14 +238,14 @@ func Write(r *harness.Recorder, dir string, man harness.Manifest) error {
 		return err
 	}
 	defer w.Abort()
-	if t := r.Tokens(); t.Shape != nil {
+	if t := src.Tokens(); t.Shape != nil {
 		if err := w.PutTokens(t); err != nil {
 			return err
 		}
 	}
-	for _, step := range r.Steps() {
-		for _, stage := range r.Stages(step) {
-			t, err := r.Tensor(step, stage)
+	for _, step := range src.Steps() {
+		for _, stage := range src.Stages(step) {
+			t, err := src.Tensor(step, stage)
 			if err != nil {
 				return err
 			}

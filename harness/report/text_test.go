@@ -41,7 +41,7 @@ func failing(t *testing.T) *harness.Report {
 		candidate[step] = map[string]harness.Tensor{"wte": harnesstest.Vec(1, 2), "h.0.act": harnesstest.Vec(1.5, -20), "logits": harnesstest.Vec(1, 1), "next_id": harnesstest.Ids(1)}
 	}
 	g := harnesstest.Source(s, "golden", [][]int{{5, 1, 1, 1}}, golden)
-	g.SetManifest(harness.Manifest{LeftOut: []harness.LeftOut{{Stages: "h.*.scores", Steps: "all", Reason: "never formed"}}})
+	g.Man = &harness.Manifest{LeftOut: []harness.LeftOut{{Stages: "h.*.scores", Steps: "all", Reason: "never formed"}}}
 	r, err := harness.Compare(s, g, harnesstest.Source(s, "mine", [][]int{{5, 1, 2, 2}}, candidate), harness.CompareOptions{Prompt: 1})
 	if err != nil {
 		t.Fatal(err)

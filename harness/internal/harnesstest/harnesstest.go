@@ -50,18 +50,16 @@ type Steps map[int]map[string]harness.Tensor
 func Vec(v ...float32) harness.Tensor { return harness.Tensor{Shape: []int{1, len(v)}, F32: v} }
 func Ids(v ...int64) harness.Tensor   { return harness.Tensor{Shape: []int{len(v)}, I64: v} }
 
-// Source is a recorder that has just these tensors and tokens.
-func Source(s *harness.Schedule, name string, tokens [][]int, have Steps) *harness.Recorder {
-	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: name})
-	for step, stages := range have {
-		for stage, t := range stages {
-			r.Put(step, stage, t)
+// Source returns a source that has just these tensors and tokens.
+func Source(s *harness.Schedule, name string, tokens [][]int, have Steps) *Memory {
+	m := &Memory{Of: s, Title: name, Kept: have}
+	for _, row := range tokens {
+		m.Fed.Shape = []int{len(tokens), len(row)}
+		for _, id := range row {
+			m.Fed.I64 = append(m.Fed.I64, int64(id))
 		}
 	}
-	if tokens != nil {
-		r.SetTokens(tokens)
-	}
-	return r
+	return m
 }
 
 // Statuses is the status of each row by its place's String.
@@ -93,13 +91,14 @@ type Memory struct {
 	Of    *harness.Schedule
 	Title string
 	Fed   harness.Tensor
+	Man *harness.Manifest
 	Kept  Steps
 }
 
 func (m *Memory) Err() error                  { return nil }
 func (m *Memory) Name() string                { return m.Title }
 func (m *Memory) Tokens() harness.Tensor      { return m.Fed }
-func (m *Memory) Manifest() *harness.Manifest { return nil }
+func (m *Memory) Manifest() *harness.Manifest { return m.Man }
 func (m *Memory) Steps() []int                { return slices.Sorted(maps.Keys(m.Kept)) }
 func (m *Memory) Stages(step int) []string    { return slices.Sorted(maps.Keys(m.Kept[step])) }
 func (m *Memory) Shape(step int, stage string) ([]int, bool) {
@@ -127,3 +126,12 @@ func Edited(t Tester, s *harness.Schedule, edit func(st *harness.Stage)) *harnes
 	}
 	return s
 }
+
+// Bound is a source with a manifest of somebody's own.
+type Bound struct {
+	harness.Source
+	Man *harness.Manifest
+}
+
+// Manifest returns Man.
+func (b Bound) Manifest() *harness.Manifest { return b.Man }
