@@ -1,22 +1,25 @@
-package harness
+package harness_test
 
 import (
 	"errors"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 // Prompt [1 2], then three steps.
 func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
-	s := mustSchedule(t, "a", "next_id")
-	golden := steps{}
+	s := harnesstest.MustSchedule(t, "a", "next_id")
+	golden := harnesstest.Steps{}
 	for step, next := range []int64{3, 4, 5} {
-		golden[step] = map[string]Tensor{"a": vec(1), "next_id": ids(next)}
+		golden[step] = map[string]harness.Tensor{"a": harnesstest.Vec(1), "next_id": harnesstest.Ids(next)}
 	}
-	chose := func(next ...int64) steps {
-		have := steps{}
+	chose := func(next ...int64) harnesstest.Steps {
+		have := harnesstest.Steps{}
 		for step, id := range next {
-			have[step] = map[string]Tensor{"a": vec(1), "next_id": ids(id)}
+			have[step] = map[string]harness.Tensor{"a": harnesstest.Vec(1), "next_id": harnesstest.Ids(id)}
 		}
 		return have
 	}
@@ -24,7 +27,7 @@ func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 	for _, c := range []struct {
 		reason    string
 		tokens    [][]int // the candidate's; nil is none
-		candidate steps
+		candidate harnesstest.Steps
 		skipped   int // from which step on; 3 is none
 		note      string
 	}{
@@ -39,18 +42,18 @@ func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 		{"no tokens and the same choices", nil, chose(3, 4, 5), 3, "no tokens.npy"},
 		{"no tokens and another last choice", nil, chose(3, 4, 9), 3, "no tokens.npy"},
 	} {
-		g, cand := source(s, "g", tokens, golden), source(s, "c", c.tokens, c.candidate)
-		r, err := Compare(s, g, cand, CompareOptions{Prompt: 2})
+		g, cand := harnesstest.Source(s, "g", tokens, golden), harnesstest.Source(s, "c", c.tokens, c.candidate)
+		r, err := harness.Compare(s, g, cand, harness.CompareOptions{Prompt: 2})
 		if err != nil {
 			t.Errorf("%s: %v", c.reason, err)
 			continue
 		}
 		for i := range r.Stages {
 			row := &r.Stages[i]
-			if (row.Status == Skipped) != (row.Step >= c.skipped) {
+			if (row.Status == harness.Skipped) != (row.Step >= c.skipped) {
 				t.Errorf("%s: %v is %s", c.reason, row.Place(), row.Status)
 			}
-			if row.Status == Skipped && row.Detail == "" {
+			if row.Status == harness.Skipped && row.Detail == "" {
 				t.Errorf("%s: %v is skipped without a reason", c.reason, row.Place())
 			}
 		}
@@ -64,33 +67,33 @@ func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 }
 
 func TestBatchIsSkippedWhenOneRowDiffers(t *testing.T) {
-	s := mustSchedule(t, "a")
-	have := steps{0: {"a": vec(1)}, 1: {"a": vec(1)}, 2: {"a": vec(1)}}
-	g := source(s, "g", [][]int{{1, 3, 4, 5}, {2, 3, 4, 5}}, have)
-	c := source(s, "c", [][]int{{1, 3, 4, 5}, {2, 3, 9, 5}}, have)
-	r, err := Compare(s, g, c, CompareOptions{Prompt: 1})
+	s := harnesstest.MustSchedule(t, "a")
+	have := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(1)}, 2: {"a": harnesstest.Vec(1)}}
+	g := harnesstest.Source(s, "g", [][]int{{1, 3, 4, 5}, {2, 3, 4, 5}}, have)
+	c := harnesstest.Source(s, "c", [][]int{{1, 3, 4, 5}, {2, 3, 9, 5}}, have)
+	r, err := harness.Compare(s, g, c, harness.CompareOptions{Prompt: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Compared != 2 || r.Stages[2].Status != Skipped || !strings.Contains(r.Stages[2].Detail, "row 1") {
+	if r.Compared != 2 || r.Stages[2].Status != harness.Skipped || !strings.Contains(r.Stages[2].Detail, "row 1") {
 		t.Errorf("%d compared, step 2 %s: %s", r.Compared, r.Stages[2].Status, r.Stages[2].Detail)
 	}
 }
 
 func TestPromptLength(t *testing.T) {
-	s := mustSchedule(t, "a")
-	three := steps{0: {"a": vec(1)}, 1: {"a": vec(1)}, 2: {"a": vec(1)}}
-	one := steps{0: {"a": vec(1)}}
-	manifest := func(n int) *Manifest {
-		m := testManifest(3)
+	s := harnesstest.MustSchedule(t, "a")
+	three := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(1)}, 2: {"a": harnesstest.Vec(1)}}
+	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
+	manifest := func(n int) *harness.Manifest {
+		m := harnesstest.TestManifest(3)
 		m.Tokens = [][]int{make([]int, n)}
 		return &m
 	}
 	tokens := [][]int{{1, 2, 3, 4, 5}}
 	for _, c := range []struct {
 		reason            string
-		golden, candidate steps
-		gm, cm            *Manifest
+		golden, candidate harnesstest.Steps
+		gm, cm            *harness.Manifest
 		said, want        int
 	}{
 		{"the caller knows", three, three, nil, nil, 3, 3},
@@ -99,24 +102,24 @@ func TestPromptLength(t *testing.T) {
 		{"three steps leave two", three, three, nil, nil, 0, 2},
 		{"the source with more steps knows better", one, three, nil, nil, 0, 2},
 	} {
-		g, cand := source(s, "g", tokens, c.golden), source(s, "c", tokens, c.candidate)
+		g, cand := harnesstest.Source(s, "g", tokens, c.golden), harnesstest.Source(s, "c", tokens, c.candidate)
 		g.Man, cand.Man = c.gm, c.cm
-		if got, err := PromptLength(g, cand, c.said); err != nil || got != c.want {
+		if got, err := harness.PromptLength(g, cand, c.said); err != nil || got != c.want {
 			t.Errorf("%s: %d, %v, want %d", c.reason, got, err, c.want)
 		}
 	}
-	g, cand := source(s, "g", tokens, three), source(s, "c", tokens, three)
+	g, cand := harnesstest.Source(s, "g", tokens, three), harnesstest.Source(s, "c", tokens, three)
 	g.Man, cand.Man = manifest(2), manifest(3)
-	if _, err := Compare(s, g, cand, CompareOptions{}); !errors.Is(err, ErrNothingCompared) {
+	if _, err := harness.Compare(s, g, cand, harness.CompareOptions{}); !errors.Is(err, harness.ErrNothingCompared) {
 		t.Errorf("prompts of two lengths: %v", err)
 	}
 }
 
 func TestOtherPromptShowsADiff(t *testing.T) {
-	s := mustSchedule(t, "a")
-	one := steps{0: {"a": vec(1)}}
-	_, err := Compare(s, source(s, "g", [][]int{{15496, 13, 5}}, one), source(s, "c", [][]int{{15496, 0, 5}}, one), CompareOptions{})
-	var diff *DiffError
+	s := harnesstest.MustSchedule(t, "a")
+	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
+	_, err := harness.Compare(s, harnesstest.Source(s, "g", [][]int{{15496, 13, 5}}, one), harnesstest.Source(s, "c", [][]int{{15496, 0, 5}}, one), harness.CompareOptions{})
+	var diff *harness.DiffError
 	if !errors.As(err, &diff) {
 		t.Fatalf("error %v", err)
 	}
@@ -130,12 +133,12 @@ func TestOtherPromptShowsADiff(t *testing.T) {
 
 // A source of somebody's own with tokens that are none is refused.
 func TestTokensThatAreNone(t *testing.T) {
-	s := mustSchedule(t, "a", "next_id")
-	have := steps{0: {"a": vec(1), "next_id": ids(1)}}
-	for _, tokens := range []Tensor{ids(1, 2), vec(1, 2), {Shape: []int{1, 3}, I64: []int64{1}}} {
-		g, c := source(s, "g", nil, have), source(s, "c", nil, have)
+	s := harnesstest.MustSchedule(t, "a", "next_id")
+	have := harnesstest.Steps{0: {"a": harnesstest.Vec(1), "next_id": harnesstest.Ids(1)}}
+	for _, tokens := range []harness.Tensor{harnesstest.Ids(1, 2), harnesstest.Vec(1, 2), {Shape: []int{1, 3}, I64: []int64{1}}} {
+		g, c := harnesstest.Source(s, "g", nil, have), harnesstest.Source(s, "c", nil, have)
 		g.Fed = tokens
-		if _, err := Compare(s, g, c, CompareOptions{}); err == nil || !strings.Contains(err.Error(), "not ids [B, prompt + new]") {
+		if _, err := harness.Compare(s, g, c, harness.CompareOptions{}); err == nil || !strings.Contains(err.Error(), "not ids [B, prompt + new]") {
 			t.Errorf("tokens %v: %v", tokens, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package harness
+package harness_test
 
 import (
 	"math"
@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 func TestCompareTensor(t *testing.T) {
@@ -15,33 +18,33 @@ func TestCompareTensor(t *testing.T) {
 		reason     string
 		abs, rel   float64
 		want, got  []float32
-		status     Status
+		status     harness.Status
 		mismatched int
 		maxAbs     float64
 		worst      int
 	}{
-		{"equal", 0, 0, f32(1, 2), f32(1, 2), Pass, 0, 0, 0},
-		{"at the bound passes", 0.5, 0, f32(1, 2), f32(1, 2.5), Pass, 0, 0.5, 1},
-		{"beyond the bound fails", 0.5, 0, f32(1, 2), f32(1, 2.5000002), Fail, 1, 2.5000002384185791 - 2, 1},
-		{"the relative part is of the tensor's maximum, not of the element", 0, 0.1, f32(0, 10), f32(1, 10), Pass, 0, 1, 0},
-		{"the maximum is of the golden, not of the candidate", 0, 0.1, f32(0, 1), f32(0, 100), Fail, 1, 99, 1},
-		{"the maximum leaves infinities out", 0, 0.1, f32(pinf, 1), f32(pinf, 1.2), Fail, 1, float64(float32(1.2)) - 1, 1},
-		{"the first of equal worst places", 0, 0, f32(0, 0, 0), f32(0, 1, -1), Fail, 2, 1, 1},
-		{"a zero of the other sign is equal", 0, 0, f32(0), f32(float32(math.Copysign(0, -1))), Pass, 0, 0, 0},
-		{"the same infinity passes and differs by 0", 0, 0, f32(ninf, 1), f32(ninf, 1), Pass, 0, 0, 0},
-		{"infinities alone", 0, 0, f32(ninf, pinf), f32(ninf, pinf), Pass, 0, 0, 0},
-		{"the other infinity is not finite", 1, 0, f32(1, ninf), f32(1, pinf), Nonfinite, 1, math.Inf(1), 1},
-		{"an infinity the golden has not", 1, 0, f32(9, 1), f32(0, pinf), Nonfinite, 2, math.Inf(1), 1},
-		{"a finite value for the golden's infinity is outside the bound", 1, 0, f32(1, ninf), f32(1, -1e9), Fail, 1, math.Inf(1), 1},
-		{"a NaN", math.MaxFloat64, 0, f32(1, 2), f32(nan, 2), Nonfinite, 1, math.NaN(), 0},
-		{"a NaN does not match a NaN", math.MaxFloat64, 0, f32(nan), f32(nan), Nonfinite, 1, math.NaN(), 0},
-		{"a NaN of the golden", math.MaxFloat64, 0, f32(nan, 1), f32(1, 1), Nonfinite, 1, math.NaN(), 0},
-		{"a NaN for an infinity", math.MaxFloat64, 0, f32(ninf), f32(nan), Nonfinite, 1, math.NaN(), 0},
-		{"the first odd place is worst, however large the others", 1, 0, f32(0, 0, 0), f32(1e30, pinf, nan), Nonfinite, 3, math.Inf(1), 1},
-		{"differences beyond float32", 0, 0, f32(math.MaxFloat32), f32(-math.MaxFloat32), Fail, 1, 2 * math.MaxFloat32, 0},
+		{"equal", 0, 0, f32(1, 2), f32(1, 2), harness.Pass, 0, 0, 0},
+		{"at the bound passes", 0.5, 0, f32(1, 2), f32(1, 2.5), harness.Pass, 0, 0.5, 1},
+		{"beyond the bound fails", 0.5, 0, f32(1, 2), f32(1, 2.5000002), harness.Fail, 1, 2.5000002384185791 - 2, 1},
+		{"the relative part is of the tensor's maximum, not of the element", 0, 0.1, f32(0, 10), f32(1, 10), harness.Pass, 0, 1, 0},
+		{"the maximum is of the golden, not of the candidate", 0, 0.1, f32(0, 1), f32(0, 100), harness.Fail, 1, 99, 1},
+		{"the maximum leaves infinities out", 0, 0.1, f32(harnesstest.Pinf, 1), f32(harnesstest.Pinf, 1.2), harness.Fail, 1, float64(float32(1.2)) - 1, 1},
+		{"the first of equal worst places", 0, 0, f32(0, 0, 0), f32(0, 1, -1), harness.Fail, 2, 1, 1},
+		{"a zero of the other sign is equal", 0, 0, f32(0), f32(float32(math.Copysign(0, -1))), harness.Pass, 0, 0, 0},
+		{"the same infinity passes and differs by 0", 0, 0, f32(harnesstest.Ninf, 1), f32(harnesstest.Ninf, 1), harness.Pass, 0, 0, 0},
+		{"infinities alone", 0, 0, f32(harnesstest.Ninf, harnesstest.Pinf), f32(harnesstest.Ninf, harnesstest.Pinf), harness.Pass, 0, 0, 0},
+		{"the other infinity is not finite", 1, 0, f32(1, harnesstest.Ninf), f32(1, harnesstest.Pinf), harness.Nonfinite, 1, math.Inf(1), 1},
+		{"an infinity the golden has not", 1, 0, f32(9, 1), f32(0, harnesstest.Pinf), harness.Nonfinite, 2, math.Inf(1), 1},
+		{"a finite value for the golden's infinity is outside the bound", 1, 0, f32(1, harnesstest.Ninf), f32(1, -1e9), harness.Fail, 1, math.Inf(1), 1},
+		{"a NaN", math.MaxFloat64, 0, f32(1, 2), f32(harnesstest.Nan, 2), harness.Nonfinite, 1, math.NaN(), 0},
+		{"a NaN does not match a NaN", math.MaxFloat64, 0, f32(harnesstest.Nan), f32(harnesstest.Nan), harness.Nonfinite, 1, math.NaN(), 0},
+		{"a NaN of the golden", math.MaxFloat64, 0, f32(harnesstest.Nan, 1), f32(1, 1), harness.Nonfinite, 1, math.NaN(), 0},
+		{"a NaN for an infinity", math.MaxFloat64, 0, f32(harnesstest.Ninf), f32(harnesstest.Nan), harness.Nonfinite, 1, math.NaN(), 0},
+		{"the first odd place is worst, however large the others", 1, 0, f32(0, 0, 0), f32(1e30, harnesstest.Pinf, harnesstest.Nan), harness.Nonfinite, 3, math.Inf(1), 1},
+		{"differences beyond float32", 0, 0, f32(math.MaxFloat32), f32(-math.MaxFloat32), harness.Fail, 1, 2 * math.MaxFloat32, 0},
 	} {
-		st := Stage{Name: "x", Tolerance: Tolerance{Abs: c.abs, Rel: c.rel, Reason: "test"}}
-		row, err := CompareTensor(st, vec(c.want...), vec(c.got...), 0)
+		st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: c.abs, Rel: c.rel, Reason: "test"}}
+		row, err := harness.CompareTensor(st, harnesstest.Vec(c.want...), harnesstest.Vec(c.got...), 0)
 		if err != nil {
 			t.Errorf("%s: %v", c.reason, err)
 			continue
@@ -59,8 +62,8 @@ func TestCompareTensor(t *testing.T) {
 }
 
 func TestCompareTensorMeasures(t *testing.T) {
-	st := Stage{Name: "x", Tolerance: Tolerance{Abs: 1, Reason: "test"}}
-	row, err := CompareTensor(st, vec(3, ninf, 4, 0), vec(4, ninf, 3, pinf), 0.25)
+	st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
+	row, err := harness.CompareTensor(st, harnesstest.Vec(3, harnesstest.Ninf, 4, 0), harnesstest.Vec(4, harnesstest.Ninf, 3, harnesstest.Pinf), 0.25)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,9 +88,9 @@ func TestCompareTensorMeasures(t *testing.T) {
 		{"both zero point the same way", []float32{0, 0}, []float32{0, 0}, 0, 1},
 		{"one zero points nowhere", []float32{0, 0}, []float32{1, 1}, 1, 0},
 		{"equal is 1 to the last bit", []float32{0.1, 0.7, 1e-3}, []float32{0.1, 0.7, 1e-3}, 0, 1},
-		{"no place finite in both", []float32{ninf}, []float32{1}, math.NaN(), math.NaN()},
+		{"no place finite in both", []float32{harnesstest.Ninf}, []float32{1}, math.NaN(), math.NaN()},
 	} {
-		row, err := CompareTensor(st, vec(c.want...), vec(c.got...), 0)
+		row, err := harness.CompareTensor(st, harnesstest.Vec(c.want...), harnesstest.Vec(c.got...), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,53 +104,53 @@ func TestCompareTensorMeasures(t *testing.T) {
 }
 
 func TestCompareTensorIDs(t *testing.T) {
-	st := Stage{Name: "x", IDs: true}
-	row, err := CompareTensor(st, ids(1, 1<<53), ids(1, 1<<53+1), 0)
+	st := harness.Stage{Name: "x", IDs: true}
+	row, err := harness.CompareTensor(st, harnesstest.Ids(1, 1<<53), harnesstest.Ids(1, 1<<53+1), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row.Status != Fail || row.Mismatched != 1 || row.MaxAbs != 1 || !slices.Equal(row.Worst.Index, []int{1}) {
+	if row.Status != harness.Fail || row.Mismatched != 1 || row.MaxAbs != 1 || !slices.Equal(row.Worst.Index, []int{1}) {
 		t.Errorf("two ids that are one float64: %+v", row)
 	}
-	if row, err = CompareTensor(st, ids(5, 6), ids(5, 6), 0); err != nil || row.Status != Pass {
+	if row, err = harness.CompareTensor(st, harnesstest.Ids(5, 6), harnesstest.Ids(5, 6), 0); err != nil || row.Status != harness.Pass {
 		t.Errorf("equal ids: %+v, %v", row, err)
 	}
 }
 
 func TestCompareTensorRefuses(t *testing.T) {
-	values := Stage{Name: "x", Tolerance: Tolerance{Abs: 1, Reason: "test"}}
+	values := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
 	for _, c := range []struct {
 		reason    string
-		st        Stage
-		want, got Tensor
+		st        harness.Stage
+		want, got harness.Tensor
 		text      string
 	}{
-		{"an empty golden", values, Tensor{Shape: []int{0}, F32: []float32{}}, Tensor{Shape: []int{0}, F32: []float32{}}, "nothing to compare with"},
-		{"a golden that is not its shape", values, Tensor{Shape: []int{3}, F32: []float32{1}}, vec(1), "golden: shape [3] needs 3"},
-		{"a candidate that is not its shape", values, vec(1), Tensor{Shape: []int{3}, F32: []float32{1}}, "candidate: shape [3] needs 3"},
-		{"no golden", values, Tensor{}, vec(1), "golden: no tensor"},
-		{"ids for values", values, Tensor{Shape: []int{1}, F32: []float32{1}}, ids(1), "candidate is int64"},
-		{"values for ids", Stage{Name: "x", IDs: true}, ids(1), Tensor{Shape: []int{1}, F32: []float32{1}}, "candidate is float32"},
-		{"a golden of values for ids", Stage{Name: "x", IDs: true}, vec(1), ids(1), "golden is float32"},
+		{"an empty golden", values, harness.Tensor{Shape: []int{0}, F32: []float32{}}, harness.Tensor{Shape: []int{0}, F32: []float32{}}, "nothing to compare with"},
+		{"a golden that is not its shape", values, harness.Tensor{Shape: []int{3}, F32: []float32{1}}, harnesstest.Vec(1), "golden: shape [3] needs 3"},
+		{"a candidate that is not its shape", values, harnesstest.Vec(1), harness.Tensor{Shape: []int{3}, F32: []float32{1}}, "candidate: shape [3] needs 3"},
+		{"no golden", values, harness.Tensor{}, harnesstest.Vec(1), "golden: no tensor"},
+		{"ids for values", values, harness.Tensor{Shape: []int{1}, F32: []float32{1}}, harnesstest.Ids(1), "candidate is int64"},
+		{"values for ids", harness.Stage{Name: "x", IDs: true}, harnesstest.Ids(1), harness.Tensor{Shape: []int{1}, F32: []float32{1}}, "candidate is float32"},
+		{"a golden of values for ids", harness.Stage{Name: "x", IDs: true}, harnesstest.Vec(1), harnesstest.Ids(1), "golden is float32"},
 	} {
-		if _, err := CompareTensor(c.st, c.want, c.got, 0); err == nil || !strings.Contains(err.Error(), c.text) {
+		if _, err := harness.CompareTensor(c.st, c.want, c.got, 0); err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: error %v, want %q", c.reason, err, c.text)
 		}
 	}
-	row, err := CompareTensor(values, vec(1, 2), Tensor{Shape: []int{2, 1}, F32: []float32{1, 2}}, 0)
-	if err != nil || row.Status != Shape || row.Worst != nil || row.Elements != 0 || !math.IsNaN(float64(row.MaxAbs)) {
+	row, err := harness.CompareTensor(values, harnesstest.Vec(1, 2), harness.Tensor{Shape: []int{2, 1}, F32: []float32{1, 2}}, 0)
+	if err != nil || row.Status != harness.Shape || row.Worst != nil || row.Elements != 0 || !math.IsNaN(float64(row.MaxAbs)) {
 		t.Errorf("another shape: %+v, %v", row, err)
 	}
 }
 
 func TestExtraOnlyWidens(t *testing.T) {
-	st := Stage{Name: "x", Tolerance: Tolerance{Abs: 1, Reason: "test"}}
+	st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
 	for _, extra := range []float64{0, -5, math.NaN(), math.Inf(1), math.Inf(-1)} {
-		if row, err := CompareTensor(st, vec(0), vec(1.5), extra); err != nil || row.Status != Fail {
+		if row, err := harness.CompareTensor(st, harnesstest.Vec(0), harnesstest.Vec(1.5), extra); err != nil || row.Status != harness.Fail {
 			t.Errorf("extra %v: %s, %v", extra, row.Status, err)
 		}
 	}
-	if row, err := CompareTensor(st, vec(0), vec(1.5), 0.5); err != nil || row.Status != Pass {
+	if row, err := harness.CompareTensor(st, harnesstest.Vec(0), harnesstest.Vec(1.5), 0.5); err != nil || row.Status != harness.Pass {
 		t.Errorf("extra 0.5: %s, %v", row.Status, err)
 	}
 }
@@ -157,7 +160,7 @@ func TestExtraOnlyWidens(t *testing.T) {
 func TestCompareTensorIsItsDefinition(t *testing.T) {
 	value := rapid.OneOf(
 		rapid.Float32Range(-2, 2), rapid.Float32Range(-2, 2),
-		rapid.SampledFrom([]float32{0, 1, -1, pinf, ninf, nan, math.MaxFloat32, 1e-45}),
+		rapid.SampledFrom([]float32{0, 1, -1, harnesstest.Pinf, harnesstest.Ninf, harnesstest.Nan, math.MaxFloat32, 1e-45}),
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 40).Draw(t, "n")
@@ -169,9 +172,9 @@ func TestCompareTensorIsItsDefinition(t *testing.T) {
 		// Whole blocks of equal numbers between them change no maximum.
 		pad := rapid.SampledFrom([]int{0, 4093, 8192}).Draw(t, "pad")
 		want, got = append(make([]float32, pad), want...), append(make([]float32, pad), got...)
-		st := Stage{Name: "x", Tolerance: Tolerance{
+		st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{
 			Abs: rapid.Float64Range(0, 1).Draw(t, "abs"), Rel: rapid.Float64Range(0, 0.5).Draw(t, "rel"), Reason: "test"}}
-		row, err := CompareTensor(st, vec(want...), vec(got...), 0)
+		row, err := harness.CompareTensor(st, harnesstest.Vec(want...), harnesstest.Vec(got...), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,11 +205,11 @@ func TestCompareTensorIsItsDefinition(t *testing.T) {
 			}
 			alien = alien || math.IsNaN(w) || math.IsNaN(g) || math.IsInf(g, 0) && g != w
 		}
-		status := Pass
+		status := harness.Pass
 		if alien {
-			status = Nonfinite
+			status = harness.Nonfinite
 		} else if mismatched > 0 {
-			status = Fail
+			status = harness.Fail
 		}
 		if row.Status != status || row.Mismatched != mismatched || row.Worst.Index[1] != worst || row.Bound != bound {
 			t.Fatalf("status %s, mismatched %d, worst %d, bound %v; want %s, %d, %d, %v",

@@ -1,8 +1,9 @@
-package harness
+package harness_test
 
 import (
 	"testing"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
 )
 
@@ -52,7 +53,7 @@ func TestLeftOutCovers(t *testing.T) {
 		{"2,5", []int{2, 5}, []int{3, 4, 6}},
 		{"0, 3-4, 7-", []int{0, 3, 4, 7, 8}, []int{1, 5, 6}},
 	} {
-		l := LeftOut{Stages: "h.*", Steps: c.steps, Reason: "test"}
+		l := harness.LeftOut{Stages: "h.*", Steps: c.steps, Reason: "test"}
 		if err := l.Check(); err != nil {
 			t.Errorf("%s: %v", c.steps, err)
 		}
@@ -68,7 +69,7 @@ func TestLeftOutCovers(t *testing.T) {
 		}
 	}
 	for _, steps := range []string{"", "-", "-3", "3-1", "1,", "a", "1-b", "1.5", "99999999999"} {
-		if (LeftOut{Stages: "*", Steps: steps, Reason: "test"}).Check() == nil {
+		if (harness.LeftOut{Stages: "*", Steps: steps, Reason: "test"}).Check() == nil {
 			t.Errorf("steps %q are taken", steps)
 		}
 	}

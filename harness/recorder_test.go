@@ -1,14 +1,17 @@
-package harness
+package harness_test
 
 import (
 	"slices"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 func TestRecorderCopies(t *testing.T) {
-	s := mustSchedule(t, "b", "a", "next_id")
-	r := NewRecorder(RecorderOptions{Schedule: s})
+	s := harnesstest.MustSchedule(t, "b", "a", "next_id")
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s})
 	shape, live := []int{1, 2}, []float32{1, 2}
 	r.Step(0)
 	r.Tap("a", shape, live)
@@ -20,8 +23,8 @@ func TestRecorderCopies(t *testing.T) {
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
-	for place, want := range map[Place]Tensor{{0, "a"}: vec(1, 2), {2, "a"}: vec(9, 2), {0, "next_id"}: ids(50256)} {
-		if got, err := r.Tensor(place.Step, place.Stage); err != nil || !sameTensor(got, want) {
+	for place, want := range map[harness.Place]harness.Tensor{{0, "a"}: harnesstest.Vec(1, 2), {2, "a"}: harnesstest.Vec(9, 2), {0, "next_id"}: harnesstest.Ids(50256)} {
+		if got, err := r.Tensor(place.Step, place.Stage); err != nil || !harnesstest.SameTensor(got, want) {
 			t.Errorf("%v: %v, %v, want %v", place, got, err, want)
 		}
 	}
@@ -32,10 +35,10 @@ func TestRecorderCopies(t *testing.T) {
 
 // A stage that is not wanted is asked about once and not copied.
 func TestRecorderAsksBeforeCopying(t *testing.T) {
-	s := mustSchedule(t, "a", "b")
-	var asked []Place
-	r := NewRecorder(RecorderOptions{Schedule: s, Match: func(step int, stage string) bool {
-		asked = append(asked, Place{step, stage})
+	s := harnesstest.MustSchedule(t, "a", "b")
+	var asked []harness.Place
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Match: func(step int, stage string) bool {
+		asked = append(asked, harness.Place{step, stage})
 		return stage == "b" && step == 1
 	}})
 	for step := range 2 {
@@ -43,7 +46,7 @@ func TestRecorderAsksBeforeCopying(t *testing.T) {
 		r.Tap("a", []int{1}, []float32{1})
 		r.Tap("b", []int{1}, []float32{1})
 	}
-	if want := []Place{{0, "a"}, {0, "b"}, {1, "a"}, {1, "b"}}; !slices.Equal(asked, want) {
+	if want := []harness.Place{{0, "a"}, {0, "b"}, {1, "a"}, {1, "b"}}; !slices.Equal(asked, want) {
 		t.Errorf("asked about %v", asked)
 	}
 	if !slices.Equal(r.Steps(), []int{1}) || !slices.Equal(r.Stages(1), []string{"b"}) {
@@ -55,28 +58,28 @@ func TestRecorderKeepsMistakes(t *testing.T) {
 	one := []float32{1}
 	for _, c := range []struct {
 		reason string
-		do     func(r *Recorder)
+		do     func(r *harness.Recorder)
 		want   string
 	}{
-		{"a name that is no stage", func(r *Recorder) { r.Step(0); r.Tap("h.0.mpl", []int{1}, one) }, `stage "h.0.mpl" is not in the schedule`},
-		{"a stage twice in a step", func(r *Recorder) { r.Step(0); r.Tap("a", []int{1}, one); r.Tap("a", []int{1}, one) }, "step 0: stage a tapped twice"},
-		{"a tap before the first step", func(r *Recorder) { r.Tap("a", []int{1}, one) }, "before the first step"},
-		{"a step twice", func(r *Recorder) { r.Step(0); r.Step(0) }, "begun twice"},
-		{"a negative step", func(r *Recorder) { r.Step(-1) }, "negative"},
-		{"data that is not its shape", func(r *Recorder) { r.Step(3); r.Tap("a", []int{2, 2}, one) }, "step 3: stage a: shape [2 2] does not go with 1 elements"},
-		{"a negative dimension", func(r *Recorder) { r.Step(0); r.Tap("a", []int{-1, -1}, one) }, "does not go with"},
-		{"an id that is no integer", func(r *Recorder) { r.Step(0); r.Tap("next_id", []int{1}, []float32{1.5}) }, "1.5 is no id"},
-		{"an id that is NaN", func(r *Recorder) { r.Step(0); r.Tap("next_id", []int{1}, []float32{nan}) }, "NaN is no id"},
-		{"rows of tokens of two lengths", func(r *Recorder) { r.SetTokens([][]int{{1}, {1, 2}}) }, "row 1 has 2 ids"},
-		{"no tokens", func(r *Recorder) { r.SetTokens(nil) }, "no ids"},
+		{"a name that is no stage", func(r *harness.Recorder) { r.Step(0); r.Tap("h.0.mpl", []int{1}, one) }, `stage "h.0.mpl" is not in the schedule`},
+		{"a stage twice in a step", func(r *harness.Recorder) { r.Step(0); r.Tap("a", []int{1}, one); r.Tap("a", []int{1}, one) }, "step 0: stage a tapped twice"},
+		{"a tap before the first step", func(r *harness.Recorder) { r.Tap("a", []int{1}, one) }, "before the first step"},
+		{"a step twice", func(r *harness.Recorder) { r.Step(0); r.Step(0) }, "begun twice"},
+		{"a negative step", func(r *harness.Recorder) { r.Step(-1) }, "negative"},
+		{"data that is not its shape", func(r *harness.Recorder) { r.Step(3); r.Tap("a", []int{2, 2}, one) }, "step 3: stage a: shape [2 2] does not go with 1 elements"},
+		{"a negative dimension", func(r *harness.Recorder) { r.Step(0); r.Tap("a", []int{-1, -1}, one) }, "does not go with"},
+		{"an id that is no integer", func(r *harness.Recorder) { r.Step(0); r.Tap("next_id", []int{1}, []float32{1.5}) }, "1.5 is no id"},
+		{"an id that is NaN", func(r *harness.Recorder) { r.Step(0); r.Tap("next_id", []int{1}, []float32{harnesstest.Nan}) }, "NaN is no id"},
+		{"rows of tokens of two lengths", func(r *harness.Recorder) { r.SetTokens([][]int{{1}, {1, 2}}) }, "row 1 has 2 ids"},
+		{"no tokens", func(r *harness.Recorder) { r.SetTokens(nil) }, "no ids"},
 	} {
-		r := NewRecorder(RecorderOptions{Schedule: mustSchedule(t, "a", "next_id"), Name: "mine"})
+		r := harness.NewRecorder(harness.RecorderOptions{Schedule: harnesstest.MustSchedule(t, "a", "next_id"), Name: "mine"})
 		c.do(r)
 		if err := r.Err(); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "mine") {
 			t.Errorf("%s: %v, want %q", c.reason, err, c.want)
 		}
 	}
-	r := NewRecorder(RecorderOptions{Schedule: mustSchedule(t, "a")})
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: harnesstest.MustSchedule(t, "a")})
 	for step := range 1000 {
 		r.Step(step)
 		r.Tap("nonsense", nil, one)

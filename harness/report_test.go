@@ -1,4 +1,4 @@
-package harness
+package harness_test
 
 import (
 	"encoding/json"
@@ -7,13 +7,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 func TestReportJSON(t *testing.T) {
-	s := mustSchedule(t, "a", "b", "c", "next_id")
-	golden := source(s, "golden", nil, steps{0: {"a": vec(0.5, 1), "b": vec(1), "c": vec(0), "next_id": ids(4)}})
-	candidate := source(s, "candidate", nil, steps{0: {"a": vec(0.5, nan), "c": vec(pinf), "next_id": ids(5)}})
-	r, err := Compare(s, golden, candidate, CompareOptions{})
+	s := harnesstest.MustSchedule(t, "a", "b", "c", "next_id")
+	golden := harnesstest.Source(s, "golden", nil, harnesstest.Steps{0: {"a": harnesstest.Vec(0.5, 1), "b": harnesstest.Vec(1), "c": harnesstest.Vec(0), "next_id": harnesstest.Ids(4)}})
+	candidate := harnesstest.Source(s, "candidate", nil, harnesstest.Steps{0: {"a": harnesstest.Vec(0.5, harnesstest.Nan), "c": harnesstest.Vec(harnesstest.Pinf), "next_id": harnesstest.Ids(5)}})
+	r, err := harness.Compare(s, golden, candidate, harness.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +60,7 @@ func TestReportJSON(t *testing.T) {
 	if order := strings.Join(strings.Fields(string(got)), ""); !strings.HasPrefix(order, `{"schema":1,"verdict":"fail","compared":3,"missing":[{"step":0,"stage":"b"}],"first_divergence":`) {
 		t.Errorf("fields in another order: %.120s", order)
 	}
-	var again Report
+	var again harness.Report
 	if err := json.Unmarshal(got, &again); err != nil {
 		t.Fatal(err)
 	}
@@ -68,9 +71,9 @@ func TestReportJSON(t *testing.T) {
 
 // A passing report has null for its first divergence and no null list.
 func TestReportJSONHasNoNullLists(t *testing.T) {
-	s := mustSchedule(t, "a")
-	one := steps{0: {"a": vec(1)}}
-	r, err := Compare(s, source(s, "g", nil, one), source(s, "c", nil, one), CompareOptions{})
+	s := harnesstest.MustSchedule(t, "a")
+	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
+	r, err := harness.Compare(s, harnesstest.Source(s, "g", nil, one), harnesstest.Source(s, "c", nil, one), harness.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,18 +87,18 @@ func TestReportJSONHasNoNullLists(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	pass, fail, missing := Row{Stage: "a", Status: Pass}, Row{Stage: "b", Status: Fail}, Row{Stage: "c", Status: Missing}
+	pass, fail, missing := harness.Row{Stage: "a", Status: harness.Pass}, harness.Row{Stage: "b", Status: harness.Fail}, harness.Row{Stage: "c", Status: harness.Missing}
 	for _, c := range []struct {
 		reason  string
-		report  Report
+		report  harness.Report
 		verdict string
 	}{
-		{"all pass", Report{Stages: []Row{pass}}, "pass"},
-		{"one fails", Report{Stages: []Row{pass, fail}}, "fail"},
-		{"missing is no failure", Report{Stages: []Row{pass, missing}}, "pass"},
-		{"unless all is required", Report{Stages: []Row{pass, missing}, RequireAll: true}, "fail"},
-		{"an introduced fault within the bound", Report{Stages: []Row{pass}, Introduced: []Introduced{{0, "a", []string{"a"}}}}, "fail"},
-		{"nothing compared", Report{Stages: []Row{missing}}, "fail"},
+		{"all pass", harness.Report{Stages: []harness.Row{pass}}, "pass"},
+		{"one fails", harness.Report{Stages: []harness.Row{pass, fail}}, "fail"},
+		{"missing is no failure", harness.Report{Stages: []harness.Row{pass, missing}}, "pass"},
+		{"unless all is required", harness.Report{Stages: []harness.Row{pass, missing}, RequireAll: true}, "fail"},
+		{"an introduced fault within the bound", harness.Report{Stages: []harness.Row{pass}, Introduced: []harness.Introduced{{0, "a", []string{"a"}}}}, "fail"},
+		{"nothing compared", harness.Report{Stages: []harness.Row{missing}}, "fail"},
 	} {
 		c.report.Judge()
 		if c.report.Verdict != c.verdict {
@@ -106,16 +109,16 @@ func TestJudge(t *testing.T) {
 
 func TestFloatJSON(t *testing.T) {
 	for text, v := range map[string]float64{`0`: 0, `0.00001`: 1e-5, `1e-7`: 1e-7, `0.1`: 0.1, `"+Inf"`: math.Inf(1), `"-Inf"`: math.Inf(-1), `-1.5`: -1.5} {
-		b, err := json.Marshal(Float(v))
+		b, err := json.Marshal(harness.Float(v))
 		if err != nil || string(b) != text {
 			t.Errorf("%v is written as %s, %v, want %s", v, b, err, text)
 		}
-		var f Float
+		var f harness.Float
 		if err := json.Unmarshal([]byte(text), &f); err != nil || float64(f) != v {
 			t.Errorf("%s is read as %v, %v", text, f, err)
 		}
 	}
-	var f Float
+	var f harness.Float
 	if err := json.Unmarshal([]byte(`"NaN"`), &f); err != nil || !math.IsNaN(float64(f)) {
 		t.Errorf("NaN is read as %v, %v", f, err)
 	}

@@ -1,4 +1,4 @@
-package harness
+package harness_test
 
 import (
 	"math"
@@ -6,35 +6,37 @@ import (
 	"strings"
 	"testing"
 
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/internal/shapes"
 )
 
 func TestNewScheduleRefuses(t *testing.T) {
-	why := func(abs, rel float64) Tolerance { return Tolerance{Abs: abs, Rel: rel, Reason: "test"} }
+	why := func(abs, rel float64) harness.Tolerance { return harness.Tolerance{Abs: abs, Rel: rel, Reason: "test"} }
 	for _, c := range []struct {
 		reason string
-		stages []Stage
+		stages []harness.Stage
 		want   string
 	}{
 		{"no stage", nil, "without stages"},
-		{"a name twice", []Stage{{Name: "a", Tolerance: why(0, 0)}, {Name: "a", Tolerance: why(0, 0)}}, "twice"},
-		{"no name", []Stage{{Tolerance: why(0, 0)}}, "cannot be a file's name"},
-		{"a path", []Stage{{Name: "../a", Tolerance: why(0, 0)}}, "cannot be a file's name"},
-		{"a hidden file", []Stage{{Name: ".a", Tolerance: why(0, 0)}}, "cannot be a file's name"},
-		{"no reason", []Stage{{Name: "a"}}, "without a reason"},
-		{"a negative bound", []Stage{{Name: "a", Tolerance: why(-1, 0)}}, "bound"},
-		{"a bound that is no number", []Stage{{Name: "a", Tolerance: why(0, math.NaN())}}, "bound"},
-		{"a bound that passes everything", []Stage{{Name: "a", Tolerance: why(math.Inf(1), 0)}}, "bound"},
-		{"a bound for ids", []Stage{{Name: "a", IDs: true, Tolerance: why(1, 0)}}, "ids compare exactly"},
+		{"a name twice", []harness.Stage{{Name: "a", Tolerance: why(0, 0)}, {Name: "a", Tolerance: why(0, 0)}}, "twice"},
+		{"no name", []harness.Stage{{Tolerance: why(0, 0)}}, "cannot be a file's name"},
+		{"a path", []harness.Stage{{Name: "../a", Tolerance: why(0, 0)}}, "cannot be a file's name"},
+		{"a hidden file", []harness.Stage{{Name: ".a", Tolerance: why(0, 0)}}, "cannot be a file's name"},
+		{"no reason", []harness.Stage{{Name: "a"}}, "without a reason"},
+		{"a negative bound", []harness.Stage{{Name: "a", Tolerance: why(-1, 0)}}, "bound"},
+		{"a bound that is no number", []harness.Stage{{Name: "a", Tolerance: why(0, math.NaN())}}, "bound"},
+		{"a bound that passes everything", []harness.Stage{{Name: "a", Tolerance: why(math.Inf(1), 0)}}, "bound"},
+		{"a bound for ids", []harness.Stage{{Name: "a", IDs: true, Tolerance: why(1, 0)}}, "ids compare exactly"},
 	} {
-		if _, err := NewSchedule(c.stages); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := harness.NewSchedule(c.stages); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.reason, err)
 		}
 	}
 }
 
 func TestScheduleIsExecutionOrder(t *testing.T) {
-	s := mustSchedule(t, "h.9", "h.10", "a", "next_id")
+	s := harnesstest.MustSchedule(t, "h.9", "h.10", "a", "next_id")
 	if i, ok := s.Index("h.10"); !ok || i != 1 {
 		t.Errorf("h.10 at %d, %v", i, ok)
 	}

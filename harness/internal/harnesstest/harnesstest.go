@@ -91,7 +91,7 @@ type Memory struct {
 	Of    *harness.Schedule
 	Title string
 	Fed   harness.Tensor
-	Man *harness.Manifest
+	Man   *harness.Manifest
 	Kept  Steps
 }
 
