@@ -60,11 +60,9 @@ type invariants struct {
 
 // stage looks at all rules whose result is the stage.
 func (c *invariants) stage(stage string) error {
-	block, word := "", stage
-	if p := gpt2.LayerOf.FindString(stage); p != "" {
-		block, word = p, stage[len(p):]
-	}
-	switch word {
+	name, _ := model.ParseStage(stage)
+	block := strings.TrimSuffix(stage, name.Word)
+	switch name.Word {
 	case "embed":
 		c.sum(stage, "wte", "wpe")
 	case "ln_1", "ln_2", "ln_f":
@@ -72,7 +70,7 @@ func (c *invariants) stage(stage string) error {
 	case "attn.q", "attn.k", "attn.v":
 		c.split(stage, block+"attn.c_attn")
 	case "attn.cache_k", "attn.cache_v":
-		c.cache(stage, block+"attn."+word[len(word)-1:])
+		c.cache(stage, block+"attn."+name.Word[len(name.Word)-1:])
 	case "attn.scores":
 		c.scores(stage)
 	case "attn.probs":
@@ -86,8 +84,8 @@ func (c *invariants) stage(stage string) error {
 	case "next_token":
 		c.argmax(stage)
 	default:
-		if t, ok := gpt2.TemperatureOf(stage); ok {
-			c.softmax(stage, t)
+		if name.Temperature > 0 {
+			c.softmax(stage, name.Temperature)
 		}
 	}
 	return c.err
@@ -354,10 +352,9 @@ func (c *invariants) softmax(stage string, t float64) {
 
 // blockInput is what a block reads: the stage before it.
 func blockInput(stage string) string {
-	n := 0
-	fmt.Sscanf(stage, "h.%d.", &n)
-	if n == 0 {
+	name, _ := model.ParseStage(stage)
+	if name.Layer <= 0 {
 		return "embed"
 	}
-	return fmt.Sprintf("h.%d.resid_post", n-1)
+	return model.StageName{Layer: name.Layer - 1, Word: "resid_post"}.String()
 }

@@ -116,8 +116,8 @@ func temperaturesOf(src harness.Source) []float64 {
 	all := []float64{} // not nil, which would stand for Temperatures
 	for _, step := range src.Steps() {
 		for _, stage := range src.Stages(step) {
-			if t, ok := gpt2.TemperatureOf(stage); ok && !slices.Contains(all, t) {
-				all = append(all, t)
+			if s, _ := model.ParseStage(stage); s.Temperature > 0 && !slices.Contains(all, s.Temperature) {
+				all = append(all, s.Temperature)
 			}
 		}
 	}

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
@@ -17,8 +15,6 @@ import (
 
 // maxLayers bounds what the names in a folder can ask a schedule to hold.
 const maxLayers = 4096
-
-var LayerOf = regexp.MustCompile(`^h\.([0-9]{1,4})\.`)
 
 // DumpSchedule is the schedule for dumps whose model is not at hand: it has
 // enough layers and temperatures for every manifest and every file name in the
@@ -33,6 +29,7 @@ func ModelSchedule(m *model.Model, dirs ...string) (*harness.Schedule, error) {
 
 func dumpSchedule(layers int, dirs []string) (*harness.Schedule, error) {
 	temperatures := slices.Clone(Temperatures)
+	var stages []string
 	for _, dir := range dirs {
 		man, err := dump.ReadManifest(dir)
 		switch {
@@ -52,20 +49,25 @@ func dumpSchedule(layers int, dirs []string) (*harness.Schedule, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range names {
-			if m := LayerOf.FindStringSubmatch(name); m != nil {
-				n, _ := strconv.Atoi(m[1])
-				if n < maxLayers {
-					layers = max(layers, n+1)
-				}
-			}
-			if t, ok := TemperatureOf(name); ok {
-				temperatures = append(temperatures, t)
-			}
+		stages = append(stages, names...)
+	}
+	return scheduleOf(layers, temperatures, stages), nil
+}
+
+// scheduleOf returns the schedule with at least so many layers and temperatures
+// and, as far as they are credible, those of the stages.
+func scheduleOf(layers int, temperatures []float64, stages []string) *harness.Schedule {
+	for _, stage := range stages {
+		s, _ := model.ParseStage(stage)
+		if s.Layer < maxLayers {
+			layers = max(layers, s.Layer+1)
+		}
+		if s.Temperature > 0 {
+			temperatures = append(temperatures, s.Temperature)
 		}
 	}
 	slices.Sort(temperatures)
-	return Schedule(layers, slices.Compact(temperatures)), nil
+	return Schedule(layers, slices.Compact(temperatures))
 }
 
 // EngineName is the engine in the manifest of a dump of the Go model.

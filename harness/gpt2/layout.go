@@ -3,8 +3,6 @@ package gpt2
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strconv"
 	"strings"
 
 	"checkpoint12/harness"
@@ -168,17 +166,5 @@ func MappedSchedule(s *harness.Schedule, m *align.Mapping, dir string) (*harness
 	for _, st := range s.Stages() {
 		names = append(names, st.Name)
 	}
-	layers, temperatures := 1, []float64{}
-	for _, name := range names {
-		if m := LayerOf.FindStringSubmatch(name); m != nil {
-			if n, _ := strconv.Atoi(m[1]); n < maxLayers {
-				layers = max(layers, n+1)
-			}
-		}
-		if t, ok := TemperatureOf(name); ok {
-			temperatures = append(temperatures, t)
-		}
-	}
-	slices.Sort(temperatures)
-	return Schedule(layers, slices.Compact(temperatures)), nil
+	return scheduleOf(1, []float64{}, names), nil
 }

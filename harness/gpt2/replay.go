@@ -40,19 +40,15 @@ func (r *replayer) Shape(stage string, f replay.StepDims) []int {
 // Subtract walks the residual stream back: a block's input is resid_mid less
 // attn.c_proj, and resid_mid is the block's output less mlp.c_proj.
 func (r *replayer) Subtract(stage string) (sum, other string, ok bool) {
-	n := 0
-	switch word := wordOf(stage); {
-	case stage == "embed":
-	case word == "resid_mid" || word == "resid_post":
-		fmt.Sscanf(stage, "h.%d.", &n)
-		if word == "resid_mid" {
-			return fmt.Sprintf("h.%d.resid_post", n), fmt.Sprintf("h.%d.mlp.c_proj", n), true
-		}
-		n++
-	default:
-		return "", "", false
+	s, _ := model.ParseStage(stage)
+	in := func(layer int, word string) string { return model.StageName{Layer: layer, Word: word}.String() }
+	switch s.Word {
+	case "resid_mid":
+		return in(s.Layer, "resid_post"), in(s.Layer, "mlp.c_proj"), true
+	case "embed", "resid_post":
+		return in(s.Layer+1, "resid_mid"), in(s.Layer+1, "attn.c_proj"), s.Layer+1 < r.cfg.Layers
 	}
-	return fmt.Sprintf("h.%d.resid_mid", n), fmt.Sprintf("h.%d.attn.c_proj", n), n < r.cfg.Layers
+	return "", "", false
 }
 
 // Replay computes a stage by model.Apply, in the dimensions of its inputs.
@@ -85,7 +81,7 @@ type staged struct {
 	*replayer
 	model.Dims
 	stage string
-	word  string // what comes after the layer: "ln_1", "attn.q"; "probs" for probs_t*
+	word  string // what comes after the layer: "ln_1", "attn.q"; "probs_t"
 	reads []string
 	in    []replay.Value // as reads, all of them float32
 	shape []int
@@ -198,16 +194,10 @@ func (s *staged) findDims() error {
 	return nil
 }
 
-// wordOf is a stage's name without its layer, and "probs" for every probs_t*.
+// wordOf returns a stage's name without its layer or temperature.
 func wordOf(stage string) string {
-	if rest, ok := strings.CutPrefix(stage, "h."); ok {
-		_, word, _ := strings.Cut(rest, ".")
-		return word
-	}
-	if _, ok := TemperatureOf(stage); ok {
-		return "probs"
-	}
-	return stage
+	s, _ := model.ParseStage(stage)
+	return s.Word
 }
 
 // nearTie says whether an id at row i is a right choice too: with what rounding

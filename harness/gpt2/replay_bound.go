@@ -1,6 +1,10 @@
 package gpt2
 
-import "math"
+import (
+	"math"
+
+	"checkpoint12/model"
+)
 
 // How far two right engines may be apart at the output of one stage that they
 // compute from the same stored inputs.
@@ -96,9 +100,9 @@ func (s *staged) bound() []float32 {
 				copy(out[b*V:(b+1)*V], in[(b*s.T+s.T-1)*V:])
 			}
 		})
-	case "probs":
-		t, _ := TemperatureOf(s.stage)
-		return s.boundSoftmax(s.cfg.Vocab, t)
+	case "probs_t":
+		name, _ := model.ParseStage(s.stage)
+		return s.boundSoftmax(s.cfg.Vocab, name.Temperature)
 	}
 	panic("gpt2: no bound for stage " + s.stage)
 }

@@ -3,7 +3,6 @@ package gpt2
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"checkpoint12/harness"
@@ -39,8 +38,8 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 		if strings.HasSuffix(name, ".attn.scores") {
 			s.Conform = conformScores(name)
 		}
-		if t, ok := TemperatureOf(name); ok {
-			s.Extra, s.Check = softmaxSlack(name, t), softmaxCheck(name, t, b.Abs)
+		if n, _ := model.ParseStage(name); n.Temperature > 0 {
+			s.Extra, s.Check = softmaxSlack(name, n.Temperature), softmaxCheck(name, n.Temperature, b.Abs)
 		}
 		stages = append(stages, s)
 	}
@@ -49,16 +48,6 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 		panic("gpt2: " + err.Error())
 	}
 	return s
-}
-
-// temperatureOf reads the temperature in the name of a stage probs_tX.
-func TemperatureOf(stage string) (float64, bool) {
-	s, ok := strings.CutPrefix(stage, "probs_t")
-	if !ok {
-		return 0, false
-	}
-	t, err := strconv.ParseFloat(s, 64)
-	return t, err == nil && t > 0 && !math.IsInf(t, 0)
 }
 
 // softmaxSlack is what a difference of the logits accounts for in the

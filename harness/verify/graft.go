@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/model"
 )
 
 // maxGrafts is how many stages are put in one after the other before it is given
@@ -145,17 +145,19 @@ func (g *grafter) tap(stage string, shape []int, data []float32) {
 	g.places++
 }
 
-var layerNumber = regexp.MustCompile(`^h\.[0-9]+\.`)
-
 // suspect adds a stage to the grafts: once it has been suspected in one layer
 // and is in another, in all. It is false for a stage that is grafted already.
 func suspect(stages []string, stage string) ([]string, bool) {
-	all := layerNumber.ReplaceAllString(stage, "h.*.")
+	kind := func(stage string) string {
+		s, _ := model.ParseStage(stage)
+		return s.Kind()
+	}
+	all := kind(stage)
 	for i, have := range stages {
 		switch {
 		case names.Match(have, stage):
 			return nil, false
-		case layerNumber.ReplaceAllString(have, "h.*.") == all:
+		case kind(have) == all:
 			stages = slices.Clone(stages)
 			stages[i] = all
 			return stages, true

@@ -9,6 +9,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/model"
 )
 
 // outcome is what a case's run gave for checkpoints 1 to 11, without its tensors.
@@ -86,8 +87,8 @@ func (c *Case) wanted(step int, stage string) bool {
 			return true
 		}
 		return stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
-			_, ok := gpt2.TemperatureOf(st)
-			return ok
+			s, _ := model.ParseStage(st)
+			return s.Temperature > 0
 		})
 	})
 }

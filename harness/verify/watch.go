@@ -8,6 +8,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model"
 )
 
 // Self is the engine's name in findings that need no golden: what the model's
@@ -56,8 +57,8 @@ func (w *watch) Tap(stage string, shape []int, data []float32) {
 	case stage == "next_token": // [B]
 		w.argmax(stage, shape, data)
 	default:
-		if t, ok := gpt2.TemperatureOf(stage); ok {
-			w.softmax(stage, t, shape, data)
+		if s, _ := model.ParseStage(stage); s.Temperature > 0 {
+			w.softmax(stage, s.Temperature, shape, data)
 		}
 	}
 }
