@@ -57,11 +57,11 @@ known one. Inputs that the candidate lacks are computed from what it has. With
 --model alone, without --golden, that is all that is said: nothing then compares
 the candidate with another engine.
 
-Besides, what must hold between the stages of any dump is looked at (rows of
-probabilities sum to 1, masked places are exactly 0, the cache only grows, residual
-sums add up, q, k and v are c_attn's; with --model LayerNorms have mean 0 and
-variance 1), and it is said how many tokens are certified: their margin is more than
-twice the largest difference of the logits.
+Without --model the stages that need no weights are replayed all the same: a dump
+whose cache, masked scores, probabilities, activations, residual sums or tokens do
+not follow from its own stages contradicts itself. The report also counts the tokens
+that are certified: their margin is more than twice the largest difference of the
+logits.
 
 --golden may be the folder of a case, such as goldens/synthetic-tiny/hello, with
 the goldens of several engines. Each tensor is then compared with that of

@@ -11,24 +11,23 @@ import (
 	"checkpoint12/model"
 )
 
-// DiagnoseAlone judges a candidate without a golden: each of its stages is
-// replayed on its own inputs, and what must hold between its stages is looked
-// at. The report's rows are the replays, each bound the rounding of its stage; a
-// stage that breaks what must hold fails. Nothing in it says that the candidate
-// agrees with another engine. An error wraps harness.ErrNothingCompared where no
-// stage could be judged.
-func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, candidate harness.Source, o DiagnoseOptions) (*harness.Report, *Invariants, error) {
+// WithoutGolden judges a candidate without a golden: each of its stages is
+// replayed on its own inputs. The report's rows are the replays, each bound the
+// rounding of its stage. Nothing in it shows that the candidate agrees with
+// another engine. An error wraps harness.ErrNothingCompared where no stage could
+// be judged.
+func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
 	if err := gpt2.CheckFit(m, candidate); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
 	run, err := replay.NewRun(s, candidate, r, replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	rows, causes, err := settled(ctx, m, candidate, run, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	report := &harness.Report{
 		Schema: 1, Introduced: []harness.Introduced{}, Explanations: append([]harness.Explanation{}, causes...),
@@ -39,7 +38,7 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	for _, p := range rows {
 		row, err := replayRow(s, candidate, run, p)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if row.Status == harness.Skipped {
 			why = p.Why
@@ -48,21 +47,9 @@ func DiagnoseAlone(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	}
 	report.AddReplay(rows, r.Reads)
 	if report.Compared == 0 {
-		return nil, nil, fmt.Errorf("%w: %s: no stage could be replayed: %s", harness.ErrNothingCompared, candidate.Name(), why)
+		return nil, fmt.Errorf("%w: %s: no stage could be replayed: %s", harness.ErrNothingCompared, candidate.Name(), why)
 	}
-	own, err := CheckInvariants(m, candidate)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, v := range own.Violations {
-		if row := report.Row(v.Place); row != nil {
-			if row.Detail = v.Rule + ": " + v.Detail; row.Status == harness.Pass {
-				row.Status = harness.Fail
-			}
-		}
-	}
-	report.Judge()
-	return report, own, nil
+	return report, nil
 }
 
 // replayRow is a replay as a row: the replayed value is what was wanted.

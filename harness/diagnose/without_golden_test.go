@@ -1,0 +1,49 @@
+package diagnose
+
+import (
+	"slices"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+)
+
+// A stage that is right for its inputs fails for nothing else: no row but the
+// stage of the fault's, nor one that follows from it.
+func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	s, err := gpt2.ModelSchedule(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DiagnoseOptions{CompareOptions: harness.CompareOptions{Prompt: len(g.Manifest().Tokens[0])}}
+	for _, b := range gpt2test.Bugs {
+		t.Run(b.Name, func(t *testing.T) {
+			c, changed := faulty(t, m, g, true, b)
+			r, err := WithoutGolden(t.Context(), s, m, c, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, err := ContradictionsOf(m, r.Replayed, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range found.Violations {
+				if v.Stage != b.Stage {
+					t.Errorf("%s contradicts the dump: %s, %s", v.Place, v.Rule, v.Detail)
+				}
+			}
+			for i := range r.Stages {
+				row := &r.Stages[i]
+				if wrong := slices.Contains(changed, row.Place()); row.Status.Diverges() != wrong {
+					t.Errorf("%s: %s", row.Place(), row.Status)
+				}
+			}
+			if r.FirstDivergence == nil || *r.FirstDivergence != (harness.Place{Step: b.Step, Stage: b.Stage}) {
+				t.Errorf("first divergence %v", r.FirstDivergence)
+			}
+		})
+	}
+}
