@@ -1,7 +1,6 @@
 package align
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/model/strictjson"
 )
 
 // maxMapping bounds what is read as a mapping file.
@@ -119,12 +119,6 @@ func ParseMapping(b []byte) (*Mapping, error) {
 	if len(b) > maxMapping {
 		return nil, fmt.Errorf("longer than %d bytes", maxMapping)
 	}
-	if !json.Valid(b) {
-		return nil, fmt.Errorf("not JSON: %w", json.Unmarshal(b, new(any)))
-	}
-	if key, ok := dump.RepeatedKey(b); ok {
-		return nil, fmt.Errorf("key %q twice in one object", key)
-	}
 	var in struct {
 		Schema    *int         `json:"schema"`
 		Name      string       `json:"name"`
@@ -137,9 +131,7 @@ func ParseMapping(b []byte) (*Mapping, error) {
 		Stages    []mapRule    `json:"stages"`
 		Ignore    []ignoreRule `json:"ignore"`
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
+	if err := strictjson.Unmarshal(b, &in); err != nil {
 		return nil, err
 	}
 	if in.Schema == nil || *in.Schema != 1 {

@@ -32,7 +32,7 @@ func TestParseMappingRefuses(t *testing.T) {
 		{`"schema": 1`, `"schema": 2`, `"schema" is not 1`},
 		{`"schema": 1, `, ``, `"schema" is not 1`},
 		{`"name": "mine"`, `"name": ""`, "name is missing"},
-		{`"name": "mine"`, `"name": "a", "name": "b"`, `key "name" twice`},
+		{`"name": "mine"`, `"name": "a", "name": "b"`, `key "name" is there twice`},
 		{`"prefixes"`, `"prefix"`, `unknown field "prefix"`},
 		{`"prefixes": ["net."]`, `"prefixes": [""]`, "one is empty"},
 		{`"first_step": 1`, `"first_step": -1`, "first_step"},
@@ -55,7 +55,7 @@ func TestParseMappingRefuses(t *testing.T) {
 		{`{"from": "head", "to": ["x", "last"]}`, `{"from": "head", "to": "x", "pad": "T"}`, "need axes"},
 		{`"why": "it is not ours"`, `"why": ""`, "without a why"},
 		{`"from": "*.aux"`, `"from": "[a"`, "ignore"},
-		{goodMap, goodMap + " {}", "not JSON"},
+		{goodMap, goodMap + " {}", "after top-level value"},
 		{goodMap, `[]`, "cannot unmarshal"},
 		{goodMap, `{"schema": 1, "name": "m", "stages": []}`, "stages is empty"},
 	} {

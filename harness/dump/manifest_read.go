@@ -1,7 +1,6 @@
 package dump
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model/strictjson"
 )
 
 // ManifestFile is the manifest's name in a dump.
@@ -43,7 +43,8 @@ func ReadManifest(dir string) (*harness.Manifest, error) {
 }
 
 // ParseManifest reads a manifest strictly: one JSON object of schema 1, no
-// unknown field, no key twice, nothing after it, every hash, path, shape and rule well formed.
+// unknown field, no key twice, nothing after it, every hash, path, shape and rule
+// well formed.
 func ParseManifest(b []byte) (*harness.Manifest, error) {
 	if len(b) > maxManifest {
 		return nil, fmt.Errorf("longer than %d bytes", maxManifest)
@@ -57,13 +58,8 @@ func ParseManifest(b []byte) (*harness.Manifest, error) {
 	if head.Schema == nil || *head.Schema != 1 {
 		return nil, errors.New(`not a checkpoint12 manifest: "schema" is not 1; remove the file to read the folder as a dump of another engine`)
 	}
-	if key, ok := RepeatedKey(b); ok {
-		return nil, fmt.Errorf("key %q twice in one object", key)
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
 	m := new(harness.Manifest)
-	if err := d.Decode(m); err != nil {
+	if err := strictjson.Unmarshal(b, m); err != nil {
 		return nil, err
 	}
 	if err := checkManifest(m); err != nil {
@@ -72,44 +68,9 @@ func ParseManifest(b []byte) (*harness.Manifest, error) {
 	return m, nil
 }
 
-// repeatedKey finds a key that is twice in one object of valid JSON, of which
-// encoding/json would silently take the last.
-func RepeatedKey(b []byte) (string, bool) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	type level struct {
-		keys    map[string]bool // nil in a list
-		atValue bool            // in an object: the next token is a value
-	}
-	stack := []level{{}}
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return "", false
-		}
-		top := &stack[len(stack)-1]
-		if key, ok := token.(string); ok && top.keys != nil && !top.atValue {
-			if top.keys[key] {
-				return key, true
-			}
-			top.keys[key], top.atValue = true, true
-			continue
-		}
-		top.atValue = false
-		switch token {
-		case json.Delim('{'):
-			stack = append(stack, level{keys: map[string]bool{}})
-		case json.Delim('['):
-			stack = append(stack, level{})
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
-		}
-	}
-}
-
 var hexSHA256 = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// checkManifest returns an error if the manifest is not well formed in itself:
-// what is wrong with it in itself, if anything is.
+// checkManifest returns an error if the manifest is not well formed in itself.
 func checkManifest(m *harness.Manifest) error {
 	switch {
 	case m.Schema != 1:
