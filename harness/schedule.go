@@ -103,6 +103,16 @@ func NewSchedule(stages []Stage) (*Schedule, error) {
 	return s, nil
 }
 
+// MustSchedule is [NewSchedule] of stages that are written in the program; it
+// panics where NewSchedule refuses them.
+func MustSchedule(stages ...Stage) *Schedule {
+	s, err := NewSchedule(stages)
+	if err != nil {
+		panic("harness: " + err.Error())
+	}
+	return s
+}
+
 // Index is the stage's place in execution order.
 func (s *Schedule) Index(name string) (int, bool) {
 	i, ok := s.index[name]

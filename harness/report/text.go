@@ -123,7 +123,7 @@ func writeRow(w io.Writer, r *harness.Row, ink ink, o Options, clean *harness.Re
 		if !math.IsNaN(r.Scale) {
 			line("greatest relative difference", "%s of max|want| %s", num(float64(r.MaxRel)), num(r.Scale))
 		}
-		line("allowed", "%s", allowed(r))
+		line("allowed", "%s", r.Allowed())
 		if !math.IsNaN(float64(r.Cosine)) {
 			line("rms, cosine", "%s, %.9f", num(float64(r.RMS)), float64(r.Cosine))
 		}
@@ -155,18 +155,6 @@ func writeRow(w io.Writer, r *harness.Row, ink ink, o Options, clean *harness.Re
 			line("look closer", "%s", cmd)
 		}
 	}
-}
-
-// allowed spells the bound and what it is made of.
-func allowed(r *harness.Row) string {
-	t := r.Tolerance
-	switch {
-	case t.Abs == 0 && t.Rel == 0:
-		return "0: exact"
-	case t.Rel == 0:
-		return num(t.Abs)
-	}
-	return fmt.Sprintf("%s = %s + %s * max|want|", num(r.Bound), num(t.Abs), num(t.Rel))
 }
 
 // writeAbsent says what was not compared, and why.
