@@ -18,7 +18,7 @@ import (
 // stage in common, other prompt tokens, an empty folder. It is never a pass.
 var ErrNothingCompared = errors.New("nothing compared")
 
-// CompareOptions says what Compare asks for.
+// CompareOptions are the options of [Compare]; the zero value compares all there is.
 type CompareOptions struct {
 	// RequireAll fails a candidate that lacks a stage the golden has.
 	RequireAll bool
@@ -67,7 +67,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	return r, nil
 }
 
-// common is those of the places that the source has too.
+// common returns those of the places that the source has too.
 func common(src Source, places []Place) []Place {
 	return slices.DeleteFunc(slices.Clone(places), func(p Place) bool {
 		_, ok := src.Shape(p.Step, p.Stage)
@@ -142,7 +142,8 @@ func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, e
 // scratch is memory to read the two tensors of a row into.
 var scratch = sync.Pool{New: func() any { return new([2]Tensor) }}
 
-// modelNotes says when manifests say that the two are of different models.
+// modelNotes returns a note for each way in which the manifests are of different
+// models.
 func modelNotes(golden, candidate Source) []string {
 	g, c := golden.Manifest(), candidate.Manifest()
 	if g == nil || c == nil {
@@ -158,8 +159,8 @@ func modelNotes(golden, candidate Source) []string {
 	return notes
 }
 
-// diffJSON is what differs between two JSON objects, "" if nothing or if there
-// is only one.
+// diffJSON returns the difference of two JSON objects, "" if there is none or only
+// one object.
 func diffJSON(a, b json.RawMessage) string {
 	var x, y map[string]any
 	if len(a) == 0 || len(b) == 0 || bytes.Equal(a, b) || json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {

@@ -1,15 +1,13 @@
-// Package harness tells an engineer whether a model computes what a golden says
-// and, if not, at which stage the numbers first go wrong.
+// Package harness records what a model computes, stage by stage, compares it with
+// a golden and names the first stage that differs.
 //
-// A model hands over a [Schedule]: the names of its stages in execution order,
-// each with a [Tolerance] and the reason for it. What it computes reaches the
-// harness as a [Source]: a [Recorder], whose Tap method fits any Go model that
-// calls a function with each stage's live buffer, or a [Dump], a folder of .npy
-// files that an engine in any language wrote. [Compare] puts a candidate against
-// a golden and gives a [Report], for people ([Report.WriteText]) and as JSON. A
-// [View] reads a candidate's tensors of other layouts in the schedule's, and a
-// [Mapping] joins an engine's names to stages. The package knows nothing of any
-// model; the example is the tutorial.
+// A model hands over a [Schedule]: its stages in execution order, each with a
+// [Tolerance] and the reason for it. What it computes reaches the harness as a
+// [Source]: a [Recorder], whose Tap method fits any Go model that calls a function
+// with each stage's live buffer, or a folder of .npy files, which package dump
+// reads. [Check] fails a test with the first stage that differs; [Compare] returns
+// the whole [Report]. This package knows nothing of any model; the example is the
+// tutorial.
 //
 // # Goals
 //
@@ -17,8 +15,8 @@
 //     never in alphabetical order: h.10 comes after h.9.
 //   - A value passes when |got − want| ≤ abs + rel·max|want|, and only then. NaN
 //     never passes, an infinity only against the same infinity.
-//   - A failure says what is needed to act on it: stage, step, how many of how
-//     many, the worst difference and where, both values, the bound and its
+//   - A failure has what is needed to act on it: stage, step, how many of how
+//     many, the worst difference and where, both values, the tolerance and its
 //     reason.
 //   - Nothing is ignored in silence: what was missing, left out, skipped or not
 //     understood is listed.
@@ -26,10 +24,10 @@
 // # Guarantees
 //
 //   - Comparing nothing is never a pass: it is [ErrNothingCompared].
-//   - A dump that was written is whole or absent; a folder that is no dump is
-//     never replaced.
+//   - A dump is written whole or not at all; a folder that is no dump is never
+//     replaced.
 //   - A dump with a manifest is read only if every file is there, none is
-//     surplus, and every shape, dtype and hash is as the manifest says.
+//     surplus, and every shape, dtype and hash is the manifest's.
 //   - Bad input is an error that names the file, never a panic.
 //   - The recorder copies what it was asked to keep and changes nothing; an
 //     unwanted stage costs one function call.
@@ -37,6 +35,25 @@
 //
 // # Non-goals
 //
-// The harness does not run models (a Replayer does), does not decide how wide a tolerance ought to
-// be, and never writes goldens: they come from engines that are not under test.
+// The harness runs no model, does not choose tolerances, and never writes goldens:
+// they come from engines that are not under test.
+//
+// # Glossary
+//
+//   - stage: one named result of a model's step, such as h.0.ln_1
+//   - step: one call of the engine, which feeds one or more tokens
+//   - place: a stage of a step
+//   - dump: a folder of a run's tensors, with or without a manifest
+//   - golden: a dump of an independent engine, bound by its manifest to what made it
+//   - candidate: what is judged, a recording or a dump
+//   - tolerance: how far candidate and golden may be apart at a stage
+//   - rounding bound: how far a correct engine's rounding may move a value of a
+//     stage that is replayed
+//   - replay: to recompute a stage from the candidate's own inputs
+//   - introduced: the stage's own computation is wrong; a replay does not give it
+//   - inherited: outside the tolerance, but correct for its inputs
+//   - span: stages that are replayed as one, because the candidate lacks what lies
+//     between them
+//   - fault: a way to compute a stage wrong; the catalogue lists the known ones
+//   - quorum: what the goldens of several engines say of each other
 package harness

@@ -16,13 +16,13 @@ type LeftOut struct {
 	Reason string `json:"reason"`
 }
 
-// Covers says whether the rule leaves out the stage at the step.
+// Covers reports whether the rule leaves out the stage at the step.
 func (l LeftOut) Covers(step int, stage string) bool {
 	in, err := stepsContain(l.Steps, step)
 	return err == nil && in && names.Match(l.Stages, stage)
 }
 
-// Check says what is wrong with the rule, if anything is.
+// Check returns an error if the rule is not well formed.
 func (l LeftOut) Check() error {
 	if err := names.CheckPattern(l.Stages); err != nil {
 		return err
@@ -36,7 +36,7 @@ func (l LeftOut) Check() error {
 	return nil
 }
 
-// stepsContain reads a list of steps and says whether step is in it.
+// stepsContain reads a list of steps and reports whether step is in it.
 func stepsContain(list string, step int) (bool, error) {
 	if list == "all" {
 		return true, nil

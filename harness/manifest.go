@@ -50,8 +50,8 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// CheckWeights says whether the dump was made from weights of that hash; model
-// names them in the error.
+// CheckWeights returns an error unless the dump was made from weights of that
+// hash. model names them in the error.
 func (m *Manifest) CheckWeights(model, sha256 string) error {
 	switch m.Model.WeightsSHA256 {
 	case sha256:

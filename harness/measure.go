@@ -43,7 +43,7 @@ func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 	return row, nil
 }
 
-// newRow is a row of which nothing is known.
+// newRow returns the row of a stage that was not compared yet.
 func newRow(st Stage, shape []int) Row {
 	nan := Float(math.NaN())
 	return Row{
@@ -67,24 +67,24 @@ func positive(x float64) float64 {
 	return 0
 }
 
-// sums is what one pass over two tensors gathers.
+// sums are gathered in one pass over two tensors.
 type sums struct {
 	maxDiff, maxWant float64 // over places finite in both; over finite golden places
 	at               int     // the first place of maxDiff
 	sq, gg, ww, gw   float64 // over places finite in both
-	finite           int     // how many those are
-	odd              int     // the first place that is not finite and not the same infinity; -1 if none
-	odds             int     // how many those are
-	alien            bool    // a NaN, or an infinity that the golden does not have there
+	finite           int     // the number of those
+	firstBad         int     // the first place that is not finite and not the same infinity; -1 if none
+	bad              int     // the number of those
+	unexpected       bool    // a NaN, or an infinity that the golden does not have there
 }
 
-// block is how many elements are looked at together: one block whose values are
+// block is the number of elements that are looked at together: one block whose values are
 // all finite needs no look at each.
 const block = 4096
 
 // measureValues fills in the row from want and got of equal length ≥ 1.
 func measureValues(row *Row, want, got []float32) {
-	s := sums{odd: -1, maxDiff: -1}
+	s := sums{firstBad: -1, maxDiff: -1}
 	for lo := 0; lo < len(want); lo += block {
 		hi := min(lo+block, len(want))
 		if !s.fast(want[lo:hi], got[lo:hi], lo) {
@@ -93,24 +93,24 @@ func measureValues(row *Row, want, got []float32) {
 	}
 	row.Elements = len(want)
 	s.fill(row)
-	if s.odd >= 0 || s.maxDiff > row.Bound {
-		row.Mismatched = s.odds
+	if s.firstBad >= 0 || s.maxDiff > row.Bound {
+		row.Mismatched = s.bad
 		for i, w := range want {
 			d := math.Abs(float64(got[i]) - float64(w))
-			if d > row.Bound && !math.IsInf(d, 0) { // infinities and NaN are among the odds
+			if d > row.Bound && !math.IsInf(d, 0) { // infinities and NaN are among the bad
 				row.Mismatched++
 			}
 		}
 	}
 	at := s.at
-	if s.odd >= 0 {
-		at = s.odd
+	if s.firstBad >= 0 {
+		at = s.firstBad
 		row.MaxAbs = Float(math.Abs(float64(got[at]) - float64(want[at])))
 		row.MaxRel = row.MaxAbs
 	}
 	row.Worst = &Worst{Index: shapes.Index(at, row.Shape), Got: Float(got[at]), Want: Float(want[at])}
 	switch {
-	case s.alien:
+	case s.unexpected:
 		row.Status = Nonfinite
 	case row.Mismatched > 0:
 		row.Status = Fail
@@ -181,11 +181,11 @@ func (s *sums) slow(want, got []float32, lo int) {
 			}
 			continue
 		}
-		s.odds++
-		if s.odd < 0 {
-			s.odd = lo + i
+		s.bad++
+		if s.firstBad < 0 {
+			s.firstBad = lo + i
 		}
-		s.alien = s.alien || math.IsNaN(d) || math.IsInf(g, 0)
+		s.unexpected = s.unexpected || math.IsNaN(d) || math.IsInf(g, 0)
 	}
 }
 
@@ -218,7 +218,7 @@ func relative(diff, scale float64) Float {
 
 // measureIDs fills in the row from ids of equal length ≥ 1.
 func measureIDs(row *Row, want, got []int64) {
-	s := sums{odd: -1, maxDiff: -1, finite: len(want)}
+	s := sums{firstBad: -1, maxDiff: -1, finite: len(want)}
 	for i, w := range want {
 		g := got[i]
 		d := math.Abs(float64(g) - float64(w))

@@ -10,7 +10,7 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
-// RecorderOptions says what a Recorder keeps.
+// RecorderOptions are the options of [NewRecorder].
 type RecorderOptions struct {
 	// Schedule is the stages there may be. Required.
 	Schedule *Schedule
@@ -27,9 +27,9 @@ type RecorderOptions struct {
 // func(stage string, shape []int, data []float32) that a model calls with live
 // buffers. It is a Source, in memory.
 //
-// Tap returns nothing, so mistakes (a name that is no stage, a stage twice in a
+// Tap returns nothing, so errors (a name that is no stage, a stage twice in a
 // step, data that is not its shape, a tap before the first Step) are kept and
-// reported by Err; Compare and Write refuse a recorder that has any.
+// reported by Err; [Compare] and [Check] refuse a recorder that has any.
 type Recorder struct {
 	schedule *Schedule
 	match    func(step int, stage string) bool
@@ -44,7 +44,7 @@ type Recorder struct {
 	errs   []error
 }
 
-// NewRecorder makes an empty recorder. It panics without a Schedule.
+// NewRecorder returns an empty recorder. It panics without a Schedule.
 func NewRecorder(o RecorderOptions) *Recorder {
 	if o.Schedule == nil {
 		panic("harness: NewRecorder without a Schedule")
@@ -123,7 +123,7 @@ func (r *Recorder) put(step int, stage string, t Tensor) {
 	r.steps[step][stage] = t
 }
 
-// maxErrs bounds the mistakes kept: a wrong name comes once a step.
+// maxErrs bounds the errors kept: a wrong name comes once a step.
 const maxErrs = 20
 
 func (r *Recorder) fail(err error) {
@@ -144,7 +144,7 @@ func (r *Recorder) SetTokens(rows [][]int) {
 	r.tokens = t
 }
 
-// Err is what went wrong while recording, or nil.
+// Err returns the errors of the taps so far, or nil.
 func (r *Recorder) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,10 +154,10 @@ func (r *Recorder) Err() error {
 	return fmt.Errorf("%s: %w", r.name, errors.Join(r.errs...))
 }
 
-// Name is the name from the options.
+// Name returns the name from the options.
 func (r *Recorder) Name() string { return r.name }
 
-// Tokens is what SetTokens set.
+// Tokens returns the ids that SetTokens was given.
 func (r *Recorder) Tokens() Tensor {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,21 +167,21 @@ func (r *Recorder) Tokens() Tensor {
 // Manifest returns nil: nothing binds a recording but the run it is of.
 func (r *Recorder) Manifest() *Manifest { return nil }
 
-// Steps is the steps of which something was kept, ascending.
+// Steps returns the steps of which something was kept, ascending.
 func (r *Recorder) Steps() []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Sorted(maps.Keys(r.steps))
 }
 
-// Stages is the stages kept at a step, in execution order.
+// Stages returns the stages kept at a step, in execution order.
 func (r *Recorder) Stages(step int) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.schedule.Sorted(slices.Collect(maps.Keys(r.steps[step])))
 }
 
-// Shape is the shape of a stage kept at a step.
+// Shape returns the shape of a stage kept at a step.
 func (r *Recorder) Shape(step int, stage string) ([]int, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +189,7 @@ func (r *Recorder) Shape(step int, stage string) ([]int, bool) {
 	return t.Shape, ok
 }
 
-// Tensor is the recorder's own copy of a stage at a step.
+// Tensor returns the recorder's own copy of a stage at a step.
 func (r *Recorder) Tensor(step int, stage string) (Tensor, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

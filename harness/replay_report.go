@@ -32,7 +32,7 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 			setOrigin(row, OriginIntroduced)
 		case p.Verdict == ReplayUnknown:
 			setOrigin(row, OriginUnknown)
-		case row != nil && row.Status.Diverges() && !row.BrokenAlone():
+		case row != nil && row.Status.Diverges() && !row.FailsOwnCheck():
 			setOrigin(row, OriginInherited)
 		}
 	}

@@ -7,7 +7,7 @@ const (
 	ReplayUnknown    = "unknown"    // it cannot be said, for the reason in Why
 )
 
-// Replayed is what the replay of one stage of one step says.
+// Replayed is the result of replaying one stage of one step.
 type Replayed struct {
 	Place
 
@@ -25,8 +25,8 @@ type Replayed struct {
 	// Nonfinite; Skipped where Verdict is ReplayUnknown.
 	Status Status `json:"status"`
 
-	// MaxAbs is the error at the place with the largest share of its bound, and
-	// Bound the bound there. Share is MaxAbs / Bound: above 1 is no rounding.
+	// MaxAbs is the error at the place where it is largest relative to its rounding bound,
+	// and Bound the bound there. Share is MaxAbs / Bound: above 1 is no rounding.
 	MaxAbs Float `json:"max_abs"`
 	Bound  Float `json:"bound"`
 	Share  Float `json:"share"`
@@ -43,7 +43,7 @@ type Replayed struct {
 	// of them is not known, or there is no error at the inputs.
 	Amplification Float `json:"amplification"`
 
-	// Why says why the verdict is unknown, or what about a shape is wrong.
+	// Why is the reason of an unknown verdict, or of a wrong shape.
 	Why string `json:"why,omitempty"`
 }
 

@@ -6,7 +6,7 @@ const (
 	VerdictFail = "fail"
 )
 
-// Report is what Compare found. Its JSON is the report that the compare command
+// Report is the result of [Compare]. Its JSON is the report that the compare command
 // writes; no list in it is null.
 type Report struct {
 	Schema  int    `json:"schema"` // 1
@@ -15,7 +15,7 @@ type Report struct {
 	// Compared counts the rows of status pass, fail, shape and nonfinite.
 	Compared int `json:"compared"`
 
-	// Missing lists what the golden has and the candidate lacks.
+	// Missing lists the places that the golden has and the candidate lacks.
 	Missing []Place `json:"missing"`
 
 	// FirstDivergence is the first stage in execution order, over all steps,
@@ -33,8 +33,8 @@ type Report struct {
 	// Explanations names the faults that explain introduced stages.
 	Explanations []Explanation `json:"explanations"`
 
-	// Replayed is what AddReplay was given, with each stage's amplification; nil
-	// without a replay.
+	// Replayed has the rows given to AddReplay, with each stage's amplification;
+	// nil without a replay.
 	Replayed []Replayed `json:"replayed,omitempty"`
 
 	// GoldenReplayed is the replay of the golden, where there was one.
@@ -47,7 +47,8 @@ type Report struct {
 	// Notes are remarks for stderr.
 	Notes []string `json:"-"`
 
-	// LeftOut is what the golden's manifest says its exporter did not write.
+	// LeftOut lists the stages that the golden's exporter did not write, by its
+	// manifest.
 	LeftOut []LeftOut `json:"-"`
 
 	// RequireAll makes a missing stage a failure.
@@ -97,10 +98,10 @@ func (r *Report) Judge() {
 	}
 }
 
-// Passed says whether the verdict is a pass.
+// Passed reports whether the verdict is a pass.
 func (r *Report) Passed() bool { return r.Verdict == VerdictPass }
 
-// Row is the row of a place, or nil.
+// Row returns the row of a place, or nil.
 func (r *Report) Row(p Place) *Row {
 	for i := range r.Stages {
 		if r.Stages[i].Step == p.Step && r.Stages[i].Stage == p.Stage {

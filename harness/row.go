@@ -2,24 +2,24 @@ package harness
 
 import "math"
 
-// Status is what became of one stage of one step.
+// Status is the outcome of comparing one stage of one step.
 type Status string
 
 // The statuses of a row. Pass, Fail, Shape and Nonfinite are compared rows; the
 // last three of these are divergences.
 const (
-	Pass      Status = "pass"      // every value within the bound
-	Fail      Status = "fail"      // some value outside the bound
+	Pass      Status = "pass"      // every value is within the tolerance
+	Fail      Status = "fail"      // some value is outside the tolerance
 	Missing   Status = "missing"   // the golden has it, the candidate has not
 	Shape     Status = "shape"     // the shapes differ
 	Nonfinite Status = "nonfinite" // a NaN, or an infinity the golden does not have there
 	Skipped   Status = "skipped"   // the two were fed different tokens
 )
 
-// Compared says whether the row counts as compared.
+// Compared reports whether a row of the status counts as compared.
 func (s Status) Compared() bool { return s != Missing && s != Skipped }
 
-// Diverges says whether the row is a divergence.
+// Diverges reports whether a row of the status is a divergence.
 func (s Status) Diverges() bool { return s == Fail || s == Shape || s == Nonfinite }
 
 // Row is the comparison of one stage at one step. Where no values were compared
@@ -47,8 +47,8 @@ type Row struct {
 	RMS    Float `json:"rms"`
 	Cosine Float `json:"cosine"`
 
-	Mismatched int    `json:"mismatched"` // how many places do not pass
-	Elements   int    `json:"elements"`   // how many were compared
+	Mismatched int    `json:"mismatched"` // the number of places that do not pass
+	Elements   int    `json:"elements"`   // the number that were compared
 	Worst      *Worst `json:"worst"`
 
 	// Tolerance is the stage's; Abs includes what its Extra added.
@@ -63,7 +63,7 @@ type Row struct {
 	// GotShape is the candidate's shape; nil where it has none.
 	GotShape []int `json:"-"`
 
-	// Detail is what the stage's own Check said, or why a row was skipped.
+	// Detail is the finding of the stage's own Check, or why a row was skipped.
 	Detail string `json:"-"`
 
 	// Checkpoint is the stage's.
@@ -78,9 +78,9 @@ type Worst struct {
 	Want  Float `json:"want"`
 }
 
-// Share is the worst error as a part of its bound: at most 1 for a row that
-// passes, +Inf for one that could not be measured by its bound, NaN for a row
-// that was not compared.
+// Share returns the worst error as a fraction of its tolerance: at most 1 for a row
+// that passes, +Inf for one of another shape or with a NaN, NaN for a row that was
+// not compared.
 func (r *Row) Share() float64 {
 	d := float64(r.MaxAbs)
 	switch {
@@ -94,11 +94,11 @@ func (r *Row) Share() float64 {
 	return d / r.Bound
 }
 
-// brokenAlone says whether the row is within its bound of the golden and fails
-// the stage's own check.
-func (r *Row) BrokenAlone() bool {
+// FailsOwnCheck reports whether the row is within its tolerance of the golden and
+// fails the stage's own Check.
+func (r *Row) FailsOwnCheck() bool {
 	return r.Status == Fail && r.Detail != "" && r.Mismatched == 0
 }
 
-// Place is where the row is.
+// Place returns the row's place.
 func (r *Row) Place() Place { return Place{r.Step, r.Stage} }

@@ -9,13 +9,14 @@ import (
 	"checkpoint12/harness/internal/names"
 )
 
-// Tolerance is the bound of a stage: a value passes when
+// Tolerance is how far golden and candidate may be apart at a stage: a value
+// passes when
 //
 //	|got − want| ≤ Abs + Rel · max|want|
 //
 // where the maximum runs over the finite values of the golden tensor. The zero
-// Tolerance asks for equality. Reason says why the bound is what it is, in words
-// that end up in the failure report.
+// Tolerance asks for equality. Reason is why it is as wide as it is, in words that
+// end up in the failure report.
 type Tolerance struct {
 	Abs    float64 `json:"abs"`
 	Rel    float64 `json:"rel"`
@@ -31,7 +32,7 @@ type Stage struct {
 	// Checkpoint is the number of the checkpoint the stage belongs to; 0 if none.
 	Checkpoint int
 
-	// Tolerance is the stage's bound.
+	// Tolerance is the stage's.
 	Tolerance Tolerance
 
 	// IDs marks a stage of int64 ids, which compare exactly.
@@ -66,10 +67,10 @@ type Schedule struct {
 	index  map[string]int
 }
 
-// NewSchedule makes a schedule of stages that are in execution order. It refuses
-// an empty list, a name twice, a name that could not be a file's, a bound that
-// is not finite and positive or zero, and a bound without a reason. A stage of
-// IDs needs neither bound nor reason.
+// NewSchedule returns a schedule of stages that are in execution order. It refuses
+// an empty list, a name twice, a name that could not be a file's, a tolerance that
+// is not finite and positive or zero, and one without a reason. A stage of IDs
+// needs neither.
 func NewSchedule(stages []Stage) (*Schedule, error) {
 	if len(stages) == 0 {
 		return nil, fmt.Errorf("schedule without stages")
@@ -86,18 +87,18 @@ func NewSchedule(stages []Stage) (*Schedule, error) {
 		s.index[st.Name] = i
 		t := st.Tolerance
 		if !(t.Abs >= 0 && t.Rel >= 0) || math.IsInf(t.Abs+t.Rel, 0) {
-			return nil, fmt.Errorf("stage %s: bound abs %v, rel %v is not finite and positive or zero", st.Name, t.Abs, t.Rel)
+			return nil, fmt.Errorf("stage %s: tolerance abs %v, rel %v is not finite and positive or zero", st.Name, t.Abs, t.Rel)
 		}
 		if st.IDs {
 			if t.Abs != 0 || t.Rel != 0 {
-				return nil, fmt.Errorf("stage %s: ids compare exactly, they take no bound", st.Name)
+				return nil, fmt.Errorf("stage %s: ids compare exactly, they take no tolerance", st.Name)
 			}
 			if t.Reason == "" {
 				st.Tolerance.Reason = "ids compare exactly"
 			}
 		}
 		if st.Tolerance.Reason == "" {
-			return nil, fmt.Errorf("stage %s: a bound without a reason", st.Name)
+			return nil, fmt.Errorf("stage %s: a tolerance without a reason", st.Name)
 		}
 	}
 	return s, nil
@@ -113,13 +114,13 @@ func MustSchedule(stages ...Stage) *Schedule {
 	return s
 }
 
-// Index is the stage's place in execution order.
+// Index returns the stage's place in execution order.
 func (s *Schedule) Index(name string) (int, bool) {
 	i, ok := s.index[name]
 	return i, ok
 }
 
-// Stage is the stage of that name.
+// Stage returns the stage of that name.
 func (s *Schedule) Stage(name string) (Stage, bool) {
 	i, ok := s.index[name]
 	if !ok {
@@ -128,14 +129,14 @@ func (s *Schedule) Stage(name string) (Stage, bool) {
 	return s.stages[i], true
 }
 
-// Stages is all stages in execution order. The slice is the caller's.
+// Stages returns all stages in execution order. The slice is the caller's.
 func (s *Schedule) Stages() []Stage { return slices.Clone(s.stages) }
 
-// Len is the number of stages.
+// Len returns the number of stages.
 func (s *Schedule) Len() int { return len(s.stages) }
 
-// nextIDs is the one stage of ids, if there is exactly one: what a step chose,
-// and so what the next step was fed when nothing else is known.
+// NextIDs returns the one stage of ids, if there is exactly one: the choice of a
+// step, which the next step was fed when nothing else is known.
 func (s *Schedule) NextIDs() (string, bool) {
 	name, n := "", 0
 	for _, st := range s.stages {
@@ -146,7 +147,8 @@ func (s *Schedule) NextIDs() (string, bool) {
 	return name, n == 1
 }
 
-// Sorted puts names in execution order; names that are no stages come last.
+// Sorted puts names in execution order, those that are no stages last, and returns
+// them.
 func (s *Schedule) Sorted(names []string) []string {
 	place := func(name string) int {
 		if i, ok := s.index[name]; ok {

@@ -24,10 +24,10 @@ func TestNewScheduleRefuses(t *testing.T) {
 		{"a path", []harness.Stage{{Name: "../a", Tolerance: why(0, 0)}}, "cannot be a file's name"},
 		{"a hidden file", []harness.Stage{{Name: ".a", Tolerance: why(0, 0)}}, "cannot be a file's name"},
 		{"no reason", []harness.Stage{{Name: "a"}}, "without a reason"},
-		{"a negative bound", []harness.Stage{{Name: "a", Tolerance: why(-1, 0)}}, "bound"},
-		{"a bound that is no number", []harness.Stage{{Name: "a", Tolerance: why(0, math.NaN())}}, "bound"},
-		{"a bound that passes everything", []harness.Stage{{Name: "a", Tolerance: why(math.Inf(1), 0)}}, "bound"},
-		{"a bound for ids", []harness.Stage{{Name: "a", IDs: true, Tolerance: why(1, 0)}}, "ids compare exactly"},
+		{"a negative tolerance", []harness.Stage{{Name: "a", Tolerance: why(-1, 0)}}, "tolerance"},
+		{"a tolerance that is no number", []harness.Stage{{Name: "a", Tolerance: why(0, math.NaN())}}, "tolerance"},
+		{"a tolerance that passes everything", []harness.Stage{{Name: "a", Tolerance: why(math.Inf(1), 0)}}, "tolerance"},
+		{"a tolerance for ids", []harness.Stage{{Name: "a", IDs: true, Tolerance: why(1, 0)}}, "ids compare exactly"},
 	} {
 		if _, err := harness.NewSchedule(c.stages); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.reason, err)

@@ -69,8 +69,8 @@ func InputPlace(step int, name string) Place {
 	return Place{step, name}
 }
 
-// String is the place as a path in a dump, without .npy.
+// String returns the place as a path in a dump, without .npy.
 func (p Place) String() string { return fmt.Sprintf("step_%02d/%s", p.Step, p.Stage) }
 
-// file is the place's path in a dump, with forward slashes.
+// File returns the place's path in a dump, with forward slashes.
 func (p Place) File() string { return p.String() + ".npy" }

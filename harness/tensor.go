@@ -15,13 +15,13 @@ type Tensor struct {
 	I64   []int64
 }
 
-// Elements is the number of elements there are.
+// Elements returns the number of elements.
 func (t Tensor) Elements() int { return len(t.F32) + len(t.I64) }
 
-// IDs says whether the tensor holds ids.
+// IDs reports whether the tensor holds ids.
 func (t Tensor) IDs() bool { return t.I64 != nil }
 
-// DType is numpy's name of the element type: "float32" or "int64".
+// DType returns numpy's name of the element type: "float32" or "int64".
 func (t Tensor) DType() string {
 	if t.IDs() {
 		return "int64"
@@ -29,7 +29,7 @@ func (t Tensor) DType() string {
 	return "float32"
 }
 
-// At is the element at flat index i as a float64, which holds every float32 and
+// At returns the element at flat index i as a float64, which holds every float32 and
 // every id below 2⁵³ exactly.
 func (t Tensor) At(i int) float64 {
 	if t.IDs() {
@@ -38,7 +38,7 @@ func (t Tensor) At(i int) float64 {
 	return float64(t.F32[i])
 }
 
-// check says whether the data goes with the shape and is of one kind.
+// Check returns an error unless the data goes with the shape and is of one kind.
 func (t Tensor) Check() error {
 	n, ok := shapes.Size(t.Shape)
 	switch {

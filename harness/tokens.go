@@ -25,7 +25,7 @@ func TokenTensor(rows [][]int) (Tensor, error) {
 	return t, nil
 }
 
-// tokenRows is the first n ids of each row.
+// TokenRows returns the first n ids of each row.
 func TokenRows(t Tensor, n int) [][]int {
 	rows := make([][]int, t.Shape[0])
 	for i := range rows {
@@ -38,15 +38,15 @@ func TokenRows(t Tensor, n int) [][]int {
 }
 
 // DiffError is an error of one line with a longer account of what differs, by
-// go-cmp, where - is what was wanted and + what there is.
+// go-cmp, where - was wanted and + is there.
 type DiffError struct {
 	Line string
 	Diff string
 	Err  error // may be nil
 }
 
-// Error is the line alone.
+// Error returns the line alone.
 func (e *DiffError) Error() string { return e.Line }
 
-// Unwrap is the error behind it, if there is one.
+// Unwrap returns the error behind it, if there is one.
 func (e *DiffError) Unwrap() error { return e.Err }

@@ -136,7 +136,7 @@ func writeRow(w io.Writer, r *harness.Row, ink ink, o Options, clean *harness.Re
 	}
 	switch {
 	case clean == nil:
-	case r.BrokenAlone():
+	case r.FailsOwnCheck():
 		line("replayed on its inputs", "right to within what float32 may round here, of which the check allows less")
 	default:
 		line("replayed on its inputs", "right: what is off came in with them, or is the golden's")

@@ -63,7 +63,7 @@ func (c cell) mark() string {
 		return markShape
 	case c.row.Status == harness.Nonfinite:
 		return markOdd
-	case c.row.BrokenAlone():
+	case c.row.FailsOwnCheck():
 		return markBroken
 	case share == 0:
 		return markExact
@@ -130,7 +130,7 @@ func (r page) writeMaps(w io.Writer, ink ink, o Options) bool {
 	if r.Replayed != nil {
 		fmt.Fprintln(w, replayLegend)
 	}
-	if slices.ContainsFunc(r.Stages, func(row harness.Row) bool { return row.BrokenAlone() }) {
+	if slices.ContainsFunc(r.Stages, func(row harness.Row) bool { return row.FailsOwnCheck() }) {
 		fmt.Fprintln(w, markBroken+" within the bound of the golden, but it fails the stage's own check")
 	}
 	return true

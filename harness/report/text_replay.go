@@ -122,7 +122,7 @@ func (r page) replayLine() string {
 	for i := range r.Stages {
 		if row := &r.Stages[i]; row.Status.Diverges() {
 			bad++
-			if row.BrokenAlone() {
+			if row.FailsOwnCheck() {
 				broken++
 			}
 			if row.Origin == harness.OriginInherited {
