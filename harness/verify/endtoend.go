@@ -120,7 +120,7 @@ func (e *ending) length() {
 // cache: made on the first pass, longer by what was fed on each, read by the
 // attention, and never changed once written.
 func (e *ending) cache() {
-	lengths, layers := e.o.watch.lengths, e.suite.Model.Config().Layers
+	lengths, layers := e.o.self.lengths, e.suite.Model.Config().Layers
 	created, updated, total := "", "", 0
 	for k, fed := range e.o.trace.Fed {
 		total += len(fed) / len(e.c.Tokens)
@@ -144,7 +144,7 @@ func (e *ending) cache() {
 	e.assert(Self, "cache_updated", "every pass adds what it was fed to every cache", 2*layers*(len(e.o.trace.Fed)-1), otherText, updated)
 
 	var read, kept tally
-	for _, f := range e.o.watch.findings {
+	for _, f := range e.o.self.findings {
 		switch f.Checkpoint {
 		case 12:
 			read.add(f)

@@ -160,7 +160,13 @@ func sum(x []float64) (s float64) {
 	return s
 }
 
-func norm(x []float32) float64 { return math.Sqrt(dot(x, x)) }
+func norm(x []float32) float64 {
+	var squares float64
+	for _, v := range x {
+		squares += float64(v) * float64(v)
+	}
+	return math.Sqrt(squares)
+}
 
 // widest is the index of the largest magnitude, -1 where there is none.
 func widest(x []float32) int {

@@ -18,7 +18,7 @@ type outcome struct {
 	reports  []*harness.Report // one for each golden
 	quorum   *diagnose.Quorum  // what the goldens say of each other; nil of one alone
 	trace    *gpt2.Trace       // of the run on the model's own choices; its stages let go
-	watch    *watch
+	self     *selfCheck
 }
 
 // run feeds the case to the model and compares it with every golden. The model
@@ -30,9 +30,9 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 			return nil, err
 		}
 	}
-	o := &outcome{watch: newWatch(c.New)}
+	o := &outcome{self: newSelfCheck(s.Model.Config(), c.New)}
 	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.tap, Match: c.wanted}
-	own, err := gpt2.RecordTrace(ctx, s.Model, run, o.watch)
+	own, err := gpt2.RecordTrace(ctx, s.Model, run, o.self)
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
@@ -67,7 +67,7 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	if err := s.judgeGoldens(c, o); err != nil {
 		return nil, err
 	}
-	for _, f := range o.watch.findings {
+	for _, f := range o.self.findings {
 		f.Case = c.Name
 		if f.Failed {
 			f.Closer = s.closer(c, nil)

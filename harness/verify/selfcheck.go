@@ -1,0 +1,151 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/harness/replay"
+	"checkpoint12/model"
+)
+
+// Self is the engine's name in findings that need no golden: whether the model's
+// own stages follow from each other.
+const Self = "self"
+
+// selfCheck replays stages of a model while it runs, from the run's own inputs to
+// them and without weights. It holds one copy of the cache and of one layer's q,
+// k, v and probs, not the whole run.
+type selfCheck struct {
+	replayer replay.Replayer
+	last     int // the last step, at which retrieval is looked at, as at the first decode step
+	step     int
+	past     int // positions in the cache before this step
+
+	held     map[string]harness.Tensor // copies of what is read later, the caches by name, others by kind
+	lengths  []map[string]int          // positions in each cache after each step, by stage
+	findings []Finding
+}
+
+// selfChecks are the stages looked at, by kind, and what is asked of them.
+var selfChecks = map[string]struct {
+	checkpoint int
+	what       string
+}{
+	"h.*.attn.cache_k": {3, "own k and v, bit for bit"},
+	"h.*.attn.cache_v": {3, "own k and v, bit for bit"},
+	"h.*.attn.scores":  {12, "cache retrieved: scores are q*cache_k/sqrt(D)"},
+	"h.*.attn.context": {12, "cache retrieved: context is probs*cache_v"},
+	"logits_last":      {9, "own last row of logits, bit for bit"},
+	"next_token":       {10, "argmax of own logits_last"},
+	"probs_t*":         {11, "softmax of own logits_last in float64"},
+}
+
+func newSelfCheck(cfg model.Config, steps int) *selfCheck {
+	return &selfCheck{replayer: gpt2.NewWeightless(cfg, ""), last: steps - 1, held: map[string]harness.Tensor{}}
+}
+
+// Begin starts step k, with past positions cached.
+func (c *selfCheck) Begin(k, past int) {
+	c.step, c.past = k, past
+	c.lengths = append(c.lengths, map[string]int{})
+}
+
+// Tap judges one live buffer, and copies it if a later stage is judged by it.
+func (c *selfCheck) Tap(stage string, shape []int, data []float32) {
+	name, _ := model.ParseStage(stage)
+	check, asked := selfChecks[name.Kind()]
+	switch {
+	case asked && check.checkpoint == 12 && (c.past == 0 || c.step != 1 && c.step != c.last):
+	case asked:
+		f := Finding{Checkpoint: check.checkpoint, Engine: Self, Step: c.step, Stage: stage, What: check.what, Elements: len(data)}
+		if name.Temperature > 0 {
+			f.softmax(shape, data, c.held["logits_last"], name.Temperature)
+		} else {
+			c.replay(&f, harness.Tensor{Shape: shape, F32: data})
+		}
+		c.findings = append(c.findings, f)
+	}
+	switch name.Word {
+	case "attn.cache_k", "attn.cache_v":
+		c.lengths[c.step][stage] = shape[2]
+		fallthrough
+	case "attn.q", "attn.k", "attn.v", "attn.probs", "logits_last":
+		c.hold(stage, shape, data)
+	case "logits": // [B,T,V], of which the last rows are read
+		B, T, V := shape[0], shape[1], shape[2]
+		var rows []float32
+		for b := range B {
+			rows = append(rows, data[(b*T+T-1)*V:][:V]...)
+		}
+		c.hold(stage, []int{B, 1, V}, rows)
+	}
+}
+
+func (c *selfCheck) hold(stage string, shape []int, data []float32) {
+	c.held[heldAs(stage)] = harness.Tensor{Shape: slices.Clone(shape), F32: append(c.held[heldAs(stage)].F32[:0], data...)}
+}
+
+// heldAs is a cache's own name, since the next step reads it, and the kind of
+// other stages, of which one layer's is enough.
+func heldAs(stage string) string {
+	if name, _ := model.ParseStage(stage); !strings.Contains(stage, ".cache_") {
+		return name.Kind()
+	}
+	return stage
+}
+
+// replay judges a stage by what follows from its inputs.
+func (c *selfCheck) replay(f *Finding, got harness.Tensor) {
+	right, err := c.replayer.Replay(c.step, f.Stage, func(name string) (replay.Value, bool) {
+		t, ok := c.held[heldAs(strings.TrimPrefix(name, "prev:"))]
+		return replay.Value{Tensor: t}, ok || c.step == 0 && strings.HasPrefix(name, "prev:")
+	})
+	if err != nil {
+		f.fail("%v", err)
+		return
+	}
+	if right.IDs() {
+		got.I64 = make([]int64, len(got.F32))
+		for i, id := range got.F32 {
+			got.I64[i] = int64(id)
+		}
+		got.F32 = nil
+	}
+	row := replay.Measure(harness.Place{Step: c.step, Stage: f.Stage}, got, right)
+	if !math.IsNaN(float64(row.Share)) {
+		f.Share = row.Share
+	}
+	switch {
+	case row.Verdict != harness.ReplayIntroduced:
+	case row.Worst == nil:
+		f.fail("%s", row.Why)
+	default:
+		f.fail("%d of %d values are off; worst at %v: got %v, want %v", row.Mismatched, row.Elements, row.Worst.Index,
+			float32(row.Worst.Got), float32(row.Worst.Want))
+	}
+}
+
+// softmax judges probabilities [B,V] by the softmax of the logits over
+// temperature t, within the stage's tolerance.
+func (f *Finding) softmax(shape []int, probs []float32, logits harness.Tensor, t float64) {
+	if len(shape) != 2 || !slices.Equal(logits.Shape, shape) {
+		f.fail("shape %v from logits_last %v", shape, logits.Shape)
+		return
+	}
+	b, _ := gpt2.BoundOf(f.Stage)
+	worst, at := gpt2.SoftmaxError(probs, logits.F32, shape[1], t)
+	f.Share = harness.Float(worst / b.Abs)
+	if !(worst <= b.Abs) {
+		f.fail("off by %.3g at %v, %g allowed", worst, shapes.Index(at, shape), b.Abs)
+	}
+}
+
+// fail makes a finding a failure without a measure.
+func (f *Finding) fail(format string, args ...any) {
+	f.Failed, f.Share, f.Detail = true, harness.Float(math.Inf(1)), fmt.Sprintf(format, args...)
+}
