@@ -162,7 +162,7 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 // textOptions says how the report is written.
 func (t *terminal) textOptions(c *comparison, o compareOptions) report.Options {
 	return report.Options{
-		Color: colour(t.stdout), Verbose: o.verbose, Label: gpt2.Label,
+		Style: style(t.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {
 			s, _ := c.schedule.Stage(stage)
 			return verify.Describe(s.Checkpoint).Causes

@@ -265,7 +265,7 @@ func (a *answer) writeMore(w io.Writer) {
 				bad++
 			}
 		}
-		fmt.Fprintf(w, "against %-10s %d of %s outside the bound\n", v.Engine+":", bad, count(v.Report.Compared, "tensor"))
+		fmt.Fprintf(w, "against %-10s %d of %s outside tolerance\n", v.Engine+":", bad, count(v.Report.Compared, "tensor"))
 	}
 	for _, line := range a.Quorum.Lines() {
 		fmt.Fprintln(w, line)

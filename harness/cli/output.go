@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,18 +10,27 @@ import (
 	"sync"
 
 	"golang.org/x/term"
+
+	"checkpoint12/harness/report"
 )
 
-// isTerminal says whether w is a terminal, which alone gets progress and colour.
+// isTerminal reports whether w is a terminal, which alone gets progress and colour.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// colour says whether w should get colour: it is a terminal, and the person did
-// not say otherwise (https://no-color.org).
-func colour(w io.Writer) bool {
-	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+// style returns how to write text to w: in colours if it is a terminal and the
+// person did not say otherwise (https://no-color.org), and as wide as it is.
+func style(w io.Writer) report.Style {
+	if !isTerminal(w) {
+		return report.Style{}
+	}
+	s := report.Style{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	if columns, _, err := term.GetSize(int(w.(*os.File).Fd())); err == nil {
+		s.Width = columns
+	}
+	return s
 }
 
 // answerFile is a command's answer: text for a person on stdout, or JSON, in a file
@@ -78,18 +86,13 @@ func (r *answerFile) commit(v any, stdout io.Writer) error {
 	if r.path == "" {
 		return nil
 	}
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("--json %s: %w", r.path, err)
-	}
-	data = append(data, '\n')
 	if r.file == nil {
-		if _, err := stdout.Write(data); err != nil {
+		if err := report.WriteJSON(stdout, v); err != nil {
 			return fmt.Errorf("stdout: %w", cause(err))
 		}
 		return nil
 	}
-	_, err = r.file.Write(data)
+	err := report.WriteJSON(r.file, v)
 	if e := r.file.Close(); err == nil {
 		err = e
 	}

@@ -65,7 +65,7 @@ engine raised an alarm, 2 it could not be said (no goldens).`),
 		}
 		if !out.alone() {
 			w := &sticky{w: t.stdout}
-			_ = matrix.WriteText(w, selftest.TextOptions{Color: colour(t.stdout)})
+			_ = matrix.WriteText(w, style(t.stdout))
 			if w.err != nil {
 				return w.err
 			}

@@ -65,7 +65,7 @@ said (bad usage or input, no weights, nothing to check by).`),
 		}
 		if !out.alone() {
 			w := &sticky{w: t.stdout}
-			_ = report.WriteText(w, verify.TextOptions{Color: colour(t.stdout), Verbose: verbose})
+			_ = report.WriteText(w, verify.TextOptions{Style: style(t.stdout), Verbose: verbose})
 			if w.err != nil {
 				return w.err
 			}

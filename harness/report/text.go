@@ -1,79 +1,85 @@
+// Package report writes a comparison as text for people and as JSON for
+// programs.
 package report
 
 import (
-	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"slices"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
 )
 
-// page is a report as it is written.
-type page struct{ *harness.Report }
-
-// Options says how Write writes.
+// Options is how Write writes a report.
 type Options struct {
-	Color   bool // with colours, for a terminal
+	Style
 	Verbose bool // with a row for every stage of every step
 
-	// Causes, if set, names the usual causes of a failure at a stage.
+	// Causes, if set, returns the usual causes of a failure at a stage. They are
+	// written only where no cause is known.
 	Causes func(stage string) []string
 
-	// Closer, if set, is the command that looks closer at a place.
+	// Closer, if set, returns the command that looks closer at a place, or "".
 	Closer func(step int, stage string) string
 
-	// Label, if set, is a short name of a stage for the head of a column; the
-	// last part of its name stands in for "".
+	// Label, if set, returns a short name of a stage for the head of a column, or
+	// "" for the last part of its name.
 	Label func(stage string) string
 }
 
+// WriteJSON writes a report, or what a command adds to one, as one line of JSON.
+func WriteJSON(w io.Writer, report any) error {
+	data, err := json.Marshal(report)
+	if err == nil {
+		_, err = w.Write(append(data, '\n'))
+	}
+	return err
+}
+
 // Write writes the report for a person: the verdict and its reason; the
-// stages whose own computation is wrong, with cause and remedy; the first
-// divergence with all that is needed to act on it; the error by layer and stage
-// or, of a pass, by stage alone; then what was missing, skipped, left out and
-// could not be judged.
+// stages whose own computation is wrong, with their causes; the first divergence
+// with all that is needed to act on it; the error by layer and stage or, of a
+// pass, by stage alone; then what was missing, skipped, left out and could not be
+// judged.
 func Write(w io.Writer, report *harness.Report, o Options) error {
-	r := page{report}
-	b := bufio.NewWriter(w)
-	ink := ink(o.Color)
-	fmt.Fprintln(b, r.headline(ink))
-	if line := r.replayLine(); line != "" {
-		fmt.Fprintln(b, "      "+line)
-	}
-	r.writeIntroduced(b, ink)
-	if r.FirstDivergence != nil {
-		fmt.Fprintln(b)
-		first := r.Row(*r.FirstDivergence)
-		if r.explained(*first) || r.clean(first.Place()) != nil {
-			o.Causes = nil // the cause is known, or not here: the usual ones would mislead
-		}
-		writeRow(b, first, ink, o, r.clean(first.Place()))
-	}
-	mapped := false
-	if r.FirstDivergence != nil || len(r.Introduced) > 0 {
-		mapped = r.writeMaps(b, ink, o)
-		r.writeGrowth(b)
+	p := &printer{NewWriter(w, o.Style), report, o}
+	p.writeHeadline()
+	p.writeReplayed()
+	p.writeIntroduced()
+	p.writeFirstDivergence()
+	mapped := p.Verdict == harness.VerdictFail && p.writeMaps()
+	if mapped {
+		p.writeAmplification()
 	}
 	switch {
 	case o.Verbose:
-		fmt.Fprintf(b, "\n%s\n", rowTable(r.Stages, ink))
+		fmt.Fprintln(p)
+		p.Table(p.rowTable())
 	case !mapped:
-		fmt.Fprintf(b, "\n%s\n", stageTable(r.Stages, ink))
+		fmt.Fprintln(p)
+		p.Table(p.stageTable())
 	}
-	r.writeAbsent(b)
-	r.writeUnknown(b)
-	return b.Flush()
+	p.writeSkipped()
+	p.writeMissing()
+	p.writeLeftOut()
+	p.writeUnknown()
+	return p.Flush()
 }
 
-// headline is the verdict and its reason, on one line.
-func (r page) headline(ink ink) string {
+// printer is a report as it is written.
+type printer struct {
+	*Writer
+	*harness.Report
+	options Options
+}
+
+// writeHeadline writes the verdict and its reason.
+func (p *printer) writeHeadline() {
 	n := map[harness.Status]int{}
-	for i := range r.Stages {
-		n[r.Stages[i].Status]++
+	for i := range p.Stages {
+		n[p.Stages[i].Status]++
 	}
 	bad := n[harness.Fail] + n[harness.Shape] + n[harness.Nonfinite]
 	rest := ""
@@ -82,37 +88,44 @@ func (r page) headline(ink ink) string {
 	}
 	if n[harness.Skipped] > 0 {
 		rest += fmt.Sprintf(", %d skipped", n[harness.Skipped])
-		i := slices.IndexFunc(r.Stages, func(row harness.Row) bool { return row.Status == harness.Skipped })
-		if row := r.Stages[i]; row.Detail != "" {
+		if row := p.firstSkipped(); row.Detail != "" {
 			rest += fmt.Sprintf(" from step %d on: %s", row.Step, row.Detail)
 		}
 	}
-	switch {
-	case r.Passed():
-		return fmt.Sprintf("%s  %s agrees with %s: %s within the bound%s",
-			ink.green("PASS"), r.Candidate, r.Golden, words.Count(r.Compared, "tensor"), rest)
-	case len(r.Introduced) > 0:
-		return fmt.Sprintf("%s  %s", ink.red("FAIL"), r.wrongHeadline(ink))
-	case r.FirstDivergence != nil:
-		p := *r.FirstDivergence
-		return fmt.Sprintf("%s  %s first leaves %s at step %d, stage %s: %d of %s outside the bound%s",
-			ink.red("FAIL"), r.Candidate, r.Golden, p.Step, ink.bold(p.Stage), bad, words.Count(r.Compared, "tensor"), rest)
-	case n[harness.Missing] > 0:
-		return fmt.Sprintf("%s  %s lacks %s that %s has", ink.red("FAIL"), r.Candidate, words.Count(n[harness.Missing], "tensor"), r.Golden)
+	verdict := p.Red("FAIL")
+	if p.Passed() {
+		verdict = p.Green("PASS")
 	}
-	return fmt.Sprintf("%s  nothing compared", ink.red("FAIL"))
+	fmt.Fprintf(p, "%s  ", verdict)
+	switch {
+	case p.Passed():
+		fmt.Fprintf(p, "%s agrees with %s: %s within tolerance%s\n", p.Candidate, p.Golden, words.Count(p.Compared, "tensor"), rest)
+	case len(p.Introduced) > 0:
+		p.writeIntroducedHeadline()
+	case p.FirstDivergence != nil:
+		fmt.Fprintf(p, "%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n", p.Candidate, p.Golden,
+			p.FirstDivergence.Step, p.Bold(p.FirstDivergence.Stage), bad, words.Count(p.Compared, "tensor"), rest)
+	case n[harness.Missing] > 0:
+		fmt.Fprintf(p, "%s lacks %s that %s has\n", p.Candidate, words.Count(n[harness.Missing], "tensor"), p.Golden)
+	default:
+		fmt.Fprintln(p, "nothing compared")
+	}
 }
 
-// writeRow writes what an engineer needs to know of a row that diverges. clean is its
-// replay, if that found nothing wrong.
-func writeRow(w io.Writer, r *harness.Row, ink ink, o Options, clean *harness.Replayed) {
+// writeFirstDivergence writes what an engineer needs to know of the first row that
+// diverges.
+func (p *printer) writeFirstDivergence() {
+	if p.FirstDivergence == nil {
+		return
+	}
+	r := p.Row(*p.FirstDivergence)
 	head := fmt.Sprintf("step %d, stage %s, shape %v", r.Step, r.Stage, r.Shape)
 	if r.Checkpoint > 0 {
 		head = fmt.Sprintf("checkpoint %d: %s", r.Checkpoint, head)
 	}
-	fmt.Fprintln(w, ink.bold(head))
+	fmt.Fprintf(p, "\n%s\n", p.Bold(head))
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-31s%s\n", name+":", fmt.Sprintf(format, args...))
+		fmt.Fprintf(p, "  %-31s%s\n", name+":", fmt.Sprintf(format, args...))
 	}
 	if r.Status == harness.Shape {
 		line("shape", "got %v, want %v", r.GotShape, r.Shape)
@@ -123,102 +136,39 @@ func writeRow(w io.Writer, r *harness.Row, ink ink, o Options, clean *harness.Re
 		if !math.IsNaN(r.Scale) {
 			line("greatest relative difference", "%s of max|want| %s", num(float64(r.MaxRel)), num(r.Scale))
 		}
-		line("allowed", "%s", r.Allowed())
+		line("tolerance", "%s", r.Allowed())
 		if !math.IsNaN(float64(r.Cosine)) {
 			line("rms, cosine", "%s, %.9f", num(float64(r.RMS)), float64(r.Cosine))
 		}
 	}
 	if r.Tolerance.Reason != "" {
-		line("reason of the bound", "%s", r.Tolerance.Reason)
+		line("reason for the tolerance", "%s", r.Tolerance.Reason)
 	}
 	if r.Detail != "" {
 		line("the stage's own check", "%s", r.Detail)
 	}
-	switch {
-	case clean == nil:
-	case r.FailsOwnCheck():
-		line("replayed on its inputs", "right to within what float32 may round here, of which the check allows less")
-	default:
-		line("replayed on its inputs", "right: what is off came in with them, or is the golden's")
-	}
-	if o.Causes != nil {
-		for i, cause := range o.Causes(r.Stage) {
+	switch replayed := p.replayOf(r.Place()); {
+	case replayed == nil || replayed.Verdict != harness.ReplayClean:
+		if p.options.Causes == nil || p.hasCause(r.Place()) {
+			break
+		}
+		for i, cause := range p.options.Causes(r.Stage) {
 			name := ""
 			if i == 0 {
 				name = "usual causes:"
 			}
-			fmt.Fprintf(w, "  %-31s%s\n", name, cause)
+			fmt.Fprintf(p, "  %-31s%s\n", name, cause)
+		}
+	case r.FailsOwnCheck():
+		line("replayed on its inputs", "correct within float32 rounding; the stage's own check is stricter")
+	default:
+		line("replayed on its inputs", "correct: the error came in with them, or is the golden's")
+	}
+	if p.options.Closer != nil {
+		if command := p.options.Closer(r.Step, r.Stage); command != "" {
+			line("look closer", "%s", Unbroken(command))
 		}
 	}
-	if o.Closer != nil {
-		if cmd := o.Closer(r.Step, r.Stage); cmd != "" {
-			line("look closer", "%s", cmd)
-		}
-	}
-}
-
-// writeAbsent says what was not compared, and why.
-func (r page) writeAbsent(w io.Writer) {
-	var skipped []harness.Place
-	why := ""
-	for i := range r.Stages {
-		if r.Stages[i].Status == harness.Skipped {
-			skipped, why = append(skipped, r.Stages[i].Place()), r.Stages[i].Detail
-		}
-	}
-	if len(skipped) > 0 {
-		fmt.Fprintf(w, "\nskipped from step %d on, %s: %s\n", skipped[0].Step, words.Count(len(skipped), "tensor"), why)
-		if r.Replayed != nil {
-			fmt.Fprintln(w, "  the golden says nothing of these steps; they were replayed all the same")
-		}
-	}
-	if len(r.Missing) > 0 {
-		fmt.Fprintf(w, "\nmissing in %s:\n", r.Candidate)
-		for _, g := range groupPlaces(r.Missing) {
-			fmt.Fprintf(w, "  %-24s %s\n", g.name, g.where())
-		}
-	}
-	if len(r.LeftOut) > 0 {
-		fmt.Fprintf(w, "\nleft out of %s:\n", r.Golden)
-		for _, l := range r.LeftOut {
-			fmt.Fprintf(w, "  %-24s steps %s: %s\n", l.Stages, l.Steps, l.Reason)
-		}
-	}
-}
-
-// placeGroup is places whose stages differ only in a number.
-type placeGroup struct {
-	name   string
-	places []harness.Place
-}
-
-func (g placeGroup) where() string {
-	if len(g.places) == 1 {
-		return fmt.Sprintf("step %d", g.places[0].Step)
-	}
-	lo, hi := g.places[0].Step, g.places[0].Step
-	for _, p := range g.places {
-		lo, hi = min(lo, p.Step), max(hi, p.Step)
-	}
-	if lo == hi {
-		return fmt.Sprintf("%d at step %d", len(g.places), lo)
-	}
-	return fmt.Sprintf("%d at steps %d to %d", len(g.places), lo, hi)
-}
-
-// groupPlaces groups places by their stage's family, in order of first sight.
-func groupPlaces(places []harness.Place) []placeGroup {
-	var groups []placeGroup
-	for _, p := range places {
-		name := names.Family(p.Stage)
-		i := slices.IndexFunc(groups, func(g placeGroup) bool { return g.name == name })
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, placeGroup{name: name})
-		}
-		groups[i].places = append(groups[i].places, p)
-	}
-	return groups
 }
 
 // num is a measure to three digits.
@@ -234,20 +184,3 @@ func num(v float64) string {
 
 // exact is a float32 or an id to all its digits.
 func exact(v harness.Float) string { return fmt.Sprintf("%.9g", float64(v)) }
-
-// ink colours text, or does not.
-type ink bool
-
-func (on ink) paint(code, s string) string {
-	if !on {
-		return s
-	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
-
-func (on ink) bold(s string) string   { return on.paint("1", s) }
-func (on ink) red(s string) string    { return on.paint("1;31", s) }
-func (on ink) green(s string) string  { return on.paint("1;32", s) }
-func (on ink) yellow(s string) string { return on.paint("33", s) }
-func (on ink) warm(s string) string   { return on.paint("31", s) }
-func (on ink) alarm(s string) string  { return on.paint("1;37;41", s) }

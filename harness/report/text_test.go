@@ -2,19 +2,21 @@ package report
 
 import (
 	"bytes"
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/names"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
-
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/names"
 )
 
 func writeText(t *testing.T, r *harness.Report, o Options) string {
 	t.Helper()
 	var b bytes.Buffer
+	if o.Width == 0 {
+		o.Width = 1000
+	}
 	if err := Write(&b, r, o); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,7 @@ func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
 		Closer: func(step int, stage string) string { return fmt.Sprintf("look --step %d %s", step, stage) },
 	})
 	first, _, _ := strings.Cut(text, "\n")
-	if first != "FAIL  mine first leaves golden at step 0, stage h.0.act: 4 of 8 tensors outside the bound, 2 missing, 5 skipped from step 2 on: fed token 2, the golden 1 (row 0, position 2)" {
+	if first != "FAIL  mine first differs from golden at step 0, stage h.0.act: 4 of 8 tensors outside tolerance, 2 missing, 5 skipped from step 2 on: fed token 2, the golden 1 (row 0, position 2)" {
 		t.Errorf("first line %q", first)
 	}
 	for _, want := range []string{
@@ -63,15 +65,15 @@ func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
 		"mismatched elements:           1 / 2 (50.0%)",
 		"greatest absolute difference:  0.5 at index [0 0]: got 1.5, want 1",
 		"greatest relative difference:  0.025 of max|want| 20",
-		"allowed:                       0.0003 = 0.0001 + 1e-05 * max|want|",
+		"tolerance:                     0.0003 = 0.0001 + 1e-05 * max|want|",
 		"measured spread 2e-6",
 		"erf for tanh in h.0.act",
 		"look --step 0 h.0.act",
-		"error at the prompt, step 0, as a part of each stage's bound\n  wte =\n     act\n  0  4\n  1  -\n  logits S  next_id =\n",
+		"error at the prompt, step 0, as a fraction of each stage's tolerance\n  wte =\n     act\n  0  4\n  1  -\n  logits S  next_id =\n",
 		"and at step 1, the worst after the prompt",
 		"h.*.act ",
 		"skipped from step 2 on, 5 tensors: fed token 2, the golden 1",
-		"2 at steps 0 to 1",
+		"steps 0 and 1 (2 tensors)",
 		"h.*.scores", "never formed",
 	} {
 		if !strings.Contains(text, want) {
@@ -90,7 +92,7 @@ func TestTextSaysWhatAnEngineerNeeds(t *testing.T) {
 
 func TestTextColours(t *testing.T) {
 	r := failing(t)
-	plain, colour := writeText(t, r, Options{Verbose: true}), writeText(t, r, Options{Verbose: true, Color: true})
+	plain, colour := writeText(t, r, Options{Verbose: true}), writeText(t, r, Options{Verbose: true, Style: Style{Color: true}})
 	if !strings.Contains(colour, "\x1b[1;31m") {
 		t.Error("no red in a failure")
 	}
@@ -132,7 +134,7 @@ func TestTextHeadlines(t *testing.T) {
 		report harness.Report
 		want   string
 	}{
-		{"a pass", harness.Report{Stages: []harness.Row{row(harness.Pass)}}, "PASS  c agrees with g: 1 tensor within the bound\n"},
+		{"a pass", harness.Report{Stages: []harness.Row{row(harness.Pass)}}, "PASS  c agrees with g: 1 tensor within tolerance\n"},
 		{"another shape", harness.Report{Stages: []harness.Row{row(harness.Shape)}}, "got [7], want [1]"},
 		{"missing under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Missing)}, RequireAll: true}, "FAIL  c lacks 1 tensor that g has"},
 		{"introduced within the bound", harness.Report{Stages: []harness.Row{row(harness.Pass)},

@@ -10,6 +10,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/report"
 )
 
 // planted is an injection of a fault in a stage of the prompt's step.
@@ -127,10 +128,10 @@ func TestText(t *testing.T) {
 	}
 	m.judge()
 	var plain, colour bytes.Buffer
-	if err := m.WriteText(&plain, TextOptions{}); err != nil {
+	if err := m.WriteText(&plain, report.Style{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.WriteText(&colour, TextOptions{Color: true}); err != nil {
+	if err := m.WriteText(&colour, report.Style{Color: true}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(plain.String(), "FAIL m: ") || !strings.Contains(plain.String(), "… 54 in all") {

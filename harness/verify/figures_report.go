@@ -2,13 +2,13 @@ package verify
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/report"
 )
 
 // FigureReport is what was found by the figures of one kind from one source.
@@ -62,7 +62,7 @@ func (s *Suite) summarizeWeights(found []Finding) CheckpointReport {
 }
 
 // writeFigures names the source of every figure; verbose, every figure.
-func (r *VerifyReport) writeFigures(b io.Writer, o TextOptions) {
+func (r *VerifyReport) writeFigures(b *report.Writer, o TextOptions) {
 	var sources []string
 	for _, g := range r.Figures {
 		if !slices.Contains(sources, g.Source) {
@@ -73,30 +73,25 @@ func (r *VerifyReport) writeFigures(b io.Writer, o TextOptions) {
 		return
 	}
 	fmt.Fprintln(b)
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, source := range sources {
 		var kinds []string
+		t := report.NewTable("", "", "", "")
 		for _, g := range r.Figures {
-			if g.Source == source {
-				kinds = append(kinds, g.Figure)
+			if g.Source != source {
+				continue
 			}
-		}
-		gap := "\t"
-		if o.Verbose { // a line of its own, which does not widen the columns below it
-			gap = ": "
-		}
-		fmt.Fprintf(tw, "figures: %s%s%s\n", strings.Join(kinds, ", "), gap, shorten(source, textWidth, o.Verbose))
-		for _, g := range r.Figures {
+			kinds = append(kinds, g.Figure)
 			for _, f := range g.findings {
-				if o.Verbose && g.Source == source {
-					fmt.Fprintf(tw, "  %s\t%d values of %s\t%s\t%s\n", f.Figure, f.Elements, f.Stage, f.judged(), f.Note)
-				} else if f.Checkpoint == Weights && f.Note != "" && !f.Failed && g.Source == source {
-					fmt.Fprintf(tw, "  %s\t%s\n", f.Figure, f.Note)
+				if o.Verbose {
+					t.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), f.judged(), f.Note)
+				} else if f.Checkpoint == Weights && f.Note != "" && !f.Failed {
+					t.Row("  "+f.Figure, f.Note)
 				}
 			}
 		}
+		fmt.Fprintf(b, "figures: %s: %s\n", strings.Join(kinds, ", "), shorten(source, textWidth, o.Verbose))
+		b.Table(t)
 	}
-	tw.Flush()
 }
 
 // judged is a finding in a word: how much of its bound it needs, or that it failed.

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"checkpoint12/harness/report"
 	"errors"
 	"maps"
 	"math"
@@ -132,7 +133,7 @@ func TestFiguresOfTheGoModel(t *testing.T) {
 		t.Errorf("%d tensors summed, want all %d", tensors, want)
 	}
 	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{}); err != nil {
+	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"weights", "reference/float64/figures.py", " 8 all layers, logits    figures"} {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"checkpoint12/harness/report"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -110,7 +111,7 @@ func TestWeightsComeFirst(t *testing.T) {
 				t.Errorf("first is %s, want the weights and %q", r.First.Report(), tt.says)
 			}
 			var text strings.Builder
-			if err := r.WriteText(&text, TextOptions{}); err != nil {
+			if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 				t.Fatal(err)
 			}
 			if strings.Contains(text.String(), "checkpoint 12 (end to end):") {

@@ -64,6 +64,14 @@ func (f Finding) Line() string {
 
 // Report is the finding in full, for an engineer who has to act on it.
 func (f Finding) Report() string {
+	if f.Closer == "" {
+		return f.report()
+	}
+	return f.report() + "\n  look closer: " + f.Closer
+}
+
+// report returns the finding but for the command that looks closer.
+func (f Finding) report() string {
 	c := Describe(f.Checkpoint)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", c, f.Name())
@@ -90,9 +98,6 @@ func (f Finding) Report() string {
 		causes = c.Causes
 	}
 	fmt.Fprintf(&b, "\n  usual causes: %s", strings.Join(causes, "; "))
-	if f.Closer != "" {
-		fmt.Fprintf(&b, "\n  look closer: %s", f.Closer)
-	}
 	return b.String()
 }
 
@@ -105,7 +110,7 @@ var goldenCauses = []string{
 // fix is where to look. model is what goldens are filed under.
 func (f *Finding) fix(model string) string {
 	if f.Outlier {
-		return fmt.Sprintf("not this model, but the golden: make it again and see whether it comes out the same: python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
+		return fmt.Sprintf("not this model, but the golden: make it again and see whether it comes out the same:\n  python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
 			f.Engine, model, f.Case)
 	}
 	return Describe(f.Checkpoint).Fix

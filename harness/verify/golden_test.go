@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"checkpoint12/harness/report"
 	"encoding/json"
 	"errors"
 	"os"
@@ -151,7 +152,7 @@ func TestVerifyReport(t *testing.T) {
 	}
 
 	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{}); err != nil {
+	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimRight(text.String(), "\n"), "\n")

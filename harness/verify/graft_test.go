@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"checkpoint12/harness/report"
 	"math"
 	"slices"
 	"strings"
@@ -123,7 +124,7 @@ func TestVerifyProvesTheFirstFailure(t *testing.T) {
 		t.Fatalf("graft %+v", r.Graft)
 	}
 	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{}); err != nil {
+	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	walk, err := s.Walk(t.Context())

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"checkpoint12/harness/report"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -161,7 +162,7 @@ func TestVerifySaysWhatFailsFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{}); err != nil {
+	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimRight(text.String(), "\n"), "\n")

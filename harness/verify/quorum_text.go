@@ -1,10 +1,9 @@
 package verify
 
 import (
+	"checkpoint12/harness/report"
 	"fmt"
-	"io"
 	"math"
-	"text/tabwriter"
 
 	"checkpoint12/harness/diagnose"
 )
@@ -12,7 +11,7 @@ import (
 // writeQuorums writes which golden is wrong, if one is, and where the bounds
 // leave right engines little room; verbose, how far each engine is from the
 // yardstick.
-func (r *VerifyReport) writeQuorums(b io.Writer, o TextOptions) {
+func (r *VerifyReport) writeQuorums(b *report.Writer, o TextOptions) {
 	for _, q := range r.Quorums {
 		for _, line := range q.Lines() {
 			fmt.Fprintf(b, "\n%s: %s\n", q.Case, line)
@@ -25,24 +24,28 @@ func (r *VerifyReport) writeQuorums(b io.Writer, o TextOptions) {
 	if len(engines) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\nengines around %s, of the bound\n", diagnose.Yardstick)
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(b, "\ndistance of each engine from %s, of the tolerance\n", diagnose.Yardstick)
+	columns := []string{"checkpoint"}
+	for _, e := range engines {
+		columns = append(columns, ">"+e, "at")
+	}
+	t := report.NewTable(columns...)
 	for n := range CheckpointCount {
 		if n == 0 {
 			continue
 		}
-		fmt.Fprintf(tw, "  %2d %s", n, Describe(n).Title)
+		cells := []string{fmt.Sprintf("%2d %s", n, Describe(n).Title)}
 		for _, e := range engines {
 			w, ok := worst[spreadKey{n, e}]
 			if !ok {
-				fmt.Fprintf(tw, "\t%s -\t", e)
+				cells = append(cells, "-", "")
 				continue
 			}
-			fmt.Fprintf(tw, "\t%s %.2g%%\t%s", e, 100*float64(w.Share), w.Place)
+			cells = append(cells, fmt.Sprintf("%.2g%%", 100*float64(w.Share)), w.Place.String())
 		}
-		fmt.Fprintln(tw)
+		t.Row(cells...)
 	}
-	tw.Flush()
+	b.Table(t)
 }
 
 type spreadKey struct {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"checkpoint12/harness/report"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 		t.Errorf("quorums %+v, want one with three outliers", r.Quorums)
 	}
 	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{}); err != nil {
+	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{

@@ -1,41 +1,42 @@
 package verify
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"math"
 	"strconv"
-	"text/tabwriter"
+	"strings"
 	"unicode/utf8"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/report"
 )
 
 // TextOptions says how a report is written for people.
 type TextOptions struct {
-	Color   bool // with colours, for a terminal
+	report.Style
 	Verbose bool // with every stage of every step, and every failure in full
 }
 
-const (
-	red, green, yellow, reset = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
-	textWidth                 = 100 // of a generated text's line
-)
+// textWidth is how much of a generated text is written, in columns.
+const textWidth = 84
 
 // WriteText writes the report for a person: a line for each checkpoint and
 // engine, the generated texts, what failed first, and one line of verdict.
 func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
-	b := bufio.NewWriter(w)
+	b := report.NewWriter(w, o.Style)
 	r.writeLines(b, o)
 	fmt.Fprintln(b)
+	texts := report.NewTable("", "")
 	for _, t := range r.Texts {
 		name := t.Case
 		if t.Row > 0 {
 			name = ""
 		}
-		fmt.Fprintf(b, "%-14s %s\n", name, shorten(strconv.Quote(t.Text), textWidth, o.Verbose))
+		texts.Row(name, shorten(strconv.Quote(t.Text), textWidth, o.Verbose))
 	}
+	b.Table(texts)
 	r.writeFigures(b, o)
 	if o.Verbose {
 		r.writeRuns(b)
@@ -43,14 +44,13 @@ func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
 	r.writeQuorums(b, o)
 	fmt.Fprintln(b)
 	r.writeFailures(b, o)
-	fmt.Fprintln(b, paint(r.verdict(), r.Verdict, o.Color))
+	fmt.Fprintln(b, paint(b.Style, r.verdict(), r.Verdict))
 	return b.Flush()
 }
 
 // writeLines writes the table.
-func (r *VerifyReport) writeLines(b io.Writer, o TextOptions) {
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "checkpoint\tengine\tcompared\tworst, of its bound\tverdict")
+func (r *VerifyReport) writeLines(b *report.Writer, o TextOptions) {
+	t := report.NewTable("checkpoint", "engine", "compared", "worst, of its tolerance", "verdict")
 	var all []CheckpointReport
 	for _, c := range r.before {
 		if len(c.lines) > 0 && (o.Verbose || c.Checkpoint == Weights || c.Verdict == harness.VerdictFail) {
@@ -65,7 +65,7 @@ func (r *VerifyReport) writeLines(b io.Writer, o TextOptions) {
 			title = "   " + d.Title
 		}
 		if c.Verdict == NotChecked && c.Checkpoint != Weights {
-			fmt.Fprintf(tw, "%s\t-\t-\t-\t%s\n", title, paint(NotChecked, NotChecked, o.Color))
+			t.Row(title, "-", "-", "-", b.Yellow(NotChecked))
 			command = c.Command
 			continue
 		}
@@ -74,13 +74,13 @@ func (r *VerifyReport) writeLines(b io.Writer, o TextOptions) {
 			if l.engine == Self && l.failed == 0 && len(c.lines) > 1 && !o.Verbose {
 				continue // said on the engines' lines
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", title, l.engine, l.what(c.Checkpoint, self), l.where(), l.verdict(o.Color))
+			t.Row(title, l.engine, l.what(c.Checkpoint, self), l.where(), l.verdict(b.Style))
 			title = ""
 		}
 	}
-	tw.Flush()
+	b.Table(t)
 	if command != "" {
-		fmt.Fprintf(b, "\nto make goldens for what is not checked: %s\n", command)
+		fmt.Fprintf(b, "\nto make goldens for what is not checked:\n  %s\n", report.Unbroken(command))
 	}
 }
 
@@ -102,23 +102,23 @@ func (l *line) what(checkpoint int, self *line) string {
 	var s string
 	switch {
 	case l.engine == Figures:
-		s = fmt.Sprintf("%d figures, %s values", l.compared, thousands(l.values))
+		s = fmt.Sprintf("%s, %s values", words.Count(l.compared, "figure"), thousands(l.values))
 	case checkpoint == 12 && l.engine == Self:
-		return fmt.Sprintf("%d assertions", l.compared)
+		return words.Count(l.compared, "assertion")
 	case checkpoint == 12:
-		s = fmt.Sprintf("%d texts", l.compared)
+		s = words.Count(l.compared, "text")
 	case l.engine == Self:
-		return fmt.Sprintf("%d of its own stages", l.compared)
+		return words.Count(l.compared, "stage") + " of its own"
 	case checkpoint == 10:
-		s = fmt.Sprintf("%d steps, %d certified", l.compared, l.certified)
+		s = fmt.Sprintf("%s, %d certified", words.Count(l.compared, "step"), l.certified)
 		if l.ties > 0 {
-			s += fmt.Sprintf(", %d near ties", l.ties)
+			s += ", " + words.Count(l.ties, "near tie")
 		}
 		if n := l.compared - l.certified - l.ties; n > 0 {
 			s += fmt.Sprintf(", %d not certifiable", n)
 		}
 	default:
-		s = fmt.Sprintf("%d stages, %s values", l.compared, thousands(l.values))
+		s = fmt.Sprintf("%s, %s values", words.Count(l.compared, "stage"), thousands(l.values))
 	}
 	if self == nil || self.failed > 0 {
 		return s
@@ -145,19 +145,19 @@ func (l *line) where() string {
 	return percent(share) + " " + place
 }
 
-func (l *line) verdict(color bool) string {
+func (l *line) verdict(s report.Style) string {
 	switch {
 	case l.compared == 0:
-		return paint(NotChecked, NotChecked, color) + ": " + l.why
+		return s.Yellow(NotChecked) + ": " + l.why
 	case l.failed > 0:
-		return paint(fmt.Sprintf("FAIL, %d of %d", l.failed, l.compared), harness.VerdictFail, color)
+		return s.Red(fmt.Sprintf("FAIL, %d of %d", l.failed, l.compared))
 	}
-	return paint("pass", harness.VerdictPass, color)
+	return s.Green("pass")
 }
 
 // writeFailures writes the first divergence in full, checkpoint 12's first
 // failure if there is one, and what to fix; verbose, every failure.
-func (r *VerifyReport) writeFailures(b io.Writer, o TextOptions) {
+func (r *VerifyReport) writeFailures(b *report.Writer, o TextOptions) {
 	if r.First == nil {
 		return
 	}
@@ -165,17 +165,33 @@ func (r *VerifyReport) writeFailures(b io.Writer, o TextOptions) {
 	for i := range r.Failures {
 		f := &r.Failures[i]
 		if o.Verbose || f.Checkpoint == 12 && !seen12 {
-			fmt.Fprintf(b, "%s\n\n", f.Report())
+			f.write(b)
 		}
 		seen12 = seen12 || f.Checkpoint == 12
 	}
 	if r.First.Checkpoint != 12 {
-		fmt.Fprintf(b, "%s\n\n", r.First.Report())
+		r.First.write(b)
 	}
 	if r.Graft != nil {
 		fmt.Fprintf(b, "proof: %s\n", r.Graft)
 	}
-	fmt.Fprintf(b, "fix: %s\n", r.fix())
+	for i, line := range strings.Split(r.fix(), "\n  ") {
+		if i > 0 { // a command
+			line = "  " + report.Unbroken(line)
+		} else {
+			line = "fix: " + line
+		}
+		fmt.Fprintln(b, line)
+	}
+}
+
+// write writes the finding in full, its command unbroken.
+func (f *Finding) write(b *report.Writer) {
+	fmt.Fprintln(b, f.report())
+	if f.Closer != "" {
+		fmt.Fprintf(b, "  look closer: %s\n", report.Unbroken(f.Closer))
+	}
+	fmt.Fprintln(b)
 }
 
 // unknown is what to do when checkpoint 12 fails and others were not checked.
@@ -201,10 +217,10 @@ func (r *VerifyReport) verdict() string {
 	for _, run := range r.Runs {
 		engines[run.Engine] = true
 	}
-	summary := fmt.Sprintf("%s: %d checkpoints, %d engines, %d stages and assertions, %.1f s",
-		r.Model, len(r.Checkpoints)-r.unchecked(), len(engines), r.Compared, r.seconds)
+	summary := fmt.Sprintf("%s: %s, %s, %d stages and assertions, %.1f s", r.Model,
+		words.Count(len(r.Checkpoints)-r.unchecked(), "checkpoint"), words.Count(len(engines), "engine"), r.Compared, r.seconds)
 	if n := r.unchecked(); n > 0 {
-		summary += fmt.Sprintf("; %d checkpoints not checked", n)
+		summary += fmt.Sprintf("; %s not checked", words.Count(n, "checkpoint"))
 	}
 	if r.First == nil {
 		return "pass: " + summary
@@ -214,23 +230,24 @@ func (r *VerifyReport) verdict() string {
 }
 
 // writeRuns writes every row of every comparison.
-func (r *VerifyReport) writeRuns(b io.Writer) {
+func (r *VerifyReport) writeRuns(b *report.Writer) {
 	for _, run := range r.Runs {
 		fmt.Fprintf(b, "\n%s/%s\n", run.Case, run.Engine)
-		tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+		t := report.NewTable("", "", "", "", "")
 		for i := range run.Stages {
 			row := &run.Stages[i]
-			fmt.Fprintf(tw, "  %s\t%v\t%.3g\t%s\t%s\n", row.Place(), row.Shape, float64(row.MaxAbs), percent(row.Share()), row.Status)
+			t.Row("  "+row.Place().String(), fmt.Sprint(row.Shape), fmt.Sprintf("%.3g", float64(row.MaxAbs)), percent(row.Share()), string(row.Status))
 		}
-		tw.Flush()
+		b.Table(t)
 	}
 }
 
-func paint(s, verdict string, color bool) string {
-	if !color {
-		return s
+// paint colours text by its verdict.
+func paint(s report.Style, text, verdict string) string {
+	if verdict == harness.VerdictFail {
+		return s.Red(text)
 	}
-	return map[string]string{harness.VerdictPass: green, harness.VerdictFail: red, NotChecked: yellow}[verdict] + s + reset
+	return s.Green(text)
 }
 
 // shorten cuts a text in the middle so that its end, what was generated, is seen.

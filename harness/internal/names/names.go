@@ -40,6 +40,16 @@ var numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
 // Family returns a stage's name with * for each part that is a number: h.*.ln_1.
 func Family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$2") }
 
+// Layer returns a stage's name up to its last number: "h.3." for h.3.ln_1, ""
+// where there is none.
+func Layer(stage string) string {
+	end := 0
+	for _, number := range numbered.FindAllStringIndex(stage, -1) {
+		end = number[1]
+	}
+	return stage[:end]
+}
+
 // Numbers returns the parts of a stage's name that are numbers, joined by dots:
 // "3" for h.3.ln_1, "" where there are none.
 func Numbers(stage string) string {

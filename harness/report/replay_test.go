@@ -1,17 +1,16 @@
 package report
 
 import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/harness/internal/replaytest"
+	"checkpoint12/harness/replay"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/replaytest"
-	"checkpoint12/harness/replay"
 )
 
 // replayed is the report of a meter with faults in two stages, compared with one
@@ -108,6 +107,7 @@ func TestTextOfReplay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := writeText(t, replayed(t, c.bug, c.change), Options{
+				Style:  Style{Width: 100},
 				Causes: func(string) []string { return []string{"one of the usual"} },
 				Label:  func(stage string) string { return map[string]string{"h.0.kept": "cache"}[stage] },
 			})
@@ -131,7 +131,7 @@ func TestTextBlamesTheGolden(t *testing.T) {
 	}{
 		{nil, "or the golden is of another model"},
 		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Verdict: harness.ReplayUnknown}}, "nor is any of the golden's 1; this is rounding"},
-		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Place: harness.Place{Step: 1, Stage: "h.2.out"}, Verdict: harness.ReplayIntroduced}}, "the golden is, in 1 stage of 2, the first step_01/h.2.out"},
+		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Place: harness.Place{Step: 1, Stage: "h.2.out"}, Verdict: harness.ReplayIntroduced}}, "the golden is wrong in 1 of 2 stages, first at step_01/h.2.out"},
 	} {
 		r.GoldenReplayed = c.golden
 		if got := writeText(t, r, Options{}); !strings.Contains(got, c.want) {

@@ -1,2 +1,0 @@
-// Package report writes a comparison as text for people.
-package report

@@ -1,0 +1,190 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
+)
+
+// introduced is introduced stages of one family, and of as many layers and steps
+// as have the same causes.
+type introduced struct {
+	places  []harness.Place
+	missing []string                // of the first place: the stages that were judged together with it
+	causes  [][]harness.Explanation // of each place
+	worst   *harness.Replayed       // with the largest error as a fraction of its rounding bound
+}
+
+// groupIntroduced groups the introduced stages, in order of first sight.
+func (p *printer) groupIntroduced() []*introduced {
+	var groups []*introduced
+	for _, in := range p.Introduced {
+		at := harness.Place{Step: in.Step, Stage: in.Stage}
+		missing := slices.DeleteFunc(slices.Clone(in.Span), func(s string) bool { return s == in.Stage })
+		causes := p.causes(at)
+		i := slices.IndexFunc(groups, func(g *introduced) bool {
+			return sameFamily(g.places[0].Stage, in.Stage) && slices.EqualFunc(g.missing, missing, sameFamily) &&
+				slices.EqualFunc(g.causes[0], causes, sameFault)
+		})
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &introduced{missing: missing})
+		}
+		g := groups[i]
+		g.places, g.causes = append(g.places, at), append(g.causes, causes)
+		if row := p.replayOf(at); row != nil && (g.worst == nil || row.Share > g.worst.Share) {
+			g.worst = row
+		}
+	}
+	return groups
+}
+
+// causes returns the explanations of a place.
+func (p *printer) causes(at harness.Place) []harness.Explanation {
+	var causes []harness.Explanation
+	for _, e := range p.Explanations {
+		if e.Step == at.Step && e.Stage == at.Stage {
+			causes = append(causes, e)
+		}
+	}
+	return causes
+}
+
+// hasCause reports whether an explanation names what is wrong at a place, or the
+// place was judged together with others, so that its own usual causes say little.
+func (p *printer) hasCause(at harness.Place) bool {
+	row := p.replayOf(at)
+	return row != nil && len(row.Span) > 1 ||
+		slices.ContainsFunc(p.causes(at), func(e harness.Explanation) bool { return e.Fault != "" && e.Explains > 0 })
+}
+
+func sameFamily(a, b string) bool { return names.Family(a) == names.Family(b) }
+
+// sameFault reports whether two explanations are of one fault in stages of one
+// family.
+func sameFault(a, b harness.Explanation) bool {
+	return a.Fault == b.Fault && slices.EqualFunc(a.At, b.At, sameFamily)
+}
+
+// writeIntroducedHeadline writes the first introduced stage and its cause.
+func (p *printer) writeIntroducedHeadline() {
+	first := p.Introduced[0]
+	fmt.Fprintf(p, "%s computes stage %s wrong at step %d", p.Candidate, p.Bold(first.Stage), first.Step)
+	stages, steps := map[string]bool{}, map[int]bool{}
+	for _, in := range p.Introduced {
+		stages[in.Stage], steps[in.Step] = true, true
+	}
+	switch {
+	case len(stages) > 1 && len(steps) == 1:
+		fmt.Fprintf(p, " (the first of %d stages)", len(stages))
+	case len(stages) > 1:
+		fmt.Fprintf(p, " (the first of %d stages at %d steps)", len(stages), len(steps))
+	case len(steps) > 1:
+		fmt.Fprintf(p, " (the first of %d steps)", len(steps))
+	}
+	if causes := p.causes(harness.Place{Step: first.Step, Stage: first.Stage}); len(causes) > 0 {
+		fmt.Fprintf(p, ": %s", causes[0].Text)
+	}
+	fmt.Fprintln(p)
+}
+
+// writeIntroduced writes the stages whose own computation is wrong, with their
+// causes.
+func (p *printer) writeIntroduced() {
+	if len(p.Introduced) == 0 {
+		return
+	}
+	fmt.Fprintf(p, "\n%s\n", p.Bold("stages whose own computation is wrong"))
+	for _, g := range p.groupIntroduced() {
+		fmt.Fprintf(p, "  %s: %s\n", p.Red(nameOf(g.places)), extent(g.places))
+		if len(g.missing) > 0 {
+			fmt.Fprintf(p, "    %s\n", p.span(g))
+		}
+		for i, e := range g.causes[0] {
+			switch {
+			case e.Fault == "":
+				fmt.Fprintf(p, "    %s\n", g.text(i))
+			case e.Explains == 0:
+				fmt.Fprintf(p, "    %s: %s\n", p.Bold(e.Fault), g.text(i))
+			default:
+				fmt.Fprintf(p, "    %s: explains %.1f%%: %s\n", p.Bold(e.Fault), 100*float64(e.Explains), g.text(i))
+			}
+		}
+		if g.worst != nil {
+			fmt.Fprintf(p, "    %s\n", distance(g.worst))
+		}
+	}
+}
+
+// text returns what the i-th explanation says at each place of the group, with *
+// for the number of the place's layer. Where places differ in more, it is the text
+// of the first, which is then named.
+func (g *introduced) text(i int) string {
+	first := g.causes[0][i].Text
+	if nameOf(g.places) == g.places[0].Stage {
+		return first
+	}
+	common := withoutLayer(first, g.places[0].Stage)
+	for j, at := range g.places {
+		if withoutLayer(g.causes[j][i].Text, at.Stage) != common {
+			return fmt.Sprintf("at %s: %s", g.places[0], first)
+		}
+	}
+	return common
+}
+
+// withoutLayer returns text with * for the stage's own layer in names of stages.
+func withoutLayer(text, stage string) string {
+	layer := names.Layer(stage)
+	return strings.ReplaceAll(text, layer, names.Family(layer))
+}
+
+// span returns the stages that the group was judged together with and, unless a
+// known fault tells them apart, which of them to dump for that.
+func (p *printer) span(g *introduced) string {
+	lacks := "which the dump lacks"
+	for _, stage := range g.missing {
+		if row := p.Row(harness.Place{Step: g.places[0].Step, Stage: stage}); row != nil && row.Status == harness.Shape {
+			lacks = "which the dump lacks or has in another shape"
+		}
+	}
+	missing := g.missing
+	if nameOf(g.places) != g.places[0].Stage {
+		missing = slices.Clone(missing)
+		for i := range missing {
+			missing[i] = names.Family(missing[i])
+		}
+	}
+	s := fmt.Sprintf("judged together with %s, %s", shortened(missing), lacks)
+	if causes := g.causes[0]; len(causes) == 1 && causes[0].Fault != "" && len(causes[0].At) > 0 {
+		return s
+	}
+	next := "it"
+	switch n := len(missing); {
+	case n == 2:
+		next = words.And(missing)
+	case n > 2:
+		// Few stages are read past the last, and past the one at two thirds, so
+		// what lies between them is judged by itself.
+		next = words.And([]string{missing[2*n/3], missing[n-1]})
+	}
+	return fmt.Sprintf("%s: dump %s next to tell them apart", s, next)
+}
+
+// shortened lists stages. A name that begins as the one before it is given by its
+// last word.
+func shortened(stages []string) string {
+	list, before := slices.Clone(stages), ""
+	for i, stage := range stages {
+		dot := strings.LastIndexByte(stage, '.') + 1
+		if dot > 0 && stage[:dot] == before {
+			list[i] = stage[dot:]
+		}
+		before = stage[:dot]
+	}
+	return words.And(list)
+}

@@ -1,0 +1,132 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// DefaultWidth is the number of columns of text that is not for a terminal.
+const DefaultWidth = 100
+
+// Style is how text for people is written. The zero Style is plain and
+// [DefaultWidth] columns wide.
+type Style struct {
+	Color bool // with colours, for a terminal
+	Width int  // columns at which lines wrap; 0 stands for DefaultWidth
+}
+
+func (s Style) Bold(text string) string   { return s.paint("1", text) }
+func (s Style) Red(text string) string    { return s.paint("1;31", text) }
+func (s Style) Green(text string) string  { return s.paint("1;32", text) }
+func (s Style) Yellow(text string) string { return s.paint("33", text) }
+
+func (s Style) paint(code, text string) string {
+	if !s.Color {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// A Writer wraps the lines that are written to it at the width of its Style.
+// Lines break at single spaces only, so that paths stay whole; [Unbroken] keeps
+// a command together too. What a line continues with stands below its text: behind
+// its indentation, or behind a label that two spaces or more set off.
+//
+// The first error of the writer below is returned by Flush.
+type Writer struct {
+	Style
+	b    *bufio.Writer
+	line []byte // begun, without its end
+}
+
+// NewWriter returns a Writer to w.
+func NewWriter(w io.Writer, s Style) *Writer {
+	if s.Width <= 0 {
+		s.Width = DefaultWidth
+	}
+	return &Writer{Style: s, b: bufio.NewWriter(w)}
+}
+
+// Write takes lines, the last of which a later Write may continue.
+func (w *Writer) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			w.line = append(w.line, p...)
+			return n, nil
+		}
+		w.writeLine(string(append(w.line, p[:i]...)))
+		w.line, p = w.line[:0], p[i+1:]
+	}
+}
+
+// Flush ends the last line, if one was begun, and writes out what is buffered.
+func (w *Writer) Flush() error {
+	if len(w.line) > 0 {
+		w.writeLine(string(w.line))
+		w.line = nil
+	}
+	return w.b.Flush()
+}
+
+func (w *Writer) writeLine(line string) {
+	for _, part := range wrap(line, w.Width, hang(line, w.Width)) {
+		w.Unwrapped(part)
+	}
+}
+
+// Unwrapped writes a line as it is, whatever its width.
+func (w *Writer) Unwrapped(line string) {
+	fmt.Fprintln(w.b, strings.TrimRight(strings.ReplaceAll(line, unbroken, " "), " "))
+}
+
+// unbroken stands for a space at which no line breaks.
+const unbroken = "\u00a0"
+
+// Unbroken returns text, such as a command to be copied, that a Writer keeps on
+// one line.
+func Unbroken(text string) string { return strings.ReplaceAll(text, " ", unbroken) }
+
+var (
+	colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+	label  = regexp.MustCompile(`^ *\S+( \S+)*  +`)
+	margin = regexp.MustCompile(`^ *`)
+)
+
+// width returns the number of columns that text takes.
+func width(text string) int { return utf8.RuneCountInString(colour.ReplaceAllString(text, "")) }
+
+// hang returns how far to indent what a line continues with.
+func hang(line string, columns int) int {
+	line = colour.ReplaceAllString(line, "")
+	if n := width(label.FindString(line)); 0 < n && n <= columns/2 {
+		return n
+	}
+	return width(margin.FindString(line)) + 2
+}
+
+// wrap cuts a line into lines of at most so many columns, if its words allow it.
+// All but the first are indented by hang.
+func wrap(line string, columns, hang int) []string {
+	if width(line) <= columns {
+		return []string{line}
+	}
+	words := strings.Split(line, " ")
+	var lines []string
+	current := words[0]
+	for _, word := range words[1:] {
+		if word != "" && strings.Trim(current, " ") != "" && width(current)+1+width(word) > columns {
+			lines = append(lines, current)
+			current = strings.Repeat(" ", hang) + word
+		} else {
+			current += " " + word
+		}
+	}
+	return append(lines, current)
+}

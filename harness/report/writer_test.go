@@ -1,0 +1,95 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestWriterWraps(t *testing.T) {
+	for _, c := range []struct{ reason, in, want string }{
+		{"what fits stays", "12345 789 1234567890", "12345 789 1234567890\n"},
+		{"a line breaks between words", "12345 789 1234567890 x", "12345 789 1234567890\n  x\n"},
+		{"the rest stands below the text", "  12345 7890 123456 890", "  12345 7890 123456\n    890\n"},
+		{"behind a label", "  x:  1234567 901234 x", "  x:  1234567 901234\n      x\n"},
+		{"but not behind one that leaves no room", "  a long label:  1234567 x", "  a long label:\n    1234567 x\n"},
+		{"a path stays whole", "see goldens/synthetic-tiny/hello/float64 there", "see\n  goldens/synthetic-tiny/hello/float64\n  there\n"},
+		{"a command too", "try " + Unbroken("go run . verify --verbose") + " now", "try\n  go run . verify --verbose\n  now\n"},
+		{"colours take no room", "\x1b[1;31mFAIL\x1b[0m  1234567890 234", "\x1b[1;31mFAIL\x1b[0m  1234567890 234\n"},
+		{"nor do they move what continues", "\x1b[1;31mFAIL\x1b[0m  1234567890 234 x", "\x1b[1;31mFAIL\x1b[0m  1234567890 234\n      x\n"},
+		{"runes are counted, not bytes", "ääääää äää ääääää äää", "ääääää äää ääääää\n  äää\n"},
+		{"lines, and the last without an end", "a\n\nb", "a\n\nb\n"},
+	} {
+		var b bytes.Buffer
+		w := NewWriter(&b, Style{Width: 20})
+		for _, r := range c.in { // however it is cut into writes
+			fmt.Fprint(w, string(r))
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, b.String()); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", c.reason, diff)
+		}
+	}
+}
+
+// Whatever is written, no word is lost or cut, and no line is too long that has
+// more than one word.
+func TestWriterKeepsWords(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		line := rapid.StringMatching(`( {0,4}[a-z:]{1,12}){0,12}`).Draw(t, "line")
+		columns := rapid.IntRange(1, 40).Draw(t, "columns")
+		var b bytes.Buffer
+		w := NewWriter(&b, Style{Width: columns})
+		fmt.Fprintln(w, line)
+		w.Flush()
+		if diff := cmp.Diff(strings.Fields(line), strings.Fields(b.String())); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+		for got := range strings.Lines(b.String()) {
+			if got = strings.TrimSuffix(got, "\n"); len(got) > columns && len(strings.Fields(got)) > 1 {
+				t.Fatalf("%q is longer than %d", got, columns)
+			}
+		}
+	})
+}
+
+func TestTable(t *testing.T) {
+	table := NewTable("stage", ">n", "why")
+	table.Row("h.0.attn", "7", "a reason that is too long for the line")
+	table.Row(Style{Color: true}.Red("wte"), "12345")
+	table.Row("", "1", "short")
+	var b bytes.Buffer
+	w := NewWriter(&b, Style{Width: 43})
+	w.Table(table)
+	w.Flush()
+	want := "" +
+		"stage         n  why\n" +
+		"h.0.attn      7  a reason that is too long\n" +
+		"                 for the line\n" +
+		"\x1b[1;31mwte\x1b[0m       12345\n" +
+		"              1  short\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestWriterKeepsTheError(t *testing.T) {
+	w := NewWriter(fullDisk{}, Style{})
+	for range 10_000 {
+		fmt.Fprintln(w, "a line that fills the buffer")
+	}
+	if err := w.Flush(); err == nil || err.Error() != "disk full" {
+		t.Errorf("error %v", err)
+	}
+}
