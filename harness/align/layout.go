@@ -97,22 +97,22 @@ func (l layout) shape(s Sizes) ([]int, bool) {
 	return shape, true
 }
 
-// learn takes from an array of this layout's rank, or one less the axis of a
-// batch of one, what its shape says of axes that are not known yet. It takes
-// nothing where the shape contradicts one that is.
-func (l layout) learn(shape []int, s Sizes, batch string) {
-	if n, ok := s.of(batch); ok && n == 1 && len(shape) == len(l.axes)-1 {
-		if i := l.place(batch); i >= 0 {
-			shape = slices.Insert(slices.Clone(shape), i, 1)
-		}
-	}
+// Learn adds to the sizes what the shape of an array says of axes that are not
+// known yet. It reports whether an array with these axes can have the shape; if
+// not, nothing is added.
+func (s Sizes) Learn(axes string, shape []int) bool {
+	l, err := parseLayout(axes)
+	return err == nil && s.learn(l, shape)
+}
+
+func (s Sizes) learn(l layout, shape []int) bool {
 	if len(shape) != len(l.axes) {
-		return
+		return false
 	}
 	found := Sizes{}
-	for i, g := range l.axes {
+	for i, merged := range l.axes {
 		known, unknown := 1, []string{}
-		for _, a := range g {
+		for _, a := range merged {
 			if n, ok := s.of(a); ok {
 				known *= n
 			} else {
@@ -120,13 +120,23 @@ func (l layout) learn(shape []int, s Sizes, batch string) {
 			}
 		}
 		switch {
-		case known == 0 || shape[i]%known != 0 || len(unknown) == 0 && shape[i] != known:
-			return
-		case len(unknown) == 1 && shape[i] > 0:
+		case shape[i] == 0 || known == 0 || shape[i]%known != 0 || len(unknown) == 0 && shape[i] != known:
+			return false
+		case len(unknown) == 1:
 			found[unknown[0]] = shape[i] / known
 		}
 	}
 	maps.Copy(s, found)
+	return true
+}
+
+// withBatch inserts the axis of a batch of one into a shape that lacks it.
+func (l layout) withBatch(shape []int, s Sizes, batch string) []int {
+	i := l.place(batch)
+	if n, ok := s.of(batch); ok && n == 1 && i >= 0 && len(shape) == len(l.axes)-1 {
+		return slices.Insert(slices.Clone(shape), i, 1)
+	}
+	return shape
 }
 
 // A fit says how well a shape goes with a layout.
@@ -160,11 +170,7 @@ func (l layout) dims(shape, want []int, s Sizes, batch, pad string) []int {
 	for len(shape) > len(want) && shape[0] == 1 {
 		shape = shape[1:]
 	}
-	if n, ok := s.of(batch); ok && n == 1 && len(shape) == len(want)-1 {
-		if i := l.place(batch); i >= 0 {
-			shape = slices.Insert(slices.Clone(shape), i, 1)
-		}
-	}
+	shape = l.withBatch(shape, s, batch)
 	if i := l.place(pad); i >= 0 && len(shape) == len(want) && shape[i] > want[i] {
 		want = slices.Clone(want)
 		want[i] = shape[i]

@@ -207,7 +207,8 @@ func (v *View) learnSizes() {
 			for step, sizes := range v.sizes {
 				for _, st := range v.schedule.Stages() {
 					if shape, ok := src.Shape(step, st.Name); ok && st.Axes != "" {
-						v.layouts[st.Name][0].learn(shape, sizes, v.options.Batch)
+						own := v.layouts[st.Name][0]
+						sizes.learn(own, own.withBatch(shape, sizes, v.options.Batch))
 					}
 				}
 			}

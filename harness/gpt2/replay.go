@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
@@ -53,19 +54,16 @@ func (r *replayer) Subtract(stage string) (sum, other string, ok bool) {
 
 // Replay computes a stage by model.Apply, in the dimensions of its inputs.
 func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (replay.Value, error) {
-	s, err := r.stageOf(stage, in)
+	s, err := r.call(stage, in)
 	if err != nil {
 		return replay.Value{}, err
 	}
-	err = r.m.Apply(stage, s.Dims, func(name string) []float32 {
-		return s.in[slices.Index(s.reads, name)].F32
-	}, s.out)
-	if err != nil {
+	if err := s.apply(s.out, func(v replay.Value) []float32 { return v.F32 }); err != nil {
 		return replay.Value{}, err
 	}
 	v := replay.Value{Tensor: harness.Tensor{Shape: s.shape}}
 	if stage != "next_token" {
-		v.F32, v.Bound = s.out, s.bound()
+		v.F32, v.Bound = s.out, rowOf(stage).rounding(s)
 		return v, nil
 	}
 	v.I64 = make([]int64, len(s.out))
@@ -76,21 +74,20 @@ func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (replay.Value, 
 	return v, nil
 }
 
-// staged is a stage at work.
-type staged struct {
+// stageCall is one stage at work: its inputs, its dimensions and its output.
+type stageCall struct {
 	*replayer
 	model.Dims
 	stage string
-	word  string // what comes after the layer: "ln_1", "attn.q"; "probs_t"
 	reads []string
 	in    []replay.Value // as reads, all of them float32
 	shape []int
 	out   []float32
 }
 
-// stageOf gathers a stage's inputs and finds the dimensions that they agree on.
-func (r *replayer) stageOf(stage string, in replay.Inputs) (*staged, error) {
-	s := &staged{replayer: r, stage: stage, word: wordOf(stage), reads: r.Reads(stage)}
+// call gathers a stage's inputs and makes room for its output.
+func (r *replayer) call(stage string, in replay.Inputs) (*stageCall, error) {
+	s := &stageCall{replayer: r, stage: stage, reads: r.Reads(stage)}
 	if s.reads == nil {
 		return nil, fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", stage, r.cfg.Layers)
 	}
@@ -106,16 +103,6 @@ func (r *replayer) stageOf(stage string, in replay.Inputs) (*staged, error) {
 	}
 	for i, name := range s.reads {
 		v := &s.in[i]
-		want, err := model.Shape(r.cfg, name, s.Dims)
-		if err != nil {
-			return nil, err
-		}
-		if name == "pos" {
-			want = []int{s.T}
-		}
-		if !slices.Equal(v.Shape, want) && !(v.Shape == nil && strings.HasPrefix(name, "prev:") && s.P == 0) {
-			return nil, fmt.Errorf("%s reads %s of shape %v: want %v", stage, name, v.Shape, want)
-		}
 		switch {
 		case name == "pos":
 			v.F32 = []float32{float32(v.I64[0])}
@@ -133,76 +120,44 @@ func (r *replayer) stageOf(stage string, in replay.Inputs) (*staged, error) {
 	if s.shape, err = model.Shape(r.cfg, stage, s.Dims); err != nil {
 		return nil, err
 	}
-	n := 1
-	for _, d := range s.shape {
-		n *= d
-	}
+	n, _ := shapes.Size(s.shape)
 	s.out = make([]float32, n)
 	return s, nil
 }
 
-// findDims reads B, T and P off the shapes of the inputs.
-func (s *staged) findDims() error {
-	s.B, s.T, s.P = 1, 1, 0
+// findDims reads B, T and P off the shapes of the inputs. An error is shapes that
+// do not go together.
+func (s *stageCall) findDims() error {
+	sizes := sizesOf(s.cfg)
 	for i, name := range s.reads {
-		shape, word := s.in[i].Shape, wordOf(name)
-		rank := len(shape)
-		ok := true
+		shape, axes := s.in[i].Shape, model.Axes(name)
 		switch {
-		case strings.HasPrefix(name, "prev:"):
-			if rank == 4 {
-				s.P = shape[2]
-			}
-			ok = rank == 4 || shape == nil
-		case word == "pos":
-			if ok = rank == 1 && shape[0] > 0; ok {
-				s.T = shape[0]
-			}
-		case word == "wpe":
-			if ok = rank == 2; ok {
-				s.T = shape[0]
-			}
-		case word == "tokens":
-			if ok = rank == 2; ok {
-				s.B, s.T = shape[0], shape[1]
-			}
-		case word == "logits_last":
-			if ok = rank == 2; ok {
-				s.B = shape[0]
-			}
-		case word == "attn.scores" || word == "attn.probs":
-			if ok = rank == 4; ok {
-				s.B, s.T, s.P = shape[0], shape[2], shape[3]-shape[2]
-			}
-		case word == "attn.cache_k" || word == "attn.cache_v":
-			if ok = rank == 4; ok {
-				s.P = shape[2] - s.T // T is of the input before
-			}
-		case word == "attn.q" || word == "attn.k" || word == "attn.v":
-			if ok = rank == 4; ok {
-				s.B, s.T = shape[0], shape[2]
-			}
-		default:
-			if ok = rank == 3; ok {
-				s.B, s.T = shape[0], shape[1]
-			}
+		case name == "pos":
+			axes = "T" // of all positions, not of the first alone
+		case shape == nil && strings.HasPrefix(name, "prev:"):
+			continue // before the first step there is nothing
 		}
-		if !ok {
-			return fmt.Errorf("%s reads %s of shape %v, which has too many or too few axes", s.stage, name, shape)
+		if !sizes.Learn(axes, shape) {
+			return fmt.Errorf("%s reads %s of shape %v, which is not %s where %v", s.stage, name, shape, axes, sizes)
 		}
+	}
+	s.Dims = model.Dims{B: max(1, sizes["B"]), T: max(1, sizes["T"]), P: sizes["P"]}
+	if S, ok := sizes["S"]; ok {
+		s.P = S - s.T
 	}
 	return nil
 }
 
-// wordOf returns a stage's name without its layer or temperature.
-func wordOf(stage string) string {
-	s, _ := model.ParseStage(stage)
-	return s.Word
+// apply computes the stage from what of takes of its inputs.
+func (s *stageCall) apply(out []float32, of func(replay.Value) []float32) error {
+	return s.m.Apply(s.stage, s.Dims, func(name string) []float32 {
+		return of(s.in[slices.Index(s.reads, name)])
+	}, out)
 }
 
 // nearTie says whether an id at row i is a right choice too: with what rounding
 // may have done to the logits, no other is above it for certain.
-func (s *staged) nearTie(i int, id int64) bool {
+func (s *stageCall) nearTie(i int, id int64) bool {
 	v, V := s.in[0], s.cfg.Vocab
 	if id < 0 || id >= int64(V) {
 		return false

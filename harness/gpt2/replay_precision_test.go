@@ -54,7 +54,8 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 					share = max(share, d/float64(right.Bound[i]))
 				}
 			}
-			key := l.name + " " + wordOf(stage)
+			s, _ := model.ParseStage(stage)
+			key := l.name + " " + s.Word
 			if old, ok := least[key]; !ok || share < old {
 				least[key] = share
 			}
@@ -83,7 +84,9 @@ func lesser(m *model.Model, run *replay.Run, stage string, right replay.Value) (
 	half := func(x float32) float32 { return cut(x, 13) } // float16 in its normal range, and TF32
 	brain := func(x float32) float32 { return cut(x, 16) }
 	same := func(x float32) float32 { return x }
-	cfg, word := m.Config(), wordOf(stage)
+	cfg := m.Config()
+	name, _ := model.ParseStage(stage)
+	word := name.Word
 	fed, _ := run.Dims(0)
 	in := func(change func(float32) float32) func(string) []float32 {
 		return func(name string) []float32 {

@@ -28,7 +28,8 @@ type shares map[string]struct {
 
 func (s shares) add(rows []harness.Replayed, name string) {
 	for _, r := range rows {
-		word := wordOf(r.Stage)
+		stage, _ := model.ParseStage(r.Stage)
+		word := stage.Word
 		if len(r.Span) > 1 {
 			word += " (span)"
 		}

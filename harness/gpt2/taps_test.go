@@ -6,11 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
+	"github.com/google/go-cmp/cmp"
 )
 
 // contractNames is section 1 of the contract for two layers, written out.

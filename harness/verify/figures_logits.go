@@ -136,7 +136,7 @@ func (r *ruling) chosen(tokens []int, last []row) {
 // of the figures: within checkpoint 11's bound and what the differences of
 // logits and log-sum-exp account for, which are others' to judge.
 func (r *ruling) softmax(probs []float32, last []row) {
-	b, _ := gpt2.BoundOf("probs_t1")
+	b := gpt2.ToleranceOf("probs_t1")
 	var got, want, allowed []float64
 	for i, p := range last {
 		for j, id := range p.ids {

@@ -137,7 +137,7 @@ func (f *Finding) softmax(shape []int, probs []float32, logits harness.Tensor, t
 		f.fail("shape %v from logits_last %v", shape, logits.Shape)
 		return
 	}
-	b, _ := gpt2.BoundOf(f.Stage)
+	b := gpt2.ToleranceOf(f.Stage)
 	worst, at := gpt2.SoftmaxError(probs, logits.F32, shape[1], t)
 	f.Share = harness.Float(worst / b.Abs)
 	if !(worst <= b.Abs) {

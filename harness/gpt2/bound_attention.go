@@ -1,11 +1,15 @@
 package gpt2
 
-import "math"
+import (
+	"math"
+
+	"checkpoint12/model"
+)
 
 // boundScores is of q·k/√D: a sum of D products, scaled.
 //
 //	q [B,H,T,D]   cache_k [B,H,S,D]   out [B,H,T,S]
-func (s *staged) boundScores() []float32 {
+func (s *stageCall) boundScores() []float32 {
 	D := s.cfg.Embd / s.cfg.Heads
 	S := s.P + s.T
 	q, k := s.in[0], s.in[1]
@@ -41,7 +45,8 @@ func (s *staged) boundScores() []float32 {
 	return out
 }
 
-// boundSoftmax is of p = e/Σe, e = exp((x-max)/t), in rows of n. The argument is
+// boundSoftmax is of p = e/Σe, e = exp((x-max)/t), in rows of n; t is 1 but for
+// probs_t*. The argument is
 // u off for x/t, max/t and their difference as stored and as computed; exp by
 // three units; the sum by u·√n, since its terms are positive. Errors α of the
 // arguments move p by p·(α - Σpα): by p·(α + Σpα) where all may go the same way,
@@ -49,7 +54,11 @@ func (s *staged) boundScores() []float32 {
 // they are an input's.
 //
 //	scores [B,H,T,S] or logits_last [B,V]
-func (s *staged) boundSoftmax(n int, t float64) []float32 {
+func (s *stageCall) boundSoftmax() []float32 {
+	n, t := s.shape[len(s.shape)-1], 1.0
+	if of, _ := model.ParseStage(s.stage); of.Temperature > 0 {
+		t = of.Temperature
+	}
 	x, y := s.in[0], s.out
 	out := make([]float32, len(y))
 	off := make([]float64, n)
@@ -91,7 +100,7 @@ func (s *staged) boundSoftmax(n int, t float64) []float32 {
 // boundContext is of probs·v: a sum of S products.
 //
 //	probs [B,H,T,S]   cache_v [B,H,S,D]   out [B,T,C]
-func (s *staged) boundContext() []float32 {
+func (s *stageCall) boundContext() []float32 {
 	C, H := s.cfg.Embd, s.cfg.Heads
 	D, S := C/H, s.P+s.T
 	p, v := s.in[0], s.in[1]

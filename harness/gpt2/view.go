@@ -7,53 +7,8 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
-	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 )
-
-// axes is one row of the table of layouts: the axes of some stages, by the
-// contract's letters, and the other layouts in which engines have them.
-type axes struct {
-	stages string // pattern as names.Match takes it
-	own    string
-	others []string
-}
-
-// stream is the layouts of the residual stream and whatever is of its shape:
-// sequence first, or channels before positions.
-var stream = []string{"T B C", "B C T"}
-
-// layouts is the table of layouts: the first row that matches a stage is its
-// own. It lists what engines do, not every order there could be: that the axes
-// of a head and of the heads change places, say, is a fault (heads interleaved)
-// and no layout. A batch of one may lack its axis everywhere, and rows of a
-// batch may follow one another in the axis after it.
-var layouts = []axes{
-	{"wpe", "T C", []string{"B T C", "C T"}},
-	{"h.*.attn.c_attn", "B T (3 H D)", []string{"B T 3 H D", "3 B T (H D)", "3 B H T D", "T B (3 H D)", "B (3 H D) T"}},
-	{"h.*.attn.[qkv]", "B H T D", []string{"B T H D", "B T (H D)", "B H D T", "T B H D", "T B (H D)"}},
-	{"h.*.attn.cache_[kv]", "B H S D", []string{"B S H D", "B S (H D)", "B H D S", "S B H D", "S B (H D)"}},
-	{"h.*.attn.scores", "B H T S", []string{"B T H S", "B H S T"}},
-	{"h.*.attn.probs", "B H T S", []string{"B T H S", "B H S T"}},
-	{"h.*.attn.context", "B T (H D)", []string{"B T H D", "B H T D", "T B (H D)", "T B H D", "B (H D) T"}},
-	{"h.*.mlp.c_fc", "B T F", []string{"T B F", "B F T"}},
-	{"h.*.mlp.act", "B T F", []string{"T B F", "B F T"}},
-	{"logits", "B T V", []string{"T B V", "B V T"}},
-	{"logits_last", "B V", []string{"V B"}},
-	{"next_token", "B", nil},
-	{"probs_t*", "B V", []string{"V B"}},
-	{"*", "B T C", stream},
-}
-
-// axesOf is the row for a stage.
-func axesOf(stage string) axes {
-	for _, a := range layouts {
-		if names.Match(a.stages, stage) {
-			return a
-		}
-	}
-	panic("gpt2: stage " + stage + " has no row in the table of layouts")
-}
 
 // View is the candidate in the contract's layouts and conventions; its Notes say
 // what was read how. golden and cfg help to tell how long each axis is and may
@@ -77,7 +32,7 @@ func View(s *harness.Schedule, golden, candidate harness.Source, cfg *model.Conf
 func sizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 	s := align.Sizes{}
 	if cfg != nil {
-		s["C"], s["H"], s["D"], s["F"], s["V"] = cfg.Embd, cfg.Heads, cfg.Embd/cfg.Heads, cfg.Inner, cfg.Vocab
+		s = sizesOf(*cfg)
 	}
 	for _, src := range sources {
 		if src == nil {
@@ -94,6 +49,15 @@ func sizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 		if step > 0 {
 			s["T"] = 1
 		}
+	}
+	return s
+}
+
+// sizesOf returns the lengths of the axes that are the same in every step.
+func sizesOf(cfg model.Config) align.Sizes {
+	s := align.Sizes{}
+	for _, axis := range []string{"C", "H", "D", "F", "V"} {
+		s[axis] = model.Dims{}.Length(cfg, axis)
 	}
 	return s
 }
@@ -154,17 +118,4 @@ func conformScores(stage string) func(candidate harness.Source, step int, t harn
 		}
 		return harness.Tensor{Shape: t.Shape, F32: out}, fmt.Sprintf("masked places hold %.3g, not -inf; %s: taken for -inf", least, whose)
 	}
-}
-
-// MappedSchedule is a schedule with as many layers and temperatures more as the
-// names in the folder at dir, which a mapping joins to stages, ask for.
-func MappedSchedule(s *harness.Schedule, m *align.Mapping, dir string) (*harness.Schedule, error) {
-	names, err := align.MappedStages(dir, m)
-	if err != nil {
-		return nil, err
-	}
-	for _, st := range s.Stages() {
-		names = append(names, st.Name)
-	}
-	return scheduleOf(1, []float64{}, names), nil
 }

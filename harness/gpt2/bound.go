@@ -2,8 +2,9 @@ package gpt2
 
 import (
 	"math"
+	"slices"
 
-	"checkpoint12/model"
+	"checkpoint12/harness/replay"
 )
 
 // How far two right engines may be apart at the output of one stage that they
@@ -60,103 +61,34 @@ const (
 //     go test ./harness/gpt2 -run 'TestReplay' -v
 const Lambda = 4
 
-// bound is the rounding of the stage at each place of its output, with what
-// bounds of the inputs become; nil where nothing is computed and nothing comes in.
-func (s *staged) bound() []float32 {
-	switch s.word {
-	case "wte", "wpe":
-		return nil
-	case "embed", "resid_mid", "resid_post":
-		return s.boundAdd()
-	case "ln_1", "ln_2", "ln_f":
-		return s.boundNorm()
-	case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj":
-		return s.boundLinear(s.stage+".weight", s.stage+".bias", false)
-	case "attn.q":
-		return s.moved(0, func(out, in []float32) { s.split(out, in, 0) })
-	case "attn.k":
-		return s.moved(0, func(out, in []float32) { s.split(out, in, 1) })
-	case "attn.v":
-		return s.moved(0, func(out, in []float32) { s.split(out, in, 2) })
-	case "attn.cache_k", "attn.cache_v":
-		return s.boundCache()
-	case "attn.scores":
-		return s.boundScores()
-	case "attn.probs":
-		return s.boundSoftmax(s.P+s.T, 1)
-	case "attn.context":
-		return s.boundContext()
-	case "mlp.act":
-		return s.boundGELU()
-	case "logits":
-		if _, _, untied := s.m.Weight("lm_head.weight"); untied {
-			return s.boundLinear("lm_head.weight", "", true)
-		}
-		return s.boundLinear("wte.weight", "", true)
-	case "logits_last":
-		V := s.cfg.Vocab
-		return s.moved(0, func(out, in []float32) {
-			for b := range s.B {
-				copy(out[b*V:(b+1)*V], in[(b*s.T+s.T-1)*V:])
-			}
-		})
-	case "probs_t":
-		name, _ := model.ParseStage(s.stage)
-		return s.boundSoftmax(s.cfg.Vocab, name.Temperature)
-	}
-	panic("gpt2: no bound for stage " + s.stage)
-}
-
-// moved is the bound of a stage that only moves values: its input's, moved.
-func (s *staged) moved(input int, move func(out, in []float32)) []float32 {
-	if s.in[input].Bound == nil {
+// moved returns the bound of a stage that only moves values: those of its inputs,
+// moved by the same function; nil where they have none.
+func (s *stageCall) moved() []float32 {
+	if !slices.ContainsFunc(s.in, func(v replay.Value) bool { return v.Bound != nil }) {
 		return nil
 	}
 	out := make([]float32, len(s.out))
-	move(out, s.in[input].Bound)
-	return out
-}
-
-// split takes a third of c_attn [B,T,3C] and puts heads first, [B,H,T,D].
-func (s *staged) split(out, in []float32, third int) {
-	C, H := s.cfg.Embd, s.cfg.Heads
-	D := C / H
-	for i := range s.B * H * s.T {
-		b, h, t := i/(H*s.T), i/s.T%H, i%s.T
-		copy(out[i*D:(i+1)*D], in[(b*s.T+t)*3*C+third*C+h*D:])
-	}
-}
-
-// boundCache puts the bounds of the earlier rows [B,H,P,D] and of the new ones
-// [B,H,T,D] behind each other.
-func (s *staged) boundCache() []float32 {
-	old, add := s.in[0].Bound, s.in[1].Bound
-	if old == nil && add == nil {
-		return nil
-	}
-	out := make([]float32, len(s.out))
-	D := s.cfg.Embd / s.cfg.Heads
-	for i := range s.B * s.cfg.Heads {
-		to := out[i*(s.P+s.T)*D:]
-		if old != nil {
-			copy(to[:s.P*D], old[i*s.P*D:])
+	err := s.apply(out, func(v replay.Value) []float32 {
+		if v.Bound == nil {
+			return make([]float32, len(v.F32))
 		}
-		if add != nil {
-			copy(to[s.P*D:(s.P+s.T)*D], add[i*s.T*D:])
-		}
+		return v.Bound
+	})
+	if err != nil {
+		panic("gpt2: " + err.Error()) // the values went through
 	}
 	return out
 }
 
 // boundAdd is of a + b: the sum is rounded, and so were a and b when they were
 // stored. The embedding's a and b are rows of a table, which no engine rounds.
-func (s *staged) boundAdd() []float32 {
+func (s *stageCall) boundAdd() []float32 {
 	a, b := s.in[0], s.in[1]
 	out := make([]float32, len(s.out))
 	n := len(b.F32) // the position embedding is added to every row of the batch
 	for i, y := range s.out {
 		e := abs(y)
-		if s.word != "embed" {
+		if s.stage != "embed" {
 			e += abs(a.F32[i]) + abs(b.F32[i%n])
 		}
 		e = sq(e * Lambda * Unit)
@@ -181,7 +113,7 @@ func (s *staged) boundAdd() []float32 {
 //
 // x̂ = (x-m)·r. A bound δx of the input moves the output at its own place by
 // |g|·r·δx, the mean by ‖δx‖/C, and the root by ‖x̂δx‖/C of itself.
-func (s *staged) boundNorm() []float32 {
+func (s *stageCall) boundNorm() []float32 {
 	C := s.cfg.Embd
 	g, _, _ := s.m.Weight(s.stage + ".weight")
 	bias, _, _ := s.m.Weight(s.stage + ".bias")
@@ -229,7 +161,7 @@ func (s *staged) boundNorm() []float32 {
 // engines compute it: z is off by the eight roundings on its way, four of its
 // units as a size; tanh, or the sigmoid in its place, by two units of 1, of which
 // 1+tanh keeps all even where it is nearly 0. The input is u off.
-func (s *staged) boundGELU() []float32 {
+func (s *stageCall) boundGELU() []float32 {
 	out := make([]float32, len(s.out))
 	for i, v := range s.in[0].F32 {
 		x := float64(v)

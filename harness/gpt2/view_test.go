@@ -12,19 +12,7 @@ import (
 	"checkpoint12/harness/align"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/model"
 )
-
-// dims is a config and a step of which no two axes are as long as another.
-var dims = struct {
-	cfg  model.Config
-	d    model.Dims
-	size map[string]int
-}{
-	model.Config{Vocab: 37, Positions: 14, Embd: 21, Layers: 2, Heads: 3, Inner: 20, Eps: 1e-5},
-	model.Dims{B: 2, T: 4, P: 5},
-	map[string]int{"B": 2, "T": 4, "S": 9, "H": 3, "D": 7, "C": 21, "F": 20, "V": 37},
-}
 
 func shapeOf(t *testing.T, axes string, size map[string]int) []int {
 	t.Helper()
@@ -49,18 +37,6 @@ func shapeOf(t *testing.T, axes string, size map[string]int) []int {
 		}
 	}
 	return shape
-}
-
-func TestAxesAreTheModels(t *testing.T) {
-	for _, name := range model.StageNames(dims.cfg, Temperatures) {
-		want, err := model.Shape(dims.cfg, name, dims.d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := shapeOf(t, axesOf(name).own, dims.size); !slices.Equal(got, want) {
-			t.Errorf("%s: axes %s are %v, the model's shape is %v", name, axesOf(name).own, got, want)
-		}
-	}
 }
 
 // arrange is a tensor of the layout `own` in another, by index arithmetic.
@@ -95,9 +71,9 @@ func arrange(x harness.Tensor, own, other string, size map[string]int) harness.T
 // Every layout of the table is recognised at every stage, for one prompt and for
 // a batch, and gives back the numbers of the golden bit by bit.
 func TestEveryLayoutIsRecognised(t *testing.T) {
-	most := 0
-	for _, a := range layouts {
-		most = max(most, len(a.others))
+	schedule, most := Schedule(3, nil), 0
+	for _, st := range schedule.Stages() {
+		most = max(most, len(st.Layouts))
 	}
 	for _, name := range []string{"batch-of-two/candle", "hello/candle"} {
 		if testing.Short() && name == "hello/candle" {
@@ -107,18 +83,18 @@ func TestEveryLayoutIsRecognised(t *testing.T) {
 		for n := range most {
 			used := map[string]bool{}
 			c := gpt2test.Foreign(t, Schedule(3, nil), g, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
-				a := axesOf(stage)
-				if n >= len(a.others) {
+				st, _ := schedule.Stage(stage)
+				if n >= len(st.Layouts) {
 					return x
 				}
-				other := a.others[n]
+				other := st.Layouts[n]
 				if stage == "wpe" && other == "B T C" {
 					one := x.F32
 					for range size["B"] - 1 {
 						x.F32 = append(slices.Clip(x.F32), one...)
 					}
 				} else {
-					x = arrange(x, a.own, other, size)
+					x = arrange(x, st.Axes, other, size)
 				}
 				x.Shape = shapeOf(t, other, size)
 				used[other] = true

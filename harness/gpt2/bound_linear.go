@@ -14,12 +14,9 @@ import (
 // errors of all places have in common with x, the same part of x·W.
 //
 //	x [B,T,K]   W [K,N], or [N,K] if outIn   out [B,T,N]
-func (s *staged) boundLinear(weight, bias string, outIn bool) []float32 {
-	W, shape, _ := s.m.Weight(weight)
-	var b []float32
-	if bias != "" {
-		b, _, _ = s.m.Weight(bias)
-	}
+func (s *stageCall) boundLinear() []float32 {
+	W, shape, outIn := s.matrix()
+	b, _, _ := s.m.Weight(s.stage + ".bias") // nil for logits
 	K, N := shape[0], shape[1]
 	if outIn {
 		K, N = N, K
@@ -58,6 +55,20 @@ func (s *staged) boundLinear(weight, bias string, outIn bool) []float32 {
 		out[i] = float32(e)
 	}
 	return out
+}
+
+// matrix returns the weights that the stage multiplies by: [K,N] or, if outIn,
+// [N,K].
+func (s *stageCall) matrix() (W []float32, shape []int, outIn bool) {
+	if s.stage != "logits" {
+		W, shape, _ = s.m.Weight(s.stage + ".weight")
+		return W, shape, false
+	}
+	W, shape, untied := s.m.Weight("lm_head.weight")
+	if !untied {
+		W, shape, _ = s.m.Weight("wte.weight")
+	}
+	return W, shape, true
 }
 
 // squares is the squares of rows of values, as parts of each row's largest, which

@@ -1,0 +1,108 @@
+package gpt2
+
+import (
+	"fmt"
+	"math"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
+)
+
+// softmaxSlack is what a difference of the logits accounts for in the
+// probabilities at temperature t: p changes by a factor of at most
+// exp(2*max|dlogit|/t), so by 2*max|dlogit|/t*max p. Where one of the two has no
+// logits_last, the difference that checkpoint 9 would let pass stands in for it.
+func softmaxSlack(stage string, t float64) func(golden, candidate harness.Source, step int) float64 {
+	return func(golden, candidate harness.Source, step int) float64 {
+		probs, err := golden.Tensor(step, stage)
+		if err != nil {
+			return 0
+		}
+		want, err1 := golden.Tensor(step, "logits_last")
+		got, err2 := candidate.Tensor(step, "logits_last")
+		var d float64
+		if err1 == nil && err2 == nil {
+			d = MaxDifference(want.F32, got.F32)
+		} else {
+			d = ToleranceOf("logits_last").Abs
+		}
+		return 2 * d / t * MaxFinite(probs.F32)
+	}
+}
+
+// softmaxCheck says whether the candidate's probabilities are within abs of the
+// softmax, in float64, of its own logits_last.
+func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, step int) (string, bool) {
+	return func(candidate harness.Source, step int) (string, bool) {
+		probs, err := candidate.Tensor(step, stage)
+		if err != nil {
+			return "", true
+		}
+		logits, err := candidate.Tensor(step, "logits_last")
+		if err != nil {
+			return "", true // nothing to judge by; the comparison stands
+		}
+		if len(logits.F32) != len(probs.F32) || len(probs.Shape) != 2 {
+			return fmt.Sprintf("shape %v, its own logits_last %v", probs.Shape, logits.Shape), false
+		}
+		worst, at := SoftmaxError(probs.F32, logits.F32, probs.Shape[1], t)
+		if worst <= abs {
+			return "", true
+		}
+		return fmt.Sprintf("not the softmax of its own logits_last at temperature %g: off by %.3g at %v, %g allowed",
+			t, worst, shapes.Index(at, probs.Shape), abs), false
+	}
+}
+
+// softmaxError is the largest distance, and where, of rows of probs from the
+// softmax of the rows of logits over temperature t, taken in float64. A NaN is
+// infinitely far.
+func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64, at int) {
+	for row := 0; width > 0 && row+width <= len(probs); row += width {
+		p, l := probs[row:row+width], logits[row:row+width]
+		top := math.Inf(-1)
+		for _, v := range l {
+			if float64(v) > top {
+				top = float64(v)
+			}
+		}
+		e := make([]float64, width)
+		var sum float64
+		for i, v := range l {
+			e[i] = math.Exp((float64(v) - top) / t)
+			sum += e[i]
+		}
+		for i, v := range p {
+			d := math.Abs(float64(v) - e[i]/sum)
+			if math.IsNaN(d) {
+				d = math.Inf(1)
+			}
+			if d > worst {
+				worst, at = d, row+i
+			}
+		}
+	}
+	return worst, at
+}
+
+// maxDifference is max|a-b| over the places finite in both.
+func MaxDifference(a, b []float32) float64 {
+	var d float64
+	for i := range min(len(a), len(b)) {
+		if x := math.Abs(float64(a[i]) - float64(b[i])); x > d && !math.IsInf(x, 0) {
+			d = x
+		}
+	}
+	return d
+}
+
+// maxFinite is max|a| over the finite values.
+func MaxFinite(a []float32) float64 {
+	var m float64
+	for _, v := range a {
+		if x := math.Abs(float64(v)); x > m && !math.IsInf(x, 0) {
+			m = x
+		}
+	}
+	return m
+}

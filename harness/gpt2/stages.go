@@ -1,0 +1,158 @@
+package gpt2
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/model"
+)
+
+// stage is a row of the table of stages: what the harness knows of some stages
+// besides their names, axes, inputs and functions, which are model's.
+type stage struct {
+	pattern    string // as names.Match takes it
+	label      string // short name for the head of a column; "" where the last part of the name is short enough
+	checkpoint int    // 0: a stage that no checkpoint names
+	abs, rel   float64
+	rounding   func(*stageCall) []float32 // see bound.go; nil for ids
+	layouts    []string                   // in which engines have it besides model's
+	reason     string                     // for the tolerance
+}
+
+// relTol is the relative part of every tolerance that has one. The absolute
+// parts are the owner's, meant for values of order one. On the committed goldens
+// they suffice alone: correct engines use at most 64% of them (h.23.ln_1 of
+// synthetic-medium, whose values reach 4.5), and of every other stage 31%. Real
+// GPT-2 pushes a few channels of its residual stream into the thousands, where
+// one float32 rounding alone is 1.2e-4. Where a tensor's maximum is 4 or more,
+// sums of many products stay around float64 within 2.3e-6 (tinygrad), 2.0e-6
+// (Candle) and 1.4e-6 (mistral.rs) of it, and no two engines are further apart
+// than 2.7e-6. On opposite sides of float64 two could be 4.3e-6 apart; none are.
+//
+// Measured with scripts/engine_distance.py --above 4, and with go run . verify
+// --json of both synthetic models. Larger relative distances there are of tensors
+// whose maximum is smaller, where the absolute part is what holds.
+const relTol = 4e-6
+
+// The layouts in which engines have tensors of the same axes. They list what
+// engines do, not every order there could be: that the axes of a head and of the
+// heads change places, say, is a fault (heads interleaved) and no layout. A batch
+// of one may lack its axis everywhere, and the rows of a batch may follow one
+// another in the axis after it.
+var (
+	streamLayouts = []string{"T B C", "B C T"}
+	headLayouts   = []string{"B T H D", "B T (H D)", "B H D T", "T B H D", "T B (H D)"}
+	cacheLayouts  = []string{"B S H D", "B S (H D)", "B H D S", "S B H D", "S B (H D)"}
+	keyLayouts    = []string{"B T H S", "B H S T"}
+	innerLayouts  = []string{"T B F", "B F T"}
+	lastLayouts   = []string{"V B"}
+)
+
+// stages is the table of stages: the first row that matches a stage is its own.
+// What model.Axes says of a stage is the layout in which it is compared.
+var stages = []stage{
+	{"wte", "", 0, 0, 0, (*stageCall).moved, streamLayouts,
+		"rows copied from a table; nothing is computed"},
+	{"wpe", "", 0, 0, 0, (*stageCall).moved, []string{"B T C", "C T"},
+		"rows copied from a table; nothing is computed"},
+	{"embed", "", 0, 1e-6, 0, (*stageCall).boundAdd, streamLayouts,
+		"one addition, which rounds a value below 8 by 2.4e-7 at most"},
+	{"h.*.ln_1", "", 1, 1e-5, relTol, (*stageCall).boundNorm, streamLayouts,
+		"normed values are of order one; correct engines are up to 6.4e-6 apart"},
+	{"h.*.attn.c_attn", "", 2, 1e-4, relTol, (*stageCall).boundLinear, []string{"B T 3 H D", "3 B T (H D)", "3 B H T D", "T B (3 H D)", "B (3 H D) T"},
+		"sums of C products of normed values; correct engines are up to 1.2e-5 apart"},
+	{"h.*.attn.[qkv]", "", 2, 1e-4, relTol, (*stageCall).moved, headLayouts,
+		"c_attn, moved and not computed with"},
+	{"h.*.attn.cache_k", "ck", 3, 1e-4, relTol, (*stageCall).moved, cacheLayouts,
+		"the tolerance of the k that it copies; that it copies its own exactly is checked apart"},
+	{"h.*.attn.cache_v", "cv", 3, 1e-4, relTol, (*stageCall).moved, cacheLayouts,
+		"the tolerance of the v that it copies; that it copies its own exactly is checked apart"},
+	{"h.*.attn.scores", "score", 4, 1e-4, relTol, (*stageCall).boundScores, keyLayouts,
+		"sums of D products over sqrt(D), -inf exactly where masked; correct engines are up to 1.5e-5 apart"},
+	{"h.*.attn.probs", "prob", 5, 1e-4, 0, (*stageCall).boundSoftmax, keyLayouts,
+		"probabilities are at most 1, and move by no more than half of what scores do"},
+	{"h.*.attn.context", "ctx", 5, 1e-4, relTol, (*stageCall).boundContext, []string{"B T H D", "B H T D", "T B (H D)", "T B H D", "B (H D) T"},
+		"means of values weighted by probabilities; correct engines are up to 1.2e-5 apart"},
+	{"h.*.attn.c_proj", "proj", 5, 1e-4, relTol, (*stageCall).boundLinear, streamLayouts,
+		"sums of C products; correct engines are up to 7.5e-6 apart"},
+	{"h.0.resid_mid", "mid", 7, 1e-4, relTol, (*stageCall).boundAdd, streamLayouts, firstBlock},
+	{"h.*.resid_mid", "mid", 8, 1e-3, relTol, (*stageCall).boundAdd, streamLayouts, laterBlocks},
+	{"h.*.ln_2", "", 6, 1e-4, relTol, (*stageCall).boundNorm, streamLayouts,
+		"the feed-forward's tolerance; correct engines are up to 6.6e-6 apart"},
+	{"h.*.mlp.c_fc", "", 6, 1e-4, relTol, (*stageCall).boundLinear, innerLayouts,
+		"sums of C products of normed values; correct engines are up to 1.1e-5 apart"},
+	{"h.*.mlp.act", "", 6, 1e-4, 0, (*stageCall).boundGELU, innerLayouts,
+		"absolute whatever the maximum: the erf form of GELU, which must fail, differs by 4.7e-4 at most"},
+	{"h.*.mlp.c_proj", "down", 6, 1e-4, relTol, (*stageCall).boundLinear, streamLayouts,
+		"sums of 4C products, where the outliers are made; correct engines are up to 1.5e-5 apart"},
+	{"h.0.resid_post", "post", 7, 1e-4, relTol, (*stageCall).boundAdd, streamLayouts, firstBlock},
+	{"h.*.resid_post", "post", 8, 1e-3, relTol, (*stageCall).boundAdd, streamLayouts, laterBlocks},
+	{"ln_f", "", 8, 1e-3, relTol, (*stageCall).boundNorm, streamLayouts,
+		"the rounding of all blocks times a gain that takes one channel to 229; correct engines are up to 1.5e-4 apart"},
+	{"logits", "", 8, 1e-3, relTol, (*stageCall).boundLinear, []string{"T B V", "B V T"},
+		"the rounding of all blocks; correct engines are up to 7.2e-5 apart"},
+	{"logits_last", "", 9, 1e-3, relTol, (*stageCall).moved, lastLayouts,
+		"the tolerance of the logits that it selects; correct engines are up to 8e-5 apart; that it is this engine's own last row is checked apart"},
+	{"next_token", "", 10, 0, 0, nil, nil,
+		"a token is the same or another"},
+	{"probs_t*", "", 11, 1e-6, 0, (*stageCall).boundSoftmax, lastLayouts,
+		"1e-6 of the softmax, in float64, of the same dump's logits_last; of the golden's, 1e-6 and what the difference of the logits accounts for, 2*max|dlogit|/t*max p"},
+}
+
+const (
+	firstBlock  = "one block's rounding; correct engines are up to 3.1e-5 apart, two units in the last place of a value above 128"
+	laterBlocks = "each block adds its rounding to what came in; correct engines are up to 6.1e-5 apart after 24"
+)
+
+// rowOf returns the row of a stage. It panics where there is none, which a test
+// excludes for every stage of the forward pass.
+func rowOf(name string) *stage {
+	for i := range stages {
+		if names.Match(stages[i].pattern, name) {
+			return &stages[i]
+		}
+	}
+	panic("gpt2: stage " + name + " has no row in the table of stages")
+}
+
+// ToleranceOf returns the tolerance of a stage of GPT-2.
+func ToleranceOf(stage string) harness.Tolerance {
+	row := rowOf(stage)
+	return harness.Tolerance{Abs: row.abs, Rel: row.rel, Reason: row.reason}
+}
+
+// Label returns a short name of a stage of GPT-2 for the head of a column; "" where
+// the last part of its name is short enough.
+func Label(stage string) string { return rowOf(stage).label }
+
+// Temperatures are the ones a dump has probabilities for unless told otherwise.
+var Temperatures = []float64{0.5, 1, 2}
+
+// Schedule returns the stages of one GPT-2 step in execution order, each with its
+// checkpoint, tolerance and layouts, for a model of so many layers and a stage
+// probs_t* for each temperature (nil: [Temperatures]). It panics when layers is
+// not positive or a temperature is not a positive number or there twice, since
+// neither can come from a configuration that was read.
+func Schedule(layers int, temperatures []float64) *harness.Schedule {
+	if temperatures == nil {
+		temperatures = Temperatures
+	}
+	var all []harness.Stage
+	for _, name := range model.StageNames(model.Config{Layers: layers}, temperatures) {
+		s := harness.Stage{
+			Name: name, Checkpoint: rowOf(name).checkpoint, Tolerance: ToleranceOf(name), IDs: name == "next_token",
+			Axes: model.Axes(name), Layouts: rowOf(name).layouts,
+		}
+		switch of, _ := model.ParseStage(name); of.Word {
+		case "attn.scores":
+			s.Conform = conformScores(name)
+		case "probs_t":
+			s.Extra, s.Check = softmaxSlack(name, of.Temperature), softmaxCheck(name, of.Temperature, s.Tolerance.Abs)
+		}
+		all = append(all, s)
+	}
+	s, err := harness.NewSchedule(all)
+	if err != nil {
+		panic("gpt2: " + err.Error())
+	}
+	return s
+}
