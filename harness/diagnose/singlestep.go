@@ -34,81 +34,32 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	}
 	B, L := tokens.Shape[0], tokens.Shape[1]
 	last := min(steps[len(steps)-1], L-prompt)
-	f := &forcing{golden: golden, run: run, tap: tap}
-	session, err := m.NewSession(model.SessionOptions{
-		Batch: B, Length: prompt + last, Temperatures: temperatures, Tap: f.force,
-	})
-	if err != nil {
+	forced := gpt2.Run{New: last + 1, Temperatures: temperatures, Match: func(int, string) bool { return false }}
+	for b := range B {
+		var row []int
+		for _, id := range tokens.I64[b*L:][:prompt+last] {
+			row = append(row, int(id))
+		}
+		forced.Tokens, forced.Feed = append(forced.Tokens, row[:prompt]), append(forced.Feed, row[prompt:])
+	}
+	var rows []harness.Replayed
+	o := gpt2.Override{Before: tap, Value: func(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
+		if _, ok := golden.Shape(at.Step, at.Stage); !ok {
+			return harness.Tensor{}, nil
+		}
+		row, err := run.Against(at, live)
+		if err != nil {
+			return harness.Tensor{}, err
+		}
+		rows = append(rows, row)
+		want, err := run.Input(at.Step, at.Stage)
+		return want.Tensor, err
+	}}
+	forced.Tap = o.Tap
+	if _, err := gpt2.RecordTrace(ctx, m, forced); err != nil {
 		return nil, err
 	}
-	for step := range last + 1 {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		from, to := 0, prompt
-		if step > 0 {
-			from, to = prompt+step-1, prompt+step
-		}
-		var ids []int
-		for b := range B {
-			for _, id := range tokens.I64[b*L+from : b*L+to] {
-				ids = append(ids, int(id))
-			}
-		}
-		f.step = step
-		if _, err := session.Step(ids); err != nil {
-			return nil, fmt.Errorf("step %d: %w", step, err)
-		}
-		if f.err != nil {
-			return nil, f.err
-		}
-	}
-	return f.rows, nil
-}
-
-// forcing is a tap that judges each stage and puts the golden's value in its
-// place.
-type forcing struct {
-	golden harness.Source
-	run    *replay.Run
-	tap    model.Tap
-	step   int
-	rows   []harness.Replayed
-	err    error
-}
-
-func (f *forcing) force(stage string, shape []int, data []float32) {
-	if f.tap != nil {
-		f.tap(stage, shape, data)
-	}
-	at := harness.Place{Step: f.step, Stage: stage}
-	if _, ok := f.golden.Shape(f.step, stage); !ok || f.err != nil {
-		return
-	}
-	want, err := f.run.Input(f.step, stage)
-	if err != nil {
-		f.err = err
-		return
-	}
-	got := harness.Tensor{Shape: slices.Clone(shape), F32: slices.Clone(data)}
-	if want.IDs() {
-		got.I64, got.F32 = make([]int64, len(data)), nil
-		for i, id := range data {
-			got.I64[i] = int64(id)
-		}
-	}
-	row, err := f.run.Against(at, got)
-	if err != nil {
-		f.err = err
-		return
-	}
-	f.rows = append(f.rows, row)
-	if want.Elements() != len(data) {
-		return
-	}
-	for i := range data {
-		data[i] = float32(want.At(i))
-	}
+	return rows, o.Err
 }
 
 // temperaturesOf lists the temperatures of a source's stages probs_t*.

@@ -57,7 +57,7 @@ func (s *Suite) Graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 		return nil, err
 	}
 	out := &Graft{Case: c.Name, Engine: g.Engine}
-	t, r, err := s.grafted(ctx, c, g, nil)
+	t, r, _, err := s.grafted(ctx, c, g, nil)
 	if err != nil || r.FirstDivergence == nil {
 		return nil, err
 	}
@@ -68,11 +68,9 @@ func (s *Suite) Graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 			break // it was put in already, where the golden has it
 		}
 		out.Stages = stages
-		in := &grafter{golden: g, stages: stages, step: -1}
-		if t, r, err = s.grafted(ctx, c, g, in); err != nil {
+		if t, r, out.Places, err = s.grafted(ctx, c, g, stages); err != nil {
 			return nil, err
 		}
-		out.Places = in.places
 	}
 	out.After, out.LogitsAfter = firstOther(g, t), logitsOff(r)
 	if p := r.FirstDivergence; p != nil {
@@ -82,67 +80,36 @@ func (s *Suite) Graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 	return out, nil
 }
 
-// grafted runs the case, fed as the golden was where that chose for itself
-// nothing, with the planted fault if there is one and then the grafts, and
-// compares it with the golden.
-func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, in *grafter) (*gpt2.Trace, *harness.Report, error) {
-	run := gpt2.Run{Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: (&Case{Goldens: []*Golden{g}}).wanted}
+// grafted reruns the case with the golden's tensors written over the model's at
+// the stages, and compares the result with the golden. If the golden was fed
+// tokens that it did not choose, the rerun is fed the same. placed is how many
+// tensors were written.
+func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, stages []string) (t *gpt2.Trace, r *harness.Report, placed int, err error) {
+	in := gpt2.Override{Before: s.tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
+		if !slices.ContainsFunc(stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
+			return harness.Tensor{}, nil
+		}
+		return g.dump.Tensor(at.Step, at.Stage) // of another shape where another token was fed before
+	}}
+	run := gpt2.Run{
+		Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: (&Case{Goldens: []*Golden{g}}).wanted, Tap: in.Tap,
+	}
 	if fed, err := g.fed(); err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	} else if fed {
 		run.Feed = g.feed()
 	}
-	run.Tap = func(stage string, shape []int, data []float32) {
-		if s.tap != nil {
-			s.tap(stage, shape, data)
-		}
-		if in != nil {
-			in.tap(stage, shape, data)
-		}
+	if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
+		return nil, nil, 0, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	t, err := gpt2.RecordTrace(ctx, s.Model, run)
+	if in.Err != nil {
+		return nil, nil, 0, &diagnose.GoldenError{Path: g.Dir, Err: in.Err}
+	}
+	r, err = harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{Prompt: len(c.Tokens[0])})
 	if err != nil {
-		return nil, nil, fmt.Errorf("case %s: %w", c.Name, err)
+		return nil, nil, 0, &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}
-	if in != nil && in.err != nil {
-		return nil, nil, &diagnose.GoldenError{Path: g.Dir, Err: in.err}
-	}
-	r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{Prompt: len(c.Tokens[0])})
-	if err != nil {
-		return nil, nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
-	}
-	return t, r, nil
-}
-
-// grafter is a tap that writes the golden's tensors over the model's.
-type grafter struct {
-	golden *Golden
-	stages []string // patterns
-	step   int
-	places int
-	err    error
-}
-
-func (g *grafter) tap(stage string, shape []int, data []float32) {
-	if stage == "wte" { // the first of every step
-		g.step++
-	}
-	if !slices.ContainsFunc(g.stages, func(p string) bool { return names.Match(p, stage) }) || !g.golden.has(g.step, stage) {
-		return
-	}
-	x, err := g.golden.dump.Tensor(g.step, stage)
-	if err != nil {
-		g.err = err
-		return
-	}
-	if !slices.Equal(x.Shape, shape) {
-		return // fed another token before: no tensor of this step fits
-	}
-	copy(data, x.F32)
-	for i, id := range x.I64 {
-		data[i] = float32(id)
-	}
-	g.places++
+	return t, r, in.Written, nil
 }
 
 // suspect adds a stage to the grafts: once it has been suspected in one layer
