@@ -1,0 +1,94 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+)
+
+// introducedReport is a report with nothing but introduced stages.
+func introducedReport(introduced []harness.Introduced, explanations ...harness.Explanation) *harness.Report {
+	r := &harness.Report{Golden: "g", Candidate: "c", Introduced: introduced, Explanations: explanations, Replayed: []harness.Replayed{}}
+	r.Judge()
+	return r
+}
+
+func TestTextOfAGroup(t *testing.T) {
+	at := func(layer int) harness.Introduced {
+		stage := fmt.Sprintf("h.%d.ln_1", layer)
+		return harness.Introduced{Stage: stage, Span: []string{stage}}
+	}
+	for _, c := range []struct{ reason, text, want string }{
+		{"the layer of each place becomes a *", "in h.%[1]d.ln_1, not h.%[1]d.ln_2: no bias", "    no_bias: explains 100.0%: in h.*.ln_1, not h.*.ln_2: no bias\n"},
+		{"a text that names no stage is alike anyway", "no bias", "    no_bias: explains 100.0%: no bias\n"},
+		{"another layer's name stays what it is", "h.%d.ln_1 with the weights of h.%d.ln_1", "    no_bias: explains 100.0%: at step_00/h.1.ln_1: h.1.ln_1 with the weights of h.2.ln_1\n"},
+	} {
+		var all []harness.Explanation
+		for _, layer := range []int{1, 2} {
+			text := strings.ReplaceAll(c.text, "%[1]d", fmt.Sprint(layer))
+			if strings.Contains(text, "%d") {
+				text = fmt.Sprintf(text, layer, 3-layer)
+			}
+			all = append(all, harness.Explanation{Stage: fmt.Sprintf("h.%d.ln_1", layer), Fault: "no_bias", Explains: 1, Text: text})
+		}
+		got := writeText(t, introducedReport([]harness.Introduced{at(1), at(2)}, all...), Options{})
+		if want := "  h.*.ln_1: layers 1 and 2, step 0 (2 tensors)\n" + c.want; !strings.Contains(got, want) {
+			t.Errorf("%s: no %q in\n%s", c.reason, want, got)
+		}
+	}
+}
+
+// What a span is judged by is not enough to tell its stages apart, so the report
+// says which of them to dump.
+func TestTextAdvisesWhatToDump(t *testing.T) {
+	attention := []string{"h.0.attn.q", "h.0.attn.k", "h.0.attn.v", "h.0.attn.cache_k", "h.0.attn.cache_v", "h.0.attn.scores", "h.0.attn.probs", "h.0.attn.context", "h.0.attn.c_proj"}
+	known := harness.Explanation{Stage: "h.0.attn.c_proj", Fault: "scale_c", Explains: 1, Text: "in h.0.attn.scores: divided by sqrt(C)", At: []string{"h.0.attn.scores"}}
+	for _, c := range []struct {
+		reason       string
+		span         []string
+		explanations []harness.Explanation
+		rows         []harness.Row
+		want         string
+	}{
+		{"one stage", attention[7:], nil, nil, "judged together with h.0.attn.context, which the dump lacks: dump it next to tell them apart\n"},
+		{"two stages", attention[6:], nil, nil, "judged together with h.0.attn.probs and context, which the dump lacks: dump h.0.attn.probs and h.0.attn.context next to tell them apart\n"},
+		{"many", attention, nil, nil, "judged together with h.0.attn.q, k, v, cache_k, cache_v, scores, probs and context, which the dump lacks: dump h.0.attn.scores and h.0.attn.context next to tell them apart\n"},
+		{"where a fault is known it says where", attention[5:], []harness.Explanation{known}, nil, "judged together with h.0.attn.scores, probs and context, which the dump lacks\n"},
+		{"not where two faults do", attention[7:], []harness.Explanation{known, known}, nil, "dump it next"},
+		{"a stage that is there in another shape", attention[7:], nil, []harness.Row{{Stage: "h.0.attn.context", Status: harness.Shape}}, "which the dump lacks or has in another shape"},
+	} {
+		r := introducedReport([]harness.Introduced{{Stage: "h.0.attn.c_proj", Span: c.span}}, c.explanations...)
+		r.Stages = c.rows
+		if got := writeText(t, r, Options{Style: Style{Width: 1000}}); !strings.Contains(got, c.want) {
+			t.Errorf("%s: no %q in\n%s", c.reason, c.want, got)
+		}
+	}
+}
+
+// The usual causes of a stage are for those who know no other.
+func TestTextOfUsualCauses(t *testing.T) {
+	stage := "h.0.act"
+	row := harness.Row{Stage: stage, Shape: []int{1}, Status: harness.Fail, Origin: harness.OriginIntroduced, Worst: &harness.Worst{Index: []int{0}}}
+	for _, c := range []struct {
+		reason      string
+		span        []string
+		explanation harness.Explanation
+		want        bool
+	}{
+		{"nothing is known", []string{stage}, harness.Explanation{Text: "no known fault"}, true},
+		{"a fault is", []string{stage}, harness.Explanation{Fault: "gelu_erf", Explains: 1}, false},
+		{"the fault may be in other stages, which have other causes", []string{"h.0.fc", stage}, harness.Explanation{Text: "no known fault"}, false},
+	} {
+		c.explanation.Stage = stage
+		r := introducedReport([]harness.Introduced{{Stage: stage, Span: c.span}}, c.explanation)
+		r.Stages = []harness.Row{row}
+		r.Replayed = []harness.Replayed{{Place: harness.Place{Stage: stage}, Verdict: harness.ReplayIntroduced, Span: c.span}}
+		r.Judge()
+		got := writeText(t, r, Options{Causes: func(string) []string { return []string{"erf"} }})
+		if strings.Contains(got, "usual causes:") != c.want {
+			t.Errorf("%s: usual causes %v, want %v:\n%s", c.reason, !c.want, c.want, got)
+		}
+	}
+}
