@@ -43,8 +43,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	t := &terminal{program: programName(), stdout: stdout, stderr: stderr}
-	err := t.root(args).ExecuteContext(ctx)
+	a := &app{program: programName(), stdout: stdout, stderr: stderr}
+	err := a.root(args).ExecuteContext(ctx)
 	switch {
 	case err == nil:
 		return StatusPass
@@ -53,23 +53,23 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case ctx.Err() != nil:
 		err = errors.New("interrupted")
 	}
-	t.fail(err)
+	a.fail(err)
 	return StatusError
 }
 
 // terminal is what the commands share: where they write and what the program
 // is called on the command line that the person typed.
-type terminal struct {
+type app struct {
 	program        string // "go run ." or "checkpoint12"
 	stdout, stderr io.Writer
 }
 
-func (t *terminal) root(args []string) *cobra.Command {
-	root := t.verifyCommand()
+func (a *app) root(args []string) *cobra.Command {
+	root := a.verifyCommand()
 	root.Use = "checkpoint12"
-	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: t.program}
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: a.program}
 	root.Short = "find the first stage at which a GPT-2 engine goes wrong"
-	root.Long = t.text(`
+	root.Long = a.text(`
 checkpoint12 says whether a GPT-2 engine is right and, if it is not, at which
 stage its numbers first go wrong. It compares the tensors between the stages of
 a forward pass with goldens that other engines exported.
@@ -79,7 +79,7 @@ the Go GPT-2 in model/ against the goldens in goldens/.
 
 To check an engine of your own, in any language: let it write its tensors as
 .npy files, one folder a step, then "compare" that folder with a golden.`)
-	root.Example = t.text(`
+	root.Example = a.text(`
   {} verify                        the twelve checkpoints, about as many lines
   {} dump --model synthetic-tiny --prompt "Hello." --new 10 --out my-dump
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
@@ -87,14 +87,14 @@ To check an engine of your own, in any language: let it write its tensors as
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
-	root.SetOut(t.stdout)
-	root.SetErr(t.stderr)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &hinted{lowerFirst(err), c.CommandPath() + " --help"}
+		return &hintError{lowerFirst(err), c.CommandPath() + " --help"}
 	})
 	root.SuggestionsMinimumDistance = 2
 	cobra.EnableCommandSorting = false
-	root.AddCommand(t.verifyCommand(), t.compareCommand(), t.dumpCommand(), t.generateCommand(), t.synthCommand(), t.fetchCommand(), t.selftestCommand())
+	root.AddCommand(a.verifyCommand(), a.compareCommand(), a.dumpCommand(), a.generateCommand(), a.synthCommand(), a.fetchCommand(), a.selftestCommand())
 	for _, c := range append(root.Commands(), root) {
 		c.Args = noArguments(c.Args)
 		c.Flags().SortFlags = false
@@ -104,48 +104,48 @@ To check an engine of your own, in any language: let it write its tensors as
 
 // text cuts the first line break of a raw string and writes the program's name
 // for each {}.
-func (t *terminal) text(s string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "{}", t.program)
+func (a *app) text(s string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "{}", a.program)
 }
 
 // hint makes err one that ends with a hint, a command of this program.
-func (t *terminal) hint(err error, format string, args ...any) error {
-	return &hinted{err, t.program + " " + fmt.Sprintf(format, args...)}
+func (a *app) hint(err error, format string, args ...any) error {
+	return &hintError{err, a.program + " " + fmt.Sprintf(format, args...)}
 }
 
-// hinted is an error with a command that helps, or shows what would.
-type hinted struct {
+// hintError is an error with a command that helps, or shows what would.
+type hintError struct {
 	err  error
 	hint string
 }
 
-func (h *hinted) Error() string { return h.err.Error() }
-func (h *hinted) Unwrap() error { return h.err }
+func (h *hintError) Error() string { return h.err.Error() }
+func (h *hintError) Unwrap() error { return h.err }
 
 // fail prints an error and its hint, each on a line of its own.
-func (t *terminal) fail(err error) {
-	fmt.Fprintf(t.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
-	var h *hinted
+func (a *app) fail(err error) {
+	fmt.Fprintf(a.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
+	var h *hintError
 	var golden *diagnose.GoldenError
 	var weights *zoo.NotFoundError
 	switch {
 	case errors.As(err, &h):
-		fmt.Fprintf(t.stderr, "checkpoint12: hint: %s\n", h.hint)
+		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s\n", h.hint)
 	case errors.As(err, &weights):
-		fmt.Fprintf(t.stderr, "checkpoint12: hint: %s fetch %s\n", t.program, quote(weights.Name))
+		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s fetch %s\n", a.program, quote(weights.Name))
 	case errors.As(err, &golden):
-		fmt.Fprintf(t.stderr, "checkpoint12: hint: git checkout -- %s, or make it anew: python3 scripts/regenerate_goldens.py\n", quote(golden.Path))
+		fmt.Fprintf(a.stderr, "checkpoint12: hint: git checkout -- %s, or make it anew: python3 scripts/regenerate_goldens.py\n", quote(golden.Path))
 	}
 }
 
 // note prints something that the reader should know and that ends nothing.
-func (t *terminal) note(format string, args ...any) {
-	fmt.Fprintf(t.stderr, "checkpoint12: note: %s\n", strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "\n  "))
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "checkpoint12: note: %s\n", strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "\n  "))
 }
 
-func (t *terminal) notes(notes []string) {
+func (a *app) notes(notes []string) {
 	for _, n := range notes {
-		t.note("%s", n)
+		a.note("%s", n)
 	}
 }
 

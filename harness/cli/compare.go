@@ -27,12 +27,12 @@ type compareOptions struct {
 	verbose           bool
 }
 
-func (t *terminal) compareCommand() *cobra.Command {
+func (a *app) compareCommand() *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
 		Use:   "compare",
 		Short: "compare a dump, from any engine in any language, with a golden",
-		Long: t.text(`
+		Long: a.text(`
 Compares each stage of the candidate with the golden's, in execution order over
 all steps, and names the first one outside its bound. A value passes when
 
@@ -95,7 +95,7 @@ is cut. Of several stages in "to" without "split" it is each that has its shape.
 
 Exit status: 0 all within bounds, 1 a divergence was found, 2 it could not be
 said (bad usage, a file that cannot be read, nothing to compare).`),
-		Example: t.text(`
+		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
   {} compare --golden goldens/synthetic-tiny/hello/candle --candidate my-dump --require-all --verbose
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump --model synthetic-tiny
@@ -119,38 +119,38 @@ said (bad usage, a file that cannot be read, nothing to compare).`),
 		case o.golden == "" && o.model == "":
 			return need(c, "--golden DIR, or --model to judge the candidate by itself,")
 		case o.golden == "" && o.requireAll:
-			return &hinted{errors.New("compare: --require-all asks for what a golden has; --golden DIR is needed"), c.CommandPath() + " --help"}
+			return &hintError{errors.New("compare: --require-all asks for what a golden has; --golden DIR is needed"), c.CommandPath() + " --help"}
 		}
-		return t.compare(c.Context(), o)
+		return a.compare(c.Context(), o)
 	}
 	return c
 }
 
-func (t *terminal) compare(ctx context.Context, o compareOptions) error {
+func (a *app) compare(ctx context.Context, o compareOptions) error {
 	out, err := openReport(o.json)
 	if err != nil {
 		return err
 	}
 	defer out.discard()
-	c, err := t.openComparison(ctx, o)
+	c, err := a.openComparison(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer c.close(ctx)
-	answer, err := t.judge(ctx, c, o)
+	answer, err := a.judge(ctx, c, o)
 	if err != nil {
 		return err
 	}
-	t.notes(answer.Notes)
+	a.notes(answer.Notes)
 	if !out.alone() {
-		w := &sticky{w: t.stdout}
-		_ = report.Write(w, answer.Report, t.textOptions(c, o))
+		w := &errWriter{w: a.stdout}
+		_ = report.Write(w, answer.Report, a.textOptions(c, o))
 		answer.writeMore(w)
 		if w.err != nil {
 			return w.err
 		}
 	}
-	if err := out.commit(answer, t.stdout); err != nil {
+	if err := out.commit(answer, a.stdout); err != nil {
 		return err
 	}
 	if !answer.Passed() {
@@ -160,15 +160,15 @@ func (t *terminal) compare(ctx context.Context, o compareOptions) error {
 }
 
 // textOptions says how the report is written.
-func (t *terminal) textOptions(c *comparison, o compareOptions) report.Options {
+func (a *app) textOptions(c *comparison, o compareOptions) report.Options {
 	return report.Options{
-		Style: style(t.stdout), Verbose: o.verbose, Label: gpt2.Label,
+		Style: style(a.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {
 			s, _ := c.schedule.Stage(stage)
 			return verify.Describe(s.Checkpoint).Causes
 		},
 		Closer: func(int, string) string {
-			command := t.program + " compare"
+			command := a.program + " compare"
 			if o.golden != "" {
 				command += " --golden " + quote(o.golden)
 			}
@@ -195,14 +195,14 @@ func (t *terminal) textOptions(c *comparison, o compareOptions) report.Options {
 
 // checkDump says what is wrong with the folder of a flag, where the reason is
 // one that the flag's user can have made.
-func (t *terminal) checkDump(flag, dir string) error {
+func (a *app) checkDump(flag, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		if info, e := os.Stat(dir); e == nil && !info.IsDir() {
 			return fmt.Errorf("%s %s: is a file; want the folder of a dump", flag, dir)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return &hinted{fmt.Errorf("%s %s: no such folder", flag, dir), "ls " + quote(existing(dir))}
+			return &hintError{fmt.Errorf("%s %s: no such folder", flag, dir), "ls " + quote(existing(dir))}
 		}
 		return fmt.Errorf("%s %s: %w", flag, dir, cause(err))
 	}

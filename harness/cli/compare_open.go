@@ -37,7 +37,7 @@ func (c *comparison) close(ctx context.Context) {
 }
 
 // openComparison opens what the flags name.
-func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *comparison, err error) {
+func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparison, err error) {
 	c := &comparison{}
 	defer func() {
 		if err != nil {
@@ -50,10 +50,10 @@ func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *com
 			return nil, fmt.Errorf("--map: %w", err)
 		}
 		for _, n := range mapping.Notes {
-			t.note("map %s: %s", mapping.Name, n)
+			a.note("map %s: %s", mapping.Name, n)
 		}
 	}
-	goldens, dumps, err := t.dumpsOf(o)
+	goldens, dumps, err := a.dumpsOf(o)
 	if err != nil {
 		return nil, err
 	}
@@ -81,14 +81,14 @@ func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *com
 		}
 		c.golden = c.voters[0].Source
 	case len(goldens) == 1:
-		if c.golden, err = t.openDump("--golden", o.golden, c.schedule, nil); err != nil {
+		if c.golden, err = a.openDump("--golden", o.golden, c.schedule, nil); err != nil {
 			return nil, err
 		}
 		if c.golden.Manifest() == nil {
-			t.note("%s: has no %s, so nothing binds it to what made it", o.golden, dump.ManifestFile)
+			a.note("%s: has no %s, so nothing binds it to what made it", o.golden, dump.ManifestFile)
 		}
 	}
-	candidate, err := t.openDump("--candidate", o.candidate, c.schedule, mapping)
+	candidate, err := a.openDump("--candidate", o.candidate, c.schedule, mapping)
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +100,11 @@ func (t *terminal) openComparison(ctx context.Context, o compareOptions) (_ *com
 
 // dumpsOf is the folders of goldens, and all folders whose names say how many
 // layers there are.
-func (t *terminal) dumpsOf(o compareOptions) (goldens, all []string, err error) {
+func (a *app) dumpsOf(o compareOptions) (goldens, all []string, err error) {
 	if o.golden != "" {
 		if goldens = engineFolders(o.golden); len(goldens) < 2 {
 			goldens = []string{o.golden}
-			if err := t.checkDump("--golden", o.golden); err != nil {
+			if err := a.checkDump("--golden", o.golden); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -115,7 +115,7 @@ func (t *terminal) dumpsOf(o compareOptions) (goldens, all []string, err error) 
 			return goldens, all, nil
 		}
 	}
-	return goldens, append(all, o.candidate), t.checkDump("--candidate", o.candidate)
+	return goldens, append(all, o.candidate), a.checkDump("--candidate", o.candidate)
 }
 
 // engineFolders is the goldens below the folder of a case.
@@ -131,7 +131,7 @@ func engineFolders(dir string) []string {
 }
 
 // openDump opens the folder of a flag and prints its notes.
-func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *align.Mapping) (harness.Source, error) {
+func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Mapping) (harness.Source, error) {
 	var d harness.Source
 	var notes []string
 	var err error
@@ -143,7 +143,7 @@ func (t *terminal) openDump(flag, dir string, s *harness.Schedule, mapping *alig
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	t.notes(notes)
+	a.notes(notes)
 	return d, nil
 }
 
@@ -192,8 +192,8 @@ type answer struct {
 }
 
 // judge compares and, where there is a model, replays and explains.
-func (t *terminal) judge(ctx context.Context, c *comparison, o compareOptions) (*answer, error) {
-	progress := t.progress()
+func (a *app) judge(ctx context.Context, c *comparison, o compareOptions) (*answer, error) {
+	progress := a.progress()
 	defer progress.clear()
 	options := diagnose.DiagnoseOptions{
 		CompareOptions: harness.CompareOptions{RequireAll: o.requireAll}, Explain: faults.Explain,

@@ -28,12 +28,12 @@ type dumpOptions struct {
 	out     string
 }
 
-func (t *terminal) dumpCommand() *cobra.Command {
+func (a *app) dumpCommand() *cobra.Command {
 	o := dumpOptions{temps: temperatures{0.5, 1, 2}}
 	c := &cobra.Command{
 		Use:   "dump",
 		Short: "write every tensor between the stages of the Go model as .npy files",
-		Long: t.text(`
+		Long: a.text(`
 Runs the Go GPT-2 on a prompt, then --new tokens greedily, and writes every
 stage of every step:
 
@@ -50,7 +50,7 @@ near tie.
 
 The folder is whole or absent: an interrupt leaves nothing half-written. Only an
 empty folder or another dump of the Go model is ever replaced.`),
-		Example: t.text(`
+		Example: a.text(`
   {} dump --model synthetic-tiny --prompt "Hello." --new 10 --out my-dump
   {} dump --model synthetic-tiny --tokens 15496,13 --new 3 --feed 11,50 --out my-dump
   {} dump --model gpt2 --tokens 464,2068 --tokens 7454,2402 --new 1 --out my-batch
@@ -72,7 +72,7 @@ empty folder or another dump of the Go model is ever replaced.`),
 		if err := replacesOwn(o.out); err != nil {
 			return err
 		}
-		return t.dump(c.Context(), o)
+		return a.dump(c.Context(), o)
 	}
 	return c
 }
@@ -162,7 +162,7 @@ func (o *dumpOptions) rows() ([][]int, error) {
 
 // dump runs the model and writes each stage as it is computed, so that memory
 // does not grow with the size of the dump.
-func (t *terminal) dump(ctx context.Context, o dumpOptions) error {
+func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	prompt, err := o.rows()
 	if err != nil {
 		return err
@@ -172,13 +172,13 @@ func (t *terminal) dump(ctx context.Context, o dumpOptions) error {
 		return err
 	}
 	defer closeUnless(ctx, m)
-	w, err := newDumping(ctx, m, o)
+	w, err := newDumpTap(ctx, m, o)
 	if err != nil {
 		return err
 	}
 	defer w.abort()
 	run := gpt2.Run{Tokens: prompt, New: o.new, Feed: o.feed, Temperatures: o.temps, Tap: w.tap, Match: w.match}
-	done := t.progress()
+	done := a.progress()
 	w.each = func(step int) { done.step("step", step+1, o.new) }
 	recorder, err := wait(ctx, func() (*harness.Recorder, error) { return gpt2.Record(ctx, m, run) })
 	done.clear()
@@ -196,6 +196,6 @@ func (t *terminal) dump(ctx context.Context, o dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(t.stdout, "%s: %s, %s, %s\n", o.out, count(o.new, "step"), count(files, "tensor"), size(bytes))
+	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %s\n", o.out, count(o.new, "step"), count(files, "tensor"), size(bytes))
 	return err
 }

@@ -15,12 +15,12 @@ import (
 	"checkpoint12/model/zoo"
 )
 
-func (t *terminal) fetchCommand() *cobra.Command {
+func (a *app) fetchCommand() *cobra.Command {
 	var revision string
 	c := &cobra.Command{
 		Use:   "fetch NAME",
 		Short: "download a model from the Hugging Face hub",
-		Long: t.text(`
+		Long: a.text(`
 Downloads config.json and the safetensors of NAME into the cache that Python's
 huggingface_hub keeps, where every --model NAME finds them. NAME is gpt2,
 gpt2-medium, gpt2-large or gpt2-xl (0.5, 1.5, 3.2 and 6.4 GB), each at the commit
@@ -36,7 +36,7 @@ is, HF_ENDPOINT where the hub is, HF_TOKEN (or the file of "hf auth login") is f
 models that are not for everybody, HF_HUB_OFFLINE=1 asks nobody.
 
 Prints each weight file with its SHA-256.`),
-		Example: t.text(`
+		Example: a.text(`
   {} fetch gpt2-medium
   {} fetch distilbert/distilgpt2 --revision main
   HF_HOME=/data/hf {} fetch gpt2-xl`),
@@ -48,11 +48,11 @@ Prints each weight file with its SHA-256.`),
 		},
 	}
 	c.Flags().StringVar(&revision, "revision", "", "a branch, a tag or a commit, `REV`; else the commit of the figures, or main")
-	c.RunE = func(c *cobra.Command, args []string) error { return t.fetch(c.Context(), args[0], revision) }
+	c.RunE = func(c *cobra.Command, args []string) error { return a.fetch(c.Context(), args[0], revision) }
 	return c
 }
 
-func (t *terminal) fetch(ctx context.Context, name, revision string) error {
+func (a *app) fetch(ctx context.Context, name, revision string) error {
 	repo, commit, err := zoo.Source(name)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (t *terminal) fetch(ctx context.Context, name, revision string) error {
 	if err != nil {
 		return err
 	}
-	bars := t.bars()
+	bars := a.bars()
 	client.Progress, client.Note = bars.set, bars.note
 	snapshot, err := client.Fetch(ctx, hub.Request{Repo: repo, Revision: revision, Check: func(config []byte) error {
 		_, err := model.ParseConfig(config)
@@ -73,7 +73,7 @@ func (t *terminal) fetch(ctx context.Context, name, revision string) error {
 	bars.end()
 	if err != nil {
 		if ctx.Err() != nil && bars.moved {
-			t.note("what has come is kept, and the same command goes on from there")
+			a.note("what has come is kept, and the same command goes on from there")
 		}
 		return err
 	}
@@ -82,12 +82,12 @@ func (t *terminal) fetch(ctx context.Context, name, revision string) error {
 		if w.SHA256 != "" {
 			sum = "  sha256 " + w.SHA256
 		}
-		if _, err := fmt.Fprintf(t.stdout, "%s: %s%s\n", name, filepath.Join(snapshot.Dir, w.Name), sum); err != nil {
+		if _, err := fmt.Fprintf(a.stdout, "%s: %s%s\n", name, filepath.Join(snapshot.Dir, w.Name), sum); err != nil {
 			return fmt.Errorf("stdout: %w", cause(err))
 		}
 	}
 	if dir, ok, err := zoo.Locate(name); err == nil && ok && dir != snapshot.Dir {
-		t.note("--model %s is %s, and not what was fetched: to use that, say --model %s", name, dir, snapshot.Dir)
+		a.note("--model %s is %s, and not what was fetched: to use that, say --model %s", name, dir, snapshot.Dir)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (t *terminal) fetch(ctx context.Context, name, revision string) error {
 // bars shows how files come in, one bar a file with what has come, the rate and
 // the time left; where stderr is no terminal it shows nothing.
 type bars struct {
-	t     *terminal
+	app   *app
 	all   *mpb.Progress // nil: no terminal, or no file yet
 	files map[string]*fileBar
 	moved bool // something has come
@@ -106,16 +106,16 @@ type fileBar struct {
 	at time.Time // when it was last moved
 }
 
-func (t *terminal) bars() *bars { return &bars{t: t, files: map[string]*fileBar{}} }
+func (a *app) bars() *bars { return &bars{app: a, files: map[string]*fileBar{}} }
 
 // set says that done of total bytes of a file are there.
 func (b *bars) set(file string, done, total int64) {
 	b.moved = true
-	if !isTerminal(b.t.stderr) {
+	if !isTerminal(b.app.stderr) {
 		return
 	}
 	if b.all == nil {
-		b.all = mpb.New(mpb.WithOutput(b.t.stderr), mpb.WithWidth(100))
+		b.all = mpb.New(mpb.WithOutput(b.app.stderr), mpb.WithWidth(100))
 	}
 	f := b.files[file]
 	if f == nil || f.Completed() && done < total { // the first time, or all over again
@@ -145,10 +145,10 @@ func (b *bars) set(file string, done, total int64) {
 // note prints a note above the bars.
 func (b *bars) note(message string) {
 	if b.all == nil {
-		b.t.note("%s", message)
+		b.app.note("%s", message)
 		return
 	}
-	note := terminal{stderr: b.all}
+	note := app{stderr: b.all}
 	note.note("%s", message)
 }
 

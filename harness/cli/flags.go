@@ -94,15 +94,15 @@ func noArguments(allowed cobra.PositionalArgs) cobra.PositionalArgs {
 		if !c.HasParent() {
 			err := fmt.Errorf("there is no command %q", args[0])
 			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				return &hinted{err, c.CommandPath() + " " + near[0] + " --help"}
+				return &hintError{err, c.CommandPath() + " " + near[0] + " --help"}
 			}
-			return &hinted{err, c.CommandPath() + " --help"}
+			return &hintError{err, c.CommandPath() + " --help"}
 		}
-		return &hinted{fmt.Errorf("%s: unexpected argument %q", c.Name(), args[0]), c.CommandPath() + " --help"}
+		return &hintError{fmt.Errorf("%s: unexpected argument %q", c.Name(), args[0]), c.CommandPath() + " --help"}
 	}
 }
 
 // need is the error for flags that were not given.
 func need(c *cobra.Command, what string) error {
-	return &hinted{errors.New(c.Name() + ": " + what + " is needed"), c.CommandPath() + " --help"}
+	return &hintError{errors.New(c.Name() + ": " + what + " is needed"), c.CommandPath() + " --help"}
 }

@@ -11,14 +11,14 @@ import (
 	"checkpoint12/model/zoo"
 )
 
-func (t *terminal) generateCommand() *cobra.Command {
+func (a *app) generateCommand() *cobra.Command {
 	var name, prompt string
 	var n int
 	s := sample.Options{TopP: 1}
 	c := &cobra.Command{
 		Use:   "generate",
 		Short: "continue a text, printing the tokens as they come",
-		Long: t.text(`
+		Long: a.text(`
 Prints the prompt and the model's continuation on stdout, token by token. At
 temperature 0, the default, each token is the one with the highest logit (the
 lowest id on a tie), so every run prints the same text. Above 0 tokens are drawn
@@ -28,7 +28,7 @@ the same text.
 
 A synthetic model prints noise: its
 weights are a formula, and it has learned nothing.`),
-		Example: t.text(`
+		Example: a.text(`
   {} generate --model gpt2-medium --prompt "Hello." --new 10
   {} generate --model gpt2 --prompt "Once upon a time" --new 40 --temperature 0.8 --top-k 40 --seed 7`),
 	}
@@ -49,12 +49,12 @@ weights are a formula, and it has learned nothing.`),
 		case n < 1:
 			return need(c, "--new N of at least 1")
 		}
-		return t.generate(c, name, prompt, n, s)
+		return a.generate(c, name, prompt, n, s)
 	}
 	return c
 }
 
-func (t *terminal) generate(c *cobra.Command, name, prompt string, n int, s sample.Options) error {
+func (a *app) generate(c *cobra.Command, name, prompt string, n int, s sample.Options) error {
 	if _, err := sample.New(s); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (t *terminal) generate(c *cobra.Command, name, prompt string, n int, s samp
 		return err
 	}
 
-	out := &sticky{w: t.stdout}
+	out := &errWriter{w: a.stdout}
 	stream := tokenizer.Stream()
 	fmt.Fprint(out, prompt)
 	each := func(id int) error {

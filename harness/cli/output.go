@@ -130,15 +130,15 @@ func cause(err error) error {
 	return err
 }
 
-// sticky remembers the first error of a writer, so that a report of many lines
+// errWriter remembers the first error of a writer, so that a report of many lines
 // is checked once, at its end.
-type sticky struct {
+type errWriter struct {
 	w   io.Writer
 	mu  sync.Mutex
 	err error
 }
 
-func (s *sticky) Write(p []byte) (int, error) {
+func (s *errWriter) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {

@@ -18,9 +18,9 @@ type progress struct {
 	shown bool
 }
 
-func (t *terminal) progress() *progress {
-	if isTerminal(t.stderr) {
-		return &progress{w: t.stderr}
+func (a *app) progress() *progress {
+	if isTerminal(a.stderr) {
+		return &progress{w: a.stderr}
 	}
 	return &progress{}
 }

@@ -10,13 +10,13 @@ import (
 	"checkpoint12/harness/selftest"
 )
 
-func (t *terminal) selftestCommand() *cobra.Command {
+func (a *app) selftestCommand() *cobra.Command {
 	var o selftest.Options
 	var jsonPath string
 	c := &cobra.Command{
 		Use:   "selftest",
 		Short: "plant every known fault at every stage and print the detection matrix",
-		Long: t.text(`
+		Long: a.text(`
 Proves what compare claims. It plants each fault of the catalogue in runs of the
 Go model on ` + selftest.Model + `: in every stage where it can sit, at the first, the
 middle and the last layer, at the prompt and at a decode step, alone and in pairs.
@@ -33,7 +33,7 @@ faults that nothing at a place tells apart are listed as named together.
 
 Exit status: 0 all seen, 1 something went unseen, was named wrong, or a right
 engine raised an alarm, 2 it could not be said (no goldens).`),
-		Example: t.text(`
+		Example: a.text(`
   {} selftest
   {} selftest --quick
   {} selftest --json - | jq .wrong`),
@@ -49,28 +49,28 @@ engine raised an alarm, 2 it could not be said (no goldens).`),
 		}
 		defer out.discard()
 		if info, err := os.Stat(o.Goldens); err != nil || !info.IsDir() {
-			return &hinted{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", o.Goldens),
-				t.program + " selftest --goldens path/to/checkpoint12/goldens"}
+			return &hintError{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", o.Goldens),
+				a.program + " selftest --goldens path/to/checkpoint12/goldens"}
 		}
-		progress := t.progress()
+		progress := a.progress()
 		o.Progress = func(done, all int) { progress.step("run", done, all) }
 		matrix, err := wait(c.Context(), func() (*selftest.Matrix, error) { return selftest.Run(c.Context(), o) })
 		progress.clear()
 		var missing *selftest.NoGoldensError
 		if errors.As(err, &missing) {
-			return &hinted{err, missing.Command()}
+			return &hintError{err, missing.Command()}
 		}
 		if err != nil {
 			return err
 		}
 		if !out.alone() {
-			w := &sticky{w: t.stdout}
-			_ = matrix.WriteText(w, style(t.stdout))
+			w := &errWriter{w: a.stdout}
+			_ = matrix.WriteText(w, style(a.stdout))
 			if w.err != nil {
 				return w.err
 			}
 		}
-		if err := out.commit(matrix, t.stdout); err != nil {
+		if err := out.commit(matrix, a.stdout); err != nil {
 			return err
 		}
 		if !matrix.Passed() {

@@ -11,19 +11,19 @@ import (
 	"checkpoint12/model/synthetic"
 )
 
-func (t *terminal) synthCommand() *cobra.Command {
+func (a *app) synthCommand() *cobra.Command {
 	var out string
 	names := strings.Join(synthetic.Names(), ", ")
 	c := &cobra.Command{
 		Use:   "synth NAME",
 		Short: "write a synthetic model, so that any engine can load it",
-		Long: t.text(`
+		Long: a.text(`
 Writes the synthetic model NAME as config.json and model.safetensors, in Hugging
 Face layout. No weights are shipped: a synthetic model is a formula, and every
 machine makes the same bytes of it. NAME is one of: `) + names + `.
 
 Each file is whole or absent: an interrupt leaves nothing half-written.`,
-		Example: t.text(`
+		Example: a.text(`
   {} synth synthetic-tiny --out my-tiny
   {} synth synthetic-medium --out my-medium     # 1.4 GB`),
 		Args: func(c *cobra.Command, args []string) error {
@@ -37,19 +37,19 @@ Each file is whole or absent: an interrupt leaves nothing half-written.`,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		name := args[0]
 		if !slices.Contains(synthetic.Names(), name) {
-			return t.hint(fmt.Errorf("there is no synthetic model %q, only %s", name, names), "synth --help")
+			return a.hint(fmt.Errorf("there is no synthetic model %q, only %s", name, names), "synth --help")
 		}
 		if out == "" {
 			return need(c, "--out DIR")
 		}
-		done := t.progress()
+		done := a.progress()
 		done.say("making " + name)
 		err := synthetic.Write(c.Context(), name, out)
 		done.clear()
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(t.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
+		_, err = fmt.Fprintf(a.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
 		return err
 	}
 	return c

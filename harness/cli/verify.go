@@ -9,13 +9,13 @@ import (
 	"checkpoint12/harness/verify"
 )
 
-func (t *terminal) verifyCommand() *cobra.Command {
+func (a *app) verifyCommand() *cobra.Command {
 	var model, goldens, jsonPath string
 	var verbose bool
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "run the twelve checkpoints of the Go model against its goldens and figures",
-		Long: t.text(`
+		Long: a.text(`
 Runs the Go GPT-2 on every case for which there are goldens of the model, and
 compares each stage with each engine's golden, in the order of the checkpoints:
 
@@ -34,7 +34,7 @@ prints each figure, with its source.
 Goldens and figures are found by the model's name or, for a folder, by the SHA-256
 of its weights. Exit status: 0 all passed, 1 a divergence was found, 2 it could not be
 said (bad usage or input, no weights, nothing to check by).`),
-		Example: t.text(`
+		Example: a.text(`
   {} verify
   {} verify --model gpt2-medium
   {} verify --model path/to/folder --json report.json
@@ -52,10 +52,10 @@ said (bad usage or input, no weights, nothing to check by).`),
 		}
 		defer out.discard()
 		if info, err := os.Stat(goldens); err != nil || !info.IsDir() {
-			return &hinted{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", goldens),
-				t.program + " verify --goldens path/to/checkpoint12/goldens"}
+			return &hintError{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", goldens),
+				a.program + " verify --goldens path/to/checkpoint12/goldens"}
 		}
-		progress := t.progress()
+		progress := a.progress()
 		report, err := wait(c.Context(), func() (*verify.VerifyReport, error) {
 			return verify.Verify(c.Context(), verify.VerifyOptions{Model: model, Goldens: goldens, Progress: progress})
 		})
@@ -64,13 +64,13 @@ said (bad usage or input, no weights, nothing to check by).`),
 			return err
 		}
 		if !out.alone() {
-			w := &sticky{w: t.stdout}
-			_ = report.WriteText(w, verify.TextOptions{Style: style(t.stdout), Verbose: verbose})
+			w := &errWriter{w: a.stdout}
+			_ = report.WriteText(w, verify.TextOptions{Style: style(a.stdout), Verbose: verbose})
 			if w.err != nil {
 				return w.err
 			}
 		}
-		if err := out.commit(report, t.stdout); err != nil {
+		if err := out.commit(report, a.stdout); err != nil {
 			return err
 		}
 		if report.Failed() {

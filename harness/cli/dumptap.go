@@ -12,9 +12,9 @@ import (
 	"checkpoint12/model"
 )
 
-// dumping writes the stages of a running model. Its tap and match are called in
+// dumpTap writes the stages of a running model. Its tap and match are called in
 // turn for each stage: the tap with the live buffer, then match with the step.
-type dumping struct {
+type dumpTap struct {
 	ctx      context.Context
 	schedule *harness.Schedule
 	patterns []string       // of the stages wanted; none: all
@@ -30,8 +30,8 @@ type dumping struct {
 	bytes int64
 }
 
-func newDumping(ctx context.Context, m *model.Model, o dumpOptions) (*dumping, error) {
-	d := &dumping{ctx: ctx, schedule: gpt2.Schedule(m.Config().Layers, o.temps), patterns: o.stages, step: -1}
+func newDumpTap(ctx context.Context, m *model.Model, o dumpOptions) (*dumpTap, error) {
+	d := &dumpTap{ctx: ctx, schedule: gpt2.Schedule(m.Config().Layers, o.temps), patterns: o.stages, step: -1}
 	for _, p := range o.stages {
 		matched := false
 		for _, s := range d.schedule.Stages() {
@@ -50,10 +50,10 @@ func newDumping(ctx context.Context, m *model.Model, o dumpOptions) (*dumping, e
 }
 
 // tap remembers the stage's buffer for the call of match that follows.
-func (d *dumping) tap(_ string, shape []int, data []float32) { d.shape, d.data = shape, data }
+func (d *dumpTap) tap(_ string, shape []int, data []float32) { d.shape, d.data = shape, data }
 
 // match writes the stage, if wanted, and declines it: the recorder keeps nothing.
-func (d *dumping) match(step int, stage string) bool {
+func (d *dumpTap) match(step int, stage string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if step != d.step {
@@ -76,7 +76,7 @@ func (d *dumping) match(step int, stage string) bool {
 	return false
 }
 
-func (d *dumping) wanted(stage string) bool {
+func (d *dumpTap) wanted(stage string) bool {
 	for _, p := range d.patterns {
 		if names.Match(p, stage) {
 			return true
@@ -86,7 +86,7 @@ func (d *dumping) wanted(stage string) bool {
 }
 
 // commit completes the dump. The manifest says what --stages left out.
-func (d *dumping) commit(tokens harness.Tensor, m harness.Manifest) (files int, bytes int64, err error) {
+func (d *dumpTap) commit(tokens harness.Tensor, m harness.Manifest) (files int, bytes int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err == nil {
@@ -104,7 +104,7 @@ func (d *dumping) commit(tokens harness.Tensor, m harness.Manifest) (files int, 
 }
 
 // abort removes what was written, unless it was committed.
-func (d *dumping) abort() {
+func (d *dumpTap) abort() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.w.Abort()
