@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 func TestMain(m *testing.M) {
@@ -82,60 +84,12 @@ func helper(f func(args []string) error) func() {
 // microModel writes a model of two layers, 8 wide, with 12 positions and 50
 // tokens unless told otherwise: micromodel DIR [POSITIONS VOCABULARY].
 func microModel(args []string) error {
-	const C, H, L = 8, 2, 2
-	P, V := 12, 50
+	cfg := model.Config{Vocab: 50, Positions: 12, Embd: 8, Layers: 2, Heads: 2, Inner: 32, Eps: 1e-5}
 	if len(args) == 3 {
-		P, _ = strconv.Atoi(args[1])
-		V, _ = strconv.Atoi(args[2])
+		cfg.Positions, _ = strconv.Atoi(args[1])
+		cfg.Vocab, _ = strconv.Atoi(args[2])
 	}
-	r := rand.New(rand.NewPCG(1, 2))
-	var data []byte
-	header := map[string]any{}
-	tensor := func(name string, mean float64, shape ...int) {
-		n, begin := 1, len(data)
-		for _, d := range shape {
-			n *= d
-		}
-		for range n {
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(mean+0.3*r.NormFloat64())))
-		}
-		header[name] = map[string]any{"dtype": "F32", "shape": shape, "data_offsets": []int{begin, len(data)}}
-	}
-	linear := func(name string, in, out int) {
-		tensor(name+".weight", 0, in, out)
-		tensor(name+".bias", 0, out)
-	}
-	norm := func(name string) {
-		tensor(name+".weight", 1, C)
-		tensor(name+".bias", 0, C)
-	}
-	tensor("wte.weight", 0, V, C)
-	tensor("wpe.weight", 0, P, C)
-	for i := range L {
-		h := fmt.Sprintf("h.%d.", i)
-		norm(h + "ln_1")
-		linear(h+"attn.c_attn", C, 3*C)
-		linear(h+"attn.c_proj", C, C)
-		norm(h + "ln_2")
-		linear(h+"mlp.c_fc", C, 4*C)
-		linear(h+"mlp.c_proj", 4*C, C)
-	}
-	norm("ln_f")
-	head, err := json.Marshal(header)
-	if err != nil {
-		return err
-	}
-	head = append(head, strings.Repeat(" ", -len(head)&7)...)
-	file := append(binary.LittleEndian.AppendUint64(nil, uint64(len(head))), head...)
-	config := fmt.Sprintf(`{"model_type":"gpt2","activation_function":"gelu_new","vocab_size":%d,"n_positions":%d,
-		"n_embd":%d,"n_layer":%d,"n_head":%d,"layer_norm_epsilon":1e-5}`, V, P, C, L, H)
-	if err := os.MkdirAll(args[0], 0o777); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(args[0], "config.json"), []byte(config), 0o666); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(args[0], "model.safetensors"), append(file, data...), 0o666)
+	return modeltest.Write(args[0], cfg, 1)
 }
 
 // plant overwrites one element of a float32 .npy file and forgets the manifest

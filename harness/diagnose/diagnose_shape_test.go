@@ -10,6 +10,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/replay"
+	"checkpoint12/model/modeltest"
 )
 
 // What a foreign dump may do to a cache is judged, and blames nobody else.
@@ -87,7 +88,7 @@ func (r replaced) Shape(step int, stage string) ([]int, bool) {
 
 // Whatever shape a tensor has, it is the one that is wrong, alone.
 func TestDiagnoseOfAnyShape(t *testing.T) {
-	m := gpt2test.MicroModel(t)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	run := gpt2.Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 2}
 	c, err := gpt2.Record(t.Context(), m, run)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"checkpoint12/harness/replay"
 	"checkpoint12/harness/report"
 	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // fewSteps is how many of the golden's steps are looked at: the prompt, the first
@@ -227,7 +228,7 @@ func TestDiagnoseAsksTheExplainer(t *testing.T) {
 
 // A golden of other weights says nothing of this model.
 func TestDiagnoseRefusesOtherWeights(t *testing.T) {
-	m := gpt2test.MicroModel(t)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	run := gpt2.Run{Tokens: [][]int{{1, 2, 3}}, New: 2}
 	c, err := gpt2.Record(t.Context(), m, run)
 	if err != nil {

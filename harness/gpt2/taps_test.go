@@ -6,11 +6,19 @@ import (
 	"strings"
 	"testing"
 
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/gpt2test"
-	"checkpoint12/model"
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
+
+// micro is a model of two layers.
+var micro = func() model.Config {
+	c := modeltest.Micro
+	c.Layers = 2
+	return c
+}()
 
 // contractNames is section 1 of the contract for two layers, written out.
 var contractNames = strings.Fields(`
@@ -25,7 +33,7 @@ var contractNames = strings.Fields(`
 
 // contractShape is a stage's shape by the contract.
 func contractShape(stage string, B, T, P int) []int {
-	C, H, F, V, S := gpt2test.Micro.Embd, gpt2test.Micro.Heads, gpt2test.Micro.Inner, gpt2test.Micro.Vocab, P+T
+	C, H, F, V, S := micro.Embd, micro.Heads, micro.Inner, micro.Vocab, P+T
 	D := C / H
 	switch _, word, _ := strings.Cut(strings.TrimPrefix(stage, "h."), "."); {
 	case stage == "wpe":
@@ -74,7 +82,7 @@ func TestTapsNameEveryStageInOrder(t *testing.T) {
 		t.Fatalf("schedule (-contract +got):\n%s", diff)
 	}
 	var got []string
-	steps(t, gpt2test.MicroModel(t), func(stage string, shape []int, data []float32) {
+	steps(t, modeltest.New(t, micro, 1), func(stage string, shape []int, data []float32) {
 		T, P := 4, 0
 		if k := len(got) / len(contractNames); k > 0 {
 			T, P = 1, 3+k
@@ -96,7 +104,7 @@ func TestTapsNameEveryStageInOrder(t *testing.T) {
 }
 
 func TestTapsChangeNothing(t *testing.T) {
-	m := gpt2test.MicroModel(t)
+	m := modeltest.New(t, micro, 1)
 	chosen, logits := steps(t, m, nil)
 	tapped, tappedLogits := steps(t, m, func(string, []int, []float32) {})
 	if !slices.Equal(chosen, tapped) {
@@ -120,9 +128,9 @@ func copies(t *testing.T, m *model.Model, poisoned string) []map[string][]float3
 			for i, v := range data {
 				switch {
 				case stage == "next_token":
-					data[i] = float32((int(v) + 1) % gpt2test.Micro.Vocab)
+					data[i] = float32((int(v) + 1) % micro.Vocab)
 				case !math.IsInf(float64(v), 0):
-					data[i] = 1.5*v + 0.25*float32(i%7) + 0.125
+					data[i] = 0.25*float32(i%7) + 0.125 - 1.5*v
 				}
 			}
 		}
@@ -132,7 +140,7 @@ func copies(t *testing.T, m *model.Model, poisoned string) []map[string][]float3
 }
 
 func TestPoisonedTapsReachTheirReaders(t *testing.T) {
-	m := gpt2test.MicroModel(t)
+	m := modeltest.New(t, micro, 1)
 	clean := copies(t, m, "")
 	differs := func(got []map[string][]float32, step int, stage string) bool {
 		return unequalAt(clean[step][stage], got[step][stage]) >= 0
@@ -162,7 +170,7 @@ func TestPoisonedTapsReachTheirReaders(t *testing.T) {
 			chosen, _ := steps(t, m, nil)
 			changed, _ := steps(t, m, func(stage string, _ []int, data []float32) {
 				if stage == poisoned {
-					data[0] = float32((int(data[0]) + 1) % gpt2test.Micro.Vocab)
+					data[0] = float32((int(data[0]) + 1) % micro.Vocab)
 				}
 			})
 			if changed[0] == chosen[0] {
@@ -175,7 +183,7 @@ func TestPoisonedTapsReachTheirReaders(t *testing.T) {
 }
 
 func TestRecordFeeds(t *testing.T) {
-	m := gpt2test.MicroModel(t)
+	m := modeltest.New(t, micro, 1)
 	prompt := [][]int{{1, 2, 3}, {4, 5, 6}}
 	own, err := Record(t.Context(), m, Run{Tokens: prompt, New: 4})
 	if err != nil {
@@ -192,7 +200,7 @@ func TestRecordFeeds(t *testing.T) {
 	if diff := cmp.Diff([]int64{4, 5, 6, 10, 11, 12}, tokens.I64[7:13]); diff != "" {
 		t.Errorf("row 1 (-want +got):\n%s", diff)
 	}
-	r, err := harness.Compare(Schedule(gpt2test.Micro.Layers, nil), own, fed, harness.CompareOptions{RequireAll: true})
+	r, err := harness.Compare(Schedule(micro.Layers, nil), own, fed, harness.CompareOptions{RequireAll: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +218,7 @@ func TestRecordFeeds(t *testing.T) {
 }
 
 func TestRecordRefuses(t *testing.T) {
-	m := gpt2test.MicroModel(t)
+	m := modeltest.New(t, micro, 1)
 	for _, tt := range []struct {
 		name string
 		run  Run

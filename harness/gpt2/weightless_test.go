@@ -5,22 +5,24 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // A run is replayed without weights, in the dimensions that its shapes show, and
 // found right wherever no weights are needed.
 func TestReplayWithoutWeights(t *testing.T) {
-	m := gpt2test.MicroModel(t)
+	micro := modeltest.Micro
+	micro.Layers = 2
+	m := modeltest.New(t, micro, 1)
 	rec, err := gpt2.Record(t.Context(), m, gpt2.Run{Tokens: [][]int{{5, 7, 11}, {6, 8, 2}}, New: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := gpt2.Schedule(gpt2test.Micro.Layers, nil)
+	s := gpt2.Schedule(micro.Layers, nil)
 	cfg := gpt2.ConfigOf(s, rec)
-	want := gpt2test.Micro
+	want := micro
 	if cfg.Vocab != want.Vocab || cfg.Embd != want.Embd || cfg.Layers != want.Layers || cfg.Heads != want.Heads || cfg.Inner != want.Inner {
 		t.Errorf("config %+v, want the dimensions of %+v", cfg, want)
 	}

@@ -16,8 +16,8 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 	"checkpoint12/model/sample"
 )
 
@@ -84,15 +84,15 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 // microSuite is a suite of the micro model with the goldens below root.
 func microSuite(t *testing.T, root string) (*Suite, error) {
 	t.Helper()
-	return open(gpt2test.MicroModel(t), Options{Model: "micro", Goldens: root})
+	return open(modeltest.New(t, modeltest.Micro, 1), Options{Model: "micro", Goldens: root})
 }
 
 func TestVerifyReport(t *testing.T) {
 	root := t.TempDir()
-	fixture{}.write(t, gpt2test.MicroModel(t), root)
+	fixture{}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 	fixture{engine: "second", leftOut: []harness.LeftOut{{Stages: "h.*.attn.scores", Steps: "all", Reason: "flash attention"}},
-		change: func(_ int, stage string, _ harness.Tensor) bool { return !strings.HasSuffix(stage, ".scores") }}.write(t, gpt2test.MicroModel(t), root)
-	fixture{name: "batch", run: gpt2.Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 3}}.write(t, gpt2test.MicroModel(t), root)
+		change: func(_ int, stage string, _ harness.Tensor) bool { return !strings.HasSuffix(stage, ".scores") }}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+	fixture{name: "batch", run: gpt2.Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 3}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 	s, err := microSuite(t, root)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestVerifyChecksNothing(t *testing.T) {
 	})
 	t.Run("only some stages", func(t *testing.T) {
 		root := t.TempDir()
-		fixture{change: func(_ int, stage string, _ harness.Tensor) bool { return strings.HasSuffix(stage, "ln_1") }}.write(t, gpt2test.MicroModel(t), root)
+		fixture{change: func(_ int, stage string, _ harness.Tensor) bool { return strings.HasSuffix(stage, "ln_1") }}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 		s, err := microSuite(t, root)
 		if err != nil {
 			t.Fatal(err)
@@ -201,8 +201,8 @@ func TestVerifyChecksNothing(t *testing.T) {
 		}
 	})
 	t.Run("an empty recording", func(t *testing.T) {
-		schedule := gpt2.Schedule(gpt2test.Micro.Layers, nil)
-		rec, err := gpt2.Record(t.Context(), gpt2test.MicroModel(t), gpt2.Run{Tokens: [][]int{{1}}, New: 1})
+		schedule := gpt2.Schedule(modeltest.Micro.Layers, nil)
+		rec, err := gpt2.Record(t.Context(), modeltest.New(t, modeltest.Micro, 1), gpt2.Run{Tokens: [][]int{{1}}, New: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,8 +216,8 @@ func TestVerifyChecksNothing(t *testing.T) {
 
 func TestGoldensFedOtherTokens(t *testing.T) {
 	root := t.TempDir()
-	fixture{engine: "fed", run: gpt2.Run{Tokens: [][]int{{15, 13}}, New: 4, Feed: [][]int{{1, 2, 3}}}}.write(t, gpt2test.MicroModel(t), root)
-	fixture{engine: "own"}.write(t, gpt2test.MicroModel(t), root)
+	fixture{engine: "fed", run: gpt2.Run{Tokens: [][]int{{15, 13}}, New: 4, Feed: [][]int{{1, 2, 3}}}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+	fixture{engine: "own"}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 	s, err := microSuite(t, root)
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestMargins(t *testing.T) {
 			x.F32[0] += []float32{0, 1e-4, 0, 0.1}[step]
 		}
 		return stage != "logits_last" || step != 2
-	}}.write(t, gpt2test.MicroModel(t), root)
+	}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 	s, err := microSuite(t, root)
 	if err != nil {
 		t.Fatal(err)
@@ -336,8 +336,8 @@ func TestGoldensRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
-			fixture{engine: "sound"}.write(t, gpt2test.MicroModel(t), root)
-			dir := fixture{man: tt.man}.write(t, gpt2test.MicroModel(t), root)
+			fixture{engine: "sound"}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+			dir := fixture{man: tt.man}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 			if tt.damage != nil {
 				tt.damage(t, dir)
 			}
@@ -353,8 +353,8 @@ func TestGoldensRefused(t *testing.T) {
 	}
 	t.Run("another prompt in the same case", func(t *testing.T) {
 		root := t.TempDir()
-		fixture{engine: "a"}.write(t, gpt2test.MicroModel(t), root)
-		fixture{engine: "b", run: gpt2.Run{Tokens: [][]int{{15, 12}}, New: 4}}.write(t, gpt2test.MicroModel(t), root)
+		fixture{engine: "a"}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+		fixture{engine: "b", run: gpt2.Run{Tokens: [][]int{{15, 12}}, New: 4}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 		if _, err := microSuite(t, root); err == nil || !strings.Contains(err.Error(), "prompt tokens") {
 			t.Errorf("error %v, want one about prompt tokens", err)
 		}
@@ -364,7 +364,7 @@ func TestGoldensRefused(t *testing.T) {
 // A folder's goldens are found by the hash of its weights, whatever its name.
 func TestGoldensByHash(t *testing.T) {
 	root := t.TempDir()
-	m := gpt2test.MicroModel(t)
+	m := modeltest.New(t, modeltest.Micro, 1)
 	fixture{man: func(m *harness.Manifest) { m.Model.Name = "somebody-elses" }}.write(t, m, root)
 	fixture{man: func(m *harness.Manifest) {
 		m.Model.Name, m.Model.WeightsSHA256 = "unrelated", strings.Repeat("cd", 32)

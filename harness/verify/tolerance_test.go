@@ -9,7 +9,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model/modeltest"
 	"checkpoint12/model/sample"
 )
 
@@ -147,7 +147,7 @@ func TestDumpSchedule(t *testing.T) {
 			t.Errorf("stage %s in the schedule: %t, want %t", name, ok, want)
 		}
 	}
-	dump := fixture{run: gpt2.Run{Tokens: [][]int{{1}}, New: 1, Temperatures: []float64{0.25}}}.write(t, gpt2test.MicroModel(t), t.TempDir())
+	dump := fixture{run: gpt2.Run{Tokens: [][]int{{1}}, New: 1, Temperatures: []float64{0.25}}}.write(t, modeltest.New(t, modeltest.Micro, 1), t.TempDir())
 	if s, err = gpt2.DumpSchedule(dump); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func New(t testing.TB, cfg model.Config, seed uint64) *model.Model {
 // Of returns the model of the weights, by name.
 func Of(t testing.TB, cfg model.Config, weights map[string][]float32) *model.Model {
 	t.Helper()
-	m, err := model.FromBytes("random", cfg, Encode(cfg, weights), nil)
+	m, err := model.FromBytes("micro", cfg, Encode(cfg, weights), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
