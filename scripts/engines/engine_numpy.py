@@ -1,0 +1,85 @@
+"""GPT-2 in numpy that dumps its stages as it goes: an engine to try checkpoint12 with, and to copy `save` from.
+
+  python3 scripts/engines/engine_numpy.py MODEL TOKENS.npy OUT
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+
+def save(out, step, stage, array):
+    folder = pathlib.Path(out, f"step_{step:02d}")
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{stage}.npy", np.ascontiguousarray(array, dtype="<f4"))
+
+
+model, tokens, out = pathlib.Path(sys.argv[1]), np.load(sys.argv[2]), sys.argv[3]
+config = json.loads((model / "config.json").read_text())
+C, H, L, eps = (config[key] for key in ("n_embd", "n_head", "n_layer", "layer_norm_epsilon"))
+D = C // H
+
+raw = memoryview((model / "model.safetensors").read_bytes())
+begin = 8 + int.from_bytes(raw[:8], "little")
+W = {name: np.frombuffer(raw[begin:][slice(*t["data_offsets"])], "<f4").reshape(t["shape"])
+     for name, t in json.loads(bytes(raw[8:begin])).items()}
+
+
+def norm(x, name):
+    x = x - x.mean(-1, keepdims=True)
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * W[name + ".weight"] + W[name + ".bias"]
+
+
+def linear(x, name):
+    return x @ W[name + ".weight"] + W[name + ".bias"]
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+cache = {}
+
+
+def forward(step, ids):
+    P = cache[0][0].shape[1] if cache else 0               # positions that are in the cache
+    T = len(ids)                                           # new ones
+    S = P + T
+    x = W["wte.weight"][ids] + W["wpe.weight"][P:S]        # [T, C]
+    save(out, step, "embed", x[None])                      # [1, T, C]: a batch of one
+    for i in range(L):
+        h = f"h.{i}."
+        a = norm(x, h + "ln_1")
+        save(out, step, h + "ln_1", a[None])
+        qkv = linear(a, h + "attn.c_attn")
+        save(out, step, h + "attn.c_attn", qkv[None])
+        q, k, v = qkv.reshape(T, 3, H, D).transpose(1, 2, 0, 3)       # [H, T, D] each
+        if i in cache:
+            k, v = (np.concatenate(pair, axis=1) for pair in zip(cache[i], (k, v)))
+        cache[i] = k, v                                    # [H, S, D]
+        scores = q @ k.transpose(0, 2, 1) / np.float32(np.sqrt(D))
+        scores = np.where(np.arange(S) <= P + np.arange(T)[:, None], scores, np.float32(-np.inf))
+        save(out, step, h + "attn.scores", scores[None])   # [1, H, T, S]
+        a = linear((softmax(scores) @ v).transpose(1, 0, 2).reshape(T, C), h + "attn.c_proj")
+        save(out, step, h + "attn.c_proj", a[None])
+        x = x + a
+        m = gelu(linear(norm(x, h + "ln_2"), h + "mlp.c_fc"))
+        save(out, step, h + "mlp.act", m[None])
+        x = x + linear(m, h + "mlp.c_proj")
+        save(out, step, h + "resid_post", x[None])
+    x = norm(x, "ln_f")
+    save(out, step, "ln_f", x[None])
+    save(out, step, "logits_last", x[-1:] @ W["wte.weight"].T)        # [1, V]
+
+
+prompt = tokens.shape[1] - 10
+for step in range(10):
+    forward(step, tokens[0, :prompt] if step == 0 else tokens[0, prompt + step - 1:prompt + step])
+np.save(pathlib.Path(out, "tokens.npy"), tokens)
