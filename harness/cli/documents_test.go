@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +15,12 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/verify"
 )
+
+// documents are the project's, from its root.
+var documents = []string{
+	"README.md", "CHECKPOINTS.md", "harness/README.md", "harness/selftest/README.md", "goldens/README.md",
+	"reference/mistralrs/README.md", "model/synthetic/README.md",
+}
 
 func document(t *testing.T, name string) string {
 	t.Helper()
@@ -119,7 +126,7 @@ func TestCausesDocumented(t *testing.T) {
 func TestCommandsDocumented(t *testing.T) {
 	line := regexp.MustCompile("(?m)(?:^\\s*|\\$ |`|&& )go run \\. ?([^`\\n|&]*)")
 	checked := 0
-	for _, name := range []string{"README.md", "CHECKPOINTS.md"} {
+	for _, name := range documents {
 		for _, m := range line.FindAllStringSubmatch(document(t, name), -1) {
 			command, _, _ := strings.Cut(m[1], " #")
 			words := strings.Fields(command)
@@ -152,5 +159,44 @@ func TestCommandsDocumented(t *testing.T) {
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("commands in README.md's table (-want +got):\n%s", diff)
+	}
+}
+
+// TestLinksLead follows every link of a document to another file or heading.
+func TestLinksLead(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)
+	anchor := regexp.MustCompile(`[^a-z0-9 -]`)
+	followed := 0
+	for _, name := range documents {
+		for _, m := range link.FindAllStringSubmatch(document(t, name), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			target := name
+			if m[1] != "" {
+				target = path.Join(path.Dir(name), m[1])
+			}
+			followed++
+			if _, err := os.Stat("../../" + target); err != nil {
+				t.Errorf("%s: %s: %v", name, m[0], err)
+				continue
+			}
+			if m[2] == "" {
+				continue
+			}
+			found := false
+			for line := range strings.Lines(document(t, target)) {
+				if heading, ok := strings.CutPrefix(line, "#"); ok {
+					heading = strings.ToLower(strings.TrimSpace(strings.TrimLeft(heading, "#")))
+					found = found || m[2] == "#"+strings.ReplaceAll(anchor.ReplaceAllString(heading, ""), " ", "-")
+				}
+			}
+			if !found {
+				t.Errorf("%s: %s: no such heading", name, m[0])
+			}
+		}
+	}
+	if followed < 20 {
+		t.Errorf("only %d links found in the documents", followed)
 	}
 }
