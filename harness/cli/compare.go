@@ -12,8 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/report"
 	"checkpoint12/harness/verify"
@@ -64,9 +66,9 @@ that are certified: their margin is more than twice the largest difference of th
 logits.
 
 --golden may be the folder of a case, such as goldens/synthetic-tiny/hello, with
-the goldens of several engines. Each tensor is then compared with that of
-float64 or, where it has none, another engine's; and an engine that stands alone
-against the candidate and the others is named instead of the candidate.
+the goldens of several engines. The report is then of float64's, or else of the
+first engine's by name; and an engine that stands alone against the candidate and
+the others is named instead of the candidate.
 
 A tensor of another layout (positions before heads, merged heads, transposed, no
 batch axis) is recognised by its shape, read in the golden's order, and a note
@@ -137,7 +139,7 @@ func (a *app) compare(ctx context.Context, o compareOptions) error {
 		return err
 	}
 	defer c.close(ctx)
-	answer, err := a.judge(ctx, c, o)
+	answer, err := a.answer(ctx, c, o)
 	if err != nil {
 		return err
 	}
@@ -145,7 +147,7 @@ func (a *app) compare(ctx context.Context, o compareOptions) error {
 	if !out.alone() {
 		w := &errWriter{w: a.stdout}
 		_ = report.Write(w, answer.Report, a.textOptions(c, o))
-		answer.writeMore(w)
+		writeMore(w, answer)
 		if w.err != nil {
 			return w.err
 		}
@@ -159,12 +161,28 @@ func (a *app) compare(ctx context.Context, o compareOptions) error {
 	return nil
 }
 
+// answer compares and, where there is a model, replays and explains.
+func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*diagnose.Answer, error) {
+	progress := a.progress()
+	defer progress.clear()
+	return wait(ctx, func() (*diagnose.Answer, error) {
+		answer, err := diagnose.Compare(ctx, c.Question, diagnose.DiagnoseOptions{
+			CompareOptions: harness.CompareOptions{RequireAll: o.requireAll}, Explain: faults.Explain,
+			Progress: func(done, all int) { progress.step("replaying stage", done, all) },
+		})
+		if err == nil {
+			answer.Notes = append(answer.Notes, c.view.Notes()...)
+		}
+		return answer, err
+	})
+}
+
 // textOptions says how the report is written.
 func (a *app) textOptions(c *comparison, o compareOptions) report.Options {
 	return report.Options{
 		Style: style(a.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {
-			s, _ := c.schedule.Stage(stage)
+			s, _ := c.Schedule.Stage(stage)
 			return verify.Describe(s.Checkpoint).Causes
 		},
 		Closer: func(int, string) string {
@@ -177,8 +195,8 @@ func (a *app) textOptions(c *comparison, o compareOptions) report.Options {
 				command += " --map " + quote(o.mapping)
 			}
 			var man *harness.Manifest
-			if c.golden != nil {
-				man = c.golden.Manifest()
+			if c.golden() != nil {
+				man = c.golden().Manifest()
 			}
 			switch {
 			case o.model != "" && o.verbose:

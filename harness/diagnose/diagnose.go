@@ -35,37 +35,42 @@ func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	if err := gpt2.CheckFit(m, candidate); err != nil {
 		return nil, err
 	}
-	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
-	go func() { weights <- checkWeights(m, golden) }()
-	report, err := diagnose(ctx, s, m, golden, candidate, o)
-	if e := <-weights; e != nil {
-		return nil, e
-	}
-	return report, err
-}
-
-func diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
 	report, err := harness.Compare(s, golden, candidate, o.CompareOptions)
 	if err != nil {
 		return nil, err
 	}
+	return report, addReplay(ctx, s, m, golden, candidate, report, o)
+}
+
+// addReplay adds to a comparison what Diagnose says of it.
+func addReplay(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, report *harness.Report, o DiagnoseOptions) error {
+	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
+	go func() { weights <- checkWeights(m, golden) }()
+	err := replayed(ctx, s, m, golden, candidate, report, o)
+	if e := <-weights; e != nil {
+		return e
+	}
+	return err
+}
+
+func replayed(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, report *harness.Report, o DiagnoseOptions) error {
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
 	run, err := replay.NewRun(s, candidate, r, replay.Options{
 		Golden: golden, Prompt: o.Prompt, Match: o.Match, Progress: o.Progress,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	rows, causes, err := settled(ctx, m, candidate, run, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	report.AddReplay(rows, r.Reads)
 	report.Explanations = append(report.Explanations, causes...)
 	if goldenInDoubt(s, report) {
 		report.GoldenReplayed, err = replayGolden(ctx, s, m, golden, o)
 	}
-	return report, err
+	return err
 }
 
 // goldenInDoubt says whether the two are apart before any stage of the candidate is

@@ -20,8 +20,8 @@ import (
 // the plain forward pass in float64.
 const Yardstick = "float64"
 
-// Voter is one engine's golden of a case and how the candidate compares with it.
-type Voter struct {
+// EngineResult is one engine's golden of a case and how the candidate compares with it.
+type EngineResult struct {
 	Engine string
 	Source harness.Source
 	Report *harness.Report
@@ -59,36 +59,36 @@ type Outlier struct {
 	Against []string      `json:"against"` // the engines that agree with the candidate
 }
 
-// NewQuorum lets the goldens of a case judge each other. Each voter's Report is
+// NewQuorum lets the goldens of a case judge each other. Each engine's Report is
 // of the same candidate.
-func NewQuorum(s *harness.Schedule, voters []Voter) (*Quorum, error) {
-	spread, err := SpreadOf(s, voters)
+func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
+	spread, err := SpreadOf(s, engines)
 	if err != nil {
 		return nil, err
 	}
-	return QuorumOf(s, voters, spread)
+	return QuorumOf(s, engines, spread)
 }
 
-func QuorumOf(s *harness.Schedule, voters []Voter, spread []Spread) (*Quorum, error) {
+func QuorumOf(s *harness.Schedule, engines []EngineResult, spread []Spread) (*Quorum, error) {
 	q := &Quorum{Engines: []string{}, Spread: spread, Outliers: []Outlier{}}
-	for _, v := range voters {
+	for _, v := range engines {
 		q.Engines = append(q.Engines, v.Engine)
 	}
-	return q, q.outliers(s, voters)
+	return q, q.outliers(s, engines)
 }
 
 // spreadOf compares each engine with the yardstick.
-func SpreadOf(s *harness.Schedule, voters []Voter) ([]Spread, error) {
+func SpreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	all := []Spread{}
-	yard := slices.IndexFunc(voters, func(v Voter) bool { return v.Engine == Yardstick })
+	yard := slices.IndexFunc(engines, func(v EngineResult) bool { return v.Engine == Yardstick })
 	if yard < 0 {
 		return all, nil
 	}
-	for i, v := range voters {
+	for i, v := range engines {
 		if i == yard {
 			continue
 		}
-		r, err := harness.Compare(s, voters[yard].Source, v.Source, harness.CompareOptions{})
+		r, err := harness.Compare(s, engines[yard].Source, v.Source, harness.CompareOptions{})
 		if errors.Is(err, harness.ErrNothingCompared) {
 			continue
 		}
@@ -118,11 +118,11 @@ func SpreadOf(s *harness.Schedule, voters []Voter) ([]Spread, error) {
 
 // outliers looks at each tensor that the candidate does not agree with one
 // engine on, but with others.
-func (q *Quorum) outliers(s *harness.Schedule, voters []Voter) error {
-	against := map[harness.Place][]int{} // voters by place
+func (q *Quorum) outliers(s *harness.Schedule, engines []EngineResult) error {
+	against := map[harness.Place][]int{} // engines by place
 	agree := map[harness.Place][]int{}
 	var places []harness.Place
-	for i, v := range voters {
+	for i, v := range engines {
 		for j := range v.Report.Stages {
 			row := &v.Report.Stages[j]
 			switch p := row.Place(); {
@@ -139,12 +139,12 @@ func (q *Quorum) outliers(s *harness.Schedule, voters []Voter) error {
 	sortPlaces(s, places)
 	for _, p := range places {
 		yes, no := agree[p], against[p]
-		if len(no) != 1 || len(yes) < 2 && !slices.ContainsFunc(yes, func(i int) bool { return voters[i].Engine == Yardstick }) {
+		if len(no) != 1 || len(yes) < 2 && !slices.ContainsFunc(yes, func(i int) bool { return engines[i].Engine == Yardstick }) {
 			continue
 		}
-		o := Outlier{Engine: voters[no[0]].Engine, Place: p, Share: harness.Float(math.Inf(1))}
+		o := Outlier{Engine: engines[no[0]].Engine, Place: p, Share: harness.Float(math.Inf(1))}
 		for _, i := range yes {
-			row, err := compareAt(s, p, voters[i].Source, voters[no[0]].Source)
+			row, err := compareAt(s, p, engines[i].Source, engines[no[0]].Source)
 			if err != nil {
 				return err
 			}
@@ -153,13 +153,29 @@ func (q *Quorum) outliers(s *harness.Schedule, voters []Voter) error {
 				break
 			}
 			o.Share = min(o.Share, harness.Float(row.Share()))
-			o.Against = append(o.Against, voters[i].Engine)
+			o.Against = append(o.Against, engines[i].Engine)
 		}
 		if o.Engine != "" {
 			q.Outliers = append(q.Outliers, o)
 		}
 	}
 	return nil
+}
+
+// report returns how the candidate compares with the first engine's golden and,
+// where that is the outlier, with one that agrees with the candidate.
+func (q *Quorum) report(engines []EngineResult) *harness.Report {
+	r := *engines[0].Report
+	r.Stages = slices.Clone(r.Stages)
+	for _, o := range q.Outliers {
+		if o.Engine != engines[0].Engine {
+			continue
+		}
+		i := slices.IndexFunc(engines, func(e EngineResult) bool { return e.Engine == o.Against[0] })
+		*r.Row(o.Place) = *engines[i].Report.Row(o.Place)
+	}
+	r.Judge()
+	return &r
 }
 
 // compareAt compares one tensor of two sources.
@@ -246,12 +262,12 @@ func (q *Quorum) Lines() []string {
 // OpenEngines opens the goldens in the folders below dir, one for each engine,
 // the yardstick first and then by name. None is no error. All must be of the
 // same weights and have the same prompt.
-func OpenEngines(dir string, s *harness.Schedule) ([]Voter, error) {
+func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	paths, err := Folders(dir)
 	if err != nil {
 		return nil, err
 	}
-	var voters []Voter
+	var engines []EngineResult
 	for _, path := range paths {
 		d, notes, err := dump.Open(path, s, dump.Options{})
 		switch {
@@ -264,8 +280,8 @@ func OpenEngines(dir string, s *harness.Schedule) ([]Voter, error) {
 		case len(notes) > 0:
 			return nil, &GoldenError{path, errors.New(notes[0])}
 		}
-		if len(voters) > 0 {
-			first := voters[0].Source
+		if len(engines) > 0 {
+			first := engines[0].Source
 			if err := d.Manifest().CheckWeights(first.Manifest().Model.Name, first.Manifest().Model.WeightsSHA256); err != nil {
 				return nil, &GoldenError{path, err}
 			}
@@ -276,12 +292,12 @@ func OpenEngines(dir string, s *harness.Schedule) ([]Voter, error) {
 				}
 			}
 		}
-		voters = append(voters, Voter{Engine: filepath.Base(path), Source: d})
+		engines = append(engines, EngineResult{Engine: filepath.Base(path), Source: d})
 	}
-	slices.SortStableFunc(voters, func(a, b Voter) int {
+	slices.SortStableFunc(engines, func(a, b EngineResult) int {
 		return cmp.Compare(btoi(a.Engine != Yardstick), btoi(b.Engine != Yardstick))
 	})
-	return voters, nil
+	return engines, nil
 }
 
 func btoi(b bool) int {

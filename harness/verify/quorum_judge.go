@@ -13,16 +13,16 @@ func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 	if len(c.Goldens) < 2 {
 		return nil
 	}
-	var voters []diagnose.Voter
+	var engines []diagnose.EngineResult
 	for i, g := range c.Goldens {
-		voters = append(voters, diagnose.Voter{Engine: g.Engine, Source: g.dump, Report: o.reports[i]})
+		engines = append(engines, diagnose.EngineResult{Engine: g.Engine, Source: g.dump, Report: o.reports[i]})
 	}
 	var err error
 	if c.spread == nil { // the goldens stay what they are
-		c.spread, err = diagnose.SpreadOf(s.schedule, voters)
+		c.spread, err = diagnose.SpreadOf(s.schedule, engines)
 	}
 	if err == nil {
-		o.quorum, err = diagnose.QuorumOf(s.schedule, voters, c.spread)
+		o.quorum, err = diagnose.QuorumOf(s.schedule, engines, c.spread)
 	}
 	if err != nil {
 		return fmt.Errorf("case %s: compare its goldens: %w", c.Name, err)
