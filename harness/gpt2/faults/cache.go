@@ -27,7 +27,7 @@ var cacheVariants = map[string]variant{
 				return old(head, s)
 			}
 			return whole[(head*c.keys()+s)*c.width():][:c.width()]
-		}), c.known(c.block("attn." + other))}
+		}), c.optional(c.block("attn." + other))}
 	},
 	"cache_shifted": func(c *Context) [][]float32 {
 		if c.Dims.P == 0 {
@@ -46,7 +46,7 @@ var cacheVariants = map[string]variant{
 		if S < 2 {
 			return nil
 		}
-		right := c.Right()
+		right := c.right()
 		return one(c.cacheRows(func(head, s int) []float32 {
 			return right[(head*S+(s+S-1)%S)*D:][:D]
 		}))

@@ -1,76 +1,74 @@
 package faults
 
 import (
-	"fmt"
 	"strings"
 
 	"checkpoint12/model"
 )
 
-// Context is what a variant of a stage is computed from: one stage at one step,
-// with the inputs that an engine gave it. It serves one goroutine.
+// Context is what a fault is computed from: one stage at one step, with the
+// inputs that an engine gave it. It serves one goroutine.
 type Context struct {
 	Model *model.Model
 	Dims  model.Dims
 	Stage string
 
-	// In gives, in the shape that model.Shape says, a stage of the same step by
-	// its name, "tokens", "pos", and "prev:" with the name of a cache for the
-	// step before's; nil where nobody knows. What it returns is not changed.
+	// In returns, in the shape of model.Shape, what the stage can read by the
+	// name of model.Reads, or another stage of the step; nil where that is not
+	// known. What it returns is not changed.
 	In func(name string) []float32
 
-	// Got is what the engine's stage put out, for the faults with a parameter
-	// that is read off it; nil where there is none, as when a fault is planted.
+	// Got is what the engine's stage put out, for the faults with a number that
+	// is read off it; nil where there is none, as when a fault is planted.
 	Got []float32
 
-	right   []float32      // once computed
-	kept    *roundedMatrix // may be nil
-	lacking string         // the first input that was asked for and is not known
+	rightOutput []float32 // once computed
 }
 
-// Err says which input was needed and is not known, after a call that failed for
-// want of it.
-func (c *Context) err() error {
-	if c.lacking == "" {
-		return nil
-	}
-	return fmt.Errorf("%s: %s is not known", c.Stage, c.lacking)
+// unknown is the panic of a computation that needs what is not known: an input,
+// or a weight that the model lacks.
+type unknown string
+
+// ifKnown runs a computation and reports whether all that it needs is known.
+func ifKnown(compute func()) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			if _, lacks := p.(unknown); !lacks {
+				panic(p)
+			}
+		}
+	}()
+	compute()
+	return true
 }
 
-// in is an input. One that is not known makes the whole variant unknown; zeros
-// in its place let the variant run to its end without a look at each.
+// in returns an input.
 func (c *Context) in(name string) []float32 {
 	shape, err := model.Shape(c.Model.Config(), name, c.Dims)
-	n := product(shape)
-	if err == nil {
-		if x := c.In(name); len(x) == n && (x != nil || n == 0) {
-			return x
-		}
+	x := c.In(name)
+	if err != nil || len(x) != product(shape) {
+		panic(unknown(name))
 	}
-	if c.lacking == "" {
-		c.lacking = name
-	}
-	return make([]float32, n)
+	return x
 }
 
-// known is an input that a variant can do without; nil where it is not known.
-func (c *Context) known(name string) []float32 {
-	if x := c.In(name); len(x) == product(c.shapeOf(name)) {
-		return x
-	}
-	return nil
+// optional returns an input that a fault can do without; nil where it is not
+// known.
+func (c *Context) optional(name string) (x []float32) {
+	ifKnown(func() { x = c.in(name) })
+	return x
 }
 
-// reads is the i-th of what the stage is computed from.
+// reads returns the i-th of what the stage is computed from.
 func (c *Context) reads(i int) []float32 {
 	return c.in(model.Reads(c.Model.Config(), c.Stage)[i])
 }
 
-// weight is one of the model's, nil with a mark where it has none of the name.
+// weight returns one of the model's.
 func (c *Context) weight(name string) []float32 {
 	w, _, ok := c.Model.Weight(name)
-	if !ok && c.lacking == "" {
-		c.lacking = name
+	if !ok {
+		panic(unknown(name))
 	}
 	return w
 }
@@ -89,19 +87,13 @@ func (c *Context) bias() []float32 { return c.weight(c.Stage + ".bias") }
 
 // block is the name of another stage of the same block: block("attn.q").
 func (c *Context) block(word string) string {
-	n, _ := layerOf(c.Stage)
-	return model.StageName{Layer: n, Word: word}.String()
+	s, _ := model.ParseStage(c.Stage)
+	return model.StageName{Layer: s.Layer, Word: word}.String()
 }
 
 // blockInput is the name of what the block reads.
 func (c *Context) blockInput() string {
 	return model.Reads(c.Model.Config(), c.block("ln_1"))[0]
-}
-
-// layerOf is the layer of a stage within a block.
-func layerOf(stage string) (n int, ok bool) {
-	s, _ := model.ParseStage(stage)
-	return max(s.Layer, 0), s.Layer >= 0
 }
 
 // word is the last part of a stage's name: "c_attn" of h.0.attn.c_attn.
@@ -131,20 +123,20 @@ func (c *Context) shapeOf(name string) []int {
 // empty is room for the stage's output.
 func (c *Context) empty() []float32 { return make([]float32, product(c.shape())) }
 
-// Right is what the stage's right function puts out on the inputs. The caller
+// right is what the stage's right function puts out on the inputs. The caller
 // does not change it.
-func (c *Context) Right() []float32 {
-	if c.right == nil {
-		c.right = c.apply(c.Stage, c.in)
+func (c *Context) right() []float32 {
+	if c.rightOutput == nil {
+		c.rightOutput = c.apply(c.Stage, c.in)
 	}
-	return c.right
+	return c.rightOutput
 }
 
 // apply is the right function of a stage on inputs of the caller's.
 func (c *Context) apply(stage string, in func(string) []float32) []float32 {
 	out := make([]float32, product(c.shapeOf(stage)))
-	if err := c.Model.Apply(stage, c.Dims, in, out); err != nil && c.lacking == "" {
-		c.lacking = err.Error()
+	if err := c.Model.Apply(stage, c.Dims, in, out); err != nil {
+		panic(unknown(err.Error()))
 	}
 	return out
 }

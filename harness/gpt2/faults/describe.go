@@ -2,35 +2,38 @@ package faults
 
 import (
 	"fmt"
-	"slices"
+	"math"
 	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/model"
 )
 
-// name words what matches that reproduce a row say, and remembers their faults.
-func (g *rowGroup) name(e *wrongRow, best []match) []harness.Explanation {
+// secondFault is how many times what rounding may do is left of the error where
+// another fault has a part in it.
+const secondFault = 3
+
+// describe words the matches that reproduce a row.
+func (g *rowGroup) describe(e *wrongRow, matches []match) []harness.Explanation {
 	var all []harness.Explanation
-	for i, a := range best {
-		if !slices.Contains(g.causes, a.fault.ID) {
-			g.causes = append(g.causes, a.fault.ID)
-		}
+	for i, m := range matches {
 		rest := ""
-		if others := idsBut(best, i); len(others) > 0 {
+		if others := idsBut(matches, i); len(others) > 0 {
 			rest += fmt.Sprintf(" (nothing here tells it from %s)", strings.Join(others, ", "))
 		}
-		if e.bound != nil && a.left.share > 3 {
-			rest += fmt.Sprintf(" (what is left is %.2g times what rounding may do: look for a second fault once this one is mended)", a.left.share)
+		if share := m.left.share; e.bound != nil && math.IsInf(share, 1) {
+			rest += " (something is left at places that rounding does not change: look for a second fault once this one is mended)"
+		} else if e.bound != nil && share > secondFault {
+			rest += fmt.Sprintf(" (what is left is %.2g times what rounding may do: look for a second fault once this one is mended)", share)
 		}
-		x := g.explanation(e, a, rest)
-		for _, stage := range a.or {
-			other := a
+		x := g.explanation(e, m, rest)
+		for _, stage := range m.or {
+			other := m
 			other.stages = []string{stage}
 			x.Or = append(x.Or, g.explanation(e, other, rest))
 		}
-		if len(a.or) > 0 {
-			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(a.or, " or "))
+		if len(m.or) > 0 {
+			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(m.or, " or "))
 		}
 		all = append(all, x)
 	}
@@ -38,40 +41,40 @@ func (g *rowGroup) name(e *wrongRow, best []match) []harness.Explanation {
 }
 
 // explanation is one by a fault in the match's stages.
-func (g *rowGroup) explanation(e *wrongRow, a match, rest string) harness.Explanation {
-	text := a.fault.Text + rest
-	if a.from > 0 {
+func (g *rowGroup) explanation(e *wrongRow, m match, rest string) harness.Explanation {
+	text := m.fault.Text + rest
+	if m.from > 0 {
 		text += " (from this step on: what the steps before put into the cache is right)"
 	}
 	if len(e.Span) > 1 {
-		text = "in " + strings.Join(a.stages, ", ") + ": " + text
+		text = "in " + strings.Join(m.stages, ", ") + ": " + text
 	}
 	return harness.Explanation{
-		Step: e.Step, Stage: e.Stage, Fault: a.fault.ID, Explains: harness.Float(a.explains), Text: text,
-		At: a.stages, Seats: g.seats(e, a),
+		Step: e.Step, Stage: e.Stage, Fault: m.fault.ID, Explains: harness.Float(m.explains), Text: text,
+		At: m.stages, Seats: g.seats(e, m),
 	}
 }
 
 func idsBut(all []match, but int) (ids []string) {
-	for i, a := range all {
+	for i, m := range all {
 		if i != but {
-			ids = append(ids, a.fault.ID)
+			ids = append(ids, m.fault.ID)
 		}
 	}
 	return ids
 }
 
 // seats are the stages with the match's fault that the candidate lacks.
-func (g *rowGroup) seats(e *wrongRow, a match) []harness.Seat {
+func (g *rowGroup) seats(e *wrongRow, m match) []harness.Seat {
 	var all []harness.Seat
-	for _, stage := range a.stages {
+	for _, stage := range m.stages {
 		if _, there := g.candidate.Shape(e.Step, stage); there {
 			continue
 		}
 		all = append(all, harness.Seat{Stage: stage, Value: func() (harness.Tensor, bool) {
-			s := g.hypothesis(e, a.fault, a.stages, a.from)
-			s.output(a.variant)
-			x := s.made[harness.Place{Step: e.Step, Stage: stage}]
+			h := g.hypothesis(e, m.fault, m.stages, m.from)
+			h.output(m.variant)
+			x := h.computed[harness.Place{Step: e.Step, Stage: stage}]
 			shape, err := model.Shape(g.model.Config(), stage, e.dims)
 			return harness.Tensor{Shape: shape, F32: x}, x != nil && err == nil && product(shape) == len(x)
 		}})

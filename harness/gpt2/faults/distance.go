@@ -1,14 +1,17 @@
 package faults
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // distance is how far one tensor is from another.
 type distance struct {
-	squares float64 // sum of squared differences, over the places finite in both
-	odd     int     // places where only one is finite, or the two are not the same infinity
-	share   float64 // the largest difference as a part of the bound there
-	beyond  int     // places whose difference is more than the bound there
-	n       int     // places
+	squares   float64 // sum of squared differences, over the places finite in both
+	nonfinite int     // places where only one is finite, or the two are not the same infinity
+	share     float64 // the largest difference as a fraction of the bound there
+	beyond    int     // places whose difference is more than the bound there
+	n         int     // places
 }
 
 // between measures got against want, of equal length. bound is what rounding may
@@ -25,7 +28,7 @@ func between(got, want, bound []float32) distance {
 		diff := float64(g) - float64(w)
 		if diff-diff != 0 { // NaN or an infinity
 			if g == g || w == w {
-				d.odd++
+				d.nonfinite++
 				d.beyond++
 			}
 			continue
@@ -52,15 +55,12 @@ func (d distance) rms() float64 {
 	return math.Sqrt(d.squares / float64(d.n))
 }
 
-// same says whether the two tensors are equal in every place.
-func (d distance) same() bool { return d.squares == 0 && d.odd == 0 }
+// same reports whether the two tensors are equal in every place.
+func (d distance) same() bool { return d.squares == 0 && d.nonfinite == 0 }
 
-// less says whether d is the smaller distance.
-func (d distance) less(other distance) bool {
-	if d.odd != other.odd {
-		return d.odd < other.odd
-	}
-	return d.squares < other.squares
+// compare is negative if d is the smaller distance, and 0 if the two are equal.
+func (d distance) compare(other distance) int {
+	return cmp.Or(cmp.Compare(d.nonfinite, other.nonfinite), cmp.Compare(d.squares, other.squares))
 }
 
 // explains is which part of the distance base, of an engine's output from the
@@ -70,13 +70,13 @@ func (d distance) less(other distance) bool {
 // part is of their number, and of the finite places only if these are off by
 // more than rounding too.
 func (base distance) explains(left distance, noise float64) float64 {
-	if base.odd == 0 {
-		if left.odd > 0 || base.squares == 0 {
+	if base.nonfinite == 0 {
+		if left.nonfinite > 0 || base.squares == 0 {
 			return 0
 		}
 		return math.Max(0, 1-left.squares/base.squares)
 	}
-	part := math.Max(0, 1-float64(left.odd)/float64(base.odd))
+	part := math.Max(0, 1-float64(left.nonfinite)/float64(base.nonfinite))
 	floor := math.Max(base.squares, noise)
 	if base.squares > noise {
 		part = math.Min(part, math.Max(0, 1-left.squares/base.squares))

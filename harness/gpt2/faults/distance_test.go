@@ -36,13 +36,13 @@ func TestExplains(t *testing.T) {
 func TestBetween(t *testing.T) {
 	nan := float32(math.NaN())
 	d := between([]float32{1, 2, nan, nan, 5}, []float32{1, 2.5, nan, 4, 5.25}, []float32{0, 1, 1, 1, 0.125})
-	if d.squares != 0.25+0.0625 || d.odd != 1 || d.beyond != 2 || d.share != 2 || d.n != 5 {
+	if d.squares != 0.25+0.0625 || d.nonfinite != 1 || d.beyond != 2 || d.share != 2 || d.n != 5 {
 		t.Errorf("got %+v", d)
 	}
 	if d := between([]float32{1}, []float32{2}, nil); !math.IsInf(d.share, 1) || d.beyond != 1 {
 		t.Errorf("without a bound: got %+v, want an infinite share", d)
 	}
-	if !(distance{odd: 1}).less(distance{odd: 2, squares: 0}) || (distance{squares: 2}).less(distance{squares: 1}) {
-		t.Error("less compares wrong")
+	if (distance{nonfinite: 1}).compare(distance{nonfinite: 2, squares: 0}) >= 0 || (distance{squares: 2}).compare(distance{squares: 1}) <= 0 {
+		t.Error("compare is wrong")
 	}
 }

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -13,26 +12,35 @@ import (
 // axis is one dimension of a stage as a person names it. An axis of channels
 // that holds heads is two.
 type axis struct {
-	name  string // "head"
-	n     int
-	first int // what the index 0 is called
+	one, many string // "head", "heads"
+	n         int
+	first     int      // what the index 0 is called
+	names     []string // of the indices, where they have names
 }
 
 // axisNames are what people call the axes that model.Axes names.
-var axisNames = map[string]string{
-	"B": "row of the batch", "T": "position", "S": "key position", "C": "channel", "F": "unit", "V": "id",
-	"3": "third (0 q, 1 k, 2 v)", "H": "head", "D": "channel of a head",
+var axisNames = map[string]axis{
+	"B": {one: "batch row", many: "batch rows"},
+	"T": {one: "position", many: "positions"},
+	"S": {one: "key position", many: "key positions"},
+	"C": {one: "channel", many: "channels"},
+	"F": {one: "unit", many: "units"},
+	"V": {one: "id", many: "ids"},
+	"3": {one: "third", many: "thirds", names: []string{"q", "k", "v"}},
+	"H": {one: "head", many: "heads"},
+	"D": {one: "channel of a head", many: "channels of a head"},
 }
 
-// axesOf are the dimensions of a row's stage.
+// axesOf returns the dimensions of a row's stage.
 func (g *rowGroup) axesOf(e *wrongRow) (all []axis) {
 	letters := strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(model.Axes(e.Stage)))
 	for _, l := range letters {
-		a := axis{name: axisNames[l], n: e.dims.Length(g.model.Config(), l)}
+		a := axisNames[l]
+		a.n = e.dims.Length(g.model.Config(), l)
 		if l == "T" {
 			a.first = e.dims.P
 			if slices.Contains(letters, "S") {
-				a.name = "query position"
+				a.one, a.many = "query position", "query positions"
 			}
 		}
 		all = append(all, a)
@@ -40,7 +48,15 @@ func (g *rowGroup) axesOf(e *wrongRow) (all []axis) {
 	return all
 }
 
-// lengths are the axes as a shape.
+// at is what an index is called.
+func (a axis) at(j int) string {
+	if a.names != nil {
+		return a.names[j]
+	}
+	return fmt.Sprint(j + a.first)
+}
+
+// lengths returns the axes as a shape.
 func lengths(axes []axis) []int {
 	shape := make([]int, len(axes))
 	for i, a := range axes {
@@ -49,123 +65,146 @@ func lengths(axes []axis) []int {
 	return shape
 }
 
-// isWrong says whether rounding does not account for a place.
-func (e *wrongRow) isWrong(i int) bool {
-	if e.got[i] == e.right[i] {
-		return false
-	}
-	d := math.Abs(float64(e.got[i]) - float64(e.right[i]))
-	return !(e.bound != nil && d <= float64(e.bound[i]))
+// extent is the part of an output that is wrong; the zero extent is no part of it
+// in particular.
+type extent struct {
+	mask mask
+	in   []slice
 }
 
-// where says which part of the output is wrong; "" where that is no part of it
-// in particular.
-func (g *rowGroup) where(e *wrongRow) string {
+// slice is some indices of an axis, in order.
+type slice struct {
+	axis
+	indices []int
+}
+
+// mask is where a place of scores or probabilities is as the mask sees it.
+type mask string
+
+const (
+	diagonal mask = "on the diagonal"
+	hidden   mask = "at the places that the mask hides"
+)
+
+// maskAt returns where an index [B,H,T,S] is; "" before the diagonal.
+func (e *wrongRow) maskAt(index []int) mask {
+	switch ahead := index[3] - e.dims.P - index[2]; {
+	case ahead == 0:
+		return diagonal
+	case ahead > 0:
+		return hidden
+	}
+	return ""
+}
+
+// extent finds which part of the output is wrong. An axis counts if at most half
+// of its indices have anything wrong, and all of it if a quarter of what is there
+// is wrong: else that some indices are right is chance.
+func (g *rowGroup) extent(e *wrongRow) extent {
 	axes := g.axesOf(e)
 	shape := lengths(axes)
-	count := make([][]int, len(axes))
+	masked := len(axes) == 4 && axes[2].one == "query position" && e.dims.T > 1
+	wrong := make([][]bool, len(axes))
 	for a := range axes {
-		count[a] = make([]int, axes[a].n)
+		wrong[a] = make([]bool, axes[a].n)
 	}
-	wrong, diagonal, hidden := 0, 0, 0
+	count, of := 0, map[mask]int{}
 	for i := range e.got {
 		if !e.isWrong(i) {
 			continue
 		}
-		wrong++
-		at := shapes.Index(i, shape)
-		for a, j := range at {
-			count[a][j]++
+		count++
+		index := shapes.Index(i, shape)
+		for a, j := range index {
+			wrong[a][j] = true
 		}
-		if n := len(at); n == 4 {
-			switch ahead := at[n-1] - e.dims.P - at[n-2]; {
-			case ahead == 0:
-				diagonal++
-			case ahead > 0:
-				hidden++
+		if masked {
+			of[e.maskAt(index)]++
+		}
+	}
+	if count == 0 {
+		return extent{}
+	}
+	var x extent
+	for _, m := range []mask{diagonal, hidden} {
+		if of[m] == count {
+			x.mask = m
+		}
+	}
+	for a, axis := range axes {
+		var indices []int
+		for j, some := range wrong[a] {
+			if some {
+				indices = append(indices, j)
 			}
 		}
-	}
-	if wrong == 0 {
-		return ""
-	}
-	var parts []string
-	if square := strings.HasSuffix(e.Stage, ".scores") || strings.HasSuffix(e.Stage, ".probs"); square && e.dims.T > 1 {
-		switch wrong {
-		case diagonal:
-			parts = append(parts, "on the diagonal")
-		case hidden:
-			parts = append(parts, "at the places that the mask hides")
+		if axis.n > 1 && 2*len(indices) <= axis.n {
+			x.in = append(x.in, slice{axis, indices})
 		}
 	}
 	room := len(e.got)
-	for a, x := range axes {
-		var set []int
-		for j, n := range count[a] {
-			if n > 0 {
-				set = append(set, j+x.first)
-			}
-		}
-		if x.n > 1 && 2*len(set) <= x.n {
-			parts = append(parts, plural(x.name, len(set))+" "+ranges(set))
-			room = room / x.n * len(set)
-		}
+	for _, s := range x.in {
+		room = room / s.n * len(s.indices)
 	}
-	if len(parts) == 0 || 4*wrong < room {
-		return "" // scattered: that some indices are free of it is chance
+	if x.mask == "" && len(x.in) == 0 || 4*count < room {
+		return extent{}
 	}
-	if len(parts) == 1 && strings.HasPrefix(parts[0], "on ") || strings.HasPrefix(parts[0], "at ") {
-		return parts[0]
-	}
-	return "in " + strings.Join(parts, ", ")
+	return x
 }
 
-func plural(name string, n int) string {
-	if n == 1 {
-		return name
+// String words the extent: "in head 3, batch row 1"; "" for the zero extent.
+func (x extent) String() string {
+	var parts []string
+	if x.mask != "" {
+		parts = append(parts, string(x.mask))
 	}
-	head, rest, ok := strings.Cut(name, " of ")
-	if ok {
-		return head + "s of " + rest
+	for i, s := range x.in {
+		in := ""
+		if i == 0 {
+			in = "in "
+		}
+		parts = append(parts, in+s.String())
 	}
-	if head, rest, ok = strings.Cut(name, " ("); ok {
-		return head + "s (" + rest
-	}
-	return name + "s"
+	return strings.Join(parts, ", ")
 }
 
-// ranges spells ascending numbers: "0, 2 to 5, 9", cut short where it is long.
-func ranges(x []int) string {
+// String is "head 3", "heads 0, 2 to 5" or "the v third".
+func (s slice) String() string {
+	name := s.many
+	if len(s.indices) == 1 {
+		name = s.one
+	}
+	if s.names == nil {
+		return name + " " + ranges(s.indices, s.first)
+	}
+	var names []string
+	for _, j := range s.indices {
+		names = append(names, s.at(j))
+	}
+	return "the " + strings.Join(names, " and ") + " " + name
+}
+
+// ranges spells ascending numbers, first added to each: "0, 2 to 5, 9", cut short
+// where it is long.
+func ranges(x []int, first int) string {
+	const most = 8
 	var parts []string
 	for i := 0; i < len(x); {
 		j := i
 		for j+1 < len(x) && x[j+1] == x[j]+1 {
 			j++
 		}
-		switch {
-		case j > i+1:
-			parts = append(parts, fmt.Sprintf("%d to %d", x[i], x[j]))
+		if j > i+1 {
+			parts = append(parts, fmt.Sprintf("%d to %d", x[i]+first, x[j]+first))
 			i = j + 1
-		default:
-			parts = append(parts, fmt.Sprint(x[i]))
+		} else {
+			parts = append(parts, fmt.Sprint(x[i]+first))
 			i++
 		}
-		if len(parts) == 8 && i < len(x) {
+		if len(parts) == most && i < len(x) {
 			parts = append(parts, fmt.Sprintf("… (%d in all)", len(x)))
 			break
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// wrongPlaces are the flat indices that rounding does not account for and where
-// both values are finite.
-func (e *wrongRow) wrongPlaces() []int {
-	var at []int
-	for i := range e.got {
-		if e.isWrong(i) && finite(e.got[i]) && finite(e.right[i]) {
-			at = append(at, i)
-		}
-	}
-	return slices.Clip(at)
 }

@@ -16,7 +16,7 @@ const (
 	Precision Kind = "precision" // the right function with fewer bits
 )
 
-// Fault is an entry of the catalogue: a known fault and its variant.
+// Fault is an entry of the catalogue: a known fault and its variants.
 type Fault struct {
 	// ID names the fault in reports: "gelu_erf".
 	ID   string `json:"id"`
@@ -29,6 +29,10 @@ type Fault struct {
 	Text string `json:"text"`
 
 	Run variant `json:"-"`
+
+	// relation tells faults of one id apart that are made for one stage each:
+	// which other stage stands in its place, seen from there.
+	relation string
 }
 
 // variant computes a stage's output with a fault in it. There may be several ways
@@ -41,12 +45,16 @@ func (f Fault) At(stage string) bool {
 	return slices.ContainsFunc(f.Stages, func(p string) bool { return names.Match(p, stage) })
 }
 
-// Outputs runs the fault's variant. It returns nil where the fault changes nothing
-// at this place, or where an input that it needs is not known.
+// isAmong reports whether the list has the fault, made for whatever stage.
+func (f Fault) isAmong(list []Fault) bool {
+	return slices.ContainsFunc(list, func(g Fault) bool { return f.ID == g.ID && f.relation == g.relation })
+}
+
+// Outputs runs the fault's variants. It returns nil where the fault changes
+// nothing at this place, or where an input that it needs is not known.
 func (f Fault) Outputs(c *Context) [][]float32 {
-	c.lacking = ""
-	outs := f.Run(c)
-	if c.lacking != "" {
+	var outs [][]float32
+	if !ifKnown(func() { outs = f.Run(c) }) {
 		return nil
 	}
 	return slices.DeleteFunc(outs, func(o []float32) bool { return o == nil })

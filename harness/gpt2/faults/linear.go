@@ -15,14 +15,8 @@ var linearVariants = map[string]variant{
 // product is a linear stage: reads(0)*weight + bias, where the input, the matrix
 // and the bias go through roundings, nil for none. A nil bias is not added.
 func (c *Context) product(input, matrix *rounding, bias []float32) []float32 {
-	x, w := c.reads(0), c.gain()
 	out := c.shape()
-	if matrix != nil {
-		if rounded, ok := c.kept.get(c.Stage, w, matrix); ok {
-			w, matrix = rounded, nil
-		}
-	}
-	return times(input.of(x), w, bias, out[len(out)-1], matrix)
+	return times(input.of(c.reads(0)), c.gain(), bias, out[len(out)-1], matrix)
 }
 
 // sumsOf is how many products are added up before their sum joins the others.

@@ -1,181 +1,101 @@
 package faults
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/maphash"
-	"math"
 	"slices"
-	"strings"
 
-	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 )
 
-// mostCompared is how many values a tensor may have to be looked for among all
-// others of the dump.
-const mostCompared = 1 << 18
-
-// copied: the output is another tensor of the candidate's, of the same step or,
-// for its own kind of stage, of an earlier one.
-func (g *rowGroup) copied(e *wrongRow) (string, float64, string) {
-	if len(e.got) > mostCompared || e.base.odd > 0 {
+// otherLayer: the stage's function with the weights, or with the inputs, of
+// another place in the model. Without search only relations between layers that
+// explained another row are tried.
+func (g *rowGroup) otherLayer(e *wrongRow, search bool) (string, float64, string) {
+	faults := otherPlaces(g.model.Config(), e.Span)
+	if !search {
+		faults = slices.DeleteFunc(faults, func(f Fault) bool { return !f.isAmong(g.found) })
+	}
+	matches := g.try(e.some, faults)
+	if len(matches) == 0 {
 		return "", 0, ""
 	}
-	if first := e.got[0]; !slices.ContainsFunc(e.got, func(v float32) bool { return v != first }) {
-		return "", 0, "" // any constant is equal to some other
+	g.remember(matches[:1])
+	best := matches[0]
+	remedy := "check which weights each layer is given"
+	if best.fault.ID == PatternOtherInput {
+		remedy = "check what each layer is handed"
 	}
-	order := model.StageNames(g.model.Config(), nil)
-	for _, at := range g.alike(e.got) {
-		switch {
-		case at == e.Place || at.Step > e.Step || moves(e.Stage, at.Stage):
-		case at.Step < e.Step && kind(at.Stage) == kind(e.Stage):
-			return PatternCopy, 1, fmt.Sprintf("the output is %s of step %d: a buffer that was not written again", at.Stage, at.Step)
-		case at.Step < e.Step:
-		case slices.Index(order, at.Stage) > slices.Index(order, e.Stage):
-			return PatternCopy, 1, fmt.Sprintf("the output is that of %s, which comes later: the buffer was written over before it was kept; copy it in the hook", at.Stage)
-		default:
-			return PatternCopy, 1, fmt.Sprintf("the output is that of %s: the wrong buffer was read or written", at.Stage)
-		}
-	}
-	return "", 0, ""
+	return best.fault.ID, best.explains, best.fault.Text + " gives it: " + remedy
 }
 
-// moves says whether one of two stages is rightly equal to the other.
-func moves(a, b string) bool {
-	for _, pair := range [][2]string{{"logits", "logits_last"}, {"attn.k", "attn.cache_k"}, {"attn.v", "attn.cache_v"}} {
-		if kind(a) == pair[0] && kind(b) == pair[1] || kind(b) == pair[0] && kind(a) == pair[1] {
-			return true
-		}
-	}
-	return false
-}
-
-// alike are the candidate's tensors with these very values, in order. All are
-// read once, when this is first asked.
-func (s *candidateRun) alike(x []float32) []harness.Place {
-	s.once.Do(func() {
-		s.seed, s.prints = maphash.MakeSeed(), map[uint64][]harness.Place{}
-		for _, step := range s.candidate.Steps() {
-			for _, stage := range s.candidate.Stages(step) {
-				shape, _ := s.candidate.Shape(step, stage)
-				if product(shape) > mostCompared {
-					continue
-				}
-				if t, err := s.candidate.Tensor(step, stage); err == nil && !t.IDs() {
-					print := s.print(t.F32)
-					s.prints[print] = append(s.prints[print], harness.Place{Step: step, Stage: stage})
-				}
-			}
-		}
-	})
-	return s.prints[s.print(x)]
-}
-
-// print is a hash of values.
-func (s *candidateRun) print(x []float32) uint64 {
-	var h maphash.Hash
-	h.SetSeed(s.seed)
-	var b [4]byte
-	for _, v := range x {
-		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
-		h.Write(b[:])
-	}
-	return h.Sum64()
-}
-
-// elsewhere: the stage's function with the weights, or with the inputs, of
-// another place in the model.
-func (g *rowGroup) elsewhere(e *wrongRow, full bool) (string, float64, string) {
-	tries := g.otherPlaces(e)
-	some := g.sample(e)
-	if cost := g.cost(some); cost >= heavy {
-		if !full {
-			tries = slices.DeleteFunc(tries, func(f Fault) bool { return !slices.Contains(g.causes, f.ID) })
-		}
-		g.spent += cost * float64(len(tries))
-	}
-	best := g.try(some, tries)
-	if len(best) == 0 {
-		return "", 0, ""
-	}
-	if !slices.Contains(g.causes, best[0].fault.ID) {
-		g.causes = append(g.causes, best[0].fault.ID)
-	}
-	id, _, _ := strings.Cut(best[0].fault.ID, " ")
-	return id, best[0].explains, best[0].fault.Text
-}
-
-// otherPlaces are the stages of the span with what belongs to other stages of
-// their kind, as faults that no catalogue lists. Their ids are a pattern's and,
-// after a space, how far off the other stage is.
-func (g *rowGroup) otherPlaces(e *wrongRow) []Fault {
-	cfg := g.model.Config()
-	var all []Fault
-	for _, stage := range e.Span {
-		layer, inBlock := layerOf(stage)
-		for _, other := range kin(stage, cfg.Layers) {
-			if other == stage {
-				continue
-			}
-			n, _ := layerOf(other)
-			relation := fmt.Sprintf("%s by %d", kind(other), n-layer)
-			if !inBlock {
-				relation = other
-			}
-			if slices.ContainsFunc(weighted, func(p string) bool { return names.Match(p, stage) }) {
-				all = append(all, Fault{
-					ID: PatternOtherWeights + " " + relation, Stages: []string{stage},
-					Text: fmt.Sprintf("%s with the weights of %s gives it: check which weights each layer is given", stage, other),
-					Run:  func(c *Context) [][]float32 { return one(c.as(other, c.Stage)) },
-				})
-			}
-			if kind(other) != kind(stage) || n > layer {
-				continue // what comes later is computed from this very output
-			}
-			all = append(all, Fault{
-				ID: PatternOtherInput + " " + relation, Stages: []string{stage},
-				Text: fmt.Sprintf("%s gives it on the inputs of %s: check what each layer is handed", stage, other),
-				Run: func(c *Context) [][]float32 {
-					reads := model.Reads(cfg, c.Stage)
-					outs := one(c.as(c.Stage, other))
-					for i := 0; len(reads) > 1 && i < len(reads); i++ {
-						outs = append(outs, c.apply(c.Stage, func(name string) []float32 {
-							if name == reads[i] {
-								name = model.Reads(cfg, other)[i]
-							}
-							return c.in(name)
-						}))
-					}
-					return outs
-				},
-			})
+// otherPlaces are the stages of a span with what belongs to other stages, as
+// faults that no catalogue lists.
+func otherPlaces(cfg model.Config, span []string) (all []Fault) {
+	for _, stage := range span {
+		for _, other := range kin(cfg, stage) {
+			all = append(all, withOther(cfg, stage, other)...)
 		}
 	}
 	return all
 }
 
-// kin are the stages whose weights, or inputs, are of the same shapes as the
+// withOther is a stage with the weights, and with the inputs, of another.
+func withOther(cfg model.Config, stage, other string) (all []Fault) {
+	here, _ := model.ParseStage(stage)
+	there, _ := model.ParseStage(other)
+	relation := other
+	if here.Layer >= 0 {
+		relation = fmt.Sprintf("%s, layer %+d", there.Word, there.Layer-here.Layer)
+	}
+	if model.NeedsWeights(stage) {
+		all = append(all, Fault{
+			ID: PatternOtherWeights, Stages: []string{stage}, relation: relation,
+			Text: fmt.Sprintf("%s with the weights of %s", stage, other),
+			Run:  func(c *Context) [][]float32 { return one(c.as(other, stage)) },
+		})
+	}
+	if there.Word != here.Word || there.Layer > here.Layer {
+		return all // what comes later is computed from this very output
+	}
+	return append(all, Fault{
+		ID: PatternOtherInput, Stages: []string{stage}, relation: relation,
+		Text: fmt.Sprintf("%s on the inputs of %s", stage, other),
+		Run: func(c *Context) [][]float32 {
+			own, others := model.Reads(cfg, stage), model.Reads(cfg, other)
+			outs := one(c.as(stage, other))
+			for i := 0; len(own) > 1 && i < len(own); i++ { // or one of several inputs
+				outs = append(outs, c.apply(stage, func(name string) []float32 {
+					if name == own[i] {
+						name = others[i]
+					}
+					return c.in(name)
+				}))
+			}
+			return outs
+		},
+	})
+}
+
+// kin are the other stages whose weights, or inputs, are of the same shapes as the
 // stage's: the same stage of other layers and, for a norm, every norm.
-func kin(stage string, layers int) []string {
-	var all []string
-	words := []string{kind(stage)}
-	switch words[0] {
+func kin(cfg model.Config, stage string) (all []string) {
+	s, _ := model.ParseStage(stage)
+	words := []string{s.Word}
+	switch s.Word {
 	case "ln_1", "ln_2", "ln_f":
 		words = []string{"ln_1", "ln_2"}
 		all = append(all, "ln_f")
 	default:
-		if _, ok := layerOf(stage); !ok {
+		if s.Layer < 0 {
 			return nil
 		}
 	}
-	for n := range layers {
+	for n := range cfg.Layers {
 		for _, w := range words {
 			all = append(all, model.StageName{Layer: n, Word: w}.String())
 		}
 	}
-	return all
+	return slices.DeleteFunc(all, func(other string) bool { return other == stage })
 }
 
 // as is the function and weights of one stage on the inputs of another of its

@@ -88,7 +88,7 @@ func TestPatterns(t *testing.T) {
 				}
 			}
 		}},
-		{"axes exchanged", "h.1.attn.q", faults.PatternPermuted, 1, []string{"[row of the batch, position, head, channel of a head]"}, func(_ *recorded, data []float32) {
+		{"axes exchanged", "h.1.attn.q", faults.PatternPermuted, 1, []string{"[batch row, position, head, channel of a head]"}, func(_ *recorded, data []float32) {
 			old := slices.Clone(data)
 			for i := range data { // as [B,T,H,D]
 				b, p, h, d := i/(3*C), i/C%3, i/D%H, i%D

@@ -12,7 +12,7 @@ import (
 // permuted: the right values in another order, along one axis or with the axes
 // exchanged.
 func (g *rowGroup) permuted(e *wrongRow) (string, float64, string) {
-	if len(e.got) > mostCompared || len(e.got) < 2 || !e.sameValues() {
+	if len(e.got) > maxSearched || len(e.got) < 2 || !e.sameValues() {
 		return "", 0, ""
 	}
 	axes := g.axesOf(e)
@@ -26,31 +26,33 @@ func (g *rowGroup) permuted(e *wrongRow) (string, float64, string) {
 		if slices.IsSorted(order) || !e.equal(func(i int) int { return exchanged(i, shape, order) }) {
 			continue
 		}
-		names := make([]string, len(order))
+		laid := make([]axis, len(order))
 		for i, a := range order {
-			names[i] = axes[a].name
+			laid[i] = axes[a]
 		}
-		return PatternPermuted, 1, fmt.Sprintf("the right values are laid out as [%s] and read as [%s]",
-			strings.Join(names, ", "), strings.Join(namesOf(axes), ", "))
+		return PatternPermuted, 1, fmt.Sprintf("the right values are laid out as %s and read as %s", listed(laid), listed(axes))
 	}
 	return PatternPermuted, 1, "the right values are there, each once, in an order that no exchange or shift of axes gives"
 }
 
-func namesOf(axes []axis) []string {
+// listed is "[batch row, position, channel]".
+func listed(axes []axis) string {
 	names := make([]string, len(axes))
 	for i, a := range axes {
-		names[i] = a.name
+		names[i] = a.one
 	}
-	return names
+	return "[" + strings.Join(names, ", ") + "]"
 }
 
-// sameValues says whether the two outputs, each sorted, are equal to rounding.
+// sameValues reports whether the two outputs, each sorted, are equal to rounding:
+// to 1e-6 of their size, which is eight float32 numbers apart. That their sums
+// are, to a thousandth, is cheaper to see.
 func (e *wrongRow) sameValues() bool {
 	var a, b float64
 	for i, v := range e.got {
 		a, b = a+math.Abs(float64(v)), b+math.Abs(float64(e.right[i]))
 	}
-	if finite(float32(a-b)) && math.Abs(a-b) > 1e-3*b { // cheaper than sorting
+	if finite(float32(a-b)) && math.Abs(a-b) > 1e-3*b {
 		return false
 	}
 	slack := 1e-6 * scale(e.right)
@@ -63,7 +65,7 @@ func (e *wrongRow) sameValues() bool {
 	return true
 }
 
-// near says whether the output at i is the right one's at j.
+// near reports whether the output at i is the right one's at j.
 func (e *wrongRow) near(i, j int) bool {
 	g, r := e.got[i], e.right[j]
 	if g == r {
@@ -76,6 +78,7 @@ func (e *wrongRow) near(i, j int) bool {
 	return math.Abs(float64(g)-float64(r)) <= b
 }
 
+// equal reports whether the output at every i is the right one's at from(i).
 func (e *wrongRow) equal(from func(i int) int) bool {
 	for i := range e.got {
 		if !e.near(i, from(i)) {
@@ -88,7 +91,7 @@ func (e *wrongRow) equal(from func(i int) int) bool {
 // along finds for each index of an axis which index of the right output it has;
 // nil if there is none for some of them, or if all are in their place.
 func (e *wrongRow) along(shape []int, a int) []int {
-	const mostIndices = 4096
+	const mostIndices = 4096 // each is held against each: an axis as wide as the vocabulary would take seconds
 	n, inner := shape[a], product(shape[a+1:])
 	if n < 2 || n > mostIndices {
 		return nil
@@ -99,7 +102,7 @@ func (e *wrongRow) along(shape []int, a int) []int {
 		from[j] = -1
 		// In its place, else after its place, as a shift would have it.
 		for k := range n {
-			if src := (j + k) % n; e.slice(j, src, n, inner) {
+			if src := (j + k) % n; e.sliceEqual(j, src, n, inner) {
 				from[j] = src
 				break
 			}
@@ -115,8 +118,8 @@ func (e *wrongRow) along(shape []int, a int) []int {
 	return from
 }
 
-// slice says whether index j of an axis of n is the right output's index k.
-func (e *wrongRow) slice(j, k, n, inner int) bool {
+// sliceEqual reports whether index j of an axis of n is the right output's index k.
+func (e *wrongRow) sliceEqual(j, k, n, inner int) bool {
 	for lo := 0; lo < len(e.got); lo += n * inner {
 		for i := range inner {
 			if !e.near(lo+j*inner+i, lo+k*inner+i) {
@@ -137,22 +140,22 @@ func ordered(a axis, from []int) string {
 	}
 	switch {
 	case shift && n > 2 && from[0] > n/2:
-		return fmt.Sprintf("each %s has what belongs %d before it", a.name, n-from[0])
+		return fmt.Sprintf("each %s has what belongs %d before it", a.one, n-from[0])
 	case shift && n > 2:
-		return fmt.Sprintf("each %s has what belongs %d after it", a.name, from[0])
+		return fmt.Sprintf("each %s has what belongs %d after it", a.one, from[0])
 	case reversed && n > 2:
-		return fmt.Sprintf("%s in reverse", plural(a.name, n))
+		return fmt.Sprintf("%s in reverse", a.many)
 	}
 	var parts []string
 	for j, src := range from {
 		if j != src {
-			parts = append(parts, fmt.Sprintf("%d has %d", j+a.first, src+a.first))
+			parts = append(parts, fmt.Sprintf("%s has %s", a.at(j), a.at(src)))
 		}
 	}
 	if len(parts) > 8 {
 		parts = append(parts[:8], "…")
 	}
-	return fmt.Sprintf("of the %s %s", plural(a.name, n), strings.Join(parts, ", "))
+	return fmt.Sprintf("of the %s %s", a.many, strings.Join(parts, ", "))
 }
 
 // orders are all orders of n axes.

@@ -19,12 +19,12 @@ var precisionVariants = map[string]variant{
 // every tensor is of a small type. They are looked at where no single one is the
 // cause, and are not planted.
 var composites = []Fault{
-	{"float16_weights+float16_activations", Precision, weighted,
-		"weights and activations are float16: run the engine in float32",
-		func(c *Context) [][]float32 { return c.activations(float16, float16) }},
-	{"bfloat16_weights+bfloat16_activations", Precision, weighted,
-		"weights and activations are bfloat16: run the engine in float32",
-		func(c *Context) [][]float32 { return c.activations(bfloat16, bfloat16) }},
+	{ID: "float16_weights+float16_activations", Kind: Precision, Stages: weighted,
+		Text: "weights and activations are float16: run the engine in float32",
+		Run:  func(c *Context) [][]float32 { return c.activations(float16, float16) }},
+	{ID: "bfloat16_weights+bfloat16_activations", Kind: Precision, Stages: weighted,
+		Text: "weights and activations are bfloat16: run the engine in float32",
+		Run:  func(c *Context) [][]float32 { return c.activations(bfloat16, bfloat16) }},
 }
 
 // activations are the stage with weights through one rounding and what it reads
@@ -53,7 +53,7 @@ func (c *Context) rounded(weights, inputs *rounding) []float32 {
 	if weights != nil {
 		switch kind(c.Stage) {
 		case "wte", "wpe":
-			return weights.of(c.Right())
+			return weights.of(c.right())
 		case "ln_1", "ln_2", "ln_f":
 			n := c.norm()
 			n.x, n.gain, n.bias = inputs.of(n.x), weights.of(n.gain), weights.of(n.bias)
@@ -65,7 +65,7 @@ func (c *Context) rounded(weights, inputs *rounding) []float32 {
 		}
 	}
 	if inputs == nil {
-		return c.Right()
+		return c.right()
 	}
 	return c.apply(c.Stage, func(name string) []float32 {
 		if name == "tokens" || name == "pos" {

@@ -5,58 +5,60 @@ import (
 	"math"
 )
 
-// bits words what the patterns of noise are like.
-var bits = map[string]string{
-	PatternNoise10: "a stage that reads and writes 10 bits of mantissa: look for float16 or TF32",
-	PatternNoise7:  "a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits",
+// precisions are the fewer bits of mantissa whose errors are recognised.
+var precisions = []struct {
+	id, name string
+	round    *rounding
+	like     string
+}{
+	{PatternNoise10, "float16", float16, "a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
+	{PatternNoise7, "bfloat16", bfloat16, "a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits"},
 }
 
-// noise: the error is as large, and as much without structure, as fewer bits of
-// mantissa would leave it.
-func (g *rowGroup) noise(e *wrongRow, at []int, full bool) (string, float64, string) {
-	if e.base.odd > 0 || len(at) < 16 || len(e.Span) > 1 {
+const (
+	// sameNoise is by what factor an error may be larger or smaller than that of a
+	// stage all of whose numbers have few bits: some of them, weights or the output
+	// alone, leave a part of it, and sums in few bits leave more.
+	sameNoise = 4
+
+	// leastNoise is how many wrong values it takes to say that they have no
+	// structure: fewer than 16 lean to one side by a quarter by chance.
+	leastNoise = 16
+)
+
+// precisionLoss: the error is as large, and as much without structure, as fewer
+// bits of mantissa would leave it.
+func (g *rowGroup) precisionLoss(e *wrongRow) (string, float64, string) {
+	if e.base.nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
 		return "", 0, ""
 	}
-	for _, t := range []struct {
-		id, name string
-		round    *rounding
-	}{{PatternNoise10, "float16", float16}, {PatternNoise7, "bfloat16", bfloat16}} {
-		if held(e.got, t.round) && !held(e.right, t.round) {
-			return t.id, 0, fmt.Sprintf("every value of the output is one that %s holds: the stage, or what writes it, works in %s", t.name, t.name)
+	for _, p := range precisions {
+		if holds(p.round, e.got) && !holds(p.round, e.right) {
+			return p.id, 0, fmt.Sprintf("every value of the output is one that %s holds: the stage, or what writes it, works in %s", p.name, p.name)
 		}
 	}
-	if structured(e) {
+	if e.hasStructure() {
 		return "", 0, ""
 	}
-	part := e.base.rms() / scale(e.right)
-	if !full && g.cost(e) >= heavy {
-		if ratio := part / g.noisy; g.noisyID != "" && ratio > 0.25 && ratio < 4 {
-			return g.noisyID, 0, fmt.Sprintf("the error has no structure and is %.2g times as large a part of the output as where it is like %s", ratio, bits[g.noisyID])
-		}
-		return "", 0, ""
-	}
-	e = g.sample(e)
-	c := g.context(e, func(name string) []float32 { return g.own(e.Step, name) })
-	c.kept = &g.kept
-	for _, t := range []struct {
-		id    string
-		round *rounding
-	}{{PatternNoise10, float16}, {PatternNoise7, bfloat16}} {
-		like := between(t.round.of(c.rounded(t.round, t.round)), e.right, nil)
-		if c.err() != nil || like.odd > 0 || like.squares == 0 {
+	d, _ := g.dims(e.Step)
+	some := e.some
+	c := some.context(g.model, d, func(name string) []float32 { return g.own(e.Step, name) })
+	for _, p := range precisions {
+		var out []float32
+		if !ifKnown(func() { out = p.round.of(c.rounded(p.round, p.round)) }) {
 			continue
 		}
-		if ratio := e.base.rms() / like.rms(); ratio > 0.25 && ratio < 4 {
-			g.noisy, g.noisyID = part, t.id
-			return t.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, bits[t.id])
+		like := between(out, some.right, nil)
+		if ratio := some.base.rms() / like.rms(); like.nonfinite == 0 && ratio > 1.0/sameNoise && ratio < sameNoise {
+			return p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)
 		}
 	}
 	return "", 0, ""
 }
 
-// held says whether every value is unchanged by a rounding.
-func held(x []float32, round *rounding) bool {
-	rounded := round.of(x)
+// holds reports whether every value is unchanged by a rounding.
+func holds(r *rounding, x []float32) bool {
+	rounded := r.of(x)
 	for i, v := range x {
 		if v == v && rounded[i] != v {
 			return false
@@ -65,10 +67,11 @@ func held(x []float32, round *rounding) bool {
 	return true
 }
 
-// structured says whether the error follows the right output or leans to one
-// side more than chance would have it.
-func structured(e *wrongRow) bool {
-	var dd, dr, rr, d1, r1 float64
+// hasStructure reports whether the error follows the right output, or leans to one
+// side, more than rounding errors do: four times as much as is chance, and by a
+// tenth at least, since what rounds the output itself follows it a little.
+func (e *wrongRow) hasStructure() bool {
+	var dd, dr, rr, sum float64
 	n := float64(len(e.got))
 	for i, g := range e.got {
 		r := float64(e.right[i])
@@ -76,11 +79,11 @@ func structured(e *wrongRow) bool {
 		if d-d != 0 {
 			continue
 		}
-		dd, dr, rr, d1, r1 = dd+d*d, dr+d*r, rr+r*r, d1+d, r1+r
+		dd, dr, rr, sum = dd+d*d, dr+d*r, rr+r*r, sum+d
 	}
 	if dd == 0 || rr == 0 {
 		return true
 	}
-	chance := 4 / math.Sqrt(n)
-	return math.Abs(dr)/math.Sqrt(dd*rr) > math.Max(0.1, chance) || math.Abs(d1)/math.Sqrt(n*dd) > math.Max(0.1, chance)
+	chance := math.Max(0.1, 4/math.Sqrt(n))
+	return math.Abs(dr)/math.Sqrt(dd*rr) > chance || math.Abs(sum)/math.Sqrt(n*dd) > chance
 }

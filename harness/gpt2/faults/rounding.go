@@ -37,31 +37,6 @@ func (r *rounding) of(x []float32) []float32 {
 	return out
 }
 
-// roundedMatrix keeps one matrix as several roundings leave it: the rows of one
-// stage at many steps, and several variants of one row, read the same.
-type roundedMatrix struct {
-	name string
-	of   map[*rounding][]float32
-}
-
-// mostKept is how large a matrix is kept: 32 MB for each rounding.
-const mostKept = 8 << 20
-
-// get is the matrix of a name after a rounding, and false where it is too large
-// to be kept.
-func (k *roundedMatrix) get(name string, w []float32, r *rounding) ([]float32, bool) {
-	if k == nil || len(w) > mostKept {
-		return nil, false
-	}
-	if k.name != name {
-		k.name, k.of = name, map[*rounding][]float32{}
-	}
-	if k.of[r] == nil {
-		k.of[r] = r.of(w)
-	}
-	return k.of[r], true
-}
-
 // keep drops low bits of the mantissa, rounding to nearest, ties to even.
 // Infinities and NaN stay.
 func keep(dst, src []float32, drop uint) {

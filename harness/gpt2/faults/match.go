@@ -1,0 +1,130 @@
+package faults
+
+import "slices"
+
+// match is one fault in the place of the right function, held against a row.
+type match struct {
+	fault    Fault
+	stages   []string // where it sits, of the row's span
+	variant  int
+	from     int      // the first step at which it is made
+	left     distance // of the engine's output from the fault's
+	explains float64  // the fraction of the error that is gone
+	or       []string // single stages of the span where the fault leaves the same
+}
+
+// How much of the error a fault has to explain to be its cause.
+const (
+	// fullyExplained is the fraction from which on a fault is the cause whatever
+	// is left. The two nearest of the catalogue, epsilons of 1e-6 and 1e-12, are
+	// off by 9 and 10 parts and so explain 99% of each other's error.
+	fullyExplained = 0.999
+
+	// nearlyExplained is the fraction from which on a fault is the cause if what
+	// is left is at few places, one of maxFlips: where values are rounded to fewer
+	// bits, a last bit of float32 decides which way one falls, and one that falls
+	// the other way is off by more than all others.
+	nearlyExplained = 0.9
+	maxFlips        = 50
+
+	// halfExplained is the fraction from which on a fault is the cause if all that
+	// is left is rounding: then the error itself was not much more than that.
+	halfExplained = 0.5
+)
+
+// reproduces reports whether the fault gives what the engine gave.
+func (m match) reproduces() bool {
+	return m.left.nonfinite == 0 && (m.explains >= fullyExplained ||
+		m.explains >= nearlyExplained && m.left.beyond <= m.left.n/maxFlips ||
+		m.explains >= halfExplained && m.left.share <= 1)
+}
+
+// sameLeft is by what factor what two faults leave must differ for the one that
+// leaves less to be the only cause. What both leave is rounding then, and differs
+// from one order of summation to the next.
+const sameLeft = 1.5
+
+// try holds faults against a row and returns those that reproduce it: the one
+// that leaves least, and those which nothing here tells from it. One that is made
+// in its usual way comes first. It keeps the nearest of the others in the row.
+func (g *rowGroup) try(e *wrongRow, faults []Fault) []match {
+	var all []match
+	for _, f := range faults {
+		m, ok := g.best(e, f)
+		switch {
+		case !ok:
+		case m.reproduces():
+			all = append(all, m)
+		case m.explains > e.nearest.explains:
+			e.nearest = m
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all, func(a, b match) int { return a.left.compare(b.left) })
+	best := all[0].left
+	all = slices.DeleteFunc(all, func(m match) bool {
+		return m.left.nonfinite > best.nonfinite || m.left.rms() > sameLeft*best.rms()+unit*scale(e.got)
+	})
+	slices.SortStableFunc(all, func(a, b match) int { return a.variant - b.variant })
+	return all
+}
+
+// unit is half the distance between float32 numbers around 1.
+const unit = 1.0 / (1 << 24)
+
+// best holds every way to make a fault against a row and returns the one that
+// leaves least; ok is false if the fault changes nothing.
+func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
+	var all []match
+	for _, stages := range f.places(e.Span) {
+		for _, from := range e.firstSteps() {
+			h := g.hypothesis(e, f, stages, from)
+			for variant, out := range h.outputs() {
+				if between(out, e.right, nil).same() {
+					continue
+				}
+				left := between(e.got, out, e.bound)
+				all = append(all, match{f, stages, variant, from, left, e.base.explains(left, e.noise), nil})
+			}
+		}
+	}
+	if len(all) == 0 {
+		return match{}, false
+	}
+	best = slices.MinFunc(all, func(a, b match) int { return a.left.compare(b.left) })
+	for _, m := range all {
+		alike := m.left.compare(best.left) == 0 && m.variant == best.variant && m.from == best.from
+		if alike && len(m.stages) == 1 && !slices.Contains(best.stages, m.stages[0]) {
+			best.or = append(best.or, m.stages[0])
+		}
+	}
+	return best, true
+}
+
+// firstSteps are the steps from which on a fault can have been made: the first
+// and, where the row reads a cache that the dump lacks, the row's own, since the
+// steps before may have been computed another way.
+func (e *wrongRow) firstSteps() []int {
+	if len(e.Earlier) > 0 {
+		return []int{0, e.Step}
+	}
+	return []int{0}
+}
+
+// places are the sets of stages of a span in which one fault can sit: each alone
+// and, since a fault is often made wherever it can be, all of them.
+func (f Fault) places(span []string) (sets [][]string) {
+	var all []string
+	for _, stage := range span {
+		if f.At(stage) {
+			all = append(all, stage)
+			sets = append(sets, []string{stage})
+		}
+	}
+	if len(all) > 1 {
+		sets = append(sets, all)
+	}
+	return sets
+}
