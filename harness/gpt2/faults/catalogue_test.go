@@ -69,7 +69,7 @@ func TestByID(t *testing.T) {
 	}
 }
 
-// TestUnknownInputs: where an input is not known no fault says anything, and
+// TestUnknownInputs: where an input is not known no fault puts anything out, and
 // none panics.
 func TestUnknownInputs(t *testing.T) {
 	m, err := synthetic.Open("synthetic-tiny")

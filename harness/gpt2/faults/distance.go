@@ -63,11 +63,11 @@ func (d distance) compare(other distance) int {
 	return cmp.Or(cmp.Compare(d.nonfinite, other.nonfinite), cmp.Compare(d.squares, other.squares))
 }
 
-// explains is which part of the distance base, of an engine's output from the
-// right one, is gone when something else is put in the place of the right one,
-// at the distance left: 1 is all, 0 nothing. noise is the sum of the squared
-// bounds. Where infinities or NaN are among the differences, as in a mask, the
-// part is of their number, and of the finite places only if these are off by
+// explains returns the fraction of an error that is gone when something else
+// stands in the place of the right output: base is the engine's distance from the
+// right output, left that from the other one. noise is the sum of the squared
+// bounds. Where infinities or NaN are among the differences, as in a mask, it is
+// a fraction of their number, and of the finite places only if these are off by
 // more than rounding too.
 func (base distance) explains(left distance, noise float64) float64 {
 	if base.nonfinite == 0 {
@@ -77,11 +77,10 @@ func (base distance) explains(left distance, noise float64) float64 {
 		return math.Max(0, 1-left.squares/base.squares)
 	}
 	part := math.Max(0, 1-float64(left.nonfinite)/float64(base.nonfinite))
-	floor := math.Max(base.squares, noise)
 	if base.squares > noise {
 		part = math.Min(part, math.Max(0, 1-left.squares/base.squares))
-	} else if left.squares > 4*floor {
-		return 0 // the mask is right, the values are not
+	} else if left.squares > 4*noise {
+		return 0 // the mask is right, the values are off by twice what rounding may do
 	}
 	return part
 }

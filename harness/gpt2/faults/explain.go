@@ -84,7 +84,7 @@ func spanKind(span []string) string {
 type rowGroup struct {
 	*candidateRun
 	rows  []int   // indices of the rows to explain
-	found []Fault // what explained one of them
+	found []Fault // those that explained one of them
 	vain  [2]int  // searches in vain at step 0 and at later ones
 }
 

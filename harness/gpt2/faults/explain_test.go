@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
 )
 
 // TestSpans: where the dump lacks stages, the fault is found in the span, at the
@@ -22,7 +23,7 @@ func TestSpans(t *testing.T) {
 		stages []string
 		keep   func(string) bool
 		row    string
-		silent int // steps at which the fault says nothing
+		silent int // steps at which the fault changes nothing
 	}{
 		{"gelu_erf", []string{"h.1.mlp.act"}, modules, "h.1.mlp.act", 0},
 		{"scale_d", []string{"h.1.attn.scores"}, modules, "h.1.attn.c_proj", 0},
@@ -90,6 +91,48 @@ func TestManyRows(t *testing.T) {
 				t.Errorf("%s at %s: got %v", c.id, c.stage, x)
 			}
 		}
+	}
+}
+
+// TestUnknownFaults: where an unknown fault is in every layer and step, the
+// catalogue is searched for the first rows alone; and a known one in a later layer
+// is found all the same.
+func TestUnknownFaults(t *testing.T) {
+	unknown := func(r *recorded, step int, stage string, _ []int, data []float32) {
+		if strings.HasSuffix(stage, ".mlp.act") {
+			for i, v := range data {
+				data[i] = v + float32(math.Cos(float64(3*v)))
+			}
+		}
+	}
+	runs := faults.CountRuns(t, "gelu_relu")
+	introduced, all := engine{steps: 4, tap: unknown}.explain(t)
+	if len(introduced) != 12 || len(all) != 12 {
+		t.Fatalf("introduced %v, explained %v; want 3 layers at 4 steps", introduced, all)
+	}
+	for _, x := range all {
+		if x.Fault != "" {
+			t.Errorf("%s at step %d: %q", x.Stage, x.Step, x.Fault)
+		}
+	}
+	if n := runs.Load(); n != 2*6 { // it is explained twice
+		t.Errorf("gelu_relu was computed %d times, want 3 times at the prompt and 3 times later, of each Explain", n)
+	}
+
+	known := plant(t, "gelu_erf", "h.2.mlp.act")
+	_, all = engine{steps: 3, tap: func(r *recorded, step int, stage string, shape []int, data []float32) {
+		if !strings.HasPrefix(stage, "h.2.") {
+			unknown(r, step, stage, shape, data)
+		}
+		known(r, step, stage, shape, data)
+	}}.explain(t)
+	for _, x := range all {
+		if x.Stage == "h.2.mlp.act" && x.Fault != "gelu_erf" || x.Stage != "h.2.mlp.act" && x.Fault != "" {
+			t.Errorf("%s at step %d: %q", x.Stage, x.Step, x.Fault)
+		}
+	}
+	if len(all) != 9 {
+		t.Errorf("explained %v, want 3 layers at 3 steps", all)
 	}
 }
 

@@ -97,9 +97,9 @@ func (e *wrongRow) maskAt(index []int) mask {
 	return ""
 }
 
-// extent finds which part of the output is wrong. An axis counts if at most half
-// of its indices have anything wrong, and all of it if a quarter of what is there
-// is wrong: else that some indices are right is chance.
+// extent finds which part of the output is wrong. An axis counts if nothing is
+// wrong at half of its indices or more. It takes a quarter of the part to be
+// wrong: if less is, that the rest of the output is right is chance.
 func (g *rowGroup) extent(e *wrongRow) extent {
 	axes := g.axesOf(e)
 	shape := lengths(axes)

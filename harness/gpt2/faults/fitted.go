@@ -5,10 +5,10 @@ import (
 	"math"
 )
 
-// fittedPatterns are what an error looks like of which a number, or a vector, is
-// read off the engine's output, the plainest first. Each is given the places that
-// are wrong and returns what the pattern puts there, and its words; nil where it
-// cannot be.
+// fittedPatterns have a number, or a vector, that is read off the engine's output.
+// They come with the plainest first. Each is given the places that are wrong and
+// returns the pattern's value at any of them and its words, or nil where it does
+// not apply.
 var fittedPatterns = []struct {
 	id  string
 	fit func(g *rowGroup, e *wrongRow, wrong []int) (value func(i int) float64, text string)
@@ -21,10 +21,10 @@ var fittedPatterns = []struct {
 	{PatternChannelRatio, (*rowGroup).channelRatio},
 }
 
-// fittedExplained is the fraction of the error that a pattern has to explain: with
-// a number for each channel one explains 99.97% of what is another gain and bias.
-// Or it explains nearly all and leaves what rounding may do in the engine and in
-// the pattern, fittedRounding.
+// fittedExplained is the fraction of the error that a pattern has to explain. With
+// a number for each channel one explains 99.97% of another gain and bias, which it
+// is not. nearlyExplained is enough where what is left is at most fittedRounding
+// times the rounding bound: the engine's rounding and the pattern's own.
 const (
 	fittedExplained = 0.9999
 	fittedRounding  = 2

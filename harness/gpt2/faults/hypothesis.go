@@ -32,8 +32,8 @@ func (g *rowGroup) hypothesis(e *wrongRow, f Fault, stages []string, from int) *
 	}
 }
 
-// outputs yields what the engine puts out at the judged place with each variant
-// of its fault that makes a difference.
+// outputs yields the engine's output at the judged place with each variant of its
+// fault that makes a difference.
 func (h *hypothesis) outputs() iter.Seq2[int, []float32] {
 	return func(yield func(int, []float32) bool) {
 		for variant := 0; ; variant++ {
@@ -45,7 +45,7 @@ func (h *hypothesis) outputs() iter.Seq2[int, []float32] {
 	}
 }
 
-// output is what the engine puts out at the judged place with one variant of its
+// output is the engine's output at the judged place with one variant of its
 // fault; nil where something is not known.
 func (h *hypothesis) output(variant int) []float32 {
 	h.variant, h.variants, h.computed = variant, 0, map[harness.Place][]float32{}
@@ -107,7 +107,7 @@ func (h *hypothesis) sits(at harness.Place) bool {
 	return at.Step >= h.from && slices.Contains(h.stages, at.Stage)
 }
 
-// touches reports whether the fault has a part in what is computed for a place.
+// touches reports whether a place is computed with the fault in it or before it.
 func (h *hypothesis) touches(at harness.Place) bool {
 	if t, ok := h.touched[at]; ok {
 		return t
@@ -117,8 +117,8 @@ func (h *hypothesis) touches(at harness.Place) bool {
 	return h.touched[at]
 }
 
-// reads reports whether the fault has a part in what is computed for the inputs
-// of a place.
+// reads reports whether an input of a place is computed with the fault in it or
+// before it.
 func (h *hypothesis) reads(at harness.Place) bool {
 	return slices.ContainsFunc(model.Reads(h.model.Config(), at.Stage), func(name string) bool {
 		from := harness.InputPlace(at.Step, name)

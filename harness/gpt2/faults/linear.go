@@ -117,8 +117,8 @@ func (c *Context) splitInOrder(order string) [][]float32 {
 	return one(c.split(func(h, d int) int { return third*C + h*D + d }))
 }
 
-// split is [B,H,T,D] of c_attn [B,T,3C]; from says in which column a head's
-// value is.
+// split is [B,H,T,D] of c_attn [B,T,3C]; from returns the column in which a
+// head's value is.
 func (c *Context) split(from func(h, d int) int) []float32 {
 	x, out := c.reads(0), c.empty()
 	C, H, D := c.embd(), c.heads(), c.width()

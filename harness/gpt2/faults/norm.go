@@ -42,7 +42,7 @@ var normVariants = map[string]variant{
 	"final_norm_missing": func(c *Context) [][]float32 { return one(c.reads(0)) },
 }
 
-// normalising is a LayerNorm with its mistakes; the zero ones are none.
+// normalising is a LayerNorm with its faults; the zero ones are none.
 type normalising struct {
 	x          []float32 // [rows, width]
 	gain, bias []float32 // [width]; nil is 1 and 0
@@ -53,7 +53,7 @@ type normalising struct {
 	aroundZero bool // nor is it for the variance
 }
 
-// norm is the stage's own LayerNorm, without a mistake.
+// norm is the stage's own LayerNorm, without a fault.
 func (c *Context) norm() normalising {
 	return normalising{x: c.reads(0), gain: c.gain(), bias: c.bias(), width: c.embd(), eps: c.Model.Config().Eps}
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // The ids of explanations that name no known fault but what the error looks
-// like. Explains is the part of the error that the pattern reproduces; it is 0
-// for one that only says what kind of error it is. An explanation with an empty
-// id has found no pattern either, and its Text describes the error.
+// like. Explains is the fraction of the error that the pattern reproduces; it is 0
+// for one that only names the kind of error. Where the id is empty there is no
+// pattern either, and the Text describes the error.
 const (
 	PatternShape         = "pattern_shape"          // the output has another shape
 	PatternNonfinite     = "pattern_nonfinite"      // NaN or infinities where numbers belong

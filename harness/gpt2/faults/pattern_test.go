@@ -71,6 +71,52 @@ func TestPatterns(t *testing.T) {
 				}
 				return v
 			})},
+		{"the diagonal of a head is noise", "h.0.attn.scores", faults.PatternPlaces, 0, []string{"all that is wrong is on the diagonal, in head 3. "},
+			each(func(i int, v float32) float32 { // [B,H,T,S]
+				if i/9%H == 3 && i/3%3 == i%3 {
+					return float32(rng.NormFloat64())
+				}
+				return v
+			})},
+		{"what the mask hides is noise", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"all that is wrong is at the places that the mask hides"},
+			each(func(i int, v float32) float32 {
+				if i/3%3 < i%3 {
+					return float32(rng.NormFloat64())
+				}
+				return v
+			})},
+		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values there are 16 that are masked and belong to keys", "in key position 0"},
+			each(func(i int, v float32) float32 {
+				if i%3 == 0 && i/3%3 > 0 {
+					return float32(math.Inf(-1))
+				}
+				return v
+			})},
+		{"a batch row is noise", "h.1.mlp.act", faults.PatternPlaces, 0, []string{"all that is wrong is in batch row 1. "},
+			each(func(i int, v float32) float32 {
+				if i/(3*4*C) == 1 {
+					return float32(rng.NormFloat64())
+				}
+				return v
+			})},
+		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; all that is wrong is in the v third"}, func(r *recorded, data []float32) {
+			bias, _, _ := r.m.Weight("h.1.attn.c_attn.bias")
+			for i := range data {
+				if c := i % len(bias); c >= 2*C {
+					data[i] -= bias[c]
+				}
+			}
+		}},
+		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"the right one and 0.02% of it more"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
+		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the right one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
+		{"another layer's weights and the own bias", "h.2.attn.c_proj", "", 0, []string{"Nearest to it is h.2.attn.c_proj with the weights of h.1.attn.c_proj, which would explain"}, func(r *recorded, data []float32) {
+			apply("h.1.attn.c_proj", "h.2.attn.context")(r, data)
+			own, _, _ := r.m.Weight("h.2.attn.c_proj.bias")
+			others, _, _ := r.m.Weight("h.1.attn.c_proj.bias")
+			for i := range data {
+				data[i] += own[i%C] - others[i%C]
+			}
+		}},
 		{"heads exchanged", "h.0.attn.v", faults.PatternPermuted, 1, []string{"heads", "1 has 2", "2 has 1"}, func(_ *recorded, data []float32) {
 			n := 3 * D
 			for b := range 2 {

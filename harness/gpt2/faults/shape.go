@@ -8,7 +8,7 @@ import (
 	"checkpoint12/model"
 )
 
-// explainShape says what an output of another shape than the right one's is.
+// explainShape describes an output of another shape than the right one's.
 func (e *wrongRow) explainShape(s *candidateRun) harness.Explanation {
 	x := harness.Explanation{Step: e.Step, Stage: e.Stage, Fault: PatternShape}
 	want, _ := model.Shape(s.model.Config(), e.Stage, e.dims)
