@@ -64,7 +64,7 @@ func maskLeaking(c *Context) [][]float32 {
 	if c.Dims.T == 1 {
 		return nil
 	}
-	right := c.right()
+	right := c.Right()
 	masked := func(i int) bool { return math.IsInf(float64(right[i]), -1) }
 	if c.Got == nil {
 		return one(filled(right, masked, func(int) float32 { return usualLeak }))
@@ -122,7 +122,7 @@ var probVariants = map[string]variant{
 		if c.Dims.T == 1 {
 			return nil
 		}
-		right, out := c.right(), c.empty()
+		right, out := c.Right(), c.empty()
 		H, T, D := c.heads(), c.Dims.T, c.width()
 		for i := range out { // [B,H,T,D] as it lies, of [B,T,H,D]
 			b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D

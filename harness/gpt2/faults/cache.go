@@ -46,7 +46,7 @@ var cacheVariants = map[string]variant{
 		if S < 2 {
 			return nil
 		}
-		right := c.right()
+		right := c.Right()
 		return one(c.cacheRows(func(head, s int) []float32 {
 			return right[(head*S+(s+S-1)%S)*D:][:D]
 		}))

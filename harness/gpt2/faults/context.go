@@ -22,7 +22,7 @@ type Context struct {
 	// is read off it; nil where there is none, as when a fault is planted.
 	Got []float32
 
-	rightOutput []float32 // once computed
+	right []float32 // once computed
 }
 
 // unknown is the panic of a computation that needs what is not known: an input,
@@ -123,13 +123,13 @@ func (c *Context) shapeOf(name string) []int {
 // empty is room for the stage's output.
 func (c *Context) empty() []float32 { return make([]float32, product(c.shape())) }
 
-// right is what the stage's right function puts out on the inputs. The caller
+// Right returns what the stage's right function puts out on the inputs. The caller
 // does not change it.
-func (c *Context) right() []float32 {
-	if c.rightOutput == nil {
-		c.rightOutput = c.apply(c.Stage, c.in)
+func (c *Context) Right() []float32 {
+	if c.right == nil {
+		c.right = c.apply(c.Stage, c.in)
 	}
-	return c.rightOutput
+	return c.right
 }
 
 // apply is the right function of a stage on inputs of the caller's.

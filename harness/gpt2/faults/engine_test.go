@@ -18,22 +18,17 @@ import (
 
 var tiny = sync.OnceValues(func() (*model.Model, error) { return synthetic.Open("synthetic-tiny") })
 
-// engine is a run of the Go model in which a tap tampers.
+// engine is a run of the Go model in which other values are planted.
 type engine struct {
 	tokens [][]int
 	steps  int
-	tap    func(r *recorded, step int, stage string, shape []int, data []float32)
+	plant  planting
 	keep   func(stage string) bool                         // what is dumped; nil is all but what is as wide as the vocabulary
 	reform func(step int, stage string, t *harness.Tensor) // what the dump has in place of it
 }
 
-// recorded is what a tap sees of the stages before.
-type recorded struct {
-	m      *model.Model
-	stages []map[string][]float32 // by step
-}
-
-func (r *recorded) at(step int, stage string) []float32 { return r.stages[step][stage] }
+// planting is the Plant of a Planter.
+type planting = func(at harness.Place, c *faults.Context) []float32
 
 // dump is a source whose tensors may have been reformed.
 type dump struct {
@@ -70,27 +65,20 @@ func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness
 	if e.keep == nil {
 		e.keep = func(stage string) bool { return strings.HasPrefix(stage, "h.") || strings.HasSuffix(stage, "e") }
 	}
-	r := &recorded{m: m}
 	feed := make([][]int, len(e.tokens))
 	for b := range feed {
 		for k := range e.steps - 1 {
 			feed[b] = append(feed[b], 1000+17*b+k)
 		}
 	}
-	rec, err := gpt2.Record(t.Context(), m, gpt2.Run{
+	o := gpt2.Run{
 		Tokens: e.tokens, New: e.steps, Feed: feed, Temperatures: []float64{},
 		Match: func(_ int, stage string) bool { return e.keep(stage) },
-		Tap: func(stage string, shape []int, data []float32) {
-			if stage == "wte" {
-				r.stages = append(r.stages, map[string][]float32{})
-			}
-			step := len(r.stages) - 1
-			if e.tap != nil {
-				e.tap(r, step, stage, shape, data)
-			}
-			r.stages[step][stage] = slices.Clone(data)
-		},
-	})
+	}
+	if e.plant != nil {
+		o.Tap = (&gpt2.Override{Value: (&faults.Planter{Model: m, Plant: e.plant}).Value}).Tap
+	}
+	rec, err := gpt2.Record(t.Context(), m, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,38 +110,22 @@ func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness
 	return introduced, all
 }
 
-// at is a tap that changes one stage of one step.
-func at(step int, stage string, change func(r *recorded, data []float32)) func(*recorded, int, string, []int, []float32) {
-	return func(r *recorded, k int, s string, _ []int, data []float32) {
-		if k == step && s == stage {
-			change(r, data)
+// at plants in one stage of one step.
+func at(step int, stage string, output func(c *faults.Context) []float32) planting {
+	return func(at harness.Place, c *faults.Context) []float32 {
+		if at != (harness.Place{Step: step, Stage: stage}) {
+			return nil
 		}
+		return output(c)
 	}
 }
 
-// plant puts a fault of the catalogue in a stage of every step.
-func plant(t *testing.T, id string, stages ...string) func(*recorded, int, string, []int, []float32) {
+// plant puts a fault of the catalogue in stages of every step.
+func plant(t *testing.T, id string, stages ...string) planting {
+	t.Helper()
 	f, err := faults.ByID(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	past, next := 0, 0
-	return func(r *recorded, step int, stage string, shape []int, data []float32) {
-		if stage == "wte" {
-			past, next = next, next+shape[1]
-		}
-		if !slices.Contains(stages, stage) {
-			return
-		}
-		c := &faults.Context{Model: r.m, Dims: model.Dims{B: 2, T: next - past, P: past}, Stage: stage, In: func(name string) []float32 {
-			at := harness.InputPlace(step, name)
-			if at.Step < 0 {
-				return []float32{}
-			}
-			return r.at(at.Step, at.Stage)
-		}}
-		if outs := f.Outputs(c); len(outs) > 0 {
-			copy(data, outs[0])
-		}
-	}
+	return f.Plant(stages...)
 }

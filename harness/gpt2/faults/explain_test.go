@@ -38,7 +38,7 @@ func TestSpans(t *testing.T) {
 		}, "h.0.attn.probs", 0},
 		{"bfloat16_weights", []string{"h.2.mlp.c_fc"}, blocks, "h.2.resid_post", 0},
 	} {
-		introduced, all := engine{steps: 3, tap: plant(t, c.id, c.stages...), keep: c.keep}.explain(t)
+		introduced, all := engine{steps: 3, plant: plant(t, c.id, c.stages...), keep: c.keep}.explain(t)
 		if len(introduced) == 0 {
 			t.Errorf("%s: nothing is introduced", c.id)
 		}
@@ -78,7 +78,7 @@ func TestManyRows(t *testing.T) {
 		{"conv1d_transposed", "h.1.attn.c_attn", nil},
 		{"float16_weights", "logits", func(stage string) bool { return stage == "ln_f" || stage == "logits" }},
 	} {
-		e := engine{tokens: [][]int{long, long}, steps: 2, tap: plant(t, c.id, c.stage), keep: c.keep}
+		e := engine{tokens: [][]int{long, long}, steps: 2, plant: plant(t, c.id, c.stage), keep: c.keep}
 		if c.stage == "logits" {
 			e.tokens, e.steps = [][]int{long[:4], long[3:7]}, 4
 		}
@@ -98,15 +98,18 @@ func TestManyRows(t *testing.T) {
 // catalogue is searched for the first rows alone; and a known one in a later layer
 // is found all the same.
 func TestUnknownFaults(t *testing.T) {
-	unknown := func(r *recorded, step int, stage string, _ []int, data []float32) {
-		if strings.HasSuffix(stage, ".mlp.act") {
-			for i, v := range data {
-				data[i] = v + float32(math.Cos(float64(3*v)))
-			}
+	unknown := func(at harness.Place, c *faults.Context) []float32 {
+		if !strings.HasSuffix(at.Stage, ".mlp.act") {
+			return nil
 		}
+		out := slices.Clone(c.Right())
+		for i, v := range out {
+			out[i] = v + float32(math.Cos(float64(3*v)))
+		}
+		return out
 	}
 	runs := faults.CountRuns(t, "gelu_relu")
-	introduced, all := engine{steps: 4, tap: unknown}.explain(t)
+	introduced, all := engine{steps: 4, plant: unknown}.explain(t)
 	if len(introduced) != 12 || len(all) != 12 {
 		t.Fatalf("introduced %v, explained %v; want 3 layers at 4 steps", introduced, all)
 	}
@@ -120,11 +123,11 @@ func TestUnknownFaults(t *testing.T) {
 	}
 
 	known := plant(t, "gelu_erf", "h.2.mlp.act")
-	_, all = engine{steps: 3, tap: func(r *recorded, step int, stage string, shape []int, data []float32) {
-		if !strings.HasPrefix(stage, "h.2.") {
-			unknown(r, step, stage, shape, data)
+	_, all = engine{steps: 3, plant: func(at harness.Place, c *faults.Context) []float32 {
+		if at.Stage == "h.2.mlp.act" {
+			return known(at, c)
 		}
-		known(r, step, stage, shape, data)
+		return unknown(at, c)
 	}}.explain(t)
 	for _, x := range all {
 		if x.Stage == "h.2.mlp.act" && x.Fault != "gelu_erf" || x.Stage != "h.2.mlp.act" && x.Fault != "" {
@@ -147,22 +150,23 @@ func TestComposite(t *testing.T) {
 		}
 		return out
 	}
-	tap := at(0, stage, func(r *recorded, data []float32) {
-		w, _, _ := r.m.Weight(stage + ".weight")
-		bias, _, _ := r.m.Weight(stage + ".bias")
-		x, w, bias := truncate(r.at(0, "h.1.ln_2")), truncate(w), truncate(bias)
+	output := func(c *faults.Context) []float32 {
+		w, _, _ := c.Model.Weight(stage + ".weight")
+		bias, _, _ := c.Model.Weight(stage + ".bias")
+		x, w, bias := truncate(c.In("h.1.ln_2")), truncate(w), truncate(bias)
+		out := make([]float32, len(c.Right()))
 		n := len(bias)
 		in := len(w) / n
-		for i := range data {
+		for i := range out {
 			sum := float64(bias[i%n])
 			for k := range in {
 				sum += float64(x[i/n*in+k]) * float64(w[k*n+i%n])
 			}
-			data[i] = float32(sum)
+			out[i] = float32(sum)
 		}
-		copy(data, truncate(data))
-	})
-	_, all := engine{tap: tap}.explain(t)
+		return truncate(out)
+	}
+	_, all := engine{plant: at(0, stage, output)}.explain(t)
 	if len(all) != 1 || all[0].Fault != "bfloat16_weights+bfloat16_activations" {
 		t.Errorf("got %v", all)
 	}

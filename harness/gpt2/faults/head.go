@@ -8,7 +8,7 @@ import (
 var unembedVariants = map[string]variant{
 	"head_untied": func(c *Context) [][]float32 { return one(c.empty()) },
 	"head_shifted": func(c *Context) [][]float32 {
-		right, out, V := c.right(), c.empty(), c.vocab()
+		right, out, V := c.Right(), c.empty(), c.vocab()
 		for lo := 0; lo < len(out); lo += V {
 			copy(out[lo+1:lo+V], right[lo:])
 			out[lo] = right[lo+V-1]

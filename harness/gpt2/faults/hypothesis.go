@@ -81,7 +81,7 @@ func (h *hypothesis) compute(at harness.Place) []float32 {
 			return outs[h.variant]
 		}
 	}
-	ifKnown(func() { h.computed[at] = c.right() })
+	ifKnown(func() { h.computed[at] = c.Right() })
 	return h.computed[at]
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/model"
 )
 
 func TestPatterns(t *testing.T) {
@@ -20,12 +19,19 @@ func TestPatterns(t *testing.T) {
 	C, H := m.Config().Embd, m.Config().Heads
 	D := C / H
 	rng := rand.New(rand.NewPCG(3, 4))
-	each := func(f func(i int, v float32) float32) func(*recorded, []float32) {
-		return func(_ *recorded, data []float32) {
+	edit := func(change func(data []float32)) func(*faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			data := slices.Clone(c.Right())
+			change(data)
+			return data
+		}
+	}
+	each := func(f func(i int, v float32) float32) func(*faults.Context) []float32 {
+		return edit(func(data []float32) {
 			for i, v := range data {
 				data[i] = f(i, v)
 			}
-		}
+		})
 	}
 	for _, c := range []struct {
 		name  string
@@ -33,30 +39,30 @@ func TestPatterns(t *testing.T) {
 		id    string
 		part  float64 // of the error that it reproduces, at least
 		words []string
-		tap   func(r *recorded, data []float32)
+		put   func(c *faults.Context) []float32
 	}{
 		{"a constant ratio", "h.1.mlp.c_fc", faults.PatternRatio, 0.999, []string{"0.9 times"}, each(func(_ int, v float32) float32 { return 0.9 * v })},
 		{"a ratio with a name", "h.1.attn.context", faults.PatternRatio, 0.999, []string{"sqrt(D)"},
 			each(func(_ int, v float32) float32 { return v * float32(math.Sqrt(float64(D))) })},
 		{"a constant offset", "h.1.resid_mid", faults.PatternOffset, 0.999, []string{"plus 0.5"}, each(func(_ int, v float32) float32 { return v + 0.5 })},
-		{"the bias twice", "h.1.mlp.c_proj", faults.PatternBias, 0.999, []string{"h.1.mlp.c_proj.bias", " 2 times"}, func(r *recorded, data []float32) {
-			bias, _, _ := r.m.Weight("h.1.mlp.c_proj.bias")
+		{"the bias twice", "h.1.mlp.c_proj", faults.PatternBias, 0.999, []string{"h.1.mlp.c_proj.bias", " 2 times"}, edit(func(data []float32) {
+			bias, _, _ := m.Weight("h.1.mlp.c_proj.bias")
 			for i := range data {
 				data[i] += bias[i%len(bias)]
 			}
-		}},
-		{"another bias", "h.1.mlp.c_proj", faults.PatternChannelOffset, 0.999, []string{"same vector is added"}, func(r *recorded, data []float32) {
-			bias, _, _ := r.m.Weight("h.2.attn.c_proj.bias")
+		})},
+		{"another bias", "h.1.mlp.c_proj", faults.PatternChannelOffset, 0.999, []string{"same vector is added"}, edit(func(data []float32) {
+			bias, _, _ := m.Weight("h.2.attn.c_proj.bias")
 			for i := range data {
 				data[i] += bias[i%len(bias)]
 			}
-		}},
-		{"another gain", "h.1.attn.c_proj", faults.PatternChannelRatio, 0.999, []string{"multiplied by the same vector"}, func(r *recorded, data []float32) {
-			gain, _, _ := r.m.Weight("h.2.ln_2.weight")
+		})},
+		{"another gain", "h.1.attn.c_proj", faults.PatternChannelRatio, 0.999, []string{"multiplied by the same vector"}, edit(func(data []float32) {
+			gain, _, _ := m.Weight("h.2.ln_2.weight")
 			for i := range data {
 				data[i] *= gain[i%len(gain)]
 			}
-		}},
+		})},
 		{"one head was never written", "h.2.attn.q", faults.PatternZero, 0.999, []string{"head 3"},
 			each(func(i int, v float32) float32 {
 				if i/D/3%H == 3 { // [B,H,T,D]
@@ -99,25 +105,26 @@ func TestPatterns(t *testing.T) {
 				}
 				return v
 			})},
-		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; all that is wrong is in the v third"}, func(r *recorded, data []float32) {
-			bias, _, _ := r.m.Weight("h.1.attn.c_attn.bias")
+		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; all that is wrong is in the v third"}, edit(func(data []float32) {
+			bias, _, _ := m.Weight("h.1.attn.c_attn.bias")
 			for i := range data {
 				if c := i % len(bias); c >= 2*C {
 					data[i] -= bias[c]
 				}
 			}
-		}},
+		})},
 		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"the right one and 0.02% of it more"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
 		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the right one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
-		{"another layer's weights and the own bias", "h.2.attn.c_proj", "", 0, []string{"Nearest to it is h.2.attn.c_proj with the weights of h.1.attn.c_proj, which would explain"}, func(r *recorded, data []float32) {
-			apply("h.1.attn.c_proj", "h.2.attn.context")(r, data)
-			own, _, _ := r.m.Weight("h.2.attn.c_proj.bias")
-			others, _, _ := r.m.Weight("h.1.attn.c_proj.bias")
+		{"another layer's weights and the own bias", "h.2.attn.c_proj", "", 0, []string{"Nearest to it is h.2.attn.c_proj with the weights of h.1.attn.c_proj, which would explain"}, func(c *faults.Context) []float32 {
+			data := apply("h.1.attn.c_proj", "h.2.attn.context")(c)
+			own, _, _ := m.Weight("h.2.attn.c_proj.bias")
+			others, _, _ := m.Weight("h.1.attn.c_proj.bias")
 			for i := range data {
 				data[i] += own[i%C] - others[i%C]
 			}
+			return data
 		}},
-		{"heads exchanged", "h.0.attn.v", faults.PatternPermuted, 1, []string{"heads", "1 has 2", "2 has 1"}, func(_ *recorded, data []float32) {
+		{"heads exchanged", "h.0.attn.v", faults.PatternPermuted, 1, []string{"heads", "1 has 2", "2 has 1"}, edit(func(data []float32) {
 			n := 3 * D
 			for b := range 2 {
 				for i := range n {
@@ -125,34 +132,34 @@ func TestPatterns(t *testing.T) {
 					*x, *y = *y, *x
 				}
 			}
-		}},
-		{"rows rolled", "h.0.mlp.c_fc", faults.PatternPermuted, 1, []string{"position", "1 before"}, func(_ *recorded, data []float32) {
+		})},
+		{"rows rolled", "h.0.mlp.c_fc", faults.PatternPermuted, 1, []string{"position", "1 before"}, edit(func(data []float32) {
 			old, n := slices.Clone(data), len(data)/6
 			for b := range 2 {
 				for r := range 3 {
 					copy(data[(b*3+r)*n:][:n], old[(b*3+(r+2)%3)*n:])
 				}
 			}
-		}},
-		{"axes exchanged", "h.1.attn.q", faults.PatternPermuted, 1, []string{"[batch row, position, head, channel of a head]"}, func(_ *recorded, data []float32) {
+		})},
+		{"axes exchanged", "h.1.attn.q", faults.PatternPermuted, 1, []string{"[batch row, position, head, channel of a head]"}, edit(func(data []float32) {
 			old := slices.Clone(data)
 			for i := range data { // as [B,T,H,D]
 				b, p, h, d := i/(3*C), i/C%3, i/D%H, i%D
 				data[i] = old[((b*H+h)*3+p)*D+d]
 			}
-		}},
+		})},
 		{"another layer's weights", "h.1.mlp.c_fc", faults.PatternOtherWeights, 0.999, []string{"weights of h.2.mlp.c_fc"}, apply("h.2.mlp.c_fc", "h.1.ln_2")},
 		{"another norm's weights", "ln_f", faults.PatternOtherWeights, 0.999, []string{"weights of h.2.ln_1"}, apply("h.2.ln_1", "h.2.resid_post")},
 		{"another layer's input", "h.2.mlp.c_fc", faults.PatternOtherInput, 0.999, []string{"inputs of h.1.mlp.c_fc"}, apply("h.2.mlp.c_fc", "h.1.ln_2")},
-		{"another stage's buffer", "h.1.ln_2", faults.PatternCopy, 1, []string{"that of h.1.ln_1"}, func(r *recorded, data []float32) { copy(data, r.at(0, "h.1.ln_1")) }},
-		{"not a number", "h.1.attn.c_proj", faults.PatternNonfinite, 0, []string{"1 NaN"}, func(_ *recorded, data []float32) { data[5] = float32(math.NaN()) }},
+		{"another stage's buffer", "h.1.ln_2", faults.PatternCopy, 1, []string{"that of h.1.ln_1"}, func(c *faults.Context) []float32 { return c.In("h.1.ln_1") }},
+		{"not a number", "h.1.attn.c_proj", faults.PatternNonfinite, 0, []string{"1 NaN"}, edit(func(data []float32) { data[5] = float32(math.NaN()) })},
 		{"noise of 10 bits", "h.1.mlp.c_proj", faults.PatternNoise10, 0, []string{"10 bits"}, noisy(rng, 1.0/4096)},
 		{"noise of 7 bits", "h.1.mlp.c_proj", faults.PatternNoise7, 0, []string{"7 bits"}, noisy(rng, 1.0/512)},
-		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits are above"}, func(_ *recorded, data []float32) { data[0] = 7 }},
+		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits are above"}, edit(func(data []float32) { data[0] = 7 })},
 		{"nothing known", "h.1.resid_post", "", 0, []string{"no known fault", "cosine"}, each(func(_ int, v float32) float32 { return v*v + float32(math.Sin(float64(v))) })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			introduced, all := engine{tap: at(0, c.stage, c.tap), keep: func(stage string) bool { return stage != "logits" }}.explain(t)
+			introduced, all := engine{plant: at(0, c.stage, c.put), keep: func(stage string) bool { return stage != "logits" }}.explain(t)
 			if !slices.Equal(introduced, []harness.Place{{Step: 0, Stage: c.stage}}) {
 				t.Fatalf("introduced %v, want %s alone", introduced, c.stage)
 			}
@@ -172,20 +179,22 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// apply is a tap with the function of a stage on a tensor of the prompt's step.
-func apply(stage, input string) func(*recorded, []float32) {
-	return func(r *recorded, data []float32) {
-		err := r.m.Apply(stage, model.Dims{B: 2, T: 3}, func(string) []float32 { return r.at(0, input) }, data)
-		if err != nil {
+// apply is the function of a stage on a tensor of the prompt's step.
+func apply(stage, input string) func(*faults.Context) []float32 {
+	return func(c *faults.Context) []float32 {
+		out := make([]float32, len(c.Right()))
+		if err := c.Model.Apply(stage, c.Dims, func(string) []float32 { return c.In(input) }, out); err != nil {
 			panic(err)
 		}
+		return out
 	}
 }
 
 // noisy adds to each value a random part of the output's size.
-func noisy(rng *rand.Rand, part float64) func(*recorded, []float32) {
-	return func(_ *recorded, data []float32) {
+func noisy(rng *rand.Rand, part float64) func(*faults.Context) []float32 {
+	return func(c *faults.Context) []float32 {
 		var sq float64
+		data := slices.Clone(c.Right())
 		for _, v := range data {
 			sq += float64(v) * float64(v)
 		}
@@ -193,13 +202,14 @@ func noisy(rng *rand.Rand, part float64) func(*recorded, []float32) {
 		for i := range data {
 			data[i] += float32(size * rng.NormFloat64())
 		}
+		return data
 	}
 }
 
 // TestStale: a buffer of the step before.
 func TestStale(t *testing.T) {
 	stage := "h.1.mlp.act"
-	introduced, all := engine{steps: 3, tap: at(2, stage, func(r *recorded, data []float32) { copy(data, r.at(1, stage)) })}.explain(t)
+	introduced, all := engine{steps: 3, plant: at(2, stage, func(c *faults.Context) []float32 { return c.In("prev:" + stage) })}.explain(t)
 	if len(introduced) != 1 || len(all) != 1 || all[0].Fault != faults.PatternCopy || !strings.Contains(all[0].Text, "h.1.mlp.act of step 1") {
 		t.Errorf("introduced %v, explained %v", introduced, all)
 	}

@@ -30,12 +30,11 @@ var composites = []Fault{
 // activations are the stage with weights through one rounding and what it reads
 // and writes through another: both, the output alone, the inputs alone.
 func (c *Context) activations(weights, round *rounding) [][]float32 {
-	both := c.rounded(weights, round)
-	out := [][]float32{round.of(both), round.of(c.rounded(weights, nil))}
 	if names.Match("w[tp]e", c.Stage) {
-		return out // they read ids
+		return one(round.of(c.rounded(weights, nil))) // they read ids
 	}
-	return append(out, both)
+	both := c.rounded(weights, round)
+	return [][]float32{round.of(both), round.of(c.rounded(weights, nil)), both}
 }
 
 // operands is a matrix product whose two factors go through a rounding and whose
@@ -53,7 +52,7 @@ func (c *Context) rounded(weights, inputs *rounding) []float32 {
 	if weights != nil {
 		switch kind(c.Stage) {
 		case "wte", "wpe":
-			return weights.of(c.right())
+			return weights.of(c.Right())
 		case "ln_1", "ln_2", "ln_f":
 			n := c.norm()
 			n.x, n.gain, n.bias = inputs.of(n.x), weights.of(n.gain), weights.of(n.bias)
@@ -65,7 +64,7 @@ func (c *Context) rounded(weights, inputs *rounding) []float32 {
 		}
 	}
 	if inputs == nil {
-		return c.right()
+		return c.Right()
 	}
 	return c.apply(c.Stage, func(name string) []float32 {
 		if name == "tokens" || name == "pos" {

@@ -1,0 +1,80 @@
+package faults
+
+import (
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// Planter puts outputs of its own in the place of a model's, and keeps what the
+// stages of this step and of the one before have put out, from which those are
+// computed. Its Value is that of a gpt2.Override. A step of several positions
+// begins a new run.
+type Planter struct {
+	Model *model.Model
+
+	// Plant returns a stage's output, computed from c, or nil to leave that of the
+	// model, which is c.Right.
+	Plant func(at harness.Place, c *Context) []float32
+
+	dims        model.Dims
+	now, before map[string][]float32 // outputs by stage
+}
+
+// Value returns what Plant puts in the place of a live output.
+func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
+	if at.Stage == "wte" {
+		p.begin(live.Shape[0], live.Shape[1])
+	}
+	right := values(live)
+	out := p.Plant(at, &Context{Model: p.Model, Dims: p.dims, Stage: at.Stage, In: p.in, right: right})
+	if out == nil {
+		p.now[at.Stage] = slices.Clone(right)
+		return harness.Tensor{}, nil
+	}
+	p.now[at.Stage] = slices.Clone(out)
+	return harness.Tensor{Shape: live.Shape, F32: out}, nil
+}
+
+// begin begins a step of B rows of T positions.
+func (p *Planter) begin(B, T int) {
+	past := p.dims.P + p.dims.T
+	if T > 1 {
+		past = 0
+	}
+	p.dims = model.Dims{B: B, T: T, P: past}
+	p.before, p.now = p.now, map[string][]float32{}
+}
+
+// in is an input of a stage of this step. The ids that are fed are not known, and
+// no fault in a row of a table needs them.
+func (p *Planter) in(name string) []float32 {
+	if name == "pos" {
+		return []float32{float32(p.dims.P)}
+	}
+	stage, earlier := strings.CutPrefix(name, "prev:")
+	switch {
+	case !earlier:
+		return p.now[name]
+	case p.dims.P == 0:
+		return []float32{}
+	}
+	return p.before[stage]
+}
+
+// Plant returns the Plant of a Planter that puts the fault in some stages of every
+// step.
+func (f Fault) Plant(stages ...string) func(harness.Place, *Context) []float32 {
+	return func(at harness.Place, c *Context) []float32 {
+		if !slices.Contains(stages, at.Stage) {
+			return nil
+		}
+		outs := f.Outputs(c)
+		if len(outs) == 0 {
+			return nil
+		}
+		return outs[0]
+	}
+}
