@@ -9,7 +9,7 @@ import (
 	"checkpoint12/model/internal/kernel"
 )
 
-// applier is what Apply runs on: one call at a time has the pool.
+// applier holds the pool that Apply runs on, for one call at a time.
 type applier struct {
 	sync.Mutex
 	pool *kernel.Pool
@@ -32,9 +32,9 @@ func NeedsWeights(stage string) bool {
 var errWeightless = errors.New("the model has no weights")
 
 // Apply computes one stage on its own, by the function that the forward pass
-// uses, on inputs that somebody else supplies: in is asked for each name of
-// Reads and returns the values in the shape that Shape says (nil if it has
-// none). The result is written to out, which has the stage's shape.
+// uses. in returns the values of an input that Reads names, in the shape that
+// Shape gives it (nil if that has no values). The result is written to out, which
+// has the stage's shape.
 //
 // It is safe for concurrent use. Inputs are not changed.
 func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out []float32) error {
@@ -103,7 +103,7 @@ func (m *Model) checkInput(name string, d Dims, x []float32) error {
 	return nil
 }
 
-// isIndex says whether f is a whole number from 0 to n-1.
+// isIndex reports whether f is a whole number from 0 to n-1.
 func isIndex(f float32, n int) bool {
 	return f >= 0 && float64(f) < float64(n) && math.Trunc(float64(f)) == float64(f)
 }

@@ -10,7 +10,7 @@ import (
 	"checkpoint12/model/modeltest"
 )
 
-// differAt says at which index two arrays differ, or -1. NaN equals itself.
+// differAt returns the first index at which two arrays differ, or -1. NaN equals itself.
 func differAt(a, b []float32) int {
 	if len(a) != len(b) {
 		return min(len(a), len(b))

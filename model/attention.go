@@ -28,7 +28,7 @@ func (c *call) splitHeads(third int) {
 // the values of each layer, allocated once. Without a tap, attention reads it
 // where it is. With a tap, the positions in use are gathered into a contiguous
 // [B,H,S,D], tapped, read by the attention that follows, and copied back, so
-// that what was changed there stays changed in later steps.
+// that a tap's changes stay in later steps.
 
 // appendCache writes the earlier positions and after them the new ones. Where
 // out and in[0] are the same array, the earlier positions already are in place.

@@ -23,8 +23,8 @@ type Config struct {
 	raw json.RawMessage
 }
 
-// The largest values a config may claim. Real models are far below; what a
-// file claims is never allocated before its weights bear it out.
+// The largest values that a config may have. Real models are far below, and
+// nothing is allocated by a config whose weights are not there.
 const (
 	maxDimension = 1 << 24 // token ids stay exact as float32
 	maxLayers    = 4096
@@ -61,9 +61,9 @@ func ReadConfig(path string) (Config, error) {
 }
 
 // ParseConfig reads a config in Hugging Face's format. Keys that do not change
-// what the model computes are ignored; a value that asks for something else
-// than GPT-2 as released (another activation, cross attention, scaling by
-// layer) is an error, since ignoring it would compute wrong numbers in silence.
+// the model's numbers are ignored. A value that asks for anything but GPT-2 as
+// released (another activation, cross attention, scaling by layer) is an error,
+// since ignoring it would give wrong numbers in silence.
 func ParseConfig(data []byte) (Config, error) {
 	keys, err := strictjson.Object(data)
 	if err != nil {
@@ -95,7 +95,7 @@ func ParseConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-// Validate reports the first dimension that no model can have.
+// Validate returns an error for the first dimension that no model can have.
 func (c Config) Validate() error {
 	for _, d := range []struct {
 		key   string

@@ -105,7 +105,7 @@ func TestParseConfigErrors(t *testing.T) {
 	}
 }
 
-// Whatever the bytes, model.ParseConfig does not panic, and what it accepts is valid
+// Whatever the bytes, ParseConfig does not panic, and what it accepts is valid
 // and survives its own JSON.
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(releasedConfig))

@@ -1,11 +1,10 @@
 package model
 
 // The forward pass of GPT-2, a stage a row: its name (* is the layer, or the
-// temperature), its axes, what it reads, its function and its formula. It is run
+// temperature), its axes, its inputs, its function and its formula. It is run
 // from top to bottom, blockStages once for each layer and probsStages once for
-// each temperature. Nothing else says any of this: the names and order of
-// StageNames, Axes, the shapes of Shape, the inputs of Reads and the functions
-// of Apply are read from here.
+// each temperature. StageNames, ParseStage, Axes, Shape, Reads and Apply all
+// follow from these rows.
 //
 //	B batch   T new positions   P positions in the cache   S = P+T
 //	C width   H heads   D = C/H   F feed-forward width   V vocabulary
@@ -13,8 +12,8 @@ package model
 // Axes in parentheses are one dimension: (3 H D) has 3C places, and place
 // x·C + h·D + d is d of head h of q, k or v.
 //
-// In the formulas b, t, s and h count along B, T, S and H, and x is what the
-// stage reads. h.*.in is the block's input: embed, then the block before's
+// In the formulas b, t, s and h count along B, T, S and H, and x is the
+// stage's input. h.*.in is the block's input: embed, then the block before's
 // resid_post. prev:X is X as the step before left it.
 var (
 	embedStages = []stage{

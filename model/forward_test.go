@@ -142,7 +142,7 @@ func TestForwardMatchesFloat64(t *testing.T) {
 	}
 }
 
-// softmaxOf says whether a stage is a softmax, and at which temperature.
+// softmaxOf reports whether a stage is a softmax, and at which temperature.
 func softmaxOf(t *testing.T, stage string) (float64, bool) {
 	if strings.HasSuffix(stage, "attn.probs") {
 		return 1, true

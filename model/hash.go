@@ -39,8 +39,8 @@ func (m *Model) WeightsSize() int64 {
 	return n
 }
 
-// combine makes the hash of a model of those of its files, by their names: of one
-// file it is that file's, of several that of the lines "sha256  name", sorted.
+// combine returns the hash of a model from those of its files, by their names: the
+// hash of the one file, or that of the lines "sha256  name", sorted.
 func combine(sums map[string]string) string {
 	var lines []string
 	for name, sum := range sums {
@@ -54,11 +54,11 @@ func combine(sums map[string]string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// HubSHA256 returns what WeightsSHA256 should be by the word of the Hugging Face
-// hub, whose cache files large contents under their SHA-256. ok is false for a
-// model that is not in a cache with such names. The weights themselves are not
-// looked at: they are others if WeightsSHA256 differs, since huggingface_hub does
-// not check what it downloads, and a file may have been written over.
+// HubSHA256 returns the hash that the Hugging Face hub gives for the weights: its
+// cache keeps large files under their SHA-256. ok is false for a model that is not
+// in a cache with such names. The weights are not read. If WeightsSHA256 differs
+// they are not the hub's: huggingface_hub does not check its downloads, and a file
+// may have been written over.
 func (m *Model) HubSHA256() (sum string, ok bool) {
 	sums := map[string]string{}
 	for _, f := range m.files {

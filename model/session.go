@@ -24,12 +24,12 @@ type SessionOptions struct {
 	Tap          Tap       // sees every stage; nil costs nothing
 }
 
-// Session is a run of the model over one batch: its cache, and where it is. It
-// serves one goroutine at a time.
+// Session is a run of the model over one batch, with its cache. It serves one
+// goroutine at a time.
 type Session struct {
 	m      *Model
 	o      SessionOptions
-	call   call      // the stage at work; also holds B, T and P
+	call   call      // the stage being computed; holds B, T and P between stages
 	steps  []step    // the forward pass, with its buffers
 	fitted []*buffer // the buffers whose size follows T and P
 	tokens *buffer   // [B,T] ids
@@ -132,7 +132,7 @@ func (s *Session) connect() {
 	s.last, s.choice = byName["logits_last"], byName["next_token"]
 }
 
-// Pos is the number of positions in the cache: where the next Step starts.
+// Pos returns the number of positions in the cache, where the next Step starts.
 func (s *Session) Pos() int { return s.call.P }
 
 // LogitsLast returns the logits [B,V] of the last position of the last Step:

@@ -52,7 +52,7 @@ func (s StageName) Kind() string {
 	return s.Word
 }
 
-// number is what stands for the * of the kind.
+// number returns what replaces the * of the kind.
 func (s StageName) number() string {
 	if s.Layer >= 0 {
 		return strconv.Itoa(s.Layer)

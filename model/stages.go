@@ -28,7 +28,7 @@ var rows = func() map[string]*stage {
 	return all
 }()
 
-// inputs are what a stage may read that is no stage.
+// inputs are the axes of the inputs that are not stages.
 var inputs = map[string]string{
 	"tokens":                "B T", // ids
 	"pos":                   "1",   // P
@@ -43,7 +43,7 @@ type Dims struct {
 	P int // positions already in the cache
 }
 
-// call is one stage at work: inputs, output and the weights it uses.
+// call is a stage being computed: its inputs, output and weights.
 type call struct {
 	Dims
 	m      *Model
@@ -77,7 +77,7 @@ type placed struct {
 	shape  shape    // of its output
 }
 
-// plan is the forward pass with its layers and temperatures written out.
+// plan returns the forward pass with its layers and temperatures written out.
 func plan(cfg Config, head []stage, temperatures []float64) []placed {
 	var all []placed
 	add := func(stages []stage, layer int, temp float64) {
@@ -96,7 +96,7 @@ func plan(cfg Config, head []stage, temperatures []float64) []placed {
 	return all
 }
 
-// find places a stage by its name.
+// find returns the stage of a name.
 func find(cfg Config, name string) (placed, error) {
 	s, ok := ParseStage(name)
 	if !ok || s.Layer >= cfg.Layers {
@@ -105,7 +105,7 @@ func find(cfg Config, name string) (placed, error) {
 	return place(cfg, rows[s.Kind()], s.Layer, s.Temperature), nil
 }
 
-// place fills the layer or the temperature into a row.
+// place returns a row with its layer or temperature filled in.
 func place(cfg Config, s *stage, layer int, temp float64) placed {
 	number := StageName{Layer: layer, Temperature: temp}.number()
 	fill := func(name string) string { return strings.Replace(name, "*", number, 1) }
@@ -135,8 +135,8 @@ func checkTemperature(t float64) error {
 	return nil
 }
 
-// Reads lists what a stage is computed from besides weights: stages of the same
-// step, "tokens" (ids [B,T]), "pos" (the one number P), and "prev:" with a
+// Reads returns the inputs of a stage other than weights: stages of the same step,
+// "tokens" (ids [B,T]), "pos" (the one number P), and "prev:" with a
 // stage of the step before ([B,H,P,D]; empty at the first). It is nil for a
 // name that is no stage.
 func Reads(cfg Config, stage string) []string {
@@ -199,7 +199,7 @@ func (s shape) of(cfg Config, d Dims) []int {
 	return lengths
 }
 
-// elements is the number of values of the shape.
+// elements returns the number of values of the shape.
 func (s shape) elements(cfg Config, d Dims) int {
 	n := 1
 	for _, axes := range s {
@@ -239,8 +239,8 @@ func (d Dims) Length(cfg Config, axis string) int {
 	return n
 }
 
-// check refuses dimensions that no step of the model has, and those whose
-// arrays no memory holds.
+// check returns an error for dimensions that no step of the model has, and for
+// those whose arrays no memory holds.
 func (d Dims) check(cfg Config) error {
 	if d.B < 1 || d.T < 1 || d.P < 0 || d.T > cfg.Positions || d.P > cfg.Positions-d.T {
 		return fmt.Errorf("step of B=%d, T=%d, P=%d: want B and T of 1 or more, P of 0 or more, and P+T of at most n_positions, %d", d.B, d.T, d.P, cfg.Positions)

@@ -98,7 +98,7 @@ func TestUnknownStages(t *testing.T) {
 	}
 }
 
-// model.Shape says beforehand what the tap then sees.
+// Shape gives beforehand the shapes that the tap then sees.
 func TestShape(t *testing.T) {
 	m := modeltest.New(t, modeltest.Micro, 1)
 	r := record(t, m, model.SessionOptions{Batch: 2, Temperatures: []float64{1}}, modeltest.Tokens(modeltest.Micro, 6, 1), modeltest.Tokens(modeltest.Micro, 2, 2))

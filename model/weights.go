@@ -266,7 +266,8 @@ func (m *Model) assemble() {
 	m.head = kernel.NewMatrix(head, c.Embd, c.Vocab, kernel.OutIn)
 }
 
-// checkFinite reads every weight once, on all cores.
+// checkFinite returns an error for the first weight that is not finite. It reads
+// every weight once, on all cores.
 func (m *Model) checkFinite() error {
 	type piece struct {
 		name string

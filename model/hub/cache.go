@@ -11,8 +11,8 @@ import (
 	"checkpoint12/model/atomicfile"
 )
 
-// Cache is the folder of a cache in the layout of Python's huggingface_hub. Its
-// methods are all that says where things lie in it:
+// Cache is the folder of a cache in the layout of Python's huggingface_hub, which
+// its methods know:
 //
 //	models--OWNER--NAME/blobs/HASH                     a file's content
 //	models--OWNER--NAME/blobs/HASH.incomplete          as much of it as has come
@@ -23,7 +23,7 @@ import (
 // HASH is the SHA-256 of a large file and git's blob hash of a small one.
 type Cache string
 
-// Snapshot is the folder of a repository's files at a commit, there or not.
+// Snapshot returns the folder of a repository's files at a commit, there or not.
 func (c Cache) Snapshot(r Repo, commit string) string {
 	return filepath.Join(string(c), r.folder(), "snapshots", commit)
 }
@@ -101,12 +101,11 @@ var (
 )
 
 // NamedHash returns the hash by which the cache names the content of a file in a
-// snapshot: the hub's own word for what the file should be. It is 64 digits of
-// SHA-256 or 40 of git's blob hash. ok is false for a file that is no link into
+// snapshot, which is the hub's: 64 digits of SHA-256 or 40 of git's blob hash. ok is false for a file that is no link into
 // blobs/, as on systems without symbolic links and in folders that are no cache.
 //
-// Nothing is read of the content, which may be another: huggingface_hub does not
-// check what it downloads.
+// The content is not read, and may be another: huggingface_hub does not check its
+// downloads.
 func NamedHash(file string) (hash string, ok bool) {
 	// One step only: where huggingface_hub shares blobs between repositories the
 	// blob is a link too, to a name that is a hash of another kind.

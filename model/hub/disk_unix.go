@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeBytes is how much a user may still write to the file system of dir.
+// freeBytes returns how many bytes a user may still write to the file system of dir.
 func freeBytes(dir string) (uint64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
@@ -17,7 +17,7 @@ func freeBytes(dir string) (uint64, error) {
 	return uint64(max(0, s.Bavail)) * uint64(s.Bsize), nil
 }
 
-// diskFull says whether there was no room to write.
+// diskFull reports whether there was no room to write.
 func diskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

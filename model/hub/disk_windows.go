@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// freeBytes is how much a user may still write to the file system of dir.
+// freeBytes returns how many bytes a user may still write to the file system of dir.
 func freeBytes(dir string) (n uint64, err error) {
 	path, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
@@ -16,7 +16,7 @@ func freeBytes(dir string) (n uint64, err error) {
 	return n, err
 }
 
-// diskFull says whether there was no room to write.
+// diskFull reports whether there was no room to write.
 func diskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

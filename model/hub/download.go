@@ -20,8 +20,8 @@ type session struct {
 	fetched int64 // bytes of files that have come
 }
 
-// receive fetches what is still missing of a file, and checks its hash. After an
-// error other than corruption what has come is of use to a later fetch.
+// receive fetches the missing bytes of a file, and checks its hash. After an error
+// other than corruption the bytes that have come are of use to a later fetch.
 func (s *session) receive(ctx context.Context, in *incoming) error {
 	t := retry{c: s.Client, what: in.name, reached: &s.reached}
 	again := false
@@ -167,7 +167,7 @@ func wrap(name string, err error) error {
 	return err
 }
 
-// there says whether the file has the right content. One that has another is
+// there reports whether the file has the right content. One that has another is
 // removed: it cannot have come from the hub as it is.
 func (s *session) there(e entry, path string) (bool, error) {
 	info, err := os.Stat(path)

@@ -13,9 +13,9 @@ import (
 // The variables that are read here are huggingface_hub's own:
 // https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
 
-// CacheDir is the cache of this machine's huggingface_hub: HF_HUB_CACHE, else hub
-// in HF_HOME, else huggingface/hub in XDG_CACHE_HOME, else in ~/.cache. It is ""
-// where there is no home either.
+// CacheDir returns the cache of this machine's huggingface_hub: HF_HUB_CACHE, else hub
+// in HF_HOME, else huggingface/hub in XDG_CACHE_HOME, else in ~/.cache. It returns
+// "" where there is no home either.
 func CacheDir() Cache {
 	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} { // the second is the older name
 		if dir := os.Getenv(name); dir != "" {
@@ -28,7 +28,7 @@ func CacheDir() Cache {
 	return ""
 }
 
-// home is the folder of all that huggingface_hub keeps.
+// home returns the folder of all that huggingface_hub keeps.
 func home() string {
 	if dir := os.Getenv("HF_HOME"); dir != "" {
 		return filepath.Clean(expand(dir))
@@ -58,7 +58,7 @@ func expand(path string) string {
 	})
 }
 
-// isTrue reads a switch as huggingface_hub does.
+// isTrue reports whether a switch is on, as huggingface_hub does.
 func isTrue(name string) bool {
 	switch strings.ToUpper(os.Getenv(name)) {
 	case "1", "ON", "YES", "TRUE":
@@ -67,7 +67,7 @@ func isTrue(name string) bool {
 	return false
 }
 
-// endpoint is where the hub is: HF_ENDPOINT, else huggingface.co.
+// endpoint returns the hub's address: HF_ENDPOINT, else huggingface.co.
 func endpoint() (*url.URL, error) {
 	s := os.Getenv("HF_ENDPOINT")
 	if s == "" {
@@ -80,8 +80,8 @@ func endpoint() (*url.URL, error) {
 	return u, nil
 }
 
-// token is the user's access token: HF_TOKEN, else what `hf auth login` keeps in
-// a file. It is "" if there is none. Errors never hold it.
+// token returns the user's access token: HF_TOKEN, else the one that `hf auth login`
+// keeps in a file, else "". Errors never hold it.
 func token() (string, error) {
 	if isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
 		return "", nil

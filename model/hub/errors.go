@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// statusError is an answer that is not what was asked for.
+// statusError is an answer with another status than success.
 type statusError struct {
 	host   string
 	status int
@@ -59,7 +59,7 @@ func (e *statusError) Error() string {
 	return s
 }
 
-// missing says that the file is not in the repository, which itself is there.
+// missing reports whether the file is not in the repository, which itself is there.
 func (e *statusError) missing() bool {
 	return e.status == http.StatusNotFound && (e.code == "" || e.code == "EntryNotFound")
 }
@@ -75,7 +75,7 @@ type networkError struct {
 	err  error
 }
 
-// newNetworkError keeps of an error what does not show the request: the address
+// newNetworkError drops the request from an error: the address
 // of a large file is signed, and lets everybody read it for a while.
 func newNetworkError(host string, err error) *networkError {
 	var u *url.Error
@@ -88,7 +88,7 @@ func newNetworkError(host string, err error) *networkError {
 func (e *networkError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.err) }
 func (e *networkError) Unwrap() error { return e.err }
 
-// unreached says that there was no connection at all.
+// unreached reports whether there was no connection at all.
 func (e *networkError) unreached() bool {
 	var dial *net.OpError
 	var dns *net.DNSError
@@ -100,13 +100,13 @@ var (
 	errCut     = errors.New("the connection was cut")
 )
 
-// corruptError is a body that is not the file: of another length or hash. What
-// came of it is of no use.
+// corruptError is a body that is not the file: of another length or hash. Its bytes
+// are of no use.
 type corruptError struct{ what string }
 
 func (e *corruptError) Error() string { return e.what }
 
-// transient says whether trying again may help.
+// transient reports whether trying again may help.
 func transient(err error) bool {
 	var s *statusError
 	var n *networkError
@@ -119,7 +119,7 @@ func transient(err error) bool {
 	return false
 }
 
-// retryAfter is how long the server asks to wait: Retry-After in seconds or as a
+// retryAfter returns how long the server asks to wait: Retry-After in seconds or as a
 // date (RFC 9110, 10.2.3), else the reset time of the hub's RateLimit header
 // where nothing remains, as in `"resolvers";r=0;t=172`.
 func retryAfter(h http.Header, now time.Time) time.Duration {
@@ -149,7 +149,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// explain says of an answer of the hub's what a person can do about it.
+// explain adds to an error what a person can do about it.
 func (c *Client) explain(err error, r Repo, revision, file string) error {
 	var s *statusError
 	var n *networkError

@@ -15,7 +15,7 @@ const (
 	indexLimit  = 64 << 20 // bytes of an index
 )
 
-// Request says what to fetch.
+// Request is a model to fetch.
 type Request struct {
 	Repo     Repo
 	Revision string // a branch, a tag or a commit hash; "" is main
@@ -42,10 +42,10 @@ type Snapshot struct {
 	Fetched int64  // bytes that came over the network for it; 0: all was here
 }
 
-// Fetch makes a model whole in the cache and returns it. What is there already,
-// whoever fetched it, is used if its hash is right, without asking the hub where
+// Fetch makes a model whole in the cache and returns it. A file that is there
+// already, whoever fetched it, is used if its hash is right, without asking the hub where
 // the revision is a commit. When the context ends Fetch returns soon, with its
-// cause, and what has come is kept for the next time.
+// cause, and the bytes that have come are kept for the next time.
 func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	if r.Revision == "" {
 		r.Revision = "main"
@@ -125,7 +125,7 @@ func (s *session) config(ctx context.Context, r Request) (entry, []byte, error) 
 	return e, content, nil
 }
 
-// wanted is a file to fetch; content is what is known of it already.
+// wanted is a file to fetch, with its content if that is known already.
 type wanted struct {
 	entry
 	content []byte
@@ -184,7 +184,7 @@ func (s *session) at(ctx context.Context, commit, file string) (entry, error) {
 	return e, err
 }
 
-// room says whether the disk has room for what is still missing.
+// room returns an error if the disk has no room for what is still missing.
 func (s *session) room(files []wanted) error {
 	var need int64
 	for _, f := range files {
@@ -214,9 +214,9 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// refer notes which commit the revision is, now that its files are there. Of a
-// commit that was asked for as such it notes that it is main if the hub says so:
-// huggingface_hub looks there when it is told no revision.
+// refer records the commit of the revision, now that its files are there. A commit
+// that was asked for as such is recorded as main if it is the hub's: that is where
+// huggingface_hub looks when it is told no revision.
 func (s *session) refer(ctx context.Context, revision, commit string) error {
 	if IsCommit(revision) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -231,8 +231,8 @@ func (s *session) refer(ctx context.Context, revision, commit string) error {
 }
 
 // cached returns the snapshot of a commit if it is whole and right as it lies in
-// the cache, else nil. Of content with another hash than the one it is filed under
-// an online client says nothing, since fetching mends it.
+// the cache, else nil. Content that does not have the hash it is filed under is an
+// error for an offline client only, since fetching mends it.
 func (s *session) cached(commit string, check func([]byte) error) (*Snapshot, error) {
 	dir := s.Cache.Snapshot(s.repo, commit)
 	if !Whole(dir) {

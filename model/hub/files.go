@@ -48,8 +48,8 @@ func Shards(index []byte) ([]string, error) {
 }
 
 // WeightFiles lists the weight files of a model's folder, without looking
-// whether those that an index names are there. The error says what to do where
-// there are only pickled weights.
+// whether those that an index names are there. The error for a folder
+// that has only pickled weights says what to do.
 func WeightFiles(dir string) ([]string, error) {
 	index := filepath.Join(dir, IndexFile)
 	if exists(filepath.Join(dir, WeightsFile)) {
@@ -72,7 +72,7 @@ func WeightFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Whole says whether a folder has a config and all of its weights. In a cache
+// Whole reports whether a folder has a config and all of its weights. In a cache
 // they are links, which may lead nowhere.
 func Whole(dir string) bool {
 	if !exists(filepath.Join(dir, ConfigFile)) {

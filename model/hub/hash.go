@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// contentHash is what the hub says of a file's content, in hexadecimal: the
+// contentHash is the hub's hash of a file's content, in hexadecimal: the
 // SHA-256 of a large file (one that git keeps in LFS or Xet), 64 digits, or git's
 // blob hash of a small one, 40 digits.
 type contentHash string
@@ -26,7 +26,7 @@ func parseETag(etag string) (contentHash, error) {
 	return contentHash(h), nil
 }
 
-// large says whether this is a SHA-256.
+// large reports whether this is a SHA-256.
 func (h contentHash) large() bool { return len(h) == 2*sha256.Size }
 
 // start begins to hash a content of size bytes.

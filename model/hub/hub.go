@@ -1,11 +1,11 @@
 // Package hub downloads models from the Hugging Face hub into the cache that
-// Python's huggingface_hub keeps, in its layout, so that each finds what the
-// other has fetched. It is the one place that knows that layout.
+// Python's huggingface_hub keeps, in its layout, so that each finds the models that
+// the other has fetched. No other package knows that layout.
 //
 // A file becomes visible only when it is whole and has the hash that the hub
-// names for it: the SHA-256 of a large file, git's blob hash of a small one. What
-// has come of a file stays in blobs/HASH.incomplete, and the next fetch goes on
-// from there.
+// gives for it: the SHA-256 of a large file, git's blob hash of a small one. Until
+// then its bytes stay in blobs/HASH.incomplete, and the next fetch goes on from
+// there.
 //
 // Only config.json and safetensors are fetched. Weights as pickles are programs,
 // and are left alone.
@@ -30,7 +30,7 @@ type Client struct {
 	// Progress, if not nil, is called as a large file comes in: done of total
 	// bytes are there. done goes back when the file has to be started again.
 	Progress func(file string, done, total int64)
-	// Note, if not nil, is told what a person who waits may want to know: that
+	// Note, if not nil, is called with messages for a person who waits: that
 	// something is tried again, and why.
 	Note func(message string)
 

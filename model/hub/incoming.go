@@ -33,7 +33,7 @@ func inMemory(e entry, limit int64) *incoming {
 	return in
 }
 
-// inFile goes on with what is in the file, or begins it.
+// inFile continues a file that has come in part, or begins it.
 func (c *Client) inFile(e entry, path string) (*incoming, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Client) inFile(e entry, path string) (*incoming, error) {
 	return in, nil
 }
 
-// restart forgets what has come.
+// restart discards the bytes that have come.
 func (in *incoming) restart() error {
 	in.have, in.sum = 0, in.hash.start(in.size)
 	in.memory.Reset()
@@ -62,7 +62,7 @@ func (in *incoming) restart() error {
 	return err
 }
 
-// writeError is what keeps bytes from being written here; no server is to blame.
+// writeError is a failure to write here, for which no server is to blame.
 type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
@@ -82,7 +82,7 @@ func (in *incoming) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// check says whether what has come is the file.
+// check returns an error if the bytes that have come are not the file.
 func (in *incoming) check() error {
 	if in.size < 0 { // git's hash begins with the size
 		in.size = in.have

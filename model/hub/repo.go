@@ -12,12 +12,12 @@ type Repo struct {
 	Name  string
 }
 
-// repoPart matches an owner or a name: what huggingface_hub accepts, less the
-// leading underscore.
+// repoPart matches an owner or a name as huggingface_hub does, but for a leading
+// underscore.
 var repoPart = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?$`)
 
-// ParseRepo reads "owner/name". It refuses what the hub has no repository for
-// and what would lead out of the cache, "../x" among it.
+// ParseRepo reads "owner/name". A name that no repository can have is an error, and
+// so is one that would lead out of the cache, such as "../x".
 func ParseRepo(s string) (Repo, error) {
 	owner, name, ok := strings.Cut(s, "/")
 	if !ok || !repoPart.MatchString(owner) || !repoPart.MatchString(name) ||
@@ -27,7 +27,7 @@ func ParseRepo(s string) (Repo, error) {
 	return Repo{owner, name}, nil
 }
 
-// String is "owner/name".
+// String returns "owner/name".
 func (r Repo) String() string {
 	if r.Owner == "" {
 		return r.Name
@@ -35,7 +35,7 @@ func (r Repo) String() string {
 	return r.Owner + "/" + r.Name
 }
 
-// folder is the name of the repository's folder in the cache.
+// folder returns the name of the repository's folder in the cache.
 func (r Repo) folder() string {
 	return "models--" + strings.ReplaceAll(r.String(), "/", "--")
 }
@@ -47,7 +47,7 @@ var (
 	revisionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$`)
 )
 
-// IsCommit says whether a revision is a full commit hash, which names the same
+// IsCommit reports whether a revision is a full commit hash, which names the same
 // files for ever, rather than a branch or a tag.
 func IsCommit(revision string) bool { return commitHash.MatchString(revision) }
 

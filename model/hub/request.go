@@ -14,12 +14,12 @@ import (
 // hops is how many redirects are followed.
 const hops = 10
 
-// address is where the hub has a file of a repository at a revision.
+// address returns the hub's address of a file of a repository at a revision.
 func (c *Client) address(r Repo, revision, file string) (*url.URL, error) {
 	return url.Parse(fmt.Sprintf("%s/%s/resolve/%s/%s", c.endpoint, r, url.PathEscape(revision), url.PathEscape(file)))
 }
 
-// sameOrigin says whether two addresses are of the same scheme, host and port:
+// sameOrigin reports whether two addresses are of the same scheme, host and port:
 // the token goes nowhere else. (net/http would send it to other ports and to
 // subdomains too.)
 func sameOrigin(a, b *url.URL) bool {
@@ -57,7 +57,7 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, offset int
 	return resp, nil
 }
 
-// target is where a redirect leads, nil if the answer is none.
+// target returns the address that a redirect leads to, nil if the answer is none.
 func target(u *url.URL, r *http.Response) (*url.URL, error) {
 	switch r.StatusCode {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
@@ -75,7 +75,7 @@ func target(u *url.URL, r *http.Response) (*url.URL, error) {
 	return next, nil
 }
 
-// entry is what the hub says of a file.
+// entry is a file as the hub describes it.
 type entry struct {
 	name   string
 	commit string      // of the revision that was asked for
@@ -183,7 +183,7 @@ func (c *Client) body(ctx context.Context, r Repo, e entry, offset int64, reache
 	return nil, 0, fmt.Errorf("%s redirects more than %d times", u.Hostname(), hops)
 }
 
-// checkBody says at which byte of the file the body begins. An answer that
+// checkBody returns the byte of the file at which the body begins. An answer that
 // cannot be the rest of this file is an error.
 func (c *Client) checkBody(u *url.URL, resp *http.Response, e entry, offset int64) (int64, error) {
 	host := u.Hostname()

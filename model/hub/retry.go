@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	// tries is how often something is tried in a row without getting anywhere.
+	// tries is the number of attempts in a row that get nowhere.
 	tries = 6
 	// unreachedTries is the same while nobody has answered yet: a machine without
 	// a network should be told so soon.
 	unreachedTries = 2
-	// progress is how many bytes count as getting somewhere.
+	// progress is the number of bytes that count as getting somewhere.
 	progress = 1 << 20
 	// longest is how long a server may ask to wait. More is for a person to decide.
 	longest = 5 * time.Minute
@@ -21,8 +21,8 @@ const (
 	slowest = 30 * time.Second
 )
 
-// retry decides what happens after a failure: pauses of 1, 2, 4… seconds, or what
-// the server asks for, up to a limit.
+// retry spaces attempts by pauses of 1, 2, 4… seconds, or as the server asks, up to
+// a limit.
 type retry struct {
 	c       *Client
 	what    string // what is being tried, for the note

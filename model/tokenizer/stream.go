@@ -5,8 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Stream decodes token by token for a reader who sees text appear. Its zero
-// value is not usable; Tokenizer.Stream makes one.
+// Stream decodes token by token, for a reader who sees text appear.
 type Stream struct {
 	t    *Tokenizer
 	held []byte // the beginning of a character
@@ -36,7 +35,7 @@ func (s *Stream) Push(id int) (string, error) {
 	return string(out), nil
 }
 
-// Flush returns what is held back when no more tokens come, each byte as
+// Flush returns the bytes that are held back when no more tokens come, each as
 // U+FFFD, and leaves the Stream at the beginning of a text.
 func (s *Stream) Flush() string {
 	out := strings.Repeat(string(utf8.RuneError), len(s.held))

@@ -24,12 +24,11 @@ const (
 	EndOfTextID = 50256
 )
 
-// MaxText and MaxRun bound what Encode takes, in bytes. A run is a stretch of
-// letters, of digits, of spaces or of anything else, the most that byte-pair
-// merging can have to deal with at once; its time grows with the square of it
-// (100,000 letters take 7 s). At these bounds the worst text, all runs as long
-// as allowed, takes two or three seconds; a context of 1024 tokens holds 128 KiB at
-// the very most.
+// MaxText and MaxRun are the longest text and the longest run in it that Encode
+// accepts, in bytes. A run is a stretch of letters, of digits, of spaces or of
+// anything else; the time of byte-pair merging grows with the square of its length
+// (100,000 letters take 7 s). The worst text within these bounds takes two or three
+// seconds; a context of 1024 tokens holds 128 KiB at the very most.
 const (
 	MaxText = 1 << 20
 	MaxRun  = 4 << 10
@@ -158,8 +157,8 @@ func checkText(text string) error {
 	return nil
 }
 
-// runeClass tells apart what splitPattern does: none of its pieces spans two
-// classes, but for one leading space.
+// runeClass returns the class of a rune. No piece of splitPattern spans two classes,
+// but for one leading space.
 func runeClass(r rune) int {
 	switch {
 	case unicode.IsLetter(r):

@@ -15,7 +15,7 @@ import (
 	"checkpoint12/model/synthetic"
 )
 
-// publisher is whose repositories the released models are in.
+// publisher is the owner of the released models' repositories.
 const publisher = "openai-community"
 
 // released are the models that OpenAI released: their name on the Hugging Face
@@ -42,8 +42,8 @@ func Names() []string {
 }
 
 // Load opens a model: a folder, if nameOrDir has a path separator or is a
-// folder with a config.json in it; else the model of that name, where Locate
-// finds it, or a synthetic one made in memory. A model loaded by name has that
+// folder with a config.json in it; else the model of that name, in the folder
+// that Locate finds, or a synthetic one made in memory. A model loaded by name has that
 // name wherever it lies, one loaded from a folder the folder's. The error for
 // weights that are not here is a [*NotFoundError].
 func Load(nameOrDir string) (*model.Model, error) {
@@ -74,7 +74,8 @@ func Load(nameOrDir string) (*model.Model, error) {
 	return nil, notFound(name)
 }
 
-// canonical is the name without the owner where it is one of released.
+// canonical returns the name of a released model without the owner, any other as
+// it is.
 func canonical(name string) string {
 	if short, ok := strings.CutPrefix(name, publisher+"/"); ok && slices.Contains(Names(), short) {
 		return short
@@ -82,10 +83,10 @@ func canonical(name string) string {
 	return name
 }
 
-// Locate looks for the folder of a model by name: a folder of that name in the
-// one that $CHECKPOINT12_MODELS names, then the Hugging Face hub's cache, where
-// "owner/name" is found too. ok is false where it is in neither, or not whole;
-// a synthetic model need be in neither. A name that is no model's is an error,
+// Locate finds the folder of a model by name: a folder of that name in
+// $CHECKPOINT12_MODELS, or else one in the Hugging Face hub's cache, which has
+// "owner/name" too. ok is false if it is in neither, or not whole; a synthetic
+// model need be in neither. A name that is no model's is an error,
 // and so is a folder in $CHECKPOINT12_MODELS that holds no model.
 func Locate(name string) (dir string, ok bool, err error) {
 	name = canonical(name)
@@ -166,15 +167,15 @@ func isHubName(name string) bool {
 	return err == nil
 }
 
-// unknown is the error for a name that is no model's.
+// unknown returns the error for a name that is no model's.
 func unknown(name string) error {
 	return fmt.Errorf("no model is called %.80q: want a folder with config.json and model.safetensors, or one of %s",
 		name, strings.Join(Names(), ", "))
 }
 
-// snapshots lists the folders of the hub's cache in which to look for a model:
-// of the commit that published figures refer to, which fetch gets, of the main
-// branch, and of any other commit if it is the only one.
+// snapshots lists the folders of the hub's cache that may hold a model: of the
+// commit that published figures refer to, which fetch gets, of the main branch,
+// and of any other commit if it is the only one.
 func snapshots(name string) []string {
 	repo, commit, err := Source(name)
 	cache := hub.CacheDir()

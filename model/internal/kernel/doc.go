@@ -11,7 +11,7 @@
 // may differ there.
 //
 // No function allocates once a Pool has seen the sizes at hand. NaN and
-// infinities go through as IEEE arithmetic says; nothing here hides one.
+// infinities propagate as in IEEE arithmetic; nothing here hides one.
 //
 // Lengths are the caller's duty: a slice that does not fit panics, since shapes
 // were checked when the weights were read.

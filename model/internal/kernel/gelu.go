@@ -2,7 +2,7 @@ package kernel
 
 import "math"
 
-// geluChunk is how many values one part of a GELU task takes.
+// geluChunk is the number of values of one part of a GELU task.
 const geluChunk = 2048
 
 // GELU writes the tanh form of the Gaussian error linear unit (gelu_new in

@@ -29,17 +29,17 @@ func NewMatrix(data []float32, in, out int, layout Layout) *Matrix {
 }
 
 const (
-	// blockK is how many products are added up before their sum joins the
-	// others: float32 sums of thousands lose less when taken in two levels.
+	// blockK is the number of products that are added up before their sum joins
+	// the others: float32 sums of thousands lose less when taken in two levels.
 	blockK = 128
-	// blockN is how many columns of a block of an InOut matrix stay in a
-	// core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
+	// blockN is the number of columns of a block of an InOut matrix, which stays
+	// in a core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
 	blockN = 512
 	// fewRows is the largest number of rows for which an InOut matrix is read in
 	// the order of memory, since all the time goes into reading it; with more it
 	// goes into multiplying, and a block of the matrix should stay in cache.
 	fewRows = 16
-	// headRows is how many rows of an OutIn matrix make one part.
+	// headRows is the number of rows of an OutIn matrix in one part.
 	headRows = 256
 )
 

@@ -54,7 +54,7 @@ func NewPool(threads int) *Pool {
 	return p
 }
 
-// Threads is the number of goroutines that work at the same time.
+// Threads returns the number of goroutines that work at the same time.
 func (w *workers) Threads() int { return w.threads }
 
 // serialWork is the number of multiplications below which waking a goroutine

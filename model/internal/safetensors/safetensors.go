@@ -22,8 +22,8 @@ type Tensor struct {
 }
 
 // Parse returns the tensors in the bytes of a safetensors file, by name. They
-// share its memory. The library checks offsets, shapes and sizes; what it lets
-// pass, a key twice and a header that is no object, is refused here first.
+// share its memory. The library checks offsets, shapes and sizes, but accepts a
+// key twice and a header that is no object; both are errors here.
 func Parse(file []byte) (map[string]Tensor, error) {
 	if len(file) < 8 {
 		return nil, fmt.Errorf("%d bytes are no safetensors file", len(file))
