@@ -184,88 +184,53 @@ def test_what_is_no_golden_is_not_replaced(call, tmp_path, capsys):
     assert "no golden" in capsys.readouterr().err and os.listdir(precious) == ["thesis.tex"]
 
 
-def damage_value(golden):
-    path = golden / "step_01/h.1.mlp.act.npy"
-    array = np.load(path)
-    array.flat[3] += 3 * check.RELATIVE * np.abs(array).max()
-    rewrite(golden, "step_01/h.1.mlp.act.npy", array)
+def values(name, change):
+    """Changes the values of a file, and its hash in the manifest."""
+    def damage(golden):
+        array = np.load(golden / name)
+        change(array)
+        rewrite(golden, name, array)
+    return damage
 
 
-def damage_id(golden):
-    rewrite(golden, "step_02/next_token.npy", np.load(golden / "step_02/next_token.npy") + 1)
+def manifest(change):
+    return lambda golden: edit(golden / "manifest.json", change)
 
 
-def damage_nan(golden):
-    array = np.load(golden / "step_00/ln_f.npy")
-    array.flat[0] = np.nan
-    rewrite(golden, "step_00/ln_f.npy", array)
+def nudge(by):
+    """Moves one value by a part of its bound."""
+    def change(array):
+        array.flat[3] += by * check.RELATIVE * np.abs(array).max()
+    return change
 
 
-def damage_mask(golden):
-    array = np.load(golden / "step_00/h.0.attn.scores.npy")
-    array[np.isinf(array)] = -1e9
-    rewrite(golden, "step_00/h.0.attn.scores.npy", array)
+def without(name):
+    return lambda m: m.update(files=[entry for entry in m["files"] if entry["path"] != name])
 
 
-def damage_bytes(golden):
-    path = golden / "step_00/embed.npy"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-
-
-def drop_file(golden):
-    (golden / "step_00/ln_f.npy").unlink()
-
-
-def drop_entry(golden):
-    drop_file(golden)
-    edit(golden / "manifest.json", lambda m: m.update(files=[e for e in m["files"] if e["path"] != "step_00/ln_f.npy"]))
-
-
-def add_file(golden):
-    np.save(golden / "step_00/h.9.ln_1.npy", np.zeros(1, np.float32))
-
-
-def exporter_hash(golden):
-    edit(golden / "manifest.json", lambda m: m["exporter"][0].update(sha256="0" * 64))
-
-
-def exporter_forgotten(golden):
-    edit(golden / "manifest.json", lambda m: m["exporter"].pop())
-
-
-def engine_version(golden):
-    edit(golden / "manifest.json", lambda m: m["engine"].update(version="0.1"))
-
-
-def other_rule(golden):
-    edit(golden / "manifest.json", lambda m: m["left_out"][0].update(reason="because"))
-
-
-def other_tokens(golden):
-    edit(golden / "manifest.json", lambda m: m.update(tokens=[[3, 15]]))
-
-
-def other_weights(golden):
-    edit(golden / "manifest.json", lambda m: m["model"].update(weights_sha256="0" * 64))
-
-
-def broken_manifest(golden):
-    (golden / "manifest.json").write_text("{")
-
-
-def no_golden(golden):
-    golden.rename(golden.parent / "elsewhere")
+LN_F, SCORES, EMBED, NEXT = "step_00/ln_f.npy", "step_00/h.0.attn.scores.npy", "step_00/embed.npy", "step_02/next_token.npy"
 
 
 @pytest.mark.parametrize("damage, names, without_running", [
-    (damage_value, "step_01/h.1.mlp.act.npy", False), (damage_id, "step_02/next_token.npy", False),
-    (damage_nan, "step_00/ln_f.npy", False), (damage_mask, "step_00/h.0.attn.scores.npy", False),
-    (damage_bytes, "step_00/embed.npy", True), (drop_file, "step_00/ln_f.npy", True), (drop_entry, "files", False),
-    (add_file, "step_00/h.9.ln_1.npy", True), (exporter_hash, "reference/contract.py", True),
-    (exporter_forgotten, "reference/float64/requirements.txt", True), (engine_version, "engine", False),
-    (other_rule, "left_out", True), (other_tokens, "tokens", True), (other_weights, "model", False),
-    (broken_manifest, "manifest.json", True), (no_golden, "manifest.json", True)])
-def test_check_names_what_does_not_follow(call, goldens, capsys, damage, names, without_running):
+    (values("step_01/h.1.mlp.act.npy", nudge(3)), "step_01/h.1.mlp.act.npy", False),
+    (values(NEXT, lambda a: np.add(a, 1, out=a)), NEXT, False),
+    (values(LN_F, lambda a: a.put(0, np.nan)), LN_F, False),
+    (values(SCORES, lambda a: np.nan_to_num(a, copy=False, neginf=-1e9)), SCORES, False),
+    (lambda golden: (golden / EMBED).write_bytes((golden / EMBED).read_bytes()[:-1] + b"\x7f"), EMBED, True),
+    (lambda golden: (golden / LN_F).unlink(), LN_F, True),
+    (lambda golden: [(golden / LN_F).unlink(), manifest(without(LN_F))(golden)], "files", False),
+    (lambda golden: np.save(golden / "step_00/h.9.ln_1.npy", np.zeros(1, np.float32)), "step_00/h.9.ln_1.npy", True),
+    (manifest(lambda m: m["exporter"][0].update(sha256="0" * 64)), "reference/contract.py", True),
+    (manifest(lambda m: m["exporter"].pop()), "reference/float64/requirements.txt", True),
+    (manifest(lambda m: m["engine"].update(version="0.1")), "engine", False),
+    (manifest(lambda m: m["left_out"][0].update(reason="because")), "left_out", True),
+    (manifest(lambda m: m.update(tokens=[[3, 15]])), "tokens", True),
+    (manifest(lambda m: m["model"].update(weights_sha256="0" * 64)), "model", False),
+    (lambda golden: (golden / "manifest.json").write_text("{"), "manifest.json", True),
+    (lambda golden: golden.rename(golden.parent / "elsewhere"), "manifest.json", True),
+], ids=["value", "id", "nan", "mask", "bytes", "no file", "no file and entry", "another file", "source changed", "source forgotten",
+        "version", "rule", "prompt", "weights", "broken manifest", "no golden"])
+def test_check_names_a_file_that_does_not_follow(call, goldens, capsys, damage, names, without_running):
     damage(goldens / "short/float64")
     capsys.readouterr()
     assert call("--check", "--case", "short") == 1
@@ -278,9 +243,7 @@ def test_check_names_what_does_not_follow(call, goldens, capsys, damage, names, 
 
 
 def test_a_value_within_the_bound_passes(call, goldens):
-    array = np.load(goldens / "short/float64/step_01/ln_f.npy")
-    array.flat[3] += 0.5 * check.RELATIVE * np.abs(array).max()
-    rewrite(goldens / "short/float64", "step_01/ln_f.npy", array)
+    values("step_01/ln_f.npy", nudge(0.5))(goldens / "short/float64")
     assert call("--check", "--case", "short") == 0
 
 
