@@ -1,4 +1,4 @@
-"""The engines that make goldens: what each exporter consists of, and how it is made ready to run."""
+"""The engines that make goldens: the sources of each exporter, and the way to make it ready to run."""
 
 import contextlib
 import fnmatch
@@ -28,7 +28,7 @@ class Engine:
     only_named: str = ""  # why it is made ready only for --engine NAME; else its goldens are checked by hash
 
     def may_lack(self, rule):
-        """Whether a rule that is no case's own is for what the engine may not have."""
+        """Reports whether a rule that no case has is for stages that the engine may not have."""
         return any(fnmatch.fnmatchcase(rule["stages"], pattern) for pattern in self.may_leave_out)
 
     def source_files(self, root=ROOT):
@@ -122,12 +122,13 @@ def mistralrs(say):
 
 
 SHARED = ("reference/contract.py", "reference/dump.py")
+OF_CANDLE = "config dump npy options program provenance rules staging weights".split()  # files of Candle's that mistralrs has too
 ENGINES = {engine.name: engine for engine in (
     Engine("tinygrad", (*SHARED, "reference/tinygrad/export.py", "reference/tinygrad/requirements.txt"), tinygrad),
     Engine("candle", ("reference/candle/Cargo.toml", "reference/candle/Cargo.lock", "reference/candle/src/**/*.rs"), candle),
     Engine("float64", (*SHARED, "reference/float64/export.py", "reference/float64/gpt2.py",
                        "reference/float64/requirements.txt"), float64),
-    Engine("mistralrs", (*(f"reference/candle/src/{name}.rs" for name in "config dump npy rules staging weights".split()),
+    Engine("mistralrs", (*(f"reference/candle/src/{name}.rs" for name in OF_CANDLE),
                          "reference/mistralrs/Cargo.toml", "reference/mistralrs/Cargo.lock", "reference/mistralrs/patch.py",
                          "reference/mistralrs/src/**/*.rs", "reference/mistralrs/overlay/**/*.rs",
                          "model/vocab/r50k_base.tiktoken"), mistralrs,

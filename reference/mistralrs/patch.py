@@ -5,7 +5,7 @@
 
 The released crate as cargo downloads it, checked against the SHA-256 below, with every file of overlay/
 laid over the one of the same name. Nothing else of it changes, and the copy is never committed. A second
-run only does what is missing or was changed, so that nothing is compiled again for no reason.
+run only replaces missing or changed files, so that nothing is compiled again for no reason.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ COPY = os.path.join(os.path.dirname(os.path.dirname(HERE)), ".cache", CRATE)
 
 
 class Refused(Exception):
-    """What stands in the way, in one line."""
+    """The reason why there is no copy, in one line."""
 
 
 def sha256(path):
@@ -95,21 +95,21 @@ def unpack(crate):
 
 
 def checksum(folder):
-    """The crate's hash, and that of every file but overlay's; a link is told by its name, and a released crate has none."""
+    """The crate's hash, and that of every file but overlay's; a link is only marked as one: a released crate has none."""
     files = []
     for parent, folders, names in os.walk(folder):
         names += [name for name in folders if os.path.islink(os.path.join(parent, name))]
         files += [os.path.relpath(os.path.join(parent, name), folder) for name in names]
     ours = {*overlay(), "checksum"}
-    return "\n".join([SHA256, *(f"{told(os.path.join(folder, path))}  {path}" for path in sorted(files) if path not in ours)])
+    return "\n".join([SHA256, *(f"{mark(os.path.join(folder, path))}  {path}" for path in sorted(files) if path not in ours)])
 
 
-def told(path):
+def mark(path):
     return "link" if os.path.islink(path) else sha256(path)
 
 
 def unpacked():
-    """Whether the copy is whole, and nobody has changed it."""
+    """Reports whether the copy is whole and unchanged."""
     try:
         with open(os.path.join(COPY, "checksum"), encoding="utf-8") as f:
             return f.read() == checksum(COPY) + "\n"

@@ -1,11 +1,13 @@
 //! A dump in the contract's form: `.npy` files and the manifest that binds them to their makers.
 
+use crate::config::Config;
 use crate::npy;
+use crate::options::Options;
+use crate::provenance::{exporter, Files, Source};
 use crate::rules::Rule;
-use crate::sources::Source;
 use crate::staging::Staging;
 use crate::weights::sha256;
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use candle_core::{DType, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
@@ -28,6 +30,55 @@ pub struct Manifest {
     pub exporter: Vec<Source>,
     pub files: Vec<FileEntry>,
     pub left_out: Vec<Rule>,
+}
+
+impl Manifest {
+    /// The manifest of a run with these options, without its files.
+    pub fn of(
+        options: &Options,
+        config: Config,
+        weights_sha256: String,
+        engine: Engine,
+        sources: &Files,
+        left_out: Vec<Rule>,
+    ) -> Self {
+        Manifest {
+            schema: 1,
+            model: Model { name: options.name.clone(), config: config.json, weights_sha256 },
+            case: options.case.clone(),
+            prompt: options.prompt.clone(),
+            tokens: options.tokens.clone(),
+            new: options.new,
+            temperatures: options.temperatures.iter().map(|&t| number(t)).collect(),
+            engine,
+            exporter: exporter(sources),
+            files: Vec::new(),
+            left_out,
+        }
+    }
+}
+
+/// `1` rather than `1.0`, as in `probs_t1`.
+fn number(t: f64) -> Number {
+    if t.fract() == 0.0 {
+        Number::from(t as i64)
+    } else {
+        Number::from_f64(t).expect("checked to be finite")
+    }
+}
+
+/// Refuses values that no comparison could use: NaN anywhere, an infinity outside the masked scores.
+pub fn finite(stage: &str, tensor: &Tensor) -> Result<()> {
+    if tensor.dtype() != DType::F32 {
+        return Ok(());
+    }
+    let masked = stage.ends_with(".attn.scores");
+    let bad = |v: &&f32| !(v.is_finite() || masked && **v == f32::NEG_INFINITY);
+    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    if let Some(value) = values.iter().find(bad) {
+        bail!("the engine computed {value}; a golden must be finite");
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]

@@ -1,4 +1,4 @@
-//! What a dump leaves out: `[{"stages": "h.*.attn.scores", "steps": "all", "reason": "…"}]`.
+//! The stages that a dump leaves out: `[{"stages": "h.*.attn.scores", "steps": "all", "reason": "…"}]`.
 
 use anyhow::{ensure, Context, Result};
 use glob::Pattern;
@@ -50,7 +50,7 @@ impl Rules {
         Ok(Self { list: parsed })
     }
 
-    /// Whether a stage of a step is left out; remembers every rule that says so.
+    /// Reports whether a stage of a step is left out, and remembers every rule by which it is.
     pub fn leaves_out(&mut self, step: usize, stage: &str) -> bool {
         let mut out = false;
         for rule in &mut self.list {

@@ -1,51 +1,29 @@
-//! What this binary was built from. The bytes are compiled in, so a dump always names the sources
-//! of the program that made it, whatever lies on the disk by then.
+//! The sources of this binary.
 
-use crate::weights::sha256;
-use serde::Serialize;
+use crate::provenance::{files, locked, Files};
 
-macro_rules! sources {
-    ($($path:literal)*) => {
-        [$((
-            concat!("reference/candle/", $path),
-            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path)).as_slice(),
-        )),*]
-    };
-}
-
-/// Path from the root of the repository, and content; `tests/` checks that none is forgotten.
-pub static SOURCES: &[(&str, &[u8])] = &sources!(
-    "Cargo.lock"
-    "Cargo.toml"
-    "src/config.rs"
-    "src/dump.rs"
-    "src/export.rs"
-    "src/lib.rs"
-    "src/main.rs"
-    "src/model.rs"
-    "src/npy.rs"
-    "src/rules.rs"
-    "src/sources.rs"
-    "src/staging.rs"
-    "src/synth.rs"
-    "src/weights.rs"
+/// `tests/` checks that none is forgotten.
+pub static SOURCES: &Files = files!(
+    "reference/candle/Cargo.lock"
+    "reference/candle/Cargo.toml"
+    "reference/candle/src/config.rs"
+    "reference/candle/src/dump.rs"
+    "reference/candle/src/export.rs"
+    "reference/candle/src/lib.rs"
+    "reference/candle/src/main.rs"
+    "reference/candle/src/model.rs"
+    "reference/candle/src/npy.rs"
+    "reference/candle/src/options.rs"
+    "reference/candle/src/program.rs"
+    "reference/candle/src/provenance.rs"
+    "reference/candle/src/rules.rs"
+    "reference/candle/src/sources.rs"
+    "reference/candle/src/staging.rs"
+    "reference/candle/src/synth.rs"
+    "reference/candle/src/weights.rs"
 );
-
-#[derive(Serialize)]
-pub struct Source {
-    pub path: &'static str,
-    pub sha256: String,
-}
-
-/// The manifest's `exporter`.
-pub fn exporter() -> Vec<Source> {
-    SOURCES.iter().map(|(path, bytes)| Source { path, sha256: sha256(bytes) }).collect()
-}
 
 /// The version of candle-core that Cargo.lock pins.
 pub fn candle_version() -> &'static str {
-    include_str!("../Cargo.lock")
-        .split_once("name = \"candle-core\"\nversion = \"")
-        .and_then(|(_, rest)| rest.split_once('"'))
-        .map_or("unknown", |(version, _)| version)
+    locked(include_str!("../Cargo.lock"), "candle-core")
 }

@@ -88,7 +88,7 @@ pub static MODELS: &[Spec] = &[
     },
 ];
 
-/// What the models have in common.
+/// The sizes that the models share.
 const COMMON: &[(&str, Range)] = &[
     ("wte.weight", (0.2, 0.015625)),
     ("wpe.weight", (0.125, 0.0)),

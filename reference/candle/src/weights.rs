@@ -64,6 +64,11 @@ impl Weights {
         Ok(sha256(lines.into_iter().collect::<String>().as_bytes()))
     }
 
+    /// The safetensors files.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// The files, for messages.
     pub fn describe(&self) -> String {
         let first = self.files[0].display();
@@ -102,8 +107,8 @@ fn index_files(text: &[u8]) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Candle's mapped file, with what it does not check: dtype, shape before size, finite values,
-/// and either key style.
+/// Candle's mapped file, with the checks that Candle leaves out: dtype, shape before size, finite
+/// values; and with either key style.
 #[derive(Clone)]
 struct Checked {
     inner: Arc<MmapedSafetensors>,

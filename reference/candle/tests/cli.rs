@@ -1,4 +1,4 @@
-//! The command line: exit status, and one line on stderr for what is refused.
+//! The command line: exit status, and one line on stderr for bad input.
 
 mod common;
 

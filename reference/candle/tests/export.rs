@@ -3,8 +3,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use candle_export::export::{run, Options};
-use candle_export::{config::Config, weights};
+use candle_export::{config::Config, export::run, options::Options, weights};
 use common::*;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

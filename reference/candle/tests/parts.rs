@@ -1,9 +1,9 @@
-//! The parts that stand alone: rules, npy, sources, config, and what is assumed of Candle.
+//! The parts that stand alone: rules, npy, sources, config, and the assumptions about Candle.
 
 mod common;
 
 use candle_core::{Device, Tensor, D};
-use candle_export::{config::Config, npy, rules::Rules, sources, weights};
+use candle_export::{config::Config, npy, provenance, rules::Rules, sources, weights};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -87,9 +87,10 @@ fn sources_are_those_on_the_disk() {
         want.insert(format!("src/{}", entry.unwrap().file_name().to_string_lossy()));
     }
     let want: Vec<_> = want.iter().map(|path| format!("reference/candle/{path}")).collect();
-    let got: Vec<_> = sources::exporter().iter().map(|s| s.path.to_string()).collect();
+    let listed = provenance::exporter(sources::SOURCES);
+    let got: Vec<_> = listed.iter().map(|s| s.path.to_string()).collect();
     assert_eq!(got, want);
-    for source in sources::exporter() {
+    for source in listed {
         let path = root.join(source.path.strip_prefix("reference/candle/").unwrap());
         assert_eq!(source.sha256, weights::sha256(&std::fs::read(path).unwrap()));
     }
@@ -132,7 +133,7 @@ fn config_is_read_strictly() {
     }
 }
 
-/// What the contract asks of an engine's operations, and this one leaves to Candle.
+/// The rules of the contract for an engine's operations, which this one leaves to Candle.
 #[test]
 fn candle_does_what_the_contract_says() {
     let cpu = &Device::Cpu;

@@ -1,22 +1,22 @@
-//! What can be said of mistral.rs's tokenizer, sampler, scheduler and prefix cache on a model, each
-//! claim tried.
+//! Claims about mistral.rs's tokenizer, sampler, scheduler and prefix cache, each tried on a model.
 
 use crate::config::Config;
-use crate::export::{apart, check_tokens, off, SOFTMAX};
+use crate::export::{apart, off, SOFTMAX};
 use crate::folder::Folder;
 use crate::mistral::{Ask, Mistral, Model, Pass, Step};
+use crate::options::check_prompts;
 use anyhow::{ensure, Context, Result};
 use std::path::Path;
 
-/// A claim and what came of it.
+/// A claim and its outcome.
 pub struct Finding {
     pub claim: &'static str,
     pub holds: bool,
-    /// what was run, and the figures
+    /// the run, and its figures
     pub detail: String,
 }
 
-/// Differences of logits that the order of a sum accounts for, as a part of the largest logit.
+/// Differences of logits that the order of a sum accounts for, as a fraction of the largest logit.
 const ROUNDING: f32 = 1e-5;
 
 /// Tries every claim on these prompts, with `new` tokens each; `report` hears each as it is decided.
@@ -29,8 +29,8 @@ pub fn run(
     let config = Config::read(&dir.join("config.json"))?;
     ensure!(new >= 2, "--new must be at least 2: one token is chosen from the prompt alone");
     ensure!(prompts.len() >= 2, "--tokens is needed twice at least");
-    // what is continued below is a prompt, its continuation and one token more
-    check_tokens(prompts, 2 * new + 1, &config)
+    // the longest prompt below is a prompt, its continuation and one token more
+    check_prompts(prompts, 2 * new + 1, &config)
         .context("check continues each answer by as many tokens again and one")?;
     let vocab = config.vocab_size as u32;
     let folder = Folder::open(dir, config)?;
@@ -133,8 +133,8 @@ fn raw(mistral: &Mistral, prompt: &[u32]) -> Result<Finding> {
     })
 }
 
-/// Two prompts at once, against each alone; and where a decode step was shared, what the first
-/// block's attention gives the one row and the other.
+/// Two prompts at once, against each alone; and where a decode step was shared, the first block's
+/// attention of the one row against the other's.
 fn together(
     mistral: &Mistral,
     prompts: [&Vec<u32>; 2],
@@ -204,7 +204,7 @@ fn prefix(
     ])
 }
 
-/// Whether two runs agree up to rounding, and how they do.
+/// Reports whether two runs agree up to rounding, and how closely.
 fn difference(want: &[Step], got: &[Step]) -> (bool, String) {
     for (k, (want, got)) in want.iter().zip(got).enumerate() {
         let largest = want.logits.iter().fold(0f32, |max, l| max.max(l.abs()));

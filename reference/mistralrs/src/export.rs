@@ -1,21 +1,22 @@
 //! One run: a prompt, its continuation, a dump.
 
 use crate::config::Config;
-use crate::dump::{Dump, Engine, Manifest};
+use crate::dump::{finite, Dump, Engine, Manifest};
 use crate::folder::Folder;
 use crate::mistral::{Ask, Mistral, Model, Pass, Step};
+use crate::options::Options;
 use crate::rules::Rules;
-use crate::{dump, sources};
-use anyhow::{bail, ensure, Context, Result};
-use candle_core::{DType, Device, Tensor};
-use serde_json::{json, Number, Value};
+use crate::sources::{mistralrs_version, SOURCES};
+use anyhow::{ensure, Context, Result};
+use candle_core::{Device, Tensor};
+use serde_json::{json, Value};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The greedy run that is dumped, and those that must give the same bits.
 const RUNS: usize = 3;
 
-/// What mistral.rs never has, and the manifest's reason.
+/// The stages that mistral.rs never has, and the manifest's reason.
 const NEVER: [&str; 2] = ["h.*.attn.scores", "h.*.attn.probs"];
 const TILES: &str = "on a CPU mistral.rs computes attention a tile at a time and never has them";
 
@@ -25,26 +26,11 @@ const SUMMED: &str =
     "mistral.rs's sampler adds up the exponentials in float32, one after another: \
                       further from the softmax than checkpoint 11 allows";
 
-/// What to export; ids are rows of the batch.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub model: PathBuf,
-    pub name: String,
-    pub tokens: Vec<Vec<u32>>,
-    pub new: usize,
-    /// what the decode steps are fed, new − 1 ids a row; empty: the engine's own choice
-    pub feed: Vec<Vec<u32>>,
-    pub case: Option<String>,
-    pub prompt: Option<String>,
-    pub temperatures: Vec<f64>,
-    pub rules: Option<PathBuf>,
-    pub out: PathBuf,
-}
-
-/// Writes the dump; returns the number of its `.npy` files. `progress` hears what is being done.
+/// Writes the dump; returns the number of its `.npy` files. `progress` is told each stage of
+/// the work.
 pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<usize> {
     let config = Config::read(&options.model.join("config.json"))?;
-    check(options, &config)?;
+    options.check(&config)?;
     let mut list = read_rules(options.rules.as_deref())?;
     let mut dump = Dump::create(&options.out)?;
     progress("checking the weights");
@@ -68,8 +54,8 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<usize> {
         ensure!(one_by_one(&mistral, &asks)? == answers, "greedy run {run} differs from the first");
     }
 
-    // with --feed the run above was forced but for its last step: what the engine would have chosen
-    // at the others comes from runs that end there
+    // with --feed the run above was forced but for its last step: the engine's own choices at the
+    // others come from runs that end there
     let chosen: Vec<Vec<Step>> = (0..options.new)
         .map(|k| match options.feed.is_empty() || k + 1 == options.new {
             true => Ok(answers.iter().map(|row| row[k.min(row.len() - 1)].clone()).collect()),
@@ -101,33 +87,19 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<usize> {
                 Some(tensor) => tensor,
                 None => run.get(k, &stage, pass).with_context(|| format!("step {k}, {stage}"))?,
             };
-            finite(&tensor).with_context(|| format!("step {k}, {stage}"))?;
+            finite(&stage, &tensor).with_context(|| format!("step {k}, {stage}"))?;
             dump.put(k, &stage, &tensor)?;
         }
     }
     let tokens: Vec<Vec<i64>> =
         tokens.iter().map(|row| row.iter().map(|&id| id.into()).collect()).collect();
     dump.put_tokens(&Tensor::new(tokens, &Device::Cpu)?)?;
-    dump.commit(Manifest {
-        schema: 1,
-        model: dump::Model {
-            name: options.name.clone(),
-            weights_sha256: folder.weights.sha256()?,
-            config: folder.config.json,
-        },
-        case: options.case.clone(),
-        prompt: options.prompt.clone(),
-        tokens: options.tokens.clone(),
-        new: options.new,
-        temperatures: options.temperatures.iter().map(|&t| number(t)).collect(),
-        engine: Engine { name: "mistralrs", version: version(rows), dtype: "float32" },
-        exporter: sources::exporter(),
-        files: Vec::new(),
-        left_out: rules.left_out(),
-    })
+    let engine = Engine { name: "mistralrs", version: version(rows), dtype: "float32" };
+    let (sha256, left_out) = (folder.weights.sha256()?, rules.left_out());
+    dump.commit(Manifest::of(options, folder.config, sha256, engine, SOURCES, left_out))
 }
 
-/// What was run.
+/// The greedy run.
 struct Run<'a> {
     mistral: &'a Mistral<'a>,
     options: &'a Options,
@@ -138,7 +110,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// That model, sampler and response speak of the same step.
+    /// Refuses a step on which model, sampler and response do not agree.
     fn check(&self, step: usize, pass: &Pass) -> Result<()> {
         let prompt = self.options.tokens[0].len();
         let new = if step == 0 { prompt } else { 1 };
@@ -281,7 +253,7 @@ pub fn side_by_side<'a>(passes: impl Iterator<Item = &'a Pass>) -> Result<Pass> 
 
 /// mistral.rs's version, and of a batch how its rows were computed.
 fn version(rows: usize) -> &'static str {
-    match (rows, sources::mistralrs_version()) {
+    match (rows, mistralrs_version()) {
         (1, version) => version,
         (_, version) => format!("{version}, each row a request of its own").leak(),
     }
@@ -321,88 +293,4 @@ fn read_rules(path: Option<&Path>) -> Result<Vec<Value>> {
         }
     }
     Ok(list)
-}
-
-/// Refuses what the model cannot be fed, before anything is read or written.
-fn check(options: &Options, config: &Config) -> Result<()> {
-    ensure!(!options.name.is_empty(), "--name is empty");
-    ensure!(options.new >= 1, "--new must be at least 1");
-    check_tokens(&options.tokens, options.new, config)?;
-    let prompt = options.tokens[0].len();
-    ensure!(
-        options.tokens.iter().all(|row| row.len() == prompt),
-        "--tokens: the rows of a batch must be of equal length"
-    );
-    if !options.feed.is_empty() {
-        ensure!(
-            options.feed.len() == options.tokens.len(),
-            "--feed is given {} times, --tokens {} times",
-            options.feed.len(),
-            options.tokens.len()
-        );
-        ensure!(
-            options.feed.iter().all(|row| row.len() == options.new - 1),
-            "--feed needs {} ids a row, one less than --new",
-            options.new - 1
-        );
-        check_ids(&options.feed, config)?;
-    }
-    ensure!(!options.temperatures.is_empty(), "--temperatures is empty");
-    for (i, t) in options.temperatures.iter().enumerate() {
-        // within these bounds every language writes the number, and so the stage's name, alike
-        let short = format!("{t:.5e}").parse() == Ok(*t);
-        ensure!(
-            short && (1e-4..1e6).contains(t),
-            "--temperatures: {t} is not a number of up to six digits in [0.0001, 1000000)"
-        );
-        ensure!(!options.temperatures[..i].contains(t), "--temperatures: {t} is there twice");
-    }
-    Ok(())
-}
-
-/// Refuses prompts that the model has no tokens or no positions for.
-pub fn check_tokens(tokens: &[Vec<u32>], new: usize, config: &Config) -> Result<()> {
-    ensure!(!tokens.is_empty(), "--tokens is missing");
-    for row in tokens {
-        ensure!(!row.is_empty(), "--tokens is empty: a prompt has at least one token");
-        let last = row.len().saturating_add(new - 1);
-        ensure!(
-            last <= config.n_positions,
-            "{} prompt tokens and {new} new ones need {last} positions, the model has {}",
-            row.len(),
-            config.n_positions
-        );
-    }
-    check_ids(tokens, config)
-}
-
-fn check_ids(rows: &[Vec<u32>], config: &Config) -> Result<()> {
-    for &id in rows.iter().flatten() {
-        ensure!(
-            (id as usize) < config.vocab_size,
-            "token {id} is outside the vocabulary of {}",
-            config.vocab_size
-        );
-    }
-    Ok(())
-}
-
-/// Values that no comparison could use.
-fn finite(tensor: &Tensor) -> Result<()> {
-    if tensor.dtype() == DType::F32 {
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-            bail!("mistral.rs computed {value}; a golden must be finite");
-        }
-    }
-    Ok(())
-}
-
-/// `1` rather than `1.0`, as in `probs_t1`.
-fn number(t: f64) -> Number {
-    if t.fract() == 0.0 {
-        Number::from(t as i64)
-    } else {
-        Number::from_f64(t).expect("checked to be finite")
-    }
 }

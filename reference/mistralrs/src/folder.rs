@@ -6,7 +6,6 @@ use crate::tokenizer::tokenizer_json;
 use crate::weights::Weights;
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Value};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -14,14 +13,12 @@ use tempfile::TempDir;
 pub struct Folder {
     pub config: Config,
     pub weights: Weights,
-    /// the safetensors files
-    pub files: Vec<PathBuf>,
     home: TempDir,
 }
 
 impl Folder {
-    /// Refuses what is no GPT-2, and weights that do not fit, before mistral.rs sees them: it takes
-    /// a missing weight for a layer that is loaded later.
+    /// Refuses a model that is no GPT-2, and weights that do not fit, before mistral.rs sees them:
+    /// it takes a missing weight for a layer that is loaded later.
     pub fn open(dir: &Path, config: Config) -> Result<Self> {
         let weights = Weights::open(dir)?;
         check(&config, &weights)
@@ -30,7 +27,7 @@ impl Folder {
             bail!("{} holds tensor {name}, which config.json has no use for", weights.describe());
         }
         let home = tempfile::tempdir().context("make a folder for config.json")?;
-        let folder = Self { files: files(dir)?, config, weights, home };
+        let folder = Self { config, weights, home };
         std::fs::write(folder.config_path(), folder.config_json().to_string())?;
         std::fs::write(folder.tokenizer_path(), tokenizer_json()?)?;
         Ok(folder)
@@ -99,17 +96,4 @@ fn check(config: &Config, weights: &Weights) -> Result<()> {
         vb.get((v, c), "lm_head.weight")?;
     }
     Ok(())
-}
-
-/// The files that [`Weights::open`] has mapped, and so found in order.
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let single = dir.join("model.safetensors");
-    if single.exists() {
-        return Ok(vec![single]);
-    }
-    let index: Value =
-        serde_json::from_slice(&std::fs::read(dir.join("model.safetensors.index.json"))?)?;
-    let names = index["weight_map"].as_object().context("weight_map is missing")?;
-    let names: BTreeSet<&str> = names.values().filter_map(Value::as_str).collect();
-    Ok(names.into_iter().map(|name| dir.join(name)).collect())
 }

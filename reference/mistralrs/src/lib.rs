@@ -1,10 +1,10 @@
 //! GPT-2 on mistral.rs, exported stage by stage.
 //!
 //! mistral.rs loads, computes, caches, schedules and samples; its GPT-2 is overlay/, which also hands
-//! out the stages of a forward pass. What is ours here is the command line, the requests
-//! ([`mistral`]), the tokenizer file that the engine asks for ([`tokenizer`]) and the findings about
-//! its sampler, scheduler and prefix cache ([`check`]). The dump itself is written as reference/candle writes
-//! it, by the same files, which here are compiled against the Candle that mistral.rs stands on.
+//! out the stages of a forward pass. Ours are the requests ([`mistral`]), the tokenizer file that the
+//! engine asks for ([`tokenizer`]) and the findings about its sampler, scheduler and prefix cache
+//! ([`check`]). Command line and dump are those of reference/candle, by the same files, which here
+//! are compiled against the Candle that mistral.rs stands on.
 
 #[path = "../../candle/src/config.rs"]
 pub mod config;
@@ -12,6 +12,12 @@ pub mod config;
 pub mod dump;
 #[path = "../../candle/src/npy.rs"]
 pub mod npy;
+#[path = "../../candle/src/options.rs"]
+pub mod options;
+#[path = "../../candle/src/program.rs"]
+pub mod program;
+#[path = "../../candle/src/provenance.rs"]
+pub mod provenance;
 #[path = "../../candle/src/rules.rs"]
 pub mod rules;
 #[path = "../../candle/src/staging.rs"]

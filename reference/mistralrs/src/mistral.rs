@@ -43,18 +43,18 @@ pub struct Mistral<'a> {
 pub struct Ask {
     pub prompt: Vec<u32>,
     pub new: usize,
-    /// what the first decode steps are fed in place of the engine's choice
+    /// fed to the first decode steps in place of the engine's choice
     pub forced: Vec<u32>,
     /// `None`: argmax. Else the sampler draws from softmax(logits/t), and reports all of it.
     pub temperature: Option<f64>,
 }
 
-/// What came of a step that was not forced.
+/// The outcome of a step that was not forced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// how many tokens the sampler was shown as what is there already
+    /// number of tokens that the sampler was shown as the context
     pub context: usize,
-    /// V: what the sampler was given
+    /// V: the sampler's input
     pub logits: Vec<f32>,
     /// the id that the response reports; at a temperature the likeliest, not the one drawn
     pub token: u32,
@@ -62,7 +62,7 @@ pub struct Step {
     pub probabilities: Vec<f32>,
 }
 
-/// The tensors of a forward pass, by stage; `tokens` is what it was fed, [B,T].
+/// The tensors of a forward pass, by stage; `tokens` are its input, [B,T].
 pub type Pass = HashMap<String, Tensor>;
 
 impl Model {
@@ -72,7 +72,7 @@ impl Model {
             tokenizer_filename: folder.tokenizer_path(),
             config_filename: folder.config_path(),
             template_filename: None,
-            filenames: folder.files.clone(),
+            filenames: folder.weights.files().to_vec(),
             adapter_paths: AdapterPaths::None,
             gen_conf: None,
             preprocessor_config: None,
@@ -223,7 +223,7 @@ impl Mistral<'_> {
     }
 }
 
-/// A request whose sampler shows what it is given, and is made to choose what is forced.
+/// A request whose sampler records its input, and is made to choose the forced tokens.
 fn request(ask: &Ask) -> (Request, Seen, Receiver<Response>) {
     let seen = Seen::default();
     let (log, forced) = (seen.clone(), ask.forced.clone());

@@ -1,9 +1,9 @@
-//! A small random model, written by Candle, and a reader of what the exporter writes.
+//! A small random model, written by Candle, and a reader of dumps.
 
 #![allow(dead_code)] // each test file uses its part
 
 use candle_core::{safetensors, DType, Device, Tensor};
-use candle_export::export::Options;
+use candle_export::options::Options;
 use serde_json::{json, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
