@@ -70,18 +70,24 @@ class Config:
         return self.embd // self.heads
 
 
+def read_json(path, kind, want):
+    """The value in a JSON file. Refused unless it is of that kind; want describes it for the message."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            value = json.load(f)
+    except OSError as e:
+        raise Refused(f"{path}: {e.strerror}: want {want}") from e
+    except ValueError as e:
+        raise Refused(f"{path}: not JSON: {e}") from e
+    if not isinstance(value, kind):
+        raise Refused(f"{path}: want {want}")
+    return value
+
+
 def read_config(folder):
     """The sizes in folder/config.json; Refused if it is no GPT-2 that the exporters compute."""
     path = os.path.join(folder, "config.json")
-    try:
-        with open(path, encoding="utf-8") as f:
-            raw = json.load(f)
-    except OSError as e:
-        raise Refused(f"{path}: {e.strerror}: want a folder with config.json and model.safetensors") from e
-    except ValueError as e:
-        raise Refused(f"{path}: not JSON: {e}") from e
-    if not isinstance(raw, dict):
-        raise Refused(f"{path}: want a JSON object")
+    raw = read_json(path, dict, "a JSON object, beside the model.safetensors of a model")
 
     def size(key, default=None):
         value = raw.get(key)

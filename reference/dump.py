@@ -15,7 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from contract import Config, Refused, Rule, read_config, sha256_file, shape_of, stages, weight_files, weights_sha256
+from contract import Config, Refused, Rule, read_config, read_json, sha256_file, shape_of, stages, weight_files, weights_sha256
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLOAT32, INT64 = "float32", "int64"
@@ -101,16 +101,7 @@ def parse_args(description, argv=None):
 def read_rules(path):
     if path is None:
         return []
-    try:
-        with open(path, encoding="utf-8") as f:
-            raw = json.load(f)
-    except OSError as e:
-        raise Refused(f"{path}: {e.strerror}") from e
-    except ValueError as e:
-        raise Refused(f"{path}: not JSON: {e}") from e
-    if not isinstance(raw, list):
-        raise Refused(f"{path}: want a JSON list of rules")
-    return [Rule.parse(entry, path) for entry in raw]
+    return [Rule.parse(entry, path) for entry in read_json(path, list, "a JSON list of rules")]
 
 
 class Writer:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -138,3 +139,14 @@ def test_tinygrad_names_the_missing_compiler(micro, tmp_path):
                            "--out", str(tmp_path / "out")], capture_output=True, text=True, env={**os.environ, "CC": "no-such-clang"})
     assert done.returncode == 2
     assert "no-such-clang is not installed" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("engine", ["candle", "mistralrs"])
+def test_a_rust_exporter_names_the_sources_that_engines_py_lists(engine):
+    import engines
+    folder = os.path.join(ROOT, "reference", engine)
+    with open(os.path.join(folder, "src", "sources.rs"), encoding="utf-8") as f:
+        assert re.findall(r'^    "(.*)"$', f.read(), re.M) == engines.ENGINES[engine].source_files()
+    with open(os.path.join(folder, "src", "lib.rs"), encoding="utf-8") as f:
+        shared = re.findall(r'#\[path = "../../candle/src/(\w+).rs"\]', f.read())
+    assert shared == (engines.OF_CANDLE if engine == "mistralrs" else [])
