@@ -4,42 +4,26 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	gocmp "github.com/google/go-cmp/cmp"
-
 	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
 )
 
-// Yardstick is the engine that says which of the others is nearer to the truth:
-// the plain forward pass in float64.
-const Yardstick = "float64"
-
-// EngineResult is one engine's golden of a case and how the candidate compares with it.
-type EngineResult struct {
-	Engine string
-	Source harness.Source
-	Report *harness.Report
-}
-
-// Quorum is what the goldens of several engines say of each other and, together,
-// of a candidate.
+// Quorum is what comparing the goldens of several engines shows of them and of a
+// candidate.
 type Quorum struct {
 	Engines []string `json:"engines"`
 
-	// Spread is how far each engine comes from the yardstick, as a part of the
-	// stage's bound: its worst, by checkpoint and engine. Where there is no
-	// yardstick it is empty.
+	// Spread is how far each engine comes from the yardstick, as a fraction of the
+	// tolerance: its worst, by checkpoint and engine. It is empty without a
+	// yardstick.
 	Spread []Spread `json:"spread"`
 
 	// Outliers are the tensors in which one engine is wrong and not the candidate:
-	// it is outside the bound of the candidate and of every other engine, while
-	// the candidate is within the bound of them all, the yardstick or two at least.
+	// it is outside tolerance of the candidate and of every other engine, while
+	// the candidate is within tolerance of them all, the yardstick or two at least.
 	Outliers []Outlier `json:"outliers"`
 }
 
@@ -48,18 +32,18 @@ type Spread struct {
 	Checkpoint int    `json:"checkpoint"`
 	Engine     string `json:"engine"`
 	harness.Place
-	Share harness.Float `json:"share"` // the distance from the yardstick as a part of the bound
+	Share harness.Float `json:"share"` // the distance from the yardstick as a fraction of the tolerance
 }
 
 // Outlier is a golden's tensor that is wrong.
 type Outlier struct {
 	Engine string `json:"engine"`
 	harness.Place
-	Share   harness.Float `json:"share"`   // its distance from the nearest of the others as a part of the bound
+	Share   harness.Float `json:"share"`   // its distance from the nearest of the others as a fraction of the tolerance
 	Against []string      `json:"against"` // the engines that agree with the candidate
 }
 
-// NewQuorum lets the goldens of a case judge each other. Each engine's Report is
+// NewQuorum compares the goldens of a case with each other. Each engine's Report is
 // of the same candidate.
 func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
 	spread, err := SpreadOf(s, engines)
@@ -69,15 +53,16 @@ func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
 	return QuorumOf(s, engines, spread)
 }
 
+// QuorumOf is NewQuorum with what SpreadOf returned for the same goldens.
 func QuorumOf(s *harness.Schedule, engines []EngineResult, spread []Spread) (*Quorum, error) {
 	q := &Quorum{Engines: []string{}, Spread: spread, Outliers: []Outlier{}}
 	for _, v := range engines {
 		q.Engines = append(q.Engines, v.Engine)
 	}
-	return q, q.outliers(s, engines)
+	return q, q.findOutliers(s, engines)
 }
 
-// spreadOf compares each engine with the yardstick.
+// SpreadOf compares each engine with the yardstick.
 func SpreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	all := []Spread{}
 	yard := slices.IndexFunc(engines, func(v EngineResult) bool { return v.Engine == Yardstick })
@@ -116,50 +101,56 @@ func SpreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	return all, nil
 }
 
-// outliers looks at each tensor that the candidate does not agree with one
-// engine on, but with others.
-func (q *Quorum) outliers(s *harness.Schedule, engines []EngineResult) error {
-	against := map[harness.Place][]int{} // engines by place
-	agree := map[harness.Place][]int{}
-	var places []harness.Place
-	for i, v := range engines {
-		for j := range v.Report.Stages {
-			row := &v.Report.Stages[j]
-			switch p := row.Place(); {
-			case row.Status == harness.Pass:
-				agree[p] = append(agree[p], i)
-			case row.Status.Diverges():
-				if against[p] == nil {
-					places = append(places, p)
+// findOutliers looks at each tensor in which the candidate is outside tolerance of
+// one engine.
+func (q *Quorum) findOutliers(s *harness.Schedule, engines []EngineResult) error {
+	for _, e := range engines {
+		for i := range e.Report.Stages {
+			row := &e.Report.Stages[i]
+			if !row.Status.Diverges() {
+				continue
+			}
+			agree := agreeing(engines, e.Engine, row.Place())
+			o := Outlier{Engine: e.Engine, Place: row.Place(), Share: harness.Float(math.Inf(1))}
+			for _, other := range agree {
+				apart, err := compareAt(s, o.Place, other.Source, e.Source)
+				if err != nil {
+					return err
 				}
-				against[p] = append(against[p], i)
+				if apart.Status == harness.Pass { // the candidate and e are on opposite sides of it
+					agree = nil
+					break
+				}
+				o.Share = min(o.Share, harness.Float(apart.Share()))
+				o.Against = append(o.Against, other.Engine)
 			}
-		}
-	}
-	sortPlaces(s, places)
-	for _, p := range places {
-		yes, no := agree[p], against[p]
-		if len(no) != 1 || len(yes) < 2 && !slices.ContainsFunc(yes, func(i int) bool { return engines[i].Engine == Yardstick }) {
-			continue
-		}
-		o := Outlier{Engine: engines[no[0]].Engine, Place: p, Share: harness.Float(math.Inf(1))}
-		for _, i := range yes {
-			row, err := compareAt(s, p, engines[i].Source, engines[no[0]].Source)
-			if err != nil {
-				return err
+			if agree != nil {
+				q.Outliers = append(q.Outliers, o)
 			}
-			if row.Status == harness.Pass { // the candidate and it lie on opposite sides of this one
-				o.Engine = ""
-				break
-			}
-			o.Share = min(o.Share, harness.Float(row.Share()))
-			o.Against = append(o.Against, engines[i].Engine)
-		}
-		if o.Engine != "" {
-			q.Outliers = append(q.Outliers, o)
 		}
 	}
 	return nil
+}
+
+// agreeing returns the engines with which the candidate agrees at a place, if all
+// but one do that have it, and enough to outvote that one: the yardstick, or two.
+func agreeing(engines []EngineResult, but string, p harness.Place) (agree []EngineResult) {
+	enough := false
+	for _, e := range engines {
+		row := e.Report.Row(p)
+		switch {
+		case e.Engine == but || row == nil:
+		case row.Status.Diverges():
+			return nil
+		case row.Status == harness.Pass:
+			agree = append(agree, e)
+			enough = enough || e.Engine == Yardstick || len(agree) > 1
+		}
+	}
+	if !enough {
+		return nil
+	}
+	return agree
 }
 
 // report returns how the candidate compares with the first engine's golden and,
@@ -196,15 +187,7 @@ func compareAt(s *harness.Schedule, p harness.Place, golden, candidate harness.S
 	return harness.CompareTensor(st, want, got, extra)
 }
 
-func sortPlaces(s *harness.Schedule, places []harness.Place) {
-	slices.SortFunc(places, func(a, b harness.Place) int {
-		i, _ := s.Index(a.Stage)
-		j, _ := s.Index(b.Stage)
-		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(i, j))
-	})
-}
-
-// Outlier is the outlier at a place, or nil.
+// Outlier returns the outlier at a place, or nil.
 func (q *Quorum) Outlier(engine string, p harness.Place) *Outlier {
 	for i := range q.Outliers {
 		if o := &q.Outliers[i]; o.Engine == engine && o.Place == p {
@@ -214,18 +197,18 @@ func (q *Quorum) Outlier(engine string, p harness.Place) *Outlier {
 	return nil
 }
 
-// String is the outlier in a line.
+// String returns the outlier in a line.
 func (o *Outlier) String() string {
 	far := "another shape or not finite"
 	if share := float64(o.Share); !math.IsInf(share, 1) {
-		far = fmt.Sprintf("%.3g times the bound", share)
+		far = fmt.Sprintf("%.3g times the tolerance", share)
 	}
 	return fmt.Sprintf("the golden of %s is the outlier, not the candidate: at %s it is %s from %s, with which the candidate agrees",
 		o.Engine, o.Place, far, strings.Join(o.Against, " and "))
 }
 
-// Lines is what a person reads of the quorum: the first outlier of each engine,
-// with how many more there are, and spreads of more than half a bound.
+// Lines returns the quorum for people: the first outlier of each engine, with how
+// many more there are, and spreads of more than half the tolerance.
 func (q *Quorum) Lines() []string {
 	var lines []string
 	for _, engine := range q.Engines {
@@ -249,60 +232,12 @@ func (q *Quorum) Lines() []string {
 		switch {
 		case q.Outlier(w.Engine, w.Place) != nil || q.Outlier(Yardstick, w.Place) != nil || share <= 0.5:
 		case share <= 1:
-			lines = append(lines, fmt.Sprintf("checkpoint %d: %s comes to %.2g of the bound away from %s, at %s: little room for right engines",
+			lines = append(lines, fmt.Sprintf("checkpoint %d: %s comes to %.2g of the tolerance away from %s, at %s: little room for correct engines",
 				w.Checkpoint, w.Engine, share, Yardstick, w.Place))
 		default:
-			lines = append(lines, fmt.Sprintf("checkpoint %d: the goldens of %s and %s are %.3g times the bound apart at %s, and the others do not tell which is wrong",
+			lines = append(lines, fmt.Sprintf("checkpoint %d: the goldens of %s and %s are %.3g times the tolerance apart at %s, and the others do not tell which is wrong",
 				w.Checkpoint, w.Engine, Yardstick, share, w.Place))
 		}
 	}
 	return lines
-}
-
-// OpenEngines opens the goldens in the folders below dir, one for each engine,
-// the yardstick first and then by name. None is no error. All must be of the
-// same weights and have the same prompt.
-func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
-	paths, err := Folders(dir)
-	if err != nil {
-		return nil, err
-	}
-	var engines []EngineResult
-	for _, path := range paths {
-		d, notes, err := dump.Open(path, s, dump.Options{})
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil:
-			return nil, &GoldenError{path, err}
-		case d.Manifest() == nil:
-			continue // no golden: nothing binds it
-		case len(notes) > 0:
-			return nil, &GoldenError{path, errors.New(notes[0])}
-		}
-		if len(engines) > 0 {
-			first := engines[0].Source
-			if err := d.Manifest().CheckWeights(first.Manifest().Model.Name, first.Manifest().Model.WeightsSHA256); err != nil {
-				return nil, &GoldenError{path, err}
-			}
-			if want, got := first.Manifest().Tokens, d.Manifest().Tokens; !gocmp.Equal(want, got) {
-				return nil, &harness.DiffError{
-					Line: fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case", path, first.Name()),
-					Diff: gocmp.Diff(want, got),
-				}
-			}
-		}
-		engines = append(engines, EngineResult{Engine: filepath.Base(path), Source: d})
-	}
-	slices.SortStableFunc(engines, func(a, b EngineResult) int {
-		return cmp.Compare(btoi(a.Engine != Yardstick), btoi(b.Engine != Yardstick))
-	})
-	return engines, nil
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
