@@ -18,28 +18,25 @@ const (
 	NotCertifiable = "not certifiable"
 )
 
-// Tokens says of the tokens of a comparison, one a step and row of the batch
-// together, how certain they are.
+// Tokens is how certain the tokens of a comparison are, by step; the rows of a
+// batch are taken together.
 type Tokens struct {
 	Steps          int `json:"steps"` // at which both were fed the same and the golden has a choice
 	Certified      int `json:"certified"`
 	NearTies       int `json:"near_ties"`
 	NotCertifiable int `json:"not_certifiable"`
 
-	// Notes says why a step is not certified, with its number.
-	Notes []TokenNote `json:"notes"`
+	Notes []TokenNote `json:"notes"` // of the steps that are not certified
 }
 
-// TokenNote says why the tokens of a step are not certified.
+// TokenNote is the reason why the tokens of a step are not certified.
 type TokenNote struct {
 	Step int    `json:"step"`
 	Why  string `json:"why"`
 }
 
-// CertifyTokens looks at each step that the report compared and in which the
-// golden chose a token. Its choice is certified where the golden's margin, the
-// largest logit less the second, is more than twice the largest difference of
-// the two sources' logits_last: no rounding between them can have decided.
+// CertifyTokens judges each step that the report compared and in which the golden
+// chose a token, by [Certainty].
 func CertifyTokens(r *harness.Report, golden, candidate harness.Source) (*Tokens, error) {
 	t := &Tokens{Notes: []TokenNote{}}
 	for _, row := range r.Stages {
@@ -65,8 +62,8 @@ func CertifyTokens(r *harness.Report, golden, candidate harness.Source) (*Tokens
 	return t, nil
 }
 
-// String is one line, such as "tokens: 9 of 10 certified; step 3: near tie: …".
-// It is empty where the golden has no tokens.
+// String returns one line, such as "tokens: 9 of 10 certified; step 3: near tie:
+// …", or "" if the golden has no tokens.
 func (t *Tokens) String() string {
 	if t.Steps == 0 {
 		return ""
@@ -93,9 +90,10 @@ func (t *Tokens) String() string {
 // digits are the numbers in a note.
 var digits = regexp.MustCompile(`[0-9][0-9.e+-]*`)
 
-// certainty says whether the golden's choice at a step is certain: its margin,
-// largest logit less second, is more than twice the largest difference of the
-// logits, so that neither engine's rounding can have decided.
+// Certainty returns [Certified] if the golden's choice at a step is certain: its
+// margin, the largest logit less the second, is more than twice the largest
+// difference of the two sources' logits_last, so that no rounding between them can
+// have decided. Else it returns [NearTie] or [NotCertifiable], and why.
 func Certainty(golden, candidate harness.Source, step int) (string, error) {
 	if _, ok := golden.Shape(step, "logits_last"); !ok {
 		return NotCertifiable + ": golden has no logits_last", nil
@@ -128,8 +126,8 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 	return Certified, nil
 }
 
-// lastLogits is logits_last [B,V] or, where a source has only logits, their
-// last row; ok is false where it has neither.
+// lastLogits returns logits_last [B,V] or, if a source has only logits, their
+// last row; ok is false if it has neither.
 func lastLogits(src harness.Source, step int) (t harness.Tensor, ok bool, err error) {
 	if shape, ok := src.Shape(step, "logits_last"); ok && len(shape) == 2 {
 		t, err := src.Tensor(step, "logits_last")
@@ -151,7 +149,7 @@ func lastLogits(src harness.Source, step int) (t harness.Tensor, ok bool, err er
 	return t, true, nil
 }
 
-// margin is the largest value less the second largest.
+// margin returns the largest value less the second largest.
 func margin(x []float32) float64 {
 	first, second := math.Inf(-1), math.Inf(-1)
 	for _, v := range x {
@@ -165,7 +163,7 @@ func margin(x []float32) float64 {
 	return first - second
 }
 
-// finite says whether all values are.
+// finite reports whether all values are.
 func finite(x []float32) bool {
 	return !slices.ContainsFunc(x, func(v float32) bool { return v-v != 0 })
 }

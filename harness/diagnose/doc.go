@@ -1,3 +1,3 @@
-// Package diagnose says what is wrong with a dump of GPT-2: comparison, replay,
-// cause, certainty of the tokens, and the quorum of the goldens' engines.
+// Package diagnose finds what is wrong with a dump of GPT-2: it compares, replays,
+// names causes, certifies tokens, and sets goldens against each other.
 package diagnose

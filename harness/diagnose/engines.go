@@ -25,9 +25,9 @@ type EngineResult struct {
 	Report *harness.Report
 }
 
-// OpenEngines opens the goldens in the folders below dir, one for each engine,
-// the yardstick first and then by name. None is no error. All must be of the
-// same weights and have the same prompt.
+// OpenEngines opens the goldens in the folders below dir, one for each engine, the
+// yardstick first and then by name. None is no error. All must be of the same
+// weights and have the same prompt.
 func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	paths, err := Folders(dir)
 	if err != nil {

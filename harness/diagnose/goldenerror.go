@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// GoldenError says why a golden cannot be used: it is damaged, bound to other
-// weights, or not bound to any.
+// GoldenError is the error of a golden that cannot be used: it is damaged, bound
+// to other weights, or not bound to any.
 type GoldenError struct {
 	Path string // the folder or file
 	Err  error
 }
 
-// Error names the golden and the reason.
+// Error returns the golden and the reason.
 func (e *GoldenError) Error() string { return fmt.Sprintf("golden %s: %v", e.Path, e.Err) }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (e *GoldenError) Unwrap() error { return e.Err }
 
-// folders lists the folders in dir, by name; none where dir does not exist.
+// Folders lists the folders in dir, by name. A dir that does not exist has none.
 func Folders(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

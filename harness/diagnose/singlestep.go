@@ -12,12 +12,11 @@ import (
 )
 
 // SingleStep runs a model with a golden's values forced on it: each stage is
-// computed from the golden's own inputs to it, judged by the golden's output
-// within what rounding may do to two right engines, and then overwritten with
-// that output, which the next stage reads. So no error flows on, and what is
-// introduced is the stages of the model whose own computation is wrong. What the
-// golden lacks is left as the model computes it, and judged as one with what
-// reads it.
+// computed from the golden's inputs to it, judged by the golden's output within
+// the rounding bound, and then overwritten with that output, which the next stage
+// reads. So no error flows on, and a stage of the model is introduced only if its
+// own computation is wrong. A stage that the golden lacks stays as the model
+// computes it, and is of one span with those that read it.
 //
 // tap, if set, is called with each live buffer first.
 func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, tap model.Tap) ([]harness.Replayed, error) {
@@ -75,8 +74,8 @@ func temperaturesOf(src harness.Source) []float64 {
 	return all
 }
 
-// ownError says what the stage of a row does with a golden's values forced on its
-// inputs; "" if that was not tried.
+// OwnError returns a sentence on the stage of a row with a golden's values forced
+// on its inputs, or "" if that was not tried.
 func OwnError(r *harness.Report, row *harness.Row) string {
 	i := slices.IndexFunc(r.Replayed, func(p harness.Replayed) bool { return p.Place == row.Place() })
 	if i < 0 {
@@ -85,7 +84,7 @@ func OwnError(r *harness.Report, row *harness.Row) string {
 	switch p := &r.Replayed[i]; row.Origin {
 	case harness.OriginIntroduced:
 		if p.Bound > 0 {
-			return fmt.Sprintf("with a golden's values forced on its inputs it is off by %.3g times what rounding does: its own computation is wrong", float64(p.Share))
+			return fmt.Sprintf("with a golden's values forced on its inputs it is off by %.3g times the rounding bound: its own computation is wrong", float64(p.Share))
 		}
 		return "with a golden's values forced on its inputs it is not the same: its own computation is wrong"
 	case harness.OriginInherited:

@@ -36,7 +36,7 @@ func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	}
 	why := "it has no stage"
 	for _, p := range rows {
-		row, err := replayRow(s, candidate, run, p)
+		row, err := replayRow(s, candidate, r, run, p)
 		if err != nil {
 			return nil, err
 		}
@@ -52,8 +52,8 @@ func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	return report, nil
 }
 
-// replayRow is a replay as a row: the replayed value is what was wanted.
-func replayRow(s *harness.Schedule, candidate harness.Source, run *replay.Run, p harness.Replayed) (harness.Row, error) {
+// replayRow returns a replay as a row of a comparison with the replayed value.
+func replayRow(s *harness.Schedule, candidate harness.Source, r replay.Replayer, run *replay.Run, p harness.Replayed) (harness.Row, error) {
 	nan := harness.Float(math.NaN())
 	st, _ := s.Stage(p.Stage)
 	shape, _ := candidate.Shape(p.Step, p.Stage)
@@ -63,8 +63,8 @@ func replayRow(s *harness.Schedule, candidate harness.Source, run *replay.Run, p
 		Tolerance: harness.Tolerance{Abs: float64(p.Bound), Reason: "what rounding may do in this stage on the candidate's inputs"},
 		Scale:     math.NaN(), Bound: float64(p.Bound), Detail: p.Why,
 	}
-	if p.Verdict == harness.ReplayUnknown {
-		row.Status = harness.Skipped
+	if dims, ok := run.Dims(p.Step); ok && p.Status == harness.Shape {
+		row.Shape = r.Shape(p.Stage, dims)
 	}
 	if math.IsNaN(row.Tolerance.Abs) || math.IsInf(row.Tolerance.Abs, 0) {
 		row.Tolerance.Abs, row.Bound = 0, math.Inf(1) // JSON has no such number

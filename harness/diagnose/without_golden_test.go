@@ -47,3 +47,23 @@ func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
 		})
 	}
 }
+
+func TestWithoutGoldenTellsTheShapeWanted(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	s := gpt2.Schedule(3, nil)
+	g := gpt2test.Golden(t, s, "synthetic-tiny/hello/float64")
+	c := gpt2test.Foreign(t, s, g, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+		if step == 0 && stage == "h.1.ln_2" {
+			return harness.Tensor{Shape: []int{1, 1, 80}, F32: x.F32[80:]}
+		}
+		return x
+	})
+	r, err := WithoutGolden(t.Context(), s, m, c, DiagnoseOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := r.Row(harness.Place{Step: 0, Stage: "h.1.ln_2"})
+	if row.Status != harness.Shape || !slices.Equal(row.Shape, []int{1, 2, 80}) || !slices.Equal(row.GotShape, []int{1, 1, 80}) {
+		t.Errorf("%s: got %v, want %v", row.Status, row.GotShape, row.Shape)
+	}
+}
