@@ -65,11 +65,11 @@ func TestDiagnoseNamesTheSpan(t *testing.T) {
 func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	odd := func(_ *gpt2test.Planter, _ []int, data []float32) {
+	odd := gpt2test.Edit(func(data []float32) {
 		for i := range data {
 			data[i] += 0.1 * float32(i%5)
 		}
-	}
+	})
 	for _, tt := range []struct {
 		stages []string
 		want   []string // the first row with each
@@ -105,17 +105,17 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 func TestDiagnoseKeepsAMistakeBehindARounding(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	bfloat16 := gpt2test.Bug{Name: "bfloat16", Stage: "h.1.resid_mid", Plant: func(_ *gpt2test.Planter, _ []int, data []float32) {
+	bfloat16 := gpt2test.Bug{Name: "bfloat16", Stage: "h.1.resid_mid", Plant: gpt2test.Edit(func(data []float32) {
 		for i, v := range data {
 			bits := math.Float32bits(v)
 			data[i] = math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 		}
-	}}
-	channel := gpt2test.Bug{Name: "channel", Stage: "h.1.resid_post", Plant: func(_ *gpt2test.Planter, shape []int, data []float32) {
-		for i := 7; i < len(data); i += shape[2] {
+	})}
+	channel := gpt2test.Bug{Name: "channel", Stage: "h.1.resid_post", Plant: gpt2test.Edit(func(data []float32) {
+		for i := 7; i < len(data); i += m.Config().Embd {
 			data[i] += 0.005
 		}
-	}}
+	})}
 	for _, tt := range []struct {
 		planted []gpt2test.Bug
 		want    []string

@@ -32,22 +32,17 @@ const fewSteps = 3
 func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gpt2test.Bug) (*harness.Recorder, []harness.Place) {
 	t.Helper()
 	var changed []harness.Place
-	seen := map[string][]float32{}
+	plant := gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}
 	step := -1
 	run := gpt2.Run{Tokens: g.Manifest().Tokens, New: fewSteps, Tap: func(stage string, shape []int, data []float32) {
 		if stage == "wte" {
 			step++
 		}
 		before := slices.Clone(data)
-		for _, b := range planted {
-			if b.Stage == stage {
-				b.Plant(&gpt2test.Planter{Model: m, Seen: seen}, shape, data)
-			}
-		}
+		plant.Tap(stage, shape, data)
 		if !slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b }) {
 			changed = append(changed, harness.Place{Step: step, Stage: stage})
 		}
-		seen[stage] = append(seen[stage][:0], data...)
 	}}
 	if feed {
 		tokens := g.Tokens()
@@ -192,7 +187,7 @@ func (untold) Manifest() *harness.Manifest { return nil }
 func TestDiagnoseAsksTheExplainer(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	erf := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })]
+	erf := gpt2test.Named("erf GELU")
 	asked := 0
 	explain := func(_ context.Context, m *model.Model, c harness.Source, run *replay.Run, rows []harness.Replayed) (all []harness.Explanation, err error) {
 		asked++
@@ -259,7 +254,7 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	right, _ := faulty(t, m, g, true)
-	erf := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })]
+	erf := gpt2test.Named("erf GELU")
 	wrong, changed := faulty(t, m, g, true, erf)
 	r := diagnosed(t, m, wrong, right, DiagnoseOptions{Explain: faults.Explain})
 	if r.Passed() || len(r.Introduced) > 0 {
@@ -274,7 +269,7 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	if diff := cmp.Diff(changed, blamed); diff != "" {
 		t.Errorf("stages of the golden that are wrong (-want +got):\n%s", diff)
 	}
-	late := gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "missing residual, later block" })]
+	late := gpt2test.Named("missing residual, later block")
 	both, _ := faulty(t, m, g, true, late)
 	if r := diagnosed(t, m, wrong, both, DiagnoseOptions{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
 		t.Error("the golden was not replayed though the two part before the candidate is wrong")

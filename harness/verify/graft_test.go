@@ -2,7 +2,6 @@ package verify
 
 import (
 	"checkpoint12/harness/report"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -10,42 +9,13 @@ import (
 	"checkpoint12/harness/internal/gpt2test"
 )
 
-// plantAll plants several bugs at once.
-func (s *Suite) plantAll(bugs ...gpt2test.Bug) {
-	var planters []*gpt2test.Planter
-	for _, b := range bugs {
-		planters = append(planters, &gpt2test.Planter{Model: s.Model, Bug: b, Seen: map[string][]float32{}})
-	}
-	s.tap = func(stage string, shape []int, data []float32) {
-		for _, p := range planters {
-			p.Tap(stage, shape, data)
-		}
-	}
-	for _, c := range s.Cases {
-		c.stages, c.text = nil, nil
-	}
-}
-
-func named(t *testing.T, name string) gpt2test.Bug {
-	t.Helper()
-	i := slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == name })
-	if i < 0 {
-		t.Fatalf("no bug %q", name)
-	}
-	return gpt2test.Bugs[i]
-}
-
 func TestGraftProvesTheStage(t *testing.T) {
 	s := tiny(t)
 	c := s.Cases[0]
 	g := c.Goldens[slices.IndexFunc(c.Goldens, func(g *Golden) bool { return g.Engine == "float64" })]
-	erf := named(t, "erf GELU")
+	erf := gpt2test.Named("erf GELU")
 	gelu := func(layer string) gpt2test.Bug {
-		return gpt2test.Bug{Stage: "h." + layer + ".mlp.act", Plant: func(p *gpt2test.Planter, _ []int, data []float32) {
-			for i, x := range p.Seen["h."+layer+".mlp.c_fc"] {
-				data[i] = float32(0.5 * float64(x) * (1 + math.Erf(float64(x)/math.Sqrt2)))
-			}
-		}}
+		return gpt2test.Bug{Stage: "h." + layer + ".mlp.act", Plant: erf.Plant}
 	}
 	for _, tt := range []struct {
 		name     string
@@ -54,18 +24,18 @@ func TestGraftProvesTheStage(t *testing.T) {
 		text     bool // the bug changes the text
 		sentence string
 	}{
-		{"one that changes the text", []gpt2test.Bug{named(t, "missing residual")}, []string{"h.0.resid_mid"}, true, "the text is repaired; logits_last off by"},
+		{"one that changes the text", []gpt2test.Bug{gpt2test.Named("missing residual")}, []string{"h.0.resid_mid"}, true, "the text is repaired; logits_last off by"},
 		{"one that leaves the text", []gpt2test.Bug{erf}, []string{"h.1.mlp.act"}, false, "the text was right without it"},
 		{"the same in every layer", []gpt2test.Bug{gelu("0"), gelu("1"), gelu("2")}, []string{"h.*.mlp.act"}, false, "h.*.mlp.act put in (30 tensors of case hello)"},
-		{"two at different stages", []gpt2test.Bug{named(t, "q/k/v order"), named(t, "missing residual, later block")}, []string{"h.0.attn.q", "h.2.resid_post"}, true, "repaired"},
-		{"the cache of later steps", []gpt2test.Bug{named(t, "cache written at 0")}, []string{"h.1.attn.cache_k"}, true, "repaired"},
-		{"the choice alone", []gpt2test.Bug{named(t, "argmin")}, []string{"next_token"}, true, "repaired"},
+		{"two at different stages", []gpt2test.Bug{gpt2test.Named("q/k/v order"), gpt2test.Named("missing residual, later block")}, []string{"h.0.attn.q", "h.2.resid_post"}, true, "repaired"},
+		{"the cache of later steps", []gpt2test.Bug{gpt2test.Named("cache written at 0")}, []string{"h.1.attn.cache_k"}, true, "repaired"},
+		{"the choice alone", []gpt2test.Bug{gpt2test.Named("argmin")}, []string{"next_token"}, true, "repaired"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if testing.Short() && len(tt.bugs) > 1 {
 				t.Skip("short: several runs of the model")
 			}
-			s.plantAll(tt.bugs...)
+			s.plant(tt.bugs...)
 			got, err := s.Graft(t.Context(), c, g)
 			if err != nil {
 				t.Fatal(err)
@@ -85,7 +55,7 @@ func TestGraftProvesTheStage(t *testing.T) {
 		})
 	}
 	t.Run("nothing wrong", func(t *testing.T) {
-		s.plantAll()
+		s.plant()
 		if got, err := s.Graft(t.Context(), c, g); got != nil || err != nil {
 			t.Errorf("%+v, %v; want nothing to graft", got, err)
 		}
@@ -94,7 +64,7 @@ func TestGraftProvesTheStage(t *testing.T) {
 		if testing.Short() {
 			t.Skip("short: several runs of the model")
 		}
-		s.plantAll()
+		s.plant()
 		noise := 0
 		s.tap = func(stage string, _ []int, data []float32) {
 			if strings.Contains(stage, "c_") || strings.HasPrefix(stage, "ln") || strings.Contains(stage, "attn") || strings.Contains(stage, "resid") {
@@ -115,7 +85,7 @@ func TestGraftProvesTheStage(t *testing.T) {
 // The proof stands in the report of verify and in the walk, before what to fix.
 func TestVerifyProvesTheFirstFailure(t *testing.T) {
 	s := tiny(t)
-	s.plant(named(t, "missing residual"))
+	s.plant(gpt2test.Named("missing residual"))
 	r, err := s.Verify(t.Context())
 	if err != nil {
 		t.Fatal(err)

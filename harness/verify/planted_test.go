@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
 )
@@ -38,10 +40,9 @@ var openTiny = sync.OnceValues(func() (*Suite, error) {
 	return s, err
 })
 
-// plant lets the suite run its case again, with another bug.
-func (s *Suite) plant(b gpt2test.Bug) {
-	p := &gpt2test.Planter{Model: s.Model, Bug: b, Seen: map[string][]float32{}}
-	s.tap = p.Tap
+// plant lets the suite run its case again, with other bugs.
+func (s *Suite) plant(bugs ...gpt2test.Bug) {
+	s.tap = (&gpt2.Override{Value: gpt2test.Planter(s.Model, bugs...).Value}).Tap
 	for _, c := range s.Cases {
 		c.stages, c.text = nil, nil
 	}
@@ -107,25 +108,23 @@ func nextOf(s *Suite, golden *Golden, at harness.Place) string {
 func TestCheckpoint12SaysHowItFails(t *testing.T) {
 	s := tiny(t)
 	noise := 0
-	find := func(name string) gpt2test.Bug {
-		return gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == name })]
-	}
 	for _, tt := range []struct {
 		name, kind string
 		bug        gpt2test.Bug
 		walk       string // the checkpoint at which the walk ends
 		causes     []string
 	}{
-		{"missing residual", "other text", find("missing residual"), "fix: " + Describe(7).Fix, otherText.causes},
-		{"cache written at 0", "other text", find("cache written at 0"), "fix: " + Describe(3).Fix, otherText.causes},
-		{"noise from run to run", "not deterministic", gpt2test.Bug{Stage: "ln_f", Plant: func(_ *gpt2test.Planter, _ []int, data []float32) {
+		{"missing residual", "other text", gpt2test.Named("missing residual"), "fix: " + Describe(7).Fix, otherText.causes},
+		{"cache written at 0", "other text", gpt2test.Named("cache written at 0"), "fix: " + Describe(3).Fix, otherText.causes},
+		{"noise from run to run", "not deterministic", gpt2test.Bug{Stage: "ln_f", Plant: gpt2test.Edit(func(data []float32) {
 			noise++
 			data[noise%len(data)] += 100
-		}}, "fix: " + Describe(8).Fix, notDeterministic.causes},
-		{"NaN in the middle", "wrong length", gpt2test.Bug{Stage: "logits_last", Plant: func(p *gpt2test.Planter, _ []int, data []float32) {
-			if len(p.Seen["h.0.attn.cache_k"]) > 5*80 {
-				data[7] = float32(math.NaN())
+		})}, "fix: " + Describe(8).Fix, notDeterministic.causes},
+		{"NaN in the middle", "wrong length", gpt2test.Bug{Stage: "logits_last", Plant: func(c *faults.Context) []float32 {
+			if c.Dims.P < 5 {
+				return nil
 			}
+			return gpt2test.Edit(func(data []float32) { data[7] = float32(math.NaN()) })(c)
 		}}, "fix: " + Describe(9).Fix, wrongLength.causes},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -156,7 +155,7 @@ func TestCheckpoint12SaysHowItFails(t *testing.T) {
 
 func TestVerifySaysWhatFailsFirst(t *testing.T) {
 	s := tiny(t)
-	s.plant(gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })])
+	s.plant(gpt2test.Named("erf GELU"))
 	r, err := s.Verify(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
 )
 
@@ -16,13 +17,13 @@ import (
 // wrong, and a wrong one those alone that are, at every step.
 func TestSingleStepNamesTheModelsOwnFaults(t *testing.T) {
 	s := tiny(t)
-	for _, b := range append([]gpt2test.Bug{{Name: "none", Plant: func(*gpt2test.Planter, []int, []float32) {}}}, gpt2test.Bugs...) {
+	for _, b := range append([]gpt2test.Bug{{Name: "none"}}, gpt2test.Bugs...) {
 		t.Run(b.Name, func(t *testing.T) {
 			for _, g := range s.Cases[0].Goldens[:2] {
 				if err := g.open(s.schedule); err != nil {
 					t.Fatal(err)
 				}
-				seen := map[string][]float32{}
+				plant := gpt2.Override{Value: gpt2test.Planter(s.Model, b).Value}
 				var want, got []harness.Place
 				step := -1
 				rows, err := diagnose.SingleStep(t.Context(), s.Model, g.dump, 2, func(stage string, shape []int, data []float32) {
@@ -30,14 +31,11 @@ func TestSingleStepNamesTheModelsOwnFaults(t *testing.T) {
 						step++
 					}
 					before := slices.Clone(data)
-					if b.Stage == stage {
-						b.Plant(&gpt2test.Planter{Model: s.Model, Bug: b, Seen: seen}, shape, data)
-					}
+					plant.Tap(stage, shape, data)
 					same := slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b })
 					if p := (harness.Place{Step: step, Stage: stage}); !same && (g.has(step, stage) || !isLast(stage)) {
 						want = append(want, p)
 					}
-					seen[stage] = append(seen[stage][:0], data...)
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -71,7 +69,7 @@ func isLast(stage string) bool { return stage == "next_token" || strings.HasPref
 
 func TestFailureSaysWhatTheStageDoesByItself(t *testing.T) {
 	s := tiny(t)
-	s.plant(gpt2test.Bugs[slices.IndexFunc(gpt2test.Bugs, func(b gpt2test.Bug) bool { return b.Name == "erf GELU" })])
+	s.plant(gpt2test.Named("erf GELU"))
 	found, err := s.Check(t.Context(), 6)
 	if err != nil {
 		t.Fatal(err)
