@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -27,16 +28,17 @@ import (
 // Exit statuses of the binary. "go run ." turns every one but 0 into 1 and adds
 // a line of its own.
 const (
-	StatusPass       = 0 // everything compared is within its bound
-	StatusDivergence = 1 // a divergence was found, and the report says where
-	StatusError      = 2 // bad usage, bad input, or something needed is not there
+	StatusPass        = 0   // everything compared is within tolerance
+	StatusDivergence  = 1   // a divergence was found, and the report says where
+	StatusError       = 2   // bad usage, bad input, or something needed is not there
+	StatusInterrupted = 130 // as a shell has it of a program that an interrupt ended
 )
 
 // errDivergence ends a command whose report, already written, says fail.
 var errDivergence = errors.New("a divergence was found")
 
 // Main runs one command line, args without the program's name, and returns the
-// exit status. An interrupt ends the command with StatusError and leaves no
+// exit status. An interrupt ends the command with StatusInterrupted and leaves no
 // half-written file; a second one ends the process at once.
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -51,7 +53,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errDivergence):
 		return StatusDivergence
 	case ctx.Err() != nil:
-		err = errors.New("interrupted")
+		a.fail(errors.New("interrupted"))
+		return StatusInterrupted
 	}
 	a.fail(err)
 	return StatusError
@@ -70,8 +73,8 @@ func (a *app) root(args []string) *cobra.Command {
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: a.program}
 	root.Short = "find the first stage at which a GPT-2 engine goes wrong"
 	root.Long = a.text(`
-checkpoint12 says whether a GPT-2 engine is right and, if it is not, at which
-stage its numbers first go wrong. It compares the tensors between the stages of
+checkpoint12 tells you whether a GPT-2 engine is correct and, if it is not, at
+which stage its numbers first go wrong. It compares the tensors between the stages of
 a forward pass with goldens that other engines exported.
 
 Without a command it does what "verify" does: it runs the twelve checkpoints of
@@ -80,7 +83,7 @@ the Go GPT-2 in model/ against the goldens in goldens/.
 To check an engine of your own, in any language: let it write its tensors as
 .npy files, one folder a step, then "compare" that folder with a golden.`)
 	root.Example = a.text(`
-  {} verify                        the twelve checkpoints, about as many lines
+  {} verify
   {} dump --model synthetic-tiny --prompt "Hello." --new 10 --out my-dump
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
   {} generate --model gpt2-medium --prompt "Hello." --new 10`)
@@ -89,9 +92,9 @@ To check an engine of your own, in any language: let it write its tensors as
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &hintError{lowerFirst(err), c.CommandPath() + " --help"}
-	})
+	root.Version = version()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2
 	cobra.EnableCommandSorting = false
 	root.AddCommand(a.verifyCommand(), a.compareCommand(), a.dumpCommand(), a.generateCommand(), a.synthCommand(), a.fetchCommand(), a.selftestCommand())
@@ -151,6 +154,25 @@ func (a *app) notes(notes []string) {
 
 func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+}
+
+// version returns the version, the commit and Go's version, as far as the go command
+// has put them into the binary.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "checkpoint12, built without version"
+	}
+	commit, changed := "unknown", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = " with changes"
+		}
+	}
+	return fmt.Sprintf("checkpoint12 %s, commit %s%s, %s", info.Main.Version, commit, changed, info.GoVersion)
 }
 
 func lowerFirst(err error) error {

@@ -3,17 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/maps"
@@ -117,9 +112,9 @@ said (bad usage, a file that cannot be read, nothing to compare).`),
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {
 		case o.candidate == "":
-			return need(c, "--golden DIR and --candidate DIR")
+			return need(c, "--candidate DIR")
 		case o.golden == "" && o.model == "":
-			return need(c, "--golden DIR, or --model to judge the candidate by itself,")
+			return need(c, "--golden DIR, or --model NAME to judge the candidate by itself,")
 		case o.golden == "" && o.requireAll:
 			return &hintError{errors.New("compare: --require-all asks for what a golden has; --golden DIR is needed"), c.CommandPath() + " --help"}
 		}
@@ -129,7 +124,7 @@ said (bad usage, a file that cannot be read, nothing to compare).`),
 }
 
 func (a *app) compare(ctx context.Context, o compareOptions) error {
-	out, err := openReport(o.json)
+	out, err := openJSON(o.json)
 	if err != nil {
 		return err
 	}
@@ -145,11 +140,12 @@ func (a *app) compare(ctx context.Context, o compareOptions) error {
 	}
 	a.notes(answer.Notes)
 	if !out.alone() {
-		w := &errWriter{w: a.stdout}
-		_ = report.Write(w, answer.Report, a.textOptions(c, o))
-		writeMore(w, answer)
-		if w.err != nil {
-			return w.err
+		err := report.Write(a.stdout, answer.Report, a.textOptions(c, o))
+		if err == nil {
+			err = writeMore(report.NewWriter(a.stdout, style(a.stdout)), answer)
+		}
+		if err != nil {
+			return stdoutError(err)
 		}
 	}
 	if err := out.commit(answer, a.stdout); err != nil {
@@ -177,7 +173,7 @@ func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*dia
 	})
 }
 
-// textOptions says how the report is written.
+// textOptions returns how the report is written.
 func (a *app) textOptions(c *comparison, o compareOptions) report.Options {
 	return report.Options{
 		Style: style(a.stdout), Verbose: o.verbose, Label: gpt2.Label,
@@ -209,60 +205,4 @@ func (a *app) textOptions(c *comparison, o compareOptions) report.Options {
 			return command + " --model MODEL"
 		},
 	}
-}
-
-// checkDump says what is wrong with the folder of a flag, where the reason is
-// one that the flag's user can have made.
-func (a *app) checkDump(flag, dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		if info, e := os.Stat(dir); e == nil && !info.IsDir() {
-			return fmt.Errorf("%s %s: is a file; want the folder of a dump", flag, dir)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return &hintError{fmt.Errorf("%s %s: no such folder", flag, dir), "ls " + quote(existing(dir))}
-		}
-		return fmt.Errorf("%s %s: %w", flag, dir, cause(err))
-	}
-	var dumps, tensors []string
-	for _, e := range entries {
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), dump.ManifestFile)); err == nil {
-			dumps = append(dumps, e.Name())
-		}
-		if filepath.Ext(e.Name()) == ".npy" && e.Name() != "tokens.npy" {
-			tensors = append(tensors, e.Name())
-		}
-	}
-	steps, _ := filepath.Glob(filepath.Join(dir, "step_*"))
-	switch {
-	case len(steps) > 0:
-	case len(dumps) > 0:
-		return fmt.Errorf("%s %s: is a folder of dumps, %s: choose one", flag, dir, strings.Join(dumps, ", "))
-	case len(tensors) > 0:
-		return fmt.Errorf("%s %s: %s and the other tensors of the prompt belong in %s",
-			flag, dir, tensors[0], filepath.Join(dir, "step_00"))
-	}
-	return nil
-}
-
-// existing is the nearest folder above dir that is there.
-func existing(dir string) string {
-	for {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
-			return dir
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "."
-		}
-		dir = parent
-	}
-}
-
-// quote makes s one word of a shell's command line.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

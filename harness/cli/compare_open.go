@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +13,8 @@ import (
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
+	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/zoo"
 )
@@ -55,7 +56,7 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 			a.note("map %s: %s", mapping.Name, n)
 		}
 	}
-	goldens, dumps, err := a.dumpsOf(o)
+	goldens, dumps, err := dumpsOf(o)
 	if err != nil {
 		return nil, err
 	}
@@ -104,11 +105,11 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 
 // dumpsOf is the folders of goldens, and all folders whose names say how many
 // layers there are.
-func (a *app) dumpsOf(o compareOptions) (goldens, all []string, err error) {
+func dumpsOf(o compareOptions) (goldens, all []string, err error) {
 	if o.golden != "" {
 		if goldens = engineFolders(o.golden); len(goldens) < 2 {
 			goldens = []string{o.golden}
-			if err := a.checkDump("--golden", o.golden); err != nil {
+			if err := checkDump("--golden", o.golden); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -119,35 +120,44 @@ func (a *app) dumpsOf(o compareOptions) (goldens, all []string, err error) {
 			return goldens, all, nil
 		}
 	}
-	return goldens, append(all, o.candidate), a.checkDump("--candidate", o.candidate)
+	return goldens, append(all, o.candidate), checkDump("--candidate", o.candidate)
 }
 
-// engineFolders is the goldens below the folder of a case.
+// engineFolders returns the goldens below the folder of a case.
 func engineFolders(dir string) []string {
 	if steps, _ := filepath.Glob(filepath.Join(dir, "step_*")); len(steps) > 0 {
 		return nil
 	}
-	found, _ := filepath.Glob(filepath.Join(dir, "*", dump.ManifestFile))
-	for i := range found {
-		found[i] = filepath.Dir(found[i])
+	folders := withManifest(dir, "*")
+	for i := range folders {
+		folders[i] = filepath.Join(dir, folders[i])
 	}
-	return found
+	return folders
 }
+
+// unknownNamesHint is from how many unknown names on they look like another
+// program's.
+const unknownNamesHint = 3
 
 // openDump opens the folder of a flag and prints its notes.
 func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Mapping) (harness.Source, error) {
-	var d harness.Source
-	var notes []string
-	var err error
-	if o := (dump.Options{Foreign: true}); mapping != nil {
-		d, notes, err = align.OpenMapped(dir, s, mapping, o)
-	} else {
-		d, notes, err = dump.Open(dir, s, o)
+	o := dump.Options{Foreign: true}
+	if mapping != nil {
+		d, notes, err := align.OpenMapped(dir, s, mapping, o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", flag, err)
+		}
+		a.notes(notes)
+		return d, nil
 	}
+	d, notes, err := dump.Open(dir, s, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	a.notes(notes)
+	if n := len(d.Unknown()); n >= unknownNamesHint && flag == "--candidate" {
+		a.note("%s: %d names are not those of stages; --map reads those of another program (ready: %s)", dir, n, words.And(maps.Names()))
+	}
 	return d, nil
 }
 
@@ -155,15 +165,15 @@ func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map
 const maxViolations = 10
 
 // writeMore writes what the report itself does not say.
-func writeMore(w io.Writer, a *diagnose.Answer) {
+func writeMore(w *report.Writer, a *diagnose.Answer) error {
 	if a.Tokens == nil {
-		fmt.Fprint(w, "\nno golden was compared: each stage was judged by its own inputs alone\n")
+		fmt.Fprintln(w, "\nno golden was compared: each stage was judged on its own inputs alone")
 	}
 	if a.Tokens != nil && a.Tokens.String() != "" {
 		fmt.Fprintf(w, "\n%s\n", a.Tokens)
 	}
 	if len(a.Violations) > 0 && a.Replayed == nil {
-		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %d places looked at, without any golden:\n", len(a.Violations), a.Checked)
+		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n", len(a.Violations), words.Count(a.Checked, "place"))
 		for i, v := range a.Violations {
 			if i == maxViolations {
 				fmt.Fprintf(w, "  and %d more\n", len(a.Violations)-i)
@@ -172,10 +182,17 @@ func writeMore(w io.Writer, a *diagnose.Answer) {
 			fmt.Fprintf(w, "  step %d, stage %s: %s: %s\n", v.Step, v.Stage, v.Rule, v.Detail)
 		}
 	}
-	if a.Quorum == nil {
-		return
+	if a.Quorum != nil {
+		writeQuorum(w, a)
 	}
+	return w.Flush()
+}
+
+// writeQuorum writes how far the candidate is from each engine of the golden, and
+// what the engines say of each other.
+func writeQuorum(w *report.Writer, a *diagnose.Answer) {
 	fmt.Fprintln(w)
+	t := report.NewTable("", "")
 	for _, v := range a.Engines {
 		bad := 0
 		for i := range v.Report.Stages {
@@ -183,8 +200,9 @@ func writeMore(w io.Writer, a *diagnose.Answer) {
 				bad++
 			}
 		}
-		fmt.Fprintf(w, "against %-10s %d of %s outside tolerance\n", v.Engine+":", bad, count(v.Report.Compared, "tensor"))
+		t.Row("against "+v.Engine+":", fmt.Sprintf("%d of %s outside tolerance", bad, words.Count(v.Report.Compared, "tensor")))
 	}
+	w.Table(t)
 	for _, line := range a.Quorum.Lines() {
 		fmt.Fprintln(w, line)
 	}

@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/model/tokenizer"
 	"checkpoint12/model/zoo"
 )
@@ -154,7 +155,7 @@ func (o *dumpOptions) rows() ([][]int, error) {
 	for i, row := range o.feed {
 		if len(row) != o.new-1 {
 			return nil, fmt.Errorf("--feed: want %s, one less than --new %d since the last choice is never fed; row %d has %d",
-				count(o.new-1, "id"), o.new, i+1, len(row))
+				words.Count(o.new-1, "id"), o.new, i+1, len(row))
 		}
 	}
 	return prompt, nil
@@ -196,6 +197,6 @@ func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %s\n", o.out, count(o.new, "step"), count(files, "tensor"), size(bytes))
+	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %s\n", o.out, words.Count(o.new, "step"), words.Count(files, "tensor"), size(bytes))
 	return err
 }

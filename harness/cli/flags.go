@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"checkpoint12/harness/internal/words"
 )
 
 // rows is a flag that is repeated, one list of token ids a time: a batch.
@@ -68,18 +71,25 @@ func equalRows(flag string, rows [][]int) error {
 	for i, row := range rows {
 		if len(row) != len(rows[0]) {
 			return fmt.Errorf("%s: the rows of a batch must be of equal length, but row 1 has %s and row %d has %s",
-				flag, count(len(rows[0]), "token"), i+1, count(len(row), "token"))
+				flag, words.Count(len(rows[0]), "token"), i+1, words.Count(len(row), "token"))
 		}
 	}
 	return nil
 }
 
-// count is "1 token" or "2 tokens".
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// flagError returns the error for flags that cannot be parsed, with the flag that
+// was meant.
+func flagError(c *cobra.Command, err error) error {
+	hint := c.CommandPath() + " --help"
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := words.Nearest(unknown.GetSpecifiedName(), 2, names); near != "" {
+			err = fmt.Errorf("%w; did you mean --%s?", err, near)
+		}
 	}
-	return strconv.Itoa(n) + " " + noun + "s"
+	return &hintError{lowerFirst(err), hint}
 }
 
 // noArguments refuses words that belong to no flag, since no command takes any.

@@ -38,8 +38,8 @@ func TestInterruptGenerate(t *testing.T) {
 	var out interrupter
 	var stderr bytes.Buffer
 	status := Main([]string{"generate", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000"}, &out, &stderr)
-	if want := "checkpoint12: error: interrupted\n"; status != StatusError || stderr.String() != want {
-		t.Errorf("status %d and %q, want %d and %q", status, stderr.String(), StatusError, want)
+	if want := "checkpoint12: error: interrupted\n"; status != StatusInterrupted || stderr.String() != want {
+		t.Errorf("status %d and %q, want %d and %q", status, stderr.String(), StatusInterrupted, want)
 	}
 	if out.n == 0 {
 		t.Error("nothing was printed before the interrupt")
@@ -58,7 +58,7 @@ func TestInterruptDump(t *testing.T) {
 	}()
 	var stdout, stderr bytes.Buffer
 	status := Main([]string{"dump", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000", "--out", filepath.Join(dir, "d")}, &stdout, &stderr)
-	if status != StatusError || !strings.Contains(stderr.String(), "interrupted") || stdout.Len() > 0 {
+	if status != StatusInterrupted || !strings.Contains(stderr.String(), "interrupted") || stdout.Len() > 0 {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
 	}
 	left, err := os.ReadDir(dir)
@@ -79,7 +79,7 @@ func TestInterruptSynth(t *testing.T) {
 	}()
 	var stdout, stderr bytes.Buffer
 	status := Main([]string{"synth", "synthetic-medium", "--out", dir}, &stdout, &stderr)
-	if want := "checkpoint12: error: interrupted\n"; status != StatusError || stderr.String() != want || stdout.Len() > 0 {
+	if want := "checkpoint12: error: interrupted\n"; status != StatusInterrupted || stderr.String() != want || stdout.Len() > 0 {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*safetensors*")); len(left) > 0 {

@@ -6,12 +6,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/term"
 
 	"checkpoint12/harness/report"
+	"checkpoint12/model/atomicfile"
 )
 
 // isTerminal reports whether w is a terminal, which alone gets progress and colour.
@@ -33,90 +33,70 @@ func style(w io.Writer) report.Style {
 	return s
 }
 
-// answerFile is a command's answer: text for a person on stdout, or JSON, in a file
-// or alone on stdout.
-type answerFile struct {
-	path string   // as in --json: "" no JSON, "-" stdout
-	file *os.File // what becomes path; nil for "" and "-"
-	temp string   // the name of file until it is complete; "" when file is path itself
+// jsonOutput is where --json wants the report of a command.
+type jsonOutput struct {
+	path  string           // as in --json: "" nowhere, "-" stdout
+	file  *atomicfile.File // what becomes path
+	other *os.File         // in the place of file: a pipe or a device
 }
 
-// openReport makes sure, before long work begins, that the JSON can be written.
-// Until commit the file that stood there is untouched.
-func openReport(path string) (*answerFile, error) {
-	r := &answerFile{path: path}
+// openJSON makes sure, before long work begins, that the JSON can be written. Until
+// commit the file that stood there is untouched.
+func openJSON(path string) (*jsonOutput, error) {
+	j := &jsonOutput{path: path}
 	if path == "" || path == "-" {
-		return r, nil
+		return j, nil
 	}
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
 		return nil, fmt.Errorf("--json %s: is a folder, not a file", path)
-	case err == nil && !info.Mode().IsRegular(): // a pipe or a device: there is nothing to keep whole
-		r.file, err = os.OpenFile(path, os.O_WRONLY, 0)
+	case err == nil && !info.Mode().IsRegular(): // there is nothing to keep whole
+		j.other, err = os.OpenFile(path, os.O_WRONLY, 0)
 	default:
-		r.file, err = createTemp(path)
-		if err == nil {
-			r.temp = r.file.Name()
-		}
+		j.file, err = atomicfile.Create(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--json %s: cannot be written: %w", path, cause(err))
 	}
-	return r, nil
+	return j, nil
 }
 
-// createTemp makes a new file beside path, with the permissions that path
-// itself would get.
-func createTemp(path string) (*os.File, error) {
-	for n := os.Getpid(); ; n++ {
-		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(path), n))
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-	}
-}
-
-// alone says that stdout is for the JSON and nothing else may be written there.
-func (r *answerFile) alone() bool { return r.path == "-" }
+// alone reports whether stdout is for the JSON and nothing else may be written there.
+func (j *jsonOutput) alone() bool { return j.path == "-" }
 
 // commit writes v as JSON to where the person asked for it, if they did.
-func (r *answerFile) commit(v any, stdout io.Writer) error {
-	if r.path == "" {
+func (j *jsonOutput) commit(v any, stdout io.Writer) error {
+	var err error
+	switch {
+	case j.path == "":
 		return nil
-	}
-	if r.file == nil {
-		if err := report.WriteJSON(stdout, v); err != nil {
-			return fmt.Errorf("stdout: %w", cause(err))
+	case j.alone():
+		return stdoutError(report.WriteJSON(stdout, v))
+	case j.other != nil:
+		err = report.WriteJSON(j.other, v)
+		if e := j.other.Close(); err == nil {
+			err = e
 		}
-		return nil
-	}
-	err := report.WriteJSON(r.file, v)
-	if e := r.file.Close(); err == nil {
-		err = e
-	}
-	if err == nil && r.temp != "" {
-		err = os.Rename(r.temp, r.path)
+	default:
+		if err = report.WriteJSON(j.file, v); err == nil {
+			err = j.file.Commit()
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("--json %s: %w", r.path, cause(err))
+		return fmt.Errorf("--json %s: %w", j.path, cause(err))
 	}
-	r.file, r.temp = nil, ""
 	return nil
 }
 
 // discard removes what was begun; after a commit it does nothing.
-func (r *answerFile) discard() {
-	if r.file != nil {
-		r.file.Close()
-	}
-	if r.temp != "" {
-		os.Remove(r.temp)
+func (j *jsonOutput) discard() {
+	if j.file != nil {
+		j.file.Discard()
 	}
 }
 
-// cause is the reason alone of an error that repeats the path, which the
+// cause returns the reason alone of an error that repeats the path, which the
 // message around it has already named.
 func cause(err error) error {
 	var p *fs.PathError
@@ -130,23 +110,28 @@ func cause(err error) error {
 	return err
 }
 
-// errWriter remembers the first error of a writer, so that a report of many lines
-// is checked once, at its end.
+// stdoutError says of an error that it came from writing to stdout.
+func stdoutError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("stdout: %w", cause(err))
+}
+
+// errWriter keeps the first error of writing to stdout and then writes no more.
 type errWriter struct {
 	w   io.Writer
 	mu  sync.Mutex
 	err error
 }
 
-func (s *errWriter) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return 0, s.err
+func (w *errWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
 	}
-	n, err := s.w.Write(p)
-	if err != nil {
-		s.err = fmt.Errorf("stdout: %w", cause(err))
-	}
-	return n, s.err
+	n, err := w.w.Write(p)
+	w.err = stdoutError(err)
+	return n, w.err
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -24,33 +22,32 @@ Each run is compared, replayed and explained as "compare --model" does it, and t
 matrix says how often
 
   seen    the run failed
-  stage   exactly the stages in which something was planted were named
+  stage   exactly the stages in which a fault was planted were named
   cause   the fault that was planted was named there
 
-Runs of right engines, with other numbers of threads and orders of summation, must
-raise no alarm. A fault that moves nothing at a place is listed with the reason;
+Runs of correct engines, with other numbers of threads and orders of summation, must
+raise no alarm. A fault that changes nothing at a place is listed with the reason;
 faults that nothing at a place tells apart are listed as named together.
 
-Exit status: 0 all seen, 1 something went unseen, was named wrong, or a right
-engine raised an alarm, 2 it could not be said (no goldens).`),
+Exit status: 0 all seen, 1 something went unseen, was named wrong, or a correct
+engine raised an alarm, 2 nothing could be judged (no goldens).`),
 		Example: a.text(`
   {} selftest
   {} selftest --quick
   {} selftest --json - | jq .wrong`),
 	}
 	f := c.Flags()
-	f.StringVar(&o.Goldens, "goldens", "goldens", "`DIR` with the goldens, MODEL/CASE/ENGINE")
-	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each right engine")
+	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
+	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
 	f.StringVar(&jsonPath, "json", "", "write the matrix as JSON to `FILE`; - is stdout, which then has nothing else")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		out, err := openReport(jsonPath)
+		out, err := openJSON(jsonPath)
 		if err != nil {
 			return err
 		}
 		defer out.discard()
-		if info, err := os.Stat(o.Goldens); err != nil || !info.IsDir() {
-			return &hintError{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", o.Goldens),
-				a.program + " selftest --goldens path/to/checkpoint12/goldens"}
+		if o.Goldens, err = a.findGoldens(c); err != nil {
+			return err
 		}
 		progress := a.progress()
 		o.Progress = func(done, all int) { progress.step("run", done, all) }
@@ -64,10 +61,8 @@ engine raised an alarm, 2 it could not be said (no goldens).`),
 			return err
 		}
 		if !out.alone() {
-			w := &errWriter{w: a.stdout}
-			_ = matrix.WriteText(w, style(a.stdout))
-			if w.err != nil {
-				return w.err
+			if err := matrix.WriteText(a.stdout, style(a.stdout)); err != nil {
+				return stdoutError(err)
 			}
 		}
 		if err := out.commit(matrix, a.stdout); err != nil {

@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness/verify"
@@ -42,18 +39,17 @@ said (bad usage or input, no weights, nothing to check by).`),
 	}
 	f := c.Flags()
 	f.StringVar(&model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
-	f.StringVar(&goldens, "goldens", "goldens", "`DIR` with the goldens, MODEL/CASE/ENGINE")
+	f.StringVar(&goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
 	f.StringVar(&jsonPath, "json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		out, err := openReport(jsonPath)
+		out, err := openJSON(jsonPath)
 		if err != nil {
 			return err
 		}
 		defer out.discard()
-		if info, err := os.Stat(goldens); err != nil || !info.IsDir() {
-			return &hintError{fmt.Errorf("--goldens %s: no such folder: run this from the repository's root, or say where the goldens are", goldens),
-				a.program + " verify --goldens path/to/checkpoint12/goldens"}
+		if goldens, err = a.findGoldens(c); err != nil {
+			return err
 		}
 		progress := a.progress()
 		report, err := wait(c.Context(), func() (*verify.VerifyReport, error) {
@@ -64,10 +60,8 @@ said (bad usage or input, no weights, nothing to check by).`),
 			return err
 		}
 		if !out.alone() {
-			w := &errWriter{w: a.stdout}
-			_ = report.WriteText(w, verify.TextOptions{Style: style(a.stdout), Verbose: verbose})
-			if w.err != nil {
-				return w.err
+			if err := report.WriteText(a.stdout, verify.TextOptions{Style: style(a.stdout), Verbose: verbose}); err != nil {
+				return stdoutError(err)
 			}
 		}
 		if err := out.commit(report, a.stdout); err != nil {

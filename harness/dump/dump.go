@@ -34,6 +34,7 @@ type Dump struct {
 	man      *harness.Manifest
 	tokens   harness.Tensor
 	steps    map[int]map[string]entry
+	unknown  []string
 }
 
 // entry is one file of a stage.
@@ -83,7 +84,8 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, o Options) (*Du
 
 // open reads the tokens and, without a manifest, the headers of what is listed.
 func (d *Dump) open(listed Listing) ([]string, error) {
-	notes := listed.notes(d.dir, d.schedule)
+	var notes []string
+	notes, d.unknown = listed.notes(d.dir, d.schedule)
 	if listed.Tokens != "" {
 		var more []string
 		var err error
@@ -212,6 +214,9 @@ func (d *Dump) Tokens() harness.Tensor { return d.tokens }
 
 // Manifest is the folder's manifest, or nil.
 func (d *Dump) Manifest() *harness.Manifest { return d.man }
+
+// Unknown returns the names of .npy files, each once, that are no stage's.
+func (d *Dump) Unknown() []string { return d.unknown }
 
 // Steps is the steps that have a stage's file, ascending.
 func (d *Dump) Steps() []int { return slices.Sorted(maps.Keys(d.steps)) }

@@ -84,13 +84,9 @@ func isDir(path string) bool {
 	return err == nil && st.IsDir()
 }
 
-// strangers is how many unknown names look like another program's.
-const strangers = 3
-
-// notes names what is no stage's file: a name that several steps have once, with
-// how many.
-func (l Listing) notes(dir string, s *harness.Schedule) []string {
-	var notes, names []string
+// notes names each file that is no stage's: a name that several steps have once,
+// with how many. It also returns these names.
+func (l Listing) notes(dir string, s *harness.Schedule) (notes, names []string) {
 	files := map[string][]string{}
 	for _, f := range l.Files {
 		name := f.Place.Stage
@@ -113,13 +109,10 @@ func (l Listing) notes(dir string, s *harness.Schedule) []string {
 		}
 		notes = append(notes, note)
 	}
-	if len(names) >= strangers && !l.Mapped {
-		notes = append(notes, fmt.Sprintf("%s: %d names are no stage's; compare --map joins those of another program", dir, len(names)))
-	}
 	for _, path := range l.Other {
 		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored", filepath.Join(dir, path)))
 	}
-	return append(notes, l.Notes...)
+	return append(notes, l.Notes...), names
 }
 
 // Stages lists the names of the .npy files in the steps of the dump at dir,
@@ -143,38 +136,13 @@ func (l Listing) Stages() []string {
 	return slices.Compact(names)
 }
 
-// Nearest is the stage whose name differs least, by at most a third of it.
+// Nearest returns the stage of the schedule that name was meant to be, or "".
 func Nearest(s *harness.Schedule, name string) string {
-	best, least := "", len(name)/3+1
+	var stages []string
 	for _, st := range s.Stages() {
-		if d := editDistance(name, st.Name, least); d < least {
-			best, least = st.Name, d
-		}
+		stages = append(stages, st.Name)
 	}
-	return best
-}
-
-// editDistance is Levenshtein's, or limit where it would be that or more.
-func editDistance(a, b string, limit int) int {
-	if abs := max(len(a)-len(b), len(b)-len(a)); abs >= limit || len(a) > 256 {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(diag+cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return min(row[len(b)], limit)
+	return words.Nearest(name, len(name)/3, stages)
 }
 
 // Alike names paths in groups whose names differ only in numbers: the first, and

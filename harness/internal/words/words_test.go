@@ -1,0 +1,46 @@
+package words
+
+import "testing"
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 tensors", 1: "1 tensor", 2: "2 tensors"} {
+		if got := Count(n, "tensor"); got != want {
+			t.Errorf("Count(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestAnd(t *testing.T) {
+	for _, c := range []struct {
+		want  string
+		items []string
+	}{{"", nil}, {"a", []string{"a"}}, {"a and b", []string{"a", "b"}}, {"a, b and c", []string{"a", "b", "c"}}} {
+		if got := And(c.items); got != c.want {
+			t.Errorf("And(%q) = %q, want %q", c.items, got, c.want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"golden", "candidate", "map"}
+	for word, want := range map[string]string{"goldne": "golden", "candidates": "candidate", "golden": "golden", "mpa": "map", "xx": "", "": ""} {
+		if got := Nearest(word, 2, names); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b  string
+		limit int
+		want  int
+	}{
+		{"", "", 5, 0}, {"abc", "abc", 5, 0}, {"abc", "abd", 5, 1}, {"ln1", "ln_1", 5, 1},
+		{"kitten", "sitting", 9, 3}, {"abc", "xyz", 2, 2}, {"a", "aaaaaaaa", 3, 3},
+	} {
+		if got := distance(c.a, c.b, c.limit); got != c.want {
+			t.Errorf("distance(%q, %q, %d) = %d, want %d", c.a, c.b, c.limit, got, c.want)
+		}
+	}
+}
