@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sync/errgroup"
+
+	"checkpoint12/model/parallel"
 )
 
 // ErrNothingCompared is the error of a comparison that compared nothing: no
@@ -78,17 +78,12 @@ func common(src Source, places []Place) []Place {
 func compareAll(s *Schedule, golden, candidate Source, places []Place, fed feeds) ([]Row, error) {
 	rows := make([]Row, len(places))
 	errs := make([]error, len(places))
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, p := range places {
+	parallel.For(len(places), func(i int) {
+		p := places[i]
 		st, _ := s.Stage(p.Stage)
-		g.Go(func() error {
-			rows[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
-			rows[i].Step = p.Step
-			return nil
-		})
-	}
-	g.Wait()
+		rows[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
+		rows[i].Step = p.Step
+	})
 	for i, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)

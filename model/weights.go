@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"checkpoint12/model/hub"
 	"checkpoint12/model/internal/kernel"
 	"checkpoint12/model/internal/safetensors"
+	"checkpoint12/model/parallel"
 )
 
 // Model is a GPT-2: a config and its weights, which are never written to. It
@@ -269,42 +269,12 @@ func (m *Model) assemble() {
 // checkFinite returns an error for the first weight that is not finite. It reads
 // every weight once, on all cores.
 func (m *Model) checkFinite() error {
-	type piece struct {
-		name string
-		at   int
-		data []float32
-	}
-	const size = 1 << 20
-	var pieces []piece
-	total := 0
-	for name, t := range m.weights {
-		total += len(t.data)
-		for at := 0; at < len(t.data); at += size {
-			pieces = append(pieces, piece{name, at, t.data[at:min(at+size, len(t.data))]})
-		}
-	}
-	// The report must not depend on the order of a map.
-	slices.SortFunc(pieces, func(a, b piece) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return a.at - b.at
-	})
-	bad := make([]int, len(pieces))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), 1+total/size) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(pieces)); i = next.Add(1) - 1 {
-				bad[i] = firstNonFinite(pieces[i].data)
-			}
-		})
-	}
-	wg.Wait()
-	for i, b := range bad {
-		if b >= 0 {
-			p := pieces[i]
-			return fmt.Errorf("%s: weight %q is %v at element %d", m.weights[p.name].file, p.name, p.data[b], p.at+b)
+	names := slices.Sorted(maps.Keys(m.weights))
+	bad := make([]int, len(names))
+	parallel.For(len(names), func(i int) { bad[i] = firstNonFinite(m.weights[names[i]].data) })
+	for i, at := range bad {
+		if t := m.weights[names[i]]; at >= 0 {
+			return fmt.Errorf("%s: weight %q is %v at element %d", t.file, names[i], t.data[at], at)
 		}
 	}
 	return nil

@@ -7,14 +7,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/npy"
+	"checkpoint12/model/parallel"
 )
 
 // Options says how strict Open is.
@@ -138,23 +136,17 @@ func (d *Dump) readHeaders(listed Listing) ([]string, error) {
 		}
 	}
 	results := make([]result, len(files))
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, f := range files {
-		g.Go(func() error {
-			r := &results[i]
-			path := filepath.Join(d.dir, f.Path)
-			st, _ := d.schedule.Stage(f.Place.Stage)
-			info, notes, err := npy.Stat(path, d.foreign)
-			r.entry, r.err = entry{path, info.Shape}, err
-			r.notes = notes
-			if err == nil && (info.Kind == npy.Int64) != st.IDs {
-				r.err = kindError(path, st, info.Kind.String())
-			}
-			return nil
-		})
-	}
-	g.Wait()
+	parallel.For(len(files), func(i int) {
+		r := &results[i]
+		path := filepath.Join(d.dir, files[i].Path)
+		st, _ := d.schedule.Stage(files[i].Place.Stage)
+		info, notes, err := npy.Stat(path, d.foreign)
+		r.entry, r.err = entry{path, info.Shape}, err
+		r.notes = notes
+		if err == nil && (info.Kind == npy.Int64) != st.IDs {
+			r.err = kindError(path, st, info.Kind.String())
+		}
+	})
 	converted := map[string][]string{} // files by what a note says of them
 	for i, r := range results {
 		if r.err != nil {

@@ -7,14 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sync/errgroup"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/npy"
+	"checkpoint12/model/parallel"
 )
 
 // Validate says whether the folder is what the manifest says: every file there
@@ -41,16 +40,8 @@ func validate(m *harness.Manifest, dir string, listed Listing) error {
 	if _, ok := want[harness.TokensFile]; !ok && listed.Tokens != "" {
 		return fmt.Errorf("%s: not in %s", filepath.Join(dir, harness.TokensFile), ManifestFile)
 	}
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
 	errs := make([]error, len(m.Files))
-	for i, f := range m.Files {
-		g.Go(func() error {
-			errs[i] = validateFile(f, dir)
-			return nil
-		})
-	}
-	g.Wait()
+	parallel.For(len(m.Files), func(i int) { errs[i] = validateFile(m.Files[i], dir) })
 	for _, err := range errs {
 		if err != nil {
 			return err

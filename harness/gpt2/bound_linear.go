@@ -3,9 +3,10 @@ package gpt2
 import (
 	"math"
 	"runtime"
-	"sync"
 
 	"github.com/tphakala/simd/f32"
+
+	"checkpoint12/model/parallel"
 )
 
 // boundLinear is of y = x·W + b: a sum of K products and a bias, from which some
@@ -103,21 +104,17 @@ func newSquares(x []float32, rows, K int) squares {
 func squareMul(out, z, W []float32, rows, K, N int) {
 	workers := min(runtime.GOMAXPROCS(0), max(1, K*N>>16))
 	sums := make([][]float32, workers)
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			sum, squares := make([]float32, rows*N), make([]float32, N)
-			for k := w * K / workers; k < (w+1)*K/workers; k++ {
-				row := W[k*N : (k+1)*N]
-				f32.Mul(squares, row, row)
-				for r := range rows {
-					f32.AddScaled(sum[r*N:(r+1)*N], z[r*K+k], squares)
-				}
+	parallel.For(workers, func(w int) {
+		sum, squares := make([]float32, rows*N), make([]float32, N)
+		for k := w * K / workers; k < (w+1)*K/workers; k++ {
+			row := W[k*N : (k+1)*N]
+			f32.Mul(squares, row, row)
+			for r := range rows {
+				f32.AddScaled(sum[r*N:(r+1)*N], z[r*K+k], squares)
 			}
-			sums[w] = sum
-		})
-	}
-	wg.Wait()
+		}
+		sums[w] = sum
+	})
 	for _, sum := range sums {
 		f32.Add(out, out, sum)
 	}
@@ -126,18 +123,14 @@ func squareMul(out, z, W []float32, rows, K, N int) {
 // squareDots is out = z·(W²)ᵀ, z [rows,K], W [N,K].
 func squareDots(out, z, W []float32, rows, K, N int) {
 	workers := min(runtime.GOMAXPROCS(0), max(1, K*N>>16))
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			squares := make([]float32, K)
-			for j := w * N / workers; j < (w+1)*N/workers; j++ {
-				row := W[j*K : (j+1)*K]
-				f32.Mul(squares, row, row)
-				for r := range rows {
-					out[r*N+j] = f32.DotProduct(squares, z[r*K:(r+1)*K])
-				}
+	parallel.For(workers, func(w int) {
+		squares := make([]float32, K)
+		for j := w * N / workers; j < (w+1)*N/workers; j++ {
+			row := W[j*K : (j+1)*K]
+			f32.Mul(squares, row, row)
+			for r := range rows {
+				out[r*N+j] = f32.DotProduct(squares, z[r*K:(r+1)*K])
 			}
-		})
-	}
-	wg.Wait()
+		}
+	})
 }

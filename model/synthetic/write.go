@@ -12,14 +12,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
-	"sync/atomic"
+	"slices"
 
 	"github.com/edsrzf/mmap-go"
 
 	"checkpoint12/model"
 	"checkpoint12/model/atomicfile"
 	"checkpoint12/model/internal/safetensors"
+	"checkpoint12/model/parallel"
 )
 
 // chunk is how many elements are made at a time, 4 MiB of them.
@@ -78,57 +78,24 @@ func (s *formula) make(dst []byte, jobs []job) {
 	for i, j := range jobs {
 		parts[i], dst = dst[:4*j.count], dst[4*j.count:]
 	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(jobs)); i = next.Add(1) - 1 {
-				s.fill(parts[i], jobs[i].tensor, jobs[i].first)
-			}
-		})
-	}
-	wg.Wait()
+	parallel.For(len(jobs), func(i int) { s.fill(parts[i], jobs[i].tensor, jobs[i].first) })
 }
 
-// stream writes the file's bytes to w: all cores make them, a few chunks ahead.
+// stream writes the file's bytes to w, some chunks at a time.
 func (s *formula) stream(w io.Writer) error {
 	if _, err := w.Write(safetensors.Header(s.tensors())); err != nil {
 		return err
 	}
-	ahead := runtime.GOMAXPROCS(0) + 1
-	free := make(chan []byte, ahead)
-	for range ahead {
-		free <- nil
-	}
-	order := make(chan chan []byte, ahead)
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		defer close(order)
-		for _, j := range s.jobs() {
-			var buf []byte
-			select {
-			case buf = <-free:
-			case <-stop:
-				return
-			}
-			made := make(chan []byte, 1)
-			order <- made
-			go func() {
-				if buf == nil {
-					buf = make([]byte, 4*chunk)
-				}
-				s.fill(buf[:4*j.count], j.tensor, j.first)
-				made <- buf[:4*j.count]
-			}()
+	buf := make([]byte, 4*chunk*2*runtime.GOMAXPROCS(0))
+	for jobs := range slices.Chunk(s.jobs(), 2*runtime.GOMAXPROCS(0)) {
+		size := 0
+		for _, j := range jobs {
+			size += 4 * j.count
 		}
-	}()
-	for made := range order {
-		chunk := <-made
-		if _, err := w.Write(chunk); err != nil {
+		s.make(buf[:size], jobs)
+		if _, err := w.Write(buf[:size]); err != nil {
 			return err
 		}
-		free <- chunk[:cap(chunk)]
 	}
 	return nil
 }
