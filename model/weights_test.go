@@ -59,15 +59,22 @@ func toFloat16(v float32) uint16 {
 	return uint16(b>>16&0x8000) | uint16(e)<<10 | uint16(b>>13&0x3ff)
 }
 
+// encode returns a file with the tensors in the order of their names, as the hub
+// has them.
 func encode(tensors map[string]entry) []byte {
-	header := map[string]any{}
+	header := map[string]any{"__metadata__": map[string]string{"format": "pt"}}
 	var data []byte
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {
 		e := tensors[name]
 		header[name] = map[string]any{"dtype": e.dtype, "shape": e.shape, "data_offsets": []int{len(data), len(data) + len(e.data)}}
 		data = append(data, e.data...)
 	}
-	return modeltest.File(header, data)
+	h, err := json.Marshal(header)
+	if err != nil {
+		panic(err)
+	}
+	h = append(h, strings.Repeat(" ", -len(h)&7)...)
+	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(h))), h, data)
 }
 
 // writeModel writes a model folder with one file or several.
@@ -89,13 +96,19 @@ func TestOpenLayouts(t *testing.T) {
 	plain := entries(modeltest.Micro, weights, "F32")
 	want := logitsOf(t, modeltest.New(t, modeltest.Micro, 1), model.SessionOptions{}, []int{1, 2, 3}, []int{4})
 
-	prefixed, masked := map[string]entry{}, maps.Clone(plain)
-	for name, e := range plain {
-		prefixed["transformer."+name] = e
-	}
+	// OpenAI's files have causal masks among the weights, files saved from a whole
+	// GPT2LMHeadModel a prefix too.
+	masked := maps.Clone(plain)
 	for n := range modeltest.Micro.Layers {
 		masked[fmt.Sprintf("h.%d.attn.bias", n)] = entry{"BOOL", []int{1, 1, 2, 2}, []byte{1, 0, 1, 1}}
 		masked[fmt.Sprintf("h.%d.attn.masked_bias", n)] = entry{"F32", []int{}, []byte{0, 0, 0x80, 0xff}} // -Inf is fine there
+	}
+	prefixed, both := map[string]entry{}, map[string]entry{}
+	for name, e := range masked {
+		both["transformer."+name] = e
+		if _, ok := plain[name]; ok {
+			prefixed["transformer."+name] = e
+		}
 	}
 	tied := maps.Clone(prefixed)
 	tied["lm_head.weight"] = plain["wte.weight"]
@@ -109,6 +122,7 @@ func TestOpenLayouts(t *testing.T) {
 		{"plain", map[string][]byte{"model.safetensors": encode(plain)}, fmt.Sprintf("%x", sha256.Sum256(encode(plain)))},
 		{"prefixed", map[string][]byte{"model.safetensors": encode(prefixed)}, ""},
 		{"mask buffers", map[string][]byte{"model.safetensors": encode(masked)}, ""},
+		{"prefixed mask buffers", map[string][]byte{"model.safetensors": encode(both)}, ""},
 		{"head of its own, the same as wte", map[string][]byte{"model.safetensors": encode(tied)}, ""},
 		{"header of odd length", map[string][]byte{"model.safetensors": misalign(encode(plain))}, ""},
 		{"two files", shards, shardedSum},

@@ -3,12 +3,10 @@ package modeltest
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -87,16 +85,6 @@ func Encode(cfg model.Config, weights map[string][]float32) []byte {
 		}
 	}
 	return append(safetensors.Header(tensors), data...)
-}
-
-// File returns the bytes of a safetensors file with any header.
-func File(header any, data []byte) []byte {
-	h, err := json.Marshal(header)
-	if err != nil {
-		panic(err)
-	}
-	h = append(h, strings.Repeat(" ", -len(h)&7)...)
-	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(h))), h, data)
 }
 
 // Tokens draws n token ids.
