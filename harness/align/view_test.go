@@ -36,7 +36,7 @@ func TestParseLayout(t *testing.T) {
 		if (err == nil) != (tt.atoms != "") {
 			t.Errorf("%q (%s): %v", tt.text, tt.reason, err)
 		}
-		if got := strings.Join(l.atoms(), " "); err == nil && got != tt.atoms {
+		if got := strings.Join(l.axes(), " "); err == nil && got != tt.atoms {
 			t.Errorf("%q (%s): atoms %q, want %q", tt.text, tt.reason, got, tt.atoms)
 		}
 	}
@@ -64,13 +64,13 @@ func arrange(t harnesstest.Tester, x harness.Tensor, own, other string, s Sizes)
 	out := harness.Tensor{Shape: shape, F32: make([]float32, n)}
 	for flat := range n {
 		at, rest := map[string]int{}, flat
-		for _, a := range slices.Backward(to.atoms()) {
-			size, _ := s.of(a)
+		for _, a := range slices.Backward(to.axes()) {
+			size, _ := s.length(a)
 			at[a], rest = rest%size, rest/size
 		}
 		i := 0
-		for _, a := range from.atoms() {
-			size, _ := s.of(a)
+		for _, a := range from.axes() {
+			size, _ := s.length(a)
 			i = i*size + at[a]
 		}
 		out.F32[flat] = x.F32[i]
@@ -124,7 +124,7 @@ func TestViewReadsOtherLayouts(t *testing.T) {
 		x, _ := mustLayout(t, "B T (H D)").shape(sizes)
 		golden := harnesstest.Source(s, "golden", nil, harnesstest.Steps{0: {"x": random(3, x...), "h.0.q": q0, "h.1.q": q1}})
 		candidate := harnesstest.Source(s, "candidate", nil, harnesstest.Steps{0: {"h.0.q": c0, "h.1.q": c1}})
-		v, err := NewView(s, candidate, ViewOptions{Golden: golden, Batch: "B", Varying: []string{"T"}})
+		v, err := NewView(s, candidate, ViewOptions{Golden: golden, Batch: "B"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestViewChooses(t *testing.T) {
 			s := headed(t)
 			sizes["B"] = tt.batch
 			v, err := NewView(s, harnesstest.Source(s, "candidate", nil, tt.have), ViewOptions{
-				Golden: harnesstest.Source(s, "golden", nil, tt.golden), Batch: "B", Varying: []string{"T"},
+				Golden: harnesstest.Source(s, "golden", nil, tt.golden), Batch: "B",
 				Sizes: func(int) Sizes { return sizes },
 			})
 			if err != nil {
@@ -269,7 +269,7 @@ func TestCompareReadsThroughAView(t *testing.T) {
 	if r, err := harness.Compare(s, harnesstest.Source(s, "golden", nil, golden), candidate, harness.CompareOptions{}); err != nil || r.Passed() {
 		t.Fatalf("without a view: %v, %v; want a failure of shapes", r.Verdict, err)
 	}
-	v, err := NewView(s, candidate, ViewOptions{Golden: harnesstest.Source(s, "golden", nil, golden), Batch: "B", Varying: []string{"T"}})
+	v, err := NewView(s, candidate, ViewOptions{Golden: harnesstest.Source(s, "golden", nil, golden), Batch: "B"})
 	if err != nil {
 		t.Fatal(err)
 	}

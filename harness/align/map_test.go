@@ -24,8 +24,8 @@ const goodMap = `{ "schema": 1, "name": "mine", "notes": ["say this"],
     {"from": "head", "to": ["x", "last"]} ],
   "ignore": [ {"from": "*.aux", "why": "it is not ours"} ] }`
 
-func TestParseMappingRefuses(t *testing.T) {
-	if _, err := ParseMapping([]byte(goodMap)); err != nil {
+func TestParseMapRefuses(t *testing.T) {
+	if _, err := ParseMap([]byte(goodMap)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ old, new, want string }{
@@ -63,12 +63,12 @@ func TestParseMappingRefuses(t *testing.T) {
 		if bad == goodMap {
 			t.Fatalf("%q is not in the map", tt.old)
 		}
-		if _, err := ParseMapping([]byte(bad)); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := ParseMap([]byte(bad)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("with %q: %v, want %q", tt.new, err, tt.want)
 		}
 	}
-	if _, err := ParseMapping([]byte(strings.Repeat(" ", maxMapping+1))); err == nil {
-		t.Error("a mapping of more than the limit: taken")
+	if _, err := ParseMap([]byte(strings.Repeat(" ", maxMap+1))); err == nil {
+		t.Error("a map of more than the limit: taken")
 	}
 }
 
@@ -135,15 +135,15 @@ func TestMappedDump(t *testing.T) {
 	in("notes.txt.npy", harnesstest.Vec(1))
 	put(t, filepath.Join(dir, "run", "ids.npy"), harness.Tensor{Shape: []int{1, 6}, I64: []int64{1, 2, 3, 4, 5, 6}})
 
-	m, err := ParseMapping([]byte(goodMap))
+	m, err := ParseMap([]byte(goodMap))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, notes, err := OpenMapped(dir, s, m, dump.Options{})
+	d, hints, notes, err := m.Open(dir, s, dump.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := NewView(s, d, ViewOptions{Batch: "B", Varying: []string{"T"}, Sizes: func(step int) Sizes {
+	v, err := NewView(s, d, ViewOptions{Hints: hints, Batch: "B", Sizes: func(step int) Sizes {
 		return map[int]Sizes{0: at(4), 1: at(1)}[step]
 	}})
 	if err != nil {
@@ -190,28 +190,28 @@ func TestMappedDump(t *testing.T) {
 
 func TestMappedDumpRefuses(t *testing.T) {
 	s := mapped(t)
-	m, err := ParseMapping([]byte(goodMap))
+	m, err := ParseMap([]byte(goodMap))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
 	put(t, filepath.Join(dir, "run", "1.net.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	if _, _, err := OpenMapped(dir, s, m, dump.Options{}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
+	if _, _, _, err := m.Open(dir, s, dump.Options{}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
 		t.Errorf("a stage twice by one rule: %v", err)
 	}
 	own := filepath.Join(t.TempDir(), "own")
 	if err := dump.Write(harnesstest.Source(s, "own", [][]int{{7, 1}}, harnesstest.Steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}}), own, harnesstest.TestManifest(1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := OpenMapped(own, s, m, dump.Options{}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
+	if _, _, _, err := m.Open(own, s, dump.Options{}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
 		t.Errorf("a folder with a manifest: %v", err)
 	}
-	m, err = ParseMapping([]byte(strings.Replace(goodMap, `"to": "h.{N}.q", "axes"`, `"to": "h.{N}.qq", "axes"`, 1)))
+	m, err = ParseMap([]byte(strings.Replace(goodMap, `"to": "h.{N}.q", "axes"`, `"to": "h.{N}.qq", "axes"`, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := OpenMapped(dir, s, m, dump.Options{}); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
+	if _, _, _, err := m.Open(dir, s, dump.Options{}); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
 		t.Errorf("a stage that is none: %v", err)
 	}
 }
@@ -219,16 +219,16 @@ func TestMappedDumpRefuses(t *testing.T) {
 // A tensor that is not as the map says is left to be judged, and a note says so.
 func TestMappedDumpOfAnotherShape(t *testing.T) {
 	s, dir := mapped(t), t.TempDir()
-	m, err := ParseMapping([]byte(goodMap))
+	m, err := ParseMap([]byte(goodMap))
 	if err != nil {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	d, _, err := OpenMapped(dir, s, m, dump.Options{})
+	d, hints, _, err := m.Open(dir, s, dump.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := NewView(s, d, ViewOptions{Batch: "B", Sizes: func(int) Sizes { return Sizes{"B": 1, "H": 2, "D": 3, "T": 4} }})
+	v, err := NewView(s, d, ViewOptions{Hints: hints, Batch: "B", Sizes: func(int) Sizes { return Sizes{"B": 1, "H": 2, "D": 3, "T": 4} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,14 +240,14 @@ func TestMappedDumpOfAnotherShape(t *testing.T) {
 	}
 }
 
-func FuzzParseMapping(f *testing.F) {
+func FuzzParseMap(f *testing.F) {
 	f.Add([]byte(goodMap))
 	for _, seed := range []string{`{}`, `{"schema":1,"name":"a","stages":[{"from":"{N}","to":"h.{N}"}]}`, `{"schema":1,"name":"a","files":"{name}.npy","stages":[{"from":"a","to":["b","c"],"axes":"2 T","split":"2"}]}`} {
 		f.Add([]byte(seed))
 	}
 	s := mapped(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := ParseMapping(b)
+		m, err := ParseMap(b)
 		if err != nil {
 			return
 		}
@@ -258,16 +258,13 @@ func FuzzParseMapping(f *testing.F) {
 			if ok && (name == "" || step < 0) {
 				t.Errorf("%q is name %q of step %d", path, name, step)
 			}
-			rule, layer, ignored := m.find(name, names.Valid)
-			if ignored < 0 && rule < len(m.rules) {
-				said, stages := m.rules[rule].targets(layer)
-				if len(said) != len(stages) || len(said) == 0 {
-					t.Errorf("%q: %d stages, %d declarations", name, len(stages), len(said))
-				}
-				for _, st := range stages {
-					if !names.Valid(st) {
-						t.Errorf("%q becomes %q", name, st)
-					}
+			found, ignored := m.find(name, names.Valid)
+			if len(found) > 0 && ignored >= 0 {
+				t.Errorf("%q is found and ignored", name)
+			}
+			for _, target := range found {
+				if !names.Valid(target.stage) {
+					t.Errorf("%q becomes %q", name, target.stage)
 				}
 			}
 		}

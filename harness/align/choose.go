@@ -1,0 +1,249 @@
+package align
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+)
+
+// A family is the tensors that an engine lays out alike.
+type family struct {
+	own    layout // the schedule's
+	others []layout
+	hint   hint
+	places []harness.Place
+}
+
+// families groups the candidate's tensors, in execution order.
+func (v *View) families() []*family {
+	var all []*family
+	index := map[string]*family{}
+	for _, p := range v.schedule.Places(v.Source, nil) {
+		layouts, h := v.layouts[p.Stage], v.options.Hints[p]
+		if len(layouts) == 0 {
+			continue
+		}
+		key := fmt.Sprint(names.Family(p.Stage), layouts[0].text, h)
+		f := index[key]
+		if f == nil {
+			f = &family{own: layouts[0], others: layouts[1:], hint: h}
+			index[key], all = f, append(all, f)
+		}
+		f.places = append(f.places, p)
+	}
+	return all
+}
+
+// An option is one layout in which a family may be.
+type option struct {
+	layout
+	own   bool // it is the schedule's, and no hint
+	exact bool // it matches the shape of each tensor exactly
+	views map[harness.Place]stridedView
+}
+
+// options returns the layouts to try: those of the hint, else the stage's, and
+// these with the rows of a batch one after the other.
+func (f *family) options(batch string) (all []*option) {
+	layouts := append([]layout{f.own}, f.others...)
+	if len(f.hint.layouts) > 0 {
+		layouts = f.hint.layouts
+	}
+	add := func(l layout, own bool) {
+		all = append(all, &option{layout: l, own: own, exact: true, views: map[harness.Place]stridedView{}})
+	}
+	for i, l := range layouts {
+		add(l, i == 0 && len(f.hint.layouts) == 0)
+	}
+	for _, l := range layouts {
+		if merged, ok := l.mergeBatch(batch); ok {
+			add(merged, false)
+		}
+	}
+	return all
+}
+
+// chooseLayout finds the layout of a family and keeps how to read the tensors
+// that are not as the schedule has them. One that no layout fits stays as it is.
+func (v *View) chooseLayout(f *family) error {
+	options := f.options(v.options.Batch)
+	var fitting []harness.Place
+	for _, p := range f.places {
+		fits, err := v.fitAll(options, f, p)
+		switch {
+		case err != nil:
+			return err
+		case fits:
+			fitting = append(fitting, p)
+		case f.hint.optional:
+			v.hidden[p] = true
+		case len(f.hint.layouts) > 0:
+			shape, _ := v.Source.Shape(p.Step, p.Stage)
+			v.note(fmt.Sprintf("of a shape that is not %s, which the map says: such as %v at %s", texts(options), shape, f.places[0]), p)
+		}
+	}
+	options = dropEquivalent(options, fitting)
+	if len(fitting) == 0 || len(options) == 0 { // none fits, or each another
+		return nil
+	}
+	chosen, err := v.decide(options, fitting)
+	switch {
+	case err != nil:
+		return err
+	case chosen == nil:
+		v.note(fmt.Sprintf("of a shape that goes with the axes %s, and the values do not decide: taken as they are", texts(options)), fitting...)
+	default:
+		v.useLayout(chosen, f, fitting)
+	}
+	return nil
+}
+
+func texts(options []*option) string {
+	var all []string
+	for _, o := range options {
+		all = append(all, o.text)
+	}
+	return strings.Join(all, " or ")
+}
+
+// fitAll fits every option to one tensor and reports whether any fits. One with
+// an axis more than the stage has fits where all along that axis is the same.
+func (v *View) fitAll(options []*option, f *family, p harness.Place) (any bool, err error) {
+	shape, _ := v.Source.Shape(p.Step, p.Stage)
+	var array harness.Tensor // read when it is needed
+	for _, o := range options {
+		dims, exact, ok := o.match(shape, v.sizes[p.Step], v.options.Batch, f.hint.pad)
+		if !ok {
+			continue
+		}
+		view, ok := newStridedView(o.layout, f.own, dims, v.sizes[p.Step], f.hint)
+		if !ok {
+			continue
+		}
+		if len(view.extra) > 0 {
+			if array.Shape == nil {
+				if array, err = v.Source.Tensor(p.Step, p.Stage); err != nil {
+					return false, err
+				}
+			}
+			if !view.repeats(array) {
+				continue
+			}
+		}
+		o.views[p], o.exact, any = view, o.exact && exact, true
+	}
+	return any, nil
+}
+
+// dropEquivalent keeps the options that fit all tensors, the exact ones if there
+// are any, and of those that take the same elements in the same order the first.
+func dropEquivalent(options []*option, places []harness.Place) (kept []*option) {
+	options = slices.DeleteFunc(options, func(o *option) bool { return len(o.views) < len(places) })
+	anyExact := slices.ContainsFunc(options, func(o *option) bool { return o.exact })
+	for _, o := range options {
+		equivalent := func(k *option) bool {
+			return !slices.ContainsFunc(places, func(p harness.Place) bool { return !k.views[p].same(o.views[p]) })
+		}
+		if o.exact == anyExact && !slices.ContainsFunc(kept, equivalent) {
+			kept = append(kept, o)
+		}
+	}
+	return kept
+}
+
+// decide finds the option by which the tensors agree with the golden: some tensor
+// agrees by it alone, and none by another alone. Failing that it is the schedule's
+// own layout, or nil where that is none of the options.
+func (v *View) decide(options []*option, places []harness.Place) (*option, error) {
+	if len(options) == 1 {
+		return options[0], nil
+	}
+	var own, chosen *option
+	if i := slices.IndexFunc(options, func(o *option) bool { return o.own }); i >= 0 {
+		own = options[i]
+	}
+	if v.options.Golden == nil {
+		return own, nil
+	}
+	differ, err := harness.FirstOtherTokens(v.schedule, v.options.Golden, v.Source, 0)
+	if err != nil {
+		return own, nil // Compare says why nothing can be compared
+	}
+	for _, p := range places {
+		if p.Step >= differ {
+			continue
+		}
+		agreeing, err := v.agreeing(options, p)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(agreeing) != 1 || agreeing[0] == chosen:
+		case chosen == nil:
+			chosen = agreeing[0]
+		default:
+			return own, nil // one agrees by this, another by that
+		}
+	}
+	if chosen == nil {
+		return own, nil
+	}
+	return chosen, nil
+}
+
+// agreeing returns the options by which a tensor is within its tolerance of the
+// golden's.
+func (v *View) agreeing(options []*option, p harness.Place) (agreeing []*option, err error) {
+	if _, ok := v.options.Golden.Shape(p.Step, p.Stage); !ok {
+		return nil, nil
+	}
+	want, err := v.options.Golden.Tensor(p.Step, p.Stage)
+	if err != nil {
+		return nil, err
+	}
+	array, err := v.Source.Tensor(p.Step, p.Stage)
+	if err != nil {
+		return nil, err
+	}
+	st, _ := v.schedule.Stage(p.Stage)
+	for _, o := range options {
+		t := o.views[p].tensor(array)
+		if st.Conform != nil {
+			t, _ = st.Conform(v, p.Step, t)
+		}
+		row, err := harness.CompareTensor(st, want, t, 0)
+		if err != nil {
+			return nil, err
+		}
+		if row.Status == harness.Pass {
+			agreeing = append(agreeing, o)
+		}
+	}
+	return agreeing, nil
+}
+
+// useLayout keeps how the places are read, and notes what is not as the schedule
+// has it.
+func (v *View) useLayout(o *option, f *family, places []harness.Place) {
+	for _, p := range places {
+		shape, _ := v.Source.Shape(p.Step, p.Stage)
+		view := o.views[p]
+		if o.own && slices.Equal(shape, view.shape) {
+			continue
+		}
+		v.views[p] = view
+		switch {
+		case !o.own && o.text != f.own.text:
+			v.note(fmt.Sprintf("axes %s put into the order %s", o.text, f.own.text), p)
+		case len(shape) < len(view.shape) && f.own.index(v.options.Batch) >= 0:
+			v.note(fmt.Sprintf("no axis %s: taken for a batch of one", v.options.Batch), p)
+		case !slices.Equal(shape, view.shape):
+			v.note(fmt.Sprintf("axes of length 1 added or left out: read as %s", f.own.text), p)
+		}
+		if view.cut {
+			v.note(fmt.Sprintf("axis %s is longer than it should be: the rest was cut off", f.hint.pad), p)
+		}
+	}
+}

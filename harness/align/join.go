@@ -1,0 +1,249 @@
+package align
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
+)
+
+// Hints are what a Map says of the layouts of a dump's tensors.
+type Hints map[harness.Place]hint
+
+// hint is what a Map says of the layout of one tensor.
+type hint struct {
+	layouts  []layout // in which it may be; none: what the stage says
+	pad      string   // an axis that may be longer than it should
+	split    string   // an axis of which only one place is this stage's
+	part     int      // that place
+	optional bool     // it is another stage's if its shape is not this one's
+}
+
+// Open opens the folder at dir by the map's names, as dump.Open does without one,
+// and returns what the map says of its layouts, for a View. Such a folder has no
+// manifest.
+func (m *Map) Open(dir string, s *harness.Schedule, o dump.Options) (*dump.Dump, Hints, []string, error) {
+	if err := m.Check(s); err != nil {
+		return nil, nil, nil, err
+	}
+	if _, err := dump.ReadManifest(dir); err == nil {
+		return nil, nil, nil, fmt.Errorf("%s: has a %s, so its stages have their own names already: leave the map %s away", dir, dump.ManifestFile, m.Name)
+	}
+	listed, hints, err := m.list(dir, func(name string) bool { _, ok := s.Index(name); return ok })
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	d, notes, err := dump.OpenListed(dir, s, listed, o)
+	return d, hints, notes, err
+}
+
+// StagesIn is dump.Stages of a folder whose files the map names.
+func (m *Map) StagesIn(dir string) ([]string, error) {
+	l, _, err := m.list(dir, names.Valid)
+	return l.Stages(), err
+}
+
+// list lists a folder by the map's names.
+func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hints, error) {
+	paths, err := filesBelow(dir)
+	if err != nil {
+		return dump.Listing{}, nil, err
+	}
+	j := &joined{m: m, best: map[harness.Place]target{}, ignored: make([][]string, len(m.Ignore))}
+	for _, path := range paths {
+		if err := j.add(path, isStage); err != nil {
+			return dump.Listing{}, nil, fmt.Errorf("%s: %w", filepath.Join(dir, path), err)
+		}
+	}
+	l, hints := dump.Listing{Mapped: true, Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{}
+	for at, t := range j.best {
+		l.Files = append(l.Files, dump.Listed{Path: t.path, Place: at})
+		hints[at] = t.hint
+	}
+	slices.SortFunc(l.Files, func(a, b dump.Listed) int { return cmp.Compare(a.Place.File(), b.Place.File()) })
+	return l, hints, nil
+}
+
+// Limits of what is looked at below a folder that a map reads.
+const (
+	maxFiles = 1 << 20
+	maxDepth = 6
+)
+
+// filesBelow lists the files below a folder, in lexical order, their paths with
+// forward slashes.
+func filesBelow(dir string) (paths []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		switch {
+		case !e.IsDir():
+			paths = append(paths, rel)
+		case strings.Count(rel, "/") >= maxDepth:
+			return fs.SkipDir
+		}
+		if len(paths) > maxFiles {
+			return fmt.Errorf("%s: more than %d files", dir, maxFiles)
+		}
+		return nil
+	})
+	return paths, err
+}
+
+// joined is the files of a folder as a map joins them to stages.
+type joined struct {
+	m       *Map
+	tokens  string                   // the file of ids
+	best    map[harness.Place]target // of those of one place the one whose rule comes first
+	ignored [][]string               // by the rule of Ignore
+	unnamed []string                 // with a name that neither the map nor the stages have
+	unused  []string                 // with a place that another file has by a rule before
+	other   []string                 // that belong to no dump
+}
+
+// target is a stage that a file may be.
+type target struct {
+	path  string
+	stage string
+	rule  int // of Stages; their number where the name is the stage's own
+	hint  hint
+}
+
+// add joins one file. An error is another of the same place by the same rule.
+func (j *joined) add(path string, isStage func(name string) bool) error {
+	if path == j.m.Tokens {
+		j.tokens = path
+		return nil
+	}
+	name, step, ok := j.m.split(path)
+	if !ok {
+		j.other = append(j.other, path)
+		return nil
+	}
+	found, ignored := j.m.find(name, isStage)
+	switch {
+	case ignored >= 0:
+		j.ignored[ignored] = append(j.ignored[ignored], path)
+	case len(found) == 0:
+		j.unnamed = append(j.unnamed, path)
+	}
+	for _, t := range found {
+		t.path = path
+		at := harness.Place{Step: step, Stage: t.stage}
+		have, twice := j.best[at]
+		switch {
+		case twice && have.rule == t.rule:
+			return fmt.Errorf("the same step and stage as %s", have.path)
+		case twice && have.rule < t.rule:
+			j.unused = append(j.unused, path)
+			continue
+		case twice:
+			j.unused = append(j.unused, have.path)
+		}
+		j.best[at] = t
+	}
+	return nil
+}
+
+// split takes a path apart: the engine's name of the tensor, and the step from 0.
+func (m *Map) split(path string) (name string, step int, ok bool) {
+	match := m.path.FindStringSubmatch(path)
+	if match == nil {
+		return "", 0, false
+	}
+	if s := part(m.path, match, "step"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < m.FirstStep {
+			return "", 0, false
+		}
+		step = n - m.FirstStep
+	}
+	return part(m.path, match, "name"), step, true
+}
+
+// find returns the stages that a tensor of the engine's name may be, or the rule
+// of Ignore that takes the name, else -1.
+func (m *Map) find(name string, isStage func(string) bool) (found []target, ignored int) {
+	short := []string{name}
+	for _, p := range m.Prefixes {
+		if rest, ok := strings.CutPrefix(name, p); ok {
+			short = append(short, rest)
+		}
+	}
+	for _, n := range short {
+		for i := range m.Stages {
+			if found := m.Stages[i].targets(i, n); found != nil {
+				return found, -1
+			}
+		}
+	}
+	flat := strings.NewReplacer("/", "\x1f") // Match lets * cross anything but a slash
+	for _, n := range short {
+		for i, r := range m.Ignore {
+			if names.Match(flat.Replace(r.From), flat.Replace(n)) {
+				return nil, i
+			}
+		}
+	}
+	for _, n := range short {
+		if isStage(n) {
+			return []target{{stage: n, rule: len(m.Stages)}}, -1
+		}
+	}
+	return nil, -1
+}
+
+// targets returns the stages of the rule, which is the i-th, if it takes the name.
+func (r *mapRule) targets(i int, name string) (found []target) {
+	match := r.name.FindStringSubmatch(name)
+	if match == nil {
+		return nil
+	}
+	layer := strings.TrimLeft(part(r.name, match, "N"), "0")
+	layer = cmp.Or(layer, "0")
+	for k, to := range r.To {
+		h := hint{layouts: r.layouts, pad: r.Pad, split: r.Split}
+		if r.Split != "" {
+			h.part = k
+		} else {
+			h.optional = len(r.To) > 1
+		}
+		found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: h})
+	}
+	return found
+}
+
+// notes tells of the files that are not used, and why.
+func (j *joined) notes(dir string) (notes []string) {
+	var ignored []string
+	for i, r := range j.m.Ignore {
+		if n := len(j.ignored[i]); n > 0 {
+			ignored = append(ignored, fmt.Sprintf("%d such as %s (%s)", n, j.ignored[i][0], r.Why))
+		}
+	}
+	if len(ignored) > 0 {
+		notes = append(notes, fmt.Sprintf("%s: files that the map %s does not use: %s", dir, j.m.Name, strings.Join(ignored, "; ")))
+	}
+	for _, group := range dump.Alike(j.unnamed) {
+		notes = append(notes, fmt.Sprintf("%s: %s: neither the map %s nor the stages have that name", dir, group, j.m.Name))
+	}
+	if len(j.unused) > 0 {
+		slices.Sort(j.unused)
+		notes = append(notes, fmt.Sprintf("%s: %s not used, such as %s: the same stages are there under names that the map prefers", dir, words.Count(len(j.unused), "file"), j.unused[0]))
+	}
+	return notes
+}

@@ -1,0 +1,244 @@
+package align
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/model/strictjson"
+)
+
+// maxMap bounds what is read as a map's file.
+const maxMap = 1 << 20
+
+// A Map joins the names that an engine gives its tensors to stages. It is a JSON
+// file:
+//
+//	{ "schema": 1,
+//	  "name": "mine",                          what messages call it
+//	  "about": "…", "notes": ["…"],            for people; notes are printed when it is used
+//	  "files": "step_{step}/{name}.npy",       where the tensors lie: the default
+//	  "first_step": 0,                         the number of the prompt's step
+//	  "tokens": "tokens.npy",                  where the ids lie: the default
+//	  "prefixes": ["transformer."],            what a name may begin with besides
+//	  "stages": [
+//	    {"from": "blocks.{N}.attn.hook_q", "to": "h.{N}.attn.q", "axes": "B T H D"},
+//	    {"from": "kq_soft_max-{N}", "to": "h.{N}.attn.probs", "axes": ["B H T S", "H T S"], "pad": "S"},
+//	    {"from": "layer{N}.kv", "to": ["h.{N}.attn.cache_k", "h.{N}.attn.cache_v"], "axes": "2 B S H D", "split": "2"},
+//	    {"from": "lm_head", "to": ["logits", "logits_last"]} ],
+//	  "ignore": [ {"from": "blocks.*.hook_scale", "why": "the deviation alone"} ] }
+//
+// {N} stands for the number of a layer, {step} for that of a step, {name} for a
+// name, which may have slashes. Where a template of files has no {step}, all is
+// of the prompt. A name that no rule takes and that is a stage's is that stage;
+// any other is named in a note. Of two rules that give the same stage the first
+// whose tensor is there counts.
+//
+// axes are the layouts in which the tensor may be, by the schedule's letters, where
+// a number is an axis of that length and merged axes stand in parentheses; left
+// out, they are found by the shape. pad is an axis that may be longer than it
+// should, of which the rest is cut off. split is an axis along which the tensor
+// is cut into as many stages as to lists. Without split, to lists all that the
+// tensor may be: it is each whose shape it has.
+type Map struct {
+	Schema    int          `json:"schema"`
+	Name      string       `json:"name"`
+	About     string       `json:"about"`
+	Notes     []string     `json:"notes"`
+	Files     string       `json:"files"`
+	FirstStep int          `json:"first_step"`
+	Tokens    string       `json:"tokens"`
+	Prefixes  []string     `json:"prefixes"`
+	Stages    []mapRule    `json:"stages"`
+	Ignore    []ignoreRule `json:"ignore"`
+
+	path *regexp.Regexp // of a file below the dump, by Files
+}
+
+// mapRule is one entry of stages.
+type mapRule struct {
+	From  string     `json:"from"`
+	To    stringList `json:"to"`
+	Axes  stringList `json:"axes"`
+	Pad   string     `json:"pad"`
+	Split string     `json:"split"`
+
+	name    *regexp.Regexp // by From
+	layouts []layout       // by Axes
+}
+
+// ignoreRule is one entry of ignore; From is a pattern as names.Match takes it.
+type ignoreRule struct {
+	From string `json:"from"`
+	Why  string `json:"why"`
+}
+
+// stringList is a list in whose place JSON may have a single string.
+type stringList []string
+
+func (l *stringList) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*l = stringList{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(l))
+}
+
+// ReadMap reads a map's file. Errors name it.
+func ReadMap(path string) (*Map, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxMap+1))
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseMap(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// ParseMap reads a map strictly: one JSON object of schema 1, no unknown field, no
+// key twice, nothing after it, every rule well formed.
+func ParseMap(b []byte) (*Map, error) {
+	if len(b) > maxMap {
+		return nil, fmt.Errorf("longer than %d bytes", maxMap)
+	}
+	m := &Map{Tokens: harness.TokensFile, Files: "step_{step}/{name}.npy"}
+	if err := strictjson.Unmarshal(b, m); err != nil {
+		return nil, err
+	}
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// check returns an error for the first field that is not well formed, and
+// compiles the templates.
+func (m *Map) check() error {
+	switch {
+	case m.Schema != 1:
+		return errors.New(`"schema" is not 1`)
+	case m.Name == "":
+		return errors.New("name is missing")
+	case m.FirstStep < 0:
+		return fmt.Errorf("first_step is %d, want 0 or more", m.FirstStep)
+	case len(m.Stages) == 0:
+		return errors.New("stages is empty")
+	case slices.Contains(m.Prefixes, ""):
+		return errors.New("prefixes: one is empty")
+	case !filepath.IsLocal(m.Tokens):
+		return fmt.Errorf("tokens is %q: want a path below the dump", m.Tokens)
+	case strings.Count(m.Files, "{name}") != 1 || strings.Count(m.Files, "{step}") > 1 || !strings.HasSuffix(m.Files, ".npy") || strings.HasPrefix(m.Files, "/"):
+		return fmt.Errorf("files is %q: want a path below the dump with {name}, at most one {step}, and .npy at its end", m.Files)
+	}
+	m.path = template(m.Files, map[string]string{"name": ".+", "step": "[0-9]{1,9}"})
+	for i := range m.Stages {
+		if err := m.Stages[i].check(); err != nil {
+			return fmt.Errorf("stages: %q: %w", m.Stages[i].From, err)
+		}
+	}
+	for _, r := range m.Ignore {
+		if err := names.CheckPattern(r.From); err != nil {
+			return fmt.Errorf("ignore: %w", err)
+		}
+		if r.Why == "" {
+			return fmt.Errorf("ignore: %q is ignored without a why", r.From)
+		}
+	}
+	return nil
+}
+
+// template returns the expression of a text in which {mark} stands for what the
+// expression of the mark matches, as a group of that name.
+func template(text string, marks map[string]string) *regexp.Regexp {
+	expr := regexp.QuoteMeta(text)
+	for mark, part := range marks {
+		expr = strings.Replace(expr, regexp.QuoteMeta("{"+mark+"}"), "(?P<"+mark+">"+part+")", 1)
+	}
+	return regexp.MustCompile("^" + expr + "$")
+}
+
+// part returns what the mark of a template stands for in a match of it, "" where
+// it has no such mark.
+func part(template *regexp.Regexp, match []string, mark string) string {
+	if i := template.SubexpIndex(mark); i >= 0 {
+		return match[i]
+	}
+	return ""
+}
+
+const layerMark = "{N}"
+
+// check returns an error if the rule is not well formed, and compiles it.
+func (r *mapRule) check() error {
+	marks := strings.Count(r.From, layerMark)
+	if r.From == "" || marks > 1 {
+		return fmt.Errorf("from: want a name with at most one %s", layerMark)
+	}
+	r.name = template(r.From, map[string]string{"N": "[0-9]{1,4}"})
+	if len(r.To) == 0 {
+		return errors.New("to: names no stage")
+	}
+	for _, to := range r.To {
+		if !names.Valid(strings.ReplaceAll(to, layerMark, "0")) {
+			return fmt.Errorf("to: %q cannot be a stage's name", to)
+		}
+		if strings.Count(to, layerMark) > marks {
+			return fmt.Errorf("to: %q has %s, from has none", to, layerMark)
+		}
+	}
+	for _, text := range r.Axes {
+		l, err := parseLayout(text)
+		if err != nil {
+			return err
+		}
+		for _, axis := range []string{r.Pad, r.Split} {
+			if axis != "" && l.index(axis) < 0 {
+				return fmt.Errorf("pad and split: %q stands nowhere alone in axes %q", axis, text)
+			}
+		}
+		r.layouts = append(r.layouts, l)
+	}
+	if len(r.layouts) == 0 && (r.Pad != "" || r.Split != "") {
+		return errors.New("pad and split need axes")
+	}
+	if n, ok := (Sizes{}).length(r.Split); r.Split != "" && (!ok || n != len(r.To)) {
+		return fmt.Errorf("split: %q is not the number of stages in to, %d", r.Split, len(r.To))
+	}
+	return nil
+}
+
+// Check returns an error if a stage that the map names is none of the schedule's,
+// in layer 0.
+func (m *Map) Check(s *harness.Schedule) error {
+	for _, r := range m.Stages {
+		for _, to := range r.To {
+			name := strings.ReplaceAll(to, layerMark, "0")
+			if _, ok := s.Index(name); ok {
+				continue
+			}
+			err := fmt.Errorf("map %s: %q: no stage is called %q", m.Name, r.From, to)
+			if near := dump.Nearest(s, name); near != "" {
+				err = fmt.Errorf("%w; did you mean %q?", err, near)
+			}
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package align
+
+import (
+	"math"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
+)
+
+// A stridedView is where the axes of a stage's tensor lie in the memory of an
+// array of another layout.
+type stridedView struct {
+	offset int      // of the tensor's first element in the array
+	shape  []int    // of the tensor
+	size   []int    // of its axes one by one, the outermost first
+	stride []int    // of each in the array; 0 for one that the array lacks
+	extra  [][2]int // size and stride of axes that the tensor lacks; their first place is read
+	cut    bool     // an axis is longer in the array
+}
+
+// newStridedView finds a tensor of one layout in an array of another, whose
+// dimensions have the lengths dims. ok is false where the array lacks an axis
+// that is longer than 1, or an axis is not known.
+func newStridedView(from, to layout, dims []int, s Sizes, h hint) (v stridedView, ok bool) {
+	stride, length := map[string]int{}, map[string]int{} // of the array's axes
+	step := 1
+	for i, axes := range slices.Backward(from.dims) {
+		rest := dims[i]
+		for j, axis := range slices.Backward(axes) {
+			n := rest // of the outermost: as long as it is in the array
+			if j > 0 {
+				n, _ = s.length(axis)
+			}
+			if n == 0 {
+				return v, false
+			}
+			stride[axis], length[axis] = step, n
+			step *= n
+			rest /= n
+		}
+	}
+	if v.shape, ok = to.shape(s); !ok {
+		return v, false
+	}
+	v.offset = h.part * stride[h.split]
+	delete(length, h.split)
+	for _, axis := range to.axes() {
+		n, _ := s.length(axis)
+		if _, ok := stride[axis]; !ok && n != 1 {
+			return v, false
+		}
+		v.size, v.stride = append(v.size, n), append(v.stride, stride[axis])
+		v.cut = v.cut || length[axis] > n
+		delete(length, axis)
+	}
+	for axis, n := range length {
+		if n > 1 {
+			v.extra = append(v.extra, [2]int{n, stride[axis]})
+		}
+	}
+	return v, true
+}
+
+// same reports whether two views take the same elements in the same order.
+func (v stridedView) same(o stridedView) bool {
+	if !slices.Equal(v.size, o.size) || v.offset != o.offset {
+		return false
+	}
+	for i, n := range v.size {
+		if n > 1 && v.stride[i] != o.stride[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// tensor returns the tensor that lies in the array.
+func (v stridedView) tensor(array harness.Tensor) harness.Tensor { return v.at(v.offset, array) }
+
+// at is tensor with another offset.
+func (v stridedView) at(offset int, array harness.Tensor) harness.Tensor {
+	out := harness.Tensor{Shape: slices.Clone(v.shape)}
+	n, _ := shapes.Size(v.shape)
+	if array.IDs() {
+		out.I64 = gather(make([]int64, 0, n), array.I64[offset:], v.size, v.stride)
+	} else {
+		out.F32 = gather(make([]float32, 0, n), array.F32[offset:], v.size, v.stride)
+	}
+	return out
+}
+
+// gather appends the elements of an array of these sizes and strides to out.
+func gather[E any](out, in []E, size, stride []int) []E {
+	switch {
+	case len(size) == 0:
+		return append(out, in[0])
+	case len(size) == 1 && stride[0] == 1:
+		return append(out, in[:size[0]]...)
+	}
+	for i := range size[0] {
+		out = gather(out, in[i*stride[0]:], size[1:], stride[1:])
+	}
+	return out
+}
+
+// repeats reports whether the tensor is the same, bit for bit, all along the axes
+// that it lacks.
+func (v stridedView) repeats(array harness.Tensor) bool {
+	first := v.tensor(array)
+	for _, e := range v.extra {
+		for i := 1; i < e[0]; i++ {
+			next := v.at(v.offset+i*e[1], array)
+			if !slices.Equal(first.I64, next.I64) || !slices.EqualFunc(first.F32, next.F32, sameBits) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func sameBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }

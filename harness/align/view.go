@@ -1,0 +1,198 @@
+package align
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
+)
+
+// ViewOptions are what a View knows besides the candidate.
+type ViewOptions struct {
+	// Golden, if there is one, gives lengths of axes and, where a shape fits
+	// several layouts, the values that decide between them.
+	Golden harness.Source
+
+	// Hints are what a Map says of the candidate's layouts.
+	Hints Hints
+
+	// Sizes, if set, returns the lengths of axes at a step, as far as the caller
+	// knows them. Shapes of the golden, then of the candidate, tell others.
+	Sizes func(step int) Sizes
+
+	// Batch is the axis that an engine without batches leaves out.
+	Batch string
+}
+
+// View is a candidate as the schedule has it: tensors of another but compatible
+// layout are given in the stage's own, and what a stage's Conform mends is
+// mended. It never does so silently: Notes tells what was read how.
+//
+// An engine has one layout for all tensors of a family, such as h.*.attn.q, so
+// one is chosen for a family: the only one of the stage's that all shapes fit.
+// Where several fit, as when there are as many heads as positions, the values
+// decide if exactly one agrees with the golden within its tolerance; otherwise
+// the tensors stay as they are and a note says that nobody can tell. A tensor
+// that fits no layout stays as it is too, and is judged.
+type View struct {
+	harness.Source
+	schedule *harness.Schedule
+	options  ViewOptions
+	layouts  map[string][]layout // of each stage with axes: its own, then the others
+	sizes    map[int]Sizes
+	views    map[harness.Place]stridedView // of what is not as the schedule has it
+	hidden   map[harness.Place]bool        // what turned out to be another stage's
+
+	mu     sync.Mutex
+	noted  []string                          // texts, each once
+	places map[string]map[harness.Place]bool // of which each text is true
+}
+
+// NewView looks at the candidate's shapes and, where they leave a doubt, at its
+// values. Errors are layouts that cannot be read, or tensors.
+func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*View, error) {
+	v := &View{
+		Source: candidate, schedule: s, options: o, layouts: map[string][]layout{}, sizes: map[int]Sizes{},
+		views: map[harness.Place]stridedView{}, hidden: map[harness.Place]bool{}, places: map[string]map[harness.Place]bool{},
+	}
+	if err := v.parseLayouts(); err != nil {
+		return nil, err
+	}
+	for _, step := range candidate.Steps() {
+		v.sizes[step] = v.sizesAt(step)
+	}
+	// The last first: what mends scores looks at the probabilities after them.
+	for _, f := range slices.Backward(v.families()) {
+		if err := v.chooseLayout(f); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+// parseLayouts reads the Axes and Layouts of every stage.
+func (v *View) parseLayouts() error {
+	for _, st := range v.schedule.Stages() {
+		if st.Axes == "" {
+			if len(st.Layouts) > 0 {
+				return fmt.Errorf("stage %s: layouts %q of axes that are not named", st.Name, st.Layouts)
+			}
+			continue
+		}
+		for _, text := range append([]string{st.Axes}, st.Layouts...) {
+			l, err := parseLayout(text)
+			if err != nil {
+				return fmt.Errorf("stage %s: %w", st.Name, err)
+			}
+			v.layouts[st.Name] = append(v.layouts[st.Name], l)
+		}
+	}
+	return nil
+}
+
+// sizesAt returns the lengths of axes at a step: what the caller says, then what
+// the golden's shapes say, then the candidate's where they contradict nothing.
+func (v *View) sizesAt(step int) Sizes {
+	s := Sizes{}
+	if v.options.Sizes != nil {
+		maps.Copy(s, v.options.Sizes(step))
+	}
+	for _, src := range []harness.Source{v.options.Golden, v.Source} {
+		if src == nil {
+			continue
+		}
+		for _, st := range v.schedule.Stages() {
+			if shape, ok := src.Shape(step, st.Name); ok && st.Axes != "" {
+				own := v.layouts[st.Name][0]
+				s.learn(own, own.withBatch(shape, s, v.options.Batch))
+			}
+		}
+	}
+	return s
+}
+
+// Notes tells which tensors were not taken as they are, and how: a note for each
+// way, with the families that it goes for. What Conform mended is noted once the
+// tensors have been read.
+func (v *View) Notes() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var notes []string
+	for _, text := range v.noted {
+		in := map[string]bool{}
+		for p := range v.places[text] {
+			in[p.Stage] = true
+		}
+		var families []string
+		for _, st := range v.schedule.Stages() {
+			if name := names.Family(st.Name); in[st.Name] && !slices.Contains(families, name) {
+				families = append(families, name)
+			}
+		}
+		notes = append(notes, fmt.Sprintf("%s: %s (%s): %s", v.Name(), strings.Join(families, ", "), words.Count(len(v.places[text]), "tensor"), text))
+	}
+	return notes
+}
+
+// note notes that a text is true of tensors.
+func (v *View) note(text string, places ...harness.Place) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.places[text] == nil {
+		v.noted, v.places[text] = append(v.noted, text), map[harness.Place]bool{}
+	}
+	for _, p := range places {
+		v.places[text][p] = true
+	}
+}
+
+// Stages returns the stages there are at a step.
+func (v *View) Stages(step int) []string {
+	return slices.DeleteFunc(slices.Clone(v.Source.Stages(step)), func(stage string) bool { return v.hidden[harness.Place{Step: step, Stage: stage}] })
+}
+
+// Shape returns the stage's shape as the schedule has it.
+func (v *View) Shape(step int, stage string) ([]int, bool) {
+	p := harness.Place{Step: step, Stage: stage}
+	if v.hidden[p] {
+		return nil, false
+	}
+	if view, ok := v.views[p]; ok {
+		return slices.Clone(view.shape), true
+	}
+	return v.Source.Shape(step, stage)
+}
+
+// Tensor returns the stage as the schedule has it.
+func (v *View) Tensor(step int, stage string) (harness.Tensor, error) {
+	return v.TensorInto(step, stage, new(harness.Tensor))
+}
+
+// TensorInto is Tensor, in mem where that is possible.
+func (v *View) TensorInto(step int, stage string, mem *harness.Tensor) (harness.Tensor, error) {
+	p := harness.Place{Step: step, Stage: stage}
+	if v.hidden[p] {
+		return harness.Tensor{}, fmt.Errorf("%s: no stage %s at step %d", v.Name(), stage, step)
+	}
+	t, err := harness.TensorInto(v.Source, step, stage, mem)
+	if err != nil {
+		return t, err
+	}
+	if view, ok := v.views[p]; ok {
+		t = view.tensor(t)
+	}
+	st, ok := v.schedule.Stage(stage)
+	if !ok || st.Conform == nil {
+		return t, nil
+	}
+	out, what := st.Conform(v, step, t)
+	if what != "" {
+		v.note(what, p)
+	}
+	return out, nil
+}
