@@ -127,6 +127,10 @@ func (h *hintError) Unwrap() error { return h.err }
 
 // fail prints an error and its hint, each on a line of its own.
 func (a *app) fail(err error) {
+	var other *diagnose.ModelError
+	if errors.As(err, &other) {
+		err = fmt.Errorf("--model must be the model of %s: %w", other.Source(), other.Err)
+	}
 	fmt.Fprintf(a.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
 	var h *hintError
 	var golden *diagnose.GoldenError
@@ -136,6 +140,8 @@ func (a *app) fail(err error) {
 		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s\n", h.hint)
 	case errors.As(err, &weights):
 		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s fetch %s\n", a.program, quote(weights.Name))
+	case other != nil && other.Model != "":
+		fmt.Fprintf(a.stderr, "checkpoint12: hint: --model %s\n", quote(other.Model))
 	case errors.As(err, &golden):
 		fmt.Fprintf(a.stderr, "checkpoint12: hint: git checkout -- %s, or make it anew: python3 scripts/regenerate_goldens.py\n", quote(golden.Path))
 	}

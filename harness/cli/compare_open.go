@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
@@ -47,7 +46,7 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 			c.close(ctx)
 		}
 	}()
-	var mapping *align.Mapping
+	var mapping *align.Map
 	if o.mapping != "" {
 		if mapping, err = maps.Read(o.mapping); err != nil {
 			return nil, fmt.Errorf("--map: %w", err)
@@ -56,25 +55,23 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 			a.note("map %s: %s", mapping.Name, n)
 		}
 	}
-	goldens, dumps, err := dumpsOf(o)
+	goldens, err := goldensOf(o)
 	if err != nil {
 		return nil, err
 	}
-	var config *model.Config
+	layers, config := 1, (*model.Config)(nil)
 	if o.model != "" {
 		if c.Model, err = wait(ctx, func() (*model.Model, error) { return zoo.Load(o.model) }); err != nil {
 			return nil, err
 		}
 		cfg := c.Model.Config()
-		config = &cfg
-		c.Schedule, err = gpt2.ModelSchedule(c.Model, dumps...)
-	} else {
-		c.Schedule, err = gpt2.DumpSchedule(dumps...)
+		layers, config = cfg.Layers, &cfg
 	}
-	if err == nil && mapping != nil {
-		c.Schedule, err = gpt2.MappedSchedule(c.Schedule, mapping, o.candidate)
+	folders := []gpt2.Folder{{Dir: o.candidate, Map: mapping}}
+	for _, dir := range goldens {
+		folders = append(folders, gpt2.Folder{Dir: dir})
 	}
-	if err != nil {
+	if c.Schedule, err = gpt2.DumpSchedule(layers, folders...); err != nil {
 		return nil, err
 	}
 	switch {
@@ -83,7 +80,7 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 			return nil, err
 		}
 	case len(goldens) == 1:
-		golden, err := a.openDump("--golden", o.golden, c.Schedule, nil)
+		golden, _, err := a.openDump("--golden", o.golden, c.Schedule, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -92,35 +89,32 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 			a.note("%s: has no %s, so nothing binds it to what made it", o.golden, dump.ManifestFile)
 		}
 	}
-	candidate, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping)
+	candidate, hints, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping)
 	if err != nil {
 		return nil, err
 	}
-	if c.view, err = gpt2.View(c.Schedule, c.golden(), candidate, config); err != nil {
+	if c.view, err = gpt2.View(c.Schedule, c.golden(), candidate, hints, config); err != nil {
 		return nil, fmt.Errorf("--candidate: %w", err)
 	}
 	c.Candidate = c.view
 	return c, nil
 }
 
-// dumpsOf is the folders of goldens, and all folders whose names say how many
-// layers there are.
-func dumpsOf(o compareOptions) (goldens, all []string, err error) {
+// goldensOf returns the folders of goldens. An error is one that is not there, or
+// no candidate.
+func goldensOf(o compareOptions) (goldens []string, err error) {
 	if o.golden != "" {
 		if goldens = engineFolders(o.golden); len(goldens) < 2 {
 			goldens = []string{o.golden}
 			if err := checkDump("--golden", o.golden); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 	}
-	all = slices.Clone(goldens)
-	if o.mapping != "" {
-		if info, err := os.Stat(o.candidate); err == nil && info.IsDir() {
-			return goldens, all, nil
-		}
+	if info, err := os.Stat(o.candidate); o.mapping != "" && err == nil && info.IsDir() {
+		return goldens, nil
 	}
-	return goldens, append(all, o.candidate), checkDump("--candidate", o.candidate)
+	return goldens, checkDump("--candidate", o.candidate)
 }
 
 // engineFolders returns the goldens below the folder of a case.
@@ -140,25 +134,21 @@ func engineFolders(dir string) []string {
 const unknownNamesHint = 3
 
 // openDump opens the folder of a flag and prints its notes.
-func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Mapping) (harness.Source, error) {
-	o := dump.Options{Foreign: true}
-	if mapping != nil {
-		d, notes, err := align.OpenMapped(dir, s, mapping, o)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", flag, err)
-		}
-		a.notes(notes)
-		return d, nil
+func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map) (d *dump.Dump, hints align.Hints, err error) {
+	var notes []string
+	if o := (dump.Options{Foreign: true}); mapping != nil {
+		d, hints, notes, err = mapping.Open(dir, s, o)
+	} else {
+		d, notes, err = dump.Open(dir, s, o)
 	}
-	d, notes, err := dump.Open(dir, s, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+		return nil, nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	a.notes(notes)
-	if n := len(d.Unknown()); n >= unknownNamesHint && flag == "--candidate" {
+	if n := len(d.Unknown()); n >= unknownNamesHint && flag == "--candidate" && mapping == nil {
 		a.note("%s: %d names are not those of stages; --map reads those of another program (ready: %s)", dir, n, words.And(maps.Names()))
 	}
-	return d, nil
+	return d, hints, nil
 }
 
 // maxViolations is how many violations are printed one by one.

@@ -82,14 +82,18 @@ func helper(f func(args []string) error) func() {
 }
 
 // microModel writes a model of two layers, 8 wide, with 12 positions and 50
-// tokens unless told otherwise: micromodel DIR [POSITIONS VOCABULARY].
+// tokens unless told otherwise: micromodel DIR [POSITIONS VOCABULARY [SEED]].
 func microModel(args []string) error {
+	seed := uint64(1)
 	cfg := model.Config{Vocab: 50, Positions: 12, Embd: 8, Layers: 2, Heads: 2, Inner: 32, Eps: 1e-5}
-	if len(args) == 3 {
+	if len(args) >= 3 {
 		cfg.Positions, _ = strconv.Atoi(args[1])
 		cfg.Vocab, _ = strconv.Atoi(args[2])
 	}
-	return modeltest.Write(args[0], cfg, 1)
+	if len(args) == 4 {
+		seed, _ = strconv.ParseUint(args[3], 10, 64)
+	}
+	return modeltest.Write(args[0], cfg, seed)
 }
 
 // plant overwrites one element of a float32 .npy file and forgets the manifest

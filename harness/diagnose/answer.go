@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 )
 
@@ -39,7 +38,11 @@ type Answer struct {
 // outlier.
 func Compare(ctx context.Context, q Question, o DiagnoseOptions) (*Answer, error) {
 	if q.Model != nil {
-		if err := gpt2.CheckFit(q.Model, q.Candidate); err != nil {
+		var goldens []harness.Source
+		for _, g := range q.Goldens {
+			goldens = append(goldens, g.Source)
+		}
+		if err := checkModel(q.Model, q.Candidate, goldens...); err != nil {
 			return nil, err
 		}
 	}

@@ -1,14 +1,15 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/dump"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/gpt2test"
 	"math"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 // What the engines exported does not contradict itself, with its manifest or
@@ -41,8 +42,8 @@ func TestGoldensDoNotContradictThemselves(t *testing.T) {
 	}
 }
 
-// unbound is a dump without a manifest.
-type unbound struct{ *dump.Dump }
+// unbound is a source without a manifest.
+type unbound struct{ harness.Source }
 
 func (unbound) Manifest() *harness.Manifest { return nil }
 

@@ -28,11 +28,11 @@ type DiagnoseOptions struct {
 // Diagnose compares a candidate with a golden and replays each of its stages on
 // its own inputs with the model's stage functions, so that the report says which
 // stages are themselves wrong and, with an Explainer, why. Where the two are apart
-// before any stage of the candidate is wrong, the golden is replayed too. The schedule is
-// ModelSchedule's. An error is what Compare gives, a golden that was made from
-// other weights than the model's, or a model that cannot compute.
+// before any stage of the candidate is wrong, the golden is replayed too. The
+// schedule has all layers of the model. An error is what harness.Compare gives, a
+// ModelError, a GoldenError, or a model that cannot compute.
 func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
-	if err := gpt2.CheckFit(m, candidate); err != nil {
+	if err := checkModel(m, candidate, golden); err != nil {
 		return nil, err
 	}
 	report, err := harness.Compare(s, golden, candidate, o.CompareOptions)
@@ -44,8 +44,16 @@ func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 
 // addReplay adds to a comparison what Diagnose says of it.
 func addReplay(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, report *harness.Report, o DiagnoseOptions) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
-	go func() { weights <- checkWeights(m, golden) }()
+	go func() {
+		err := checkWeights(m, golden)
+		if err != nil {
+			cancel()
+		}
+		weights <- err
+	}()
 	err := replayed(ctx, s, m, golden, candidate, report, o)
 	if e := <-weights; e != nil {
 		return e
@@ -88,9 +96,6 @@ func goldenInDoubt(s *harness.Schedule, r *harness.Report) bool {
 // replayGolden judges a golden as a candidate is judged: where the two are apart
 // and the candidate is right throughout, it says whether the golden is.
 func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, golden harness.Source, o DiagnoseOptions) ([]harness.Replayed, error) {
-	if gpt2.CheckFit(m, golden) != nil {
-		return nil, nil // of another model: its stages cannot be replayed with this one
-	}
 	return replay.Judge(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 }
 
@@ -113,21 +118,4 @@ func settled(ctx context.Context, m *model.Model, candidate harness.Source, run 
 	}
 	causes, err := run.Settle(ctx, rows, explain)
 	return rows, causes, err
-}
-
-// checkWeights refuses a golden that was made from other weights than the model
-// has. One without a manifest is bound to none.
-func checkWeights(m *model.Model, golden harness.Source) error {
-	man := golden.Manifest()
-	if man == nil {
-		return nil
-	}
-	sum, err := m.WeightsSHA256()
-	if err != nil {
-		return fmt.Errorf("hash the weights: %w", err)
-	}
-	if err := man.CheckWeights(m.Name(), sum); err != nil {
-		return &GoldenError{golden.Name(), err}
-	}
-	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
@@ -21,6 +19,7 @@ import (
 	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/modeltest"
+	"github.com/google/go-cmp/cmp"
 )
 
 // fewSteps is how many of the golden's steps are looked at: the prompt, the first
@@ -65,10 +64,7 @@ func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gp
 
 func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o DiagnoseOptions) *harness.Report {
 	t.Helper()
-	s, err := gpt2.ModelSchedule(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := gpt2.Schedule(m.Config().Layers, nil)
 	o.Match = func(step int, _ string) bool { return step < fewSteps }
 	r, err := Diagnose(t.Context(), s, m, g, c, o)
 	if err != nil {
@@ -221,7 +217,8 @@ func TestDiagnoseAsksTheExplainer(t *testing.T) {
 	}
 }
 
-// A golden of other weights says nothing of this model.
+// A golden of other weights tells nothing of this model, and it is the model that
+// is wrong.
 func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	m := modeltest.New(t, modeltest.Micro, 1)
 	run := gpt2.Run{Tokens: [][]int{{1, 2, 3}}, New: 2}
@@ -233,19 +230,75 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := gpt2.ModelSchedule(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := gpt2.Schedule(m.Config().Layers, nil)
 	own := harnesstest.Bound{Source: c, Man: &man}
 	if _, err := Diagnose(t.Context(), s, m, own, own, DiagnoseOptions{}); err != nil {
 		t.Errorf("its own dump: %v", err)
 	}
 	man.Model.WeightsSHA256 = strings.Repeat("0", 64)
 	other := harnesstest.Bound{Source: c, Man: &man}
-	var refused *GoldenError
-	if _, err := Diagnose(t.Context(), s, m, other, other, DiagnoseOptions{}); !errors.As(err, &refused) {
-		t.Errorf("got %v, want a GoldenError", err)
+	var refused *ModelError
+	if _, err := Diagnose(t.Context(), s, m, other, own, DiagnoseOptions{}); !errors.As(err, &refused) || refused.Source() != "the golden (micro)" {
+		t.Errorf("got %v, want a ModelError", err)
+	}
+	man.Model.WeightsSHA256 = ""
+	var unbound *GoldenError
+	if _, err := Diagnose(t.Context(), s, m, other, own, DiagnoseOptions{}); !errors.As(err, &unbound) {
+		t.Errorf("weights that nothing tells: got %v, want a GoldenError", err)
+	}
+}
+
+// untouched is a source of which no tensor may be read.
+type untouched struct {
+	harness.Source
+	t *testing.T
+}
+
+func (u untouched) Tensor(step int, stage string) (harness.Tensor, error) {
+	u.t.Errorf("stage %s of step %d is read", stage, step)
+	return u.Source.Tensor(step, stage)
+}
+
+// A run of a model of another shape is refused before anything is computed: by
+// its manifest or, where it has none, by the sizes of its tensors.
+func TestDiagnoseRefusesAnotherModel(t *testing.T) {
+	m, larger := modeltest.New(t, modeltest.Micro, 1), modeltest.Micro
+	larger.Embd, larger.Inner, larger.Layers = 2*larger.Embd, 2*larger.Inner, larger.Layers-1
+	run := gpt2.Run{Tokens: [][]int{{1, 2, 3}}, New: 2}
+	bound := func(m *model.Model) (src harness.Source) {
+		c, err := gpt2.Record(t.Context(), m, run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		man, err := gpt2.Manifest(m, run, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return untouched{harnesstest.Bound{Source: c, Man: &man}, t}
+	}
+	own, other := bound(m), bound(modeltest.New(t, larger, 1))
+	s := gpt2.Schedule(m.Config().Layers, nil)
+	for _, tt := range []struct {
+		name, source, reason string
+		golden, candidate    harness.Source
+	}{
+		{"golden", "the golden (micro)", "was made with n_layer 2; micro has 3", other, own},
+		{"candidate", "the candidate (micro)", "was made with n_layer 2; micro has 3", own, other},
+		{"golden without a manifest", "the golden", "tensors has a size of micro, such as wte is [1 3 24], of micro 12 wide", unbound{other}, own},
+		{"candidate alone, without a manifest", "the candidate", "tensors has a size of micro", nil, unbound{other}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var err error
+			if tt.golden == nil {
+				_, err = WithoutGolden(t.Context(), s, m, tt.candidate, DiagnoseOptions{})
+			} else {
+				_, err = Diagnose(t.Context(), s, m, tt.golden, tt.candidate, DiagnoseOptions{})
+			}
+			var refused *ModelError
+			if !errors.As(err, &refused) || refused.Source() != tt.source || !strings.Contains(err.Error(), tt.reason) {
+				t.Errorf("got %v, want a ModelError of %s that says %q", err, tt.source, tt.reason)
+			}
+		})
 	}
 }
 

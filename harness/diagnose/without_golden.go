@@ -17,7 +17,7 @@ import (
 // another engine. An error wraps harness.ErrNothingCompared where no stage could
 // be judged.
 func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
-	if err := gpt2.CheckFit(m, candidate); err != nil {
+	if err := checkModel(m, candidate); err != nil {
 		return nil, err
 	}
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))

@@ -18,7 +18,7 @@ import (
 // of this repository stands in for it, with the erf form of GELU in block 1.
 func Example() {
 	golden := "../../goldens/synthetic-tiny/hello/float64"
-	schedule, err := gpt2.DumpSchedule(golden)
+	schedule, err := gpt2.DumpSchedule(1, gpt2.Folder{Dir: golden})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -30,10 +30,7 @@ func TestReplaySeesPrecision(t *testing.T) {
 func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage string) bool) {
 	t.Helper()
 	const seen = 4
-	s, err := ModelSchedule(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := Schedule(m.Config().Layers, nil)
 	run, err := replay.NewRun(s, c, NewReplayer(m, ""), replay.Options{})
 	if err != nil {
 		t.Fatal(err)

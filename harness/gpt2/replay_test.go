@@ -53,10 +53,7 @@ func (s shares) String() string {
 // clean replays a right run and fails on every alarm.
 func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, string) bool) []harness.Replayed {
 	t.Helper()
-	s, err := ModelSchedule(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := Schedule(m.Config().Layers, nil)
 	rows, err := replay.Judge(t.Context(), s, c, NewReplayer(m, DType(c)), replay.Options{Match: match})
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +78,7 @@ func goldensIn(t *testing.T, name string) map[string][]*dump.Dump {
 	}
 	found := map[string][]*dump.Dump{}
 	for _, dir := range dirs {
-		s, err := DumpSchedule(dir)
+		s, err := DumpSchedule(1, Folder{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,10 +175,7 @@ func BenchmarkReplayMedium(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := ModelSchedule(m)
-	if err != nil {
-		b.Fatal(err)
-	}
+	s := Schedule(m.Config().Layers, nil)
 	for b.Loop() {
 		rows, err := replay.Judge(b.Context(), s, c, NewReplayer(m, ""), replay.Options{Prompt: 2})
 		if err != nil {

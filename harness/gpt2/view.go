@@ -10,26 +10,22 @@ import (
 	"checkpoint12/model"
 )
 
-// View is the candidate in the contract's layouts and conventions; its Notes say
-// what was read how. golden and cfg help to tell how long each axis is and may
-// be nil; without cfg a manifest's config serves.
-func View(s *harness.Schedule, golden, candidate harness.Source, cfg *model.Config) (*align.View, error) {
-	for _, src := range []harness.Source{golden, candidate} {
-		if cfg != nil || src == nil || src.Manifest() == nil {
-			continue
-		}
-		if c, err := model.ParseConfig(src.Manifest().Model.Config); err == nil {
-			cfg = &c
-		}
+// View returns the candidate in the layouts and conventions of [Schedule]; its
+// Notes tell what was read how. golden, hints and cfg help to tell how long each
+// axis is and may be nil; without cfg a manifest's config serves.
+func View(s *harness.Schedule, golden, candidate harness.Source, hints align.Hints, cfg *model.Config) (*align.View, error) {
+	if c, ok := manifestConfig(golden, candidate); ok && cfg == nil {
+		cfg = &c
 	}
 	return align.NewView(s, candidate, align.ViewOptions{
-		Golden: golden, Batch: "B", Varying: []string{"T", "S"},
-		Sizes: func(step int) align.Sizes { return sizes(cfg, step, golden, candidate) },
+		Golden: golden, Hints: hints, Batch: "B",
+		Sizes: func(step int) align.Sizes { return stepSizes(cfg, step, golden, candidate) },
 	})
 }
 
-// sizes is what config, tokens and manifests say of the lengths of the axes.
-func sizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
+// stepSizes returns what config, tokens and manifests tell of the lengths of axes
+// at a step.
+func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 	s := align.Sizes{}
 	if cfg != nil {
 		s = sizesOf(*cfg)
@@ -49,15 +45,6 @@ func sizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 		if step > 0 {
 			s["T"] = 1
 		}
-	}
-	return s
-}
-
-// sizesOf returns the lengths of the axes that are the same in every step.
-func sizesOf(cfg model.Config) align.Sizes {
-	s := align.Sizes{}
-	for _, axis := range []string{"C", "H", "D", "F", "V"} {
-		s[axis] = model.Dims{}.Length(cfg, axis)
 	}
 	return s
 }

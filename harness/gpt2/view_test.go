@@ -112,7 +112,7 @@ func TestEveryLayoutIsRecognised(t *testing.T) {
 func check(t *testing.T, g *dump.Dump, c harness.Source, notes bool) *align.View {
 	t.Helper()
 	s := Schedule(3, nil)
-	v, err := View(s, g, c, nil)
+	v, err := View(s, g, c, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestMaskedScoresOfAnotherKind(t *testing.T) {
 				return x
 			})
 			s := Schedule(3, nil)
-			v, err := View(s, g, c, nil)
+			v, err := View(s, g, c, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

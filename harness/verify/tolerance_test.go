@@ -136,7 +136,7 @@ func TestDumpSchedule(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := gpt2.DumpSchedule(bare)
+	s, err := gpt2.DumpSchedule(1, gpt2.Folder{Dir: bare})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestDumpSchedule(t *testing.T) {
 		}
 	}
 	dump := fixture{run: gpt2.Run{Tokens: [][]int{{1}}, New: 1, Temperatures: []float64{0.25}}}.write(t, modeltest.New(t, modeltest.Micro, 1), t.TempDir())
-	if s, err = gpt2.DumpSchedule(dump); err != nil {
+	if s, err = gpt2.DumpSchedule(1, gpt2.Folder{Dir: dump}); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := s.Index("h.1.ln_1"); !ok {
@@ -157,7 +157,7 @@ func TestDumpSchedule(t *testing.T) {
 	if _, ok := s.Index("probs_t0.25"); !ok {
 		t.Error("the manifest's temperature is not in the schedule")
 	}
-	if _, err := gpt2.DumpSchedule(filepath.Join(bare, "nowhere")); err == nil {
+	if _, err := gpt2.DumpSchedule(1, gpt2.Folder{Dir: filepath.Join(bare, "nowhere")}); err == nil {
 		t.Error("a folder that is not there: no error")
 	}
 }

@@ -32,15 +32,15 @@ func Names() []string {
 }
 
 // Read reads a ready mapping by its name, or a mapping file. Errors name it.
-func Read(nameOrFile string) (*align.Mapping, error) {
+func Read(nameOrFile string) (*align.Map, error) {
 	if b, err := files.ReadFile(nameOrFile + ".json"); err == nil {
-		m, err := align.ParseMapping(b)
+		m, err := align.ParseMap(b)
 		if err != nil {
 			return nil, fmt.Errorf("map %s: %w", nameOrFile, err)
 		}
 		return m, nil
 	}
-	m, err := align.ReadMapping(filepath.Clean(nameOrFile))
+	m, err := align.ReadMap(filepath.Clean(nameOrFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such file, and no ready map: those are %s", nameOrFile, strings.Join(Names(), ", "))
 	}

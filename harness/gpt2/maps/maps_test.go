@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/align"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
@@ -135,11 +134,11 @@ func TestReadyMaps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := gpt2.MappedSchedule(gpt2.Schedule(1, nil), m, dir)
+			s, err := gpt2.DumpSchedule(1, gpt2.Folder{Dir: dir, Map: m})
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, notes, err := align.OpenMapped(dir, s, m, dump.Options{Foreign: true})
+			d, hints, notes, err := m.Open(dir, s, dump.Options{Foreign: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +147,7 @@ func TestReadyMaps(t *testing.T) {
 					t.Errorf("note %q", n)
 				}
 			}
-			v, err := gpt2.View(s, g, d, nil)
+			v, err := gpt2.View(s, g, d, hints, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,123 @@
+package gpt2
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/model"
+)
+
+// manifestConfig returns the config in the first manifest of the sources that has
+// one. A source may be nil.
+func manifestConfig(sources ...harness.Source) (cfg model.Config, ok bool) {
+	for _, src := range sources {
+		if src == nil || src.Manifest() == nil {
+			continue
+		}
+		if cfg, err := model.ParseConfig(src.Manifest().Model.Config); err == nil {
+			return cfg, true
+		}
+	}
+	return model.Config{}, false
+}
+
+// fixedAxes are the axes that have the same length in every step.
+var fixedAxes = []string{"C", "H", "D", "F", "V"}
+
+// sizesOf returns the lengths of the axes that a config fixes.
+func sizesOf(cfg model.Config) align.Sizes {
+	s := align.Sizes{}
+	for _, axis := range fixedAxes {
+		s[axis] = model.Dims{}.Length(cfg, axis)
+	}
+	return s
+}
+
+// ConfigOf returns the config of the model whose runs the sources are: the first
+// manifest's or, where none has one, as much as the shapes of the stages tell.
+func ConfigOf(s *harness.Schedule, sources ...harness.Source) model.Config {
+	if cfg, ok := manifestConfig(sources...); ok {
+		return cfg
+	}
+	cfg := model.Config{Positions: 1 << 24}
+	fixed := align.Sizes{}
+	for _, src := range sources {
+		for _, step := range src.Steps() {
+			sizes := maps.Clone(fixed)
+			for _, st := range s.Stages() {
+				if shape, ok := src.Shape(step, st.Name); ok {
+					sizes.Learn(st.Axes, shape)
+				}
+			}
+			for _, axis := range fixedAxes {
+				if n, ok := sizes[axis]; ok {
+					fixed[axis] = n
+				}
+			}
+		}
+	}
+	for _, st := range s.Stages() {
+		name, _ := model.ParseStage(st.Name)
+		cfg.Layers = max(cfg.Layers, name.Layer+1)
+	}
+	cfg.Embd, cfg.Heads, cfg.Inner, cfg.Vocab = fixed["C"], fixed["H"], fixed["F"], fixed["V"]
+	if cfg.Embd == 0 {
+		cfg.Embd = fixed["H"] * fixed["D"]
+	}
+	return cfg
+}
+
+// CheckModel returns an error if the source is the run of a model of another
+// shape: by the config in its manifest or, where it has none, because no tensor
+// has a size that only the model gives it. Replaying it, every stage computed from
+// the tokens for want of an input, would take long and tell nothing. One tensor
+// that fits is enough: the others are for the replay to judge.
+func CheckModel(m *model.Model, src harness.Source) error {
+	want := m.Config()
+	if got, ok := manifestConfig(src); ok {
+		for _, d := range []struct {
+			key       string
+			got, want any
+		}{
+			{"n_layer", got.Layers, want.Layers}, {"n_embd", got.Embd, want.Embd}, {"n_head", got.Heads, want.Heads},
+			{"n_inner", got.Inner, want.Inner}, {"vocab_size", got.Vocab, want.Vocab}, {"n_positions", got.Positions, want.Positions},
+			{"layer_norm_epsilon", got.Eps, want.Eps},
+		} {
+			if d.got != d.want {
+				return fmt.Errorf("%s was made with %s %v; %s has %v", src.Name(), d.key, d.got, m.Name(), d.want)
+			}
+		}
+		return nil
+	}
+	misfits, example := 0, ""
+	for _, step := range src.Steps() {
+		for _, stage := range src.Stages(step) {
+			axes := strings.Fields(model.Axes(stage))
+			got, ok := src.Shape(step, stage)
+			if !ok || len(got) == 0 || len(axes) == 0 {
+				continue
+			}
+			last := axes[len(axes)-1]
+			shape, err := model.Shape(want, stage, model.Dims{B: 1, T: 1})
+			if err != nil || last == "S" || last == "B" {
+				continue // of a size that is not the model's
+			}
+			n := shape[len(shape)-1]
+			switch {
+			case got[len(got)-1] != n:
+				if misfits++; example == "" {
+					example = fmt.Sprintf("%s is %v, of %s %d wide", stage, got, m.Name(), n)
+				}
+			case last != "V": // which other models have too
+				return nil
+			}
+		}
+	}
+	if misfits < 2 {
+		return nil
+	}
+	return fmt.Errorf("%s: none of %d tensors has a size of %s, such as %s", src.Name(), misfits, m.Name(), example)
+}
