@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 
 	"checkpoint12/model/internal/kernel"
@@ -22,12 +23,20 @@ func Weightless(cfg Config) *Model { return &Model{cfg: cfg} }
 // NeedsWeights reports whether a stage is computed with weights.
 func NeedsWeights(stage string) bool {
 	s, _ := ParseStage(stage)
-	switch s.Word {
-	case "wte", "wpe", "ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj", "ln_f", "logits":
-		return true
-	}
-	return false
+	return weighted[s.Kind()]
 }
+
+// weighted are the kinds of stages that are computed with weights: with those of
+// their own names, and the logits with wte or lm_head.
+var weighted = func() map[string]bool {
+	kinds := map[string]bool{"logits": true}
+	for name := range (Config{Layers: 1}).Weights() {
+		if s, ok := ParseStage(strings.TrimSuffix(name, ".weight")); ok {
+			kinds[s.Kind()] = true
+		}
+	}
+	return kinds
+}()
 
 var errWeightless = errors.New("the model has no weights")
 

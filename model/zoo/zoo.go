@@ -153,7 +153,7 @@ func Source(name string) (repo hub.Repo, commit string, err error) {
 		}
 	}
 	if slices.Contains(synthetic.Names(), name) {
-		return hub.Repo{}, "", fmt.Errorf("%s is a formula, and there is nothing to fetch: every command makes it", name)
+		return hub.Repo{}, "", fmt.Errorf("%s is a formula, and there is nothing to fetch", name)
 	}
 	if repo, err = hub.ParseRepo(name); err != nil {
 		return hub.Repo{}, "", unknown(name)
