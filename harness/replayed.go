@@ -46,12 +46,3 @@ type Replayed struct {
 	// Why is the reason of an unknown verdict, or of a wrong shape.
 	Why string `json:"why,omitempty"`
 }
-
-// Seat is a stage that the candidate lacks and that a mistake sits in.
-type Seat struct {
-	Stage string
-
-	// Value is what the mistake makes of the stage; ok is false where that cannot
-	// be had.
-	Value func() (t Tensor, ok bool)
-}

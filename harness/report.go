@@ -71,12 +71,8 @@ type Explanation struct {
 	Explains Float  `json:"explains"` // which part of the error, 1 being all
 	Text     string `json:"text"`
 
-	// At are the stages that the fault sits in, if that is known; Seats are those
-	// of them that the candidate lacks. Or are explanations by the same fault in
-	// other stages, which the row itself does not tell from this one.
-	At    []string      `json:"-"`
-	Seats []Seat        `json:"-"`
-	Or    []Explanation `json:"-"`
+	// At are the stages that the fault sits in, if that is known.
+	At []string `json:"-"`
 }
 
 // Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,

@@ -10,7 +10,6 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/report"
 	"checkpoint12/harness/verify"
@@ -163,8 +162,8 @@ func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*dia
 	defer progress.clear()
 	return wait(ctx, func() (*diagnose.Answer, error) {
 		answer, err := diagnose.Compare(ctx, c.Question, diagnose.DiagnoseOptions{
-			CompareOptions: harness.CompareOptions{RequireAll: o.requireAll}, Explain: faults.Explain,
-			Progress: func(done, all int) { progress.step("replaying stage", done, all) },
+			CompareOptions: harness.CompareOptions{RequireAll: o.requireAll},
+			Progress:       func(done, all int) { progress.step("replaying stage", done, all) },
 		})
 		if err == nil {
 			answer.Notes = append(answer.Notes, c.view.Notes()...)

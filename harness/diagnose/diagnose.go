@@ -6,20 +6,14 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 
-// Explainer says why introduced stages are wrong, as faults.Explain does. run is
-// the rerun that judged rows.
-type Explainer func(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed) ([]harness.Explanation, error)
-
 // DiagnoseOptions says how Diagnose compares.
 type DiagnoseOptions struct {
 	harness.CompareOptions
-
-	// Explain, if set, explains what the replay found.
-	Explain Explainer
 
 	// Progress, if set, is called with how many stages of all are replayed.
 	Progress func(done, all int)
@@ -69,7 +63,7 @@ func replayed(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	if err != nil {
 		return err
 	}
-	rows, causes, err := settled(ctx, m, candidate, run, o)
+	rows, causes, err := judge(ctx, m, candidate, run)
 	if err != nil {
 		return err
 	}
@@ -99,23 +93,19 @@ func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, gold
 	return replay.Judge(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 }
 
-// settled is what a replay says of every stage that the candidate has, and why
-// the wrong ones are.
-func settled(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, o DiagnoseOptions) ([]harness.Replayed, []harness.Explanation, error) {
+// judge replays every stage that the candidate has, and explains those whose own
+// computation is wrong.
+func judge(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run) ([]harness.Replayed, []harness.Explanation, error) {
 	rows, err := run.Judge(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	var explain func([]harness.Replayed) ([]harness.Explanation, error)
-	if o.Explain != nil {
-		explain = func(rows []harness.Replayed) ([]harness.Explanation, error) {
-			found, err := o.Explain(ctx, m, candidate, run, rows)
-			if err != nil {
-				return nil, fmt.Errorf("explain: %w", err)
-			}
-			return found, nil
+	causes, err := coverRows(run, rows, func(run *replay.Run, rows []harness.Replayed) ([]faults.Cause, error) {
+		found, err := faults.Explain(ctx, m, candidate, run, rows)
+		if err != nil {
+			return nil, fmt.Errorf("explain: %w", err)
 		}
-	}
-	causes, err := run.Settle(ctx, rows, explain)
+		return found, nil
+	})
 	return rows, causes, err
 }

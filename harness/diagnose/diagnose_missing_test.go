@@ -8,7 +8,6 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
 	"github.com/google/go-cmp/cmp"
 )
@@ -25,7 +24,7 @@ func TestDiagnoseNamesTheSpan(t *testing.T) {
 		} {
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				c, changed := faulty(t, m, g, true, b)
-				r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return keep(stage) }}, DiagnoseOptions{Explain: faults.Explain})
+				r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return keep(stage) }}, DiagnoseOptions{})
 				if b.Stage != "" && keep(b.Stage) {
 					if diff := cmp.Diff(changed, placesOf(t, r)); diff != "" {
 						t.Errorf("introduced (-want +got):\n%s", diff)
@@ -85,7 +84,7 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 				planted = append(planted, gpt2test.Bug{Name: "odd", Stage: stage, Plant: odd})
 			}
 			c, _ := faulty(t, m, g, true, planted...)
-			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }}, DiagnoseOptions{Explain: faults.Explain})
+			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }}, DiagnoseOptions{})
 			var want []harness.Place
 			for step := range fewSteps {
 				for _, stage := range tt.want {
@@ -123,7 +122,7 @@ func TestDiagnoseKeepsAMistakeBehindARounding(t *testing.T) {
 		{[]gpt2test.Bug{bfloat16, channel}, []string{"h.1.ln_2", "h.1.resid_post"}},
 	} {
 		c, _ := faulty(t, m, g, true, tt.planted...)
-		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }}, DiagnoseOptions{Explain: faults.Explain})
+		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }}, DiagnoseOptions{})
 		var want []harness.Place
 		for step := range fewSteps {
 			for _, stage := range tt.want {

@@ -1,9 +1,7 @@
 package diagnose
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -12,10 +10,8 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/replay"
 	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/modeltest"
@@ -180,40 +176,19 @@ type untold struct{ harness.Source }
 func (untold) Tokens() harness.Tensor      { return harness.Tensor{} }
 func (untold) Manifest() *harness.Manifest { return nil }
 
-func TestDiagnoseAsksTheExplainer(t *testing.T) {
+func TestDiagnoseExplains(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	erf := gpt2test.Named("erf GELU")
-	asked := 0
-	explain := func(_ context.Context, m *model.Model, c harness.Source, run *replay.Run, rows []harness.Replayed) (all []harness.Explanation, err error) {
-		asked++
-		for _, r := range rows {
-			if r.Verdict != harness.ReplayIntroduced {
-				continue
-			}
-			right, err := run.Right(r.Step, r.Stage)
-			if err != nil {
-				return nil, err
-			}
-			got, err := c.Tensor(r.Step, r.Stage)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, harness.Explanation{
-				Step: r.Step, Stage: r.Stage, Fault: "test", Explains: 1,
-				Text: fmt.Sprintf("off by %.1g", gpt2.MaxDifference(right.F32, got.F32)),
-			})
+	c, want := faulty(t, m, g, true, erf)
+	var got []harness.Place
+	for _, x := range diagnosed(t, m, g, c, DiagnoseOptions{}).Explanations {
+		if got = append(got, harness.Place{Step: x.Step, Stage: x.Stage}); x.Fault != "gelu_erf" {
+			t.Errorf("%+v, want gelu_erf", x)
 		}
-		return all, nil
 	}
-	c, _ := faulty(t, m, g, true, erf)
-	r := diagnosed(t, m, g, c, DiagnoseOptions{Explain: explain})
-	if asked != 1 || len(r.Explanations) != fewSteps || r.Explanations[0].Text != "off by 0.0005" {
-		t.Errorf("asked %d times, explanations %+v", asked, r.Explanations)
-	}
-	clean, _ := faulty(t, m, g, true)
-	if diagnosed(t, m, g, clean, DiagnoseOptions{Explain: explain}); asked != 1 {
-		t.Error("asked to explain a run in which nothing is wrong")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("explained (-want +got):\n%s", diff)
 	}
 }
 
@@ -309,7 +284,7 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	right, _ := faulty(t, m, g, true)
 	erf := gpt2test.Named("erf GELU")
 	wrong, changed := faulty(t, m, g, true, erf)
-	r := diagnosed(t, m, wrong, right, DiagnoseOptions{Explain: faults.Explain})
+	r := diagnosed(t, m, wrong, right, DiagnoseOptions{})
 	if r.Passed() || len(r.Introduced) > 0 {
 		t.Errorf("verdict %s, introduced %v", r.Verdict, r.Introduced)
 	}

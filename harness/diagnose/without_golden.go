@@ -25,7 +25,7 @@ func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	if err != nil {
 		return nil, err
 	}
-	rows, causes, err := settled(ctx, m, candidate, run, o)
+	rows, causes, err := judge(ctx, m, candidate, run)
 	if err != nil {
 		return nil, err
 	}

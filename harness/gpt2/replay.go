@@ -38,20 +38,6 @@ func (r *replayer) Shape(stage string, f replay.StepDims) []int {
 	return shape
 }
 
-// Subtract walks the residual stream back: a block's input is resid_mid less
-// attn.c_proj, and resid_mid is the block's output less mlp.c_proj.
-func (r *replayer) Subtract(stage string) (sum, other string, ok bool) {
-	s, _ := model.ParseStage(stage)
-	in := func(layer int, word string) string { return model.StageName{Layer: layer, Word: word}.String() }
-	switch s.Word {
-	case "resid_mid":
-		return in(s.Layer, "resid_post"), in(s.Layer, "mlp.c_proj"), true
-	case "embed", "resid_post":
-		return in(s.Layer+1, "resid_mid"), in(s.Layer+1, "attn.c_proj"), s.Layer+1 < r.cfg.Layers
-	}
-	return "", "", false
-}
-
 // Replay computes a stage by model.Apply, in the dimensions of its inputs.
 func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (replay.Value, error) {
 	s, err := r.call(stage, in)

@@ -20,7 +20,7 @@ func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		row, err := r.judge(at)
+		row, err := r.JudgeAt(at)
 		if err != nil {
 			return nil, err
 		}
@@ -32,8 +32,8 @@ func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
 	return all, nil
 }
 
-// judge judges one place that the candidate has.
-func (r *Run) judge(at harness.Place) (harness.Replayed, error) {
+// JudgeAt judges one place that the candidate has.
+func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row := unknown(at)
@@ -69,7 +69,6 @@ func (r *Run) judge(at harness.Place) (harness.Replayed, error) {
 			}
 		}
 	}
-	r.remember(at, right)
 	return row, nil
 }
 
@@ -89,14 +88,6 @@ func unknown(at harness.Place) harness.Replayed {
 	return harness.Replayed{
 		Place: at, Verdict: harness.ReplayUnknown, Status: harness.Skipped, Span: []string{at.Stage},
 		MaxAbs: nan, Bound: nan, Share: nan, RMS: nan, Amplification: nan,
-	}
-}
-
-// remember keeps what an introduced row was judged by, as whoever explains it
-// asks for it next.
-func (r *Run) remember(at harness.Place, v Value) {
-	if n := v.Elements() + len(v.Bound); r.judgedSize+n <= keptElements {
-		r.judged[at], r.judgedSize = v, r.judgedSize+n
 	}
 }
 

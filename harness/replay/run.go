@@ -22,12 +22,9 @@ type Run struct {
 	o         Options
 	fed       tokenStream
 
-	mu      sync.Mutex
+	mu      *sync.Mutex // of this Run and all that Suppose makes of it
 	derived map[harness.Place]*derived
-	read    tensors
-
-	judged     map[harness.Place]Value // of introduced rows, as far as there is room
-	judgedSize int                     // elements of judged
+	read    *tensors
 }
 
 // derived is a value computed in place of one that is missing or has the wrong
@@ -37,7 +34,7 @@ type derived struct {
 	span  []harness.Place // what was computed for it, itself last
 	err   error           // why it cannot be computed
 
-	assumed bool // not computed, but put there by Settle
+	supposed bool // not computed, but given to Suppose
 }
 
 // NewRun makes a Run of a candidate. An error is a source that cannot be
@@ -52,7 +49,7 @@ func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options
 	}
 	return &Run{
 		schedule: s, candidate: candidate, replayer: r, o: o, fed: f,
-		derived: map[harness.Place]*derived{}, read: newTensors(candidate), judged: map[harness.Place]Value{},
+		mu: new(sync.Mutex), derived: map[harness.Place]*derived{}, read: newTensors(candidate),
 	}, nil
 }
 
@@ -78,9 +75,6 @@ func (r *Run) Right(step int, stage string) (Value, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := harness.Place{Step: step, Stage: stage}
-	if v, ok := r.judged[at]; ok {
-		return v, nil
-	}
 	shape, ok := r.candidate.Shape(step, stage)
 	if !ok {
 		v, _, err := r.make(at)
@@ -90,13 +84,36 @@ func (r *Run) Right(step int, stage string) (Value, error) {
 	return v, err
 }
 
-// Assumed says whether a stage that the candidate lacks is what a mistake made of
-// it, put there by Settle.
-func (r *Run) Assumed(at harness.Place) bool {
+// Suppose returns a Run of the same candidate in which stages that it lacks have
+// the given values, as if a fault had made them. A nil Bound keeps the one that
+// the stage has when it is computed.
+func (r *Run) Suppose(values map[harness.Place]Value) *Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := r.derived[at]
-	return m != nil && m.assumed
+	next := *r
+	next.derived = map[harness.Place]*derived{}
+	for at, d := range r.derived {
+		if d.supposed || !slices.ContainsFunc(d.span, func(p harness.Place) bool { _, given := values[p]; return given }) {
+			next.derived[at] = d
+		}
+	}
+	for at, v := range values {
+		right, span, _ := r.make(at)
+		if v.Bound == nil {
+			v.Bound = right.Bound
+		}
+		next.derived[at] = &derived{value: v, span: span, supposed: true}
+	}
+	return &next
+}
+
+// Supposes reports whether a stage that the candidate lacks has a value given to
+// Suppose.
+func (r *Run) Supposes(at harness.Place) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.derived[at]
+	return d != nil && d.supposed
 }
 
 // errNoStage is the error of an input that is in no schedule.
@@ -207,8 +224,8 @@ type tensors struct {
 // keptElements is how many elements are kept: 256 MB of float32.
 const keptElements = 64 << 20
 
-func newTensors(s harness.Source) tensors {
-	return tensors{source: s, kept: map[harness.Place]harness.Tensor{}}
+func newTensors(s harness.Source) *tensors {
+	return &tensors{source: s, kept: map[harness.Place]harness.Tensor{}}
 }
 
 func (c *tensors) get(at harness.Place) (harness.Tensor, error) {

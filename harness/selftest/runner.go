@@ -226,7 +226,7 @@ func fedTo(g *golden, n int) [][]float32 {
 // judge compares a run with the golden, replays and explains it, as the compare
 // command does.
 func (l *runner) judge(ctx context.Context, g *golden, candidate harness.Source) (result, error) {
-	o := diagnose.DiagnoseOptions{Explain: faults.Explain}
+	o := diagnose.DiagnoseOptions{}
 	o.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)
 		return ok

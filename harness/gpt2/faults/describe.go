@@ -3,9 +3,11 @@ package faults
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 
@@ -14,8 +16,8 @@ import (
 const secondFault = 3
 
 // describe words the matches that reproduce a row.
-func (g *rowGroup) describe(e *wrongRow, matches []match) []harness.Explanation {
-	var all []harness.Explanation
+func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
+	var all []Cause
 	for i, m := range matches {
 		rest := ""
 		if others := idsBut(matches, i); len(others) > 0 {
@@ -26,11 +28,11 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []harness.Explanation 
 		} else if e.bound != nil && share > secondFault {
 			rest += fmt.Sprintf(" (what is left is %.2g times what rounding may do: look for a second fault once this one is mended)", share)
 		}
-		x := g.explanation(e, m, rest)
+		x := g.cause(e, m, rest)
 		for _, stage := range m.or {
 			other := m
 			other.stages = []string{stage}
-			x.Or = append(x.Or, g.explanation(e, other, rest))
+			x.Or = append(x.Or, g.cause(e, other, rest))
 		}
 		if len(m.or) > 0 {
 			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(m.or, " or "))
@@ -40,8 +42,8 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []harness.Explanation 
 	return all
 }
 
-// explanation is one by a fault in the match's stages.
-func (g *rowGroup) explanation(e *wrongRow, m match, rest string) harness.Explanation {
+// cause is a fault in the match's stages.
+func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 	text := m.fault.Text + rest
 	if m.from > 0 {
 		text += " (from this step on: what the steps before put into the cache is right)"
@@ -49,10 +51,32 @@ func (g *rowGroup) explanation(e *wrongRow, m match, rest string) harness.Explan
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text
 	}
-	return harness.Explanation{
-		Step: e.Step, Stage: e.Stage, Fault: m.fault.ID, Explains: harness.Float(m.explains), Text: text,
-		At: m.stages, Seats: g.seats(e, m),
+	x := Cause{Explanation: harness.Explanation{
+		Step: e.Step, Stage: e.Stage, Fault: m.fault.ID, Explains: harness.Float(m.explains), Text: text, At: m.stages,
+	}}
+	missing := slices.DeleteFunc(slices.Clone(m.stages), func(stage string) bool {
+		_, there := g.candidate.Shape(e.Step, stage)
+		return there
+	})
+	if len(missing) > 0 {
+		x.Values = func() map[harness.Place]replay.Value { return g.values(e, m, missing) }
 	}
+	return x
+}
+
+// values computes stages of the row's step as the match's fault makes them.
+func (g *rowGroup) values(e *wrongRow, m match, stages []string) map[harness.Place]replay.Value {
+	h := g.hypothesis(e, m.fault, m.stages, m.from)
+	h.output(m.variant)
+	all := map[harness.Place]replay.Value{}
+	for _, stage := range stages {
+		at := harness.Place{Step: e.Step, Stage: stage}
+		shape, err := model.Shape(g.model.Config(), stage, e.dims)
+		if x := h.computed[at]; x != nil && err == nil && product(shape) == len(x) {
+			all[at] = replay.Value{Tensor: harness.Tensor{Shape: shape, F32: x}}
+		}
+	}
+	return all
 }
 
 func idsBut(all []match, but int) (ids []string) {
@@ -62,22 +86,4 @@ func idsBut(all []match, but int) (ids []string) {
 		}
 	}
 	return ids
-}
-
-// seats are the stages with the match's fault that the candidate lacks.
-func (g *rowGroup) seats(e *wrongRow, m match) []harness.Seat {
-	var all []harness.Seat
-	for _, stage := range m.stages {
-		if _, there := g.candidate.Shape(e.Step, stage); there {
-			continue
-		}
-		all = append(all, harness.Seat{Stage: stage, Value: func() (harness.Tensor, bool) {
-			h := g.hypothesis(e, m.fault, m.stages, m.from)
-			h.output(m.variant)
-			x := h.computed[harness.Place{Step: e.Step, Stage: stage}]
-			shape, err := model.Shape(g.model.Config(), stage, e.dims)
-			return harness.Tensor{Shape: shape, F32: x}, x != nil && err == nil && product(shape) == len(x)
-		}})
-	}
-	return all
 }

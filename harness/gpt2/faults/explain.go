@@ -32,7 +32,7 @@ import (
 // in vain, the others are only held against what was found: the time that an
 // unknown fault takes does not grow with the number of layers and steps. The
 // result depends on the rows alone, not on time or threads.
-func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed) ([]harness.Explanation, error) {
+func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed) ([]Cause, error) {
 	c := &candidateRun{model: m, candidate: candidate, run: run}
 	groups := map[string]*rowGroup{}
 	for i, row := range rows {
@@ -45,7 +45,7 @@ func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run 
 		}
 		groups[kind].rows = append(groups[kind].rows, i)
 	}
-	causes := make([][]harness.Explanation, len(rows))
+	causes := make([][]Cause, len(rows))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, group := range groups {
@@ -64,7 +64,7 @@ func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run 
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	var all []harness.Explanation
+	var all []Cause
 	for _, c := range causes {
 		all = append(all, c...)
 	}
@@ -94,13 +94,13 @@ type rowGroup struct {
 const maxSearches = 3
 
 // explain explains one introduced row.
-func (g *rowGroup) explain(row harness.Replayed) ([]harness.Explanation, error) {
+func (g *rowGroup) explain(row harness.Replayed) ([]Cause, error) {
 	e, err := g.wrongRow(row)
 	switch {
 	case errors.Is(err, errShape):
-		return []harness.Explanation{e.explainShape(g.candidateRun)}, nil
+		return []Cause{{Explanation: e.explainShape(g.candidateRun)}}, nil
 	case err != nil && e == nil:
-		return []harness.Explanation{{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}}, nil
+		return []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}}}, nil
 	case err != nil:
 		return nil, err
 	}
@@ -119,7 +119,9 @@ func (g *rowGroup) explain(row harness.Replayed) ([]harness.Explanation, error) 
 	if search {
 		*vain++
 	}
-	return []harness.Explanation{g.pattern(e, search)}, nil
+	unknown := Cause{Explanation: g.pattern(e, search)}
+	unknown.Or = g.inResidual(e, unknown.Explanation)
+	return []Cause{unknown}, nil
 }
 
 // remember keeps faults that explain a row, to try them on the rows to come.

@@ -99,7 +99,7 @@ func (h *hypothesis) value(step int, name string) []float32 {
 
 // given reports whether an input is the candidate's own, whatever the fault.
 func (h *hypothesis) given(at harness.Place) bool {
-	return at.Stage == "tokens" || at.Stage == "pos" || at.Step < 0 || h.has(at.Step, at.Stage) || h.run.Assumed(at)
+	return at.Stage == "tokens" || at.Stage == "pos" || at.Step < 0 || h.has(at.Step, at.Stage) || h.run.Supposes(at)
 }
 
 // sits reports whether the fault sits in a place.

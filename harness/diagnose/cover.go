@@ -1,0 +1,208 @@
+package diagnose
+
+import (
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/replay"
+	"math"
+	"slices"
+	"strings"
+)
+
+// cover leaves one introduced row for each fault in a stage that the candidate
+// lacks. Every stage that reads the missing one looks wrong: a fault in a missing
+// h.0.resid_mid shows in h.0.ln_2 and in h.0.resid_post.
+//
+// The introduced rows are covered greedily, in order. Of a row's causes, the one
+// that makes most other rows right is taken: they follow from their inputs if the
+// missing stages have the values that the cause gives them. These rows become
+// clean. The others that read the stages are explained anew, with these values. A
+// cause by which a clean row would be wrong is not taken.
+type cover struct {
+	run     *replay.Run // with the values of the causes that were taken
+	rows    []harness.Replayed
+	explain func(*replay.Run, []harness.Replayed) ([]faults.Cause, error)
+	causes  map[harness.Place][]faults.Cause
+	taken   map[harness.Place]bool // rows of which a cause was taken, and rows it made right
+	stale   map[harness.Place]bool // rows that were judged again
+}
+
+// coverRows covers the rows, which run has judged and which it changes, and
+// explains those that remain introduced.
+func coverRows(run *replay.Run, rows []harness.Replayed, explain func(*replay.Run, []harness.Replayed) ([]faults.Cause, error)) ([]harness.Explanation, error) {
+	c := &cover{run, rows, explain, map[harness.Place][]faults.Cause{}, map[harness.Place]bool{}, map[harness.Place]bool{}}
+	if err := c.find(rows); err != nil {
+		return nil, err
+	}
+	for i, row := range rows {
+		if row.Verdict != harness.ReplayIntroduced {
+			continue
+		}
+		if c.stale[row.Place] {
+			if err := c.find(rows[i : i+1]); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.take(row.Place); err != nil {
+			return nil, err
+		}
+	}
+	var all []harness.Explanation
+	for _, row := range rows {
+		for _, x := range c.causes[row.Place] {
+			if row.Verdict == harness.ReplayIntroduced {
+				all = append(all, x.Explanation)
+			}
+		}
+	}
+	return all, nil
+}
+
+// find explains the introduced ones among rows.
+func (c *cover) find(rows []harness.Replayed) error {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(p harness.Replayed) bool { return p.Verdict != harness.ReplayIntroduced })
+	if len(rows) == 0 {
+		return nil
+	}
+	found, err := c.explain(c.run, rows)
+	for _, row := range rows {
+		delete(c.causes, row.Place)
+	}
+	for _, x := range found {
+		at := harness.Place{Step: x.Step, Stage: x.Stage}
+		c.causes[at] = append(c.causes[at], x)
+	}
+	return err
+}
+
+// take takes the best of a row's causes in stages that the candidate lacks.
+func (c *cover) take(row harness.Place) error {
+	var best *trial
+	var rest []faults.Cause // the row's other causes
+	causes := c.causes[row]
+	for i, cause := range causes {
+		for _, x := range append([]faults.Cause{cause}, cause.Or...) {
+			if x.Values == nil {
+				continue
+			}
+			t, err := c.try(row, x)
+			if err != nil {
+				return err
+			}
+			if t.right && (best == nil || len(t.covered) > len(best.covered)) {
+				best, rest = t, slices.Concat(causes[:i], causes[i+1:])
+			}
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	c.run, c.taken[row] = best.run, true
+	var stages []string
+	for i, again := range best.again {
+		c.rows[i], c.stale[again.Place] = again, true
+	}
+	for _, i := range best.covered {
+		c.taken[c.rows[i].Place] = true
+		if c.rows[i].Step == row.Step {
+			stages = append(stages, c.rows[i].Stage)
+		}
+	}
+	switch len(stages) {
+	case 0:
+	case 1:
+		best.cause.Text += "; " + stages[0] + " is off by the same fault"
+	default:
+		best.cause.Text += "; " + strings.Join(stages, ", ") + " are off by the same fault"
+	}
+	c.causes[row] = append([]faults.Cause{best.cause}, rest...)
+	return nil
+}
+
+// trial is what becomes of the rows if a cause of one of them is true.
+type trial struct {
+	cause   faults.Cause
+	run     *replay.Run
+	right   bool                     // no clean row would be wrong
+	again   map[int]harness.Replayed // introduced rows that depend on it, judged again
+	covered []int                    // those that become clean
+}
+
+// try supposes that a cause of a row is true.
+func (c *cover) try(row harness.Place, x faults.Cause) (*trial, error) {
+	values := x.Values()
+	t := &trial{cause: x, run: c.run.Suppose(values), again: map[int]harness.Replayed{}}
+	for i, old := range c.rows {
+		if old.Place == row || c.taken[old.Place] || old.Verdict == harness.ReplayUnknown || !dependsOn(old, values) {
+			continue
+		}
+		again, err := t.run.JudgeAt(old.Place)
+		if err != nil {
+			return nil, err
+		}
+		again.Span, again.Earlier = old.Span, old.Earlier
+		switch {
+		case old.Verdict == harness.ReplayClean && again.Verdict == harness.ReplayIntroduced:
+			return t, nil
+		case old.Verdict == harness.ReplayClean || again.Verdict == harness.ReplayUnknown:
+			continue
+		case again.Verdict == harness.ReplayClean || t.flipped(again, row):
+			again.Verdict, again.Status = harness.ReplayClean, harness.Pass
+			again.Why = "right, given the fault that " + row.String() + " shows"
+			t.covered = append(t.covered, i)
+		}
+		t.again[i] = again
+	}
+	t.right = true
+	return t, nil
+}
+
+// dependsOn reports whether one of the values was computed to judge the row.
+func dependsOn(row harness.Replayed, values map[harness.Place]replay.Value) bool {
+	for at := range values {
+		if at.Step == row.Step && at.Stage != row.Stage && slices.Contains(row.Span, at.Stage) || slices.Contains(row.Earlier, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxFlips is the largest part of a row's values, 1 of so many, that may be off
+// because a cause that rounds to fewer bits rounds them the other way.
+const maxFlips = 50
+
+// flipped reports whether few values of a row are off, and only where the row that
+// shows the fault is off too: in the missing stage they were rounded the other way.
+func (t *trial) flipped(row harness.Replayed, shows harness.Place) bool {
+	if row.Mismatched > row.Elements/maxFlips {
+		return false
+	}
+	mine, other := t.off(row.Place), t.off(shows)
+	if mine == nil || len(mine) != len(other) {
+		return false
+	}
+	for i := range mine {
+		if mine[i] && !other[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// off reports for each value of a place whether it is off by more than rounding;
+// nil if that cannot be said.
+func (t *trial) off(at harness.Place) []bool {
+	got, err := t.run.Input(at.Step, at.Stage)
+	if err != nil {
+		return nil
+	}
+	right, err := t.run.Right(at.Step, at.Stage)
+	if err != nil || got.IDs() || right.Bound == nil || !slices.Equal(got.Shape, right.Shape) {
+		return nil
+	}
+	off := make([]bool, len(got.F32))
+	for i, g := range got.F32 {
+		off[i] = !(math.Abs(float64(g)-float64(right.F32[i])) <= float64(right.Bound[i]))
+	}
+	return off
+}
