@@ -13,18 +13,18 @@ import (
 // lacks. Every stage that reads the missing one looks wrong: a fault in a missing
 // h.0.resid_mid shows in h.0.ln_2 and in h.0.resid_post.
 //
-// The introduced rows are covered greedily, in order. Of a row's causes, the one
-// that makes most other rows right is taken: they follow from their inputs if the
-// missing stages have the values that the cause gives them. These rows become
-// clean. The others that read the stages are explained anew, with these values. A
-// cause by which a clean row would be wrong is not taken.
+// The introduced rows are covered greedily, the first one first. Of a row's causes,
+// the one that makes most other rows right is taken: they follow from their inputs
+// if the missing stages have the values that the cause gives them. These rows
+// become clean. The others that read the stages are explained anew, with these
+// values. A cause by which a clean row would be wrong is not taken.
 type cover struct {
 	run     *replay.Run // with the values of the causes that were taken
 	rows    []harness.Replayed
 	explain func(*replay.Run, []harness.Replayed) ([]faults.Cause, error)
 	causes  map[harness.Place][]faults.Cause
-	taken   map[harness.Place]bool // rows of which a cause was taken, and rows it made right
-	stale   map[harness.Place]bool // rows that were judged again
+	visited map[harness.Place]bool // rows whose causes were looked at since they were last judged
+	taken   map[harness.Place]bool // rows of which a cause was taken, and those it made right
 }
 
 // coverRows covers the rows, which run has judged and which it changes, and
@@ -34,16 +34,18 @@ func coverRows(run *replay.Run, rows []harness.Replayed, explain func(*replay.Ru
 	if err := c.find(rows); err != nil {
 		return nil, err
 	}
-	for i, row := range rows {
-		if row.Verdict != harness.ReplayIntroduced {
-			continue
+	for {
+		i := slices.IndexFunc(rows, func(p harness.Replayed) bool { return p.Verdict == harness.ReplayIntroduced && !c.visited[p.Place] })
+		if i < 0 {
+			break
 		}
-		if c.stale[row.Place] {
+		c.visited[rows[i].Place] = true
+		if c.causes[rows[i].Place] == nil {
 			if err := c.find(rows[i : i+1]); err != nil {
 				return nil, err
 			}
 		}
-		if err := c.take(row.Place); err != nil {
+		if err := c.take(rows[i].Place); err != nil {
 			return nil, err
 		}
 	}
@@ -65,9 +67,6 @@ func (c *cover) find(rows []harness.Replayed) error {
 		return nil
 	}
 	found, err := c.explain(c.run, rows)
-	for _, row := range rows {
-		delete(c.causes, row.Place)
-	}
 	for _, x := range found {
 		at := harness.Place{Step: x.Step, Stage: x.Stage}
 		c.causes[at] = append(c.causes[at], x)
@@ -100,7 +99,9 @@ func (c *cover) take(row harness.Place) error {
 	c.run, c.taken[row] = best.run, true
 	var stages []string
 	for i, again := range best.again {
-		c.rows[i], c.stale[again.Place] = again, true
+		c.rows[i] = again
+		delete(c.visited, again.Place)
+		delete(c.causes, again.Place)
 	}
 	for _, i := range best.covered {
 		c.taken[c.rows[i].Place] = true

@@ -9,10 +9,9 @@ import (
 	"checkpoint12/harness"
 )
 
-// Run computes single stages of a candidate's run again, from what the
-// candidate has: its own tensors where they are there, else what they are
-// computed from. What is computed in the place of something missing is kept for
-// the stages that need it later.
+// Run recomputes single stages of a candidate's run from the tensors that the
+// candidate has. A tensor that it lacks is derived from those before it, and kept
+// for the stages that need it later.
 //
 // Its methods may be called from several goroutines; they take turns.
 type Run struct {
@@ -57,10 +56,9 @@ func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options
 // known.
 func (r *Run) Dims(step int) (d StepDims, ok bool) { return r.fed.dims(step) }
 
-// Input is what a stage of the step reads under a name of Replayer.Reads, or
-// any stage of the step: the candidate's own tensor or, where it has none, the
-// stage computed from what the candidate has. The error says why it cannot be
-// had.
+// Input returns what a stage of the step reads under a name of Replayer.Reads, or
+// any stage of the step: the candidate's own tensor or, if it has none, the stage
+// as it follows from what the candidate has. The error says why it cannot be had.
 func (r *Run) Input(step int, name string) (Value, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,9 +66,9 @@ func (r *Run) Input(step int, name string) (Value, error) {
 	return v, err
 }
 
-// Right is the stage of the step as the Replayer computes it from the
-// candidate's inputs, whatever the candidate itself has there. It is what the
-// stage's row of Judge was judged by.
+// Right returns the stage of the step as the Replayer computes it from the
+// candidate's inputs, whatever the candidate itself has there. Judge judges the
+// stage by it.
 func (r *Run) Right(step int, stage string) (Value, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,8 +90,9 @@ func (r *Run) Suppose(values map[harness.Place]Value) *Run {
 	defer r.mu.Unlock()
 	next := *r
 	next.derived = map[harness.Place]*derived{}
+	given := func(at harness.Place) bool { _, ok := values[at]; return ok }
 	for at, d := range r.derived {
-		if d.supposed || !slices.ContainsFunc(d.span, func(p harness.Place) bool { _, given := values[p]; return given }) {
+		if d.supposed || !slices.ContainsFunc(d.span, given) {
 			next.derived[at] = d
 		}
 	}
@@ -119,8 +118,8 @@ func (r *Run) Supposes(at harness.Place) bool {
 // errNoStage is the error of an input that is in no schedule.
 var errNoStage = errors.New("no such stage or step")
 
-// input finds an input and the places that had to be computed for it. strict
-// takes a tensor of the candidate whose shape is not the right one for missing.
+// input returns an input and the places that had to be computed for it. If strict,
+// a tensor of the candidate in a wrong shape counts as missing.
 func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place, error) {
 	if name == "tokens" || name == "pos" {
 		v, err := r.fed.input(step, name)
@@ -137,14 +136,14 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 	return r.make(at)
 }
 
-// misshapen says whether the shape is not the one that the place has in a right
-// run, where that is known.
+// misshapen reports whether the shape differs from the one that the place has in a
+// correct run, if that is known.
 func (r *Run) misshapen(at harness.Place, shape []int) bool {
 	right := r.shape(at)
 	return right != nil && !slices.Equal(right, shape)
 }
 
-// shape is the place's shape in a right run; nil where that is not known.
+// shape returns the place's shape in a correct run; nil if that is not known.
 func (r *Run) shape(at harness.Place) []int {
 	if f, ok := r.fed.dims(at.Step); ok {
 		return r.replayer.Shape(at.Stage, f)
@@ -152,22 +151,21 @@ func (r *Run) shape(at harness.Place) []int {
 	return nil
 }
 
-// make computes a place, once.
+// make derives a place, once.
 func (r *Run) make(at harness.Place) (Value, []harness.Place, error) {
-	m := r.derived[at]
-	if m == nil {
-		m = &derived{err: fmt.Errorf("%s is computed from itself", at)} // until it is known better
-		r.derived[at] = m
-		m.value, m.span, m.err = r.compute(at, r.shape(at))
+	d := r.derived[at]
+	if d == nil {
+		d = &derived{err: fmt.Errorf("%s is computed from itself", at)} // for a cycle
+		r.derived[at] = d
+		d.value, d.span, d.err = r.compute(at, r.shape(at))
 	}
-	return m.value, m.span, m.err
+	return d.value, d.span, d.err
 }
 
 // compute replays a place and lists the places computed for it, itself last.
 // Inputs are taken as the candidate has them. If they do not go together or do
 // not give the shape asked for (nil: any), those of a wrong shape are computed
-// as well: a cache that was laid out too long is no reason to judge nothing
-// that reads it.
+// too, so that a cache which is too long leaves what reads it to be judged.
 func (r *Run) compute(at harness.Place, shape []int) (Value, []harness.Place, error) {
 	v, span, err := r.replay(at, false)
 	if err == nil && (shape == nil || slices.Equal(v.Shape, shape)) {
@@ -211,48 +209,3 @@ func (r *Run) replay(at harness.Place, strict bool) (Value, []harness.Place, err
 	}
 	return v, append(span, at), nil
 }
-
-// tensors reads a source's tensors and keeps the latest, since each is read as
-// the input of some stage and as the output of its own.
-type tensors struct {
-	source harness.Source
-	kept   map[harness.Place]harness.Tensor
-	order  []harness.Place // oldest first
-	size   int             // elements kept
-}
-
-// keptElements is how many elements are kept: 256 MB of float32.
-const keptElements = 64 << 20
-
-func newTensors(s harness.Source) *tensors {
-	return &tensors{source: s, kept: map[harness.Place]harness.Tensor{}}
-}
-
-func (c *tensors) get(at harness.Place) (harness.Tensor, error) {
-	if t, ok := c.kept[at]; ok {
-		return t, nil
-	}
-	t, err := c.source.Tensor(at.Step, at.Stage)
-	if err != nil {
-		return harness.Tensor{}, &readError{at, err}
-	}
-	c.kept[at], c.order, c.size = t, append(c.order, at), c.size+t.Elements()
-	for len(c.order) > 1 && c.size > keptElements {
-		c.size -= c.kept[c.order[0]].Elements()
-		delete(c.kept, c.order[0])
-		c.order = c.order[1:]
-	}
-	return t, nil
-}
-
-// readError is a tensor that is there and cannot be read: nothing is said of a
-// run on such ground.
-type readError struct {
-	at  harness.Place
-	err error
-}
-
-func (e *readError) Error() string {
-	return fmt.Sprintf("step %d, stage %s: %v", e.at.Step, e.at.Stage, e.err)
-}
-func (e *readError) Unwrap() error { return e.err }
