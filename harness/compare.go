@@ -75,7 +75,7 @@ func common(src Source, places []Place) []Place {
 	})
 }
 
-func compareAll(s *Schedule, golden, candidate Source, places []Place, fed feeds) ([]Row, error) {
+func compareAll(s *Schedule, golden, candidate Source, places []Place, fed tokenDiff) ([]Row, error) {
 	rows := make([]Row, len(places))
 	errs := make([]error, len(places))
 	parallel.For(len(places), func(i int) {
@@ -92,7 +92,7 @@ func compareAll(s *Schedule, golden, candidate Source, places []Place, fed feeds
 	return rows, nil
 }
 
-func compareOne(st Stage, step int, golden, candidate Source, fed feeds) (Row, error) {
+func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Row, error) {
 	wantShape, _ := golden.Shape(step, st.Name)
 	row := newRow(st, wantShape)
 	if step >= fed.differ {
@@ -164,7 +164,7 @@ func diffJSON(a, b json.RawMessage) string {
 	return cmp.Diff(x, y)
 }
 
-func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed feeds) error {
+func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed tokenDiff) error {
 	why := ""
 	switch {
 	case len(places) == 0:

@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// feeds says from which step on two sources were fed different tokens. Step k
-// has seen tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
-type feeds struct {
-	differ int    // the first such step; math.MaxInt if there is none
+// tokenDiff is where two sources were fed different tokens. Step k has seen
+// tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
+type tokenDiff struct {
+	differ int    // the first step with others; math.MaxInt if there is none
 	why    string // what differs
 	notes  []string
 }
@@ -19,8 +20,8 @@ type feeds struct {
 // compareFeeds compares what the two were fed. Other prompt tokens are
 // ErrNothingCompared: no step is comparable. prompt is the prompt's length, 0
 // where the caller does not know it.
-func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, error) {
-	f := feeds{differ: math.MaxInt}
+func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff, error) {
+	f := tokenDiff{differ: math.MaxInt}
 	for _, src := range []Source{golden, candidate} {
 		t := src.Tokens()
 		if t.Shape == nil {
@@ -39,7 +40,7 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (feeds, err
 		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), TokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
-	n, err := PromptLength(golden, candidate, prompt)
+	n, err := PromptLength(s, golden, candidate, prompt)
 	if err != nil {
 		return f, err
 	}
@@ -80,12 +81,12 @@ func FirstOtherTokens(s *Schedule, golden, candidate Source, prompt int) (step i
 
 // byChoice finds where a candidate without tokens chose another id than the
 // golden was fed next.
-func (f *feeds) byChoice(s *Schedule, golden, candidate Source, prompt int) error {
+func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source, prompt int) error {
 	stage, ok := s.NextIDs()
 	if !ok {
 		return nil
 	}
-	n, err := PromptLength(golden, candidate, prompt)
+	n, err := PromptLength(s, golden, candidate, prompt)
 	if err != nil {
 		return err
 	}
@@ -109,9 +110,11 @@ func (f *feeds) byChoice(s *Schedule, golden, candidate Source, prompt int) erro
 	return nil
 }
 
-// promptLength is the length of the prompt: what the caller says, else what a
-// manifest says, else the longest that leaves a token for each step there is.
-func PromptLength(golden, candidate Source, prompt int) (int, error) {
+// PromptLength returns the length of the prompt: prompt, if the caller knows it,
+// else what a manifest says, else the number of positions that the tensors of the
+// first step have. A source whose stages' axes do not tell is taken to hold the
+// last choice in its tokens too.
+func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error) {
 	var said []int
 	for _, src := range []Source{golden, candidate} {
 		if m := src.Manifest(); m != nil && len(m.Tokens) > 0 {
@@ -128,13 +131,37 @@ func PromptLength(golden, candidate Source, prompt int) (int, error) {
 	}
 	n := math.MaxInt
 	for _, src := range []Source{golden, candidate} {
-		if t := src.Tokens(); len(t.Shape) == 2 {
+		if t := s.positions(src, 0); t > 0 {
+			n = min(n, t)
+		} else if t := src.Tokens(); len(t.Shape) == 2 {
 			n = min(n, t.Shape[1]-LastStep(src)-1)
 		}
 	}
 	return max(n, 1), nil
 }
 
+// positions returns the length that most of a step's tensors have along the axis
+// T of their stage's Axes; 0 if none has one.
+func (s *Schedule) positions(src Source, step int) int {
+	votes := map[int]int{}
+	most := 0
+	for _, name := range src.Stages(step) {
+		st, _ := s.Stage(name)
+		before, _, found := strings.Cut(" "+st.Axes+" ", " T ")
+		axis := len(strings.Fields(before))
+		shape, _ := src.Shape(step, name)
+		if !found || strings.Contains(before, "(") || axis >= len(shape) {
+			continue
+		}
+		n := shape[axis]
+		if votes[n]++; votes[n] > votes[most] {
+			most = n
+		}
+	}
+	return most
+}
+
+// LastStep returns the last step of a source, 0 if it has none.
 func LastStep(s Source) int {
 	if steps := s.Steps(); len(steps) > 0 {
 		return steps[len(steps)-1]

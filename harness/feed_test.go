@@ -81,7 +81,15 @@ func TestBatchIsSkippedWhenOneRowDiffers(t *testing.T) {
 }
 
 func TestPromptLength(t *testing.T) {
-	s := harnesstest.MustSchedule(t, "a")
+	s := harnesstest.Edited(t, harnesstest.MustSchedule(t, "a", "ln", "q", "k", "merged"), func(st *harness.Stage) {
+		st.Axes = map[string]string{"ln": "B T C", "q": "B H T D", "k": "B H T D", "merged": "(B H) T D"}[st.Name]
+	})
+	positions := func(ln, q, k int) harnesstest.Steps {
+		x := func(shape ...int) harness.Tensor { return harness.Tensor{Shape: shape} }
+		return harnesstest.Steps{0: {
+			"ln": x(1, ln, 1), "q": x(1, 1, q, 1), "k": x(1, 1, k, 1), "merged": x(1, 9, 1), "a": harnesstest.Vec(1),
+		}, 1: {"a": harnesstest.Vec(1)}, 2: {"a": harnesstest.Vec(1)}}
+	}
 	three := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(1)}, 2: {"a": harnesstest.Vec(1)}}
 	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
 	manifest := func(n int) *harness.Manifest {
@@ -101,10 +109,13 @@ func TestPromptLength(t *testing.T) {
 		{"the candidate's manifest knows", one, one, nil, manifest(2), 0, 2},
 		{"three steps leave two", three, three, nil, nil, 0, 2},
 		{"the source with more steps knows better", one, three, nil, nil, 0, 2},
+		{"the tensors know, whether the last choice is among the tokens or not", positions(3, 3, 3), positions(3, 3, 3), nil, nil, 0, 3},
+		{"most of the tensors know", positions(4, 3, 3), positions(3, 3, 4), nil, nil, 0, 3},
+		{"a source's tensors, the other's steps", positions(3, 3, 3), one, nil, nil, 0, 3},
 	} {
 		g, cand := harnesstest.Source(s, "g", tokens, c.golden), harnesstest.Source(s, "c", tokens, c.candidate)
 		g.Man, cand.Man = c.gm, c.cm
-		if got, err := harness.PromptLength(g, cand, c.said); err != nil || got != c.want {
+		if got, err := harness.PromptLength(s, g, cand, c.said); err != nil || got != c.want {
 			t.Errorf("%s: %d, %v, want %d", c.reason, got, err, c.want)
 		}
 	}

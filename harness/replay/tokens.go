@@ -37,7 +37,7 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (t
 		golden = o.Golden.Tokens()
 	}
 	var err error
-	if f.prompt, err = harness.PromptLength(sources[len(sources)-1], candidate, o.Prompt); err != nil {
+	if f.prompt, err = harness.PromptLength(s, sources[len(sources)-1], candidate, o.Prompt); err != nil {
 		return f, err
 	}
 	if f.tokens.Shape == nil {
