@@ -23,12 +23,8 @@ type tokenDiff struct {
 func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff, error) {
 	f := tokenDiff{differ: math.MaxInt}
 	for _, src := range []Source{golden, candidate} {
-		t := src.Tokens()
-		if t.Shape == nil {
-			continue
-		}
-		if err := t.Check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
-			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
+		if err := CheckTokens(src); err != nil {
+			return f, err
 		}
 	}
 	want, got := golden.Tokens(), candidate.Tokens()
@@ -69,6 +65,18 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), TokensFile, last))
 	}
 	return f, nil
+}
+
+// CheckTokens returns an error if a source has tokens that are not ids [B, L].
+func CheckTokens(src Source) error {
+	t := src.Tokens()
+	if t.Shape == nil {
+		return nil
+	}
+	if err := t.Check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
+		return fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
+	}
+	return nil
 }
 
 // FirstOtherTokens returns the first step at which the two were fed different

@@ -163,7 +163,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 	if err := report.Write(&text, r, report.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"6 stages could not be judged", "could not be judged:", "nobody knows what step 0 was fed"} {
+	for _, want := range []string{"6 stages could not be judged", "could not be judged:", "the tokens of step 0 are not known"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report does not say %q:\n%s", want, text.String())
 		}

@@ -33,9 +33,9 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 	}
 	switch {
 	case row.Elements == 0:
-		row.Why = "there is nothing in it"
+		row.Why = "it is empty"
 	case e.judged == 0:
-		row.Why = "nothing of it can be judged: what it reads is not finite"
+		row.Why = "nothing of it can be judged: its inputs are not finite"
 	default:
 		e.fill(&row, got, right)
 	}
@@ -73,7 +73,7 @@ func (e *elementErrors) add(i int, got harness.Tensor, right Value) {
 	case right.Accepts != nil && right.Accepts(i, got.I64[i]):
 		e.judged++
 	case right.takesNonfinite(i, g): // nothing to judge
-	case Finite(diff):
+	case finite(diff):
 		e.judged++
 		if !(diff <= bound) {
 			e.wrong++
@@ -109,7 +109,7 @@ func (v Value) bound(i int) float64 {
 // element i is g.
 func (v Value) takesNonfinite(i int, g float64) bool {
 	w := v.At(i)
-	return math.IsNaN(v.bound(i)) && (!Finite(g) || Finite(w)) || math.IsNaN(w) && !Finite(g)
+	return math.IsNaN(v.bound(i)) && (!finite(g) || finite(w)) || math.IsNaN(w) && !finite(g)
 }
 
 // fill writes the verdict and the measures to a row of which something can be
@@ -136,9 +136,9 @@ func (e *elementErrors) fill(row *harness.Replayed, got harness.Tensor, right Va
 	row.Worst = &harness.Worst{Index: shapes.Index(at, got.Shape), Got: harness.Float(got.At(at)), Want: harness.Float(right.At(at))}
 	if e.wrong == 0 && e.sqBound > maxRelBound*maxRelBound*e.sqRight {
 		row.Verdict, row.Status = harness.ReplayUnknown, harness.Skipped
-		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may move it by %.2g of its size", math.Sqrt(e.sqBound/e.sqRight))
+		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may come to %.2g of its size", math.Sqrt(e.sqBound/e.sqRight))
 	}
 }
 
-// Finite reports whether x is neither NaN nor an infinity.
-func Finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+// finite reports whether x is neither NaN nor an infinity.
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

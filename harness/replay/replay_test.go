@@ -17,6 +17,25 @@ import (
 	"checkpoint12/harness/replay"
 )
 
+// change returns a change of one stage of a meter's run.
+func change(step int, stage string, f func(x *harness.Tensor)) func(harness.Place, *harness.Tensor) {
+	return func(at harness.Place, x *harness.Tensor) {
+		if at == (harness.Place{Step: step, Stage: stage}) {
+			f(x)
+		}
+	}
+}
+
+// judge replays a run of a meter.
+func judge(t *testing.T, r *harnesstest.Memory, m replay.Replayer, golden harness.Source) []harness.Replayed {
+	t.Helper()
+	rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3, Golden: golden})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
 // verdicts lists what is introduced and what is unknown, each with its span.
 func verdicts(rows []harness.Replayed) (introduced, unknown []string) {
 	for _, r := range rows {
@@ -63,17 +82,9 @@ func TestReplay(t *testing.T) {
 		{name: "kept", reason: "a wrong cache is wrong where it was written, not in the steps that go on with it",
 			bug: add("h.1.kept", 1), introduced: []string{"step_01/h.1.kept fail"}},
 		{name: "ids", reason: "ids are the same or not",
-			bug: func(at harness.Place, x *harness.Tensor) {
-				if at == (harness.Place{Step: 2, Stage: "next_id"}) {
-					x.I64[1]++
-				}
-			}, introduced: []string{"step_02/next_id fail"}},
+			bug: change(2, "next_id", func(x *harness.Tensor) { x.I64[1]++ }), introduced: []string{"step_02/next_id fail"}},
 		{name: "id that is right too", reason: "rounding decides between the two",
-			bug: func(at harness.Place, x *harness.Tensor) {
-				if at == (harness.Place{Step: 3, Stage: "next_id"}) {
-					x.I64[1] += 10
-				}
-			}},
+			bug: change(3, "next_id", func(x *harness.Tensor) { x.I64[1] += 10 })},
 		{name: "rounding", reason: "within the bound is no fault",
 			bug: func(at harness.Place, x *harness.Tensor) {
 				if strings.HasSuffix(at.Stage, "out") {
@@ -93,36 +104,22 @@ func TestReplay(t *testing.T) {
 			drop: []string{"embed"}, change: func(r *harnesstest.Memory) { r.Fed = harness.Tensor{} },
 			unknown: []string{"step_00/h.0.scaled", "step_01/h.0.scaled", "step_02/h.0.scaled", "step_03/h.0.scaled"}},
 		{name: "wrong length", reason: "a cache that is too long is its own fault, and nobody else's",
-			bug: func(at harness.Place, x *harness.Tensor) {
-				if at == (harness.Place{Step: 1, Stage: "h.0.kept"}) {
-					*x = harness.Tensor{Shape: []int{2, 5}, F32: append(slices.Clone(x.F32), 0, 0)}
-				}
-			}, introduced: []string{"step_01/h.0.kept shape"}},
+			bug: change(1, "h.0.kept", func(x *harness.Tensor) {
+				*x = harness.Tensor{Shape: []int{2, 5}, F32: append(slices.Clone(x.F32), 0, 0)}
+			}), introduced: []string{"step_01/h.0.kept shape"}},
 		{name: "shape that nobody can read", reason: "the stages after it are judged by what it should be",
 			change: func(r *harnesstest.Memory) {
 				r.Kept[1]["h.1.kept"] = harness.Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}}
 			}, introduced: []string{"step_01/h.1.kept shape"}},
 		{name: "NaN", reason: "is introduced where it appears, and inherited after that",
-			bug: func(at harness.Place, x *harness.Tensor) {
-				if at == (harness.Place{Step: 0, Stage: "h.0.scaled"}) {
-					x.F32[0] = harnesstest.Nan
-				}
-			}, introduced: []string{"step_00/h.0.scaled nonfinite"}},
+			bug: change(0, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] = harnesstest.Nan }), introduced: []string{"step_00/h.0.scaled nonfinite"}},
 		{name: "lost NaN", reason: "a number where NaN came in is another computation",
 			bug: func(at harness.Place, x *harness.Tensor) {
-				if at == (harness.Place{Step: 0, Stage: "h.0.scaled"}) {
-					x.F32[0] = harnesstest.Nan
-				}
-				if at == (harness.Place{Step: 0, Stage: "h.0.out"}) {
-					x.F32[0] = 1
-				}
+				change(0, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] = harnesstest.Nan })(at, x)
+				change(0, "h.0.out", func(x *harness.Tensor) { x.F32[0] = 1 })(at, x)
 			}, introduced: []string{"step_00/h.0.scaled nonfinite", "step_00/h.0.out nonfinite"}},
 		{name: "infinity", reason: "is no rounding",
-			bug: func(at harness.Place, x *harness.Tensor) {
-				if at == (harness.Place{Step: 2, Stage: "h.1.scaled"}) {
-					x.F32[1] = harnesstest.Pinf
-				}
-			}, introduced: []string{"step_02/h.1.scaled nonfinite"}},
+			bug: change(2, "h.1.scaled", func(x *harness.Tensor) { x.F32[1] = harnesstest.Pinf }), introduced: []string{"step_02/h.1.scaled nonfinite"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := m.Run(t, c.bug)
@@ -136,10 +133,7 @@ func TestReplay(t *testing.T) {
 			if c.change != nil {
 				c.change(r)
 			}
-			rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
-			if err != nil {
-				t.Fatal(err)
-			}
+			rows := judge(t, r, m, nil)
 			introduced, unknown := verdicts(rows)
 			if diff := cmp.Diff(c.introduced, introduced); diff != "" {
 				t.Errorf("%s: introduced (-want +got):\n%s", c.reason, diff)
@@ -153,16 +147,11 @@ func TestReplay(t *testing.T) {
 
 func TestReplayMeasures(t *testing.T) {
 	m := replaytest.Meter{Layers: 1}
-	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
-		if at == (harness.Place{Step: 0, Stage: "h.0.scaled"}) {
-			x.F32[4] += 0.5 // right is 3*(5+0.5) = 16.5
-			x.F32[0] += 0.01
-		}
-	})
-	rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := m.Run(t, change(0, "h.0.scaled", func(x *harness.Tensor) {
+		x.F32[4] += 0.5 // right is 3*(5+0.5) = 16.5
+		x.F32[0] += 0.01
+	}))
+	rows := judge(t, r, m, nil)
 	row := rows[1]
 	bound := harness.Float(float32(replaytest.MeterUnit * 16.5))
 	if row.Place != (harness.Place{Step: 0, Stage: "h.0.scaled"}) || row.Mismatched != 2 || row.Elements != 6 || row.MaxAbs != 0.5 || row.Bound != bound || row.Share != 0.5/bound {
@@ -191,10 +180,7 @@ func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
 			}
 		}
 	}
-	rows, err := replay.Judge(t.Context(), r.Of, r, vague{m}, replay.Options{Prompt: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := judge(t, r, vague{m}, nil)
 	for _, row := range rows {
 		if row.Verdict != harness.ReplayUnknown || !strings.Contains(row.Why, "rounding alone") {
 			t.Errorf("%s: %s, %q", row.Place, row.Verdict, row.Why)
@@ -245,10 +231,7 @@ func TestReplayFindsTokens(t *testing.T) {
 	} {
 		r := m.Run(t, nil)
 		c.change(r)
-		rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3, Golden: c.golden})
-		if err != nil {
-			t.Fatal(err)
-		}
+		rows := judge(t, r, m, c.golden)
 		introduced, unknown := verdicts(rows)
 		if introduced != nil || !slices.Equal(unknown, c.want) {
 			t.Errorf("%s: introduced %v, unknown %v, want %v", c.reason, introduced, unknown, c.want)
@@ -275,13 +258,9 @@ func (u unreadable) Tensor(step int, stage string) (harness.Tensor, error) {
 	return u.Source.Tensor(step, stage)
 }
 
-func TestRerunHandsOutInputs(t *testing.T) {
+func TestRunHandsOutInputs(t *testing.T) {
 	m := replaytest.Meter{Layers: 1}
-	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
-		if at == (harness.Place{Step: 1, Stage: "h.0.scaled"}) {
-			x.F32[0] += 1
-		}
-	})
+	r := m.Run(t, change(1, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] += 1 }))
 	delete(r.Kept[1], "h.0.kept")
 	run, err := replay.NewRun(r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
@@ -314,22 +293,58 @@ func TestRerunHandsOutInputs(t *testing.T) {
 	}
 }
 
+// Suppose gives a missing stage another value, and leaves the Run as it was.
+func TestSuppose(t *testing.T) {
+	m := replaytest.Meter{Layers: 1}
+	r := m.Run(t, nil)
+	for step := range r.Kept {
+		delete(r.Kept[step], "h.0.scaled")
+		delete(r.Kept[step], "h.0.kept")
+	}
+	run, err := replay.NewRun(r.Of, r, m, replay.Options{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := harness.Place{Step: 0, Stage: "h.0.scaled"}
+	input := func(run *replay.Run, step int, stage string) replay.Value {
+		v, err := run.Input(step, stage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	before, later := input(run, 0, at.Stage), input(run, 1, "h.0.kept")
+	x := before.Tensor
+	x.F32 = slices.Clone(x.F32)
+	x.F32[0]++
+	supposed := run.Suppose(map[harness.Place]replay.Value{at: {Tensor: x}})
+	if got := input(supposed, 0, at.Stage); !slices.Equal(got.F32, x.F32) || !slices.Equal(got.Bound, before.Bound) {
+		t.Errorf("%v within %v, want %v within %v", got.F32, got.Bound, x.F32, before.Bound)
+	}
+	if got := input(supposed, 1, "h.0.kept"); got.F32[0] != later.F32[0]+1 {
+		t.Errorf("step 1 keeps %v, want 1 more than %v at first", got.F32, later.F32)
+	}
+	if got := input(run, 0, at.Stage); !slices.Equal(got.F32, before.F32) {
+		t.Errorf("without the supposition: %v, want %v", got.F32, before.F32)
+	}
+	if !supposed.Supposes(at) || run.Supposes(at) || supposed.Supposes(harness.Place{Step: 1, Stage: "h.0.kept"}) {
+		t.Error("Supposes does not tell what was supposed")
+	}
+	row, err := supposed.JudgeAt(harness.Place{Step: 0, Stage: "h.0.out"})
+	if err != nil || row.Verdict != harness.ReplayIntroduced || !slices.Equal(row.Span, []string{"h.0.scaled", "h.0.kept", "h.0.out"}) {
+		t.Errorf("%+v, %v: want h.0.out wrong with a span of three", row, err)
+	}
+}
+
 func TestAddReplay(t *testing.T) {
 	m := replaytest.Meter{Layers: 2}
 	golden := m.Run(t, nil)
-	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
-		if at.Stage == "h.0.scaled" && at.Step == 1 {
-			x.F32[0] += 1
-		}
-	})
+	r := m.Run(t, change(1, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] += 1 }))
 	report, err := harness.Compare(golden.Of, golden, r, harness.CompareOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rows := judge(t, r, m, nil)
 	rows[1].Verdict = harness.ReplayUnknown // step_00/h.0.scaled, as if it could not be judged
 	report.AddReplay(rows, m.Reads)
 	if diff := cmp.Diff([]harness.Introduced{{Step: 1, Stage: "h.0.scaled", Span: []string{"h.0.scaled"}}}, report.Introduced); diff != "" {

@@ -184,7 +184,7 @@ func (r *Run) replay(at harness.Place, strict bool) (Value, []harness.Place, err
 	}
 	reads := r.replayer.Reads(at.Stage)
 	if reads == nil {
-		return Value{}, nil, fmt.Errorf("nothing says how %s is computed", at)
+		return Value{}, nil, fmt.Errorf("it is not known how %s is computed", at)
 	}
 	in := make(map[string]Value, len(reads))
 	var span []harness.Place

@@ -10,13 +10,13 @@ import (
 // tokenStream is the ids that a candidate's steps were fed, as far as they are
 // known.
 type tokenStream struct {
-	tokens harness.Tensor // [B, L]: the prompt and what was fed; zero if nobody knows
+	tokens harness.Tensor // [B, L]: the prompt and what was fed; zero if they are not known
 	prompt int            // columns of the prompt, at least 1
 }
 
-// newTokenStream finds what the candidate was fed: its own tokens and, where they end or
-// there are none, what it chose itself or else the golden's. An error is tokens
-// that are none, or a source that cannot be read.
+// newTokenStream returns what the candidate was fed: its own tokens and, where they
+// end or there are none, its own choices or else the golden's tokens. An error is
+// of tokens that are no ids, or of a source that cannot be read.
 func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (tokenStream, error) {
 	f := tokenStream{tokens: candidate.Tokens()}
 	sources := []harness.Source{candidate}
@@ -24,12 +24,8 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (t
 		sources = append(sources, o.Golden)
 	}
 	for _, src := range sources {
-		t := src.Tokens()
-		if t.Shape == nil {
-			continue
-		}
-		if err := t.Check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
-			return f, fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
+		if err := harness.CheckTokens(src); err != nil {
+			return f, err
 		}
 	}
 	var golden harness.Tensor
@@ -85,7 +81,7 @@ func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, gold
 	return nil
 }
 
-// beginsLike says whether the other tokens begin with these.
+// beginsLike reports whether the other tokens begin with these.
 func (f *tokenStream) beginsLike(other harness.Tensor) bool {
 	if other.Shape == nil || other.Shape[0] != f.tokens.Shape[0] || other.Shape[1] < f.tokens.Shape[1] {
 		return false
@@ -93,10 +89,10 @@ func (f *tokenStream) beginsLike(other harness.Tensor) bool {
 	return slices.Equal(columns(other, f.tokens.Shape[1]).I64, f.tokens.I64)
 }
 
-// columns is the first n columns of ids [B, L], n at most L.
+// columns returns the first n columns of ids [B, L], or all if there are fewer.
 func columns(t harness.Tensor, n int) harness.Tensor {
 	n = min(n, t.Shape[1])
-	out := harness.Tensor{Shape: []int{t.Shape[0], n}, I64: make([]int64, 0, t.Shape[0]*n)}
+	out := harness.Tensor{Shape: []int{t.Shape[0], n}}
 	for b := range t.Shape[0] {
 		out.I64 = append(out.I64, t.I64[b*t.Shape[1]:][:n]...)
 	}
@@ -114,11 +110,11 @@ func (f *tokenStream) dims(step int) (StepDims, bool) {
 	return StepDims{B: f.tokens.Shape[0], T: 1, P: f.prompt + step - 1}, true
 }
 
-// input is "tokens" or "pos" of a step.
+// input returns "tokens" or "pos" of a step.
 func (f *tokenStream) input(step int, name string) (Value, error) {
 	at, ok := f.dims(step)
 	if !ok {
-		return Value{}, fmt.Errorf("nobody knows what step %d was fed: there is no %s", step, harness.TokensFile)
+		return Value{}, fmt.Errorf("the tokens of step %d are not known: there is no %s", step, harness.TokensFile)
 	}
 	if name == "pos" {
 		v := Value{Tensor: harness.Tensor{Shape: []int{at.T}, I64: make([]int64, at.T)}}
@@ -129,7 +125,7 @@ func (f *tokenStream) input(step int, name string) (Value, error) {
 	}
 	L := f.tokens.Shape[1]
 	if at.P+at.T > L {
-		return Value{}, fmt.Errorf("nobody knows what step %d was fed: %s ends before it", step, harness.TokensFile)
+		return Value{}, fmt.Errorf("the tokens of step %d are not known: %s ends before them", step, harness.TokensFile)
 	}
 	t := harness.Tensor{Shape: []int{at.B, at.T}}
 	for b := range at.B {

@@ -1,3 +1,5 @@
+// Package replaytest has a model with a Replayer that is small enough to reckon by
+// hand.
 package replaytest
 
 import (
@@ -12,7 +14,7 @@ import (
 	"checkpoint12/harness/replay"
 )
 
-// meter is a model small enough to reckon by hand. A step is fed ids [B,T]:
+// Meter is a model of a few layers. A step is fed ids [B,T]:
 //
 //	embed      [B,T]  id + position/2
 //	h.N.scaled [B,T]  3 times what comes in
@@ -72,7 +74,7 @@ func (m Meter) Shape(stage string, f replay.StepDims) []int {
 	return []int{f.B, f.T}
 }
 
-// meterUnit is what rounding may move, as a part of the value.
+// MeterUnit is the rounding bound relative to the value.
 const MeterUnit = 1e-6
 
 func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, error) {
@@ -140,7 +142,7 @@ func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, erro
 		out := replay.Value{Tensor: harness.Tensor{Shape: []int{B}}}
 		for b := range B {
 			id := int64(0)
-			if last := float64(v[0].F32[b*T+T-1]); replay.Finite(last) {
+			if last := float64(v[0].F32[b*T+T-1]); !math.IsNaN(last) && !math.IsInf(last, 0) {
 				id = int64(math.Abs(last)) % 7
 			}
 			out.I64 = append(out.I64, id)
@@ -151,7 +153,7 @@ func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, erro
 	return replay.Value{}, errors.New("no such stage")
 }
 
-// run runs the meter on 2 rows of 3 prompt tokens for 4 steps. bug, if set, may
+// Run runs the meter on 2 rows of 3 prompt tokens for 4 steps. bug, if set, may
 // change each stage's tensor before it is kept and read.
 func (m Meter) Run(t harnesstest.Tester, bug func(at harness.Place, x *harness.Tensor)) *harnesstest.Memory {
 	t.Helper()
