@@ -63,12 +63,12 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 			return dump.Listing{}, nil, fmt.Errorf("%s: %w", filepath.Join(dir, path), err)
 		}
 	}
-	l, hints := dump.Listing{Mapped: true, Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{}
+	l, hints := dump.Listing{Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{}
 	for at, t := range j.best {
-		l.Files = append(l.Files, dump.Listed{Path: t.path, Place: at})
+		l.Tensors = append(l.Tensors, dump.TensorFile{Path: t.path, Place: at})
 		hints[at] = t.hint
 	}
-	slices.SortFunc(l.Files, func(a, b dump.Listed) int { return cmp.Compare(a.Place.File(), b.Place.File()) })
+	slices.SortFunc(l.Tensors, func(a, b dump.TensorFile) int { return cmp.Compare(a.Place.File(), b.Place.File()) })
 	return l, hints, nil
 }
 

@@ -15,7 +15,7 @@ import (
 	"checkpoint12/model/parallel"
 )
 
-// Options says how strict Open is.
+// Options is how strict Open is.
 type Options struct {
 	// Foreign forgives a folder without a manifest what another engine's numpy
 	// may do: values as <f2, <f8 or >f4 and ids as <i4 are converted, with a
@@ -31,26 +31,25 @@ type Dump struct {
 	foreign  bool
 	man      *harness.Manifest
 	tokens   harness.Tensor
-	steps    map[int]map[string]entry
+	steps    map[int]map[string]header
 	unknown  []string
 }
 
-// entry is one file of a stage.
-type entry struct {
+// header is what is known of a stage's file before it is read.
+type header struct {
 	path  string // on disk
 	shape []int
 }
 
-// Open opens the dump at dir. With a manifest there, files, shapes and
-// hashes must be as it says. The notes say what was converted and which files
-// are no stage's, each naming its file. Errors name the file and, where numpy
-// can mend it, the call.
+// Open opens the dump at dir. With a manifest there, files, shapes and hashes must
+// agree with it. The notes name each file that was converted or is no stage's.
+// Errors name the file and, where numpy can mend it, the call.
 func Open(dir string, s *harness.Schedule, o Options) (*Dump, []string, error) {
-	listed, err := listDump(dir)
+	listed, err := list(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &Dump{dir: dir, schedule: s, steps: map[int]map[string]entry{}}
+	d := &Dump{dir: dir, schedule: s, steps: map[int]map[string]header{}}
 	d.man, err = ReadManifest(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -69,10 +68,10 @@ func Open(dir string, s *harness.Schedule, o Options) (*Dump, []string, error) {
 	return d, notes, nil
 }
 
-// OpenListed opens a folder without a manifest whose files somebody else has
-// listed, as Open does.
+// OpenListed opens a folder without a manifest, as Open does, of which the caller
+// has listed the files.
 func OpenListed(dir string, s *harness.Schedule, listed Listing, o Options) (*Dump, []string, error) {
-	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]entry{}}
+	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]header{}}
 	notes, err := d.open(listed)
 	if err != nil {
 		return nil, nil, err
@@ -99,7 +98,7 @@ func (d *Dump) open(listed Listing) ([]string, error) {
 	return append(notes, more...), err
 }
 
-// fromManifest takes the entries from a manifest that has been validated.
+// fromManifest takes the headers from a manifest that has been validated.
 func (d *Dump) fromManifest() error {
 	for _, f := range d.man.Files {
 		st, ok := d.schedule.Stage(f.Stage)
@@ -110,27 +109,27 @@ func (d *Dump) fromManifest() error {
 		if (f.DType == npy.Int64.String()) != st.IDs {
 			return kindError(path, st, f.DType)
 		}
-		d.add(harness.Place{Step: *f.Step, Stage: f.Stage}, entry{path: path, shape: f.Shape})
+		d.add(harness.Place{Step: *f.Step, Stage: f.Stage}, header{path, f.Shape})
 	}
 	return nil
 }
 
-func (d *Dump) add(at harness.Place, e entry) {
+func (d *Dump) add(at harness.Place, h header) {
 	if d.steps[at.Step] == nil {
-		d.steps[at.Step] = map[string]entry{}
+		d.steps[at.Step] = map[string]header{}
 	}
-	d.steps[at.Step][at.Stage] = e
+	d.steps[at.Step][at.Stage] = h
 }
 
 // readHeaders checks the header of every stage's file.
 func (d *Dump) readHeaders(listed Listing) ([]string, error) {
 	type result struct {
-		entry entry
-		notes []string
-		err   error
+		header header
+		notes  []string
+		err    error
 	}
-	var files []Listed
-	for _, f := range listed.Files {
+	var files []TensorFile
+	for _, f := range listed.Tensors {
 		if _, ok := d.schedule.Index(f.Place.Stage); ok {
 			files = append(files, f)
 		}
@@ -141,30 +140,29 @@ func (d *Dump) readHeaders(listed Listing) ([]string, error) {
 		path := filepath.Join(d.dir, files[i].Path)
 		st, _ := d.schedule.Stage(files[i].Place.Stage)
 		info, notes, err := npy.Stat(path, d.foreign)
-		r.entry, r.err = entry{path, info.Shape}, err
-		r.notes = notes
+		r.header, r.notes, r.err = header{path, info.Shape}, notes, err
 		if err == nil && (info.Kind == npy.Int64) != st.IDs {
 			r.err = kindError(path, st, info.Kind.String())
 		}
 	})
-	converted := map[string][]string{} // files by what a note says of them
+	converted := map[string][]string{} // files by their note
 	for i, r := range results {
 		if r.err != nil {
 			return nil, r.err
 		}
 		at := files[i].Place
 		if other, twice := d.steps[at.Step][at.Stage]; twice {
-			return nil, fmt.Errorf("%s: the same step and stage as %s", r.entry.path, other.path)
+			return nil, fmt.Errorf("%s: the same step and stage as %s", r.header.path, other.path)
 		}
-		d.add(at, r.entry)
+		d.add(at, r.header)
 		for _, n := range r.notes {
-			converted[n] = append(converted[n], r.entry.path)
+			converted[n] = append(converted[n], r.header.path)
 		}
 	}
 	var notes []string
-	for _, what := range slices.Sorted(maps.Keys(converted)) {
-		for _, files := range Alike(converted[what]) {
-			notes = append(notes, files+": "+what)
+	for _, note := range slices.Sorted(maps.Keys(converted)) {
+		for _, files := range Alike(converted[note]) {
+			notes = append(notes, files+": "+note)
 		}
 	}
 	return notes, nil
@@ -198,27 +196,27 @@ func readTokens(path string, foreign bool) (harness.Tensor, []string, error) {
 	return harness.Tensor{Shape: a.Shape, I64: a.I64}, notes, nil
 }
 
-// Name is the folder.
+// Name returns the folder.
 func (d *Dump) Name() string { return d.dir }
 
-// Tokens is tokens.npy, or the zero Tensor where there is none.
+// Tokens returns tokens.npy, or the zero Tensor where there is none.
 func (d *Dump) Tokens() harness.Tensor { return d.tokens }
 
-// Manifest is the folder's manifest, or nil.
+// Manifest returns the folder's manifest, or nil.
 func (d *Dump) Manifest() *harness.Manifest { return d.man }
 
 // Unknown returns the names of .npy files, each once, that are no stage's.
 func (d *Dump) Unknown() []string { return d.unknown }
 
-// Steps is the steps that have a stage's file, ascending.
+// Steps returns the steps that have a stage's file, ascending.
 func (d *Dump) Steps() []int { return slices.Sorted(maps.Keys(d.steps)) }
 
-// Stages is the stages that have a file at the step, in execution order.
+// Stages returns the stages that have a file at the step, in execution order.
 func (d *Dump) Stages(step int) []string {
 	return d.schedule.Sorted(slices.Collect(maps.Keys(d.steps[step])))
 }
 
-// Shape is what the stage's header says.
+// Shape returns the shape in the header of the stage's file.
 func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 	e, ok := d.steps[step][stage]
 	return e.shape, ok

@@ -13,28 +13,27 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// Listing is what a dump's folder holds, by name alone. Paths are below the
-// folder, with forward slashes.
+// Listing is the files in a dump's folder, by their names alone. Paths are below
+// the folder, with forward slashes.
 type Listing struct {
-	Tokens string   // the file of ids; "" if there is none
-	Files  []Listed // the tensors' files, by path
-	Other  []string // what belongs to no dump
-	Mapped bool     // whether the names are those of another program, joined to stages
-	Notes  []string // what else there is to say of it
+	Tokens  string       // the file of ids; "" if there is none
+	Tensors []TensorFile // by path
+	Other   []string     // files that belong to no dump
+	Notes   []string     // remarks on the files
 
 	inSteps []string // every file in a step's folder
 }
 
-// Listed is one tensor's file.
-type Listed struct {
+// TensorFile is the file of a stage's tensor at a step. Its name may be no stage's.
+type TensorFile struct {
 	Path  string
 	Place harness.Place
 }
 
 var stepFolder = regexp.MustCompile(`^step_([0-9]{1,9})$`)
 
-// listDump lists a folder, two levels deep.
-func listDump(dir string) (Listing, error) {
+// list lists a folder, two levels deep.
+func list(dir string) (Listing, error) {
 	var l Listing
 	top, err := os.ReadDir(dir)
 	if err != nil {
@@ -71,7 +70,7 @@ func (l *Listing) listStep(dir, folder string, step int) error {
 		path := folder + "/" + f.Name()
 		l.inSteps = append(l.inSteps, path)
 		if stage, ok := strings.CutSuffix(f.Name(), ".npy"); ok {
-			l.Files = append(l.Files, Listed{path, harness.Place{Step: step, Stage: stage}})
+			l.Tensors = append(l.Tensors, TensorFile{path, harness.Place{Step: step, Stage: stage}})
 		} else {
 			l.Other = append(l.Other, path)
 		}
@@ -88,7 +87,7 @@ func isDir(path string) bool {
 // with how many. It also returns these names.
 func (l Listing) notes(dir string, s *harness.Schedule) (notes, names []string) {
 	files := map[string][]string{}
-	for _, f := range l.Files {
+	for _, f := range l.Tensors {
 		name := f.Place.Stage
 		if _, ok := s.Index(name); ok {
 			continue
@@ -115,21 +114,21 @@ func (l Listing) notes(dir string, s *harness.Schedule) (notes, names []string) 
 	return append(notes, l.Notes...), names
 }
 
-// Stages lists the names of the .npy files in the steps of the dump at dir,
-// stages or not, without repetition: what there is to make a schedule for when
-// no manifest says which model it was.
+// Stages returns the names of the .npy files in the steps of the dump at dir, each
+// once, be they stages or not: where no manifest tells which model it was, a
+// schedule is made for them.
 func Stages(dir string) ([]string, error) {
-	l, err := listDump(dir)
+	l, err := list(dir)
 	if err != nil {
 		return nil, err
 	}
 	return l.Stages(), nil
 }
 
-// Stages is the names of the files in steps, each once.
+// Stages returns the names of the tensors' files, each once.
 func (l Listing) Stages() []string {
 	var names []string
-	for _, f := range l.Files {
+	for _, f := range l.Tensors {
 		names = append(names, f.Place.Stage)
 	}
 	slices.Sort(names)
@@ -145,8 +144,8 @@ func Nearest(s *harness.Schedule, name string) string {
 	return words.Nearest(name, len(name)/3, stages)
 }
 
-// Alike names paths in groups whose names differ only in numbers: the first, and
-// how many there are.
+// Alike groups paths that differ in numbers only, and names of each group the first
+// and how many there are.
 func Alike(paths []string) []string {
 	var keys, groups []string
 	n := map[string]int{}

@@ -16,17 +16,9 @@ import (
 	"checkpoint12/model/parallel"
 )
 
-// Validate says whether the folder is what the manifest says: every file there
-// with its shape, dtype and hash, no other file in any step's folder, and
+// validate returns an error unless the folder agrees with the manifest: every file
+// there with its shape, dtype and hash, no other file in any step's folder, and
 // tokens.npy beginning with the manifest's tokens. The error names the file.
-func Validate(m *harness.Manifest, dir string) error {
-	listed, err := listDump(dir)
-	if err != nil {
-		return err
-	}
-	return validate(m, dir, listed)
-}
-
 func validate(m *harness.Manifest, dir string, listed Listing) error {
 	want := make(map[string]harness.File, len(m.Files))
 	for _, f := range m.Files {
@@ -92,7 +84,7 @@ func validateTokens(m *harness.Manifest, dir string) error {
 	return nil
 }
 
-// hashFile is the hexadecimal SHA-256 of a file.
+// hashFile returns the hexadecimal SHA-256 of a file.
 func hashFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

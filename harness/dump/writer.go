@@ -55,12 +55,12 @@ func Create(dir string) (*Writer, error) {
 	return w, nil
 }
 
-// sibling is a hidden name beside path that nothing has.
-func sibling(path, what string) string {
-	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%s-%08x", filepath.Base(path), what, rand.Uint32()))
+// sibling returns a hidden name beside path that nothing has.
+func sibling(path, purpose string) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%s-%08x", filepath.Base(path), purpose, rand.Uint32()))
 }
 
-// replaceable says whether dir is free, or a dump and nothing but a dump.
+// replaceable returns an error unless dir is free, or a dump and nothing but a dump.
 func replaceable(dir string) error {
 	st, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +128,7 @@ func (w *Writer) write(f harness.File, t harness.Tensor) error {
 	return nil
 }
 
-// writeTensor writes a .npy file and gives its hash.
+// writeTensor writes a .npy file and returns its hash.
 func writeTensor(path string, t harness.Tensor) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return "", err

@@ -21,9 +21,8 @@ const ManifestFile = "manifest.json"
 // maxManifest bounds what is read as a manifest: 100,000 files of a dump.
 const maxManifest = 32 << 20
 
-// ReadManifest reads and checks the manifest of the dump at dir, and nothing
-// else there: see Validate. Errors name the file. Where there is none the error
-// is fs.ErrNotExist.
+// ReadManifest reads and checks the manifest of the dump at dir, and nothing else
+// there. Errors name the file. Where there is none the error is fs.ErrNotExist.
 func ReadManifest(dir string) (*harness.Manifest, error) {
 	path := filepath.Join(dir, ManifestFile)
 	f, err := os.Open(path)
