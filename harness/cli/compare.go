@@ -157,11 +157,11 @@ func (a *app) compare(ctx context.Context, o compareOptions) error {
 }
 
 // answer compares and, where there is a model, replays and explains.
-func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*diagnose.Answer, error) {
+func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*diagnose.Result, error) {
 	progress := a.progress()
 	defer progress.clear()
-	return wait(ctx, func() (*diagnose.Answer, error) {
-		answer, err := diagnose.Compare(ctx, c.Question, diagnose.DiagnoseOptions{
+	return wait(ctx, func() (*diagnose.Result, error) {
+		answer, err := diagnose.Compare(ctx, c.Comparison, diagnose.DiagnoseOptions{
 			CompareOptions: harness.CompareOptions{RequireAll: o.requireAll},
 			Progress:       func(done, all int) { progress.step("replaying stage", done, all) },
 		})

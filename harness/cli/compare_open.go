@@ -20,7 +20,7 @@ import (
 
 // comparison is what is compared, opened.
 type comparison struct {
-	diagnose.Question
+	diagnose.Comparison
 	view *align.View // the candidate
 }
 
@@ -155,7 +155,7 @@ func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map
 const maxViolations = 10
 
 // writeMore writes what the report itself does not say.
-func writeMore(w *report.Writer, a *diagnose.Answer) error {
+func writeMore(w *report.Writer, a *diagnose.Result) error {
 	if a.Tokens == nil {
 		fmt.Fprintln(w, "\nno golden was compared: each stage was judged on its own inputs alone")
 	}
@@ -180,7 +180,7 @@ func writeMore(w *report.Writer, a *diagnose.Answer) error {
 
 // writeQuorum writes how far the candidate is from each engine of the golden, and
 // what the engines say of each other.
-func writeQuorum(w *report.Writer, a *diagnose.Answer) {
+func writeQuorum(w *report.Writer, a *diagnose.Result) {
 	fmt.Fprintln(w)
 	t := report.NewTable("", "")
 	for _, v := range a.Engines {
