@@ -170,7 +170,7 @@ func (v *View) decide(options []*option, places []harness.Place) (*option, error
 	}
 	differ, err := harness.FirstOtherTokens(v.schedule, v.options.Golden, v.Source, 0)
 	if err != nil {
-		return own, nil // Compare says why nothing can be compared
+		return own, nil // Compare returns the same error
 	}
 	for _, p := range places {
 		if p.Step >= differ {
@@ -224,8 +224,8 @@ func (v *View) agreeing(options []*option, p harness.Place) (agreeing []*option,
 	return agreeing, nil
 }
 
-// useLayout keeps how the places are read, and notes what is not as the schedule
-// has it.
+// useLayout keeps how the places are read, and notes which are not as the schedule
+// has them.
 func (v *View) useLayout(o *option, f *family, places []harness.Place) {
 	for _, p := range places {
 		shape, _ := v.Source.Shape(p.Step, p.Stage)

@@ -15,12 +15,12 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// Hints are what a Map says of the layouts of a dump's tensors.
+// Hints tell in which layouts the tensors of a dump may be.
 type Hints map[harness.Place]hint
 
-// hint is what a Map says of the layout of one tensor.
+// hint tells in which layout one tensor may be.
 type hint struct {
-	layouts  []layout // in which it may be; none: what the stage says
+	layouts  []layout // none: the stage's
 	pad      string   // an axis that may be longer than it should
 	split    string   // an axis of which only one place is this stage's
 	part     int      // that place
@@ -28,7 +28,7 @@ type hint struct {
 }
 
 // Open opens the folder at dir by the map's names, as dump.Open does without one,
-// and returns what the map says of its layouts, for a View. Such a folder has no
+// and returns the map's hints at its layouts, for a View. Such a folder has no
 // manifest.
 func (m *Map) Open(dir string, s *harness.Schedule, o dump.Options) (*dump.Dump, Hints, []string, error) {
 	if err := m.Check(s); err != nil {
@@ -72,7 +72,7 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 	return l, hints, nil
 }
 
-// Limits of what is looked at below a folder that a map reads.
+// Limits of a folder that a map reads.
 const (
 	maxFiles = 1 << 20
 	maxDepth = 6

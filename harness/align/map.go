@@ -17,7 +17,7 @@ import (
 	"checkpoint12/model/strictjson"
 )
 
-// maxMap bounds what is read as a map's file.
+// maxMap is the largest size of a map's file.
 const maxMap = 1 << 20
 
 // A Map joins the names that an engine gives its tensors to stages. It is a JSON
@@ -164,8 +164,8 @@ func (m *Map) check() error {
 	return nil
 }
 
-// template returns the expression of a text in which {mark} stands for what the
-// expression of the mark matches, as a group of that name.
+// template returns the expression of a text in which {mark} stands for any text
+// that the expression of the mark matches, as a group of that name.
 func template(text string, marks map[string]string) *regexp.Regexp {
 	expr := regexp.QuoteMeta(text)
 	for mark, part := range marks {
@@ -174,8 +174,8 @@ func template(text string, marks map[string]string) *regexp.Regexp {
 	return regexp.MustCompile("^" + expr + "$")
 }
 
-// part returns what the mark of a template stands for in a match of it, "" where
-// it has no such mark.
+// part returns the text that a mark of a template stands for in a match of it, ""
+// where it has no such mark.
 func part(template *regexp.Regexp, match []string, mark string) string {
 	if i := template.SubexpIndex(mark); i >= 0 {
 		return match[i]

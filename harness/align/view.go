@@ -12,13 +12,13 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// ViewOptions are what a View knows besides the candidate.
+// ViewOptions are a View's sources of knowledge besides the candidate.
 type ViewOptions struct {
 	// Golden, if there is one, gives lengths of axes and, where a shape fits
 	// several layouts, the values that decide between them.
 	Golden harness.Source
 
-	// Hints are what a Map says of the candidate's layouts.
+	// Hints are those of the Map that the candidate was opened with.
 	Hints Hints
 
 	// Sizes, if set, returns the lengths of axes at a step, as far as the caller
@@ -30,8 +30,8 @@ type ViewOptions struct {
 }
 
 // View is a candidate as the schedule has it: tensors of another but compatible
-// layout are given in the stage's own, and what a stage's Conform mends is
-// mended. It never does so silently: Notes tells what was read how.
+// layout are given in the stage's own, after the stage's Conform. It never changes
+// anything silently: Notes tells how tensors were read.
 //
 // An engine has one layout for all tensors of a family, such as h.*.attn.q, so
 // one is chosen for a family: the only one of the stage's that all shapes fit.
@@ -45,8 +45,8 @@ type View struct {
 	options  ViewOptions
 	layouts  map[string][]layout // of each stage with axes: its own, then the others
 	sizes    map[int]Sizes
-	views    map[harness.Place]stridedView // of what is not as the schedule has it
-	hidden   map[harness.Place]bool        // what turned out to be another stage's
+	views    map[harness.Place]stridedView // of tensors that are not as the schedule has them
+	hidden   map[harness.Place]bool        // tensors that turned out to be another stage's
 
 	mu     sync.Mutex
 	noted  []string                          // texts, each once
@@ -66,7 +66,7 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 	for _, step := range candidate.Steps() {
 		v.sizes[step] = v.sizesAt(step)
 	}
-	// The last first: what mends scores looks at the probabilities after them.
+	// The last first: Conform of scores looks at the probabilities after them.
 	for _, f := range slices.Backward(v.families()) {
 		if err := v.chooseLayout(f); err != nil {
 			return nil, err
@@ -95,8 +95,9 @@ func (v *View) parseLayouts() error {
 	return nil
 }
 
-// sizesAt returns the lengths of axes at a step: what the caller says, then what
-// the golden's shapes say, then the candidate's where they contradict nothing.
+// sizesAt returns the lengths of axes at a step: those that the caller gives, then
+// those that follow from the golden's shapes, then from the candidate's where these
+// contradict nothing.
 func (v *View) sizesAt(step int) Sizes {
 	s := Sizes{}
 	if v.options.Sizes != nil {

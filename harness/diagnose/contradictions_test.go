@@ -68,7 +68,7 @@ func TestFindContradictions(t *testing.T) {
 	}{
 		{"embed", 0, "positions not added", "does not follow from wte and wpe", "", func(x []float32) { copy(x, of(0, "wte")) }},
 		{"h.1.resid_mid", 0, "one value, by some hundred units in the last place", "does not follow from h.0.resid_post and h.1.attn.c_proj", "",
-			func(x []float32) { x[5] += 500 * gpt2.Unit * x[5] }},
+			func(x []float32) { x[5] += 500.0 / (1 << 24) * x[5] }},
 		{"h.2.resid_post", 3, "no residual", "does not follow from h.2.resid_mid and h.2.mlp.c_proj", "", func(x []float32) { copy(x, of(3, "h.2.mlp.c_proj")) }},
 		{"h.1.attn.q", 0, "k for q", "does not follow from h.1.attn.c_attn", "", func(x []float32) { copy(x, of(0, "h.1.attn.k")) }},
 		{"h.1.attn.cache_k", 2, "written at position 0", "does not follow from the h.1.attn.cache_k before and h.1.attn.k", "", func(x []float32) {

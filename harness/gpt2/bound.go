@@ -7,15 +7,15 @@ import (
 	"checkpoint12/harness/replay"
 )
 
-// How far two right engines may be apart at the output of one stage that they
-// compute from the same stored inputs.
+// The rounding bound of a stage: how far two correct engines may be apart at its
+// output when they compute it from the same stored inputs.
 //
 // The worst case of a sum of K float32 products, K·u·Σ|terms|, is so wide that
 // TF32 and float16 hide in it. Rounding errors behave like independent random
 // numbers of mean zero, and then the error grows with the root of K: Higham and
 // Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
 // Comput. 41(5), 2019, for any order of summation; and for terms of both signs
-// with what the partial sums really are in place of Σ|terms|: the same, "Sharper
+// with the actual partial sums in place of Σ|terms|: the same, "Sharper
 // probabilistic backward error analysis for basic linear algebra kernels with
 // random data", SIAM J. Sci. Comput. 42(5), 2020. A sum of terms t is a walk from
 // 0 to its end, whose partial sums are no larger than about |Σt| + ‖t‖₂, and each
@@ -27,28 +27,28 @@ import (
 // below. To each stage's sums come the roundings of its other operations, and u of
 // each input, carried to the output: an engine that keeps more digits than it
 // stores (float64) goes on with inputs that are that far from the stored ones.
-// What is added up so is of the size of one standard deviation of the error, and
-// lambda is how many of them a place may be off.
+// The result has the size of one standard deviation of the error, and a place may
+// be off by lambda of them.
 //
 // Where an input was computed, because the candidate lacks it, it comes with a
-// bound of its own. What that becomes at the output adds to the stage's own
-// rounding like independent errors do, as the root of the sum of squares. Sums of
-// bounds instead grow tenfold a layer where errors do not grow at all, and say
-// nothing after two.
+// bound of its own. Carried to the output, it adds to the stage's own rounding as
+// independent errors do, as the root of the sum of squares. Plain sums of bounds
+// would grow tenfold a layer where errors do not grow at all, and would be useless
+// after two.
 const (
-	// unit is float32's unit roundoff u: rounding moves a value by this part of
-	// itself at most.
-	Unit = 1.0 / (1 << 24)
+	// unit is float32's unit roundoff u: rounding moves a value by at most this
+	// fraction of itself.
+	unit = 1.0 / (1 << 24)
 
-	// smallest is where float32 begins to lose digits: engines may flush what is
-	// below to 0.
-	Smallest = 0x1p-126
+	// smallest is where float32 begins to lose digits: engines may flush smaller
+	// values to 0.
+	smallest = 0x1p-126
 )
 
-// lambda is how many times the size that is derived for each stage's rounding a
-// right engine may be off. Measured with it at 4:
+// lambda is how many standard deviations of its rounding, as derived for each
+// stage, a correct engine may be off. Measured with lambda at 4:
 //
-//   - Right engines use at most 0.37 of their bounds, at any stage of any golden:
+//   - Correct engines use at most 0.37 of their bounds, at any stage of any golden:
 //     tinygrad 0.37 (h.18.mlp.c_proj of synthetic-medium, 4096 terms), candle 0.36,
 //     float64 0.33, mistralrs 0.31; on six models of random weights, three of them
 //     with heavy tails and channels of 2800, at most 0.35.
@@ -59,7 +59,7 @@ const (
 //     rounded to float16, whose bound is wide for the sum of 50257, 4.8.
 //
 //     go test ./harness/gpt2 -run 'TestReplay' -v
-const Lambda = 4
+const lambda = 4
 
 // moved returns the bound of a stage that only moves values: those of its inputs,
 // moved by the same function; nil where they have none.
@@ -91,7 +91,7 @@ func (s *stageCall) boundAdd() []float32 {
 		if s.stage != "embed" {
 			e += abs(a.F32[i]) + abs(b.F32[i%n])
 		}
-		e = sq(e * Lambda * Unit)
+		e = sq(e * lambda * unit)
 		if a.Bound != nil {
 			e += sq(float64(a.Bound[i]))
 		}
@@ -131,9 +131,9 @@ func (s *stageCall) boundNorm() []float32 {
 		}
 		inverse := 1 / (variance + s.cfg.Eps)
 		r := math.Sqrt(inverse)
-		dm := Unit * (root*math.Abs(m) + math.Sqrt(square) + math.Abs(m))
-		dv := Unit*(root+2)*square + 2*math.Abs(m)*dm
-		dr := dv*inverse/2 + 3*Unit
+		dm := unit * (root*math.Abs(m) + math.Sqrt(square) + math.Abs(m))
+		dv := unit*(root+2)*square + 2*math.Abs(m)*dm
+		dr := dv*inverse/2 + 3*unit
 		var in []float32
 		var inMean, inVariance float64
 		if s.in[0].Bound != nil {
@@ -146,8 +146,8 @@ func (s *stageCall) boundNorm() []float32 {
 		}
 		for i, v := range x {
 			gain, h := abs(g[i]), math.Abs(float64(v)-m)*r
-			e := gain*r*(dm+Unit*(abs(v)+math.Abs(m))) + gain*h*dr + Unit*(abs(bias[i])+abs(y[i]))
-			e = sq(e * Lambda)
+			e := gain*r*(dm+unit*(abs(v)+math.Abs(m))) + gain*h*dr + unit*(abs(bias[i])+abs(y[i]))
+			e = sq(e * lambda)
 			if in != nil {
 				e += sq(gain*r) * (sq(float64(in[i])) + inMean + h*h*inVariance)
 			}
@@ -171,8 +171,8 @@ func (s *stageCall) boundGELU() []float32 {
 		slope := c * (1 + 3*a*x*x) * (1 - t*t)
 		half := math.Abs(x) / 2
 		grad := math.Abs((1+t)/2 + x/2*slope)
-		e := half*((1-t*t)*math.Abs(z)*4*Unit+3*Unit) + Unit*(grad*math.Abs(x)+2*abs(s.out[i]))
-		e = sq(e * Lambda)
+		e := half*((1-t*t)*math.Abs(z)*4*unit+3*unit) + unit*(grad*math.Abs(x)+2*abs(s.out[i]))
+		e = sq(e * lambda)
 		if s.in[0].Bound != nil {
 			e += sq(grad * float64(s.in[0].Bound[i]))
 		}

@@ -38,7 +38,7 @@ func (s *stageCall) boundScores() []float32 {
 				}
 			}
 			y := abs(s.out[i*S+j])
-			e := Lambda * Unit * (root*(y+scale*math.Sqrt(terms)) + 2*y)
+			e := lambda * unit * (root*(y+scale*math.Sqrt(terms)) + 2*y)
 			out[i*S+j] = float32(math.Sqrt(e*e + scale*scale*(fromQ+fromK)))
 		}
 	}
@@ -74,19 +74,19 @@ func (s *stageCall) boundSoftmax() []float32 {
 			if p == 0 {
 				continue
 			}
-			off[i] = Unit * ((math.Abs(v)+math.Abs(top)+2*math.Abs(v-top))/t + 3)
+			off[i] = unit * ((math.Abs(v)+math.Abs(top)+2*math.Abs(v-top))/t + 3)
 			mean += p * off[i]
 			if x.Bound != nil {
 				in += sq(p * float64(x.Bound[row+i]) / t)
 			}
 		}
-		mean += Unit * (math.Sqrt(float64(n)) + 3)
+		mean += unit * (math.Sqrt(float64(n)) + 3)
 		for i := range n {
 			p := float64(y[row+i])
 			if math.IsInf(float64(x.F32[row+i]), -1) {
 				continue // exactly 0 in every engine
 			}
-			e := Lambda*p*(off[i]+mean) + Smallest
+			e := lambda*p*(off[i]+mean) + smallest
 			if x.Bound != nil {
 				own := float64(x.Bound[row+i]) / t
 				e = math.Sqrt(e*e + p*p*(sq(1-p)*own*own+max(0, in-sq(p*own))))
@@ -131,7 +131,7 @@ func (s *stageCall) boundContext() []float32 {
 		to := (head/H*s.T+t)*C + head%H*D
 		for d := range D {
 			y := abs(s.out[to+d])
-			e := Lambda * Unit * (root*(y+math.Sqrt(terms[d])) + y)
+			e := lambda * unit * (root*(y+math.Sqrt(terms[d])) + y)
 			out[to+d] = float32(math.Sqrt(e*e + fromIn[d]))
 		}
 	}

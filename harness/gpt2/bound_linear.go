@@ -45,7 +45,7 @@ func (s *stageCall) boundLinear() []float32 {
 			c = float64(b[i%N])
 		}
 		norm := math.Sqrt(own.scale[r] * float64(sums[i])) // ‖t‖₂
-		e := Lambda * Unit * (root*(abs(y)+math.Abs(c)+norm) + abs(y))
+		e := lambda * unit * (root*(abs(y)+math.Abs(c)+norm) + abs(y))
 		if x.Bound != nil {
 			e = sq(e) + in.scale[r]*float64(sums[rows*N+i])
 			if own.sum[r] > 0 {

@@ -11,7 +11,7 @@ import (
 // EngineName is the engine in the manifest of a dump of the Go model.
 const EngineName = "go"
 
-// Manifest is the manifest of a dump of the Go model's run, all but its files.
+// Manifest returns the manifest of a dump of the Go model's run, all but its files.
 // It hashes the weights. caseName and prompt may be empty.
 func Manifest(m *model.Model, run Run, caseName, prompt string) (harness.Manifest, error) {
 	sum, err := m.WeightsSHA256()

@@ -13,7 +13,7 @@ type Override struct {
 	// Before, if set, is called with each live buffer first.
 	Before model.Tap
 
-	// Value returns what is to be at a place instead of what the model has there.
+	// Value returns the tensor to put in the place of the model's own.
 	// A tensor of another shape than the live one's, such as the zero Tensor,
 	// changes nothing. live is valid until Value returns.
 	Value func(at harness.Place, live harness.Tensor) (harness.Tensor, error)

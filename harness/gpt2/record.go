@@ -9,7 +9,7 @@ import (
 	"checkpoint12/model"
 )
 
-// Run says what to feed a model and what to keep of it.
+// A Run is what to feed a model and what to keep of it.
 type Run struct {
 	// Tokens is the prompt, B rows of equal length.
 	Tokens [][]int
@@ -26,11 +26,11 @@ type Run struct {
 	// means none.
 	Temperatures []float64
 
-	// Match, if set, says which stages to keep.
+	// Match, if set, reports whether to keep a stage.
 	Match func(step int, stage string) bool
 
-	// Tap, if set, is called with each live buffer before it is recorded: what it
-	// writes there is what the recording has and what the next stage reads.
+	// Tap, if set, is called with each live buffer before it is recorded. Values
+	// that it writes there are recorded and read by the next stage.
 	Tap model.Tap
 
 	// Threads is how many threads compute; 0 means GOMAXPROCS.
@@ -38,7 +38,7 @@ type Run struct {
 }
 
 // Record runs the model and returns its stages. The recorder's tokens are the
-// prompt, what was fed and the last choice.
+// prompt, the ids fed after it and the last choice.
 func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, error) {
 	t, err := RecordTrace(ctx, m, run)
 	if err != nil {
@@ -52,7 +52,7 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 
 // A Watcher looks at a run as it is recorded.
 type Watcher interface {
-	// Begin says that the taps that follow are step k's, with past positions cached.
+	// Begin is called before the taps of step k, which has past positions cached.
 	Begin(k, past int)
 
 	// Tap looks at one live buffer.
@@ -63,9 +63,9 @@ type Watcher interface {
 type Trace struct {
 	*harness.Recorder
 	Starts []int   // the session's position before each step
-	Fed    [][]int // what each step was fed, B*T ids
-	Chosen [][]int // what each step chose, B ids
-	Rows   [][]int // B rows: the prompt, what was fed, and the last choice
+	Fed    [][]int // ids fed to each step, B*T
+	Chosen [][]int // ids chosen by each step, B
+	Rows   [][]int // B rows: the prompt, the ids fed after it, and the last choice
 }
 
 // RecordTrace is Record, with watchers that see each step's buffers as they are
@@ -135,7 +135,7 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run, watchers ...Watch
 	return t, t.Err()
 }
 
-// check says what is wrong with the run, if anything is.
+// check returns an error for a run that cannot be made.
 func (r Run) check() error {
 	if len(r.Tokens) == 0 || len(r.Tokens[0]) == 0 {
 		return fmt.Errorf("no prompt tokens: give at least one")

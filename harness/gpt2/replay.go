@@ -12,16 +12,16 @@ import (
 )
 
 // replayer computes single stages of GPT-2 by the Go model's own stage functions,
-// each with the rounding that a right engine may differ by.
+// each with its rounding bound.
 type replayer struct {
 	m    *model.Model
 	cfg  model.Config
 	wide bool // the candidate computes with more than it stores: ids come from logits before they were rounded
 }
 
-// NewReplayer makes the Replayer of a model. dtype is what the candidate
-// computes in, "float64" for one that keeps more digits than its dump has; ""
-// is float32.
+// NewReplayer returns the Replayer of a model. dtype is the type that the
+// candidate computes in, "float64" for one that keeps more digits than its dump
+// has; "" is float32.
 func NewReplayer(m *model.Model, dtype string) replay.Replayer {
 	return &replayer{m: m, cfg: m.Config(), wide: dtype == "float64"}
 }
@@ -134,15 +134,15 @@ func (s *stageCall) findDims() error {
 	return nil
 }
 
-// apply computes the stage from what of takes of its inputs.
+// apply computes the stage from the values that of takes from its inputs.
 func (s *stageCall) apply(out []float32, of func(replay.Value) []float32) error {
 	return s.m.Apply(s.stage, s.Dims, func(name string) []float32 {
 		return of(s.in[slices.Index(s.reads, name)])
 	}, out)
 }
 
-// nearTie says whether an id at row i is a right choice too: with what rounding
-// may have done to the logits, no other is above it for certain.
+// nearTie reports whether an id at row i is a correct choice too: within the
+// rounding of the logits, no other is above it for certain.
 func (s *stageCall) nearTie(i int, id int64) bool {
 	v, V := s.in[0], s.cfg.Vocab
 	if id < 0 || id >= int64(V) {
@@ -150,7 +150,7 @@ func (s *stageCall) nearTie(i int, id int64) bool {
 	}
 	row := v.F32[i*V : (i+1)*V]
 	if slices.ContainsFunc(row, func(l float32) bool { return l != l }) {
-		return true // of NaN none is the largest: whatever was chosen, the choice is not at fault
+		return true // of NaN none is the largest: the choice is not at fault, whichever it is
 	}
 	if v.Bound == nil && !s.wide {
 		return false
@@ -159,7 +159,7 @@ func (s *stageCall) nearTie(i int, id int64) bool {
 		if v.Bound != nil {
 			return float64(v.Bound[i*V+j])
 		}
-		return Unit * abs(row[j])
+		return unit * abs(row[j])
 	}
 	mine := float64(row[id]) + off(int(id))
 	for j, l := range row {
@@ -170,7 +170,8 @@ func (s *stageCall) nearTie(i int, id int64) bool {
 	return true
 }
 
-// DType is what a source's engine computes in, by its manifest.
+// DType returns the type that a source's engine computes in, by its manifest; ""
+// if nothing tells.
 func DType(s harness.Source) string {
 	if m := s.Manifest(); m != nil {
 		return m.Engine.DType

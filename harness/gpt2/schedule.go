@@ -18,10 +18,10 @@ type Folder struct {
 	Map *align.Map // joins another program's names to stages; nil for a folder of the stages' own
 }
 
-// DumpSchedule returns a schedule for dumps: with as many layers and temperatures
-// as every manifest and every file name in the folders ask for, and at least the
-// given layers, such as those of a model for what the dumps lack, one, and
-// [Temperatures].
+// DumpSchedule returns a schedule for dumps, with as many layers and temperatures
+// as every manifest and every file name in the folders ask for. It has at least
+// the given number of layers, such as those of the model that computes what the
+// dumps lack, and at least one, and [Temperatures].
 func DumpSchedule(layers int, folders ...Folder) (*harness.Schedule, error) {
 	layers = max(layers, 1)
 	temperatures := slices.Clone(Temperatures)

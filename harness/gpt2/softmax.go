@@ -8,7 +8,7 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
-// softmaxSlack is what a difference of the logits accounts for in the
+// softmaxSlack returns by how much a difference of the logits may change the
 // probabilities at temperature t: p changes by a factor of at most
 // exp(2*max|dlogit|/t), so by 2*max|dlogit|/t*max p. Where one of the two has no
 // logits_last, the difference that checkpoint 9 would let pass stands in for it.
@@ -30,7 +30,7 @@ func softmaxSlack(stage string, t float64) func(golden, candidate harness.Source
 	}
 }
 
-// softmaxCheck says whether the candidate's probabilities are within abs of the
+// softmaxCheck reports whether the candidate's probabilities are within abs of the
 // softmax, in float64, of its own logits_last.
 func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, step int) (string, bool) {
 	return func(candidate harness.Source, step int) (string, bool) {
@@ -54,7 +54,7 @@ func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, s
 	}
 }
 
-// softmaxError is the largest distance, and where, of rows of probs from the
+// SoftmaxError returns the largest distance, and where it is, of rows of probs from the
 // softmax of the rows of logits over temperature t, taken in float64. A NaN is
 // infinitely far.
 func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64, at int) {
@@ -85,7 +85,7 @@ func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64,
 	return worst, at
 }
 
-// maxDifference is max|a-b| over the places finite in both.
+// MaxDifference returns max|a-b| over the places finite in both.
 func MaxDifference(a, b []float32) float64 {
 	var d float64
 	for i := range min(len(a), len(b)) {
@@ -96,7 +96,7 @@ func MaxDifference(a, b []float32) float64 {
 	return d
 }
 
-// maxFinite is max|a| over the finite values.
+// MaxFinite returns max|a| over the finite values.
 func MaxFinite(a []float32) float64 {
 	var m float64
 	for _, v := range a {

@@ -6,8 +6,8 @@ import (
 	"checkpoint12/model"
 )
 
-// stage is a row of the table of stages: what the harness knows of some stages
-// besides their names, axes, inputs and functions, which are model's.
+// stage is a row of the table of stages. Their names, axes, inputs and functions
+// are in the table of the forward pass, model/forward.go.
 type stage struct {
 	pattern    string // as names.Match takes it
 	label      string // short name for the head of a column; "" where the last part of the name is short enough
@@ -30,7 +30,7 @@ type stage struct {
 //
 // Measured with scripts/engine_distance.py --above 4, and with go run . verify
 // --json of both synthetic models. Larger relative distances there are of tensors
-// whose maximum is smaller, where the absolute part is what holds.
+// whose maximum is smaller, where the absolute part decides.
 const relTol = 4e-6
 
 // The layouts in which engines have tensors of the same axes. They list what
@@ -48,7 +48,7 @@ var (
 )
 
 // stages is the table of stages: the first row that matches a stage is its own.
-// What model.Axes says of a stage is the layout in which it is compared.
+// A stage is compared in the layout of model.Axes.
 var stages = []stage{
 	{"wte", "", 0, 0, 0, (*stageCall).moved, streamLayouts,
 		"rows copied from a table; nothing is computed"},

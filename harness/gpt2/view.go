@@ -3,6 +3,7 @@ package gpt2
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
@@ -23,8 +24,8 @@ func View(s *harness.Schedule, golden, candidate harness.Source, hints align.Hin
 	})
 }
 
-// stepSizes returns what config, tokens and manifests tell of the lengths of axes
-// at a step.
+// stepSizes returns the lengths of axes at a step, as far as config, tokens and
+// manifests tell.
 func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 	s := align.Sizes{}
 	if cfg != nil {
@@ -49,60 +50,57 @@ func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Siz
 	return s
 }
 
-// farBelow is what a masked score must be to be taken for -inf: no score that
-// is computed comes near it.
-const farBelow = -1e3
+const (
+	// farBelow is the largest masked score that is taken for -inf: no score that is
+	// computed comes near it.
+	farBelow = -1e3
 
-// underflow is how far below the largest score of its row a score has
-// probability 0 in float32, whose smallest number is exp(-103.3).
-const underflow = 104
+	// underflow is how far below the largest score of its row a score has
+	// probability 0 in float32, whose smallest number is exp(-103.3).
+	underflow = 104
+)
 
-// conformScores takes the large negative number that many engines put at masked
-// places (transformers the lowest float32, picoGPT -1e10) for the contract's
-// -inf, where the candidate's own probability is exactly 0: there it makes no
-// difference. Without probabilities in the dump those that follow from the
-// scores stand in for them.
+// conformScores replaces the large negative number that many engines put at masked
+// places (transformers the lowest float32, picoGPT -1e10) by the contract's -inf,
+// where the candidate's own probability is exactly 0: there it makes no
+// difference. Without probabilities in the dump those that follow from the scores
+// stand in for them.
 func conformScores(stage string) func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
 	probs := strings.TrimSuffix(stage, "scores") + "probs"
 	return func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
-		if len(t.Shape) != 4 || t.Shape[3] < t.Shape[2] {
+		if len(t.Shape) != 4 || t.Shape[3] < max(1, t.Shape[2]) {
 			return t, ""
+		}
+		own, why := []float32(nil), "far enough below the others to have probability 0"
+		if p, err := candidate.Tensor(step, probs); err == nil && len(p.F32) == len(t.F32) {
+			own, why = p.F32, "their probabilities are exactly 0"
 		}
 		queries, keys := t.Shape[2], t.Shape[3]
-		var own []float32
-		whose := "their probabilities are exactly 0"
-		if p, err := candidate.Tensor(step, probs); err == nil && len(p.F32) == len(t.F32) {
-			own = p.F32
-		} else {
-			whose = "far enough below the others to have probability 0"
-		}
-		var out []float32
-		least := 0.0
-		for row := 0; row*keys < len(t.F32); row++ {
-			seen := keys - queries + row%queries + 1 // j <= P + i
-			x := t.F32[row*keys:][:keys]
+		out, least := t.F32, 0.0
+		for row := range len(t.F32) / keys {
+			visible := keys - queries + row%queries + 1 // keys j <= P + i
 			top := math.Inf(-1)
-			for _, v := range x[:seen] {
+			for _, v := range t.F32[row*keys:][:visible] {
 				top = math.Max(top, float64(v))
 			}
-			for j := seen; j < keys; j++ {
-				v := float64(x[j])
-				if !(v <= farBelow) || math.IsInf(v, 0) {
+			for at := row*keys + visible; at < (row+1)*keys; at++ {
+				v := float64(t.F32[at])
+				hidden := top-v > underflow
+				if own != nil {
+					hidden = own[at] == 0
+				}
+				if !hidden || !(v <= farBelow) || math.IsInf(v, 0) {
 					continue
 				}
-				if own != nil && own[row*keys+j] != 0 || own == nil && !(top-v > underflow) {
-					continue
+				if least == 0 {
+					out = slices.Clone(t.F32)
 				}
-				if out == nil {
-					out = append(out, t.F32...)
-				}
-				out[row*keys+j] = float32(math.Inf(-1))
-				least = min(least, v)
+				out[at], least = float32(math.Inf(-1)), min(least, v)
 			}
 		}
-		if out == nil {
+		if least == 0 {
 			return t, ""
 		}
-		return harness.Tensor{Shape: t.Shape, F32: out}, fmt.Sprintf("masked places hold %.3g, not -inf; %s: taken for -inf", least, whose)
+		return harness.Tensor{Shape: t.Shape, F32: out}, fmt.Sprintf("masked places hold %.3g, not -inf; %s: taken for -inf", least, why)
 	}
 }

@@ -1,5 +1,5 @@
-// Package maps holds the ready mapping files: the names that other programs give
-// to the tensors of GPT-2, joined to the contract's stages.
+// Package maps holds the ready maps: the names that other programs give to the
+// tensors of GPT-2, joined to the contract's stages.
 package maps
 
 import (
@@ -17,7 +17,7 @@ import (
 //go:embed *.json
 var files embed.FS
 
-// Names lists the ready mappings, in alphabetical order.
+// Names returns the names of the ready maps, in alphabetical order.
 func Names() []string {
 	entries, err := files.ReadDir(".")
 	if err != nil {
@@ -31,7 +31,7 @@ func Names() []string {
 	return names
 }
 
-// Read reads a ready mapping by its name, or a mapping file. Errors name it.
+// Read reads a ready map by its name, or the file of another. Errors name it.
 func Read(nameOrFile string) (*align.Map, error) {
 	if b, err := files.ReadFile(nameOrFile + ".json"); err == nil {
 		m, err := align.ParseMap(b)
