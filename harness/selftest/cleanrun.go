@@ -7,26 +7,27 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/model"
+	"checkpoint12/harness/gpt2/faults"
 )
 
-// clean is a run that has no fault in it.
+// cleanRun is a run that has no fault in it.
 type cleanRun struct {
 	variant string
 	name    string // of the case
-	source  func(ctx context.Context, l *runner) (harness.Source, error)
+	source  func(ctx context.Context, r *runner) (harness.Source, error)
 }
 
 // wholeCase is the case that is run to its end and with every stage. Of the
 // others the stages as wide as the vocabulary are left out, and most steps.
 const wholeCase = "hello"
 
-// cleanRuns are the runs of right engines: those that made goldens, the Go model on
-// any number of threads, and a naive engine in several orders of summation.
+// cleanRuns are the runs of correct engines: those that made goldens, the Go model
+// on any number of threads, and a naive engine in several orders of summation.
 func cleanRuns(engines map[string]map[string]*golden, quick bool) []cleanRun {
 	var all []cleanRun
-	cases := slices.Sorted(maps.Keys(engines[Yardstick]))
+	cases := slices.Sorted(maps.Keys(engines[diagnose.Yardstick]))
 	if quick {
 		cases = blockCases[1:2]
 	}
@@ -38,41 +39,45 @@ func cleanRuns(engines map[string]map[string]*golden, quick bool) []cleanRun {
 		}
 	}
 	for threads := 1; threads <= 3; threads++ {
-		all = append(all, goRuns(fmt.Sprintf("Go, threads: %d", threads), cases, threads, func(*planter) model.Tap { return nil })...)
+		all = append(all, goRuns(fmt.Sprintf("Go, threads: %d", threads), cases, threads, nil)...)
 	}
 	for _, o := range []struct {
 		variant string
-		sum     func([]float32) float32
-		onePass bool
+		naive
 	}{
-		{"float32, summed forwards", forwards, false},
-		{"float32, summed backwards", backwards, false},
-		{"float32, summed in halves", pairwise, false},
-		{"float32, variance in one pass", forwards, true},
+		{"float32, summed forwards", naive{sum: forwards}},
+		{"float32, summed backwards", naive{sum: backwards}},
+		{"float32, summed in halves", naive{sum: pairwise}},
+		{"float32, variance in one pass", naive{sum: forwards, onePass: true}},
 	} {
-		all = append(all, goRuns(o.variant, cases, 1, func(p *planter) model.Tap {
-			return (&naive{planter: p, sum: o.sum, onePass: o.onePass}).tap
-		})...)
+		all = append(all, goRuns(o.variant, cases, 1, &o.naive)...)
 	}
 	return all
 }
 
-// goRuns are runs of the Go model, each with a tap of its own.
-func goRuns(variant string, cases []string, threads int, tap func(*planter) model.Tap) []cleanRun {
+// goRuns are runs of the Go model or, if there is a naive engine, of that.
+func goRuns(variant string, cases []string, threads int, engine *naive) []cleanRun {
 	var all []cleanRun
 	for _, name := range cases {
-		all = append(all, cleanRun{variant, name, func(ctx context.Context, l *runner) (harness.Source, error) {
-			g := l.cases[name]
-			n := g.Manifest().New
-			run := gpt2.Run{Tokens: g.prompt(), New: n, Feed: g.feed(n), Threads: threads}
+		all = append(all, cleanRun{variant, name, func(ctx context.Context, r *runner) (harness.Source, error) {
+			g := r.cases[name]
+			run := g.run(g.Manifest().New)
 			if name != wholeCase {
-				run.New = min(n, 3)
-				run.Feed = g.feed(run.New)
-				run.Temperatures = []float64{}
-				run.Match = func(_ int, stage string) bool { return !isHead(stage) }
+				run = g.run(min(g.Manifest().New, 3))
+				leaveOutHead(&run)
 			}
-			run.Tap = tap(&planter{runner: l, tokens: fedTo(g, run.New), match: run.Match})
-			return gpt2.Record(ctx, l.model, run)
+			run.Threads = threads
+			if engine != nil {
+				own := *engine // with scratch of its own
+				planter := faults.Planter{Model: r.model, Plant: func(at harness.Place, c *faults.Context) []float32 {
+					if run.Match != nil && !run.Match(at.Step, at.Stage) {
+						return nil
+					}
+					return own.output(c)
+				}}
+				run.Tap = (&gpt2.Override{Value: planter.Value}).Tap
+			}
+			return gpt2.Record(ctx, r.model, run)
 		}})
 	}
 	return all

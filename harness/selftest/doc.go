@@ -1,6 +1,6 @@
 // Package selftest proves what the harness claims, on a synthetic model: that it
 // sees every known fault, names the stage it sits in and its cause, and stays
-// silent on engines that are right.
+// silent on correct engines.
 //
 // [Run] plants each fault of the catalogue in a run of the Go model, at several
 // layers, at the prompt and at a decode step, alone and together with another

@@ -1,6 +1,8 @@
 package selftest
 
 import (
+	"slices"
+
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/names"
 )
@@ -30,18 +32,14 @@ func listIdentities() []Identity {
 	})
 }
 
-// identity is the index of the entry that excuses an injection of a run for what
-// became of it; -1 if none does.
-func identity(t faultRun, p injection, f effect) int {
-	for i, x := range Identities {
-		if !names.Match(x.Faults, p.ID) || !names.Match(x.Stages, p.at.Stage) {
-			continue
+// identity returns the index of the entry that excuses a fault of a run for its
+// effect; -1 if none does.
+func identity(f faultRun, in injection, e effect) int {
+	return slices.IndexFunc(Identities, func(x Identity) bool {
+		excused := e == identical || e == within
+		if x.Pairs {
+			excused = e == identical && len(f) > 1
 		}
-		if f == identical || f == within && !x.Pairs {
-			if len(t) > 1 || !x.Pairs {
-				return i
-			}
-		}
-	}
-	return -1
+		return excused && names.Match(x.Faults, in.ID) && names.Match(x.Stages, in.at.Stage)
+	})
 }

@@ -19,11 +19,11 @@ type Matrix struct {
 	// Faults has a row for each fault of the catalogue, in its order.
 	Faults []Row `json:"faults"`
 
-	// Clean has a row for each kind of right engine.
+	// Clean has a row for each kind of correct engine.
 	Clean []CleanRow `json:"clean"`
 
-	// NotChecked says which right engines could not be looked at, and what would
-	// make that possible.
+	// NotChecked are the correct engines that could not be looked at, and how that
+	// becomes possible.
 	NotChecked []string `json:"not_checked"`
 
 	// Identities are the faults that were not to be seen where they were planted.
@@ -33,7 +33,7 @@ type Matrix struct {
 	// apart where one of them was planted.
 	Equivalents []Equivalent `json:"equivalents"`
 
-	// Wrong says of each run that went wrong what was planted and what was said.
+	// Wrong are the runs that went wrong: what was planted and what was named.
 	Wrong []string `json:"wrong"`
 }
 
@@ -44,7 +44,7 @@ type Row struct {
 	Alone Tally    `json:"alone"`
 	Pairs Tally    `json:"pairs"`
 
-	// Silent counts the places at which the fault says nothing: nothing was
+	// Silent counts the places at which the fault changes nothing: nothing was
 	// planted there.
 	Silent int `json:"silent"`
 }
@@ -58,16 +58,16 @@ type Tally struct {
 	CauseRight int `json:"cause_right"` // the fault was named there, alone or among Equivalents
 }
 
-// Visible is how many injections were to be seen.
+// Visible is how many injections changed something.
 func (t Tally) Visible() int { return t.Planted - t.Identity }
 
-// right says whether all that was to be seen was seen right.
+// right reports whether every visible injection was seen, placed and named.
 func (t Tally) right() bool {
 	n := t.Visible()
 	return t.Detected == n && t.StageRight == n && t.CauseRight == n
 }
 
-// CleanRow is a kind of right engine.
+// CleanRow is a kind of correct engine.
 type CleanRow struct {
 	Variant string `json:"variant"`
 	Runs    int    `json:"runs"`
@@ -79,7 +79,7 @@ type CleanRow struct {
 // IdentityRow is an entry of Identities and how often it was needed.
 type IdentityRow struct {
 	Identity
-	Unseen int `json:"unseen"` // injections that were not seen, as it says
+	Unseen int `json:"unseen"` // injections that it excuses
 }
 
 // Equivalent is faults that were named together, and where.
@@ -89,7 +89,7 @@ type Equivalent struct {
 	Times  int      `json:"times"`
 }
 
-// Passed says whether the verdict is a pass.
+// Passed reports whether the verdict is a pass.
 func (m *Matrix) Passed() bool { return m.Verdict == harness.VerdictPass }
 
 func newMatrix(model string) *Matrix {
@@ -106,44 +106,44 @@ func newMatrix(model string) *Matrix {
 	return m
 }
 
-// add takes in what came of a run.
-func (m *Matrix) add(t faultRun, r result) {
+// add enters the result of a run with faults.
+func (m *Matrix) add(f faultRun, r result) {
 	var visible []harness.Place
-	for i, p := range t {
-		if r.effects[i] != silent && (slices.Contains(r.introduced, p.at) || identity(t, p, r.effects[i]) < 0) {
-			visible = append(visible, p.at)
+	for i, in := range f {
+		if r.effects[i] != silent && (slices.Contains(r.introduced, in.at) || identity(f, in, r.effects[i]) < 0) {
+			visible = append(visible, in.at)
 		}
 	}
 	extra := slices.ContainsFunc(r.introduced, func(at harness.Place) bool { return !slices.Contains(visible, at) })
 	exact := !extra && len(r.introduced) == len(visible)
 	wrong := extra
-	for i, p := range t {
-		row := m.row(p.ID)
+	for i, in := range f {
+		row := m.row(in.ID)
 		if r.effects[i] == silent {
 			row.Silent++
 			continue
 		}
-		if kind := p.kind(); !slices.Contains(row.Kinds, kind) {
+		if kind := in.kind(); !slices.Contains(row.Kinds, kind) {
 			row.Kinds = append(row.Kinds, kind)
 		}
 		tally := &row.Alone
-		if len(t) > 1 {
+		if len(f) > 1 {
 			tally = &row.Pairs
 		}
 		tally.Planted++
-		if !slices.Contains(visible, p.at) {
+		if !slices.Contains(visible, in.at) {
 			tally.Identity++
-			m.Identities[identity(t, p, r.effects[i])].Unseen++
+			m.Identities[identity(f, in, r.effects[i])].Unseen++
 			continue
 		}
-		named := m.named(p, r.explanations)
-		count(&tally.Detected, slices.Contains(r.introduced, p.at))
+		named := m.named(in, r.explanations)
+		count(&tally.Detected, slices.Contains(r.introduced, in.at))
 		count(&tally.StageRight, exact)
 		count(&tally.CauseRight, named)
 		wrong = wrong || !named || !exact
 	}
 	if wrong {
-		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named were %s", t, said(r)))
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named were %s", f, said(r)))
 	}
 }
 
@@ -157,12 +157,12 @@ func (m *Matrix) row(id string) *Row {
 	return &m.Faults[slices.IndexFunc(m.Faults, func(r Row) bool { return r.Fault == id })]
 }
 
-// named says whether the injection's fault is among those named at its place, and
-// keeps those that are named with it.
-func (m *Matrix) named(p injection, all []harness.Explanation) bool {
+// named reports whether the injection's fault is among those named at its place,
+// and keeps those that are named with it.
+func (m *Matrix) named(in injection, all []harness.Explanation) bool {
 	var ids []string
 	for _, x := range all {
-		if x.Step == p.at.Step && x.Stage == p.at.Stage {
+		if x.Step == in.at.Step && x.Stage == in.at.Stage {
 			ids = append(ids, x.Fault)
 		}
 	}
@@ -175,14 +175,14 @@ func (m *Matrix) named(p injection, all []harness.Explanation) bool {
 		}
 		e := &m.Equivalents[i]
 		e.Times++
-		if kind := p.kind(); !slices.Contains(e.Kinds, kind) {
+		if kind := in.kind(); !slices.Contains(e.Kinds, kind) {
 			e.Kinds = append(e.Kinds, kind)
 		}
 	}
-	return slices.Contains(ids, p.ID)
+	return slices.Contains(ids, in.ID)
 }
 
-// said words what the harness said of a run.
+// said words what the harness found in a run.
 func said(r result) string {
 	if len(r.introduced) == 0 {
 		return "no stage"
@@ -207,7 +207,7 @@ func said(r result) string {
 	return strings.Join(parts, ", ")
 }
 
-// addClean takes in a run that has no fault in it.
+// addClean enters the result of a run without faults.
 func (m *Matrix) addClean(c cleanRun, r result) {
 	i := slices.IndexFunc(m.Clean, func(row CleanRow) bool { return row.Variant == c.variant })
 	if i < 0 {

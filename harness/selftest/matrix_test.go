@@ -36,11 +36,11 @@ func TestJudged(t *testing.T) {
 	eps := planted(t, "ln_eps_1e-6", "h.1.ln_1")
 	act, scores := place("h.0.mlp.act"), place("h.1.attn.scores")
 	for _, c := range []struct {
-		name     string
-		faultRun faultRun
+		name string
+		run  faultRun
 		result
 		wrong bool
-		alone Tally // of the faultRun's first fault
+		alone Tally // of the run's first fault
 	}{
 		{"right", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act}, explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf")}},
 			false, Tally{1, 0, 1, 1, 1}},
@@ -56,8 +56,8 @@ func TestJudged(t *testing.T) {
 			explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_relu")}}, true, Tally{1, 0, 1, 1, 0}},
 		{"the cause at another place", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act},
 			explanations: []harness.Explanation{explained("h.1.mlp.act", "gelu_erf")}}, true, Tally{1, 0, 1, 1, 0}},
-		{"says nothing", faultRun{erf}, result{effects: []effect{silent}}, false, Tally{}},
-		{"says nothing, and an alarm", faultRun{erf}, result{effects: []effect{silent}, introduced: []harness.Place{act}}, true, Tally{}},
+		{"changes nothing", faultRun{erf}, result{effects: []effect{silent}}, false, Tally{}},
+		{"changes nothing, and an alarm", faultRun{erf}, result{effects: []effect{silent}, introduced: []harness.Place{act}}, true, Tally{}},
 		{"listed, unseen", faultRun{eps}, result{effects: []effect{within}}, false, Tally{1, 1, 0, 0, 0}},
 		{"listed, no change", faultRun{eps}, result{effects: []effect{identical}}, false, Tally{1, 1, 0, 0, 0}},
 		{"listed, and yet outside the tolerance", faultRun{eps}, result{effects: []effect{moved}}, true, Tally{1, 0, 0, 0, 0}},
@@ -65,8 +65,8 @@ func TestJudged(t *testing.T) {
 			explanations: []harness.Explanation{explained("h.1.ln_1", "ln_eps_1e-6")}}, false, Tally{1, 0, 1, 1, 1}},
 	} {
 		m := newMatrix("m")
-		m.add(c.faultRun, c.result)
-		if got := m.row(c.faultRun[0].ID).Alone; got != c.alone || (len(m.Wrong) > 0) != c.wrong {
+		m.add(c.run, c.result)
+		if got := m.row(c.run[0].ID).Alone; got != c.alone || (len(m.Wrong) > 0) != c.wrong {
 			t.Errorf("%s: %+v, wrong %q; want %+v, wrong %v", c.name, got, m.Wrong, c.alone, c.wrong)
 		}
 	}

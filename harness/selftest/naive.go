@@ -4,19 +4,17 @@ import (
 	"math"
 	"slices"
 
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/model"
 )
 
-// naive is a right engine as somebody would write it first: every operation in
-// float32, with sums added up in an order of its own. As a tap it computes each
-// stage anew from what the stages before have put out, and writes it in the live
-// buffer's place.
+// naive is a correct engine as somebody would write it first: every operation in
+// float32, with sums added up in an order of its own.
 type naive struct {
-	*planter
 	sum     func(terms []float32) float32
 	onePass bool // LayerNorm's variance is E[x²] - m²
 
-	terms []float32
+	terms []float32 // scratch
 }
 
 // Orders of summation.
@@ -45,86 +43,66 @@ func pairwise(terms []float32) float32 {
 	return forwards(terms)
 }
 
-func (n *naive) tap(stage string, shape []int, data []float32) {
-	if stage == "wte" {
-		n.planter.tap(stage, shape, data)
-		return // a row of a table
-	}
-	if n.match == nil || n.match(n.step, stage) {
-		n.compute(stage, data)
-	}
-	n.planter.tap(stage, shape, data)
+// naiveStage is a stage at work: its sizes as the contract names them, its inputs
+// and its output.
+type naiveStage struct {
+	*naive
+	*faults.Context
+	T, P, S, C, H, D, V int
+
+	x, y []float32 // the first input and the second, if there is one
+	out  []float32
 }
 
-// compute is a stage; those that only move values are left as they are.
-func (n *naive) compute(stage string, out []float32) {
-	cfg, d := n.model.Config(), n.dims
-	reads := model.Reads(cfg, stage)
-	x := n.in(reads[0])
-	name, _ := model.ParseStage(stage)
-	H, D, S := cfg.Heads, cfg.Embd/cfg.Heads, d.P+d.T
-	switch name.Word {
-	case "embed", "resid_mid", "resid_post":
-		y := n.in(reads[1])
-		for i := range out {
-			out[i] = x[i] + y[i%len(y)]
-		}
-	case "ln_1", "ln_2", "ln_f":
-		gain, bias := n.weight(stage+".weight"), n.weight(stage+".bias")
-		for lo := 0; lo < len(out); lo += len(gain) {
-			n.norm(out[lo:lo+len(gain)], x[lo:lo+len(gain)], gain, bias, float32(cfg.Eps))
-		}
-	case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj":
-		w, bias := n.weight(stage+".weight"), n.weight(stage+".bias")
-		N := len(bias)
-		for j := range N {
-			column := make([]float32, len(w)/N)
-			for k := range column {
-				column[k] = w[k*N+j]
-			}
-			for r := 0; r*N < len(out); r++ {
-				out[r*N+j] = n.dot(x[r*len(column):][:len(column)], column) + bias[j]
-			}
-		}
-	case "attn.scores":
-		k := n.in(reads[1])
-		scale := float32(1 / math.Sqrt(float64(D)))
-		for i := range out {
-			head, t, s := i/(d.T*S), i/S%d.T, i%S
-			if out[i] = float32(math.Inf(-1)); s <= d.P+t {
-				out[i] = n.dot(x[(head*d.T+t)*D:][:D], k[(head*S+s)*D:][:D]) * scale
-			}
-		}
-	case "attn.probs":
-		for lo := 0; lo < len(out); lo += S {
-			n.softmax(out[lo:lo+S], x[lo:lo+S], 1)
-		}
-	case "attn.context":
-		v := n.in(reads[1])
-		for i := range out {
-			b, t, h, c := i/(d.T*H*D), i/(H*D)%d.T, i/D%H, i%D
-			column := make([]float32, S)
-			for s := range column {
-				column[s] = v[((b*H+h)*S+s)*D+c]
-			}
-			out[i] = n.dot(x[((b*H+h)*d.T+t)*S:][:S], column)
-		}
-	case "mlp.act":
-		for i, v := range x {
-			const c, a = 0.7978845608, 0.044715
-			out[i] = 0.5 * v * (1 + float32(math.Tanh(float64(c*(v+a*(v*v*v))))))
-		}
-	case "logits":
-		w := n.weight("wte.weight")
-		C, V := cfg.Embd, cfg.Vocab
-		for i := range out {
-			out[i] = n.dot(x[i/V*C:][:C], w[i%V*C:][:C])
-		}
-	case "probs_t":
-		for lo := 0; lo < len(out); lo += cfg.Vocab {
-			n.softmax(out[lo:lo+cfg.Vocab], x[lo:lo+cfg.Vocab], float32(name.Temperature))
-		}
+// naiveStages computes the stages by what they compute. Those that only move
+// values are not among them.
+var naiveStages = map[string]func(*naiveStage){
+	"embed":        (*naiveStage).add,
+	"ln_1":         (*naiveStage).norm,
+	"attn.c_attn":  (*naiveStage).linear,
+	"attn.scores":  (*naiveStage).scores,
+	"attn.probs":   func(n *naiveStage) { n.softmax(n.S, 1) },
+	"attn.context": (*naiveStage).context,
+	"attn.c_proj":  (*naiveStage).linear,
+	"resid_mid":    (*naiveStage).add,
+	"ln_2":         (*naiveStage).norm,
+	"mlp.c_fc":     (*naiveStage).linear,
+	"mlp.act":      (*naiveStage).gelu,
+	"mlp.c_proj":   (*naiveStage).linear,
+	"resid_post":   (*naiveStage).add,
+	"ln_f":         (*naiveStage).norm,
+	"logits":       (*naiveStage).unembed,
+	"probs_t": func(n *naiveStage) {
+		s, _ := model.ParseStage(n.Stage)
+		n.softmax(n.V, float32(s.Temperature))
+	},
+}
+
+// output computes a stage; nil is one that only moves values.
+func (n *naive) output(c *faults.Context) []float32 {
+	name, _ := model.ParseStage(c.Stage)
+	compute := naiveStages[name.Word]
+	if compute == nil {
+		return nil
 	}
+	cfg, d := c.Model.Config(), c.Dims
+	s := &naiveStage{
+		naive: n, Context: c, out: make([]float32, len(c.Right())),
+		T: d.T, P: d.P, S: d.P + d.T, C: cfg.Embd, H: cfg.Heads, D: cfg.Embd / cfg.Heads, V: cfg.Vocab,
+	}
+	reads := model.Reads(cfg, c.Stage)
+	s.x = c.In(reads[0])
+	if len(reads) > 1 {
+		s.y = c.In(reads[1])
+	}
+	compute(s)
+	return s.out
+}
+
+// weight returns one of the stage's own weights: "weight" or "bias".
+func (n *naiveStage) weight(word string) []float32 {
+	w, _, _ := n.Model.Weight(n.Stage + "." + word)
+	return w
 }
 
 // dot is a·b.
@@ -136,38 +114,103 @@ func (n *naive) dot(a, b []float32) float32 {
 	return n.sum(n.terms)
 }
 
-func (n *naive) norm(out, x, gain, bias []float32, eps float32) {
-	C := float32(len(x))
-	mean := n.sum(x) / C
-	n.terms = n.terms[:0]
-	for _, v := range x {
-		if !n.onePass {
-			v -= mean
+// add is [B,T,C] and [B,T,C], or [T,C] for every row of the batch.
+func (n *naiveStage) add() {
+	for i := range n.out {
+		n.out[i] = n.x[i] + n.y[i%len(n.y)]
+	}
+}
+
+// norm is (x-mean)/sqrt(variance+eps)*gain + bias, row by row.
+func (n *naiveStage) norm() {
+	gain, bias := n.weight("weight"), n.weight("bias")
+	C, eps := float32(n.C), float32(n.Model.Config().Eps)
+	for lo := 0; lo < len(n.out); lo += n.C {
+		x, out := n.x[lo:lo+n.C], n.out[lo:lo+n.C]
+		mean := n.sum(x) / C
+		n.terms = n.terms[:0]
+		for _, v := range x {
+			if !n.onePass {
+				v -= mean
+			}
+			n.terms = append(n.terms, v*v)
 		}
-		n.terms = append(n.terms, v*v)
-	}
-	variance := n.sum(n.terms) / C
-	if n.onePass {
-		variance -= mean * mean
-	}
-	scale := 1 / float32(math.Sqrt(float64(variance+eps)))
-	for i, v := range x {
-		out[i] = (v-mean)*scale*gain[i] + bias[i]
-	}
-}
-
-func (n *naive) softmax(out, x []float32, temperature float32) {
-	top := slices.Max(x)
-	for i, v := range x {
-		out[i] = float32(math.Exp(float64((v - top) / temperature)))
-	}
-	sum := n.sum(out)
-	for i := range out {
-		out[i] /= sum
+		variance := n.sum(n.terms) / C
+		if n.onePass {
+			variance -= mean * mean
+		}
+		scale := 1 / float32(math.Sqrt(float64(variance+eps)))
+		for i, v := range x {
+			out[i] = (v-mean)*scale*gain[i] + bias[i]
+		}
 	}
 }
 
-func (n *naive) weight(name string) []float32 {
-	w, _, _ := n.model.Weight(name)
-	return w
+// linear is x*W + bias, of W [in,out].
+func (n *naiveStage) linear() {
+	w, bias := n.weight("weight"), n.weight("bias")
+	N := len(bias)
+	column := make([]float32, len(w)/N)
+	for j := range N {
+		for k := range column {
+			column[k] = w[k*N+j]
+		}
+		for r := 0; r*N < len(n.out); r++ {
+			n.out[r*N+j] = n.dot(n.x[r*len(column):][:len(column)], column) + bias[j]
+		}
+	}
+}
+
+// scores is q*k/sqrt(D), -inf where the key comes after the query.
+func (n *naiveStage) scores() {
+	scale := float32(1 / math.Sqrt(float64(n.D)))
+	for i := range n.out {
+		head, t, s := i/(n.T*n.S), i/n.S%n.T, i%n.S
+		if n.out[i] = float32(math.Inf(-1)); s <= n.P+t {
+			n.out[i] = n.dot(n.x[(head*n.T+t)*n.D:][:n.D], n.y[(head*n.S+s)*n.D:][:n.D]) * scale
+		}
+	}
+}
+
+// softmax is exp(x/temperature) over its sum, row by row.
+func (n *naiveStage) softmax(width int, temperature float32) {
+	for lo := 0; lo < len(n.out); lo += width {
+		x, out := n.x[lo:lo+width], n.out[lo:lo+width]
+		top := slices.Max(x)
+		for i, v := range x {
+			out[i] = float32(math.Exp(float64((v - top) / temperature)))
+		}
+		sum := n.sum(out)
+		for i := range out {
+			out[i] /= sum
+		}
+	}
+}
+
+// context is probs*v, the heads side by side.
+func (n *naiveStage) context() {
+	column := make([]float32, n.S)
+	for i := range n.out {
+		b, t, h, c := i/(n.T*n.C), i/n.C%n.T, i/n.D%n.H, i%n.D
+		for s := range column {
+			column[s] = n.y[((b*n.H+h)*n.S+s)*n.D+c]
+		}
+		n.out[i] = n.dot(n.x[((b*n.H+h)*n.T+t)*n.S:][:n.S], column)
+	}
+}
+
+// gelu is GELU in its tanh form.
+func (n *naiveStage) gelu() {
+	for i, v := range n.x {
+		const c, a = 0.7978845608, 0.044715
+		n.out[i] = 0.5 * v * (1 + float32(math.Tanh(float64(c*(v+a*(v*v*v))))))
+	}
+}
+
+// unembed is x*wteᵀ.
+func (n *naiveStage) unembed() {
+	w, _, _ := n.Model.Weight("wte.weight")
+	for i := range n.out {
+		n.out[i] = n.dot(n.x[i/n.V*n.C:][:n.C], w[i%n.V*n.C:][:n.C])
+	}
 }

@@ -19,20 +19,27 @@ type injection struct {
 }
 
 // kind is the stage's name with * for the layer or the temperature.
-func (p injection) kind() string {
-	s, _ := model.ParseStage(p.at.Stage)
+func (in injection) kind() string {
+	s, _ := model.ParseStage(in.at.Stage)
 	return s.Kind()
 }
 
 // faultRun is a run of a case with one fault or two in it.
 type faultRun []injection
 
-func (t faultRun) String() string {
+func (f faultRun) String() string {
 	var parts []string
-	for _, p := range t {
-		parts = append(parts, fmt.Sprintf("%s at %s", p.ID, p.at))
+	for _, in := range f {
+		parts = append(parts, fmt.Sprintf("%s at %s", in.ID, in.at))
 	}
-	return fmt.Sprintf("%s: %s", t[0].name, strings.Join(parts, " and "))
+	return fmt.Sprintf("%s: %s", f[0].name, strings.Join(parts, " and "))
+}
+
+// atOtherStep is the run of one fault with the fault at the other step.
+func (f faultRun) atOtherStep() faultRun {
+	in := f[0]
+	in.at.Step = steps - 1 - in.at.Step
+	return faultRun{in}
 }
 
 // steps are the prompt and one decode step.
@@ -45,6 +52,17 @@ var (
 	blockCases = []string{"hello", "quick-brown", "batch-of-two"}
 	headCases  = blockCases[:2]
 )
+
+// allFaultRuns are the runs with each fault alone, with two, and with the pair in
+// which the tie rule shows. With quick every fifth fault alone is in a pair.
+func allFaultRuns(cfg model.Config, quick bool) ([]faultRun, error) {
+	alone, every := plan(cfg, quick), 1
+	if quick {
+		every = 5
+	}
+	shown, err := tie()
+	return slices.Concat(alone, pairs(alone, every), []faultRun{shown}), err
+}
 
 // plan is every fault alone: in each stage where it can sit, at the first, the
 // middle and the last layer, at both steps. With quick it is one of these layers,
@@ -102,7 +120,7 @@ func sites(cfg model.Config, f faults.Fault) [][]string {
 // identity there.
 func shownAt(f faults.Fault, stages []string, turn int) int {
 	i := turn % len(stages)
-	if p := (injection{Fault: f, at: harness.Place{Stage: stages[i]}}); identity(faultRun{p}, p, identical) >= 0 {
+	if in := (injection{Fault: f, at: harness.Place{Stage: stages[i]}}); identity(faultRun{in}, in, identical) >= 0 {
 		return 0
 	}
 	return i
@@ -132,7 +150,7 @@ func pairs(alone []faultRun, every int) []faultRun {
 	return all
 }
 
-// tie is the pair that shows the tie rule: where every logit is 0.
+// tie is the pair in which the tie rule shows: where every logit is 0.
 func tie() (faultRun, error) {
 	untied, err := faults.ByID("head_untied")
 	if err != nil {
@@ -143,10 +161,4 @@ func tie() (faultRun, error) {
 		{untied, harness.Place{Stage: "logits"}, headCases[0]},
 		{rule, harness.Place{Stage: "next_token"}, headCases[0]},
 	}, err
-}
-
-// isHead says whether the stage comes after ln_f: those are as wide as the
-// vocabulary, or chosen from it, and are recorded only where they are judged.
-func isHead(stage string) bool {
-	return stage == "next_token" || strings.HasPrefix(stage, "logits") || strings.HasPrefix(stage, "probs_t")
 }

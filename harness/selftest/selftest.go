@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model/synthetic"
 )
@@ -19,19 +19,16 @@ import (
 // Model is the model in which faults are planted.
 const Model = "synthetic-tiny"
 
-// Yardstick is the engine whose goldens runs are compared with.
-const Yardstick = "float64"
+// expected are the engines that a selftest wants to see.
+var expected = []string{"candle", diagnose.Yardstick, "tinygrad"}
 
-// right are the engines that a selftest wants to see.
-var right = []string{"candle", Yardstick, "tinygrad"}
-
-// Options says what a selftest runs on.
+// Options are the extent of a selftest.
 type Options struct {
 	// Goldens is the folder with MODEL/CASE/ENGINE.
 	Goldens string
 
 	// Quick plants each fault at one layer and one step, and in fewer pairs, and
-	// looks at one case of each right engine: seconds.
+	// looks at one case of each correct engine: seconds.
 	Quick bool
 
 	// Progress, if set, is called after each run with how many are done of all.
@@ -42,85 +39,110 @@ type Options struct {
 type NoGoldensError struct{ Dir string }
 
 func (e *NoGoldensError) Error() string {
-	return fmt.Sprintf("%s: no goldens of %s for %s to judge by", e.Dir, Yardstick, Model)
+	return fmt.Sprintf("%s: no goldens of %s for %s to judge by", e.Dir, diagnose.Yardstick, Model)
 }
 
 // Command makes what is missing.
 func (e *NoGoldensError) Command() string {
-	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + Yardstick
+	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + diagnose.Yardstick
 }
 
-// Run plants every fault, runs every clean variant, and says what was found. An
-// error is a selftest that could not be run: no goldens (NoGoldensError),
-// damaged ones, or a context that ended.
+// Run plants every fault, and makes runs of correct engines. An error is a selftest
+// that could not be run: no goldens (NoGoldensError), damaged ones, or a context
+// that ended.
 func Run(ctx context.Context, o Options) (*Matrix, error) {
 	runners, engines, err := open(o)
 	if err != nil {
 		return nil, err
 	}
-	alone := plan(runners[0].model.Config(), o.Quick)
-	every := 1
-	if o.Quick {
-		every = 5
+	var jobs []job
+	for _, c := range cleanRuns(engines, o.Quick) { // the longest: first
+		jobs = append(jobs, c.judge)
 	}
-	faultRuns := append(alone, pairs(alone, every)...)
-	shown, err := tie()
+	runs, err := allFaultRuns(runners[0].model.Config(), o.Quick)
 	if err != nil {
 		return nil, err
 	}
-	faultRuns = append(faultRuns, shown)
-	cleanRuns := cleanRuns(engines, o.Quick)
-
-	results := make([]result, len(cleanRuns)+len(faultRuns)) // the clean runs are the longest: first
-	var next, done atomic.Int64
-	var mu sync.Mutex // of Progress
-	g, ctx := errgroup.WithContext(ctx)
-	for _, l := range runners {
-		g.Go(func() error {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(results) {
-					return nil
-				}
-				var err error
-				if i < len(cleanRuns) {
-					results[i], err = l.check(ctx, cleanRuns[i])
-				} else {
-					t := faultRuns[i-len(cleanRuns)]
-					results[i], err = l.try(ctx, t)
-					if err == nil && o.Quick && len(t) == 1 && results[i].effects[0] == silent {
-						t[0].at.Step = steps - 1 - t[0].at.Step // then at the other step
-						results[i], err = l.try(ctx, t)
-					}
-				}
-				if err != nil {
-					return err
-				}
-				if o.Progress != nil {
-					mu.Lock()
-					o.Progress(int(done.Add(1)), len(results))
-					mu.Unlock()
-				}
-			}
-		})
+	for _, f := range runs {
+		jobs = append(jobs, func(ctx context.Context, r *runner) (entry, error) { return f.judge(ctx, r, o.Quick) })
 	}
-	if err := g.Wait(); err != nil {
+	entries, err := runAll(ctx, runners, jobs, o.Progress)
+	if err != nil {
 		return nil, err
 	}
-	m := newMatrix(runners[0].model.Name())
-	for i, c := range cleanRuns {
-		m.addClean(c, results[i])
+	m := newMatrix(Model)
+	for _, enter := range entries {
+		enter(m)
 	}
-	for i, t := range faultRuns {
-		m.add(t, results[len(cleanRuns)+i])
-	}
-	for _, engine := range right {
+	for _, engine := range expected {
 		if len(engines[engine]) == 0 {
 			m.NotChecked = append(m.NotChecked, fmt.Sprintf("%s: no goldens; python3 scripts/regenerate_goldens.py --model %s --engine %s makes them", engine, Model, engine))
 		}
 	}
 	m.judge()
 	return m, nil
+}
+
+// job makes a run and judges it.
+type job func(ctx context.Context, r *runner) (entry, error)
+
+// entry enters the result of a run in the matrix.
+type entry func(m *Matrix)
+
+// runAll does the jobs, each on a runner that is free, and returns their entries in
+// the jobs' order.
+func runAll(ctx context.Context, runners []*runner, jobs []job, progress func(done, all int)) ([]entry, error) {
+	entries := make([]entry, len(jobs))
+	free := make(chan *runner, len(runners))
+	for _, r := range runners {
+		free <- r
+	}
+	var mu sync.Mutex
+	done := 0
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(len(runners))
+	for i, do := range jobs {
+		g.Go(func() (err error) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			r := <-free
+			defer func() { free <- r }()
+			if entries[i], err = do(ctx, r); err != nil || progress == nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			progress(done, len(jobs))
+			return nil
+		})
+	}
+	return entries, g.Wait()
+}
+
+// judge makes the run. One of a fault that changes nothing there is made once more
+// at the other step if quick, since it is made at one of the two only.
+func (f faultRun) judge(ctx context.Context, r *runner, quick bool) (entry, error) {
+	found, err := r.inject(ctx, f)
+	if err == nil && quick && len(f) == 1 && found.effects[0] == silent {
+		f = f.atOtherStep()
+		found, err = r.inject(ctx, f)
+	}
+	return func(m *Matrix) { m.add(f, found) }, err
+}
+
+// judge makes the run.
+func (c cleanRun) judge(ctx context.Context, r *runner) (entry, error) {
+	source, err := c.source(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
+	}
+	found, err := r.judge(ctx, r.cases[c.name], source)
+	if err != nil {
+		return nil, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
+	}
+	return func(m *Matrix) { m.addClean(c, found) }, nil
 }
 
 // open makes a runner for each processor and opens every engine's goldens.
@@ -146,12 +168,12 @@ func open(o Options) ([]*runner, map[string]map[string]*golden, error) {
 		}
 	}
 	for _, name := range blockCases {
-		if engines[Yardstick][name] == nil {
-			return nil, nil, &NoGoldensError{filepath.Join(dir, name, Yardstick)}
+		if engines[diagnose.Yardstick][name] == nil {
+			return nil, nil, &NoGoldensError{filepath.Join(dir, name, diagnose.Yardstick)}
 		}
 	}
-	for _, l := range runners {
-		l.cases = engines[Yardstick]
+	for _, r := range runners {
+		r.cases = engines[diagnose.Yardstick]
 	}
 	return runners, engines, nil
 }
@@ -179,17 +201,4 @@ func engineNames(dir string) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// check runs and judges a run that has no fault in it.
-func (l *runner) check(ctx context.Context, c cleanRun) (result, error) {
-	source, err := c.source(ctx, l)
-	if err != nil {
-		return result{}, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
-	}
-	r, err := l.judge(ctx, l.cases[c.name], source)
-	if err != nil {
-		return result{}, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
-	}
-	return r, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/names"
@@ -19,7 +20,7 @@ import (
 const goldens = "../../goldens"
 
 // TestMatrix plants every fault at one layer: each is seen, its stage and its
-// cause are named, and no right engine raises an alarm.
+// cause are named, and no correct engine raises an alarm.
 func TestMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: runs the Go model some four hundred times; go test ./harness/selftest does")
@@ -51,11 +52,11 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 	if len(m.Clean) < 10 || last == 0 {
-		t.Errorf("%d kinds of right engines, %d runs", len(m.Clean), last)
+		t.Errorf("%d kinds of correct engines, %d runs", len(m.Clean), last)
 	}
 }
 
-// TestIdentities: what is listed as not to be seen is planted, and the same fault
+// TestIdentities: what is listed as invisible is planted, and the same fault
 // is planted where it is to be seen.
 func TestIdentities(t *testing.T) {
 	shown, err := tie()
@@ -68,13 +69,13 @@ func TestIdentities(t *testing.T) {
 		}
 		excused := map[string]bool{}
 		seen := map[string]bool{shown[1].ID: true}
-		for _, faultRun := range plan(model.Config{Layers: 3}, false) {
-			switch p := faultRun[0]; {
-			case !names.Match(x.Faults, p.ID):
-			case names.Match(x.Stages, p.at.Stage):
-				excused[p.ID] = true
-			case identity(faultRun, p, within) < 0:
-				seen[p.ID] = true
+		for _, run := range plan(model.Config{Layers: 3}, false) {
+			switch in := run[0]; {
+			case !names.Match(x.Faults, in.ID):
+			case names.Match(x.Stages, in.at.Stage):
+				excused[in.ID] = true
+			case identity(run, in, within) < 0:
+				seen[in.ID] = true
 			}
 		}
 		if len(excused) == 0 {
@@ -95,11 +96,11 @@ func TestPlan(t *testing.T) {
 	cfg := model.Config{Layers: 3}
 	alone := plan(cfg, false)
 	count := map[string]int{}
-	for _, faultRun := range alone {
-		if len(faultRun) != 1 {
-			t.Fatalf("%s: %d faults alone", faultRun, len(faultRun))
+	for _, run := range alone {
+		if len(run) != 1 {
+			t.Fatalf("%s: %d faults alone", run, len(run))
 		}
-		count[faultRun[0].ID+" "+faultRun[0].at.String()]++
+		count[run[0].ID+" "+run[0].at.String()]++
 	}
 	for _, f := range faults.Catalogue() {
 		for _, stage := range model.StageNames(cfg, gpt2.Temperatures) {
@@ -112,10 +113,10 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	paired := 0
-	for _, faultRun := range pairs(alone, 1) {
-		paired += len(faultRun)
-		if len(faultRun) != 2 || faultRun[0].at.Stage == faultRun[1].at.Stage || faultRun[0].name != faultRun[1].name || faultRun[0].ID == faultRun[1].ID {
-			t.Errorf("%s: no pair", faultRun)
+	for _, run := range pairs(alone, 1) {
+		paired += len(run)
+		if len(run) != 2 || run[0].at.Stage == run[1].at.Stage || run[0].name != run[1].name || run[0].ID == run[1].ID {
+			t.Errorf("%s: no pair", run)
 		}
 	}
 	if paired < len(alone)*9/10 {
@@ -126,34 +127,33 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestAlarm: a runner sees what is planted outside the plan too, so that its silence
-// on right engines says something.
+// TestAlarm: a runner sees what is planted outside the plan too, so that its
+// silence on correct engines means something.
 func TestAlarm(t *testing.T) {
 	runners, _, err := open(Options{Goldens: goldens})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := runners[0]
-	g := l.cases[wholeCase]
-	for _, threads := range []int{1, 2} {
-		rec, err := gpt2.Record(t.Context(), l.model, gpt2.Run{
-			Tokens: g.prompt(), New: 2, Feed: g.feed(2), Threads: threads, Temperatures: []float64{},
-			Match: func(_ int, stage string) bool { return !isHead(stage) },
-			Tap: func(stage string, _ []int, data []float32) {
-				if threads == 2 && stage == "h.1.attn.probs" {
-					data[0] *= 1.0001
-				}
-			},
-		})
+	r := runners[0]
+	g := r.cases[wholeCase]
+	for _, wrong := range []bool{false, true} {
+		run := g.run(2)
+		leaveOutHead(&run)
+		run.Tap = func(stage string, _ []int, data []float32) {
+			if wrong && stage == "h.1.attn.probs" {
+				data[0] *= 1.0001
+			}
+		}
+		rec, err := gpt2.Record(t.Context(), r.model, run)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := l.judge(t.Context(), g, rec)
+		found, err := r.judge(t.Context(), g, rec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if alarm := len(r.introduced) > 0; alarm != (threads == 2) || r.tensors == 0 {
-			t.Errorf("%d threads: introduced %v of %d tensors", threads, r.introduced, r.tensors)
+		if alarm := len(found.introduced) > 0; alarm != wrong || found.tensors == 0 {
+			t.Errorf("wrong %v: introduced %v of %d tensors", wrong, found.introduced, found.tensors)
 		}
 	}
 }
@@ -169,12 +169,12 @@ func TestMissing(t *testing.T) {
 	// One that is damaged is refused, by name.
 	dir := t.TempDir()
 	for _, name := range blockCases {
-		part := filepath.Join(Model, name, Yardstick)
+		part := filepath.Join(Model, name, diagnose.Yardstick)
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(goldens, part))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	path := filepath.Join(dir, Model, "quick-brown", Yardstick, "step_00", "embed.npy")
+	path := filepath.Join(dir, Model, "quick-brown", diagnose.Yardstick, "step_00", "embed.npy")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
