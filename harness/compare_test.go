@@ -77,7 +77,7 @@ func TestCompare(t *testing.T) {
 		}
 		var places []harness.Place
 		for i := range r.Stages {
-			places = append(places, r.Stages[i].Place())
+			places = append(places, r.Stages[i].Place)
 		}
 		want := []harness.Place{{0, "a"}, {0, "h.9"}, {0, "h.10"}, {0, "next_id"}, {1, "a"}, {1, "h.9"}}
 		if !slices.Equal(places, want) {
@@ -247,16 +247,16 @@ func TestCompareProperties(t *testing.T) {
 		var first *harness.Place
 		for i := range r.Stages {
 			row := &r.Stages[i]
-			at, planted := faults[row.Place()]
+			at, planted := faults[row.Place]
 			if planted != row.Status.Diverges() {
-				t.Fatalf("%v: %s, planted %v", row.Place(), row.Status, planted)
+				t.Fatalf("%v: %s, planted %v", row.Place, row.Status, planted)
 			}
 			if planted && (row.Mismatched != 1 || !slices.Equal(row.Worst.Index, shapes.Index(at, row.Shape))) {
-				t.Fatalf("%v: %d mismatched, worst at %v, planted at %v", row.Place(), row.Mismatched, row.Worst.Index, shapes.Index(at, row.Shape))
+				t.Fatalf("%v: %d mismatched, worst at %v, planted at %v", row.Place, row.Mismatched, row.Worst.Index, shapes.Index(at, row.Shape))
 			}
-			p := row.Place()
+			p := row.Place
 			if i > 0 {
-				before := r.Stages[i-1].Place()
+				before := r.Stages[i-1].Place
 				a, _ := s.Index(before.Stage)
 				b, _ := s.Index(p.Stage)
 				if before.Step > p.Step || before.Step == p.Step && a >= b {

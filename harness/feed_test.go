@@ -51,10 +51,10 @@ func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 		for i := range r.Stages {
 			row := &r.Stages[i]
 			if (row.Status == harness.Skipped) != (row.Step >= c.skipped) {
-				t.Errorf("%s: %v is %s", c.reason, row.Place(), row.Status)
+				t.Errorf("%s: %v is %s", c.reason, row.Place, row.Status)
 			}
 			if row.Status == harness.Skipped && row.Detail == "" {
-				t.Errorf("%s: %v is skipped without a reason", c.reason, row.Place())
+				t.Errorf("%s: %v is skipped without a reason", c.reason, row.Place)
 			}
 		}
 		if want := 2 * c.skipped; r.Compared != want {

@@ -20,7 +20,7 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 	r.Introduced = []Introduced{}
 	at := make(map[Place]*Row, len(r.Stages))
 	for i := range r.Stages {
-		at[r.Stages[i].Place()] = &r.Stages[i]
+		at[r.Stages[i].Place] = &r.Stages[i]
 	}
 	for i := range r.Replayed {
 		p := &r.Replayed[i]

@@ -7,9 +7,11 @@ const (
 	ReplayUnknown    = "unknown"    // it cannot be said, for the reason in Why
 )
 
-// Replayed is the result of replaying one stage of one step.
+// Replayed is the result of replaying one stage of one step: a row whose golden is
+// the replayed value and whose tolerance is the rounding bound. Its Status is Skipped
+// where the Verdict is ReplayUnknown.
 type Replayed struct {
-	Place
+	Row
 
 	// Verdict is ReplayIntroduced, ReplayClean or ReplayUnknown.
 	Verdict string `json:"verdict"`
@@ -21,22 +23,10 @@ type Replayed struct {
 	Span    []string `json:"span"`
 	Earlier []Place  `json:"earlier,omitempty"`
 
-	// Status compares the candidate with the replayed value: Pass, Fail, Shape or
-	// Nonfinite; Skipped where Verdict is ReplayUnknown.
-	Status Status `json:"status"`
-
-	// MaxAbs is the error at the place where it is largest relative to its rounding bound,
-	// and Bound the bound there. Share is MaxAbs / Bound: above 1 is no rounding.
-	MaxAbs Float `json:"max_abs"`
-	Bound  Float `json:"bound"`
-	Share  Float `json:"share"`
-
-	// RMS is the root mean square of the error over that of the bound.
-	RMS Float `json:"rms"`
-
-	Mismatched int    `json:"mismatched"` // places beyond their bound
-	Elements   int    `json:"elements"`
-	Worst      *Worst `json:"worst"` // the place of MaxAbs; Want is the replayed value
+	// Bound is the rounding bound at Worst, where the error is largest relative to
+	// its bound, and Share is MaxAbs / Bound: above 1 is no rounding.
+	Bound Float `json:"bound"`
+	Share Float `json:"share"`
 
 	// Amplification is the relative error against the golden at this stage over
 	// the largest of what it reads, as [Report.AddReplay] finds it; NaN where one

@@ -85,7 +85,7 @@ func (r *Report) Judge() {
 		case row.Status.Compared():
 			r.Compared++
 		case row.Status == Missing:
-			r.Missing = append(r.Missing, row.Place())
+			r.Missing = append(r.Missing, row.Place)
 		}
 	}
 	r.Verdict = VerdictPass
@@ -112,7 +112,7 @@ func (r *Report) Row(p Place) *Row {
 func firstDivergence(rows []Row) *Place {
 	for i := range rows {
 		if rows[i].Status.Diverges() {
-			p := rows[i].Place()
+			p := rows[i].Place
 			return &p
 		}
 	}

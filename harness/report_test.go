@@ -87,7 +87,7 @@ func TestReportJSONHasNoNullLists(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	pass, fail, missing := harness.Row{Stage: "a", Status: harness.Pass}, harness.Row{Stage: "b", Status: harness.Fail}, harness.Row{Stage: "c", Status: harness.Missing}
+	pass, fail, missing := harness.Row{Place: harness.Place{Stage: "a"}, Status: harness.Pass}, harness.Row{Place: harness.Place{Stage: "b"}, Status: harness.Fail}, harness.Row{Place: harness.Place{Stage: "c"}, Status: harness.Missing}
 	for _, c := range []struct {
 		reason  string
 		report  harness.Report

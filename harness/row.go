@@ -26,8 +26,7 @@ func (s Status) Diverges() bool { return s == Fail || s == Shape || s == Nonfini
 // (missing, shape, skipped) the four measures are NaN, Mismatched and Elements
 // are 0, and Worst is nil.
 type Row struct {
-	Step   int    `json:"step"`
-	Stage  string `json:"stage"`
+	Place
 	Shape  []int  `json:"shape"` // the golden's
 	Status Status `json:"status"`
 
@@ -99,6 +98,3 @@ func (r *Row) Share() float64 {
 func (r *Row) FailsOwnCheck() bool {
 	return r.Status == Fail && r.Detail != "" && r.Mismatched == 0
 }
-
-// Place returns the row's place.
-func (r *Row) Place() Place { return Place{r.Step, r.Stage} }

@@ -1,12 +1,13 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/harness/replay"
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/replay"
 )
 
 // cover leaves one introduced row for each fault in a stage that the candidate

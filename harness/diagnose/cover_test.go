@@ -1,15 +1,16 @@
 package diagnose
 
 import (
-	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/harness/internal/replaytest"
-	"checkpoint12/harness/replay"
 	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/replaytest"
+	"checkpoint12/harness/replay"
 )
 
 // metered runs a meter, changed at some places, and judges it without the stages

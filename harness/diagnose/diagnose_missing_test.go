@@ -6,10 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
-	"github.com/google/go-cmp/cmp"
 )
 
 // A dump without the stage itself, or of module outputs alone, names spans that

@@ -4,12 +4,13 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model/modeltest"
-	"github.com/google/go-cmp/cmp"
 )
 
 // What a foreign dump may do to a cache is judged, and blames nobody else.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
@@ -15,7 +17,6 @@ import (
 	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/modeltest"
-	"github.com/google/go-cmp/cmp"
 )
 
 // fewSteps is how many of the golden's steps are looked at: the prompt, the first
@@ -127,7 +128,7 @@ func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
 	for i := range r.Stages {
 		row, want := &r.Stages[i], ""
 		switch {
-		case slices.Contains(changed, row.Place()):
+		case slices.Contains(changed, row.Place):
 			want = harness.OriginIntroduced
 		case row.Status == harness.Nonfinite && math.IsNaN(float64(row.RMS)):
 			want = harness.OriginUnknown // all of it is NaN, as is what it reads
@@ -135,7 +136,7 @@ func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
 			want = harness.OriginInherited
 		}
 		if row.Origin != want {
-			t.Errorf("%s: origin %q, want %q", row.Place(), row.Origin, want)
+			t.Errorf("%s: origin %q, want %q", row.Place, row.Origin, want)
 		}
 	}
 }
@@ -156,7 +157,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 			want = harness.OriginUnknown
 		}
 		if row.Origin != want {
-			t.Errorf("%s: origin %q, want %q", row.Place(), row.Origin, want)
+			t.Errorf("%s: origin %q, want %q", row.Place, row.Origin, want)
 		}
 	}
 	var text strings.Builder

@@ -88,7 +88,7 @@ func SpreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 				continue
 			}
 			if w := worst[row.Checkpoint]; w == nil || share > float64(w.Share) {
-				worst[row.Checkpoint] = &Spread{row.Checkpoint, v.Engine, row.Place(), harness.Float(share)}
+				worst[row.Checkpoint] = &Spread{row.Checkpoint, v.Engine, row.Place, harness.Float(share)}
 			}
 		}
 		for _, w := range worst {
@@ -110,8 +110,8 @@ func (q *Quorum) findOutliers(s *harness.Schedule, engines []EngineResult) error
 			if !row.Status.Diverges() {
 				continue
 			}
-			agree := agreeing(engines, e.Engine, row.Place())
-			o := Outlier{Engine: e.Engine, Place: row.Place(), Share: harness.Float(math.Inf(1))}
+			agree := agreeing(engines, e.Engine, row.Place)
+			o := Outlier{Engine: e.Engine, Place: row.Place, Share: harness.Float(math.Inf(1))}
 			for _, other := range agree {
 				apart, err := compareAt(s, o.Place, other.Source, e.Source)
 				if err != nil {

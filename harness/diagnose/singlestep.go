@@ -77,7 +77,7 @@ func temperaturesOf(src harness.Source) []float64 {
 // OwnError returns a sentence on the stage of a row with a golden's values forced
 // on its inputs, or "" if that was not tried.
 func OwnError(r *harness.Report, row *harness.Row) string {
-	i := slices.IndexFunc(r.Replayed, func(p harness.Replayed) bool { return p.Place == row.Place() })
+	i := slices.IndexFunc(r.Replayed, func(p harness.Replayed) bool { return p.Place == row.Place })
 	if i < 0 {
 		return ""
 	}

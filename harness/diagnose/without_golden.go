@@ -3,7 +3,6 @@ package diagnose
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
@@ -36,9 +35,14 @@ func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, can
 	}
 	why := "it has no stage"
 	for _, p := range rows {
-		row, err := replayRow(s, candidate, r, run, p)
-		if err != nil {
-			return nil, err
+		row := p.Row
+		st, _ := s.Stage(row.Stage)
+		row.Checkpoint, row.Detail = st.Checkpoint, p.Why
+		if row.GotShape == nil {
+			row.GotShape, _ = candidate.Shape(row.Step, row.Stage)
+		}
+		if row.Shape == nil {
+			row.Shape = row.GotShape
 		}
 		if row.Status == harness.Skipped {
 			why = p.Why
@@ -50,52 +54,4 @@ func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, can
 		return nil, fmt.Errorf("%w: %s: no stage could be replayed: %s", harness.ErrNothingCompared, candidate.Name(), why)
 	}
 	return report, nil
-}
-
-// replayRow returns a replay as a row of a comparison with the replayed value.
-func replayRow(s *harness.Schedule, candidate harness.Source, r replay.Replayer, run *replay.Run, p harness.Replayed) (harness.Row, error) {
-	nan := harness.Float(math.NaN())
-	st, _ := s.Stage(p.Stage)
-	shape, _ := candidate.Shape(p.Step, p.Stage)
-	row := harness.Row{
-		Step: p.Step, Stage: p.Stage, Shape: shape, GotShape: shape, Status: p.Status, Checkpoint: st.Checkpoint,
-		MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Mismatched: p.Mismatched, Elements: p.Elements, Worst: p.Worst,
-		Tolerance: harness.Tolerance{Abs: float64(p.Bound), Reason: "what rounding may do in this stage on the candidate's inputs"},
-		Scale:     math.NaN(), Bound: float64(p.Bound), Detail: p.Why,
-	}
-	if dims, ok := run.Dims(p.Step); ok && p.Status == harness.Shape {
-		row.Shape = r.Shape(p.Stage, dims)
-	}
-	if math.IsNaN(row.Tolerance.Abs) || math.IsInf(row.Tolerance.Abs, 0) {
-		row.Tolerance.Abs, row.Bound = 0, math.Inf(1) // JSON has no such number
-	}
-	if !row.Status.Compared() || row.Status == harness.Shape {
-		return row, nil
-	}
-	got, err := candidate.Tensor(p.Step, p.Stage)
-	if err != nil {
-		return row, err
-	}
-	want := got // to within rounding
-	if p.Status == harness.Fail || p.Status == harness.Nonfinite {
-		right, err := run.Right(p.Step, p.Stage)
-		if err != nil {
-			return row, err
-		}
-		want = right.Tensor
-	}
-	measured, err := harness.CompareTensor(st, want, got, 0)
-	if err != nil {
-		return row, err
-	}
-	row.MaxAbs, row.Scale = p.MaxAbs, measured.Scale
-	switch {
-	case p.MaxAbs == 0:
-		row.MaxRel, row.RMS, row.Cosine = 0, 0, 1
-	case row.Status == harness.Pass:
-		row.MaxRel = p.MaxAbs / harness.Float(measured.Scale)
-	default:
-		row.MaxRel, row.RMS, row.Cosine = p.MaxAbs/harness.Float(measured.Scale), measured.RMS, measured.Cosine
-	}
-	return row, nil
 }

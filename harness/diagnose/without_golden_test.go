@@ -34,8 +34,8 @@ func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
 			}
 			for i := range r.Stages {
 				row := &r.Stages[i]
-				if wrong := slices.Contains(changed, row.Place()); row.Status.Diverges() != wrong {
-					t.Errorf("%s: %s", row.Place(), row.Status)
+				if wrong := slices.Contains(changed, row.Place); row.Status.Diverges() != wrong {
+					t.Errorf("%s: %s", row.Place, row.Status)
 				}
 			}
 			if r.FirstDivergence == nil || *r.FirstDivergence != (harness.Place{Step: b.Step, Stage: b.Stage}) {

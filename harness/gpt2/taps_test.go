@@ -207,7 +207,7 @@ func TestRecordFeeds(t *testing.T) {
 	skipped := 0
 	for _, row := range r.Stages {
 		if want := row.Step > 0; (row.Status == harness.Skipped) != want {
-			t.Errorf("%s: status %s", row.Place(), row.Status)
+			t.Errorf("%s: status %s", row.Place, row.Status)
 		} else if want {
 			skipped++
 		}

@@ -122,7 +122,7 @@ func check(t *testing.T, g *dump.Dump, c harness.Source, notes bool) *align.View
 	}
 	for i := range r.Stages {
 		if row := &r.Stages[i]; row.MaxAbs != 0 || row.Status != harness.Pass {
-			t.Errorf("%s: %s, off by %v, shape %v of %v", row.Place(), row.Status, row.MaxAbs, row.GotShape, row.Shape)
+			t.Errorf("%s: %s, off by %v, shape %v of %v", row.Place, row.Status, row.MaxAbs, row.GotShape, row.Shape)
 		}
 	}
 	if (len(v.Notes()) > 0) != notes {

@@ -57,7 +57,7 @@ func TestTextAdvisesWhatToDump(t *testing.T) {
 		{"many", attention, nil, nil, "judged together with h.0.attn.q, k, v, cache_k, cache_v, scores, probs and context, which the dump lacks: dump h.0.attn.scores and h.0.attn.context next to tell them apart\n"},
 		{"where a fault is known it says where", attention[5:], []harness.Explanation{known}, nil, "judged together with h.0.attn.scores, probs and context, which the dump lacks\n"},
 		{"not where two faults do", attention[7:], []harness.Explanation{known, known}, nil, "dump it next"},
-		{"a stage that is there in another shape", attention[7:], nil, []harness.Row{{Stage: "h.0.attn.context", Status: harness.Shape}}, "which the dump lacks or has in another shape"},
+		{"a stage that is there in another shape", attention[7:], nil, []harness.Row{{Place: harness.Place{Stage: "h.0.attn.context"}, Status: harness.Shape}}, "which the dump lacks or has in another shape"},
 	} {
 		r := introducedReport([]harness.Introduced{{Stage: "h.0.attn.c_proj", Span: c.span}}, c.explanations...)
 		r.Stages = c.rows
@@ -70,7 +70,7 @@ func TestTextAdvisesWhatToDump(t *testing.T) {
 // The usual causes of a stage are for those who know no other.
 func TestTextOfUsualCauses(t *testing.T) {
 	stage := "h.0.act"
-	row := harness.Row{Stage: stage, Shape: []int{1}, Status: harness.Fail, Origin: harness.OriginIntroduced, Worst: &harness.Worst{Index: []int{0}}}
+	row := harness.Row{Place: harness.Place{Stage: stage}, Shape: []int{1}, Status: harness.Fail, Origin: harness.OriginIntroduced, Worst: &harness.Worst{Index: []int{0}}}
 	for _, c := range []struct {
 		reason      string
 		span        []string
@@ -84,7 +84,7 @@ func TestTextOfUsualCauses(t *testing.T) {
 		c.explanation.Stage = stage
 		r := introducedReport([]harness.Introduced{{Stage: stage, Span: c.span}}, c.explanation)
 		r.Stages = []harness.Row{row}
-		r.Replayed = []harness.Replayed{{Place: harness.Place{Stage: stage}, Verdict: harness.ReplayIntroduced, Span: c.span}}
+		r.Replayed = []harness.Replayed{{Row: harness.Row{Place: harness.Place{Stage: stage}}, Verdict: harness.ReplayIntroduced, Span: c.span}}
 		r.Judge()
 		got := writeText(t, r, Options{Causes: func(string) []string { return []string{"erf"} }})
 		if strings.Contains(got, "usual causes:") != c.want {

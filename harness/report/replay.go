@@ -98,7 +98,7 @@ func (p *printer) writeAmplification() {
 	inherited := map[harness.Place]bool{}
 	for i := range p.Stages {
 		if row := &p.Stages[i]; row.Origin == harness.OriginInherited {
-			inherited[row.Place()] = true
+			inherited[row.Place] = true
 		}
 	}
 	var most *harness.Replayed

@@ -131,7 +131,7 @@ func TestTextBlamesTheGolden(t *testing.T) {
 	}{
 		{nil, "or the golden is of another model"},
 		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Verdict: harness.ReplayUnknown}}, "nor is any of the golden's 1; this is rounding"},
-		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Place: harness.Place{Step: 1, Stage: "h.2.out"}, Verdict: harness.ReplayIntroduced}}, "the golden is wrong in 1 of 2 stages, first at step_01/h.2.out"},
+		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Row: harness.Row{Place: harness.Place{Step: 1, Stage: "h.2.out"}}, Verdict: harness.ReplayIntroduced}}, "the golden is wrong in 1 of 2 stages, first at step_01/h.2.out"},
 	} {
 		r.GoldenReplayed = c.golden
 		if got := writeText(t, r, Options{}); !strings.Contains(got, c.want) {

@@ -52,13 +52,13 @@ func (p *printer) stageTable() *Table {
 			t.Row(p.Yellow(f.name), "0")
 			continue
 		}
-		cells := []string{f.name, fmt.Sprint(f.compared), num(float64(w.MaxAbs)), num(float64(w.MaxRel)), fraction(w), w.Place().String()}
+		cells := []string{f.name, fmt.Sprint(f.compared), num(float64(w.MaxAbs)), num(float64(w.MaxRel)), fraction(w), w.Place.String()}
 		if w.Status == harness.Shape {
 			cells[2], cells[3] = "", ""
 		}
 		if f.first != nil {
 			cells[0] = p.Red(f.name)
-			cells = append(cells, fmt.Sprint(f.bad), f.first.Place().String())
+			cells = append(cells, fmt.Sprint(f.bad), f.first.Place.String())
 		}
 		t.Row(cells...)
 	}

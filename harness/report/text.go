@@ -147,9 +147,9 @@ func (p *printer) writeFirstDivergence() {
 	if r.Detail != "" {
 		line("the stage's own check", "%s", r.Detail)
 	}
-	switch replayed := p.replayOf(r.Place()); {
+	switch replayed := p.replayOf(r.Place); {
 	case replayed == nil || replayed.Verdict != harness.ReplayClean:
-		if p.options.Causes == nil || p.hasCause(r.Place()) {
+		if p.options.Causes == nil || p.hasCause(r.Place) {
 			break
 		}
 		for i, cause := range p.options.Causes(r.Stage) {

@@ -229,7 +229,7 @@ func TestGoldensFedOtherTokens(t *testing.T) {
 	for _, run := range r.Runs {
 		for _, row := range run.Stages {
 			if row.Status != harness.Pass {
-				t.Errorf("%s %s: %s", run.Engine, row.Place(), row.Status)
+				t.Errorf("%s %s: %s", run.Engine, row.Place, row.Status)
 			}
 		}
 	}

@@ -127,7 +127,7 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 			if row.Status == harness.Missing {
 				f.Share = harness.Float(math.Inf(1))
 			}
-			if p := r.FirstDivergence; p != nil && *p != row.Place() {
+			if p := r.FirstDivergence; p != nil && *p != row.Place {
 				st, _ := s.schedule.Stage(p.Stage)
 				f.Begin = fmt.Sprintf("%s, %s: look there first", p, Describe(st.Checkpoint))
 			}

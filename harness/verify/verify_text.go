@@ -236,7 +236,7 @@ func (r *VerifyReport) writeRuns(b *report.Writer) {
 		t := report.NewTable("", "", "", "", "")
 		for i := range run.Stages {
 			row := &run.Stages[i]
-			t.Row("  "+row.Place().String(), fmt.Sprint(row.Shape), fmt.Sprintf("%.3g", float64(row.MaxAbs)), percent(row.Share()), string(row.Status))
+			t.Row("  "+row.Place.String(), fmt.Sprint(row.Shape), fmt.Sprintf("%.3g", float64(row.MaxAbs)), percent(row.Share()), string(row.Status))
 		}
 		b.Table(t)
 	}

@@ -161,9 +161,9 @@ func TestReadyMaps(t *testing.T) {
 					row.Stage == "logits_last" && row.Step == 0
 				switch {
 				case unseen && row.Status != harness.Missing:
-					t.Errorf("%s: %s, want missing", row.Place(), row.Status)
+					t.Errorf("%s: %s, want missing", row.Place, row.Status)
 				case !unseen && (row.Status != harness.Pass || row.MaxAbs != 0):
-					t.Errorf("%s: %s, off by %v, shape %v of %v", row.Place(), row.Status, row.MaxAbs, row.GotShape, row.Shape)
+					t.Errorf("%s: %s, off by %v, shape %v of %v", row.Place, row.Status, row.MaxAbs, row.GotShape, row.Shape)
 				}
 			}
 		})

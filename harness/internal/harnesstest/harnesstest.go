@@ -66,7 +66,7 @@ func Source(s *harness.Schedule, name string, tokens [][]int, have Steps) *Memor
 func Statuses(r *harness.Report) map[string]harness.Status {
 	m := map[string]harness.Status{}
 	for i := range r.Stages {
-		m[r.Stages[i].Place().String()] = r.Stages[i].Status
+		m[r.Stages[i].Place.String()] = r.Stages[i].Status
 	}
 	return m
 }
