@@ -161,7 +161,7 @@ func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*dia
 	progress := a.progress()
 	defer progress.clear()
 	return wait(ctx, func() (*diagnose.Result, error) {
-		answer, err := diagnose.Compare(ctx, c.Comparison, diagnose.DiagnoseOptions{
+		answer, err := diagnose.Compare(ctx, c.Comparison, diagnose.Options{
 			CompareOptions: harness.CompareOptions{RequireAll: o.requireAll},
 			Progress:       func(done, all int) { progress.step("replaying stage", done, all) },
 		})

@@ -36,7 +36,7 @@ type Result struct {
 // if there is no model. Of several goldens the first that has anything in common
 // with the candidate stands for all, but for the places at which it is the
 // outlier.
-func Compare(ctx context.Context, c Comparison, o DiagnoseOptions) (*Result, error) {
+func Compare(ctx context.Context, c Comparison, o Options) (*Result, error) {
 	if c.Model != nil {
 		var goldens []harness.Source
 		for _, g := range c.Goldens {

@@ -11,21 +11,21 @@ import (
 	"checkpoint12/model"
 )
 
-// DiagnoseOptions says how Diagnose compares.
-type DiagnoseOptions struct {
+// Options configure a diagnosis.
+type Options struct {
 	harness.CompareOptions
 
-	// Progress, if set, is called with how many stages of all are replayed.
+	// Progress, if set, is called after each stage that is replayed.
 	Progress func(done, all int)
 }
 
 // Diagnose compares a candidate with a golden and replays each of its stages on
-// its own inputs with the model's stage functions, so that the report says which
-// stages are themselves wrong and, with an Explainer, why. Where the two are apart
-// before any stage of the candidate is wrong, the golden is replayed too. The
-// schedule has all layers of the model. An error is what harness.Compare gives, a
-// ModelError, a GoldenError, or a model that cannot compute.
-func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
+// its own inputs with the model's stage functions: the report then says which
+// stages are themselves wrong, and why. If the two diverge before any stage of the
+// candidate is wrong, the golden is replayed too. The schedule has all layers of
+// the model. An error is one of harness.Compare, a ModelError, a GoldenError, or of
+// a model that cannot compute.
+func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, o Options) (*harness.Report, error) {
 	if err := checkModel(m, candidate, golden); err != nil {
 		return nil, err
 	}
@@ -36,8 +36,9 @@ func Diagnose(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	return report, addReplay(ctx, s, m, golden, candidate, report, o)
 }
 
-// addReplay adds to a comparison what Diagnose says of it.
-func addReplay(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, report *harness.Report, o DiagnoseOptions) error {
+// addReplay adds the replay to the report of a comparison, unless the golden is of
+// other weights.
+func addReplay(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, report *harness.Report, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
@@ -55,7 +56,8 @@ func addReplay(ctx context.Context, s *harness.Schedule, m *model.Model, golden,
 	return err
 }
 
-func replayed(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, report *harness.Report, o DiagnoseOptions) error {
+// replayed adds the replay to the report of a comparison.
+func replayed(ctx context.Context, s *harness.Schedule, m *model.Model, golden, candidate harness.Source, report *harness.Report, o Options) error {
 	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
 	run, err := replay.NewRun(s, candidate, r, replay.Options{
 		Golden: golden, Prompt: o.Prompt, Match: o.Match, Progress: o.Progress,
@@ -75,8 +77,8 @@ func replayed(ctx context.Context, s *harness.Schedule, m *model.Model, golden, 
 	return err
 }
 
-// goldenInDoubt says whether the two are apart before any stage of the candidate is
-// wrong.
+// goldenInDoubt reports whether the two diverge before any stage of the candidate
+// is wrong.
 func goldenInDoubt(s *harness.Schedule, r *harness.Report) bool {
 	if r.FirstDivergence == nil || len(r.Introduced) == 0 {
 		return r.FirstDivergence != nil
@@ -87,9 +89,8 @@ func goldenInDoubt(s *harness.Schedule, r *harness.Report) bool {
 	return r.Row(first).Origin == harness.OriginInherited && (first.Step < wrong.Step || first.Step == wrong.Step && i < j)
 }
 
-// replayGolden judges a golden as a candidate is judged: where the two are apart
-// and the candidate is right throughout, it says whether the golden is.
-func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, golden harness.Source, o DiagnoseOptions) ([]harness.Replayed, error) {
+// replayGolden judges a golden as a candidate is judged.
+func replayGolden(ctx context.Context, s *harness.Schedule, m *model.Model, golden harness.Source, o Options) ([]harness.Replayed, error) {
 	return replay.Judge(ctx, s, golden, gpt2.NewReplayer(m, gpt2.DType(golden)), replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
 }
 

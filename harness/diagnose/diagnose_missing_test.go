@@ -25,7 +25,7 @@ func TestDiagnoseNamesTheSpan(t *testing.T) {
 		} {
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				c, changed := faulty(t, m, g, true, b)
-				r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return keep(stage) }}, DiagnoseOptions{})
+				r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return keep(stage) }}, Options{})
 				if b.Stage != "" && keep(b.Stage) {
 					if diff := cmp.Diff(changed, placesOf(t, r)); diff != "" {
 						t.Errorf("introduced (-want +got):\n%s", diff)
@@ -59,8 +59,8 @@ func TestDiagnoseNamesTheSpan(t *testing.T) {
 	}
 }
 
-// A mistake that nobody knows, in a part of the residual stream that the dump
-// lacks, is one mistake: what was added later tells what the part was.
+// An unknown fault in a part of the residual stream that the dump
+// lacks is one fault: what was added later tells what the part was.
 func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
@@ -85,7 +85,7 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 				planted = append(planted, gpt2test.Bug{Name: "odd", Stage: stage, Plant: odd})
 			}
 			c, _ := faulty(t, m, g, true, planted...)
-			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }}, DiagnoseOptions{})
+			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }}, Options{})
 			var want []harness.Place
 			for step := range fewSteps {
 				for _, stage := range tt.want {
@@ -99,9 +99,9 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 	}
 }
 
-// A second mistake is not taken for one of the few values that fall on the other
+// A second fault is not taken for one of the few values that fall on the other
 // side of a rounding in a missing stage.
-func TestDiagnoseKeepsAMistakeBehindARounding(t *testing.T) {
+func TestDiagnoseKeepsAFaultBehindARounding(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	bfloat16 := gpt2test.Bug{Name: "bfloat16", Stage: "h.1.resid_mid", Plant: gpt2test.Edit(func(data []float32) {
@@ -123,7 +123,7 @@ func TestDiagnoseKeepsAMistakeBehindARounding(t *testing.T) {
 		{[]gpt2test.Bug{bfloat16, channel}, []string{"h.1.ln_2", "h.1.resid_post"}},
 	} {
 		c, _ := faulty(t, m, g, true, tt.planted...)
-		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }}, DiagnoseOptions{})
+		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }}, Options{})
 		var want []harness.Place
 		for step := range fewSteps {
 			for _, stage := range tt.want {
@@ -131,7 +131,7 @@ func TestDiagnoseKeepsAMistakeBehindARounding(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
-			t.Errorf("%d mistakes: introduced (-want +got):\n%s", len(tt.planted), diff)
+			t.Errorf("%d faults: introduced (-want +got):\n%s", len(tt.planted), diff)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gp
 	return trace.Recorder, changed
 }
 
-func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o DiagnoseOptions) *harness.Report {
+func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o Options) *harness.Report {
 	t.Helper()
 	s := gpt2.Schedule(m.Config().Layers, nil)
 	o.Match = func(step int, _ string) bool { return step < fewSteps }
@@ -104,7 +104,7 @@ func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
 					continue
 				}
 				c, want := faulty(t, m, g, feed, set...)
-				r := diagnosed(t, m, g, c, DiagnoseOptions{})
+				r := diagnosed(t, m, g, c, Options{})
 				if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
 					t.Errorf("fed the golden's tokens %v: introduced (-want +got):\n%s", feed, diff)
 				}
@@ -147,7 +147,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	c, _ := faulty(t, m, g, true)
 	nobody := untold{c}
-	r := diagnosed(t, m, untold{g}, nobody, DiagnoseOptions{})
+	r := diagnosed(t, m, untold{g}, nobody, Options{})
 	if len(r.Introduced) > 0 || !r.Passed() {
 		t.Errorf("introduced %v, verdict %s", r.Introduced, r.Verdict)
 	}
@@ -183,7 +183,7 @@ func TestDiagnoseExplains(t *testing.T) {
 	erf := gpt2test.Named("erf GELU")
 	c, want := faulty(t, m, g, true, erf)
 	var got []harness.Place
-	for _, x := range diagnosed(t, m, g, c, DiagnoseOptions{}).Explanations {
+	for _, x := range diagnosed(t, m, g, c, Options{}).Explanations {
 		if got = append(got, harness.Place{Step: x.Step, Stage: x.Stage}); x.Fault != "gelu_erf" {
 			t.Errorf("%+v, want gelu_erf", x)
 		}
@@ -208,18 +208,18 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	}
 	s := gpt2.Schedule(m.Config().Layers, nil)
 	own := harnesstest.Bound{Source: c, Man: &man}
-	if _, err := Diagnose(t.Context(), s, m, own, own, DiagnoseOptions{}); err != nil {
+	if _, err := Diagnose(t.Context(), s, m, own, own, Options{}); err != nil {
 		t.Errorf("its own dump: %v", err)
 	}
 	man.Model.WeightsSHA256 = strings.Repeat("0", 64)
 	other := harnesstest.Bound{Source: c, Man: &man}
 	var refused *ModelError
-	if _, err := Diagnose(t.Context(), s, m, other, own, DiagnoseOptions{}); !errors.As(err, &refused) || refused.Source() != "the golden (micro)" {
+	if _, err := Diagnose(t.Context(), s, m, other, own, Options{}); !errors.As(err, &refused) || refused.Source() != "the golden (micro)" {
 		t.Errorf("got %v, want a ModelError", err)
 	}
 	man.Model.WeightsSHA256 = ""
 	var unbound *GoldenError
-	if _, err := Diagnose(t.Context(), s, m, other, own, DiagnoseOptions{}); !errors.As(err, &unbound) {
+	if _, err := Diagnose(t.Context(), s, m, other, own, Options{}); !errors.As(err, &unbound) {
 		t.Errorf("weights that nothing tells: got %v, want a GoldenError", err)
 	}
 }
@@ -266,9 +266,9 @@ func TestDiagnoseRefusesAnotherModel(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var err error
 			if tt.golden == nil {
-				_, err = WithoutGolden(t.Context(), s, m, tt.candidate, DiagnoseOptions{})
+				_, err = WithoutGolden(t.Context(), s, m, tt.candidate, Options{})
 			} else {
-				_, err = Diagnose(t.Context(), s, m, tt.golden, tt.candidate, DiagnoseOptions{})
+				_, err = Diagnose(t.Context(), s, m, tt.golden, tt.candidate, Options{})
 			}
 			var refused *ModelError
 			if !errors.As(err, &refused) || refused.Source() != tt.source || !strings.Contains(err.Error(), tt.reason) {
@@ -285,7 +285,7 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	right, _ := faulty(t, m, g, true)
 	erf := gpt2test.Named("erf GELU")
 	wrong, changed := faulty(t, m, g, true, erf)
-	r := diagnosed(t, m, wrong, right, DiagnoseOptions{})
+	r := diagnosed(t, m, wrong, right, Options{})
 	if r.Passed() || len(r.Introduced) > 0 {
 		t.Errorf("verdict %s, introduced %v", r.Verdict, r.Introduced)
 	}
@@ -300,10 +300,10 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	}
 	late := gpt2test.Named("missing residual, later block")
 	both, _ := faulty(t, m, g, true, late)
-	if r := diagnosed(t, m, wrong, both, DiagnoseOptions{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
+	if r := diagnosed(t, m, wrong, both, Options{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
 		t.Error("the golden was not replayed though the two part before the candidate is wrong")
 	}
-	if r := diagnosed(t, m, g, wrong, DiagnoseOptions{}); r.GoldenReplayed != nil {
+	if r := diagnosed(t, m, g, wrong, Options{}); r.GoldenReplayed != nil {
 		t.Error("the golden was replayed though the candidate is wrong")
 	}
 }

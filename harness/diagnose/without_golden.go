@@ -15,7 +15,7 @@ import (
 // rounding of its stage. Nothing in it shows that the candidate agrees with
 // another engine. An error wraps harness.ErrNothingCompared where no stage could
 // be judged.
-func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, candidate harness.Source, o DiagnoseOptions) (*harness.Report, error) {
+func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, candidate harness.Source, o Options) (*harness.Report, error) {
 	if err := checkModel(m, candidate); err != nil {
 		return nil, err
 	}

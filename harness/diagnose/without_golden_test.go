@@ -15,7 +15,7 @@ func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	s := gpt2.Schedule(m.Config().Layers, nil)
-	o := DiagnoseOptions{CompareOptions: harness.CompareOptions{Prompt: len(g.Manifest().Tokens[0])}}
+	o := Options{CompareOptions: harness.CompareOptions{Prompt: len(g.Manifest().Tokens[0])}}
 	for _, b := range gpt2test.Bugs {
 		t.Run(b.Name, func(t *testing.T) {
 			c, changed := faulty(t, m, g, true, b)
@@ -55,7 +55,7 @@ func TestWithoutGoldenTellsTheShapeWanted(t *testing.T) {
 		}
 		return x
 	})
-	r, err := WithoutGolden(t.Context(), s, m, c, DiagnoseOptions{})
+	r, err := WithoutGolden(t.Context(), s, m, c, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

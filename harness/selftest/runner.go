@@ -107,7 +107,7 @@ func isHead(stage string) bool {
 // judge compares a run with the golden, replays and explains it, as the compare
 // command does.
 func (r *runner) judge(ctx context.Context, g *golden, candidate harness.Source) (result, error) {
-	o := diagnose.DiagnoseOptions{}
+	o := diagnose.Options{}
 	o.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)
 		return ok
