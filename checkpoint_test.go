@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"flag"
+	"fmt"
 	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness/verify"
+	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model/synthetic"
 	"checkpoint12/model/tokenizer"
 	"checkpoint12/model/zoo"
@@ -31,80 +37,170 @@ func TestCheckpoint9(t *testing.T)  { checkpoint(t, 9) }  // last-position logit
 func TestCheckpoint10(t *testing.T) { checkpoint(t, 10) } // argmax
 func TestCheckpoint11(t *testing.T) { checkpoint(t, 11) } // softmax
 
-// TestCheckpoint12 is end to end. When it fails it goes through the others
-// itself and ends with the first that fails and what to fix.
+// TestCheckpoint12 is end to end.
 func TestCheckpoint12(t *testing.T) {
 	checkpoint(t, 12)
 	t.Run("synthetic-tiny/same_text", func(t *testing.T) {
+		if t.Failed() {
+			t.Skip("the model fails")
+		}
 		for _, prompt := range []string{"The quick brown", "Once upon a time"} {
-			sameEverywhere(t, suite(t, "synthetic-tiny"), prompt)
+			sameEverywhere(t, modelNamed(t, "synthetic-tiny").Suite, prompt)
 		}
 	})
 }
 
-// TestEmbeddings is what comes before checkpoint 1: wte, wpe and their sum,
-// which no checkpoint names and all of them read.
-func TestEmbeddings(t *testing.T) { checkpoint(t, 0) }
+// TestWeights and TestEmbeddings are what comes before checkpoint 1: the weights
+// are those of the figures; wte, wpe and their sum, which no checkpoint names and
+// all of them read.
+func TestWeights(t *testing.T)    { checkpoint(t, verify.CheckWeights) }
+func TestEmbeddings(t *testing.T) { checkpoint(t, verify.CheckEmbeddings) }
 
-// checkpoint runs checkpoint n on every model. Weights that are not those of the
-// figures are named, and then nothing else is blamed.
+// checkpoint runs checkpoint n on every model and makes a subtest of each finding.
+// Of a model that fails, the first failure in execution order fails, in the test
+// of its own checkpoint, and the others are skipped: they may follow from it.
 func checkpoint(t *testing.T, n int) {
 	for _, name := range zoo.Names() {
 		t.Run(name, func(t *testing.T) {
-			s := suite(t, name)
-			if report(t, s, verify.Weights); t.Failed() {
-				return
+			m := modelNamed(t, name)
+			weights, err := m.Check(t.Context(), verify.CheckWeights)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if why := s.WeightsUnknown(); why != "" {
+			if why := m.WeightsUnknown(); why != "" {
 				t.Run("weights", func(t *testing.T) { t.Skip(why) })
 			}
-			engines := report(t, s, n)
-			if t.Failed() && n == 12 {
-				walk, err := s.Walk(t.Context())
-				if err != nil {
-					t.Fatal(err)
+			found, err := m.Check(t.Context(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := m.firstOf(t, slices.Concat(weights, found))
+			others := 0
+			for _, f := range found {
+				if f.Engine != verify.Self {
+					others++
 				}
-				t.Log(walk)
+				t.Run(f.Name(), func(t *testing.T) { m.judge(t, f, first) })
+			}
+			if first != nil && first.Checkpoint != n && !runs(testOf(first.Checkpoint)) {
+				t.Errorf("the model fails at another checkpoint first: go test -run '%s$'\n  %s", strings.TrimPrefix(testOf(first.Checkpoint), "Test"), first.Line())
 			}
 			switch {
-			case engines > 0:
+			case others > 0:
+			case n == verify.CheckWeights:
+				t.Skip("there are no figures of its weights")
 			case !strings.HasPrefix(name, "synthetic-"):
-				t.Skipf("not checked against another engine; to make goldens: %s", s.MakeGoldens())
+				t.Skipf("not checked against another engine; to make goldens: %s", m.MakeGoldens())
 			default:
-				t.Errorf("%s: no golden has a stage of it; to make goldens: %s", verify.Describe(n), s.MakeGoldens())
+				t.Errorf("%s: no golden has a stage of it; to make goldens: %s", verify.Info(n), m.MakeGoldens())
 			}
 		})
 	}
 }
 
-// report runs one checkpoint and makes a subtest of each finding. It returns how
-// many come from goldens or figures.
-func report(t *testing.T, s *verify.Suite, n int) (engines int) {
+// judge is the subtest of one finding. first is the model's first failure.
+func (m *tested) judge(t *testing.T, f verify.Finding, first *verify.Finding) {
+	if f.Source != "" {
+		t.Log(f.Source)
+	}
+	switch {
+	case !f.Failed:
+	case f.Checkpoint == first.Checkpoint && f.Name() == first.Name():
+		r, _ := m.report()
+		t.Error(r.FirstFailure())
+	case f.Begin != "":
+		t.Skipf("the run diverges earlier, at %s", f.Begin)
+	default:
+		t.Skipf("the model fails first at %s, from which this may follow: %s", first.Name(), f.Line())
+	}
+}
+
+// firstOf returns the model's first failure, of all checkpoints, if any of found
+// failed; else nil.
+func (m *tested) firstOf(t *testing.T, found []verify.Finding) *verify.Finding {
 	t.Helper()
-	found, err := s.Check(t.Context(), n)
+	if !slices.ContainsFunc(found, func(f verify.Finding) bool { return f.Failed }) {
+		return nil
+	}
+	r, err := m.report()
 	if err != nil {
 		t.Fatal(err)
 	}
-	reported := map[string]bool{}
-	for _, f := range found {
-		if f.Engine != verify.Self {
-			engines++
-		}
-		t.Run(f.Name(), func(t *testing.T) {
-			if f.Source != "" {
-				t.Log(f.Source)
+	return r.First
+}
+
+// testOf returns the name of the test of checkpoint n.
+func testOf(n int) string {
+	switch n {
+	case verify.CheckWeights:
+		return "TestWeights"
+	case verify.CheckEmbeddings:
+		return "TestEmbeddings"
+	}
+	return fmt.Sprintf("TestCheckpoint%d", n)
+}
+
+// runs reports whether a test is among those that -run and -skip choose.
+func runs(test string) bool {
+	matches := func(name string) bool {
+		pattern, _, _ := strings.Cut(flag.Lookup(name).Value.String(), "/")
+		ok, err := regexp.MatchString(pattern, test)
+		return ok && err == nil
+	}
+	return matches("test.run") && (flag.Lookup("test.skip").Value.String() == "" || !matches("test.skip"))
+}
+
+// faultVariable names a stage for TestOneFaultIsOneFailure to spoil.
+const faultVariable = "CHECKPOINT12_TEST_FAULT"
+
+// A model with one fault has one failure, in full, in the test of its checkpoint;
+// what follows from it is skipped. A test of another checkpoint alone fails too, in
+// a line.
+func TestOneFaultIsOneFailure(t *testing.T) {
+	if os.Getenv(faultVariable) != "" {
+		t.Skip("this is the model with the fault")
+	}
+	for _, tt := range []struct {
+		name, run string
+		want      []string // of the output
+		leaf      string   // the subtest that fails, but for the engine; "" if none does
+	}{
+		{"all", "Checkpoint|Weights|Embeddings", []string{"checkpoint 4 (attention scores): ", "got ", "go run . dump --model synthetic-tiny --tokens ", "proof: ", "fix: q*k"},
+			"TestCheckpoint4/synthetic-tiny/answer/candle/step_00/h.1.attn.scores"},
+		{"its own", "Checkpoint4$", []string{"checkpoint 4 (attention scores): "}, "TestCheckpoint4/synthetic-tiny/answer/candle/step_00/h.1.attn.scores"},
+		{"one before it", "Checkpoint1$", []string{"go test -run 'Checkpoint4$'"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-test.v", "-test.run", tt.run)
+			cmd.Env = append(os.Environ(), faultVariable+"=h.1.attn.scores")
+			out, err := cmd.Output()
+			if _, failed := err.(*exec.ExitError); !failed {
+				t.Fatalf("error %v, want a failure", err)
 			}
-			switch run := f.Case + "/" + f.Engine; {
-			case !f.Failed:
-			case reported[run]: // what follows from it is not worth as many words
-				t.Error(f.Line())
-			default:
-				reported[run] = true
-				t.Error(f.Report())
+			var leaves []string
+			skipped := 0
+			for line := range strings.Lines(string(out)) {
+				result := strings.TrimSpace(line)
+				if name, ok := strings.CutPrefix(result, "--- FAIL: "); ok && strings.Contains(name, "/step_") {
+					leaves = append(leaves, strings.Fields(name)[0])
+				}
+				if strings.HasPrefix(result, "--- SKIP") {
+					skipped++
+				}
+			}
+			if want := strings.Fields(tt.leaf); !slices.Equal(leaves, want) {
+				t.Errorf("%q fail, want %q", leaves, want)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("output lacks %q", want)
+				}
+			}
+			if skipped < 10 {
+				t.Errorf("%d skipped", skipped)
 			}
 		})
 	}
-	return engines
 }
 
 // engines have a golden of every committed case each.
@@ -129,7 +225,7 @@ func sameEverywhere(t *testing.T, s *verify.Suite, prompt string) {
 		want[g.Engine+"/text"] = true
 	}
 	for _, g := range s.Cases[i].Greedy {
-		want[verify.Figures+"/text"] = g.Text != ""
+		want[verify.Figures+"/text"] = g.Reduce == figures.Text
 	}
 	got := map[string]bool{}
 	for _, f := range found {
@@ -142,10 +238,16 @@ func sameEverywhere(t *testing.T, s *verify.Suite, prompt string) {
 	}
 }
 
-// suites are the models under test, each loaded once for all tests.
-var suites sync.Map // name -> func() (*gpt2.Suite, error)
+// tested is a model under test.
+type tested struct {
+	*verify.Suite
+	report func() (*verify.Report, error) // of all checkpoints; made when something fails
+}
 
-func suite(t *testing.T, name string) *verify.Suite {
+// models are the models under test, each loaded once for all tests.
+var models sync.Map // name -> func() (*tested, error)
+
+func modelNamed(t *testing.T, name string) *tested {
 	t.Helper()
 	if name != "synthetic-tiny" && testing.Short() {
 		t.Skip("full shape: not with -short")
@@ -157,26 +259,36 @@ func suite(t *testing.T, name string) *verify.Suite {
 			t.Skipf("no weights of %s here: go run . fetch %s", name, name)
 		}
 	}
-	open, _ := suites.LoadOrStore(name, sync.OnceValues(func() (*verify.Suite, error) {
-		s, err := verify.Open(verify.Options{Model: name})
-		if err != nil || len(s.Cases) > 0 {
-			return s, err
-		}
-		// Of a model that has figures alone, as the largest have, the findings are
-		// kept and the weights let go: they are 10 GB.
-		defer s.Close()
-		for n := verify.Weights; n <= verify.CheckpointCount; n++ {
-			if _, err := s.Check(t.Context(), n); err != nil {
-				return nil, err
+	open, _ := models.LoadOrStore(name, sync.OnceValues(func() (*tested, error) {
+		ctx := context.WithoutCancel(t.Context()) // the report may be another test's
+		o := verify.Options{Model: name, Command: "go run ."}
+		if fault := os.Getenv(faultVariable); fault != "" {
+			o.Tap = func(stage string, _ []int, data []float32) {
+				for i := range data {
+					if stage == fault {
+						data[i] *= 1.01
+					}
+				}
 			}
 		}
-		return s, nil
+		s, err := verify.Open(o)
+		if err != nil {
+			return nil, err
+		}
+		m := &tested{s, sync.OnceValues(func() (*verify.Report, error) { return s.Verify(ctx) })}
+		if len(s.Cases) == 0 {
+			// Of a model that has figures alone, as the largest have, the findings are
+			// kept and the weights let go: they are 10 GB.
+			defer s.Close()
+			_, err = m.report()
+		}
+		return m, err
 	}))
-	s, err := open.(func() (*verify.Suite, error))()
+	m, err := open.(func() (*tested, error))()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return m
 }
 
 // TestCases asks that what the goldens were made from is what the Go tokenizer
@@ -220,7 +332,7 @@ func TestCases(t *testing.T) {
 		t.Error("scripts/cases.json has no prompt")
 	}
 	for _, name := range synthetic.Names() {
-		s := suite(t, name)
+		s := modelNamed(t, name)
 		for id, c := range file.Models[name] {
 			i := slices.IndexFunc(s.Cases, func(c *verify.Case) bool { return c.Name == id })
 			if i < 0 {

@@ -178,7 +178,7 @@ func (a *app) textOptions(c *comparison, o compareOptions) report.Options {
 		Style: style(a.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {
 			s, _ := c.Schedule.Stage(stage)
-			return verify.Describe(s.Checkpoint).Causes
+			return verify.Info(s.Checkpoint).Causes
 		},
 		Closer: func(int, string) string {
 			command := a.program + " compare"

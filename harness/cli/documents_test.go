@@ -100,7 +100,7 @@ func table(t *testing.T, text, head string, columns int) [][]string {
 func TestCausesDocumented(t *testing.T) {
 	text := document(t, "CHECKPOINTS.md")
 	for n := 1; n <= verify.CheckpointCount; n++ {
-		d := verify.Describe(n)
+		d := verify.Info(n)
 		_, section, ok := strings.Cut(text, "\n### "+strconv.Itoa(n)+" "+d.Title+"\n")
 		if !ok {
 			t.Errorf("CHECKPOINTS.md: no section %d %s", n, d.Title)

@@ -52,8 +52,8 @@ said (bad usage or input, no weights, nothing to check by).`),
 			return err
 		}
 		progress := a.progress()
-		report, err := wait(c.Context(), func() (*verify.VerifyReport, error) {
-			return verify.Verify(c.Context(), verify.VerifyOptions{Model: model, Goldens: goldens, Progress: progress})
+		report, err := wait(c.Context(), func() (*verify.Report, error) {
+			return verify.Verify(c.Context(), verify.Options{Model: model, Goldens: goldens, Command: a.program, Progress: progress})
 		})
 		progress.clear()
 		if err != nil {

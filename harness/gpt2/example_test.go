@@ -64,8 +64,8 @@ func Example() {
 	first := report.FirstDivergence
 	stage, _ := schedule.Stage(first.Stage)
 	fmt.Println(report.Verdict, first)
-	fmt.Println(verify.Describe(stage.Checkpoint))
-	fmt.Println(verify.Describe(stage.Checkpoint).Causes[0])
+	fmt.Println(verify.Info(stage.Checkpoint))
+	fmt.Println(verify.Info(stage.Checkpoint).Causes[0])
 	// Output:
 	// fail step_00/h.1.mlp.act
 	// checkpoint 6 (feed-forward)

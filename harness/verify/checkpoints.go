@@ -2,41 +2,45 @@ package verify
 
 import "fmt"
 
-// Checkpoint is what there is to say of one of the twelve.
+// Checkpoint describes one of the twelve.
 type Checkpoint struct {
-	Number int      // 1 to 12; 0 and Weights for what comes before
+	Number int      // 1 to 12; 0 for the embeddings, CheckWeights for the weights
 	Title  string   // a few words, "attention scores"
 	Stages string   // the stages it looks at, as patterns
-	Bound  string   // what it asks for, in words; the numbers are in the tolerance table
-	Causes []string // what is usually wrong when it fails, likeliest first
+	Bound  string   // the tolerance in words; the numbers are in the table of tolerances
+	Causes []string // the usual causes of a failure, likeliest first
 	Fix    string   // where to look
 }
 
-// String is the checkpoint's number and title.
+// String returns the checkpoint's number and title.
 func (c Checkpoint) String() string {
-	if c.Number == Weights {
+	if c.Number == CheckWeights {
 		return c.Title
 	}
 	return fmt.Sprintf("checkpoint %d (%s)", c.Number, c.Title)
 }
 
-// Describe is checkpoint n, 1 to 12. Number 0 is what comes before the first:
-// the embeddings, which no checkpoint names and all of them read. Number
-// [Weights] is what comes before that.
-func Describe(n int) Checkpoint {
-	if n == Weights {
+// Numbers of the checks that come before the twelve.
+const (
+	CheckWeights    = -1 // the weights are those that the figures are of
+	CheckEmbeddings = 0  // the embeddings, which no checkpoint names and all of them read
+)
+
+// Info returns checkpoint n, 1 to 12, or one of the checks before them.
+func Info(n int) Checkpoint {
+	if n == CheckWeights {
 		return weights
 	}
 	return checkpoints[n]
 }
 
-var weights = Checkpoint{Weights, "weights", "the file, and sums of its tensors", "hashes exactly, sums within the digits they are given with", []string{
+var weights = Checkpoint{CheckWeights, "weights", "the file, and sums of its tensors", "hashes exactly, sums within the digits they are given with", []string{
 	"another model, or another revision of it, under this name",
 	"a file cut short or damaged on its way",
 	"weights that were trained further, converted or quantised",
 }, "the weights: these are not the ones that the figures are of, so nothing else was judged rightly"}
 
-// CheckpointCount is how many checkpoints there are.
+// CheckpointCount is the number of checkpoints.
 const CheckpointCount = 12
 
 var checkpoints = [CheckpointCount + 1]Checkpoint{

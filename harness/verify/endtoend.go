@@ -4,48 +4,56 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model/sample"
 )
 
-// The three ways in which checkpoint 12 fails, each with its causes.
+// The three ways in which checkpoint 12 fails.
 var (
-	otherText = failure{"other text", []string{
-		"start_pos does not advance by what was fed",
+	otherText = failureKind{"other text", []string{
+		"start_pos does not advance by the number of tokens fed",
 		"the cache is not kept, or not read",
 		"the token list does not begin with the prompt",
-		"the tokenizer does not give back what it took",
+		"the tokenizer does not round-trip",
 		"one of checkpoints 1 to 11",
 	}}
-	notDeterministic = failure{"not deterministic", []string{
+	notDeterministic = failureKind{"not deterministic", []string{
 		"temperature is not exactly 0",
 		"the seed is not fixed",
 		"the order of a sum depends on threads",
 		"memory is read before it is written",
 	}}
-	wrongLength = failure{"wrong length", []string{
+	wrongLength = failureKind{"wrong length", []string{
 		"it ended early, at end-of-text or at a NaN",
 		"one iteration too few or too many",
 		"the last choice was not appended, or was fed",
 	}}
 )
 
-type failure struct {
-	kind   string
+type failureKind struct {
+	name   string
 	causes []string
 }
 
-// endToEnd is checkpoint 12: the owner's list, each item an assertion of its own.
+// endToEnd is checkpoint 12 of one case: each item of its list is an assertion of
+// its own.
+type endToEnd struct {
+	suite    *Suite
+	c        *Case
+	o        *outcome
+	findings []Finding
+}
+
 func (s *Suite) endToEnd(ctx context.Context, c *Case, o *outcome) ([]Finding, error) {
-	e := ending{suite: s, c: c, o: o}
+	e := endToEnd{suite: s, c: c, o: o}
 	e.positions()
 	e.length()
 	e.cache()
@@ -61,30 +69,24 @@ func (s *Suite) endToEnd(ctx context.Context, c *Case, o *outcome) ([]Finding, e
 	return e.findings, nil
 }
 
-// ending gathers the assertions on one case.
-type ending struct {
-	suite    *Suite
-	c        *Case
-	o        *outcome
-	findings []Finding
+// assert adds one assertion of the model's own run, on n values; it fails when
+// problem is not "".
+func (e *endToEnd) assert(name, what string, n int, kind failureKind, problem string) {
+	e.add(Finding{Engine: Self, Step: e.c.New - 1, Stage: name, What: what, Elements: n}, kind, problem)
 }
 
-// assert adds one assertion; it fails when problem is not "".
-func (e *ending) assert(engine, name, what string, looked int, kind failure, problem string) *Finding {
-	f := Finding{
-		Checkpoint: 12, Case: e.c.Name, Engine: engine, Step: e.c.New - 1, Stage: name, What: what, Elements: looked,
-	}
+// add adds an assertion.
+func (e *endToEnd) add(f Finding, kind failureKind, problem string) {
+	f.Checkpoint, f.Case = CheckpointCount, e.c.Name
 	if problem != "" {
-		f.Failed, f.Share, f.Detail, f.Kind = true, harness.Float(math.Inf(1)), problem, kind.kind
-		f.causes = kind.causes
-		f.Closer = e.suite.closer(e.c, nil)
+		f = f.failing("%s", problem)
+		f.Kind, f.causes, f.Closer = kind.name, kind.causes, e.suite.closer(e.c, nil)
 	}
 	e.findings = append(e.findings, f)
-	return &e.findings[len(e.findings)-1]
 }
 
-// positions: start_pos is 0, then advances by what was fed.
-func (e *ending) positions() {
+// positions asserts that start_pos is 0 and advances by the number of tokens fed.
+func (e *endToEnd) positions() {
 	want, problem := 0, ""
 	for k, got := range e.o.trace.Starts {
 		if got != want && problem == "" {
@@ -92,12 +94,13 @@ func (e *ending) positions() {
 		}
 		want += len(e.o.trace.Fed[k]) / len(e.c.Tokens)
 	}
-	e.assert(Self, "start_pos", "0, then on by what was fed", len(e.o.trace.Starts), otherText, problem)
+	e.assert("start_pos", "0, then on by the number of tokens fed", len(e.o.trace.Starts), otherText, problem)
 }
 
-// length: the token list begins with the prompt, there were as many iterations
-// as new tokens, and the list is as long as prompt and new tokens together.
-func (e *ending) length() {
+// length asserts that the token list begins with the prompt, that there were as
+// many iterations as new tokens, and that the list is as long as prompt and new
+// tokens together.
+func (e *endToEnd) length() {
 	t, c := e.o.trace, e.c
 	prompt, begin, length := len(c.Tokens[0]), "", ""
 	for b, row := range t.Rows {
@@ -105,32 +108,32 @@ func (e *ending) length() {
 			begin = fmt.Sprintf("row %d is %v, the prompt %v", b, row, c.Tokens[b])
 		}
 		if len(row) != prompt+c.New {
-			length = fmt.Sprintf("row %d has %d tokens, want %d and %d new", b, len(row), prompt, c.New)
+			length = fmt.Sprintf("row %d has %s, want %d and %d new", b, words.Count(len(row), "token"), prompt, c.New)
 		}
 	}
-	e.assert(Self, "prompt", "the token list begins with the prompt", prompt*len(c.Tokens), otherText, begin)
+	e.assert("prompt", "the token list begins with the prompt", prompt*len(c.Tokens), otherText, begin)
 	iterations := ""
 	if n := len(t.Chosen); n != c.New {
-		iterations = fmt.Sprintf("%d iterations for %d new tokens", n, c.New)
+		iterations = fmt.Sprintf("%s for %s", words.Count(n, "iteration"), words.Count(c.New, "new token"))
 	}
-	e.assert(Self, "iterations", fmt.Sprintf("%d iterations", c.New), len(t.Chosen), wrongLength, iterations)
-	e.assert(Self, "new_tokens", fmt.Sprintf("%d new tokens, %d in all", c.New, prompt+c.New), c.New*len(c.Tokens), wrongLength, length)
+	e.assert("iterations", words.Count(c.New, "iteration"), len(t.Chosen), wrongLength, iterations)
+	e.assert("new_tokens", fmt.Sprintf("%s, %d in all", words.Count(c.New, "new token"), prompt+c.New), c.New*len(c.Tokens), wrongLength, length)
 }
 
-// cache: made on the first pass, longer by what was fed on each, read by the
-// attention, and never changed once written.
-func (e *ending) cache() {
+// cache asserts that the cache is made on the first pass, grows on each by the
+// number of tokens fed, is read by the attention, and never changes once written.
+func (e *endToEnd) cache() {
 	lengths, layers := e.o.self.lengths, e.suite.Model.Config().Layers
 	created, updated, total := "", "", 0
 	for k, fed := range e.o.trace.Fed {
 		total += len(fed) / len(e.c.Tokens)
 		problem := ""
 		if n := len(lengths[k]); n != 2*layers {
-			problem = fmt.Sprintf("step %d: %d caches, want k and v of %d layers", k, n, layers)
+			problem = fmt.Sprintf("step %d: %s, want k and v of %s", k, words.Count(n, "cache"), words.Count(layers, "layer"))
 		}
-		for _, stage := range sortedKeys(lengths[k]) {
+		for _, stage := range slices.Sorted(maps.Keys(lengths[k])) {
 			if n := lengths[k][stage]; n != total && problem == "" {
-				problem = fmt.Sprintf("step %d: %s holds %d positions, want %d", k, stage, n, total)
+				problem = fmt.Sprintf("step %d: %s holds %s, want %d", k, stage, words.Count(n, "position"), total)
 			}
 		}
 		switch {
@@ -140,46 +143,36 @@ func (e *ending) cache() {
 			updated = problem
 		}
 	}
-	e.assert(Self, "cache_created", "the first pass leaves the prompt in every cache", 2*layers, otherText, created)
-	e.assert(Self, "cache_updated", "every pass adds what it was fed to every cache", 2*layers*(len(e.o.trace.Fed)-1), otherText, updated)
+	e.assert("cache_created", "the first pass leaves the prompt in every cache", 2*layers, otherText, created)
+	e.assert("cache_updated", "every pass adds the tokens fed to every cache", 2*layers*(len(e.o.trace.Fed)-1), otherText, updated)
 
-	var read, kept tally
-	for _, f := range e.o.self.findings {
-		switch f.Checkpoint {
-		case 12:
-			read.add(f)
-		case 3:
-			kept.add(f)
+	// merge makes one assertion of the findings of a checkpoint on the single steps.
+	merge := func(checkpoint int, name, what, none string) {
+		f, problem := Finding{Engine: Self, Step: e.c.New - 1, Stage: name, What: what}, ""
+		for _, w := range e.o.self.findings {
+			if w.Checkpoint != checkpoint {
+				continue
+			}
+			f.Elements++
+			f.Share = max(f.Share, w.Share)
+			if w.Failed && problem == "" {
+				problem = fmt.Sprintf("step %d, %s: %s", w.Step, w.Stage, w.Detail)
+			}
 		}
+		if f.Elements == 0 {
+			problem = none
+		}
+		e.add(f, otherText, problem)
 	}
 	if e.c.New > 1 {
-		if read.n == 0 {
-			read.problem = "no decode step read it"
-		}
-		f := e.assert(Self, "cache_retrieved", "scores and context follow from the cached k and v", read.n, otherText, read.problem)
-		f.Share = max(f.Share, read.share)
+		merge(CheckpointCount, "cache_retrieved", "scores and context follow from the cached k and v", "no decode step read it")
 	}
-	e.assert(Self, "cache_uncorrupted", "new rows are own k and v, old rows unchanged, bit for bit", kept.n, otherText, kept.problem)
+	merge(3, "cache_uncorrupted", "new rows are own k and v, old rows unchanged, bit for bit", "")
 }
 
-// tally is several findings as one assertion.
-type tally struct {
-	n       int
-	share   harness.Float
-	problem string
-}
-
-func (t *tally) add(f Finding) {
-	t.n++
-	t.share = max(t.share, f.Share)
-	if f.Failed && t.problem == "" {
-		t.problem = fmt.Sprintf("step %d, %s: %s", f.Step, f.Stage, f.Detail)
-	}
-}
-
-// text: the tokens decode to a text that begins with the prompt, the tokenizer
-// gives back what it took, and they are those of the figures.
-func (e *ending) text() {
+// text asserts that the tokens decode to a text that begins with the prompt, that
+// the tokenizer round-trips, and that the tokens are those of the figures.
+func (e *endToEnd) text() {
 	got, err := e.suite.Text(e.o.trace.Rows)
 	problem := ""
 	switch {
@@ -196,37 +189,43 @@ func (e *ending) text() {
 			problem = fmt.Sprintf("%q does not begin with the prompt %q", got[0], e.c.Prompt)
 		}
 	}
-	e.assert(Self, "decoded_text", "the text begins with the prompt", len(got), otherText, problem)
-	for _, g := range e.c.Greedy {
-		e.greedy(g)
+	e.assert("decoded_text", "the text begins with the prompt", len(got), otherText, problem)
+	for i := range e.c.Greedy {
+		e.greedy(&e.c.Greedy[i])
 	}
 }
 
-// greedy: the tokens, as many as the figure has, are the figure's, or their text
-// is.
-func (e *ending) greedy(g figures.Greedy) {
-	name, want, got, problem := "text", strconv.Quote(g.Text), "nothing", ""
+// greedy asserts that the tokens, as many as the figure has, are the figure's, or
+// their text is.
+func (e *endToEnd) greedy(g *figures.Figure) {
+	got, want := "nothing", fmt.Sprint(g.Want.IDs())
 	var ids []int
 	if len(e.o.trace.Rows) > 0 {
 		ids = e.o.trace.Rows[0]
 		ids = ids[:min(len(ids), len(e.c.Tokens[0])+g.New)]
 	}
-	if g.Text == "" {
-		name, want, got = "tokens", fmt.Sprint(g.AllTokens), fmt.Sprint(ids)
-	} else if text, err := e.suite.tokenizer.Decode(ids); err != nil {
-		got = err.Error()
+	if g.Reduce == figures.Tokens {
+		got = fmt.Sprint(ids)
 	} else {
-		got = strconv.Quote(text)
+		want = strconv.Quote(g.Want.Text)
+		if text, err := e.suite.tokenizer.Decode(ids); err != nil {
+			got = err.Error()
+		} else {
+			got = strconv.Quote(text)
+		}
 	}
+	problem := ""
 	if got != want {
 		problem = fmt.Sprintf("got  %s\n  want %s", got, want)
 	}
-	f := e.assert(Figures, name, g.Source, g.New, otherText, problem)
-	f.Step, f.Figure, f.Source = g.New-1, "greedy."+g.Name, g.Source
+	e.add(Finding{
+		Engine: Figures, Step: g.New - 1, Stage: string(g.Reduce), What: g.Source, Elements: g.New, Figure: g.Name, Source: g.Source,
+	}, otherText, problem)
 }
 
-// runs: three runs give the same tokens: the recorded one and two without taps.
-func (e *ending) runs(ctx context.Context) error {
+// runs asserts that three runs give the same tokens: the recorded one and two
+// without taps.
+func (e *endToEnd) runs(ctx context.Context) error {
 	var runs [3][][]int
 	runs[0] = e.o.trace.Rows
 	kind, problem := notDeterministic, ""
@@ -254,11 +253,12 @@ func (e *ending) runs(ctx context.Context) error {
 				"something is read that was not written, or from another row", b, second, a)
 		}
 	}
-	e.assert(Self, "runs", "three runs give the same tokens", 3*len(e.c.Tokens), kind, problem)
+	e.assert("runs", "three runs give the same tokens", 3*len(e.c.Tokens), kind, problem)
 	return nil
 }
 
-// generate is one more greedy run of one row, with the planted fault if there is one.
+// generate makes one more greedy run of one row, with the planted fault if there is
+// one.
 func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error) {
 	if s.tap == nil {
 		return sample.Generate(ctx, s.Model, prompt, n, sample.Options{}, nil)
@@ -272,10 +272,10 @@ func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error
 	return t.Rows[0], nil
 }
 
-// sameAs: the tokens are those of an engine that chose its own.
-func (e *ending) sameAs(g *Golden) error {
-	fed, err := g.fed()
-	if err != nil || fed {
+// sameAs asserts that the tokens are those of an engine that chose its own.
+func (e *endToEnd) sameAs(g *Golden) error {
+	forced, err := g.forced()
+	if err != nil || forced {
 		return err
 	}
 	t, prompt := g.dump.Tokens(), len(e.c.Tokens[0])
@@ -295,18 +295,20 @@ func (e *ending) sameAs(g *Golden) error {
 			problem = fmt.Sprintf("row %d: step %d chose %d, %s chose %d%s\n  got  %s\n  want %s",
 				b, i-prompt, row[i], g.Engine, want[i], e.tie(g, i-prompt), e.suite.quote(row), e.suite.quote(want))
 		case len(row) < len(want):
-			problem, kind = fmt.Sprintf("row %d: %d tokens, %s has %d", b, len(row), g.Engine, len(want)), wrongLength
+			problem, kind = fmt.Sprintf("row %d: %s, %s has %d", b, words.Count(len(row), "token"), g.Engine, len(want)), wrongLength
 		}
 		if problem != "" {
 			break
 		}
 	}
-	e.assert(g.Engine, "text", "the same tokens", t.Elements()-len(e.c.Tokens)*prompt, kind, problem)
+	e.add(Finding{
+		Engine: g.Engine, Step: e.c.New - 1, Stage: "text", What: "the same tokens", Elements: t.Elements() - len(e.c.Tokens)*prompt,
+	}, kind, problem)
 	return nil
 }
 
-// tie is the near tie that checkpoint 10 found there, if it did.
-func (e *ending) tie(g *Golden, step int) string {
+// tie returns the near tie that checkpoint 10 found there; "" if there is none.
+func (e *endToEnd) tie(g *Golden, step int) string {
 	for _, f := range e.o.findings {
 		if f.Checkpoint == 10 && f.Engine == g.Engine && f.Step == step && strings.HasPrefix(f.Note, diagnose.NearTie) {
 			return " (" + f.Note + ")"
@@ -334,12 +336,12 @@ func (s *Suite) quote(row []int) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// closer is the command that looks closer at a case: it dumps every stage and
+// closer returns the command that looks closer at a case: it dumps every stage and
 // compares the dump with one golden, or with the case's first.
 func (s *Suite) closer(c *Case, g *Golden) string {
 	var b strings.Builder
-	out := "checkpoint12-dump"
-	fmt.Fprintf(&b, "go run . dump --model %s", s.argument)
+	const out = "checkpoint12-dump"
+	fmt.Fprintf(&b, "%s dump --model %s", s.command, s.argument)
 	for _, row := range c.Tokens {
 		fmt.Fprintf(&b, " --tokens %s", join(row))
 	}
@@ -349,7 +351,7 @@ func (s *Suite) closer(c *Case, g *Golden) string {
 	}
 	fmt.Fprintf(&b, " --new %d", n)
 	if g != nil {
-		for _, row := range g.feed() {
+		for _, row := range g.forcedTokens() {
 			if len(row) > 0 {
 				fmt.Fprintf(&b, " --feed %s", join(row))
 			}
@@ -359,20 +361,11 @@ func (s *Suite) closer(c *Case, g *Golden) string {
 	}
 	fmt.Fprintf(&b, " --out %s", out)
 	if g != nil {
-		fmt.Fprintf(&b, " && go run . compare --golden %s --candidate %s", g.Dir, out)
+		fmt.Fprintf(&b, " && %s compare --golden %s --candidate %s --model %s", s.command, g.Dir, out, s.argument)
 	}
 	return b.String()
 }
 
 func join(ids []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ","), "[]")
-}
-
-func sortedKeys(m map[string]int) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

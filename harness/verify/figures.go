@@ -9,27 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
 )
 
 // Figures is the engine's name in findings that compare with a figure: a value
 // that somebody has published, or that reference/float64/figures.py computed.
 const Figures = "figures"
 
-// known is a model's figures and what was found by them.
-type known struct {
-	*figures.Model
-	weights []Finding // once they have been looked at
-	found   []Finding // of checkpoints 8 to 11, once they have been
-}
-
-// findFigures lists the figures of a model: published ones by its name and what
-// lies below the goldens' root in the folder of that name. Where name is "" both
-// are found by the hash of the weights.
-func findFigures(root, name, sha256 string) ([]*known, error) {
+// findFigures lists the figures of a model: published ones by its name, and those
+// of the file in its folder below the goldens' root. Where name is "" both are
+// found by the hash of the weights.
+func findFigures(root, name, sha256 string) ([]figures.Figure, error) {
 	published, err := figures.Published()
 	if err != nil {
 		return nil, fmt.Errorf("published figures: %w", err)
@@ -59,44 +53,98 @@ func findFigures(root, name, sha256 string) ([]*known, error) {
 		}
 		files = append(files, f)
 	}
-	var all []*known
+	var all []figures.Figure
 	for _, f := range files {
-		for model, m := range f.Models {
-			if model == name || name == "" && m.Weights != nil && m.Weights.SHA256 == sha256 {
-				all = append(all, &known{Model: m})
+		for model, list := range f.Models {
+			ofHash := func(f figures.Figure) bool { return f.Reduce == figures.SHA256 && f.Want.Text == sha256 }
+			if model == name || name == "" && slices.ContainsFunc(list, ofHash) {
+				all = append(all, list...)
 			}
 		}
 	}
 	return all, nil
 }
 
-// addGreedy gives the continuations among the figures to the cases whose runs
-// they begin, or makes cases of them.
-func (s *Suite) addGreedy() error {
-	for _, k := range s.figures {
-		c := s.Model.Config()
-		if err := k.Fits(c.Vocab, c.Positions, c.Embd); err != nil {
-			return fmt.Errorf("the figures are of another model than %s: %w", s.Name, err)
+// addFigures refuses figures that cannot be of the model, and gives the texts
+// among them to the cases whose runs they begin, or makes cases of them.
+func (s *Suite) addFigures() error {
+	var texts []figures.Figure
+	for i := range s.figures {
+		f := &s.figures[i]
+		if err := s.fits(f); err != nil {
+			return fmt.Errorf("the figures are of another model than %s: %s: %w", s.Name, f.Name, err)
 		}
-		// The longest first: a shorter one of the same prompt is its beginning.
-		list := slices.SortedStableFunc(slices.Values(k.Greedy), func(a, b figures.Greedy) int { return cmp.Compare(b.New, a.New) })
-		for _, g := range list {
-			ids := g.Tokens
-			if g.Prompt != "" {
-				var err error
-				if ids, err = s.tokenizer.Encode(g.Prompt); err != nil {
-					return fmt.Errorf("figure greedy.%s: %w", g.Name, err)
-				}
-			}
-			c := s.caseOf(g.Name, g.Prompt, ids, g.New)
-			c.Greedy = append(c.Greedy, g)
+		if f.Reduce.OfText() {
+			texts = append(texts, *f)
 		}
+	}
+	// The longest first: a shorter one of the same prompt is its beginning.
+	slices.SortStableFunc(texts, func(a, b figures.Figure) int { return cmp.Compare(b.New, a.New) })
+	for _, f := range texts {
+		run, err := s.runOf(&f)
+		if err != nil {
+			return err
+		}
+		c := s.caseOf(f.Part(), f.Text, run.Tokens[0], f.New)
+		c.Greedy = append(c.Greedy, f)
 	}
 	return nil
 }
 
-// caseOf is the case that continues a prompt by n tokens or more, made if there
-// is none.
+// runOf returns the run of the model that a figure is of.
+func (s *Suite) runOf(f *figures.Figure) (gpt2.Run, error) {
+	rows := f.Tokens
+	if f.Text != "" {
+		ids, err := s.tokenizer.Encode(f.Text)
+		if err != nil {
+			return gpt2.Run{}, fmt.Errorf("figure %s: %w", f.Name, err)
+		}
+		rows = [][]int{ids}
+	}
+	if f.Prefix == nil {
+		return gpt2.Run{Tokens: rows, New: max(1, f.New)}, nil
+	}
+	ids := rows[0]
+	return gpt2.Run{Tokens: [][]int{f.Prefix}, New: len(ids), Feed: [][]int{ids[:len(ids)-1]}}, nil
+}
+
+// fits returns why a figure cannot be of the model; nil if it can.
+func (s *Suite) fits(f *figures.Figure) error {
+	if f.Reduce.OfWeights() {
+		return nil
+	}
+	run, err := s.runOf(f)
+	if err != nil {
+		return err
+	}
+	c, ids := s.Model.Config(), slices.Concat(run.Tokens...)
+	if f.Reduce == figures.Tokens {
+		ids = f.Want.IDs()
+	}
+	switch n := len(run.Tokens[0]) + run.New - 1; {
+	case n > c.Positions:
+		return fmt.Errorf("%d positions: the model has %d", n, c.Positions)
+	case slices.Max(ids) >= c.Vocab:
+		return fmt.Errorf("token %d: the model has %d", slices.Max(ids), c.Vocab)
+	case f.Reduce.OfText():
+		return nil
+	}
+	shape, err := model.Shape(c, f.Stage, model.Dims{B: 1, T: 1})
+	if err != nil {
+		return err
+	}
+	indices := f.Index.IDs()
+	if f.Reduce.Indices() {
+		indices = f.Want.IDs()
+	}
+	if width := shape[len(shape)-1]; len(indices) > 0 && slices.Max(indices) >= width {
+		return fmt.Errorf("index %d: a row of %s has %d elements", slices.Max(indices), f.Stage, width)
+	}
+	return nil
+}
+
+// caseOf returns the case that continues a prompt by n tokens or more, made if
+// there is none.
 func (s *Suite) caseOf(name, prompt string, ids []int, n int) *Case {
 	for _, c := range s.Cases {
 		if len(c.Tokens) == 1 && slices.Equal(c.Tokens[0], ids) && c.New >= n {
@@ -111,83 +159,44 @@ func (s *Suite) caseOf(name, prompt string, ids []int, n int) *Case {
 	return c
 }
 
-// checkFigures is Check of the figures: those of checkpoints 8 to 11. Those of 12
-// are with their cases.
+// checkFigures is Check by the figures of stages. Those of texts are with their
+// cases.
 func (s *Suite) checkFigures(ctx context.Context, n int) ([]Finding, error) {
-	var all []Finding
-	if n < 8 || n > 11 {
-		return nil, nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, k := range s.figures {
-		if k.found == nil {
-			s.say("%s: figures", s.Name)
-			o, err := s.observe(ctx, k.Model)
-			if err != nil {
-				return nil, fmt.Errorf("figures of %s: %w", s.Name, err)
-			}
-			k.found = append([]Finding{}, judge(k.Model, o)...)
+	if s.byFigures == nil && len(s.figures) > 0 {
+		s.say("%s: figures", s.Name)
+		read, err := s.readFigures(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("figures of %s: %w", s.Name, err)
 		}
-		for _, f := range k.found {
-			if f.Checkpoint != n {
-				continue
-			}
-			if f.Failed {
-				f.Closer = s.figureCloser(k.Model, f)
-				f.causes = append([]string{"a stage before, which no figure sees: a golden of the same tokens does"}, Describe(n).Causes...)
-			}
-			all = append(all, f)
-		}
+		s.byFigures = s.judgeFigures(read)
 	}
-	return all, nil
+	return slices.DeleteFunc(slices.Clone(s.byFigures), func(f Finding) bool { return f.Checkpoint != n }), nil
 }
 
-// figureCloser is the command that looks closer at the run that a figure failed
-// on: it makes a golden of it, which says which stage is wrong.
-func (s *Suite) figureCloser(m *figures.Model, f Finding) string {
-	var rows [][]int
-	text := ""
-	switch f.Case {
-	case "ln_f":
-		rows = m.LnF.Tokens
-	case "logits":
-		rows = m.Logits.Tokens
-	case "token_logprobs":
-		text = m.TokenLogprobs.Text
-	case "ln_f_hello_world":
-		text = m.FirstHidden.Text
-	case "next_logit":
-		text = m.NextLogit.Text
+// figureCloser returns the command that looks closer at the run that a figure
+// fails on: it makes a golden of it, by which the wrong stage is found.
+func (s *Suite) figureCloser(f *figures.Figure) string {
+	run, err := s.runOf(f)
+	if err != nil {
+		return ""
 	}
-	if text != "" {
-		ids, err := s.tokenizer.Encode(text)
-		if err != nil {
-			return ""
-		}
-		if f.Case == "token_logprobs" {
-			ids = slices.Concat(m.TokenLogprobs.Prefix, ids)
-			ids = ids[:len(ids)-1]
-		}
-		rows = [][]int{ids}
+	if run.Feed != nil {
+		run.Tokens = [][]int{slices.Concat(run.Tokens[0], run.Feed[0])}
+	}
+	tokens := ""
+	for _, row := range run.Tokens {
+		tokens += " --tokens " + join(row)
 	}
 	dir, made := s.folder()
-	command := ""
+	synth := ""
 	if !made {
 		dir = "checkpoint12-model"
-		command = fmt.Sprintf("go run . synth %s --out %s && ", s.Name, dir)
+		synth = fmt.Sprintf("%s synth %s --out %s && ", s.command, s.Name, dir)
 	}
-	run := ""
-	for _, row := range rows {
-		run += " --tokens " + join(row)
-	}
-	return command + fmt.Sprintf("python3 reference/float64/export.py --model %s --name %s%s --new 1 --out checkpoint12-golden"+
-		" && go run . dump --model %s%s --new 1 --out checkpoint12-dump"+
-		" && go run . compare --golden checkpoint12-golden --candidate checkpoint12-dump", dir, s.Name, run, s.argument, run)
-}
-
-// part is the last word of a figure's name: logits.top3 is top3 of the logits.
-func part(figure string) string {
-	_, p, _ := strings.Cut(figure, ".")
-	return p
+	return synth + fmt.Sprintf("python3 reference/float64/export.py --model %[1]s --name %[2]s%[3]s --new 1 --out checkpoint12-golden"+
+		" && %[4]s dump --model %[5]s%[3]s --new 1 --out checkpoint12-dump"+
+		" && %[4]s compare --golden checkpoint12-golden --candidate checkpoint12-dump --model %[5]s",
+		dir, s.Name, tokens, s.command, s.argument)
 }

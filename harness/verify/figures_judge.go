@@ -3,178 +3,169 @@ package verify
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
 )
 
-// judge compares what the model computed with its figures, kind by kind in the
-// order of the file.
-func judge(m *figures.Model, o *observed) []Finding {
-	var all []Finding
-	if m.LnF != nil {
-		all = append(all, judgeLnF(m.LnF, o)...)
-	}
-	if m.Logits != nil {
-		all = append(all, judgeLogits(m.Logits, o)...)
-	}
-	if p := m.TokenLogprobs; p != nil {
-		r := ruling{kind: "token_logprobs", source: p.Source}
-		r.values(11, "probs_t1", "logprobs", p.Tolerance, []int{len(p.Logprobs)}, o.logprobs, p.Logprobs)
-		r.values(11, "probs_t1", "sum", p.SumTolerance, []int{1}, []float64{sum(o.logprobs)}, []float64{sum(p.Logprobs)})
-		all = append(all, r.found...)
-	}
-	if h := m.FirstHidden; h != nil {
-		r := ruling{kind: "ln_f_hello_world", source: h.Source}
-		row := o.hidden.F32[h.Position*o.hidden.Shape[2]:]
-		r.values(8, "ln_f", "first10", h.Tolerance, []int{len(h.First10)}, float64s(row[:len(h.First10)]), h.First10)
-		all = append(all, r.found...)
-	}
-	if n := m.NextLogit; n != nil {
-		r := ruling{kind: "next_logit", source: n.Source}
-		r.values(9, "logits_last", "logit", n.Tolerance, []int{1}, []float64{float64(o.next.F32[n.Argmax])}, []float64{n.Logit})
-		f := r.finding(10, "next_token", "argmax", 1)
-		if o.token != n.Argmax {
-			f.fail("got %d, want %d", o.token, n.Argmax)
-		}
-		all = append(all, r.found...)
-	}
-	return all
+// differences are the largest difference of the elements that figures have of a
+// row.
+type differences map[place]float64
+
+// place is a row of a stage of a run.
+type place struct {
+	run, stage string
+	row        int
 }
 
-func judgeLnF(l *figures.LnF, o *observed) []Finding {
-	r := ruling{kind: "ln_f", source: l.Source}
-	c := o.lnF.Shape[2]
-	var first, first4, peaks, peak, norms, l2 []float64 // each got before its want
-	var channels []string
-	largest := 0.0
-	for b, row := range l.AbsMax {
-		for t, p := range row {
-			x := o.lnF.F32[(b*len(row)+t)*c:][:c] // [C]
-			first, first4 = append(first, float64s(x[:4])...), append(first4, l.First4[b][t]...)
-			peaks, peak = append(peaks, float64(x[p.Index])), append(peak, p.Value)
-			norms, l2 = append(norms, norm(x)), append(l2, l.L2[b][t])
-			largest = max(largest, math.Abs(p.Value))
-		}
-	}
-	allowed := l.Tolerance.Allowed(largest)
-	positions := []int{len(l.Tokens), len(l.Tokens[0])}
-	r.within(8, "ln_f", "first4", l.Tolerance, largest, append(slices.Clone(positions), 4), first, first4)
-	r.within(8, "ln_f", "absmax", l.Tolerance, largest, positions, peaks, peak)
-	for b, row := range l.AbsMax {
-		for t, p := range row {
-			x := o.lnF.F32[(b*len(row)+t)*c:][:c]
-			// Another channel may only lead by what two roundings can do.
-			if i := widest(x); i < 0 || math.Abs(float64(x[i]))-math.Abs(float64(x[p.Index])) > 2*allowed {
-				channels = append(channels, fmt.Sprintf("[%d %d]: got channel %d, want %d", b, t, i, p.Index))
+func differencesOf(read []reading) differences {
+	d := differences{}
+	for _, r := range read {
+		if r.Reduce == figures.Value && len(r.got) == len(r.Want.Values) {
+			for k, want := range r.Want.Values {
+				at := place{r.run, r.Stage, r.at[k]}
+				d[at] = max(d[at], math.Abs(r.got[k]-want))
 			}
 		}
 	}
-	r.exact(8, "ln_f", "absmax_channel", len(peak), channels)
-	r.within(8, "ln_f", "l2", l.Tolerance, largest, positions, norms, l2)
-	return r.found
+	return d
 }
 
-// ruling gathers the findings on one kind of figure.
-type ruling struct {
-	kind, source string
-	found        []Finding
-}
-
-// finding begins one; it passes until it is told otherwise. The pointer is good
-// until the next.
-func (r *ruling) finding(checkpoint int, stage, part string, elements int) *Finding {
-	r.found = append(r.found, Finding{
-		Checkpoint: checkpoint, Case: r.kind, Engine: Figures, Stage: stage, Figure: r.kind + "." + part,
-		What: r.source, Source: r.source, Elements: elements,
-	})
-	return &r.found[len(r.found)-1]
-}
-
-// values is within, with the largest of these values as max|want|.
-func (r *ruling) values(checkpoint int, stage, part string, t figures.Tolerance, shape []int, got, want []float64) {
-	largest := 0.0
-	for _, w := range want {
-		largest = max(largest, math.Abs(w))
+// accounted returns what the differences of the logits account for in a
+// probability, which is theirs to be judged by: so does checkpoint 11.
+func (r *reading) accounted(d differences, k int) float64 {
+	if st, _ := model.ParseStage(r.Stage); st.Temperature == 0 || r.Reduce != figures.Value {
+		return 0
 	}
-	r.within(checkpoint, stage, part, t, largest, shape, got, want)
+	return r.Want.Values[k] * math.Expm1(2*d[place{r.run, "logits_last", r.at[k]}])
 }
 
-// within judges values by a tolerance. shape says how they are indexed.
-func (r *ruling) within(checkpoint int, stage, part string, t figures.Tolerance, largest float64, shape []int, got, want []float64) {
-	allowed := slices.Repeat([]float64{t.Allowed(largest)}, len(want))
-	r.each(checkpoint, stage, part, shape, got, want, allowed, fmt.Sprintf("%.3g + %.3g*max|want|: %s", t.Abs, t.Rel, t.Reason))
+// judgeFigures compares what the model computed with the figures.
+func (s *Suite) judgeFigures(read []reading) []Finding {
+	d, found := differencesOf(read), []Finding{}
+	for i := range read {
+		r := &read[i]
+		f := figureFinding(r.Figure, s.checkpointOf(r.Figure), r.Stage, len(r.Want.Values))
+		if r.Reduce.Indices() {
+			f = r.ranks(f, d)
+		} else {
+			f = compareFigure(f, r.Figure, r.got, func(k int) float64 { return r.accounted(d, k) })
+		}
+		if f.Failed {
+			f.Closer = s.figureCloser(r.Figure)
+			f.causes = append([]string{"a stage before, which no figure sees: a golden of the same tokens does"}, Info(f.Checkpoint).Causes...)
+		}
+		found = append(found, f)
+	}
+	return found
 }
 
-// each judges values, each by a bound of its own; rule says where that is from.
-func (r *ruling) each(checkpoint int, stage, part string, shape []int, got, want, allowed []float64, rule string) {
-	f := r.finding(checkpoint, stage, part, len(want))
+// checkpointOf returns the checkpoint that a figure belongs to.
+func (s *Suite) checkpointOf(f *figures.Figure) int {
+	switch f.Reduce {
+	case figures.Top:
+		return 10
+	case figures.LogSumExp, figures.NLL:
+		return 11
+	}
+	st, _ := s.schedule.Stage(f.Stage)
+	return st.Checkpoint
+}
+
+// figureFinding begins the finding of a figure: it passes so far.
+func figureFinding(f *figures.Figure, checkpoint int, stage string, elements int) Finding {
+	return Finding{
+		Checkpoint: checkpoint, Case: f.Kind(), Engine: Figures, Stage: stage, Figure: f.Name,
+		What: f.Source, Source: f.Source, Elements: elements,
+	}
+}
+
+// compareFigure judges values by a figure's tolerance, and what more is allowed
+// of each.
+func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k int) float64) Finding {
+	want, wrong, worst := figure.Want.Values, 0, 0
 	if len(got) != len(want) {
-		f.fail("%d values, want %d", len(got), len(want))
-		return
+		return f.failing("%d values, want %d", len(got), len(want))
 	}
-	off, worst := 0, 0
-	for i := range want {
-		share := math.Abs(got[i]-want[i]) / allowed[i]
-		if !(share <= 1) { // NaN too
-			off++
+	share, allowed := 0.0, make([]float64, len(want))
+	for k := range want {
+		allowed[k] = figure.Allowed(want[k]) + more(k)
+		s := math.Abs(got[k]-want[k]) / allowed[k]
+		switch {
+		case got[k] == want[k]:
+			s = 0
+		case math.IsNaN(s):
+			s = math.Inf(1)
 		}
-		if math.IsNaN(share) {
-			share = math.Inf(1)
+		if s > 1 {
+			wrong++
 		}
-		if share > float64(f.Share) {
-			f.Share, worst = harness.Float(share), i
+		if s > share {
+			share, worst = s, k
 		}
 	}
-	if off > 0 {
-		share := f.Share
-		f.fail("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute; %.3g allowed, %s",
-			off, len(want), shapes.Index(worst, shape), got[worst], want[worst], math.Abs(got[worst]-want[worst]), allowed[worst], rule)
-		f.Share = share
+	if wrong > 0 {
+		f = f.failing("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute; %s", wrong, len(want),
+			shapes.Index(worst, figure.Want.Shape), got[worst], want[worst], math.Abs(got[worst]-want[worst]), allowance(figure, allowed[worst]))
 	}
-}
-
-// exact is a finding that fails with the first of its problems.
-func (r *ruling) exact(checkpoint int, stage, part string, elements int, problems []string) *Finding {
-	f := r.finding(checkpoint, stage, part, elements)
-	if len(problems) > 0 {
-		f.fail("%d of %d differ; first at %s", len(problems), elements, problems[0])
-	}
+	f.Share = harness.Float(share)
 	return f
 }
 
-func float64s(x []float32) []float64 {
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = float64(v)
+// allowance says what was allowed of a value, and why.
+func allowance(f *figures.Figure, allowed float64) string {
+	rule := fmt.Sprintf("%.3g", f.Abs)
+	switch {
+	case f.Tolerance == figures.Tolerance{}:
+		return "none allowed"
+	case f.Scale > 0:
+		rule += fmt.Sprintf(" + %.3g*%.3g", f.Rel, f.Scale)
+	case f.Rel > 0:
+		rule += fmt.Sprintf(" + %.3g*|want|", f.Rel)
 	}
-	return out
+	return fmt.Sprintf("%.3g allowed, %s: %s", allowed, rule, f.Reason)
 }
 
-func sum(x []float64) (s float64) {
-	for _, v := range x {
-		s += v
+// ranks asks whether the largest elements of each row are those of the figure. The
+// first of Top is exact: it is what is chosen. Others may change places with one
+// that is as near as the differences seen in the row can account for.
+func (r *reading) ranks(f Finding, d differences) Finding {
+	ids, certified := r.Want.IDs(), 0
+	n := len(ids) / len(r.rows)
+	if n == 0 || n*len(r.rows) != len(ids) {
+		return f.failing("%d rows, want indices of each, not %d", len(r.rows), len(ids))
 	}
-	return s
-}
-
-func norm(x []float32) float64 {
-	var squares float64
-	for _, v := range x {
-		squares += float64(v) * float64(v)
-	}
-	return math.Sqrt(squares)
-}
-
-// widest is the index of the largest magnitude, -1 where there is none.
-func widest(x []float32) int {
-	best, at := math.Inf(-1), -1
-	for i, v := range x {
-		if a := math.Abs(float64(v)); a > best {
-			best, at = a, i
+	var problems []string
+	for i, order := range r.order {
+		size, off := r.sizes(i), d[place{r.run, r.Stage, i}]
+		apart := func(a, b int) float64 { // NaN where one is no element
+			of := elements(size, []int{max(a, 0), b})
+			return math.Abs(of[0] - of[1])
+		}
+		if order[1] >= 0 && apart(order[0], order[1]) > 2*off {
+			certified++
+		}
+		for k, want := range ids[i*n : (i+1)*n] {
+			got := order[k]
+			near := got >= 0 && apart(got, want) <= 2*min(off, r.Allowed(0))
+			if got == want || near && (k > 0 || r.Reduce == figures.AbsMax) {
+				continue
+			}
+			problem := fmt.Sprintf("%v: got %d, want %d", shapes.Index(i*n+k, r.Want.Shape), got, want)
+			if near {
+				problem += fmt.Sprintf(" (%s: margin %.3g, 2*max|dlogit| %.3g)", diagnose.NearTie, apart(got, want), 2*off)
+			}
+			problems = append(problems, problem)
 		}
 	}
-	return at
+	if len(problems) > 0 {
+		f = f.failing("%d of %d differ; first at %s", len(problems), len(ids), problems[0])
+	}
+	if r.Reduce == figures.Top {
+		f.Note = fmt.Sprintf("%d of %d choices %s", certified, len(r.rows), diagnose.Certified)
+	}
+	return f
 }

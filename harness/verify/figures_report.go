@@ -11,19 +11,19 @@ import (
 	"checkpoint12/harness/report"
 )
 
-// FigureReport is what was found by the figures of one kind from one source.
+// FigureReport sums up the findings of one kind of figure from one source.
 type FigureReport struct {
 	Figure   string `json:"figure"` // the kind, such as logits
 	Source   string `json:"source"`
 	Verdict  string `json:"verdict"`  // "pass" or "fail"
-	Compared int    `json:"compared"` // figures
+	Compared int    `json:"compared"` // number of figures
 	Worst    *Worst `json:"worst"`
 
 	findings []Finding
 }
 
 // addFigure counts a finding if it is of a figure.
-func (r *VerifyReport) addFigure(f Finding) {
+func (r *Report) addFigure(f Finding) {
 	if f.Figure == "" {
 		return
 	}
@@ -42,27 +42,8 @@ func (r *VerifyReport) addFigure(f Finding) {
 	g.findings = append(g.findings, f)
 }
 
-// summarizeWeights makes a report of what was found of the weights.
-func (s *Suite) summarizeWeights(found []Finding) CheckpointReport {
-	c := CheckpointReport{Checkpoint: Weights, Verdict: NotChecked}
-	l := line{engine: Figures, why: s.WeightsUnknown()}
-	for _, f := range found {
-		l.add(f)
-	}
-	switch c.Compared = l.compared; {
-	case l.failed > 0:
-		c.Verdict = harness.VerdictFail
-	case l.compared > 0:
-		c.Verdict = harness.VerdictPass
-	}
-	if l.compared > 0 || l.why != "" {
-		c.lines, c.Worst = []line{l}, l.worst
-	}
-	return c
-}
-
-// writeFigures names the source of every figure; verbose, every figure.
-func (r *VerifyReport) writeFigures(b *report.Writer, o TextOptions) {
+// writeFigures writes the source of every figure; verbose, every figure.
+func (r *Report) writeFigures(b *report.Writer, o TextOptions) {
 	var sources []string
 	for _, g := range r.Figures {
 		if !slices.Contains(sources, g.Source) {
@@ -84,7 +65,7 @@ func (r *VerifyReport) writeFigures(b *report.Writer, o TextOptions) {
 			for _, f := range g.findings {
 				if o.Verbose {
 					t.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), f.judged(), f.Note)
-				} else if f.Checkpoint == Weights && f.Note != "" && !f.Failed {
+				} else if f.Checkpoint == CheckWeights && f.Note != "" && !f.Failed {
 					t.Row("  "+f.Figure, f.Note)
 				}
 			}
@@ -94,7 +75,7 @@ func (r *VerifyReport) writeFigures(b *report.Writer, o TextOptions) {
 	}
 }
 
-// judged is a finding in a word: how much of its bound it needs, or that it failed.
+// judged returns how much of its tolerance a finding needs, or that it failed.
 func (f Finding) judged() string {
 	share := float64(f.Share)
 	switch {

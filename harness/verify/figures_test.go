@@ -1,15 +1,12 @@
 package verify
 
 import (
-	"checkpoint12/harness/report"
 	"errors"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,13 +16,12 @@ import (
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model"
-	"checkpoint12/model/zoo"
 )
 
 // allFigures is every figure that synthetic-tiny has but those of single tensors,
 // with its checkpoint: whatever kind the released models have is among them.
 var allFigures = map[string]int{
-	"weights.sha256": Weights, "weights.bytes": Weights,
+	"weights.sha256": CheckWeights, "weights.bytes": CheckWeights,
 	"ln_f.first4": 8, "ln_f.absmax": 8, "ln_f.absmax_channel": 8, "ln_f.l2": 8, "ln_f_hello_world.first10": 8,
 	"logits.top3": 8, "logits.first4": 8, "logits.last": 8,
 	"next_logit.logit":  9,
@@ -58,44 +54,28 @@ func write(t testing.TB, path string, data []byte) {
 	}
 }
 
-// openFigures is synthetic-tiny with its figures and no golden, shared by the
-// tests, which run one after the other.
-func openFigures(t testing.TB) *Suite {
+// withFigures returns a suite of synthetic-tiny with its figures and no golden.
+func withFigures(t testing.TB, tap model.Tap) *Suite {
 	t.Helper()
-	s, err := figuresSuite()
+	s, err := open(gpt2test.Tiny(t), Options{Model: "synthetic-tiny", Goldens: figuresOnly(t), Command: "go run .", Tap: tap})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.plantFigures(nil)
 	return s
 }
 
-var figuresSuite = sync.OnceValues(func() (*Suite, error) {
-	s, err := Open(Options{Model: "synthetic-tiny", Goldens: gpt2test.Dir})
-	if err != nil {
-		return nil, err
+func failed(found []Finding) (names []string) {
+	for _, f := range found {
+		if f.Failed {
+			names = append(names, f.Figure)
+		}
 	}
-	s.Cases = nil // those with goldens
-	return s, s.addGreedy()
-})
-
-// plantFigures lets the suite run everything again, with a fault or none.
-func (s *Suite) plantFigures(tap model.Tap) {
-	s.tap = tap
-	for _, k := range s.figures {
-		k.found, k.weights = nil, nil
-	}
-	for _, c := range s.Cases {
-		c.stages, c.text = nil, nil
-	}
+	return names
 }
 
 func TestFiguresOfTheGoModel(t *testing.T) {
-	s, err := Open(Options{Model: "synthetic-tiny", Goldens: figuresOnly(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	t.Parallel()
+	s := withFigures(t, nil)
 	r, err := s.Verify(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +89,7 @@ func TestFiguresOfTheGoModel(t *testing.T) {
 			want = harness.VerdictPass
 		}
 		if c.Verdict != want {
-			t.Errorf("%s: %s, want %s", Describe(c.Checkpoint), c.Verdict, want)
+			t.Errorf("%s: %s, want %s", Info(c.Checkpoint), c.Verdict, want)
 		}
 	}
 	got := map[string]int{}
@@ -119,7 +99,7 @@ func TestFiguresOfTheGoModel(t *testing.T) {
 			if f.Source == "" || f.Elements == 0 || f.Engine != Figures {
 				t.Errorf("%s: source %q, %d values, engine %s", f.Figure, f.Source, f.Elements, f.Engine)
 			}
-			if _, _, isTensor := s.Model.Weight(part(f.Figure)); isTensor {
+			if f.Checkpoint == CheckWeights && f.Elements == 4 {
 				tensors++
 			} else if f.Case != "logits" || f.Stage != "logits_last" { // 8's again, of the last position
 				got[f.Figure] = f.Checkpoint
@@ -132,178 +112,85 @@ func TestFiguresOfTheGoModel(t *testing.T) {
 	if want := 12*s.Model.Config().Layers + 4; tensors != want {
 		t.Errorf("%d tensors summed, want all %d", tensors, want)
 	}
-	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
-		t.Fatal(err)
-	}
+	text := textOf(t, r)
 	for _, want := range []string{"weights", "reference/float64/figures.py", " 8 all layers, logits    figures"} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("report lacks %q:\n%s", want, text.String())
+		if !strings.Contains(text, want) {
+			t.Errorf("report lacks %q:\n%s", want, text)
 		}
 	}
 }
 
-// leaf is one number of a figure and what makes it wrong.
-type leaf struct {
-	figure string
-	value  *float64
-	step   float64 // what the bound allows
-}
-
-// leaves lists every number of the figures of single values.
-func leaves(m *figures.Model) []leaf {
-	var all []leaf
-	add := func(figure string, allowed float64, values ...[]float64) {
-		for _, list := range values {
-			for i := range list {
-				all = append(all, leaf{figure, &list[i], allowed})
-			}
-		}
-	}
-	peak := 0.0
-	for _, row := range m.LnF.AbsMax {
-		for _, p := range row {
-			peak = max(peak, math.Abs(p.Value))
-		}
-	}
-	allowed := m.LnF.Tolerance.Allowed(peak)
-	for b := range m.LnF.Tokens {
-		add("ln_f.first4", allowed, m.LnF.First4[b]...)
-		for i := range m.LnF.AbsMax[b] {
-			all = append(all, leaf{"ln_f.absmax", &m.LnF.AbsMax[b][i].Value, allowed})
-		}
-	}
-	add("ln_f.l2", allowed, m.LnF.L2...)
-	l := m.Logits
-	largest := 0.0
-	for b := range l.Tokens {
-		for _, list := range slices.Concat(l.Top3[b], l.First4[b], [][]float64{l.Last[b]}) {
-			for _, v := range list {
-				largest = max(largest, math.Abs(v))
-			}
-		}
-	}
-	allowed = l.Tolerance.Allowed(largest)
-	for b := range l.Tokens {
-		add("logits.top3", allowed, l.Top3[b]...)
-		add("logits.first4", allowed, l.First4[b]...)
-	}
-	add("logits.last", allowed, l.Last...)
-	add("logits.logsumexp", allowed, l.LogSumExp...)
-	all = append(all, leaf{"logits.mean_nll", &l.MeanNLL, l.NLLTolerance.Abs})
-	add("token_logprobs.logprobs", m.TokenLogprobs.Tolerance.Abs, m.TokenLogprobs.Logprobs)
-	add("ln_f_hello_world.first10", m.FirstHidden.Tolerance.Abs, m.FirstHidden.First10)
-	return append(all, leaf{"next_logit.logit", &m.NextLogit.Logit, m.NextLogit.Tolerance.Abs})
-}
-
-// Every value passes, moved by half of its bound fails nothing, and moved by
-// 1.2 bounds fails the figure that it belongs to.
+// Each number of a figure passes, moved by half of its tolerance fails nothing, and
+// moved by 1.2 of it fails its figure; another id fails it too. A failure says who
+// published the figure, and what was found, wanted and allowed.
 func TestEachValuePerturbedFails(t *testing.T) {
-	s := openFigures(t)
-	m := s.figures[0].Model
-	o, err := s.observe(t.Context(), m)
+	t.Parallel()
+	s := withFigures(t, nil)
+	read, err := s.readFigures(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bad := failed(judge(m, o)); bad != nil {
+	if bad := failed(s.judgeFigures(read)); bad != nil {
 		t.Fatalf("unperturbed: %v", bad)
 	}
-	seen := map[string]bool{}
-	for n, leaf := range leaves(m) {
-		seen[leaf.figure] = true
-		was := *leaf.value
-		for _, step := range []float64{0.5, -0.5, 1.2, -1.2} {
-			*leaf.value = was + step*leaf.step
-			bad := map[string]bool{}
-			for _, f := range judge(m, o) {
-				if f.Failed {
-					bad[f.Figure] = true
+	for i := range read {
+		r := &read[i]
+		// fails reports whether the figure itself does, and whether another one does.
+		fails := func() (itself, others bool) {
+			for j, f := range s.judgeFigures(read) {
+				itself = itself || j == i && f.Failed
+				others = others || j != i && f.Failed
+				if j == i && f.Failed {
+					for _, part := range []string{f.Source, f.Figure[strings.Index(f.Figure, ".")+1:], "got ", "want ", "compare --golden"} {
+						if !strings.Contains(f.Report(), part) {
+							t.Errorf("report lacks %q:\n%s", part, f.Report())
+						}
+					}
+					if !r.Reduce.Indices() && !strings.Contains(f.Report(), "allowed") {
+						t.Errorf("report lacks the tolerance:\n%s", f.Report())
+					}
 				}
 			}
-			if got, want := len(bad) > 0 && bad[leaf.figure], math.Abs(step) > 1; got != want || !want && len(bad) > 0 {
-				t.Errorf("value %d, of %s, %v moved by %g of its bound: %v fail", n, leaf.figure, was, step, slices.Collect(maps.Keys(bad)))
+			return itself, others
+		}
+		for k, was := range r.Want.Values {
+			steps := []float64{0.5, -0.5, 1.2, -1.2}
+			allowed := r.Allowed(was) + r.accounted(differencesOf(read), k)
+			if exact := allowed == 0; exact || r.Reduce.Indices() {
+				steps, allowed = []float64{7}, 1
 			}
+			for _, step := range steps {
+				r.Want.Values[k] = was + step*allowed
+				itself, others := fails()
+				if want := math.Abs(step) > 1; itself != want || !want && others {
+					t.Errorf("%s of %s: value %d, %v, moved by %g: fails %t, others %t", r.Name, r.Stage, k, was, step, itself, others)
+				}
+			}
+			r.Want.Values[k] = was
 		}
-		*leaf.value = was
-	}
-	for figure := range allFigures {
-		kind, list, _ := strings.Cut(figure, ".")
-		exact := kind == "weights" || kind == "greedy" || strings.Contains(list, "id") || list == "absmax_channel" || list == "argmax" || list == "sum" ||
-			list == "top3_probs" // made of top3 and logsumexp, whose errors are theirs
-		if seen[figure] == exact {
-			t.Errorf("%s: perturbed here %t, exact %t", figure, seen[figure], exact)
+		for k, was := range r.Index.Values {
+			r.Index.Values[k] = was + 7
+			r.reduce()
+			if itself, _ := fails(); !itself {
+				t.Errorf("%s of %s: index %d, %v, moved by 7: does not fail", r.Name, r.Stage, k, was)
+			}
+			r.Index.Values[k] = was
 		}
+		if r.Row != nil {
+			*r.Row = 1 - *r.Row
+			r.reduce()
+			if itself, _ := fails(); !itself {
+				t.Errorf("%s: another row does not fail", r.Name)
+			}
+			*r.Row = 1 - *r.Row
+		}
+		r.reduce()
 	}
 }
 
-// What is exact, or is made of several numbers, perturbed one by one.
-func TestEachExactFigurePerturbedFails(t *testing.T) {
-	s := openFigures(t)
-	m := s.figures[0].Model
-	o, err := s.observe(t.Context(), m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, p := m.Logits, m.TokenLogprobs
-	type change struct {
-		name    string
-		id      *int
-		to      int
-		figures []string // that fail
-		others  bool     // other figures may fail too
-	}
-	var changes []change
-	for b := range l.Tokens {
-		for i := range l.Tokens[b] {
-			ids := l.Top3IDs[b][i]
-			changes = append(changes,
-				change{"first id", &ids[0], 7, []string{"logits.top3_ids", "logits.top3"}, true},
-				change{"second id", &ids[1], 7, []string{"logits.top3_ids", "logits.top3"}, true},
-				change{"third id", &ids[2], 7, []string{"logits.top3_ids", "logits.top3"}, true},
-				change{"channel", &m.LnF.AbsMax[b][i].Index, 7, []string{"ln_f.absmax", "ln_f.absmax_channel"}, false})
-			if i > 0 {
-				changes = append(changes, change{"label", &l.Labels[b][i], 50000, []string{"logits.mean_nll"}, false})
-			}
-			if i == len(l.Tokens[b])-1 {
-				changes = append(changes, change{"first id of the last position", &ids[0], 7, []string{"logits.top1_id", "logits.top3_ids"}, true})
-			}
-		}
-	}
-	changes = append(changes,
-		change{"argmax", &m.NextLogit.Argmax, 7, []string{"next_logit.argmax", "next_logit.logit"}, false},
-		change{"position", &m.FirstHidden.Position, 1 - m.FirstHidden.Position, []string{"ln_f_hello_world.first10"}, false})
-	for _, c := range changes {
-		was := *c.id
-		*c.id = c.to
-		var bad []string
-		for _, f := range judge(m, o) {
-			if f.Failed {
-				bad = append(bad, f.Figure)
-			}
-		}
-		for _, want := range c.figures {
-			if !slices.Contains(bad, want) {
-				t.Errorf("%s %d for %d: %v fail, want %s among them", c.name, c.to, was, bad, want)
-			}
-		}
-		if !c.others && len(bad) != len(c.figures) {
-			t.Errorf("%s %d for %d: %v fail, want %v alone", c.name, c.to, was, bad, c.figures)
-		}
-		*c.id = was
-	}
-	// The sum has a bound of its own: 1e-3 of it is far more than that of one.
-	was := slices.Clone(p.Logprobs)
-	for i := range p.Logprobs {
-		p.Logprobs[i] *= 1.0011
-	}
-	if bad := failed(judge(m, o)); !slices.Contains(bad, " token_logprobs/figures/step_00/probs_t1/sum") {
-		t.Errorf("log-probabilities 1.1e-3 larger: %v fail, want the sum among them", bad)
-	}
-	copy(p.Logprobs, was)
-}
-
-func TestEachGreedyFigurePerturbedFails(t *testing.T) {
-	s := openFigures(t)
+func TestEachTextPerturbedFails(t *testing.T) {
+	t.Parallel()
+	s := withFigures(t, nil)
 	if _, err := s.Check(t.Context(), 12); err != nil {
 		t.Fatal(err)
 	}
@@ -311,37 +198,32 @@ func TestEachGreedyFigurePerturbedFails(t *testing.T) {
 	for _, c := range s.Cases {
 		for _, g := range c.Greedy {
 			seen++
-			for n := range g.New {
+			for n := -1; n < g.New; n++ {
 				changed := g
-				if g.Text != "" {
-					changed.Text = g.Text[:len(g.Text)-n-1] + "\x7f" + g.Text[len(g.Text)-n:]
-				} else {
-					changed.AllTokens = slices.Clone(g.AllTokens)
-					changed.AllTokens[len(g.Tokens)+n]++
+				switch {
+				case n < 0: // as it is
+				case g.Reduce == figures.Text:
+					i := len(g.Want.Text) - n - 1
+					changed.Want.Text = g.Want.Text[:i] + "\x7f" + g.Want.Text[i+1:]
+				default:
+					changed.Want.Values = slices.Clone(g.Want.Values)
+					changed.Want.Values[len(g.Tokens[0])+n]++
 				}
-				for _, want := range []figures.Greedy{g, changed} {
-					e := ending{suite: s, c: c, o: c.stages}
-					e.greedy(want)
-					f := e.findings[0]
-					if wrong := !cmp.Equal(want, g); f.Failed != wrong || f.Figure != "greedy."+g.Name || f.Step != g.New-1 || f.Source == "" {
-						t.Errorf("%s, token or byte %d wrong %t: %+v", g.Name, n, wrong, f)
-					}
+				e := endToEnd{suite: s, c: c, o: c.stages}
+				e.greedy(&changed)
+				if f := e.findings[0]; f.Failed != (n >= 0) || f.Figure != g.Name || f.Step != g.New-1 || f.Source == "" {
+					t.Errorf("%s, token or byte %d wrong: %+v", g.Name, n, f)
 				}
 			}
 		}
 	}
-	if want := len(s.figures[0].Greedy); seen != want || want < 3 {
-		t.Errorf("%d continuations have cases, the figures have %d", seen, want)
+	if seen != 4 {
+		t.Errorf("%d continuations have cases, want 4", seen)
 	}
 }
 
 func TestFiguresRefused(t *testing.T) {
-	tiny, err := zoo.Load("synthetic-tiny")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tiny.Close()
-	whole, err := os.ReadFile(filepath.Join(figuresOnly(t), "synthetic-tiny", figures.FileName))
+	whole, err := os.ReadFile(filepath.Join(gpt2test.Dir, "synthetic-tiny", figures.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,20 +231,88 @@ func TestFiguresRefused(t *testing.T) {
 		name, text, want string
 		file             bool // it is the file that is wrong
 	}{
-		{"cut short", string(whole[:999]), "unexpected EOF", true},
-		{"of another model", strings.Replace(string(whole), `"synthetic-tiny": {`, `"synthetic-small": {`, 1), "no figures of synthetic-tiny", true},
-		{"an id beyond the vocabulary", strings.Replace(string(whole), "[36921,", "[50257,", 1), "token 50257", false},
-		{"a channel too far", strings.Replace(string(whole), "[53, 56.511524]", "[80, 56.511524]", 1), "channel 80", false},
+		{"cut short", string(whole[:999]), "unexpected end", true},
+		{"of another model", strings.Replace(string(whole), `"synthetic-tiny": [`, `"synthetic-small": [`, 1), "no figures of synthetic-tiny", true},
+		{"an id beyond the vocabulary", strings.Replace(string(whole), `"tokens": [[36921,`, `"tokens": [[50257,`, 1), "token 50257", false},
+		{"a channel too far", strings.Replace(string(whole), `"want": [[53,`, `"want": [[80,`, 1), "index 80: a row of ln_f has 80 elements", false},
+		{"a stage that there is not", strings.Replace(string(whole), `"stage": "ln_f"`, `"stage": "ln_g"`, 1), "ln_g", false},
+		{"more tokens than positions", strings.Replace(string(whole), `"new": 18`, `"new": 48`, 1), "48 new ones", true},
+		{"more text than positions", strings.Replace(string(whole), `"new": 4`, `"new": 48`, 1), "51 positions: the model has 48", false},
 	} {
 		root := t.TempDir()
 		write(t, filepath.Join(root, "synthetic-tiny", figures.FileName), []byte(tt.text))
-		_, err := open(tiny, Options{Model: "synthetic-tiny", Goldens: root})
+		_, err := open(gpt2test.Tiny(t), Options{Model: "synthetic-tiny", Goldens: root})
 		var golden *diagnose.GoldenError
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want one line with %q", tt.name, err, tt.want)
 		}
 		if file := filepath.Join(root, "synthetic-tiny", figures.FileName); tt.file && (!errors.As(err, &golden) || golden.Path != file) {
 			t.Errorf("%s: error %v does not name %s", tt.name, err, file)
+		}
+	}
+}
+
+// A figure that is not of the model, though its tokens are, fails; it does not
+// panic.
+func TestFiguresOfOtherShapes(t *testing.T) {
+	t.Parallel()
+	s := withFigures(t, nil)
+	array := func(n int) figures.Array { return figures.Array{Shape: []int{n}, Values: make([]float64, n)} }
+	want := func(n int) figures.Want { return figures.Want{Array: array(n)} }
+	far := figures.Array{Shape: []int{1}, Values: []float64{1e6}}
+	row := 99
+	tokens := [][]int{{1, 2}, {3, 4}}
+	s.figures = []figures.Figure{
+		{Name: "a.index", Stage: "ln_f", Reduce: figures.Value, Tokens: tokens, Index: far, Want: want(4)},
+		{Name: "a.indices", Stage: "ln_f", Reduce: figures.Value, Tokens: tokens, Index: figures.Array{Shape: []int{3, 1}, Values: make([]float64, 3)}, Want: want(3)},
+		{Name: "a.label", Stage: "logits", Reduce: figures.NLL, Tokens: tokens, Index: figures.Array{Shape: []int{2, 1}, Values: []float64{1e6, 1}}, Want: want(1)},
+		{Name: "a.few", Stage: "ln_f", Reduce: figures.L2, Tokens: tokens, Want: want(3)},
+		{Name: "a.many", Stage: "ln_f", Reduce: figures.L2, Tokens: tokens, Want: want(5)},
+		{Name: "a.row", Stage: "ln_f", Reduce: figures.L2, Tokens: tokens, Row: &row, Want: want(1)},
+		{Name: "a.ranks", Stage: "logits", Reduce: figures.Top, Tokens: tokens, Want: want(3)},
+		{Name: "a.rank", Stage: "logits", Reduce: figures.Top, Tokens: tokens, Want: figures.Want{Array: figures.Array{Shape: []int{4}, Values: []float64{1e6, 1, 1, 1}}}},
+	}
+	read, err := s.readFigures(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range s.judgeFigures(read) {
+		if !f.Failed || f.Detail == "" {
+			t.Errorf("%s: %+v, want a failure", f.Figure, f)
+		}
+	}
+}
+
+// Ranks: the first is exact; the others may change places by as much as the
+// known logits of the row are off.
+func TestRanks(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		values []float64 // the model's, of ids 0 to 9
+		failed bool
+	}{
+		{"the same", []float64{0, 0, 0, 0, 5, 4, 3, 2, 1, 0}, false},
+		{"second and third change places", []float64{0, 0, 0, 0, 5, 3, 4, 2, 1, 0}, true},
+		{"they do in a near tie", []float64{0, 0, 0, 0, 5, 3.5, 3.5004, 2, 1, 0.0006}, false},
+		{"a fourth comes third, far ahead", []float64{0, 0, 0, 0, 5, 4, 3, 3.5, 1, 0}, true},
+		{"a fourth comes third in a near tie", []float64{0, 0, 0, 0, 5, 4, 3, 3.0004, 1, 0.0006}, false},
+		{"first and second change places, however near", []float64{0, 0, 0, 0, 4.5, 4.5001, 3, 2, 1, 0.0006}, true},
+		{"a row that is off everywhere excuses nothing", []float64{9, 9, 9, 9, 5, 3, 4, 2, 1, 9}, true},
+		{"NaN has no rank", []float64{0, 0, 0, 0, math.NaN(), 4, 3, 2, 1, 0}, true},
+		{"nothing has one", slices.Repeat([]float64{math.NaN()}, 10), true},
+	} {
+		tolerance := figures.Tolerance{Abs: 1e-3}
+		known := &figures.Figure{Name: "a.known", Stage: "logits", Reduce: figures.Value, Tolerance: tolerance,
+			Index: figures.Array{Shape: []int{8}, Values: []float64{4, 5, 6, 0, 1, 2, 3, -1}},
+			Want:  figures.Want{Array: figures.Array{Shape: []int{1, 8}, Values: []float64{5, 4, 3, 0, 0, 0, 0, 0}}}}
+		top := &figures.Figure{Name: "a.top", Stage: "logits", Reduce: figures.Top, Tolerance: tolerance,
+			Want: figures.Want{Array: figures.Array{Shape: []int{1, 3}, Values: []float64{4, 5, 6}}}}
+		read := []reading{{Figure: known, rows: [][]float64{tt.values}}, {Figure: top, rows: [][]float64{tt.values}}}
+		for i := range read {
+			read[i].reduce()
+		}
+		if f := read[1].ranks(Finding{}, differencesOf(read)); f.Failed != tt.failed {
+			t.Errorf("%s: %+v, failed should be %t", tt.name, f, tt.failed)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness/report"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -82,7 +81,7 @@ func TestWeightsComeFirst(t *testing.T) {
 			write(t, filepath.Join(home, "synthetic-tiny", "config.json"), config)
 			write(t, filepath.Join(home, "synthetic-tiny", "model.safetensors"), tt.weights)
 			t.Setenv(zoo.ModelsVariable, home)
-			s, err := Open(Options{Model: "synthetic-tiny", Goldens: figuresOnly(t)})
+			s, err := Open(Options{Model: "synthetic-tiny", Goldens: figuresOnly(t), Command: "go run ."})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +94,7 @@ func TestWeightsComeFirst(t *testing.T) {
 			var bad []string
 			stages := false
 			for _, f := range r.Failures {
-				if f.Checkpoint == Weights {
+				if f.Checkpoint == CheckWeights {
 					bad = append(bad, f.Figure)
 				} else {
 					stages = true
@@ -107,82 +106,69 @@ func TestWeightsComeFirst(t *testing.T) {
 			if bad == nil {
 				return
 			}
-			if r.First.Checkpoint != Weights || !strings.Contains(r.First.Report(), tt.says) {
+			if r.First.Checkpoint != CheckWeights || !strings.Contains(r.First.Report(), tt.says) {
 				t.Errorf("first is %s, want the weights and %q", r.First.Report(), tt.says)
 			}
-			var text strings.Builder
-			if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
-				t.Fatal(err)
+			text := textOf(t, r)
+			if strings.Contains(text, "checkpoint 12 (end to end):") {
+				t.Errorf("a text is blamed though the weights are wrong:\n%s", text)
 			}
-			if strings.Contains(text.String(), "checkpoint 12 (end to end):") {
-				t.Errorf("a text is blamed though the weights are wrong:\n%s", text.String())
-			}
-			for _, want := range []string{"FAIL: weights first fails at weights/figures/sha256", "fix: " + Describe(Weights).Fix} {
-				if !strings.Contains(text.String(), want) {
-					t.Errorf("report lacks %q:\n%s", want, text.String())
+			for _, want := range []string{"FAIL: weights first fails at weights/figures/sha256", "fix: " + Info(CheckWeights).Fix} {
+				if !strings.Contains(text, want) {
+					t.Errorf("report lacks %q:\n%s", want, text)
 				}
-			}
-			walk, err := s.Walk(t.Context())
-			if err != nil || !strings.HasPrefix(walk, "weights: fail") || !strings.HasSuffix(walk, "fix: "+Describe(Weights).Fix) {
-				t.Errorf("walk %v:\n%s", err, walk)
 			}
 		})
 	}
 }
 
 func TestEachFigureOfTheWeightsPerturbedFails(t *testing.T) {
-	s := openFigures(t)
-	w := s.figures[0].Model.Weights
-	check := func(name, want string) {
+	t.Parallel()
+	s := withFigures(t, nil)
+	check := func(change string, list []figures.Figure, want string) {
 		t.Helper()
-		found, err := s.judgeWeights(w)
+		found, err := s.judgeWeights(list)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var bad []string
-		for _, f := range found {
-			if f.Failed {
-				bad = append(bad, f.Figure)
-			}
-		}
-		if strings.Join(bad, " ") != want {
-			t.Errorf("%s: %v fail, want %q", name, bad, want)
+		if bad := strings.Join(failed(found), " "); bad != want {
+			t.Errorf("%s: %q fail, want %q", change, bad, want)
 		}
 	}
-	check("unperturbed", "")
-	sum := w.SHA256
-	w.SHA256 = strings.Repeat("ab", 32)
-	check("sha256", "weights.sha256")
-	w.SHA256 = sum
-	w.Bytes++
-	check("bytes", "weights.bytes")
-	w.Bytes--
-	small := slices.Clone(w.Tensors[1:]) // summing wte each time takes long
-	every := w.Tensors
-	for i := range every {
-		x := &every[i]
-		for n, v := range []*float64{&x.Sum, &x.SumSq, &x.Min, &x.Max} {
-			if i > 0 {
-				w.Tensors = every[i : i+1]
-			} else {
-				w.Tensors = every[:2]
-			}
-			was := *v
+	for _, f := range s.figures {
+		if !f.Reduce.OfWeights() {
+			continue
+		}
+		with := []figures.Figure{f}
+		g := &with[0]
+		check("unperturbed", with, "")
+		switch f.Reduce {
+		case figures.SHA256:
+			g.Want.Text = strings.Repeat("ab", 32)
+			check("another hash", with, f.Name)
+			continue
+		case figures.Bytes:
+			g.Want.Values = []float64{f.Want.Values[0] + 1}
+			check("another size", with, f.Name)
+			continue
+		}
+		for n := range f.Want.Values {
 			for _, change := range []float64{1 + 2e-7, 1 - 2e-7} {
-				*v = was * change
-				check(fmt.Sprintf("value %d of %s", n, x.Name), "weights."+x.Name)
+				g.Want.Values = slices.Clone(f.Want.Values)
+				g.Want.Values[n] *= change
+				check(fmt.Sprintf("value %d of %s", n, f.Name), with, f.Name)
 			}
-			*v = was
+			if f.Stage == "wte.weight" {
+				break // summing it each time takes long
+			}
 		}
+		*g = f
+		g.Shape = append([]int{1}, f.Shape...)
+		check("another shape", with, f.Name)
+		*g = f
+		g.Stage = "h.7.ln_1.weight"
+		check("another tensor", with, f.Name)
 	}
-	w.Tensors = small
-	was := small[0].Shape
-	small[0].Shape = []int{was[1], was[0]}
-	check("shape", "weights."+small[0].Name)
-	small[0].Shape = was
-	small[3].Name = "h.7.ln_1.weight"
-	check("name", "weights.h.7.ln_1.weight")
-	w.Tensors = every
 }
 
 // Where the figures have no hash, as of the larger released models, the one under
@@ -194,9 +180,10 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 	}
 	const name = "gpt2-medium"
 	medium := published.Models[name]
+	commit := medium[slices.IndexFunc(medium, func(f figures.Figure) bool { return f.Reduce == figures.Commit })].Want.Text
 	config, weights := tinyFiles(t)
 	sum := fmt.Sprintf("%x", sha256.Sum256(weights))
-	pinned, other := medium.Weights.Commit, strings.Repeat("0", 40)
+	pinned, other := commit, strings.Repeat("0", 40)
 	for _, tt := range []struct {
 		name, blob, commit string // blob "": not in the hub's cache
 		failed             bool
@@ -229,8 +216,8 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 			}
 			defer m.Close()
 			// Not by open, which would say at once that so small a model is no Medium.
-			s := &Suite{Model: m, Name: name, argument: name, figures: []*known{{Model: medium}}}
-			found, err := s.Check(t.Context(), Weights)
+			s := &Suite{Model: m, Name: name, argument: name, command: "go run .", figures: medium}
+			found, err := s.Check(t.Context(), CheckWeights)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +225,7 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 				if why := s.WeightsUnknown(); len(found) > 0 || !strings.Contains(why, tt.unknown) {
 					t.Errorf("%v, unknown because %q; want nothing found and %q", found, why, tt.unknown)
 				}
-				if c := s.summarizeWeights(found); c.Verdict != NotChecked || c.Compared != 0 {
+				if c := s.summarize(CheckWeights, found); c.Verdict != NotChecked || c.Compared != 0 {
 					t.Errorf("%+v, want not checked", c)
 				}
 				return
@@ -267,10 +254,10 @@ func TestFiguresByHash(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		weights []byte
-		want    int
+		want    bool
 	}{
-		{"the weights of the figures", weights, 1},
-		{"others", rename(t, weights, func(s string) string { return "transformer." + s }), 0},
+		{"the weights of the figures", weights, true},
+		{"others", rename(t, weights, func(s string) string { return "transformer." + s }), false},
 	} {
 		dir := filepath.Join(t.TempDir(), "synthetic-tiny") // a name that says nothing
 		write(t, filepath.Join(dir, "config.json"), config)
@@ -280,8 +267,8 @@ func TestFiguresByHash(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		if len(s.figures) != tt.want || (len(s.Cases) > 0) != (tt.want > 0) {
-			t.Errorf("%s: %d sets of figures and %d cases, want %d", tt.name, len(s.figures), len(s.Cases), tt.want)
+		if (len(s.figures) > 0) != tt.want || (len(s.Cases) > 0) != tt.want {
+			t.Errorf("%s: %d figures and %d cases, want some: %t", tt.name, len(s.figures), len(s.Cases), tt.want)
 		}
 	}
 	published, err := figures.Published()
@@ -290,9 +277,10 @@ func TestFiguresByHash(t *testing.T) {
 	}
 	// The released models' are found in the same way, and by their names.
 	gpt2 := published.Models["gpt2"]
-	for _, by := range [][2]string{{"gpt2", ""}, {"", gpt2.Weights.SHA256}} {
-		if found, err := findFigures(t.TempDir(), by[0], by[1]); err != nil || len(found) != 1 || found[0].Model != gpt2 {
-			t.Errorf("by %q: %v, %v", by, found, err)
+	sum := gpt2[slices.IndexFunc(gpt2, func(f figures.Figure) bool { return f.Reduce == figures.SHA256 })].Want.Text
+	for _, by := range [][2]string{{"gpt2", ""}, {"", sum}} {
+		if found, err := findFigures(t.TempDir(), by[0], by[1]); err != nil || len(found) != len(gpt2) || found[0].Name != gpt2[0].Name {
+			t.Errorf("by %q: %d figures, %v", by, len(found), err)
 		}
 	}
 	for name := range maps.Keys(published.Models) {
@@ -304,7 +292,7 @@ func TestFiguresByHash(t *testing.T) {
 
 func TestFiguresDoNotBlameBeforeGoldens(t *testing.T) {
 	s := &Suite{schedule: gpt2.Schedule(2, nil)}
-	weights := Finding{Checkpoint: Weights, Engine: Figures, Stage: "weights", Failed: true}
+	weights := Finding{Checkpoint: CheckWeights, Engine: Figures, Stage: "weights", Failed: true}
 	golden := Finding{Checkpoint: 4, Engine: "float64", Step: 7, Stage: "h.1.attn.scores", Failed: true}
 	figure := Finding{Checkpoint: 8, Engine: Figures, Stage: "ln_f", Failed: true}
 	later := Finding{Checkpoint: 11, Engine: Figures, Stage: "probs_t1", Failed: true}
@@ -322,36 +310,6 @@ func TestFiguresDoNotBlameBeforeGoldens(t *testing.T) {
 	} {
 		if got := s.first(tt.found); got == nil || got.Stage != tt.want.Stage || got.Checkpoint != tt.want.Checkpoint {
 			t.Errorf("%s: got %+v, want %+v", tt.name, got, tt.want)
-		}
-	}
-}
-
-// Ranks: the first is exact; the others may change places by as much as the
-// known logits of the row are off.
-func TestRanks(t *testing.T) {
-	want := []float64{5, 4, 3, 0, 0, 0, 0, 0}
-	for _, tt := range []struct {
-		name   string
-		values []float32 // the model's, of ids 0 to 9
-		failed bool
-	}{
-		{"the same", []float32{0, 0, 0, 0, 5, 4, 3, 2, 1, 0}, false},
-		{"second and third change places", []float32{0, 0, 0, 0, 5, 3, 4, 2, 1, 0}, true},
-		{"they do in a near tie", []float32{0, 0, 0, 0, 5, 3.5, 3.5004, 2, 1, 0.0006}, false},
-		{"a fourth comes third, far ahead", []float32{0, 0, 0, 0, 5, 4, 3, 3.5, 1, 0}, true},
-		{"a fourth comes third in a near tie", []float32{0, 0, 0, 0, 5, 4, 3, 3.0004, 1, 0.0006}, false},
-		{"first and second change places, however near", []float32{0, 0, 0, 0, 4.5, 4.5001, 3, 2, 1, 0.0006}, true},
-		{"a row that is off everywhere excuses nothing", []float32{9, 9, 9, 9, 5, 3, 4, 2, 1, 9}, true},
-	} {
-		values := rowsOf(harness.Tensor{Shape: []int{1, len(tt.values)}, F32: tt.values})[0]
-		l := &figures.Logits{
-			Top3IDs: [][][]int{{{4, 5, 6}}}, Top3: [][][]float64{{want[:3]}}, First4: [][][]float64{{want[3:7]}},
-			Last: [][]float64{{0}}, LogSumExp: [][]float64{{6}},
-		}
-		r := ruling{kind: "logits"}
-		r.ranks(1e-3, []row{newRow(l, 0, 0, values)})
-		if r.found[0].Failed != tt.failed {
-			t.Errorf("%s: %+v, failed should be %t", tt.name, r.found[0], tt.failed)
 		}
 	}
 }

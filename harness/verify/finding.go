@@ -2,67 +2,83 @@ package verify
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
 )
 
-// Finding is one thing that a checkpoint looked at: a stage at a step compared
-// with one engine's golden, or an assertion on the model's own run.
+// Self is the engine's name in findings that need no golden: the model's own
+// stages compared with each other.
+const Self = "self"
+
+// Finding is one comparison of a checkpoint: a stage at a step with one engine's
+// golden, or an assertion on the model's own run.
 type Finding struct {
-	Checkpoint int    `json:"checkpoint"`       // 1 to 12; 0 for the embeddings, -1 for the weights
+	Checkpoint int    `json:"checkpoint"`       // 1 to 12, CheckEmbeddings or CheckWeights
 	Case       string `json:"case"`             // of the goldens, or the kind of figure
-	Engine     string `json:"engine"`           // whose golden; Self where none is needed
+	Engine     string `json:"engine"`           // of the golden; Self or Figures
 	Step       int    `json:"step"`             // 0 is the prompt
 	Stage      string `json:"stage"`            // the stage, or the assertion's name
-	What       string `json:"what,omitempty"`   // what was asked of it, in a few words
-	Figure     string `json:"figure,omitempty"` // of a figure: its name, such as logits.top3
+	What       string `json:"what,omitempty"`   // the assertion in a few words
+	Figure     string `json:"figure,omitempty"` // the name of a figure, such as logits.top3
 	Source     string `json:"source,omitempty"` // of a figure: who published it
-	Elements   int    `json:"elements"`         // how many values were looked at
+	Elements   int    `json:"elements"`         // values compared
 
-	// Share is the error as a part of its bound: 1 is all that is allowed; 0 or
-	// infinity where the bound is exact.
+	// Share is the error as a fraction of its tolerance: 1 is all that is allowed; 0
+	// or infinity where there is none.
 	Share harness.Float `json:"share"`
 
-	Failed  bool   `json:"failed"`
-	Outlier bool   `json:"outlier,omitempty"` // of a failure: it is the golden that is wrong, by what the other engines say
-	Kind    string `json:"kind,omitempty"`    // of a failure of checkpoint 12: other text, not deterministic, wrong length
-	Detail  string `json:"detail,omitempty"`  // of a failure: what, where, by how much
-	Own     string `json:"own,omitempty"`     // of a failure: whether the stage is right for the golden's own inputs
-	Begin   string `json:"begin,omitempty"`   // of a failure: where the run diverges earlier
-	Closer  string `json:"closer,omitempty"`  // of a failure: the command that looks closer
-	Note    string `json:"note,omitempty"`    // what else there is to say, such as a near tie
+	Failed bool   `json:"failed"`
+	Note   string `json:"note,omitempty"` // a remark, such as a near tie
+
+	// Of a failure:
+	Outlier bool   `json:"outlier,omitempty"` // the golden is wrong, by the other engines' goldens
+	Kind    string `json:"kind,omitempty"`    // of checkpoint 12: other text, not deterministic, wrong length
+	Detail  string `json:"detail,omitempty"`  // where it differs and by how much
+	Own     string `json:"own,omitempty"`     // whether the stage is right for the golden's own inputs
+	Cause   string `json:"cause,omitempty"`   // the known fault that explains it
+	Begin   string `json:"begin,omitempty"`   // where the run diverges earlier
+	Closer  string `json:"closer,omitempty"`  // the command that looks closer
 
 	causes []string // narrower than the checkpoint's
 }
 
-// Name is the finding's place as a test's: case/engine/step/stage, and the part of
-// a figure.
+// failing returns the finding as a failure that no tolerance allows.
+func (f Finding) failing(format string, args ...any) Finding {
+	f.Failed, f.Share, f.Detail = true, harness.Float(math.Inf(1)), fmt.Sprintf(format, args...)
+	return f
+}
+
+// Name returns the finding's place as a test's: case/engine/step/stage, and the
+// part of a figure.
 func (f Finding) Name() string {
-	if f.Checkpoint == Weights {
-		return fmt.Sprintf("%s/%s/%s", f.Case, f.Engine, part(f.Figure))
+	_, part, _ := strings.Cut(f.Figure, ".")
+	if f.Checkpoint == CheckWeights {
+		return fmt.Sprintf("%s/%s/%s", f.Case, f.Engine, part)
 	}
 	name := fmt.Sprintf("%s/%s/step_%02d/%s", f.Case, f.Engine, f.Step, f.Stage)
 	if f.Figure != "" {
-		name += "/" + part(f.Figure)
+		name += "/" + part
 	}
 	return name
 }
 
-// Line is a failure on one line, for those that follow from one reported in full.
+// Line returns a failure as one line.
 func (f Finding) Line() string {
-	what := f.Detail
+	detail := f.Detail
 	if f.Begin != "" {
-		what = "the run diverges earlier, at " + f.Begin
+		detail = "the run diverges earlier, at " + f.Begin
 	}
-	line, _, _ := strings.Cut(what, "\n")
+	line, _, _ := strings.Cut(detail, "\n")
 	if f.Kind != "" {
 		line = f.Kind + ": " + line
 	}
-	return fmt.Sprintf("%s: %s: %s", Describe(f.Checkpoint), f.Name(), line)
+	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), line)
 }
 
-// Report is the finding in full, for an engineer who has to act on it.
+// Report returns the finding in full, for an engineer who has to act on it.
 func (f Finding) Report() string {
 	if f.Closer == "" {
 		return f.report()
@@ -70,35 +86,32 @@ func (f Finding) Report() string {
 	return f.report() + "\n  look closer: " + f.Closer
 }
 
-// report returns the finding but for the command that looks closer.
+// report returns the finding without the command that looks closer.
 func (f Finding) report() string {
-	c := Describe(f.Checkpoint)
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s", c, f.Name())
+	c := Info(f.Checkpoint)
+	report := fmt.Sprintf("%s: %s", c, f.Name())
 	if f.What != "" {
-		fmt.Fprintf(&b, ": %s", f.What)
+		report += ": " + f.What
 	}
-	if f.Kind != "" {
-		fmt.Fprintf(&b, "\n  %s", f.Kind)
+	add := func(title, text string) {
+		if text != "" {
+			report += "\n  " + title + text
+		}
 	}
-	if f.Detail != "" {
-		fmt.Fprintf(&b, "\n  %s", f.Detail)
+	add("", f.Kind)
+	add("", f.Detail)
+	add("", f.Own)
+	add("", f.Note)
+	add("the run diverges earlier, at ", f.Begin)
+	if f.Cause == "" {
+		causes := f.causes
+		if causes == nil {
+			causes = c.Causes
+		}
+		add("usual causes: ", strings.Join(causes, "; "))
 	}
-	if f.Own != "" {
-		fmt.Fprintf(&b, "\n  %s", f.Own)
-	}
-	if f.Note != "" {
-		fmt.Fprintf(&b, "\n  %s", f.Note)
-	}
-	if f.Begin != "" {
-		fmt.Fprintf(&b, "\n  the run diverges earlier, at %s", f.Begin)
-	}
-	causes := f.causes
-	if causes == nil {
-		causes = c.Causes
-	}
-	fmt.Fprintf(&b, "\n  usual causes: %s", strings.Join(causes, "; "))
-	return b.String()
+	add("cause: ", f.Cause)
+	return report
 }
 
 // goldenCauses are the usual causes of a failure that a golden is to blame for.
@@ -107,11 +120,44 @@ var goldenCauses = []string{
 	"its exporter writes another tensor under the stage's name",
 }
 
-// fix is where to look. model is what goldens are filed under.
-func (f *Finding) fix(model string) string {
+// fix returns where to look. model is the name that goldens are filed under.
+func (f Finding) fix(model string) string {
 	if f.Outlier {
 		return fmt.Sprintf("not this model, but the golden: make it again and see whether it comes out the same:\n  python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
 			f.Engine, model, f.Case)
 	}
-	return Describe(f.Checkpoint).Fix
+	return Info(f.Checkpoint).Fix
+}
+
+// first returns the failure that comes first in execution order, over all cases
+// and engines: those after it may be no more than its consequences. A LayerNorm
+// that reads a sum without its residual is no culprit, though its checkpoint has
+// the lower number. Before all stages come the weights. After them come the
+// figures, which see only the end of a run, then checkpoint 12, and last the
+// failures that a golden is to blame for. It is nil if nothing failed.
+func (s *Suite) first(found []Finding) *Finding {
+	var best *Finding
+	var bestAt []int
+	for i := range found {
+		f := &found[i]
+		if !f.Failed {
+			continue
+		}
+		n, ok := s.schedule.Index(f.Stage)
+		at := []int{1, f.Step, n}
+		switch {
+		case f.Outlier:
+			at[0] = 4
+		case f.Checkpoint == CheckWeights:
+			at = []int{0, 0, 0}
+		case f.Checkpoint == CheckpointCount || !ok:
+			at = []int{3, 0, 0}
+		case f.Engine == Figures:
+			at[0] = 2
+		}
+		if best == nil || slices.Compare(at, bestAt) < 0 {
+			best, bestAt = f, at
+		}
+	}
+	return best
 }

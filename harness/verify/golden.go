@@ -79,7 +79,7 @@ func goldensOf(dir, sha256 string, byHash bool) ([]*Case, error) {
 				err = man.CheckWeights(man.Model.Name, sha256)
 			}
 			if err == nil {
-				err = placed(man, filepath.Base(path), c.Name)
+				err = checkPlace(man, filepath.Base(path), c.Name)
 			}
 			if err == nil {
 				err = c.add(&Golden{Engine: filepath.Base(path), Dir: path, manifest: man})
@@ -95,9 +95,9 @@ func goldensOf(dir, sha256 string, byHash bool) ([]*Case, error) {
 	return cases, nil
 }
 
-// placed says whether a golden is what its place says, GOLDENS/MODEL/CASE/ENGINE:
-// a dump of the Go model, or of another engine or case, judges nothing there.
-func placed(man *harness.Manifest, engine, name string) error {
+// checkPlace returns an error for a golden that does not belong in its place,
+// GOLDENS/MODEL/CASE/ENGINE: a dump of the Go model, or of another engine or case.
+func checkPlace(man *harness.Manifest, engine, name string) error {
 	const remake = "; remake it: python3 scripts/regenerate_goldens.py"
 	switch {
 	case man.Engine.Name == gpt2.EngineName:
@@ -114,7 +114,7 @@ func placed(man *harness.Manifest, engine, name string) error {
 func (c *Case) add(g *Golden) error {
 	m := g.manifest
 	if len(m.Tokens) == 0 {
-		return errors.New(`manifest.json has no "tokens", so nobody knows the prompt`)
+		return errors.New(`manifest.json has no "tokens", so its prompt is not known`)
 	}
 	if c.Tokens != nil && !cmp.Equal(c.Tokens, m.Tokens) {
 		return &harness.DiffError{
@@ -152,14 +152,15 @@ func (g *Golden) open(s *harness.Schedule) error {
 	return nil
 }
 
-// has says whether the golden has the stage at the step.
+// has reports whether the golden has the stage at the step.
 func (g *Golden) has(step int, stage string) bool {
 	_, ok := g.dump.Shape(step, stage)
 	return ok
 }
 
-// feed is what the golden's decode steps were fed, B rows of New-1 ids.
-func (g *Golden) feed() [][]int {
+// forcedTokens returns the tokens that the golden's decode steps were fed, B rows
+// of New-1 ids.
+func (g *Golden) forcedTokens() [][]int {
 	t, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
 	rows := make([][]int, t.Shape[0])
 	for b := range rows {
@@ -171,9 +172,9 @@ func (g *Golden) feed() [][]int {
 	return rows
 }
 
-// fed says whether the golden was fed tokens it did not choose itself, so that
-// its tokens are no text of its own.
-func (g *Golden) fed() (bool, error) {
+// forced reports whether the golden was fed other tokens than its own choices, so
+// that its tokens are no text of its own.
+func (g *Golden) forced() (bool, error) {
 	t, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
 	for k := range g.manifest.New {
 		if !g.has(k, "next_token") {
@@ -192,8 +193,8 @@ func (g *Golden) fed() (bool, error) {
 	return false, nil
 }
 
-// leftOut is why the golden has nothing of a stage of the checkpoint, as far as
-// its manifest says so. A rule for all steps says more than one for some.
+// leftOut returns the manifest's reason why the golden lacks a stage of the
+// checkpoint. A rule for all steps comes before one for some.
 func (g *Golden) leftOut(checkpoint int, s *harness.Schedule) (reason string) {
 	for _, l := range g.manifest.LeftOut {
 		for _, st := range s.Stages() {

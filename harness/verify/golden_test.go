@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness/report"
 	"encoding/json"
 	"errors"
 	"os"
@@ -151,19 +150,16 @@ func TestVerifyReport(t *testing.T) {
 		t.Errorf("runs (-want +got):\n%s", diff)
 	}
 
-	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
+	text := textOf(t, r)
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "pass: micro: 12 checkpoints, 2 engines") {
 		t.Errorf("last line %q", last)
 	}
 	if len(lines) > 2*CheckpointCount+8 {
-		t.Errorf("%d lines do not fit on a screen:\n%s", len(lines), text.String())
+		t.Errorf("%d lines do not fit on a screen:\n%s", len(lines), text)
 	}
-	if !strings.Contains(text.String(), "not checked: flash attention") {
-		t.Errorf("text does not say what the second engine left out:\n%s", text.String())
+	if !strings.Contains(text, "not checked: flash attention") {
+		t.Errorf("text does not say what the second engine left out:\n%s", text)
 	}
 }
 
@@ -196,7 +192,7 @@ func TestVerifyChecksNothing(t *testing.T) {
 				want = harness.VerdictPass
 			}
 			if c.Verdict != want || (want == NotChecked) != (c.Command != "" && c.Compared == 0 && c.Worst == nil) {
-				t.Errorf("%s: %+v, want %s", Describe(c.Checkpoint), c, want)
+				t.Errorf("%s: %+v, want %s", Info(c.Checkpoint), c, want)
 			}
 		}
 	})

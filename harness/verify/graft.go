@@ -11,11 +11,12 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
 )
 
-// maxGrafts is how many stages are put in one after the other before it is given
-// up: by then it is no longer a matter of single stages.
+// maxGrafts is the number of stages that are put in, one after the other, before
+// giving up: by then it is no longer a matter of single stages.
 const maxGrafts = 6
 
 // Graft is the proof that a stage is at fault: the golden's tensors were put into
@@ -31,7 +32,7 @@ type Graft struct {
 	Stages []string `json:"stages"`
 	Places int      `json:"places"` // tensors put in, over all steps
 
-	// Repaired says that nothing diverges any more and the tokens are the
+	// Repaired is true if nothing diverges any more and the tokens are the
 	// golden's. Next is where the run first diverges in spite of the grafts, ""
 	// if it does not.
 	Repaired bool   `json:"repaired"`
@@ -82,8 +83,8 @@ func (s *Suite) Graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 
 // grafted reruns the case with the golden's tensors written over the model's at
 // the stages, and compares the result with the golden. If the golden was fed
-// tokens that it did not choose, the rerun is fed the same. placed is how many
-// tensors were written.
+// tokens that it did not choose, the rerun is fed the same. placed is the number of
+// tensors written.
 func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, stages []string) (t *gpt2.Trace, r *harness.Report, placed int, err error) {
 	in := gpt2.Override{Before: s.tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
 		if !slices.ContainsFunc(stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
@@ -94,10 +95,10 @@ func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, stages []string
 	run := gpt2.Run{
 		Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: (&Case{Goldens: []*Golden{g}}).wanted, Tap: in.Tap,
 	}
-	if fed, err := g.fed(); err != nil {
+	if forced, err := g.forced(); err != nil {
 		return nil, nil, 0, err
-	} else if fed {
-		run.Feed = g.feed()
+	} else if forced {
+		run.Feed = g.forcedTokens()
 	}
 	if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
 		return nil, nil, 0, fmt.Errorf("case %s: %w", c.Name, err)
@@ -133,7 +134,7 @@ func suspect(stages []string, stage string) ([]string, bool) {
 	return append(slices.Clone(stages), stage), true
 }
 
-// firstOther is the first new token that is not the golden's, -1 if all are.
+// firstOther returns the first new token that is not the golden's, -1 if all are.
 func firstOther(g *Golden, t *gpt2.Trace) int {
 	want, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
 	for i := prompt; i < want.Shape[1]; i++ {
@@ -146,7 +147,7 @@ func firstOther(g *Golden, t *gpt2.Trace) int {
 	return -1
 }
 
-// logitsOff is the largest error of logits_last.
+// logitsOff returns the largest error of logits_last.
 func logitsOff(r *harness.Report) harness.Float {
 	off := math.NaN()
 	for i := range r.Stages {
@@ -157,10 +158,10 @@ func logitsOff(r *harness.Report) harness.Float {
 	return harness.Float(off)
 }
 
-// String is the proof in a line.
+// String returns the proof in a line.
 func (g *Graft) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "with %s's %s put in (%d tensors of case %s), ", g.Engine, strings.Join(g.Stages, ", "), g.Places, g.Case)
+	fmt.Fprintf(&b, "with %s's %s put in (%s of case %s), ", g.Engine, strings.Join(g.Stages, ", "), words.Count(g.Places, "tensor"), g.Case)
 	switch {
 	case g.Repaired && g.Before >= 0:
 		b.WriteString("the text is repaired")
@@ -177,8 +178,8 @@ func (g *Graft) String() string {
 	return b.String()
 }
 
-// prove grafts for the finding that comes first: with its own engine's golden,
-// in its case. It is nil where there is no golden to take a stage from.
+// prove grafts for the first failure: from its own engine's golden, in its case. It
+// is nil where there is no golden to take a stage from.
 func (s *Suite) prove(ctx context.Context, first *Finding) (*Graft, error) {
 	if first == nil || first.Checkpoint == CheckpointCount || first.Outlier {
 		return nil, nil

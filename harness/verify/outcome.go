@@ -12,11 +12,12 @@ import (
 	"checkpoint12/model"
 )
 
-// outcome is what a case's run gave for checkpoints 1 to 11, without its tensors.
+// outcome is the result of a case's run for checkpoints 1 to 11, without its
+// tensors.
 type outcome struct {
 	findings []Finding
 	reports  []*harness.Report // one for each golden
-	quorum   *diagnose.Quorum  // what the goldens say of each other; nil of one alone
+	quorum   *diagnose.Quorum  // of the goldens with each other; nil of one alone
 	trace    *gpt2.Trace       // of the run on the model's own choices; its stages let go
 	self     *selfCheck
 }
@@ -39,9 +40,10 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	var forced []harness.Replayed
 	for _, g := range c.Goldens {
 		t := own
-		if feed := g.feed(); !isPrefix(feed, own.Rows, len(c.Tokens[0])) {
-			run.Feed, run.New = feed, g.manifest.New
-			if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
+		if feed := g.forcedTokens(); !isPrefix(feed, own.Rows, len(c.Tokens[0])) {
+			forced := run
+			forced.Feed, forced.New = feed, g.manifest.New
+			if t, err = gpt2.RecordTrace(ctx, s.Model, forced); err != nil {
 				return nil, fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
 			}
 		}
@@ -80,7 +82,7 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	return o, nil
 }
 
-// wanted says whether any golden has the stage, or needs it to be judged.
+// wanted reports whether any golden has the stage, or needs it to be judged.
 func (c *Case) wanted(step int, stage string) bool {
 	return slices.ContainsFunc(c.Goldens, func(g *Golden) bool {
 		if g.has(step, stage) {
@@ -93,7 +95,7 @@ func (c *Case) wanted(step int, stage string) bool {
 	})
 }
 
-// isPrefix says whether the rows, after the prompt, begin with what is to be fed.
+// isPrefix reports whether the rows, after the prompt, begin with the tokens to feed.
 func isPrefix(feed, rows [][]int, prompt int) bool {
 	for b, f := range feed {
 		if len(rows[b]) < prompt+len(f) || !slices.Equal(f, rows[b][prompt:prompt+len(f)]) {
@@ -129,7 +131,7 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 			}
 			if p := r.FirstDivergence; p != nil && *p != row.Place {
 				st, _ := s.schedule.Stage(p.Stage)
-				f.Begin = fmt.Sprintf("%s, %s: look there first", p, Describe(st.Checkpoint))
+				f.Begin = fmt.Sprintf("%s, %s", p, Info(st.Checkpoint))
 			}
 			f.Closer = s.closer(c, g)
 		}
@@ -138,11 +140,11 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 	return found, nil
 }
 
-// detail says how a row failed.
+// detail returns how a row failed.
 func detail(row *harness.Row) string {
 	switch row.Status {
 	case harness.Missing:
-		return "missing: the golden has it, this model did not come to it"
+		return "missing: the golden has it, the model ended before it"
 	case harness.Shape:
 		return fmt.Sprintf("shape %v, want %v", row.GotShape, row.Shape)
 	}

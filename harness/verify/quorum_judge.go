@@ -7,8 +7,8 @@ import (
 	"checkpoint12/harness/diagnose"
 )
 
-// judgeGoldens lets the goldens of a case judge each other, and marks what fails
-// because of one of them.
+// judgeGoldens compares the goldens of a case with each other, and marks the
+// failures that one of them is to blame for.
 func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 	if len(c.Goldens) < 2 {
 		return nil

@@ -8,10 +8,10 @@ import (
 	"checkpoint12/harness/diagnose"
 )
 
-// writeQuorums writes which golden is wrong, if one is, and where the bounds
-// leave right engines little room; verbose, how far each engine is from the
-// yardstick.
-func (r *VerifyReport) writeQuorums(b *report.Writer, o TextOptions) {
+// writeQuorums writes which golden is wrong, if one is, and where the tolerances
+// leave correct engines little room; verbose, how far each engine is from the
+// reference.
+func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
 	for _, q := range r.Quorums {
 		for _, line := range q.Lines() {
 			fmt.Fprintf(b, "\n%s: %s\n", q.Case, line)
@@ -34,7 +34,7 @@ func (r *VerifyReport) writeQuorums(b *report.Writer, o TextOptions) {
 		if n == 0 {
 			continue
 		}
-		cells := []string{fmt.Sprintf("%2d %s", n, Describe(n).Title)}
+		cells := []string{fmt.Sprintf("%2d %s", n, Info(n).Title)}
 		for _, e := range engines {
 			w, ok := worst[spreadKey{n, e}]
 			if !ok {
@@ -53,9 +53,9 @@ type spreadKey struct {
 	engine     string
 }
 
-// spreads is the worst of each engine at each checkpoint, over all cases, and
-// the engines in the order of first sight.
-func (r *VerifyReport) spreads() (engines []string, worst map[spreadKey]diagnose.Spread) {
+// spreads returns the worst of each engine at each checkpoint, over all cases, and
+// the engines in the order of the cases.
+func (r *Report) spreads() (engines []string, worst map[spreadKey]diagnose.Spread) {
 	worst = map[spreadKey]diagnose.Spread{}
 	seen := map[string]bool{}
 	for _, q := range r.Quorums {

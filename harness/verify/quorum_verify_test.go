@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"checkpoint12/harness/report"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,7 +30,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := Verify(t.Context(), VerifyOptions{Model: "synthetic-tiny", Goldens: root})
+	r, err := Verify(t.Context(), Options{Model: "synthetic-tiny", Goldens: root})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +40,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 	if len(r.Quorums) != 1 || len(r.Quorums[0].Outliers) != 3 {
 		t.Errorf("quorums %+v, want one with three outliers", r.Quorums)
 	}
-	var text strings.Builder
-	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
-		t.Fatal(err)
-	}
+	text := textOf(t, r)
 	for _, part := range []string{
 		"quick-brown: the golden of candle is the outlier, not the candidate: at step_00/h.1.mlp.act it is",
 		"; so in 3 of its tensors",
@@ -52,8 +48,8 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 		"fix: not this model, but the golden: make it again",
 		"regenerate_goldens.py --check --engine candle --model synthetic-tiny --case quick-brown",
 	} {
-		if !strings.Contains(text.String(), part) {
-			t.Errorf("report lacks %q:\n%s", part, text.String())
+		if !strings.Contains(text, part) {
+			t.Errorf("report lacks %q:\n%s", part, text)
 		}
 	}
 }

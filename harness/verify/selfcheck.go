@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -12,10 +11,6 @@ import (
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
-
-// Self is the engine's name in findings that need no golden: whether the model's
-// own stages follow from each other.
-const Self = "self"
 
 // selfCheck replays stages of a model while it runs, from the run's own inputs to
 // them and without weights. It holds one copy of the cache and of one layer's q,
@@ -64,9 +59,9 @@ func (c *selfCheck) Tap(stage string, shape []int, data []float32) {
 	case asked:
 		f := Finding{Checkpoint: check.checkpoint, Engine: Self, Step: c.step, Stage: stage, What: check.what, Elements: len(data)}
 		if name.Temperature > 0 {
-			f.softmax(shape, data, c.held["logits_last"], name.Temperature)
+			f = f.softmax(shape, data, c.held["logits_last"], name.Temperature)
 		} else {
-			c.replay(&f, gpt2.Live(stage, shape, data))
+			f = c.replay(f, gpt2.Live(stage, shape, data))
 		}
 		c.findings = append(c.findings, f)
 	}
@@ -100,14 +95,13 @@ func heldAs(stage string) string {
 }
 
 // replay judges a stage by what follows from its inputs.
-func (c *selfCheck) replay(f *Finding, got harness.Tensor) {
+func (c *selfCheck) replay(f Finding, got harness.Tensor) Finding {
 	right, err := c.replayer.Replay(c.step, f.Stage, func(name string) (replay.Value, bool) {
 		t, ok := c.held[heldAs(strings.TrimPrefix(name, "prev:"))]
 		return replay.Value{Tensor: t}, ok || c.step == 0 && strings.HasPrefix(name, "prev:")
 	})
 	if err != nil {
-		f.fail("%v", err)
-		return
+		return f.failing("%v", err)
 	}
 	row := replay.Measure(harness.Place{Step: c.step, Stage: f.Stage}, got, right)
 	if !math.IsNaN(float64(row.Share)) {
@@ -116,29 +110,25 @@ func (c *selfCheck) replay(f *Finding, got harness.Tensor) {
 	switch {
 	case row.Verdict != harness.ReplayIntroduced:
 	case row.Worst == nil:
-		f.fail("%s", row.Why)
+		return f.failing("%s", row.Why)
 	default:
-		f.fail("%d of %d values are off; worst at %v: got %v, want %v", row.Mismatched, row.Elements, row.Worst.Index,
+		return f.failing("%d of %d values are off; worst at %v: got %v, want %v", row.Mismatched, row.Elements, row.Worst.Index,
 			float32(row.Worst.Got), float32(row.Worst.Want))
 	}
+	return f
 }
 
 // softmax judges probabilities [B,V] by the softmax of the logits over
 // temperature t, within the stage's tolerance.
-func (f *Finding) softmax(shape []int, probs []float32, logits harness.Tensor, t float64) {
+func (f Finding) softmax(shape []int, probs []float32, logits harness.Tensor, t float64) Finding {
 	if len(shape) != 2 || !slices.Equal(logits.Shape, shape) {
-		f.fail("shape %v from logits_last %v", shape, logits.Shape)
-		return
+		return f.failing("shape %v from logits_last %v", shape, logits.Shape)
 	}
 	b := gpt2.ToleranceOf(f.Stage)
 	worst, at := gpt2.SoftmaxError(probs, logits.F32, shape[1], t)
 	f.Share = harness.Float(worst / b.Abs)
 	if !(worst <= b.Abs) {
-		f.fail("off by %.3g at %v, %g allowed", worst, shapes.Index(at, shape), b.Abs)
+		f = f.failing("off by %.3g at %v, %g allowed", worst, shapes.Index(at, shape), b.Abs)
 	}
-}
-
-// fail makes a finding a failure without a measure.
-func (f *Finding) fail(format string, args ...any) {
-	f.Failed, f.Share, f.Detail = true, harness.Float(math.Inf(1)), fmt.Sprintf(format, args...)
+	return f
 }

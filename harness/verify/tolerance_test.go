@@ -62,7 +62,7 @@ func TestBounds(t *testing.T) {
 
 func TestEveryCheckpointHasItsTexts(t *testing.T) {
 	for n := 1; n <= CheckpointCount; n++ {
-		c := Describe(n)
+		c := Info(n)
 		if c.Number != n || c.Title == "" || c.Stages == "" || c.Bound == "" || len(c.Causes) == 0 || c.Fix == "" {
 			t.Errorf("checkpoint %d: %+v", n, c)
 		}

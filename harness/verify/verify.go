@@ -11,14 +11,11 @@ import (
 	"checkpoint12/harness/diagnose"
 )
 
-// VerifyOptions says what to verify and by what.
-type VerifyOptions = Options
-
-// NotChecked is the verdict of a checkpoint that there was nothing to check by.
+// NotChecked is the verdict of a checkpoint without a golden or a figure.
 const NotChecked = "not checked"
 
-// VerifyReport is what Verify found. Its JSON is the contract's, and a little more.
-type VerifyReport struct {
+// Report is the result of Verify. Its JSON is the contract's, and a little more.
+type Report struct {
 	Schema      int                `json:"schema"`
 	Verdict     string             `json:"verdict"`  // "pass" or "fail"
 	Compared    int                `json:"compared"` // stages compared and assertions made, of all checkpoints
@@ -32,31 +29,32 @@ type VerifyReport struct {
 	Quorums     []CaseQuorum       `json:"quorums"`         // of the cases with goldens of several engines
 	Graft       *Graft             `json:"graft,omitempty"` // the proof of the first failure
 
-	before  []CheckpointReport // what no checkpoint names: the weights, the embeddings
+	before  []CheckpointReport // of CheckWeights and CheckEmbeddings
 	seconds float64
 }
 
-// CheckpointReport is one checkpoint's part of a VerifyReport.
+// CheckpointReport is one checkpoint's part of a Report.
 type CheckpointReport struct {
 	Checkpoint int    `json:"checkpoint"`
 	Verdict    string `json:"verdict"` // "pass", "fail", "not checked"
 	Compared   int    `json:"compared"`
 	Worst      *Worst `json:"worst"`
-	Command    string `json:"command,omitempty"` // of one not checked: what would make what is missing
+	Command    string `json:"command,omitempty"` // of one not checked: it makes the goldens that are missing
 
 	lines []line
 }
 
-// Worst is where a checkpoint came nearest to its bound, or went furthest past it.
+// Worst is the place where a checkpoint came nearest to its tolerance, or went
+// furthest past it.
 type Worst struct {
 	Case   string        `json:"case"`
 	Engine string        `json:"engine"`
 	Step   int           `json:"step"`
 	Stage  string        `json:"stage"`
-	Share  harness.Float `json:"share"` // the error as a part of its bound
+	Share  harness.Float `json:"share"` // the error as a fraction of its tolerance
 }
 
-// TextReport is what one row of one case generated.
+// TextReport is the text generated from one row of one case.
 type TextReport struct {
 	Case   string `json:"case"`
 	Row    int    `json:"row"`
@@ -64,7 +62,7 @@ type TextReport struct {
 	Text   string `json:"text"`
 }
 
-// CaseQuorum is what the goldens of a case say of each other.
+// CaseQuorum is the comparison of a case's goldens with each other.
 type CaseQuorum struct {
 	Case string `json:"case"`
 	*diagnose.Quorum
@@ -78,21 +76,22 @@ type RunReport struct {
 	*harness.Report
 }
 
-// NothingCheckedError says that a model has neither goldens nor figures.
+// NothingCheckedError is the error for a model that has neither goldens nor
+// figures.
 type NothingCheckedError struct {
 	Model   string // as reports name it
-	Command string // what would make goldens
+	Command string // makes goldens
 }
 
-// Error is one line that ends with the command.
+// Error returns one line that ends with the command.
 func (e *NothingCheckedError) Error() string {
-	return fmt.Sprintf("%s: nothing to check by: no goldens and no published figures; to make goldens: %s", e.Model, e.Command)
+	return fmt.Sprintf("%s: nothing to check by: there are no goldens and no published figures of it; to make goldens: %s", e.Model, e.Command)
 }
 
-// Verify runs all twelve checkpoints of a model. A divergence is in the report;
-// an error means that something could not be said: no such model, a golden that
-// cannot be used, nothing to check by.
-func Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, error) {
+// Verify runs all twelve checkpoints of a model. A divergence is in the report; an
+// error means that there is no report: no such model, a golden that cannot be
+// used, nothing to check by.
+func Verify(ctx context.Context, o Options) (*Report, error) {
 	s, err := Open(o)
 	if err != nil {
 		return nil, err
@@ -101,14 +100,14 @@ func Verify(ctx context.Context, o VerifyOptions) (*VerifyReport, error) {
 	return s.Verify(ctx)
 }
 
-// Verify is Verify of a suite.
-func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
+// Verify runs all twelve checkpoints.
+func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	begin := time.Now()
-	r := &VerifyReport{
+	r := &Report{
 		Schema: 1, Verdict: harness.VerdictPass, Model: s.Name,
 		Failures: []Finding{}, Figures: []FigureReport{}, Texts: []TextReport{}, Runs: []RunReport{}, Quorums: []CaseQuorum{},
 	}
-	for n := Weights; n <= CheckpointCount; n++ {
+	for n := CheckWeights; n <= CheckpointCount; n++ {
 		found, err := s.Check(ctx, n)
 		if err != nil {
 			return nil, err
@@ -130,7 +129,7 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 	if r.First = s.first(r.Failures); r.First != nil {
 		r.Verdict = harness.VerdictFail
 	}
-	if r.Compared == 0 || r.unchecked() == CheckpointCount {
+	if r.First == nil && (r.Compared == 0 || r.unchecked() == CheckpointCount) {
 		return nil, &NothingCheckedError{s.Name, s.MakeGoldens()}
 	}
 	var err error
@@ -156,11 +155,11 @@ func (s *Suite) Verify(ctx context.Context) (*VerifyReport, error) {
 	return r, nil
 }
 
-// Failed says whether a divergence was found.
-func (r *VerifyReport) Failed() bool { return r.Verdict == harness.VerdictFail }
+// Failed reports whether a divergence was found.
+func (r *Report) Failed() bool { return r.Verdict == harness.VerdictFail }
 
 // unchecked counts the checkpoints that were not checked.
-func (r *VerifyReport) unchecked() (n int) {
+func (r *Report) unchecked() (n int) {
 	for _, c := range r.Checkpoints {
 		if c.Verdict == NotChecked {
 			n++
@@ -179,14 +178,10 @@ type line struct {
 	why              string // of a line on which nothing was compared: the manifest's reason
 }
 
-// summarize makes one checkpoint's report of its findings. Where all there is
-// comes from the model itself, it is "not checked": no golden and no figure has
-// been seen.
+// summarize sums up the findings of one checkpoint. Where all of them come from
+// the model itself it is "not checked": neither golden nor figure was compared.
 func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 	c := CheckpointReport{Checkpoint: n, Verdict: harness.VerdictPass}
-	if n == Weights {
-		return s.summarizeWeights(found)
-	}
 	failed, others := false, false
 	for _, engine := range s.engines() {
 		l := line{engine: engine}
@@ -195,11 +190,15 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 				l.add(f)
 			}
 		}
-		if l.compared == 0 {
-			if engine == Self || engine == Figures {
-				continue
-			}
+		switch {
+		case l.compared > 0:
+		case n == CheckWeights && engine == Figures:
+			l.why = s.WeightsUnknown()
+		case n != CheckWeights && engine != Figures && engine != Self:
 			l.why = s.leftOut(engine, n)
+		}
+		if l.compared == 0 && l.why == "" {
+			continue
 		}
 		c.Compared += l.compared
 		failed = failed || l.failed > 0
@@ -211,7 +210,10 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 	case failed:
 		c.Verdict = harness.VerdictFail
 	case !others && (n < CheckpointCount || c.Compared == 0):
-		c.Verdict, c.Command, c.Compared, c.Worst = NotChecked, s.MakeGoldens(), 0, nil
+		c.Verdict, c.Compared, c.Worst = NotChecked, 0, nil
+		if n > 0 {
+			c.Command = s.MakeGoldens()
+		}
 	}
 	return c
 }
@@ -233,7 +235,7 @@ func (l *line) add(f Finding) {
 	l.worst = worse(l.worst, &Worst{f.Case, f.Engine, f.Step, f.Stage, f.Share})
 }
 
-// worse is the one with the larger share, the first of equals.
+// worse returns the one with the larger share, the first of equals.
 func worse(a, b *Worst) *Worst {
 	if a == nil || b != nil && (b.Share > a.Share || math.IsNaN(float64(b.Share))) {
 		return b
@@ -241,8 +243,8 @@ func worse(a, b *Worst) *Worst {
 	return a
 }
 
-// engines lists whose goldens there are, in the order in which cases name them,
-// then what needs none.
+// engines lists the engines of the goldens, in the order of the cases, then
+// Figures and Self.
 func (s *Suite) engines() []string {
 	var names []string
 	seen := map[string]bool{}
@@ -257,7 +259,7 @@ func (s *Suite) engines() []string {
 	return append(names, Figures, Self)
 }
 
-// leftOut is why none of an engine's goldens has a stage of the checkpoint.
+// leftOut returns why none of an engine's goldens has a stage of the checkpoint.
 func (s *Suite) leftOut(engine string, n int) string {
 	for _, c := range s.Cases {
 		for _, g := range c.Goldens {
@@ -266,10 +268,19 @@ func (s *Suite) leftOut(engine string, n int) string {
 			}
 		}
 	}
-	return "its goldens have none of " + Describe(n).Stages
+	return "its goldens have none of " + Info(n).Stages
 }
 
-// MakeGoldens is the command that makes goldens of the model.
+// MakeGoldens returns the command that makes goldens of the model.
 func (s *Suite) MakeGoldens() string {
-	return "python3 scripts/regenerate_goldens.py --model " + s.argument
+	command := "python3 scripts/regenerate_goldens.py --model " + s.argument
+	if c := s.Model.Config(); c.Vocab < s.tokenizer.Size() || c.Positions < 11 { // the script's prompts do not fit
+		n := min(3, c.Positions)
+		prompt := make([]int, n)
+		for i := range prompt {
+			prompt[i] = (i + 1) % c.Vocab
+		}
+		command += fmt.Sprintf(" --case own --tokens %s --new %d", join(prompt), min(10, c.Positions-n+1))
+	}
+	return command
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,18 +14,18 @@ import (
 	"checkpoint12/harness/report"
 )
 
-// TextOptions says how a report is written for people.
+// TextOptions configures a report for people.
 type TextOptions struct {
 	report.Style
 	Verbose bool // with every stage of every step, and every failure in full
 }
 
-// textWidth is how much of a generated text is written, in columns.
+// textWidth is the number of columns for a generated text.
 const textWidth = 84
 
 // WriteText writes the report for a person: a line for each checkpoint and
-// engine, the generated texts, what failed first, and one line of verdict.
-func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
+// engine, the generated texts, the first failure, and one line of verdict.
+func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	b := report.NewWriter(w, o.Style)
 	r.writeLines(b, o)
 	fmt.Fprintln(b)
@@ -49,22 +50,22 @@ func (r *VerifyReport) WriteText(w io.Writer, o TextOptions) error {
 }
 
 // writeLines writes the table.
-func (r *VerifyReport) writeLines(b *report.Writer, o TextOptions) {
+func (r *Report) writeLines(b *report.Writer, o TextOptions) {
 	t := report.NewTable("checkpoint", "engine", "compared", "worst, of its tolerance", "verdict")
 	var all []CheckpointReport
 	for _, c := range r.before {
-		if len(c.lines) > 0 && (o.Verbose || c.Checkpoint == Weights || c.Verdict == harness.VerdictFail) {
+		if len(c.lines) > 0 && (o.Verbose || c.Checkpoint == CheckWeights || c.Verdict == harness.VerdictFail) {
 			all = append(all, c)
 		}
 	}
 	command := ""
 	for _, c := range append(all, r.Checkpoints...) {
-		d := Describe(c.Checkpoint)
+		d := Info(c.Checkpoint)
 		title := fmt.Sprintf("%2d %s", d.Number, d.Title)
-		if c.Checkpoint == Weights {
+		if c.Checkpoint == CheckWeights {
 			title = "   " + d.Title
 		}
-		if c.Verdict == NotChecked && c.Checkpoint != Weights {
+		if c.Verdict == NotChecked && c.Checkpoint != CheckWeights {
 			t.Row(title, "-", "-", "-", b.Yellow(NotChecked))
 			command = c.Command
 			continue
@@ -84,7 +85,7 @@ func (r *VerifyReport) writeLines(b *report.Writer, o TextOptions) {
 	}
 }
 
-// self is the checkpoint's line without golden, or nil.
+// self returns the checkpoint's line of the model alone, or nil.
 func (c *CheckpointReport) self() *line {
 	for i := range c.lines {
 		if c.lines[i].engine == Self {
@@ -94,7 +95,7 @@ func (c *CheckpointReport) self() *line {
 	return nil
 }
 
-// what says what was compared.
+// what returns what was compared, in words.
 func (l *line) what(checkpoint int, self *line) string {
 	if l.compared == 0 {
 		return "-"
@@ -102,7 +103,7 @@ func (l *line) what(checkpoint int, self *line) string {
 	var s string
 	switch {
 	case l.engine == Figures:
-		s = fmt.Sprintf("%s, %s values", words.Count(l.compared, "figure"), thousands(l.values))
+		s = count(l.compared, "figure") + ", " + count(l.values, "value")
 	case checkpoint == 12 && l.engine == Self:
 		return words.Count(l.compared, "assertion")
 	case checkpoint == 12:
@@ -118,7 +119,7 @@ func (l *line) what(checkpoint int, self *line) string {
 			s += fmt.Sprintf(", %d not certifiable", n)
 		}
 	default:
-		s = fmt.Sprintf("%s, %s values", words.Count(l.compared, "stage"), thousands(l.values))
+		s = count(l.compared, "stage") + ", " + count(l.values, "value")
 	}
 	if self == nil || self.failed > 0 {
 		return s
@@ -126,7 +127,7 @@ func (l *line) what(checkpoint int, self *line) string {
 	return s + map[int]string{3: ", own rows exact", 9: ", own row exact", 11: ", own softmax", 12: ", three runs alike"}[checkpoint]
 }
 
-// where is the worst error and its place.
+// where returns the worst error and its place.
 func (l *line) where() string {
 	if l.worst == nil {
 		return "-"
@@ -155,23 +156,38 @@ func (l *line) verdict(s report.Style) string {
 	return s.Green("pass")
 }
 
-// writeFailures writes the first divergence in full, checkpoint 12's first
-// failure if there is one, and what to fix; verbose, every failure.
-func (r *VerifyReport) writeFailures(b *report.Writer, o TextOptions) {
+// writeFailures writes the first failure and, in a line, that the text is wrong too;
+// verbose, every failure in full.
+func (r *Report) writeFailures(b *report.Writer, o TextOptions) {
 	if r.First == nil {
 		return
 	}
-	seen12 := r.First.Checkpoint == Weights // then no text is worth as many words
-	for i := range r.Failures {
-		f := &r.Failures[i]
-		if o.Verbose || f.Checkpoint == 12 && !seen12 {
-			f.write(b)
+	if o.Verbose {
+		for i := range r.Failures {
+			r.Failures[i].write(b)
 		}
-		seen12 = seen12 || f.Checkpoint == 12
 	}
-	if r.First.Checkpoint != 12 {
-		r.First.write(b)
+	r.writeFirst(b)
+	i := slices.IndexFunc(r.Failures, func(f Finding) bool { return f.Checkpoint == CheckpointCount })
+	if i >= 0 && r.First.Checkpoint != CheckpointCount && r.First.Checkpoint != CheckWeights {
+		fmt.Fprintf(b, "the text is wrong too: %s\n", r.Failures[i].Line())
 	}
+}
+
+// FirstFailure returns the first failure in full, the proof that its stage is at
+// fault, if there is one, and where to look; "" if nothing failed.
+func (r *Report) FirstFailure() string {
+	var text strings.Builder
+	if r.First != nil {
+		b := report.NewWriter(&text, report.Style{})
+		r.writeFirst(b)
+		_ = b.Flush() // to memory
+	}
+	return strings.TrimRight(text.String(), "\n")
+}
+
+func (r *Report) writeFirst(b *report.Writer) {
+	r.First.write(b)
 	if r.Graft != nil {
 		fmt.Fprintf(b, "proof: %s\n", r.Graft)
 	}
@@ -194,25 +210,19 @@ func (f *Finding) write(b *report.Writer) {
 	fmt.Fprintln(b)
 }
 
-// unknown is what to do when checkpoint 12 fails and others were not checked.
-const unknown = "not known: some of checkpoints 1 to 11 were not checked; make goldens and verify again"
-
-// between is where to look when nothing but checkpoint 12 fails.
-const between = "checkpoints 1 to 11 do not fail: look at what is between them: the token list, start_pos, the choice of the token, the tokenizer"
-
-// fix says where to look.
-func (r *VerifyReport) fix() string {
+// fix returns where to look.
+func (r *Report) fix() string {
 	switch {
-	case r.First.Checkpoint != 12:
+	case r.First.Checkpoint != CheckpointCount:
 		return r.First.fix(r.Model)
 	case r.unchecked() > 0:
-		return unknown
+		return "not known: some of checkpoints 1 to 11 were not checked; make goldens and verify again"
 	}
-	return between
+	return "checkpoints 1 to 11 do not fail: look at what is between them: the token list, start_pos, the choice of the token, the tokenizer"
 }
 
-// verdict is the last line.
-func (r *VerifyReport) verdict() string {
+// verdict returns the last line.
+func (r *Report) verdict() string {
 	engines := map[string]bool{}
 	for _, run := range r.Runs {
 		engines[run.Engine] = true
@@ -226,11 +236,11 @@ func (r *VerifyReport) verdict() string {
 		return "pass: " + summary
 	}
 	f := r.First
-	return fmt.Sprintf("FAIL: %s first fails at %s; %s", Describe(f.Checkpoint), f.Name(), summary)
+	return fmt.Sprintf("FAIL: %s first fails at %s; %s", Info(f.Checkpoint), f.Name(), summary)
 }
 
 // writeRuns writes every row of every comparison.
-func (r *VerifyReport) writeRuns(b *report.Writer) {
+func (r *Report) writeRuns(b *report.Writer) {
 	for _, run := range r.Runs {
 		fmt.Fprintf(b, "\n%s/%s\n", run.Case, run.Engine)
 		t := report.NewTable("", "", "", "", "")
@@ -250,7 +260,7 @@ func paint(s report.Style, text, verdict string) string {
 	return s.Green(text)
 }
 
-// shorten cuts a text in the middle so that its end, what was generated, is seen.
+// shorten cuts a text in the middle so that its end, which was generated, is seen.
 func shorten(s string, width int, whole bool) string {
 	n := utf8.RuneCountInString(s)
 	if whole || n <= width {
@@ -261,7 +271,8 @@ func shorten(s string, width int, whole bool) string {
 	return string(r[:head]) + " … " + string(r[n-(width-head-3):])
 }
 
-// percent is a share of a bound; past the bound, how many times it.
+// percent returns a share of a tolerance in per cent; past the tolerance, how many
+// times it.
 func percent(share float64) string {
 	switch {
 	case share > 1:
@@ -272,10 +283,11 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.0f%%", 100*share)
 }
 
-func thousands(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
+// count returns "1 value" or "2,000 values".
+func count(n int, noun string) string {
+	text := words.Count(n, noun)
+	for i := len(strconv.Itoa(n)) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
 	}
-	return s
+	return text
 }

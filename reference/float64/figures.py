@@ -30,6 +30,10 @@ SOURCE = "reference/float64/figures.py, numpy in float64"
 VALUES = {"abs": 1e-3, "rel": 4e-6, "reason": "checkpoint 8's bound of ln_f and logits"}
 LOGPROB = {"abs": 1e-3, "rel": 0, "reason": "a logit less the log-sum-exp: checkpoint 8's bound without its relative part, "
            "since what shifts all logits alike drops out"}
+MEAN = {"abs": 1e-4, "rel": 0, "reason": "as of published ones: a mean, in which roundings cancel"}
+SUM = {"abs": 0, "rel": 1e-3, "reason": "as of published ones"}
+PUBLISHED = {"abs": 1e-4, "rel": 0, "reason": "as of published ones"}
+PROBS = {"abs": 1e-6, "rel": 0, "reason": "checkpoint 11's bound, besides what the differences of the logits account for"}
 EXACT_DIGITS = {"abs": 0, "rel": 1e-7, "reason": "sums in float64, given with 8 digits: rounded by 5e-8 at most"}
 
 # Texts and their tokens, which the decoder below confirms; a prompt that is also a case of scripts/cases.json needs no
@@ -78,17 +82,23 @@ def logsumexp(x):
     return (top + np.log(np.exp(x - top).sum(-1, keepdims=True)))[..., 0]
 
 
+def figure(name, stage, reduce, want, tolerance=None, **more):
+    """A line of the file; more has the run that it is of, and the index."""
+    of = {"stage": stage} if stage else {}
+    return {"name": name, **of, "reduce": reduce, "source": SOURCE, **more, "want": want, **(tolerance or {})}
+
+
 def weights(model, folder):
     path = os.path.join(folder, "model.safetensors")
     with open(path, "rb") as f:
         digest = hashlib.file_digest(f, "sha256").hexdigest()
-    tensors = []
+    out = [figure("weights.sha256", "model.safetensors", "sha256", digest),
+           figure("weights.bytes", "model.safetensors", "bytes", os.path.getsize(path))]
     for name, shape in model.weights.items():
         a = np.asarray(model.weights[name], np.float64)
-        tensors.append({"name": name, "shape": list(a.shape), "sum": digits(a.sum()), "sumsq": digits(np.square(a).sum()),
-                        "min": digits(a.min()), "max": digits(a.max())})
-    return {"source": SOURCE, "file": "model.safetensors", "bytes": os.path.getsize(path), "sha256": digest,
-            "tolerance": EXACT_DIGITS, "tensors": tensors}
+        out.append(figure(f"weights.{name}", name, "moments", digits([a.sum(), np.square(a).sum(), a.min(), a.max()]),
+                          EXACT_DIGITS, shape=list(a.shape)))
+    return out
 
 
 def ln_f(model):
@@ -96,20 +106,33 @@ def ln_f(model):
     x = run(model, tokens, "ln_f")
     channel = np.abs(x).argmax(-1)
     peak = np.take_along_axis(x, channel[..., None], -1)[..., 0]
-    return {"source": SOURCE, "tolerance": VALUES, "tokens": tokens.tolist(), "first4": digits(x[..., :4]),
-            "absmax": [[[int(c), digits(v)] for c, v in zip(*row)] for row in zip(channel, peak)],
-            "l2": digits(np.linalg.norm(x, axis=-1))}
+    bound, batch = {"scale": digits(np.abs(peak).max()), **VALUES}, {"tokens": tokens.tolist()}
+    return [figure("ln_f.first4", "ln_f", "value", digits(x[..., :4]), bound, **batch, index=[0, 1, 2, 3]),
+            figure("ln_f.absmax", "ln_f", "value", digits(peak), bound, **batch, index=channel.tolist()),
+            figure("ln_f.absmax_channel", "ln_f", "absmax", channel.tolist(), bound, **batch),
+            figure("ln_f.l2", "ln_f", "l2", digits(np.linalg.norm(x, axis=-1)), bound, **batch)]
 
 
 def logits(model):
     tokens, labels = draw("logits", (2, 10), model.config.vocab), draw("labels", (2, 10), 100)
     x = run(model, tokens, "logits")
     top, total = np.argsort(-x, -1, "stable")[..., :3], logsumexp(x)
+    best, batch = np.take_along_axis(x, top, -1), {"tokens": tokens.tolist()}
+    known = np.concatenate([best, x[..., :4], x[..., -1:]], -1)
+    bound = {"scale": digits(np.abs(known).max()), **VALUES}
     nll = total[:, :-1] - np.take_along_axis(x[:, :-1], labels[:, 1:, None], -1)[..., 0]
-    return {"source": SOURCE, "tolerance": VALUES, "tokens": tokens.tolist(), "top3_ids": top.tolist(),
-            "top3": digits(np.take_along_axis(x, top, -1)), "first4": digits(x[..., :4]), "last": digits(x[..., -1]),
-            "logsumexp": digits(total), "labels": labels.tolist(), "mean_nll_of_labels_shifted_by_one": digits(nll.mean()),
-            "mean_nll_tolerance": {"abs": 1e-4, "rel": 0, "reason": "as of published ones: a mean, in which roundings cancel"}}
+    out = []
+    for stage, rows in (("logits", slice(None)), ("logits_last", -1)):
+        out += [figure("logits.top3", stage, "value", digits(best[:, rows]), bound, **batch, index=top[:, rows].tolist()),
+                figure("logits.first4", stage, "value", digits(x[:, rows, :4]), bound, **batch, index=[0, 1, 2, 3]),
+                figure("logits.last", stage, "value", digits(x[:, rows, -1:]), bound, **batch, index=[-1])]
+    return out + [
+        figure("logits.top3_ids", "logits", "top", top.tolist(), bound, **batch),
+        figure("logits.top1_id", "next_token", "value", top[:, -1, 0].tolist(), **batch),
+        figure("logits.logsumexp", "logits", "logsumexp", digits(total), bound, **batch),
+        figure("logits.top3_probs", "probs_t1", "value", digits(np.exp(best[:, -1] - total[:, -1:])), PROBS, **batch,
+               index=top[:, -1].tolist()),
+        figure("logits.mean_nll", "logits", "nll", digits(nll.mean()), MEAN, **batch, index=labels[:, 1:].tolist())]
 
 
 def greedy(model, decode):
@@ -117,33 +140,33 @@ def greedy(model, decode):
     for name, prompt, tokens, new in GREEDY:
         every = gpt2.greedy(model, [tokens], new, temperatures=())[0].tolist()
         if prompt is None:
-            out.append({"name": name, "source": SOURCE, "tokens": tokens, "new": new, "all_tokens": every})
+            out.append(figure(f"greedy.{name}", None, "tokens", every, tokens=[tokens], new=new))
         else:
-            out.append({"name": name, "source": SOURCE, "prompt": prompt, "new": new, "text": decode(every)})
+            out.append(figure(f"greedy.{name}", None, "text", decode(every), text=prompt, new=new))
     return out
 
 
 def token_logprobs(model):
     text, tokens = STUDY
     x = run(model, [[END_OF_TEXT, *tokens[:-1]]], "logits")[0]
-    return {"source": SOURCE, "tolerance": LOGPROB,
-            "sum_tolerance": {"abs": 0, "rel": 1e-3, "reason": "as of published ones"},
-            "text": text, "prefix_tokens": [END_OF_TEXT],
-            "logprobs": digits(x[np.arange(len(tokens)), tokens] - logsumexp(x))}
+    each, fed = x[np.arange(len(tokens)), tokens] - logsumexp(x), {"prefix": [END_OF_TEXT], "text": text}
+    return [figure("token_logprobs.logprobs", "probs_t1", "log", digits(each), LOGPROB, **fed),
+            figure("token_logprobs.sum", "probs_t1", "logsum", digits(each.sum()), SUM, **fed)]
 
 
 def first_hidden(model):
     text, tokens = HELLO_WORLD
-    position = 1
-    return {"source": SOURCE, "tolerance": {"abs": 1e-4, "rel": 0, "reason": "as of published ones"},
-            "text": text, "position": position, "first10": digits(run(model, [tokens], "ln_f")[0, position, :10])}
+    row = 1
+    return [figure("ln_f_hello_world.first10", "ln_f", "value", digits(run(model, [tokens], "ln_f")[0, row, :10]), PUBLISHED,
+                   text=text, row=row, index=list(range(10)))]
 
 
 def next_logit(model):
     text, tokens = COUNTING
     last = run(model, [tokens], "logits_last")[0]
-    return {"source": SOURCE, "tolerance": {"abs": 1e-4, "rel": 0, "reason": "as of published ones"},
-            "text": text, "argmax": int(last.argmax()), "logit": digits(last.max())}
+    best = int(last.argmax())
+    return [figure("next_logit.logit", "logits_last", "value", [digits(last[best])], PUBLISHED, text=text, index=[best]),
+            figure("next_logit.argmax", "next_token", "value", [best], text=text)]
 
 
 def figures(name, folder):
@@ -152,30 +175,19 @@ def figures(name, folder):
     for text, tokens in [STUDY, HELLO_WORLD, COUNTING, *((g[1], g[2]) for g in GREEDY if g[1])]:
         if decode(tokens) != text:
             raise ValueError(f"{tokens} decode to {decode(tokens)!r}, want {text!r}")
-    return {"schema": 1, "about": f"Figures of {name}, by {SOURCE}. Made by: python3 reference/float64/figures.py {name}",
-            "models": {name: {"weights": weights(model, folder), "ln_f": ln_f(model), "logits": logits(model),
-                              "greedy": greedy(model, decode), "token_logprobs": token_logprobs(model),
-                              "ln_f_hello_world": first_hidden(model), "next_logit": next_logit(model)}}}
+    lines = (weights(model, folder) + ln_f(model) + logits(model) + greedy(model, decode) + token_logprobs(model)
+             + first_hidden(model) + next_logit(model))
+    return {"schema": 2, "about": f"Figures of {name}, by {SOURCE}. Made by: python3 reference/float64/figures.py {name}",
+            "models": {name: lines}}
 
 
-def layout(value, indent=0, taken=0, width=140):
-    """JSON in which what fits on a line has one; taken is how much of the first line is not left for it."""
-    line = json.dumps(value, ensure_ascii=False)
-    if not isinstance(value, (dict, list)) or indent > 2 and indent + taken + len(line) <= width:
-        return line
-    inner = indent + 1
-    if isinstance(value, dict):
-        ends, parts = "{}", [f"{json.dumps(k)}: " + layout(v, inner, len(k) + 4, width) for k, v in value.items()]
-    else:
-        ends, parts = "[]", [layout(v, inner, 0, width) for v in value]
-        if max(map(len, parts)) < 24:  # numbers, and pairs of them, fill the lines
-            filled = [""]
-            for part in parts:
-                if inner + len(filled[-1]) + len(part) + 3 > width:
-                    filled.append("")
-                filled[-1] += (", " if filled[-1] else "") + part
-            parts = filled
-    return ends[0] + "\n" + ",\n".join(" " * inner + part for part in parts) + "\n" + " " * indent + ends[1]
+def layout(content):
+    """JSON with a line for each figure."""
+    models = ",\n".join(
+        f"  {json.dumps(name)}: [\n" + ",\n".join("   " + json.dumps(line, ensure_ascii=False) for line in lines) + "\n  ]"
+        for name, lines in content["models"].items())
+    head = "".join(f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in content.items() if k != "models")
+    return "{\n" + head + ' "models": {\n' + models + "\n }\n}\n"
 
 
 def differences(got, want, path=""):
@@ -185,7 +197,8 @@ def differences(got, want, path=""):
         return [f"{path}.{k}: in one alone" for k in keys] + [
             line for k in want if k in got for line in differences(got[k], want[k], f"{path}.{k}")]
     if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
-        return [line for i, pair in enumerate(zip(got, want)) for line in differences(*pair, f"{path}[{i}]")]
+        names = [v["name"] if isinstance(v, dict) and "name" in v else i for i, v in enumerate(want)]
+        return [line for name, *pair in zip(names, got, want) for line in differences(*pair, f"{path}[{name}]")]
     if isinstance(want, float) and isinstance(got, (int, float)) and not isinstance(got, bool):
         return [] if abs(got - want) <= 1e-7 * abs(want) else [f"{path}: {got} now, {want} there"]
     return [] if type(got) is type(want) and got == want else [f"{path}: {got!r} now, {want!r} there"]
@@ -206,7 +219,7 @@ def write(path, content):
     temp = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temp, "w", encoding="utf-8") as f:
-            f.write(layout(content) + "\n")
+            f.write(layout(content))
         os.replace(temp, path)
     finally:
         if os.path.exists(temp):

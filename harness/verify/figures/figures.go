@@ -1,16 +1,15 @@
-// Package figures is what is known of a model's numbers without a golden: single
-// values that somebody has published, each with its source and a tolerance. It
-// knows neither the model nor how a figure is checked.
+// Package figures reads figures: values of a model that can be checked without a
+// golden, because somebody has published them, each with its source and a
+// tolerance. The package knows neither the model nor how a figure is checked.
 //
 // Figures of the released GPT-2s are in figures.json beside this file; none of
 // them was computed here. The same kind of file may lie in goldens/MODEL, made by
-// reference/float64/figures.py.
-//
-// Dimensions: B rows of a batch, T positions, C n_embd, V vocab_size.
+// reference/float64/figures.py. A figure is one line of it.
 package figures
 
 import (
 	_ "embed"
+	"strings"
 	"sync"
 )
 
@@ -25,124 +24,97 @@ const FileName = "figures.json"
 
 // File is a file of figures.
 type File struct {
-	Schema int               `json:"schema"` // 1
-	About  string            `json:"about"`  // where they come from, for a person
-	Models map[string]*Model `json:"models"`
+	Schema int                 `json:"schema"` // 2
+	About  string              `json:"about"`  // where they come from, for a person
+	Models map[string][]Figure `json:"models"`
 }
 
-// Model is the figures of one model. Any kind may be absent.
-type Model struct {
-	Weights       *Weights       `json:"weights"`
-	LnF           *LnF           `json:"ln_f"`
-	Logits        *Logits        `json:"logits"`
-	Greedy        []Greedy       `json:"greedy"`
-	TokenLogprobs *TokenLogprobs `json:"token_logprobs"`
-	FirstHidden   *FirstHidden   `json:"ln_f_hello_world"`
-	NextLogit     *NextLogit     `json:"next_logit"`
+// Figure is one assertion: Want is what Reduce gives of Stage.
+type Figure struct {
+	Name   string `json:"name"` // its kind and its part, "logits.top3"
+	Source string `json:"source"`
+
+	// The model is run on B rows of tokens, or on a text. After a prefix the text
+	// is fed token by token, so that the cache is used.
+	Tokens [][]int `json:"tokens"`
+	Text   string  `json:"text"`
+	Prefix []int   `json:"prefix"`
+	New    int     `json:"new"` // tokens to generate, for the reduces Text and Tokens
+
+	Stage  string `json:"stage"` // of the run; or the name of a weight, or of a file of weights
+	Shape  []int  `json:"shape"` // of the weight
+	Reduce Reduce `json:"reduce"`
+	Row    *int   `json:"row"`   // the only row that Want is of
+	Index  Array  `json:"index"` // elements of each row: the same k in all of them, or k for each
+	Want   Want   `json:"want"`
+	Tolerance
 }
 
-// Tolerance bounds a figure: |got-want| <= Abs + Rel*max|want|, the maximum over
-// the figure's values of that stage.
+// Kind returns the part of the name before the first dot.
+func (f *Figure) Kind() string {
+	kind, _, _ := strings.Cut(f.Name, ".")
+	return kind
+}
+
+// Part returns the part of the name after the first dot.
+func (f *Figure) Part() string {
+	_, part, _ := strings.Cut(f.Name, ".")
+	return part
+}
+
+// Reduce names what a figure takes of its stage. A row is a vector along the
+// stage's last axis.
+type Reduce string
+
+const (
+	Value     Reduce = "value"     // the elements at Index, where -1 is the last; all without Index
+	Log       Reduce = "log"       // their logarithms; after a prefix, of the probability of the token that is fed next
+	LogSum    Reduce = "logsum"    // the sum of these over the rows
+	L2        Reduce = "l2"        // the norm of each row
+	LogSumExp Reduce = "logsumexp" // of each row
+	NLL       Reduce = "nll"       // the mean, over the rows that Index has, of logsumexp less the element at Index
+	Top       Reduce = "top"       // the indices of the largest elements, in order
+	AbsMax    Reduce = "absmax"    // the index of the element of largest magnitude
+
+	Tokens Reduce = "tokens" // the tokens fed and generated
+	Text   Reduce = "text"   // the same as a text
+
+	SHA256  Reduce = "sha256"  // of the file
+	Bytes   Reduce = "bytes"   // the size of the file
+	Commit  Reduce = "commit"  // of the weights on the Hugging Face hub
+	Moments Reduce = "moments" // sum, sum of squares, minimum and maximum of a weight
+)
+
+// OfWeights reports whether the figure is of the weights as they are stored.
+func (r Reduce) OfWeights() bool {
+	return r == SHA256 || r == Bytes || r == Commit || r == Moments
+}
+
+// OfText reports whether the figure is of a generated text.
+func (r Reduce) OfText() bool { return r == Tokens || r == Text }
+
+// Indices reports whether Want is indices of elements.
+func (r Reduce) Indices() bool { return r == Top || r == AbsMax }
+
+// Exact reports whether nothing but Want itself will do.
+func (f *Figure) Exact() bool {
+	return f.Reduce.OfText() || f.Reduce.OfWeights() && f.Reduce != Moments || f.Stage == "next_token"
+}
+
+// Tolerance bounds a figure: |got-want| <= Abs + Rel*Scale, or Abs + Rel*|want|
+// where Scale is 0. Of indices it bounds how near two elements must be to change
+// places.
 type Tolerance struct {
 	Abs    float64 `json:"abs"`
 	Rel    float64 `json:"rel"`
+	Scale  float64 `json:"scale"` // the largest magnitude that is known of the tensor
 	Reason string  `json:"reason"`
 }
 
-// Allowed is the bound where the largest value is max.
-func (t Tolerance) Allowed(max float64) float64 { return t.Abs + t.Rel*max }
-
-// Weights identifies the weights that the other figures are of.
-type Weights struct {
-	Source    string    `json:"source"`
-	Commit    string    `json:"commit"`    // on the Hugging Face hub; "" for weights that are not there
-	File      string    `json:"file"`      // whose bytes and hash follow; "" where neither is known
-	Bytes     int64     `json:"bytes"`     // of File
-	SHA256    string    `json:"sha256"`    // of File, hexadecimal
-	Tolerance Tolerance `json:"tolerance"` // of Tensors, relative to each value itself
-	Tensors   []Tensor  `json:"tensors"`   // some of them, or all
-}
-
-// Tensor is the sums and the extremes of one weight. They do not depend on the
-// order of its elements.
-type Tensor struct {
-	Name  string  `json:"name"` // without "transformer."
-	Shape []int   `json:"shape"`
-	Sum   float64 `json:"sum"`
-	SumSq float64 `json:"sumsq"`
-	Min   float64 `json:"min"`
-	Max   float64 `json:"max"`
-}
-
-// LnF is values of stage ln_f for a batch.
-type LnF struct {
-	Source    string        `json:"source"`
-	Tolerance Tolerance     `json:"tolerance"`
-	Tokens    [][]int       `json:"tokens"` // [B,T]
-	First4    [][][]float64 `json:"first4"` // [B,T,4] channels 0 to 3
-	AbsMax    [][]Peak      `json:"absmax"` // [B,T] the value of the largest magnitude
-	L2        [][]float64   `json:"l2"`     // [B,T] the norm over C
-}
-
-// Peak is a value and its channel, in JSON [index, value].
-type Peak struct {
-	Index int
-	Value float64
-}
-
-// Logits is values of stage logits for a batch.
-type Logits struct {
-	Source       string        `json:"source"`
-	Tolerance    Tolerance     `json:"tolerance"` // of logits and of their log-sum-exp
-	Tokens       [][]int       `json:"tokens"`    // [B,T]
-	Top3IDs      [][][]int     `json:"top3_ids"`  // [B,T,3] ids of the largest, in order
-	Top3         [][][]float64 `json:"top3"`      // [B,T,3] their logits
-	First4       [][][]float64 `json:"first4"`    // [B,T,4] of ids 0 to 3
-	Last         [][]float64   `json:"last"`      // [B,T] of id V-1
-	LogSumExp    [][]float64   `json:"logsumexp"` // [B,T] over V
-	Labels       [][]int       `json:"labels"`    // [B,T] ids
-	MeanNLL      float64       `json:"mean_nll_of_labels_shifted_by_one"`
-	NLLTolerance Tolerance     `json:"mean_nll_tolerance"`
-}
-
-// Greedy is a continuation by argmax, as text or as tokens.
-type Greedy struct {
-	Name   string `json:"name"` // of the case
-	Source string `json:"source"`
-	New    int    `json:"new"` // tokens
-
-	Prompt string `json:"prompt"`
-	Text   string `json:"text"` // prompt and continuation
-
-	Tokens    []int `json:"tokens"`     // the prompt
-	AllTokens []int `json:"all_tokens"` // prompt and continuation
-}
-
-// TokenLogprobs is the log-probability of each token of a text, given the tokens
-// before it.
-type TokenLogprobs struct {
-	Source       string    `json:"source"`
-	Tolerance    Tolerance `json:"tolerance"`     // of each
-	SumTolerance Tolerance `json:"sum_tolerance"` // of their sum
-	Text         string    `json:"text"`
-	Prefix       []int     `json:"prefix_tokens"` // fed before the text
-	Logprobs     []float64 `json:"logprobs"`      // one for each token of the text
-}
-
-// FirstHidden is the first channels of stage ln_f at one position of a text.
-type FirstHidden struct {
-	Source    string    `json:"source"`
-	Tolerance Tolerance `json:"tolerance"`
-	Text      string    `json:"text"`
-	Position  int       `json:"position"`
-	First10   []float64 `json:"first10"` // [10] channels 0 to 9
-}
-
-// NextLogit is the most probable token after a text, and its logit.
-type NextLogit struct {
-	Source    string    `json:"source"`
-	Tolerance Tolerance `json:"tolerance"`
-	Text      string    `json:"text"`
-	Argmax    int       `json:"argmax"`
-	Logit     float64   `json:"logit"`
+// Allowed returns the bound of a value.
+func (t Tolerance) Allowed(want float64) float64 {
+	if t.Scale > 0 {
+		want = t.Scale
+	}
+	return t.Abs + t.Rel*max(want, -want)
 }

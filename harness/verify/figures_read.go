@@ -1,0 +1,186 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/verify/figures"
+)
+
+// reading is a figure and what the model computed for it.
+type reading struct {
+	*figures.Figure
+	run  string      // the same for readings of one run
+	fed  []int       // after a prefix: the token fed after each row
+	rows [][]float64 // of the stage
+
+	got   []float64 // to compare with Want
+	at    []int     // the row of each
+	order [][]int   // of Top and AbsMax, in the place of got: the largest elements of each row
+}
+
+// readFigures runs the model on the runs that the figures are of, each once.
+func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
+	traces := map[string]*gpt2.Trace{}
+	var all []reading
+	for i := range s.figures {
+		f := &s.figures[i]
+		if f.Reduce.OfWeights() || f.Reduce.OfText() {
+			continue
+		}
+		run, err := s.runOf(f)
+		if err != nil {
+			return nil, err
+		}
+		r := reading{Figure: f, run: fmt.Sprint(run.Tokens, run.Feed)}
+		if f.Prefix != nil {
+			r.fed, _ = s.tokenizer.Encode(f.Text) // as runOf did
+		}
+		t := traces[r.run]
+		if t == nil {
+			run.Tap, run.Temperatures = s.tap, s.temps
+			run.Match = func(_ int, stage string) bool {
+				return slices.ContainsFunc(s.figures, func(f figures.Figure) bool { return f.Stage == stage })
+			}
+			if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
+				return nil, fmt.Errorf("%s: %w", f.Name, err)
+			}
+			traces[r.run] = t
+		}
+		for _, step := range t.Steps() {
+			x, err := t.Tensor(step, f.Stage)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", f.Name, err)
+			}
+			r.rows = append(r.rows, rowsOf(x)...)
+		}
+		r.reduce()
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// rowsOf returns the rows of a tensor [...,width]; of next_token [B], rows of one.
+func rowsOf(x harness.Tensor) [][]float64 {
+	width := 1
+	if len(x.Shape) > 1 {
+		width = x.Shape[len(x.Shape)-1]
+	}
+	rows := make([][]float64, x.Elements()/width)
+	for i := range rows {
+		rows[i] = make([]float64, width)
+		for j := range width {
+			rows[i][j] = x.At(i*width + j)
+		}
+	}
+	return rows
+}
+
+// reduce takes from the rows what Want is of.
+func (r *reading) reduce() {
+	r.got, r.at, r.order = nil, nil, nil
+	add := func(row int, v float64) { r.got, r.at = append(r.got, v), append(r.at, row) }
+	for i, x := range r.rows {
+		if r.Row != nil && i != *r.Row {
+			continue
+		}
+		switch r.Reduce {
+		case figures.Value, figures.Log, figures.LogSum:
+			for _, v := range elements(x, r.index(i)) {
+				if r.Reduce != figures.Value {
+					v = math.Log(v)
+				}
+				add(i, v)
+			}
+		case figures.L2:
+			add(i, math.Sqrt(moments(x)[1]))
+		case figures.LogSumExp:
+			add(i, logSumExp(x))
+		case figures.NLL: // Index has the labels of the first tokens of each row of the batch
+			B, n := r.Index.Shape[0], r.Index.Shape[1]
+			if b, t := i/(len(r.rows)/B), i%(len(r.rows)/B); t < n {
+				add(i, logSumExp(x)-elements(x, r.Index.IDs()[b*n+t:][:1])[0])
+			}
+		case figures.Top, figures.AbsMax:
+			r.order = append(r.order, largest(r.sizes(i), max(len(r.Want.Values)/len(r.rows), 2)))
+		}
+	}
+	switch n := float64(len(r.got)); r.Reduce {
+	case figures.LogSum:
+		r.got = []float64{moments(r.got)[0]}
+	case figures.NLL:
+		r.got = []float64{moments(r.got)[0] / n}
+	}
+}
+
+// index returns the elements of row i that the figure is of.
+func (r *reading) index(i int) []int {
+	ids := r.Index.IDs()
+	switch {
+	case len(ids) == 0 && r.fed != nil:
+		return r.fed[i : i+1]
+	case len(r.Index.Shape) > 1:
+		n := len(ids) / len(r.rows)
+		return ids[i*n : (i+1)*n]
+	}
+	return ids
+}
+
+// sizes returns the elements of row i by which they are ranked.
+func (r *reading) sizes(i int) []float64 {
+	if r.Reduce == figures.Top {
+		return r.rows[i]
+	}
+	x := make([]float64, len(r.rows[i]))
+	for j, v := range r.rows[i] {
+		x[j] = math.Abs(v)
+	}
+	return x
+}
+
+// elements returns the elements of a row at some indices, where -1 is the last;
+// all where there are none. It is NaN where the row has no such element.
+func elements(x []float64, index []int) []float64 {
+	if len(index) == 0 {
+		return x
+	}
+	out := make([]float64, len(index))
+	for k, i := range index {
+		if i < 0 {
+			i = len(x) - 1
+		}
+		if out[k] = math.NaN(); i < len(x) {
+			out[k] = x[i]
+		}
+	}
+	return out
+}
+
+// largest returns the indices of the n largest elements, the lowest of equals
+// first; -1 where there is none, since NaN has no rank.
+func largest(x []float64, n int) []int {
+	ids := slices.Repeat([]int{-1}, n)
+	for i, v := range x {
+		for k, id := range ids {
+			if v == v && (id < 0 || v > x[id]) {
+				copy(ids[k+1:], ids[k:])
+				ids[k] = i
+				break
+			}
+		}
+	}
+	return ids
+}
+
+// logSumExp is log(sum(exp(x))); NaN if there is one among x.
+func logSumExp(x []float64) float64 {
+	top, s := slices.Max(x), 0.0
+	for _, v := range x {
+		s += math.Exp(v - top)
+	}
+	return top + math.Log(s)
+}

@@ -1,0 +1,62 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/report"
+	"checkpoint12/model"
+)
+
+// textOf returns the report as text, unwrapped.
+func textOf(t testing.TB, r *Report) string {
+	t.Helper()
+	var text strings.Builder
+	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+// withTap returns a suite of synthetic-tiny with the one case that has every stage
+// at every step, and without figures.
+func withTap(t testing.TB, tap model.Tap) *Suite {
+	t.Helper()
+	hello.once.Do(func() { hello.suite, hello.err = openHello(t) })
+	if hello.err != nil {
+		t.Fatal(hello.err)
+	}
+	h := hello.suite
+	c := h.Cases[0]
+	return &Suite{
+		Model: h.Model, Name: h.Name, argument: h.argument, command: h.command, schedule: h.schedule, temps: h.temps, tokenizer: h.tokenizer, tap: tap,
+		Cases: []*Case{{Name: c.Name, Prompt: c.Prompt, Tokens: c.Tokens, New: c.New, Goldens: c.Goldens, temperatures: c.temperatures, spread: c.spread}},
+	}
+}
+
+// hello has its goldens read and compared with each other once for all tests. No
+// test changes it.
+var hello struct {
+	once  sync.Once
+	suite *Suite
+	err   error
+}
+
+func openHello(t testing.TB) (*Suite, error) {
+	s, err := open(gpt2test.Tiny(t), Options{Model: "synthetic-tiny", Goldens: gpt2test.Dir, Command: "go run ."})
+	if err != nil {
+		return nil, err
+	}
+	s.Cases = slices.DeleteFunc(s.Cases, func(c *Case) bool { return c.Name != "hello" })
+	_, err = s.CheckCase(t.Context(), s.Cases[0], 1)
+	return s, err
+}
+
+// plant returns a tap that plants faults.
+func plant(m *model.Model, bugs ...gpt2test.Bug) model.Tap {
+	return (&gpt2.Override{Value: gpt2test.Planter(m, bugs...).Value}).Tap
+}
