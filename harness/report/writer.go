@@ -112,7 +112,8 @@ func hang(line string, columns int) int {
 }
 
 // wrap cuts a line into lines of at most so many columns, if its words allow it.
-// All but the first are indented by hang.
+// All but the first are indented by hang, or by less where a word is too long for
+// that.
 func wrap(line string, columns, hang int) []string {
 	if width(line) <= columns {
 		return []string{line}
@@ -121,12 +122,16 @@ func wrap(line string, columns, hang int) []string {
 	var lines []string
 	current := words[0]
 	for _, word := range words[1:] {
-		if word != "" && strings.Trim(current, " ") != "" && width(current)+1+width(word) > columns {
-			lines = append(lines, current)
-			current = strings.Repeat(" ", hang) + word
-		} else {
+		if word == "" || strings.Trim(current, " ") == "" || width(current)+1+width(word) <= columns {
 			current += " " + word
+			continue
 		}
+		lines = append(lines, current)
+		indent := hang
+		if hang+width(word) > columns {
+			indent = min(hang, width(margin.FindString(line))+2)
+		}
+		current = strings.Repeat(" ", indent) + word
 	}
 	return append(lines, current)
 }

@@ -18,6 +18,7 @@ func TestWriterWraps(t *testing.T) {
 		{"the rest stands below the text", "  12345 7890 123456 890", "  12345 7890 123456\n    890\n"},
 		{"behind a label", "  x:  1234567 901234 x", "  x:  1234567 901234\n      x\n"},
 		{"but not behind one that leaves no room", "  a long label:  1234567 x", "  a long label:\n    1234567 x\n"},
+		{"nor where a word is too long for that", "  x:       " + Unbroken("go run . verify"), "  x:\n    go run . verify\n"},
 		{"a path stays whole", "see goldens/synthetic-tiny/hello/float64 there", "see\n  goldens/synthetic-tiny/hello/float64\n  there\n"},
 		{"a command too", "try " + Unbroken("go run . verify --verbose") + " now", "try\n  go run . verify --verbose\n  now\n"},
 		{"colours take no room", "\x1b[1;31mFAIL\x1b[0m  1234567890 234", "\x1b[1;31mFAIL\x1b[0m  1234567890 234\n"},
