@@ -139,25 +139,36 @@ func TestCoverTakesWhatExplainsMost(t *testing.T) {
 		name    string
 		changed []harness.Place
 		before  []string
-		causes  func(right, other harness.Tensor) []faults.Cause // right makes both rows right
+		causes  func(run *replay.Run, right, other harness.Tensor) []faults.Cause // right makes both rows right
 		after   []string
 		want    []string // the text of the causes
 	}{
 		{"two rows for one", []harness.Place{at},
 			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"},
-			func(right, other harness.Tensor) []faults.Cause {
+			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
 				return []faults.Cause{because(kept, "other", other), because(kept, "both", right), because(out, "both", right)}
 			},
 			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]"}, []string{"both; h.1.out is off by the same fault", "other"}},
 		{"a right row", []harness.Place{kept},
 			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]"},
-			func(right, other harness.Tensor) []faults.Cause {
+			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
 				return []faults.Cause{because(kept, "out is wrong", other), because(kept, "out is right", right)}
 			},
 			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]"}, []string{"out is right", "out is wrong"}},
+		{"a fault of its own besides", []harness.Place{at, kept},
+			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"},
+			func(run *replay.Run, right, _ harness.Tensor) []faults.Cause {
+				if run.Supposes(at) {
+					own := because(kept, "own", right)
+					own.Values = nil
+					return []faults.Cause{own}
+				}
+				return []faults.Cause{because(out, "scaled", right)}
+			},
+			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"}, []string{"own", "scaled"}},
 		{"elsewhere", []harness.Place{at},
 			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"},
-			func(right, other harness.Tensor) []faults.Cause {
+			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
 				x := because(kept, "here", other)
 				x.Or = []faults.Cause{because(kept, "there", right)}
 				return []faults.Cause{x}
@@ -169,10 +180,11 @@ func TestCoverTakesWhatExplainsMost(t *testing.T) {
 			if diff := cmp.Diff(c.before, introduced(rows)); diff != "" {
 				t.Fatalf("before: introduced (-want +got):\n%s", diff)
 			}
-			explain := func(*replay.Run, []harness.Replayed) ([]faults.Cause, error) {
-				return c.causes(truth[at], besides(truth[at])), nil
-			}
-			causes, err := coverRows(run, rows, explain)
+			causes, err := coverRows(run, rows, func(run *replay.Run, asked []harness.Replayed) ([]faults.Cause, error) {
+				return slices.DeleteFunc(c.causes(run, truth[at], besides(truth[at])), func(x faults.Cause) bool {
+					return !slices.ContainsFunc(asked, func(p harness.Replayed) bool { return p.Step == x.Step && p.Stage == x.Stage })
+				}), nil
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -75,6 +75,7 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 	}{
 		{[]string{"h.1.resid_mid"}, []string{"h.1.ln_2"}},
 		{[]string{"embed"}, []string{"h.0.ln_1"}},
+		{[]string{"embed", "h.0.resid_mid"}, []string{"h.0.ln_1", "h.0.ln_2"}}, // ln_2 reads both
 		{[]string{"embed", "h.2.resid_mid"}, []string{"h.0.ln_1", "h.2.ln_2"}},
 		{[]string{"h.1.resid_post"}, []string{"h.1.resid_post"}}, // in the dump: no ln_2 is blamed for it
 		{[]string{"h.1.resid_mid", "h.1.resid_post"}, []string{"h.1.ln_2", "h.1.resid_post"}},
