@@ -217,3 +217,17 @@ func TestCompareTensorIsItsDefinition(t *testing.T) {
 		}
 	})
 }
+
+func TestBetween(t *testing.T) {
+	nan := float32(math.NaN())
+	d := harness.Between([]float32{1, 2.5, nan, 4, 5.25}, []float32{1, 2, nan, nan, 5}, []float32{0, 1, 1, 1, 0.125})
+	if d.SqDiff != 0.25+0.0625 || d.Nonfinite != 1 || d.Wrong != 2 || d.Judged != 4 || d.N != 5 || d.At != 3 {
+		t.Errorf("got %+v", d)
+	}
+	if d := harness.Between([]float32{2}, []float32{1}, nil); !math.IsInf(d.Share, 1) || d.Wrong != 1 {
+		t.Errorf("without a bound: got %+v, want an infinite share", d)
+	}
+	if d := harness.Between([]float32{4, 8}, []float32{5, 9}, []float32{4, 2}); d.Share != 0.5 || d.At != 1 || d.Wrong != 0 {
+		t.Errorf("within their bounds: got %+v, want the second at half of its bound", d)
+	}
+}

@@ -10,7 +10,7 @@ import (
 // copied: the output is another tensor of the candidate's, of the same step or,
 // for its own kind of stage, of an earlier one.
 func (g *rowGroup) copied(e *wrongRow) (string, float64, string) {
-	if len(e.got) > maxSearched || e.base.nonfinite > 0 {
+	if len(e.got) > maxSearched || e.base.Nonfinite > 0 {
 		return "", 0, ""
 	}
 	if first := e.got[0]; !slices.ContainsFunc(e.got, func(v float32) bool { return v != first }) {

@@ -3,83 +3,37 @@ package faults
 import (
 	"cmp"
 	"math"
+	"slices"
+
+	"checkpoint12/harness"
 )
 
-// distance is how far one tensor is from another.
-type distance struct {
-	squares   float64 // sum of squared differences, over the places finite in both
-	nonfinite int     // places where only one is finite, or the two are not the same infinity
-	share     float64 // the largest difference as a fraction of the bound there
-	beyond    int     // places whose difference is more than the bound there
-	n         int     // places
+// rms returns the root of the mean squared difference over all elements.
+func rms(d harness.Distance) float64 { return math.Sqrt(d.SqDiff / float64(max(d.N, 1))) }
+
+// compareDistance is negative if a is the smaller distance, and 0 if the two are
+// equal.
+func compareDistance(a, b harness.Distance) int {
+	return cmp.Or(cmp.Compare(a.Nonfinite, b.Nonfinite), cmp.Compare(a.SqDiff, b.SqDiff))
 }
 
-// between measures got against want, of equal length. bound is what rounding may
-// do at each place; nil is nothing. Two NaN are equal here: what matters is
-// whether a variant does the same.
-func between(got, want, bound []float32) distance {
-	d := distance{n: len(got)}
-	want = want[:len(got)]
-	for i, g := range got {
-		w := want[i]
-		if g == w {
-			continue
-		}
-		diff := float64(g) - float64(w)
-		if diff-diff != 0 { // NaN or an infinity
-			if g == g || w == w {
-				d.nonfinite++
-				d.beyond++
-			}
-			continue
-		}
-		d.squares += diff * diff
-		b := 0.0
-		if bound != nil {
-			b = float64(bound[i])
-		}
-		share := math.Abs(diff) / b // bound 0: +Inf
-		d.share = math.Max(d.share, share)
-		if share > 1 {
-			d.beyond++
-		}
-	}
-	return d
-}
-
-// rms is the root of the mean squared difference.
-func (d distance) rms() float64 {
-	if d.n == 0 {
-		return 0
-	}
-	return math.Sqrt(d.squares / float64(d.n))
-}
-
-// same reports whether the two tensors are equal in every place.
-func (d distance) same() bool { return d.squares == 0 && d.nonfinite == 0 }
-
-// compare is negative if d is the smaller distance, and 0 if the two are equal.
-func (d distance) compare(other distance) int {
-	return cmp.Or(cmp.Compare(d.nonfinite, other.nonfinite), cmp.Compare(d.squares, other.squares))
-}
-
-// explains returns the fraction of an error that is gone when something else
+// explained returns the fraction of an error that is gone when something else
 // stands in the place of the right output: base is the engine's distance from the
 // right output, left that from the other one. noise is the sum of the squared
 // bounds. Where infinities or NaN are among the differences, as in a mask, it is
 // a fraction of their number, and of the finite places only if these are off by
 // more than rounding too.
-func (base distance) explains(left distance, noise float64) float64 {
-	if base.nonfinite == 0 {
-		if left.nonfinite > 0 || base.squares == 0 {
+func explained(base, left harness.Distance, noise float64) float64 {
+	if base.Nonfinite == 0 {
+		if left.Nonfinite > 0 || base.SqDiff == 0 {
 			return 0
 		}
-		return math.Max(0, 1-left.squares/base.squares)
+		return math.Max(0, 1-left.SqDiff/base.SqDiff)
 	}
-	part := math.Max(0, 1-float64(left.nonfinite)/float64(base.nonfinite))
-	if base.squares > noise {
-		part = math.Min(part, math.Max(0, 1-left.squares/base.squares))
-	} else if left.squares > 4*noise {
+	part := math.Max(0, 1-float64(left.Nonfinite)/float64(base.Nonfinite))
+	if base.SqDiff > noise {
+		part = math.Min(part, math.Max(0, 1-left.SqDiff/base.SqDiff))
+	} else if left.SqDiff > 4*noise {
 		return 0 // the mask is right, the values are off by twice what rounding may do
 	}
 	return part
@@ -105,4 +59,9 @@ func scale(x []float32) float64 {
 		return 0
 	}
 	return math.Sqrt(s / float64(n))
+}
+
+// equal reports whether two tensors are equal in every element, two NaN being equal.
+func equal(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(x, y float32) bool { return x == y || x != x && y != y })
 }

@@ -3,6 +3,8 @@ package faults
 import (
 	"math"
 	"testing"
+
+	"checkpoint12/harness"
 )
 
 func TestExplains(t *testing.T) {
@@ -25,24 +27,17 @@ func TestExplains(t *testing.T) {
 		{"the mask of wrong values", []float32{2, inf, inf, 8}, []float32{1, 2, 3, 4}, []float32{1, inf, inf, 4}, 0},
 		{"NaN in both", []float32{nan, nan, 1, 1}, []float32{1, 1, 1, 1}, []float32{nan, nan, 1, 1}, 1},
 	} {
-		base := between(c.got, c.right, bound)
-		got := base.explains(between(c.got, c.variant, bound), squared(bound))
+		base := harness.Between(c.right, c.got, bound)
+		got := explained(base, harness.Between(c.variant, c.got, bound), squared(bound))
 		if math.Abs(got-c.want) > 1e-6 {
 			t.Errorf("%s: explains %v, want %v", c.name, got, c.want)
 		}
 	}
 }
 
-func TestBetween(t *testing.T) {
-	nan := float32(math.NaN())
-	d := between([]float32{1, 2, nan, nan, 5}, []float32{1, 2.5, nan, 4, 5.25}, []float32{0, 1, 1, 1, 0.125})
-	if d.squares != 0.25+0.0625 || d.nonfinite != 1 || d.beyond != 2 || d.share != 2 || d.n != 5 {
-		t.Errorf("got %+v", d)
-	}
-	if d := between([]float32{1}, []float32{2}, nil); !math.IsInf(d.share, 1) || d.beyond != 1 {
-		t.Errorf("without a bound: got %+v, want an infinite share", d)
-	}
-	if (distance{nonfinite: 1}).compare(distance{nonfinite: 2, squares: 0}) >= 0 || (distance{squares: 2}).compare(distance{squares: 1}) <= 0 {
-		t.Error("compare is wrong")
+func TestCompareDistance(t *testing.T) {
+	if compareDistance(harness.Distance{Nonfinite: 1}, harness.Distance{Nonfinite: 2, SqDiff: 0}) >= 0 ||
+		compareDistance(harness.Distance{SqDiff: 2}, harness.Distance{SqDiff: 1}) <= 0 {
+		t.Error("compareDistance is wrong")
 	}
 }

@@ -3,6 +3,8 @@ package faults
 import (
 	"fmt"
 	"math"
+
+	"checkpoint12/harness"
 )
 
 // fittedPatterns have a number, or a vector, that is read off the engine's output.
@@ -33,7 +35,7 @@ const (
 // fitted returns the first pattern that reproduces the row.
 func (g *rowGroup) fitted(e *wrongRow) (id string, explains float64, text string) {
 	wrong := e.wrongPlaces()
-	if len(wrong) == 0 || e.base.nonfinite > 0 {
+	if len(wrong) == 0 || e.base.Nonfinite > 0 {
 		return "", 0, ""
 	}
 	for _, p := range fittedPatterns {
@@ -45,9 +47,9 @@ func (g *rowGroup) fitted(e *wrongRow) (id string, explains float64, text string
 		for _, i := range wrong {
 			out[i] = float32(value(i))
 		}
-		left := between(e.got, out, e.bound)
-		explains := e.base.explains(left, e.noise)
-		if explains >= fittedExplained || explains >= nearlyExplained && left.share <= fittedRounding {
+		left := harness.Between(out, e.got, e.bound)
+		explains := explained(e.base, left, e.noise)
+		if explains >= fittedExplained || explains >= nearlyExplained && left.Share <= fittedRounding {
 			return p.id, explains, text
 		}
 	}

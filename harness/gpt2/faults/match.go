@@ -1,16 +1,20 @@
 package faults
 
-import "slices"
+import (
+	"slices"
+
+	"checkpoint12/harness"
+)
 
 // match is one fault in the place of the right function, held against a row.
 type match struct {
 	fault    Fault
 	stages   []string // where it sits, of the row's span
 	variant  int
-	from     int      // the first step at which it is made
-	left     distance // of the engine's output from the fault's
-	explains float64  // the fraction of the error that is gone
-	or       []string // single stages of the span where the fault leaves the same
+	from     int              // the first step at which it is made
+	left     harness.Distance // of the engine's output from the fault's
+	explains float64          // the fraction of the error that is gone
+	or       []string         // single stages of the span where the fault leaves the same
 }
 
 // How much of the error a fault has to explain to be its cause.
@@ -34,9 +38,9 @@ const (
 
 // reproduces reports whether the fault gives what the engine gave.
 func (m match) reproduces() bool {
-	return m.left.nonfinite == 0 && (m.explains >= fullyExplained ||
-		m.explains >= nearlyExplained && m.left.beyond <= m.left.n/maxFlips ||
-		m.explains >= halfExplained && m.left.share <= 1)
+	return m.left.Nonfinite == 0 && (m.explains >= fullyExplained ||
+		m.explains >= nearlyExplained && m.left.Wrong <= m.left.N/maxFlips ||
+		m.explains >= halfExplained && m.left.Share <= 1)
 }
 
 // sameLeft is by what factor what two faults leave must differ for the one that
@@ -62,10 +66,10 @@ func (g *rowGroup) try(e *wrongRow, faults []Fault) []match {
 	if len(all) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(all, func(a, b match) int { return a.left.compare(b.left) })
+	slices.SortStableFunc(all, func(a, b match) int { return compareDistance(a.left, b.left) })
 	best := all[0].left
 	all = slices.DeleteFunc(all, func(m match) bool {
-		return m.left.nonfinite > best.nonfinite || m.left.rms() > sameLeft*best.rms()+unit*scale(e.got)
+		return m.left.Nonfinite > best.Nonfinite || rms(m.left) > sameLeft*rms(best)+unit*scale(e.got)
 	})
 	slices.SortStableFunc(all, func(a, b match) int { return a.variant - b.variant })
 	return all
@@ -82,20 +86,20 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		for _, from := range e.firstSteps() {
 			h := g.hypothesis(e, f, stages, from)
 			for variant, out := range h.outputs() {
-				if between(out, e.right, nil).same() {
+				if equal(out, e.right) {
 					continue
 				}
-				left := between(e.got, out, e.bound)
-				all = append(all, match{f, stages, variant, from, left, e.base.explains(left, e.noise), nil})
+				left := harness.Between(out, e.got, e.bound)
+				all = append(all, match{f, stages, variant, from, left, explained(e.base, left, e.noise), nil})
 			}
 		}
 	}
 	if len(all) == 0 {
 		return match{}, false
 	}
-	best = slices.MinFunc(all, func(a, b match) int { return a.left.compare(b.left) })
+	best = slices.MinFunc(all, func(a, b match) int { return compareDistance(a.left, b.left) })
 	for _, m := range all {
-		alike := m.left.compare(best.left) == 0 && m.variant == best.variant && m.from == best.from
+		alike := compareDistance(m.left, best.left) == 0 && m.variant == best.variant && m.from == best.from
 		if alike && len(m.stages) == 1 && !slices.Contains(best.stages, m.stages[0]) {
 			best.or = append(best.or, m.stages[0])
 		}

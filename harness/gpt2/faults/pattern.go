@@ -60,7 +60,7 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 
 // look goes through the patterns, the plainest first.
 func (g *rowGroup) look(e *wrongRow, search bool) (id string, explains float64, text string) {
-	if e.base.nonfinite > 0 {
+	if e.base.Nonfinite > 0 {
 		if text := e.nonfinite(); text != "" {
 			return PatternNonfinite, 0, text
 		}

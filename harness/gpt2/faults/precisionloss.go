@@ -3,6 +3,8 @@ package faults
 import (
 	"fmt"
 	"math"
+
+	"checkpoint12/harness"
 )
 
 // precisions are the fewer bits of mantissa whose errors are recognised.
@@ -29,7 +31,7 @@ const (
 // precisionLoss: the error is as large, and as much without structure, as fewer
 // bits of mantissa would leave it.
 func (g *rowGroup) precisionLoss(e *wrongRow) (string, float64, string) {
-	if e.base.nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
+	if e.base.Nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
 		return "", 0, ""
 	}
 	for _, p := range precisions {
@@ -48,8 +50,8 @@ func (g *rowGroup) precisionLoss(e *wrongRow) (string, float64, string) {
 		if !ifKnown(func() { out = p.round.of(c.rounded(p.round, p.round)) }) {
 			continue
 		}
-		like := between(out, some.right, nil)
-		if ratio := some.base.rms() / like.rms(); like.nonfinite == 0 && ratio > 1.0/sameNoise && ratio < sameNoise {
+		like := harness.Between(some.right, out, nil)
+		if ratio := rms(some.base) / rms(like); like.Nonfinite == 0 && ratio > 1.0/sameNoise && ratio < sameNoise {
 			return p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)
 		}
 	}

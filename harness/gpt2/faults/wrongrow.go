@@ -17,9 +17,9 @@ type wrongRow struct {
 	dims       model.Dims
 	shape      []int
 	got, right []float32
-	bound      []float32 // what rounding may do at each place; nil is nothing
-	noise      float64   // sum of its squares
-	base       distance  // of got from right
+	bound      []float32        // what rounding may do at each place; nil is nothing
+	noise      float64          // sum of its squares
+	base       harness.Distance // of got from right
 
 	some    *wrongRow // a sample of it or, where that is not smaller, the row itself
 	sampled []int     // of a sample: which of the B*T rows it has, as if they were one sequence
@@ -63,7 +63,7 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 // measure measures the row's error.
 func (e *wrongRow) measure() {
 	e.noise = squared(e.bound)
-	e.base = between(e.got, e.right, e.bound)
+	e.base = harness.Between(e.right, e.got, e.bound)
 }
 
 // isWrong reports whether rounding does not account for a place.
@@ -99,10 +99,10 @@ func (e *wrongRow) sample() *wrongRow {
 		return e
 	}
 	width := len(e.got) / n
-	worst, most := 0, distance{}
+	worst, most := 0, harness.Distance{}
 	for r := range n {
 		lo, hi := r*width, (r+1)*width
-		if d := between(e.got[lo:hi], e.right[lo:hi], nil); most.compare(d) < 0 {
+		if d := harness.Between(e.right[lo:hi], e.got[lo:hi], nil); compareDistance(most, d) < 0 {
 			worst, most = r, d
 		}
 	}
