@@ -160,11 +160,10 @@ func (a *app) compare(ctx context.Context, o compareOptions) error {
 func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*diagnose.Result, error) {
 	progress := a.progress()
 	defer progress.clear()
+	c.RequireAll = o.requireAll
+	c.Progress = func(done, all int) { progress.step("replaying stage", done, all) }
 	return wait(ctx, func() (*diagnose.Result, error) {
-		answer, err := diagnose.Compare(ctx, c.Comparison, diagnose.Options{
-			CompareOptions: harness.CompareOptions{RequireAll: o.requireAll},
-			Progress:       func(done, all int) { progress.step("replaying stage", done, all) },
-		})
+		answer, err := diagnose.Compare(ctx, c.Comparison)
 		if err == nil {
 			answer.Notes = append(answer.Notes, c.view.Notes()...)
 		}

@@ -18,6 +18,10 @@ type Comparison struct {
 	Model     *model.Model   // nil: only what needs no weights is replayed
 	Goldens   []EngineResult // of one case, by engine; their Reports are not read
 	Candidate harness.Source
+	harness.CompareOptions
+
+	// Progress, if set, is called with how many stages of all are replayed.
+	Progress func(done, all int)
 }
 
 // Result is what is wrong with a candidate. Its JSON is the report of the compare
@@ -32,64 +36,57 @@ type Result struct {
 	Engines []EngineResult `json:"-"` // of Quorum
 }
 
-// Compare compares the candidate with its goldens and replays it, without weights
-// if there is no model. Of several goldens the first that has anything in common
-// with the candidate stands for all, but for the places at which it is the
-// outlier.
-func Compare(ctx context.Context, c Comparison, o Options) (*Result, error) {
-	if c.Model != nil {
-		var goldens []harness.Source
-		for _, g := range c.Goldens {
-			goldens = append(goldens, g.Source)
-		}
-		if err := checkModel(c.Model, c.Candidate, goldens...); err != nil {
-			return nil, err
-		}
-	}
+// Compare compares the candidate with its goldens. Of several the first that has
+// anything in common with the candidate stands for all, but for the places at
+// which it is the outlier.
+//
+// With a model each stage of the candidate is replayed on its own inputs, so that
+// the report has the stages whose own computation is wrong, and why; where the
+// candidate diverges from the golden before any of them, the golden is replayed
+// too. Without a model the stages that need no weights are replayed for Violations.
+// Without a golden the replay alone is the report.
+//
+// An error is what harness.Compare gives, a ModelError, a GoldenError, or a model
+// that cannot compute.
+func Compare(ctx context.Context, c Comparison) (*Result, error) {
 	r := &Result{}
 	var golden harness.Source
-	var err error
+	err := c.checkModel()
 	switch {
+	case err != nil:
 	case len(c.Goldens) == 0:
-		r.Report, err = WithoutGolden(ctx, c.Schedule, c.Model, c.Candidate, o)
+		r.Report, err = c.withoutGolden(ctx)
 	case len(c.Goldens) == 1:
 		golden = c.Goldens[0].Source
-		r.Report, err = harness.Compare(c.Schedule, golden, c.Candidate, o.CompareOptions)
+		r.Report, err = harness.Compare(c.Schedule, golden, c.Candidate, c.CompareOptions)
 	default:
-		if err = r.compareEngines(c, o.CompareOptions); err == nil {
+		if err = r.compareEngines(c); err == nil {
 			golden = r.Engines[0].Source
 		}
 	}
 	if err == nil && golden != nil && c.Model != nil {
-		err = addReplay(ctx, c.Schedule, c.Model, golden, c.Candidate, r.Report, o)
+		err = c.addReplay(ctx, golden, r.Report)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = r.findViolations(ctx, c, golden)
 	}
-	var found *Contradictions
-	if c.Model == nil {
-		found, err = FindContradictions(ctx, c.Schedule, golden, c.Candidate, o.Progress)
-	} else {
-		found, err = ContradictionsOf(c.Model, r.Replayed, c.Candidate)
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.Violations, r.Checked = found.Violations, found.Checked
-	if golden != nil {
+	if err == nil && golden != nil {
 		r.Tokens, err = CertifyTokens(r.Report, golden, c.Candidate)
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // compareEngines compares the candidate with each engine's golden. Engines that
 // have nothing in common with the candidate are left out, unless that goes for
 // all.
-func (r *Result) compareEngines(c Comparison, o harness.CompareOptions) error {
+func (r *Result) compareEngines(c Comparison) error {
 	var nothing error
 	for _, g := range c.Goldens {
 		var err error
-		g.Report, err = harness.Compare(c.Schedule, g.Source, c.Candidate, o)
+		g.Report, err = harness.Compare(c.Schedule, g.Source, c.Candidate, c.CompareOptions)
 		switch {
 		case err == nil:
 			r.Engines = append(r.Engines, g)

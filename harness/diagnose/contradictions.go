@@ -21,38 +21,32 @@ type Violation struct {
 	Detail string `json:"detail"` // how many values are off, and the worst
 }
 
-// Contradictions are the places at which a dump contradicts itself.
-type Contradictions struct {
-	Checked    int // places that were judged
-	Violations []Violation
-}
-
-// FindContradictions replays a candidate without weights: the stages that need
-// none, from the candidate's own inputs to them. The golden, which may be nil,
-// tells the dimensions of the model.
-func FindContradictions(ctx context.Context, s *harness.Schedule, golden, candidate harness.Source, progress func(done, all int)) (*Contradictions, error) {
-	sources := []harness.Source{candidate}
-	if golden != nil {
-		sources = []harness.Source{golden, candidate}
+// findViolations takes from the replay the places at which the candidate
+// contradicts itself. Without a model it first replays the stages that need no
+// weights; a golden, which may be nil, then tells the model's dimensions.
+func (r *Result) findViolations(ctx context.Context, c Comparison, golden harness.Source) error {
+	r.Violations = []Violation{}
+	var config model.Config
+	switch {
+	case c.Model != nil:
+		config = c.Model.Config()
+	case golden != nil:
+		config = gpt2.ConfigOf(c.Schedule, golden, c.Candidate)
+	default:
+		config = gpt2.ConfigOf(c.Schedule, c.Candidate)
 	}
-	r := gpt2.NewWeightless(gpt2.ConfigOf(s, sources...), gpt2.DType(candidate))
-	rows, err := replay.Judge(ctx, s, candidate, r, replay.Options{
-		Golden: golden, Progress: progress, Match: func(_ int, stage string) bool { return !model.NeedsWeights(stage) },
-	})
-	if err != nil {
-		return nil, err
+	weightless := gpt2.NewWeightless(config, gpt2.DType(c.Candidate))
+	rows := r.Replayed
+	if c.Model == nil {
+		o := c.replayOptions(golden)
+		o.Match = func(step int, stage string) bool {
+			return !model.NeedsWeights(stage) && (c.Match == nil || c.Match(step, stage))
+		}
+		var err error
+		if rows, err = replay.Judge(ctx, c.Schedule, c.Candidate, weightless, o); err != nil {
+			return err
+		}
 	}
-	return contradictionsOf(rows, candidate, r)
-}
-
-// ContradictionsOf picks from the replay of a candidate with a model what would
-// be seen without one.
-func ContradictionsOf(m *model.Model, rows []harness.Replayed, candidate harness.Source) (*Contradictions, error) {
-	return contradictionsOf(rows, candidate, gpt2.NewWeightless(m.Config(), gpt2.DType(candidate)))
-}
-
-func contradictionsOf(rows []harness.Replayed, candidate harness.Source, r replay.Replayer) (*Contradictions, error) {
-	c := &Contradictions{Violations: []Violation{}}
 	for _, row := range rows {
 		var rule string
 		switch {
@@ -60,22 +54,22 @@ func contradictionsOf(rows []harness.Replayed, candidate harness.Source, r repla
 			continue
 		case row.Verdict == harness.ReplayUnknown:
 			var err error
-			if row, rule, err = judgeByItself(row.Place, candidate, r); err != nil {
-				return nil, err
+			if row, rule, err = judgeByItself(row.Place, c.Candidate, weightless); err != nil {
+				return err
 			}
 		default:
-			rule = "does not follow from " + strings.Join(inputsOf(row.Span, r), " and ")
+			rule = "does not follow from " + strings.Join(inputsOf(row.Span, weightless), " and ")
 		}
 		if rule == "" {
 			continue
 		}
-		c.Checked++
+		r.Checked++
 		if row.Verdict == harness.ReplayIntroduced {
-			c.Violations = append(c.Violations, Violation{row.Place, rule, fmt.Sprintf("%d of %d values, the worst at %v: got %v, want %v",
+			r.Violations = append(r.Violations, Violation{row.Place, rule, fmt.Sprintf("%d of %d values, the worst at %v: got %v, want %v",
 				row.Mismatched, row.Elements, row.Worst.Index, float32(row.Worst.Got), float32(row.Worst.Want))})
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // inputsOf lists what the stages of a span read that is not of the span.

@@ -27,7 +27,7 @@ func TestGoldensDoNotContradictThemselves(t *testing.T) {
 		}
 		var checked []int
 		for _, src := range []harness.Source{d, unbound{d}} {
-			c, err := FindContradictions(t.Context(), s, nil, src, nil)
+			c, err := Compare(t.Context(), Comparison{Schedule: s, Goldens: []EngineResult{{Source: src}}, Candidate: src})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +47,7 @@ type unbound struct{ harness.Source }
 
 func (unbound) Manifest() *harness.Manifest { return nil }
 
-func TestFindContradictions(t *testing.T) {
+func TestContradictions(t *testing.T) {
 	s := gpt2.Schedule(3, nil)
 	g := gpt2test.Golden(t, s, "synthetic-tiny/hello/float64")
 	of := func(step int, stage string) []float32 {
@@ -117,7 +117,7 @@ func TestFindContradictions(t *testing.T) {
 					}
 					return x
 				})
-				c, err := FindContradictions(t.Context(), s, g, edited, nil)
+				c, err := Compare(t.Context(), Comparison{Schedule: s, Goldens: []EngineResult{{Source: g}}, Candidate: edited})
 				switch {
 				case err != nil:
 					t.Fatal(err)

@@ -25,7 +25,7 @@ func TestDiagnoseNamesTheSpan(t *testing.T) {
 		} {
 			t.Run(b.Name+"/"+name, func(t *testing.T) {
 				c, changed := faulty(t, m, g, true, b)
-				r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return keep(stage) }}, Options{})
+				r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return keep(stage) }})
 				if b.Stage != "" && keep(b.Stage) {
 					if diff := cmp.Diff(changed, placesOf(t, r)); diff != "" {
 						t.Errorf("introduced (-want +got):\n%s", diff)
@@ -86,7 +86,7 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 				planted = append(planted, gpt2test.Bug{Name: "odd", Stage: stage, Plant: odd})
 			}
 			c, _ := faulty(t, m, g, true, planted...)
-			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }}, Options{})
+			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }})
 			var want []harness.Place
 			for step := range fewSteps {
 				for _, stage := range tt.want {
@@ -124,7 +124,7 @@ func TestDiagnoseKeepsAFaultBehindARounding(t *testing.T) {
 		{[]gpt2test.Bug{bfloat16, channel}, []string{"h.1.ln_2", "h.1.resid_post"}},
 	} {
 		c, _ := faulty(t, m, g, true, tt.planted...)
-		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }}, Options{})
+		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }})
 		var want []harness.Place
 		for step := range fewSteps {
 			for _, stage := range tt.want {

@@ -41,7 +41,7 @@ func TestDiagnoseJudgesShapes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c, _ := faulty(t, m, g, true)
 			changed := replaced{c, harness.Place{Step: tt.step, Stage: tt.stage}, tt.change}
-			r := diagnosed(t, m, g, changed, Options{})
+			r := diagnosed(t, m, g, changed)
 			want := []harness.Place{{Step: tt.step, Stage: tt.stage}}
 			if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
 				t.Errorf("introduced (-want +got):\n%s", diff)

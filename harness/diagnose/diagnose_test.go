@@ -59,11 +59,21 @@ func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gp
 	return trace.Recorder, changed
 }
 
-func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o Options) *harness.Report {
+// comparisonOf is a candidate and, unless it is nil, a golden.
+func comparisonOf(m *model.Model, golden, candidate harness.Source) Comparison {
+	c := Comparison{Schedule: gpt2.Schedule(m.Config().Layers, nil), Model: m, Candidate: candidate}
+	if golden != nil {
+		c.Goldens = []EngineResult{{Source: golden}}
+	}
+	return c
+}
+
+// diagnosed compares the first few steps of a candidate with a golden.
+func diagnosed(t *testing.T, m *model.Model, golden, candidate harness.Source) *Result {
 	t.Helper()
-	s := gpt2.Schedule(m.Config().Layers, nil)
-	o.Match = func(step int, _ string) bool { return step < fewSteps }
-	r, err := Diagnose(t.Context(), s, m, g, c, o)
+	c := comparisonOf(m, golden, candidate)
+	c.Match = func(step int, _ string) bool { return step < fewSteps }
+	r, err := Compare(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +82,7 @@ func diagnosed(t *testing.T, m *model.Model, g, c harness.Source, o Options) *ha
 
 // places are the introduced ones, each of a span of one stage unless spans says
 // otherwise.
-func placesOf(t *testing.T, r *harness.Report) (all []harness.Place) {
+func placesOf(t *testing.T, r *Result) (all []harness.Place) {
 	t.Helper()
 	for _, in := range r.Introduced {
 		if in.Span[len(in.Span)-1] != in.Stage {
@@ -104,7 +114,7 @@ func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
 					continue
 				}
 				c, want := faulty(t, m, g, feed, set...)
-				r := diagnosed(t, m, g, c, Options{})
+				r := diagnosed(t, m, g, c)
 				if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
 					t.Errorf("fed the golden's tokens %v: introduced (-want +got):\n%s", feed, diff)
 				}
@@ -116,7 +126,7 @@ func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
 				if r.Passed() != (len(set) == 0) {
 					t.Errorf("verdict %s", r.Verdict)
 				}
-				checkOrigins(t, r, want)
+				checkOrigins(t, r.Report, want)
 			}
 		})
 	}
@@ -147,7 +157,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	c, _ := faulty(t, m, g, true)
 	nobody := untold{c}
-	r := diagnosed(t, m, untold{g}, nobody, Options{})
+	r := diagnosed(t, m, untold{g}, nobody)
 	if len(r.Introduced) > 0 || !r.Passed() {
 		t.Errorf("introduced %v, verdict %s", r.Introduced, r.Verdict)
 	}
@@ -161,7 +171,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 		}
 	}
 	var text strings.Builder
-	if err := report.Write(&text, r, report.Options{}); err != nil {
+	if err := report.Write(&text, r.Report, report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"6 stages could not be judged", "could not be judged:", "the tokens of step 0 are not known"} {
@@ -183,7 +193,7 @@ func TestDiagnoseExplains(t *testing.T) {
 	erf := gpt2test.Named("erf GELU")
 	c, want := faulty(t, m, g, true, erf)
 	var got []harness.Place
-	for _, x := range diagnosed(t, m, g, c, Options{}).Explanations {
+	for _, x := range diagnosed(t, m, g, c).Explanations {
 		if got = append(got, harness.Place{Step: x.Step, Stage: x.Stage}); x.Fault != "gelu_erf" {
 			t.Errorf("%+v, want gelu_erf", x)
 		}
@@ -206,20 +216,19 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := gpt2.Schedule(m.Config().Layers, nil)
 	own := harnesstest.Bound{Source: c, Man: &man}
-	if _, err := Diagnose(t.Context(), s, m, own, own, Options{}); err != nil {
+	if _, err := Compare(t.Context(), comparisonOf(m, own, own)); err != nil {
 		t.Errorf("its own dump: %v", err)
 	}
 	man.Model.WeightsSHA256 = strings.Repeat("0", 64)
 	other := harnesstest.Bound{Source: c, Man: &man}
 	var refused *ModelError
-	if _, err := Diagnose(t.Context(), s, m, other, own, Options{}); !errors.As(err, &refused) || refused.Source() != "the golden (micro)" {
+	if _, err := Compare(t.Context(), comparisonOf(m, other, own)); !errors.As(err, &refused) || refused.Source() != "the golden (micro)" {
 		t.Errorf("got %v, want a ModelError", err)
 	}
 	man.Model.WeightsSHA256 = ""
 	var unbound *GoldenError
-	if _, err := Diagnose(t.Context(), s, m, other, own, Options{}); !errors.As(err, &unbound) {
+	if _, err := Compare(t.Context(), comparisonOf(m, other, own)); !errors.As(err, &unbound) {
 		t.Errorf("weights that nothing tells: got %v, want a GoldenError", err)
 	}
 }
@@ -253,7 +262,6 @@ func TestDiagnoseRefusesAnotherModel(t *testing.T) {
 		return untouched{harnesstest.Bound{Source: c, Man: &man}, t}
 	}
 	own, other := bound(m), bound(modeltest.New(t, larger, 1))
-	s := gpt2.Schedule(m.Config().Layers, nil)
 	for _, tt := range []struct {
 		name, source, reason string
 		golden, candidate    harness.Source
@@ -264,12 +272,7 @@ func TestDiagnoseRefusesAnotherModel(t *testing.T) {
 		{"candidate alone, without a manifest", "the candidate", "tensors has a size of micro", nil, unbound{other}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var err error
-			if tt.golden == nil {
-				_, err = WithoutGolden(t.Context(), s, m, tt.candidate, Options{})
-			} else {
-				_, err = Diagnose(t.Context(), s, m, tt.golden, tt.candidate, Options{})
-			}
+			_, err := Compare(t.Context(), comparisonOf(m, tt.golden, tt.candidate))
 			var refused *ModelError
 			if !errors.As(err, &refused) || refused.Source() != tt.source || !strings.Contains(err.Error(), tt.reason) {
 				t.Errorf("got %v, want a ModelError of %s that says %q", err, tt.source, tt.reason)
@@ -285,7 +288,7 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	right, _ := faulty(t, m, g, true)
 	erf := gpt2test.Named("erf GELU")
 	wrong, changed := faulty(t, m, g, true, erf)
-	r := diagnosed(t, m, wrong, right, Options{})
+	r := diagnosed(t, m, wrong, right)
 	if r.Passed() || len(r.Introduced) > 0 {
 		t.Errorf("verdict %s, introduced %v", r.Verdict, r.Introduced)
 	}
@@ -300,10 +303,10 @@ func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	}
 	late := gpt2test.Named("missing residual, later block")
 	both, _ := faulty(t, m, g, true, late)
-	if r := diagnosed(t, m, wrong, both, Options{}); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
+	if r := diagnosed(t, m, wrong, both); r.GoldenReplayed == nil || len(r.Introduced) == 0 {
 		t.Error("the golden was not replayed though the two part before the candidate is wrong")
 	}
-	if r := diagnosed(t, m, g, wrong, Options{}); r.GoldenReplayed != nil {
+	if r := diagnosed(t, m, g, wrong); r.GoldenReplayed != nil {
 		t.Error("the golden was replayed though the candidate is wrong")
 	}
 }

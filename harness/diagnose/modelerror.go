@@ -30,23 +30,29 @@ func (e *ModelError) Error() string { return fmt.Sprintf("not the model of %s: %
 // Unwrap returns the reason.
 func (e *ModelError) Unwrap() error { return e.Err }
 
-// checkModel returns a ModelError if the candidate or a golden is of a model of
-// another shape.
-func checkModel(m *model.Model, candidate harness.Source, goldens ...harness.Source) error {
-	role := "golden"
-	for i, src := range append(goldens, candidate) {
-		if i == len(goldens) {
-			role = "candidate"
+// checkModel returns a ModelError if a golden or the candidate is of a model of
+// another shape than the one that is to judge it.
+func (c Comparison) checkModel() error {
+	if c.Model == nil {
+		return nil
+	}
+	check := func(role string, src harness.Source) error {
+		err := gpt2.CheckModel(c.Model, src)
+		if err == nil {
+			return nil
 		}
-		if err := gpt2.CheckModel(m, src); err != nil {
-			e := &ModelError{Role: role, Err: err}
-			if man := src.Manifest(); man != nil {
-				e.Model = man.Model.Name
-			}
-			return e
+		e := &ModelError{Role: role, Err: err}
+		if man := src.Manifest(); man != nil {
+			e.Model = man.Model.Name
+		}
+		return e
+	}
+	for _, g := range c.Goldens {
+		if err := check("golden", g.Source); err != nil {
+			return err
 		}
 	}
-	return nil
+	return check("candidate", c.Candidate)
 }
 
 // checkWeights returns a ModelError if the golden was made from other weights than

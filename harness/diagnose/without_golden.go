@@ -5,41 +5,29 @@ import (
 	"fmt"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/replay"
-	"checkpoint12/model"
 )
 
-// WithoutGolden judges a candidate without a golden: each of its stages is
-// replayed on its own inputs. The report's rows are the replays, each bound the
-// rounding of its stage. Nothing in it shows that the candidate agrees with
-// another engine. An error wraps harness.ErrNothingCompared where no stage could
-// be judged.
-func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, candidate harness.Source, o Options) (*harness.Report, error) {
-	if err := checkModel(m, candidate); err != nil {
-		return nil, err
-	}
-	r := gpt2.NewReplayer(m, gpt2.DType(candidate))
-	run, err := replay.NewRun(s, candidate, r, replay.Options{Prompt: o.Prompt, Match: o.Match, Progress: o.Progress})
-	if err != nil {
-		return nil, err
-	}
-	rows, causes, err := judge(ctx, m, candidate, run)
-	if err != nil {
-		return nil, err
-	}
+// withoutGolden judges a candidate without a golden: each of its stages is replayed
+// on its own inputs. The report's rows are the replays, with the rounding bounds
+// for tolerances. An error wraps harness.ErrNothingCompared if no stage could be
+// judged.
+func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) {
+	name := c.Candidate.Name()
 	report := &harness.Report{
-		Schema: 1, Introduced: []harness.Introduced{}, Explanations: append([]harness.Explanation{}, causes...),
-		Golden: "the replay by " + m.Name(), Candidate: candidate.Name(),
-		Notes: []string{candidate.Name() + ": no golden was compared: each stage is judged by its own inputs alone, and nothing says that another engine gives the same"},
+		Schema: 1, Introduced: []harness.Introduced{}, Explanations: []harness.Explanation{},
+		Golden: "the replay by " + c.Model.Name(), Candidate: name,
+		Notes: []string{name + ": no golden was compared: each stage is judged by its own inputs alone, and nothing says that another engine gives the same"},
+	}
+	if err := c.judge(ctx, nil, report); err != nil {
+		return nil, err
 	}
 	why := "it has no stage"
-	for _, p := range rows {
+	for _, p := range report.Replayed {
 		row := p.Row
-		st, _ := s.Stage(row.Stage)
+		st, _ := c.Schedule.Stage(row.Stage)
 		row.Checkpoint, row.Detail = st.Checkpoint, p.Why
 		if row.GotShape == nil {
-			row.GotShape, _ = candidate.Shape(row.Step, row.Stage)
+			row.GotShape, _ = c.Candidate.Shape(row.Step, row.Stage)
 		}
 		if row.Shape == nil {
 			row.Shape = row.GotShape
@@ -49,9 +37,9 @@ func WithoutGolden(ctx context.Context, s *harness.Schedule, m *model.Model, can
 		}
 		report.Stages = append(report.Stages, row)
 	}
-	report.AddReplay(rows, r.Reads)
+	report.AddReplay(report.Replayed, c.replayer(c.Candidate).Reads)
 	if report.Compared == 0 {
-		return nil, fmt.Errorf("%w: %s: no stage could be replayed: %s", harness.ErrNothingCompared, candidate.Name(), why)
+		return nil, fmt.Errorf("%w: %s: no stage could be replayed: %s", harness.ErrNothingCompared, name, why)
 	}
 	return report, nil
 }

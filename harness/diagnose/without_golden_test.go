@@ -14,20 +14,16 @@ import (
 func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	s := gpt2.Schedule(m.Config().Layers, nil)
-	o := Options{CompareOptions: harness.CompareOptions{Prompt: len(g.Manifest().Tokens[0])}}
 	for _, b := range gpt2test.Bugs {
 		t.Run(b.Name, func(t *testing.T) {
 			c, changed := faulty(t, m, g, true, b)
-			r, err := WithoutGolden(t.Context(), s, m, c, o)
+			alone := comparisonOf(m, nil, c)
+			alone.Prompt = len(g.Manifest().Tokens[0])
+			r, err := Compare(t.Context(), alone)
 			if err != nil {
 				t.Fatal(err)
 			}
-			found, err := ContradictionsOf(m, r.Replayed, c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, v := range found.Violations {
+			for _, v := range r.Violations {
 				if v.Stage != b.Stage {
 					t.Errorf("%s contradicts the dump: %s, %s", v.Place, v.Rule, v.Detail)
 				}
@@ -55,7 +51,7 @@ func TestWithoutGoldenTellsTheShapeWanted(t *testing.T) {
 		}
 		return x
 	})
-	r, err := WithoutGolden(t.Context(), s, m, c, Options{})
+	r, err := Compare(t.Context(), comparisonOf(m, nil, c))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,12 +107,12 @@ func isHead(stage string) bool {
 // judge compares a run with the golden, replays and explains it, as the compare
 // command does.
 func (r *runner) judge(ctx context.Context, g *golden, candidate harness.Source) (result, error) {
-	o := diagnose.Options{}
-	o.Match = func(step int, stage string) bool { // what was not recorded is not missing
+	c := diagnose.Comparison{Schedule: r.schedule, Model: r.model, Goldens: []diagnose.EngineResult{{Source: g}}, Candidate: candidate}
+	c.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)
 		return ok
 	}
-	report, err := diagnose.Diagnose(ctx, r.schedule, r.model, g, candidate, o)
+	report, err := diagnose.Compare(ctx, c)
 	if err != nil {
 		return result{}, err
 	}
