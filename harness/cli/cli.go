@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/report"
 	"checkpoint12/model/zoo"
 )
 
@@ -60,10 +61,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return StatusError
 }
 
-// terminal is what the commands share: where they write and what the program
-// is called on the command line that the person typed.
+// app is what all commands share.
 type app struct {
-	program        string // "go run ." or "checkpoint12"
+	program        string // as the person typed it: "go run ." or "checkpoint12"
 	stdout, stderr io.Writer
 }
 
@@ -74,8 +74,8 @@ func (a *app) root(args []string) *cobra.Command {
 	root.Short = "find the first stage at which a GPT-2 engine goes wrong"
 	root.Long = a.text(`
 checkpoint12 tells you whether a GPT-2 engine is correct and, if it is not, at
-which stage its numbers first go wrong. It compares the tensors between the stages of
-a forward pass with goldens that other engines exported.
+which stage its numbers first go wrong. It compares the tensors between the stages
+of a forward pass with goldens that other engines exported.
 
 Without a command it does what "verify" does: it runs the twelve checkpoints of
 the Go GPT-2 in model/ against the goldens in goldens/.
@@ -105,18 +105,18 @@ To check an engine of your own, in any language: let it write its tensors as
 	return root
 }
 
-// text cuts the first line break of a raw string and writes the program's name
-// for each {}.
+// text returns a raw string without its first line break and with the program's
+// name for each {}.
 func (a *app) text(s string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "{}", a.program)
 }
 
-// hint makes err one that ends with a hint, a command of this program.
+// hint returns err with a hint, a command of this program.
 func (a *app) hint(err error, format string, args ...any) error {
 	return &hintError{err, a.program + " " + fmt.Sprintf(format, args...)}
 }
 
-// hintError is an error with a command that helps, or shows what would.
+// hintError is an error with a command that helps to mend it.
 type hintError struct {
 	err  error
 	hint string
@@ -147,9 +147,17 @@ func (a *app) fail(err error) {
 	}
 }
 
-// note prints something that the reader should know and that ends nothing.
+// note prints a remark on what the command does or has read: on a terminal wrapped,
+// elsewhere on one line.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "checkpoint12: note: %s\n", strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "\n  "))
+	text := strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "\n  ")
+	if !isTerminal(a.stderr) {
+		fmt.Fprintf(a.stderr, "checkpoint12: note: %s\n", text)
+		return
+	}
+	w := report.NewWriter(a.stderr, style(a.stderr))
+	fmt.Fprintf(w, "checkpoint12: note: %s\n", text)
+	w.Flush()
 }
 
 func (a *app) notes(notes []string) {
@@ -189,8 +197,8 @@ func lowerFirst(err error) error {
 	return errors.New(strings.ToLower(s[:1]) + s[1:])
 }
 
-// programName is what stands before a command's name on the line that the
-// person typed, so that the commands in a hint can be pasted: "go run ." where
+// programName returns the program as the person typed it, so that the commands in
+// a hint can be pasted: "go run ." where
 // the go command built this binary for one run, else "checkpoint12".
 func programName() string {
 	exe, err := os.Executable()

@@ -30,11 +30,11 @@ func (a *app) compareCommand() *cobra.Command {
 		Short: "compare a dump, from any engine in any language, with a golden",
 		Long: a.text(`
 Compares each stage of the candidate with the golden's, in execution order over
-all steps, and names the first one outside its bound. A value passes when
+all steps, and names the first one outside its tolerance. A value passes when
 
   |got - want| <= abs + rel * max|want|
 
-with the bounds of the twelve checkpoints. The candidate is a folder:
+with the tolerances of the twelve checkpoints. The candidate is a folder:
 
   DIR/tokens.npy             ids [B, prompt + new], int64
   DIR/step_00/STAGE.npy      the prompt, float32
@@ -45,13 +45,12 @@ listed as missing, and fails only under --require-all. A file whose name is no
 stage is named on stderr. A step for which the two were fed different tokens is
 skipped. CHECKPOINTS.md lists the stages, README.md shows how to write them.
 
-With --model, the model that both engines ran, each stage is computed again from
-the candidate's own inputs to it. That tells a stage whose own computation is
-wrong from one that only passes on what was wrong before it, finds all of the
-former, also after the tokens went apart, and names the mistake where it is a
-known one. Inputs that the candidate lacks are computed from what it has. With
---model alone, without --golden, that is all that is said: nothing then compares
-the candidate with another engine.
+With --model, the model that both engines ran, each stage is also computed again
+from the candidate's own inputs. That tells a stage whose own computation is wrong
+from one that only inherits an error, finds all of the former, even where the
+tokens differ, and names the fault where it is a known one. Inputs that the
+candidate lacks are computed from those it has. With --model alone, without
+--golden, the candidate is compared with no other engine.
 
 Without --model the stages that need no weights are replayed all the same: a dump
 whose cache, masked scores, probabilities, activations, residual sums or tokens do
@@ -81,16 +80,16 @@ transformerlens or llama.cpp, or a JSON file:
       {"from": "head", "to": ["logits", "logits_last"]} ],
     "ignore": [ {"from": "*.dropout", "why": "does nothing here"} ] }
 
-{N} is a layer's number, {step} a step's. "files", "first_step", "tokens" are as
-above by default; "prefixes" are cut off names; a name that is a stage's is that
+{N} is a layer's number, {step} a step's. "files", "first_step" and "tokens" default
+to the values above; "prefixes" are cut off names; a name that is a stage's is that
 stage. "axes" (a layout, or several) is needed only where the shape is not enough:
 B batch, T new positions, S all positions, H heads, D = C/H, C width, F inner
 width, V vocabulary, numbers, merged axes in parentheses: "B T (H D)". "split" is
 the axis along which the stages of "to" lie, "pad" one that may be too long and
-is cut. Of several stages in "to" without "split" it is each that has its shape.
+is cut. Without "split", several stages in "to" are each of those that has the file's shape.
 
-Exit status: 0 all within bounds, 1 a divergence was found, 2 it could not be
-said (bad usage, a file that cannot be read, nothing to compare).`),
+Exit status: 0 all within tolerance, 1 a divergence was found, 2 nothing could be
+judged (bad usage, a file that cannot be read, nothing to compare).`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
   {} compare --golden goldens/synthetic-tiny/hello/candle --candidate my-dump --require-all --verbose
@@ -101,8 +100,8 @@ said (bad usage, a file that cannot be read, nothing to compare).`),
   {} compare --golden their-dump --candidate my-dump --json - | jq .first_divergence`),
 	}
 	f := c.Flags()
-	f.StringVar(&o.golden, "golden", "", "`DIR` with the dump to be right by")
-	f.StringVar(&o.candidate, "candidate", "", "`DIR` with the dump to judge")
+	f.StringVar(&o.golden, "golden", "", "`DIR` of the dump to compare with")
+	f.StringVar(&o.candidate, "candidate", "", "`DIR` of the dump to judge")
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: a `NAME`, or a folder with config.json and model.safetensors")
 	f.StringVar(&o.mapping, "map", "", "read the candidate's names by a mapping `FILE`, or a ready one: "+strings.Join(maps.Names(), ", "))
 	f.BoolVar(&o.requireAll, "require-all", false, "fail when the candidate lacks a stage that the golden has")
@@ -138,22 +137,12 @@ func (a *app) compare(ctx context.Context, o compareOptions) error {
 		return err
 	}
 	a.notes(answer.Notes)
-	if !out.alone() {
-		err := report.Write(a.stdout, answer.Report, a.textOptions(c, o))
-		if err == nil {
-			err = writeMore(report.NewWriter(a.stdout, style(a.stdout)), answer)
+	return out.finish(a.stdout, answer, answer.Passed(), func() error {
+		if err := report.Write(a.stdout, answer.Report, a.reportOptions(c, o)); err != nil {
+			return err
 		}
-		if err != nil {
-			return stdoutError(err)
-		}
-	}
-	if err := out.commit(answer, a.stdout); err != nil {
-		return err
-	}
-	if !answer.Passed() {
-		return errDivergence
-	}
-	return nil
+		return writeMore(report.NewWriter(a.stdout, style(a.stdout)), answer)
+	})
 }
 
 // answer compares and, where there is a model, replays and explains.
@@ -171,8 +160,8 @@ func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*dia
 	})
 }
 
-// textOptions returns how the report is written.
-func (a *app) textOptions(c *comparison, o compareOptions) report.Options {
+// reportOptions returns how the report is written.
+func (a *app) reportOptions(c *comparison, o compareOptions) report.Options {
 	return report.Options{
 		Style: style(a.stdout), Verbose: o.verbose, Label: gpt2.Label,
 		Causes: func(stage string) []string {

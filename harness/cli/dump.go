@@ -17,7 +17,7 @@ import (
 	"checkpoint12/model/zoo"
 )
 
-// dumpOptions is the flags of dump.
+// dumpOptions holds the flags of dump.
 type dumpOptions struct {
 	model   string
 	prompts []string
@@ -46,7 +46,7 @@ stage of every step:
 N new tokens are N steps: the last one is chosen and never fed. --prompt or
 --tokens, repeated, make a batch, whose rows must have as many tokens as each
 other. --feed, once for each row, gives the steps after the first these tokens
-instead of the model's own choice, so that two engines stay comparable after a
+instead of the model's own choice, so that two engines remain comparable after a
 near tie.
 
 The folder is whole or absent: an interrupt leaves nothing half-written. Only an
@@ -78,7 +78,7 @@ empty folder or another dump of the Go model is ever replaced.`),
 	return c
 }
 
-// replacesOwn refuses a folder that holds another engine's dump: a golden, or
+// replacesOwn returns an error for a folder that holds another engine's dump: a golden, or
 // what somebody wants to compare.
 func replacesOwn(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -101,7 +101,7 @@ func replacesOwn(dir string) error {
 	return nil
 }
 
-// check refuses what can be seen to be wrong before a model is loaded.
+// check returns an error for flags that are wrong whatever the model.
 func (o *dumpOptions) check(c *cobra.Command) error {
 	switch {
 	case o.model == "":
@@ -123,7 +123,7 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 	return nil
 }
 
-// rows turns the prompts into token ids and checks the shape of the batch.
+// rows returns the prompts as token ids: a batch of the right shape.
 func (o *dumpOptions) rows() ([][]int, error) {
 	prompt, flag := [][]int(o.tokens), "--tokens"
 	if len(o.prompts) > 0 {

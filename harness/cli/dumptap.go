@@ -85,7 +85,7 @@ func (d *dumpTap) wanted(stage string) bool {
 	return len(d.patterns) == 0
 }
 
-// commit completes the dump. The manifest says what --stages left out.
+// commit completes the dump. The manifest lists the stages that --stages left out.
 func (d *dumpTap) commit(tokens harness.Tensor, m harness.Manifest) (files int, bytes int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -27,13 +27,13 @@ gpt2-medium, gpt2-large or gpt2-xl (0.5, 1.5, 3.2 and 6.4 GB), each at the commi
 that published figures refer to, or owner/name of any GPT-2 on the hub.
 
 A file is visible only when it is whole and has the hash that the hub names for
-it. What huggingface_hub has fetched is used as it is; what is cut or interrupted
-goes on where it ended when the same command is run again. Weights as pickles
+it. Files that huggingface_hub has fetched are used as they are; a download that was
+cut or interrupted goes on where it ended when the same command is run again. Weights as pickles
 (pytorch_model.bin) are programs and are never downloaded.
 
-The variables are huggingface_hub's: HF_HOME and HF_HUB_CACHE say where the cache
-is, HF_ENDPOINT where the hub is, HF_TOKEN (or the file of "hf auth login") is for
-models that are not for everybody, HF_HUB_OFFLINE=1 asks nobody.
+The variables are huggingface_hub's: HF_HOME and HF_HUB_CACHE are the place of the
+cache, HF_ENDPOINT that of the hub, HF_TOKEN (or the file of "hf auth login") is for
+gated models, HF_HUB_OFFLINE=1 never asks the network.
 
 Prints each weight file with its SHA-256.`),
 		Example: a.text(`
@@ -87,7 +87,7 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 		}
 	}
 	if dir, ok, err := zoo.Locate(name); err == nil && ok && dir != snapshot.Dir {
-		a.note("--model %s is %s, and not what was fetched: to use that, say --model %s", name, dir, snapshot.Dir)
+		a.note("--model %s is %s, not the folder just fetched: to use that, give --model %s", name, dir, snapshot.Dir)
 	}
 	return nil
 }

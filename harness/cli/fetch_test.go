@@ -111,7 +111,7 @@ func TestFetchRevision(t *testing.T) {
 	later := filepath.Join(cache, "models--openai-community--gpt2-medium", "snapshots", laterCommit)
 	status, stdout, stderr := run("fetch", "gpt2-medium", "--revision", "main")
 	if status != StatusPass || !strings.Contains(stdout, later) || !strings.Contains(stderr, "note: --model gpt2-medium is ") ||
-		!strings.HasSuffix(stderr, "say --model "+later+"\n") {
+		!strings.HasSuffix(stderr, "give --model "+later+"\n") {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
 }

@@ -66,7 +66,7 @@ func (t *temperatures) Set(s string) error {
 	return nil
 }
 
-// equalRows says in an error that the rows of a batch differ in length.
+// equalRows returns an error if the rows of a batch differ in length.
 func equalRows(flag string, rows [][]int) error {
 	for i, row := range rows {
 		if len(row) != len(rows[0]) {
@@ -77,8 +77,8 @@ func equalRows(flag string, rows [][]int) error {
 	return nil
 }
 
-// flagError returns the error for flags that cannot be parsed, with the flag that
-// was meant.
+// flagError returns the error for a flag that cannot be parsed, with the flag that
+// was meant if there is one like it.
 func flagError(c *cobra.Command, err error) error {
 	hint := c.CommandPath() + " --help"
 	var unknown *pflag.NotExistError
@@ -112,7 +112,7 @@ func noArguments(allowed cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// need is the error for flags that were not given.
-func need(c *cobra.Command, what string) error {
-	return &hintError{errors.New(c.Name() + ": " + what + " is needed"), c.CommandPath() + " --help"}
+// need returns the error for flags that were not given.
+func need(c *cobra.Command, flags string) error {
+	return &hintError{errors.New(c.Name() + ": " + flags + " is needed"), c.CommandPath() + " --help"}
 }

@@ -39,7 +39,7 @@ func (a *app) findGoldens(c *cobra.Command) (string, error) {
 			return path, nil
 		case dir == filepath.Dir(dir):
 			return "", &hintError{
-				fmt.Errorf("no folder %s here or above: run this in a clone of checkpoint12, or say where they are", goldensFolder),
+				fmt.Errorf("no folder %s here or above: run this in a clone of checkpoint12, or name the folder", goldensFolder),
 				c.CommandPath() + " --goldens path/to/checkpoint12/goldens",
 			}
 		}
@@ -51,8 +51,8 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// noFolder is the error for a folder of a flag that is not there: it names what is,
-// in the nearest folder above.
+// noFolder returns the error for a folder of a flag that does not exist. It names
+// the folders that do, in the nearest one above.
 func noFolder(flag, dir string) error {
 	err := fmt.Errorf("%s %s: no such folder", flag, dir)
 	for above := filepath.Dir(dir); above != filepath.Dir(above); above = filepath.Dir(above) {

@@ -27,8 +27,8 @@ from the softmax of logits / temperature, cut to the --top-k likeliest tokens
 and to the smallest set whose probabilities reach --top-p; the same --seed draws
 the same text.
 
-A synthetic model prints noise: its
-weights are a formula, and it has learned nothing.`),
+A synthetic model prints noise: its weights are a formula, and it has learned
+nothing.`),
 		Example: a.text(`
   {} generate --model gpt2-medium --prompt "Hello." --new 10
   {} generate --model gpt2 --prompt "Once upon a time" --new 40 --temperature 0.8 --top-k 40 --seed 7`),
@@ -100,8 +100,7 @@ func (a *app) generate(c *cobra.Command, name, prompt string, n int, s sample.Op
 	return err
 }
 
-// fits says what keeps the model from continuing the prompt by n tokens, before
-// anything is printed.
+// fits returns an error if the model cannot continue the prompt by n tokens.
 func fits(m *model.Model, prompt []int, n int) error {
 	c := m.Config()
 	for _, id := range prompt {

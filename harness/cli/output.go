@@ -89,6 +89,23 @@ func (j *jsonOutput) commit(v any, stdout io.Writer) error {
 	return nil
 }
 
+// finish ends a command that judges: with text for a person, unless stdout is for the
+// JSON, the JSON, and errDivergence if the report has not passed.
+func (j *jsonOutput) finish(stdout io.Writer, report any, passed bool, text func() error) error {
+	if !j.alone() {
+		if err := text(); err != nil {
+			return stdoutError(err)
+		}
+	}
+	if err := j.commit(report, stdout); err != nil {
+		return err
+	}
+	if !passed {
+		return errDivergence
+	}
+	return nil
+}
+
 // discard removes what was begun; after a commit it does nothing.
 func (j *jsonOutput) discard() {
 	if j.file != nil {

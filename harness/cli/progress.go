@@ -25,8 +25,8 @@ func (a *app) progress() *progress {
 	return &progress{}
 }
 
-// step says that the n-th of total is being worked on.
-func (p *progress) step(what string, n, total int) { p.say(fmt.Sprintf("%s %d of %d", what, n, total)) }
+// step shows that the n-th of total is being worked on.
+func (p *progress) step(noun string, n, total int) { p.say(fmt.Sprintf("%s %d of %d", noun, n, total)) }
 
 // say shows a line in the place of the one before, ten times a second at most.
 func (p *progress) say(line string) {
@@ -39,7 +39,7 @@ func (p *progress) say(line string) {
 	p.last, p.shown = time.Now(), true
 }
 
-// Write shows what is written to it, the last line of it.
+// Write shows the last line of what is written.
 func (p *progress) Write(b []byte) (int, error) {
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	p.say(lines[len(lines)-1])
@@ -56,7 +56,7 @@ func (p *progress) clear() {
 	}
 }
 
-// size is a number of bytes for a person, in powers of ten.
+// size returns a number of bytes for a person, in powers of ten.
 func size(bytes int64) string {
 	switch {
 	case bytes < 1e6:

@@ -60,18 +60,9 @@ engine raised an alarm, 2 nothing could be judged (no goldens).`),
 		if err != nil {
 			return err
 		}
-		if !out.alone() {
-			if err := matrix.WriteText(a.stdout, style(a.stdout)); err != nil {
-				return stdoutError(err)
-			}
-		}
-		if err := out.commit(matrix, a.stdout); err != nil {
-			return err
-		}
-		if !matrix.Passed() {
-			return errDivergence
-		}
-		return nil
+		return out.finish(a.stdout, matrix, matrix.Passed(), func() error {
+			return matrix.WriteText(a.stdout, style(a.stdout))
+		})
 	}
 	return c
 }

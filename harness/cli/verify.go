@@ -21,16 +21,18 @@ compares each stage with each engine's golden, in the order of the checkpoints:
    3 KV cache             7 first block         11 softmax
    4 attention scores     8 all layers, logits  12 end to end
 
-A checkpoint that nothing was compared for is "not checked", never passed, and
-the line says which command would make what is missing.
+A checkpoint for which nothing was compared is "not checked", never passed; the
+report then has the command that makes the missing goldens.
 
 The released models are checked by published figures too: the weights first, so
 that a wrong file is named before any stage is blamed, then 8 to 12. --verbose
 prints each figure, with its source.
 
 Goldens and figures are found by the model's name or, for a folder, by the SHA-256
-of its weights. Exit status: 0 all passed, 1 a divergence was found, 2 it could not be
-said (bad usage or input, no weights, nothing to check by).`),
+of its weights. Without --goldens they are those in the folder goldens here or above.
+
+Exit status: 0 all passed, 1 a divergence was found, 2 nothing could be judged (bad
+usage or input, no weights, nothing to check by).`),
 		Example: a.text(`
   {} verify
   {} verify --model gpt2-medium
@@ -59,18 +61,9 @@ said (bad usage or input, no weights, nothing to check by).`),
 		if err != nil {
 			return err
 		}
-		if !out.alone() {
-			if err := report.WriteText(a.stdout, verify.TextOptions{Style: style(a.stdout), Verbose: verbose}); err != nil {
-				return stdoutError(err)
-			}
-		}
-		if err := out.commit(report, a.stdout); err != nil {
-			return err
-		}
-		if report.Failed() {
-			return errDivergence
-		}
-		return nil
+		return out.finish(a.stdout, report, !report.Failed(), func() error {
+			return report.WriteText(a.stdout, verify.TextOptions{Style: style(a.stdout), Verbose: verbose})
+		})
 	}
 	return c
 }
