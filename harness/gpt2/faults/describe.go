@@ -46,7 +46,7 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 	text := m.fault.Text + rest
 	if m.from > 0 {
-		text += " (from this step on: what the steps before put into the cache is right)"
+		text += " (from this step on: what the steps before put into the cache is correct)"
 	}
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text

@@ -4,18 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/replay"
-	"checkpoint12/model"
-	"checkpoint12/model/synthetic"
 )
-
-var tiny = sync.OnceValues(func() (*model.Model, error) { return synthetic.Open("synthetic-tiny") })
 
 // engine is a run of the Go model in which other values are planted.
 type engine struct {
@@ -51,10 +47,7 @@ func (d dump) Shape(step int, stage string) ([]int, bool) {
 // explain runs the engine, replays its dump, and explains what is wrong with it.
 func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness.Explanation) {
 	t.Helper()
-	m, err := tiny()
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := gpt2test.Tiny(t)
 	if e.tokens == nil {
 		e.tokens = [][]int{{464, 2068, 7586}, {15496, 11, 995}}
 	}

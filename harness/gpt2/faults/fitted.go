@@ -82,8 +82,12 @@ func (g *rowGroup) ratio(e *wrongRow, wrong []int) (func(int) float64, string) {
 	}
 	a := gr / rr
 	value := func(i int) float64 { return a * float64(e.right[i]) }
-	if math.Abs(a-1) < 1e-3 {
-		return value, fmt.Sprintf("the output is the right one and %.3g%% of it more", 100*(a-1))
+	if off := 100 * math.Abs(a-1); off < 0.1 { // of which "1 times" would show nothing
+		larger := "larger"
+		if a < 1 {
+			larger = "smaller"
+		}
+		return value, fmt.Sprintf("the output is %.3g%% %s than the correct one", off, larger)
 	}
 	cfg := g.model.Config()
 	D, C, H := float64(cfg.Embd/cfg.Heads), float64(cfg.Embd), float64(cfg.Heads)
@@ -95,10 +99,10 @@ func (g *rowGroup) ratio(e *wrongRow, wrong []int) (func(int) float64, string) {
 		{1 / math.Sqrt(C), "1/sqrt(C)"}, {H, "H"}, {1 / H, "1/H"}, {math.Ln2, "ln 2"}, {1 / math.Ln2, "1/ln 2"},
 	} {
 		if math.Abs(a/k.value-1) < sameNumber {
-			return value, fmt.Sprintf("the output is %.5g = %s times the right one", a, k.name)
+			return value, fmt.Sprintf("the output is %.5g = %s times the correct one", a, k.name)
 		}
 	}
-	return value, fmt.Sprintf("the output is %.5g times the right one", a)
+	return value, fmt.Sprintf("the output is %.5g times the correct one", a)
 }
 
 // offset: the right output plus one number.
@@ -111,7 +115,7 @@ func (g *rowGroup) offset(e *wrongRow, wrong []int) (func(int) float64, string) 
 		d += float64(e.got[i]) - float64(e.right[i])
 	}
 	d /= float64(len(wrong))
-	return func(i int) float64 { return float64(e.right[i]) + d }, fmt.Sprintf("the output is the right one plus %.5g", d)
+	return func(i int) float64 { return float64(e.right[i]) + d }, fmt.Sprintf("the output is the correct one plus %.5g", d)
 }
 
 // biasTimes: the bias is in the output another number of times than once.

@@ -84,14 +84,14 @@ func (g *rowGroup) choice(e *wrongRow) string {
 		if id == e.right[b] {
 			continue
 		}
-		text := fmt.Sprintf("no known fault gives this choice: id %v in row %d, the right one is %v", id, b, e.right[b])
+		text := fmt.Sprintf("no known fault gives this choice: id %v in row %d, the correct one is %v", id, b, e.right[b])
 		if id < 0 || int(id) >= V || len(logits) < (b+1)*V {
 			return text
 		}
 		row, above := logits[b*V:(b+1)*V], 0
 		for _, v := range row {
 			if v != v {
-				return fmt.Sprintf("the logits of row %d are NaN, so no choice is right: look further up", b)
+				return fmt.Sprintf("the logits of row %d are NaN, so no choice is correct: look further up", b)
 			}
 			if v > row[int(id)] {
 				above++
@@ -151,10 +151,10 @@ func (g *rowGroup) statistics(e *wrongRow) string {
 		}
 	}
 	if n == 0 {
-		return fmt.Sprintf("Wrong are %d of %d values, none of which is finite on both sides", wrong, len(e.got))
+		return fmt.Sprintf("%d of %d values are wrong, and none is finite on both sides", wrong, len(e.got))
 	}
 	N := float64(n)
-	text := fmt.Sprintf("Wrong are %d of %d values; the error's rms is %.3g and its mean %.3g, the right output's rms %.3g; the cosine of the two outputs is %.6f",
+	text := fmt.Sprintf("%d of %d values are wrong; the error's rms is %.3g and its mean %.3g, the correct output's rms %.3g; the cosine of the two outputs is %.6f",
 		wrong, len(e.got), math.Sqrt(dd/N), d1/N, math.Sqrt(rr/N), gr/math.Sqrt(gg*rr))
 	switch near := e.some.nearest; {
 	case near.explains < halfExplained:

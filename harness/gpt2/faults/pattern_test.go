@@ -9,13 +9,11 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/gpt2test"
 )
 
 func TestPatterns(t *testing.T) {
-	m, err := tiny()
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := gpt2test.Tiny(t)
 	C, H := m.Config().Embd, m.Config().Heads
 	D := C / H
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -113,8 +111,8 @@ func TestPatterns(t *testing.T) {
 				}
 			}
 		})},
-		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"the right one and 0.02% of it more"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
-		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the right one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
+		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"0.02% larger than the correct one"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
+		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the correct one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
 		{"another layer's weights and the own bias", "h.2.attn.c_proj", "", 0, []string{"Nearest to it is h.2.attn.c_proj with the weights of h.1.attn.c_proj, which would explain"}, func(c *faults.Context) []float32 {
 			data := apply("h.1.attn.c_proj", "h.2.attn.context")(c)
 			own, _, _ := m.Weight("h.2.attn.c_proj.bias")
