@@ -47,18 +47,17 @@ func (g *golden) run(n int) gpt2.Run {
 	return gpt2.Run{Tokens: prompt, New: n, Feed: feed, Temperatures: gpt2.Temperatures}
 }
 
-// openGoldens opens one engine's goldens of the model, by case.
-func openGoldens(m *model.Model, root, engine string) (map[string]*golden, error) {
-	s := gpt2.Schedule(m.Config().Layers, gpt2.Temperatures)
+// openGoldens opens the goldens of the model in a folder, by engine and case.
+func openGoldens(m *model.Model, s *harness.Schedule, root string) (map[string]map[string]*golden, error) {
 	sum, err := m.WeightsSHA256()
 	if err != nil {
 		return nil, err
 	}
-	dirs, err := filepath.Glob(filepath.Join(root, m.Name(), "*", engine))
+	dirs, err := filepath.Glob(filepath.Join(root, m.Name(), "*", "[^.]*"))
 	if err != nil {
 		return nil, err
 	}
-	cases := map[string]*golden{}
+	engines := map[string]map[string]*golden{}
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			continue
@@ -73,7 +72,11 @@ func openGoldens(m *model.Model, root, engine string) (map[string]*golden, error
 		if err := d.Manifest().CheckWeights(m.Name(), sum); err != nil {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
-		cases[filepath.Base(filepath.Dir(dir))] = &golden{Source: d, kept: map[harness.Place]harness.Tensor{}}
+		engine := filepath.Base(dir)
+		if engines[engine] == nil {
+			engines[engine] = map[string]*golden{}
+		}
+		engines[engine][filepath.Base(filepath.Dir(dir))] = &golden{Source: d, kept: map[harness.Place]harness.Tensor{}}
 	}
-	return cases, nil
+	return engines, nil
 }

@@ -2,9 +2,7 @@ package selftest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -146,13 +144,7 @@ func (c cleanRun) judge(ctx context.Context, r *runner) (entry, error) {
 }
 
 // open makes a runner for each processor and opens every engine's goldens.
-func open(o Options) ([]*runner, map[string]map[string]*golden, error) {
-	dir := filepath.Join(o.Goldens, Model)
-	names, err := engineNames(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	var runners []*runner
+func open(o Options) (runners []*runner, engines map[string]map[string]*golden, err error) {
 	for range runtime.GOMAXPROCS(0) {
 		// Each with a model of its own: a model computes one single stage at a time.
 		m, err := synthetic.Open(Model)
@@ -161,44 +153,16 @@ func open(o Options) ([]*runner, map[string]map[string]*golden, error) {
 		}
 		runners = append(runners, &runner{model: m, schedule: gpt2.Schedule(m.Config().Layers, gpt2.Temperatures)})
 	}
-	engines := map[string]map[string]*golden{}
-	for _, name := range names {
-		if engines[name], err = openGoldens(runners[0].model, o.Goldens, name); err != nil {
-			return nil, nil, err
-		}
+	if engines, err = openGoldens(runners[0].model, runners[0].schedule, o.Goldens); err != nil {
+		return nil, nil, err
 	}
 	for _, name := range blockCases {
 		if engines[diagnose.Yardstick][name] == nil {
-			return nil, nil, &NoGoldensError{filepath.Join(dir, name, diagnose.Yardstick)}
+			return nil, nil, &NoGoldensError{filepath.Join(o.Goldens, Model, name, diagnose.Yardstick)}
 		}
 	}
 	for _, r := range runners {
 		r.cases = engines[diagnose.Yardstick]
 	}
 	return runners, engines, nil
-}
-
-// engineNames are the engines that have a golden of any case.
-func engineNames(dir string) ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*", "*"))
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	seen := map[string]bool{}
-	for _, p := range paths {
-		name := filepath.Base(p)
-		info, err := os.Stat(p)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if info.IsDir() && name[0] != '.' && !seen[name] {
-			seen[name] = true
-			names = append(names, name)
-		}
-	}
-	return names, nil
 }

@@ -1,9 +1,7 @@
 package faults
 
 import (
-	"encoding/binary"
 	"hash/maphash"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +19,6 @@ type candidateRun struct {
 	run       *replay.Run
 
 	once   sync.Once
-	seed   maphash.Seed
 	hashes map[uint64][]harness.Place // the candidate's tensors by a hash of their values
 }
 
@@ -102,7 +99,7 @@ const maxSearched = 1 << 18
 // read once, when this is first asked.
 func (c *candidateRun) equal(x []float32) []harness.Place {
 	c.once.Do(func() {
-		c.seed, c.hashes = maphash.MakeSeed(), map[uint64][]harness.Place{}
+		c.hashes = map[uint64][]harness.Place{}
 		for _, step := range c.candidate.Steps() {
 			for _, stage := range c.candidate.Stages(step) {
 				shape, _ := c.candidate.Shape(step, stage)
@@ -110,23 +107,23 @@ func (c *candidateRun) equal(x []float32) []harness.Place {
 					continue
 				}
 				if t, err := c.candidate.Tensor(step, stage); err == nil && !t.IDs() {
-					h := c.hash(t.F32)
+					h := hash(t.F32)
 					c.hashes[h] = append(c.hashes[h], harness.Place{Step: step, Stage: stage})
 				}
 			}
 		}
 	})
-	return c.hashes[c.hash(x)]
+	return c.hashes[hash(x)]
 }
 
+var seed = maphash.MakeSeed()
+
 // hash is a hash of values.
-func (c *candidateRun) hash(x []float32) uint64 {
+func hash(x []float32) uint64 {
 	var h maphash.Hash
-	h.SetSeed(c.seed)
-	var b [4]byte
+	h.SetSeed(seed)
 	for _, v := range x {
-		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
-		h.Write(b[:])
+		maphash.WriteComparable(&h, v)
 	}
 	return h.Sum64()
 }
