@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/model/parallel"
 )
 
@@ -55,7 +56,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	}
 	places := s.Places(golden, o.Match)
 	if n := len(s.Places(candidate, o.Match)) - len(common(candidate, places)); n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s: %d of its tensors have no golden and were not compared", candidate.Name(), n))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: %s without a golden, not compared", candidate.Name(), words.Count(n, "tensor")))
 	}
 	if r.Stages, err = compareAll(s, golden, candidate, places, fed); err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
+
+	"checkpoint12/harness/internal/words"
 )
 
 // tokenDiff is where two sources were fed different tokens. Step k has seen
@@ -41,11 +43,11 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 		return f, err
 	}
 	if want.Shape[0] != got.Shape[0] {
-		return f, nothing(golden, candidate, n, fmt.Sprintf("batch of %d rows, golden has %d", got.Shape[0], want.Shape[0]))
+		return f, nothing(golden, candidate, n, fmt.Sprintf("batch of %s, golden has %d", words.Count(got.Shape[0], "row"), want.Shape[0]))
 	}
 	cols := min(want.Shape[1], got.Shape[1])
 	if cols < n {
-		return f, nothing(golden, candidate, n, fmt.Sprintf("%d tokens, golden's prompt has %d", got.Shape[1], n))
+		return f, nothing(golden, candidate, n, fmt.Sprintf("%s, golden's prompt has %d", words.Count(got.Shape[1], "token"), n))
 	}
 	for j := range cols {
 		for b := range want.Shape[0] {

@@ -109,7 +109,7 @@ func fits(m *model.Model, prompt []int, n int) error {
 		}
 	}
 	if last := len(prompt) + n - 1; last > c.Positions {
-		return fmt.Errorf("%s: a prompt of %s and %d new ones take %d positions, but the model has %d (n_positions): --new %d at most",
+		return fmt.Errorf("%s: a prompt of %s and --new %d take %d positions, but the model has %d (n_positions): --new %d at most",
 			m.Name(), words.Count(len(prompt), "token"), n, last, c.Positions, max(0, c.Positions-len(prompt)+1))
 	}
 	return nil
