@@ -13,7 +13,6 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/internal/words"
-	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/zoo"
 )
@@ -46,14 +45,9 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 			c.close(ctx)
 		}
 	}()
-	var mapping *align.Map
-	if o.mapping != "" {
-		if mapping, err = maps.Read(o.mapping); err != nil {
-			return nil, fmt.Errorf("--map: %w", err)
-		}
-		for _, n := range mapping.Notes {
-			a.note("map %s: %s", mapping.Name, n)
-		}
+	mapping, err := a.readMap(o.mapping)
+	if err != nil {
+		return nil, err
 	}
 	goldens, err := goldensOf(o)
 	if err != nil {
@@ -74,20 +68,8 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 	if c.Schedule, err = gpt2.DumpSchedule(layers, folders...); err != nil {
 		return nil, err
 	}
-	switch {
-	case len(goldens) > 1:
-		if c.Goldens, err = diagnose.OpenEngines(o.golden, c.Schedule); err != nil {
-			return nil, err
-		}
-	case len(goldens) == 1:
-		golden, _, err := a.openDump("--golden", o.golden, c.Schedule, nil)
-		if err != nil {
-			return nil, err
-		}
-		c.Goldens = []diagnose.EngineResult{{Source: golden}}
-		if golden.Manifest() == nil {
-			a.note("%s: has no %s, so nothing binds it to what made it", o.golden, dump.ManifestFile)
-		}
+	if c.Goldens, err = a.openGoldens(o.golden, goldens, c.Schedule); err != nil {
+		return nil, err
 	}
 	candidate, hints, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping)
 	if err != nil {
@@ -98,6 +80,40 @@ func (a *app) openComparison(ctx context.Context, o compareOptions) (_ *comparis
 	}
 	c.Candidate = c.view
 	return c, nil
+}
+
+// readMap reads the map of --map, if there is one.
+func (a *app) readMap(flag string) (*align.Map, error) {
+	if flag == "" {
+		return nil, nil
+	}
+	m, err := maps.Read(flag)
+	if err != nil {
+		return nil, fmt.Errorf("--map: %w", err)
+	}
+	for _, n := range m.Notes {
+		a.note("map %s: %s", m.Name, n)
+	}
+	return m, nil
+}
+
+// openGoldens opens the golden of --golden or, of a case's folder, those of all
+// engines.
+func (a *app) openGoldens(flag string, folders []string, s *harness.Schedule) ([]diagnose.EngineResult, error) {
+	switch len(folders) {
+	case 0:
+		return nil, nil
+	case 1:
+		golden, _, err := a.openDump("--golden", folders[0], s, nil)
+		if err != nil {
+			return nil, err
+		}
+		if golden.Manifest() == nil {
+			a.note("%s: has no %s, so nothing binds it to what made it", folders[0], dump.ManifestFile)
+		}
+		return []diagnose.EngineResult{{Source: golden}}, nil
+	}
+	return diagnose.OpenEngines(flag, s)
 }
 
 // goldensOf returns the folders of goldens. An error is one that is not there, or
@@ -149,51 +165,4 @@ func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map
 		a.note("%s: %d names are not those of stages; --map reads those of another program (ready: %s)", dir, n, words.And(maps.Names()))
 	}
 	return d, hints, nil
-}
-
-// maxViolations is how many violations are printed one by one.
-const maxViolations = 10
-
-// writeMore writes what the report itself does not say.
-func writeMore(w *report.Writer, a *diagnose.Result) error {
-	if a.Tokens == nil {
-		fmt.Fprintln(w, "\nno golden was compared: each stage was judged on its own inputs alone")
-	}
-	if a.Tokens != nil && a.Tokens.String() != "" {
-		fmt.Fprintf(w, "\n%s\n", a.Tokens)
-	}
-	if len(a.Violations) > 0 && a.Replayed == nil {
-		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n", len(a.Violations), words.Count(a.Checked, "place"))
-		for i, v := range a.Violations {
-			if i == maxViolations {
-				fmt.Fprintf(w, "  and %d more\n", len(a.Violations)-i)
-				break
-			}
-			fmt.Fprintf(w, "  step %d, stage %s: %s: %s\n", v.Step, v.Stage, v.Rule, v.Detail)
-		}
-	}
-	if a.Quorum != nil {
-		writeQuorum(w, a)
-	}
-	return w.Flush()
-}
-
-// writeQuorum writes how far the candidate is from each engine of the golden, and
-// what the engines say of each other.
-func writeQuorum(w *report.Writer, a *diagnose.Result) {
-	fmt.Fprintln(w)
-	t := report.NewTable("", "")
-	for _, v := range a.Engines {
-		bad := 0
-		for i := range v.Report.Stages {
-			if v.Report.Stages[i].Status.Diverges() {
-				bad++
-			}
-		}
-		t.Row("against "+v.Engine+":", fmt.Sprintf("%d of %s outside tolerance", bad, words.Count(v.Report.Compared, "tensor")))
-	}
-	w.Table(t)
-	for _, line := range a.Quorum.Lines() {
-		fmt.Fprintln(w, line)
-	}
 }
