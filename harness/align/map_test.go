@@ -120,11 +120,11 @@ func TestMappedDump(t *testing.T) {
 		return x
 	}
 	q0, q1, k0, k1, last := random(1, 1, 2, 4, 3), random(2, 1, 2, 4, 3), random(3, 1, 2, 4, 3), random(4, 1, 2, 4, 3), random(5, 1, 5)
-	stack := arrange(t, q1, "B H T D", "B H T D", at(4))
-	in("1.net.layer0.q.npy", arrange(t, q0, "B H T D", "B T H D", at(4)))
+	stack := harnesstest.Arrange(q1, "B H T D", "B H T D", at(4))
+	in("1.net.layer0.q.npy", harnesstest.Arrange(q0, "B H T D", "B T H D", at(4)))
 	in("1.layer0.other_q.npy", q0) // the rule before it is preferred
 	in("1.stack1.npy", harness.Tensor{Shape: []int{2, 1, 2, 4, 3}, F32: slices.Concat(stack.F32, k1.F32)})
-	wide := arrange(t, k0, "B H T D", "B T H D", at(4))
+	wide := harnesstest.Arrange(k0, "B H T D", "B T H D", at(4))
 	in("1.wide.00.npy", harness.Tensor{Shape: []int{6, 2, 3}, F32: append(wide.F32, make([]float32, 12)...)})
 	x := in("1.head.npy", random(6, 1, 4, 5))
 	in("2.head.npy", last) // [1,5] at a step of one position: both

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/internal/shapes"
+
+	"pgregory.net/rapid"
 )
 
 func TestParseLayout(t *testing.T) {
@@ -40,42 +40,6 @@ func TestParseLayout(t *testing.T) {
 			t.Errorf("%q (%s): atoms %q, want %q", tt.text, tt.reason, got, tt.atoms)
 		}
 	}
-}
-
-func mustLayout(t harnesstest.Tester, text string) layout {
-	t.Helper()
-	l, err := parseLayout(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-// arrange is the tensor of layout `own` in another layout, by index arithmetic
-// of its own: the oracle.
-func arrange(t harnesstest.Tester, x harness.Tensor, own, other string, s Sizes) harness.Tensor {
-	t.Helper()
-	from, to := mustLayout(t, own), mustLayout(t, other)
-	shape, ok := to.shape(s)
-	if !ok {
-		t.Fatalf("%s: unknown axes", other)
-	}
-	n, _ := shapes.Size(shape)
-	out := harness.Tensor{Shape: shape, F32: make([]float32, n)}
-	for flat := range n {
-		at, rest := map[string]int{}, flat
-		for _, a := range slices.Backward(to.axes()) {
-			size, _ := s.length(a)
-			at[a], rest = rest%size, rest/size
-		}
-		i := 0
-		for _, a := range from.axes() {
-			size, _ := s.length(a)
-			i = i*size + at[a]
-		}
-		out.F32[flat] = x.F32[i]
-	}
-	return out
 }
 
 // headed is a schedule of q with its layouts, and of x, the stream.
@@ -114,14 +78,14 @@ func TestViewReadsOtherLayouts(t *testing.T) {
 			"H": rapid.IntRange(1, 4).Draw(t, "H"), "D": rapid.IntRange(1, 5).Draw(t, "D"),
 		}
 		st, _ := s.Stage("h.0.q")
-		shape, _ := mustLayout(t, st.Axes).shape(sizes)
+		shape := harnesstest.Dimensions(st.Axes, sizes)
 		q0, q1 := random(1, shape...), random(2, shape...)
 		other := rapid.SampledFrom(append(st.Layouts, "(B H) T D", "(B T) H D", st.Axes)).Draw(t, "layout")
-		c0, c1 := arrange(t, q0, st.Axes, other, sizes), arrange(t, q1, st.Axes, other, sizes)
+		c0, c1 := harnesstest.Arrange(q0, st.Axes, other, sizes), harnesstest.Arrange(q1, st.Axes, other, sizes)
 		if sizes["B"] == 1 && rapid.Bool().Draw(t, "no batch axis") && c0.Shape[0] == 1 {
 			c0.Shape, c1.Shape = c0.Shape[1:], c1.Shape[1:]
 		}
-		x, _ := mustLayout(t, "B T (H D)").shape(sizes)
+		x := harnesstest.Dimensions("B T (H D)", sizes)
 		golden := harnesstest.Source(s, "golden", nil, harnesstest.Steps{0: {"x": random(3, x...), "h.0.q": q0, "h.1.q": q1}})
 		candidate := harnesstest.Source(s, "candidate", nil, harnesstest.Steps{0: {"h.0.q": c0, "h.1.q": c1}})
 		v, err := NewView(s, candidate, ViewOptions{Golden: golden, Batch: "B"})
@@ -157,7 +121,7 @@ func TestViewChooses(t *testing.T) {
 		return s
 	}
 	turn := func(x harness.Tensor, other string, T int) harness.Tensor {
-		return arrange(t, x, "B H T D", other, at(T))
+		return harnesstest.Arrange(x, "B H T D", other, at(T))
 	}
 	square, wide, one := random(1, 1, 3, 3, 4), random(2, 1, 3, 2, 4), random(3, 1, 3, 1, 4)
 	pos := random(4, 2, 5)
@@ -260,7 +224,7 @@ func TestCompareReadsThroughAView(t *testing.T) {
 		golden[step], have[step] = map[string]harness.Tensor{}, map[string]harness.Tensor{}
 		for i, stage := range []string{"h.0.q", "h.1.q"} {
 			q := random(uint64(10*step+i), 1, 3, T, 4)
-			golden[step][stage], have[step][stage] = q, arrange(t, q, "B H T D", "B T H D", sizes)
+			golden[step][stage], have[step][stage] = q, harnesstest.Arrange(q, "B H T D", "B T H D", sizes)
 		}
 		golden[step]["x"] = random(uint64(step), 1, T, 12)
 		have[step]["x"] = harness.Tensor{Shape: []int{T, 12}, F32: golden[step]["x"].F32}

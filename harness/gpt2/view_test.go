@@ -3,8 +3,6 @@ package gpt2
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -12,61 +10,8 @@ import (
 	"checkpoint12/harness/align"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 )
-
-func shapeOf(t *testing.T, axes string, size map[string]int) []int {
-	t.Helper()
-	var shape []int
-	merged := 0
-	for _, f := range strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(axes)) {
-		n, err := strconv.Atoi(f)
-		switch {
-		case f == "(":
-			merged = 1
-			continue
-		case f == ")":
-			shape, merged = append(shape, merged), 0
-			continue
-		case err != nil:
-			n = size[f]
-		}
-		if merged > 0 {
-			merged *= n
-		} else {
-			shape = append(shape, n)
-		}
-	}
-	return shape
-}
-
-// arrange is a tensor of the layout `own` in another, by index arithmetic.
-func arrange(x harness.Tensor, own, other string, size map[string]int) harness.Tensor {
-	atoms := func(s string) []string { return strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(s)) }
-	length := func(a string) int {
-		if n, err := strconv.Atoi(a); err == nil {
-			return n
-		}
-		return size[a]
-	}
-	stride, step := map[string]int{}, 1
-	for _, a := range slices.Backward(atoms(own)) {
-		stride[a], step = step, step*length(a)
-	}
-	out := []float32{}
-	var walk func(axes []string, at int)
-	walk = func(axes []string, at int) {
-		if len(axes) == 0 {
-			out = append(out, x.F32[at])
-			return
-		}
-		n, step := length(axes[0]), stride[axes[0]]
-		for i := range n {
-			walk(axes[1:], at+i*step)
-		}
-	}
-	walk(atoms(other), 0)
-	return harness.Tensor{F32: out}
-}
 
 // Every layout of the table is recognised at every stage, for one prompt and for
 // a batch, and gives back the numbers of the golden bit by bit.
@@ -88,15 +33,7 @@ func TestEveryLayoutIsRecognised(t *testing.T) {
 					return x
 				}
 				other := st.Layouts[n]
-				if stage == "wpe" && other == "B T C" {
-					one := x.F32
-					for range size["B"] - 1 {
-						x.F32 = append(slices.Clip(x.F32), one...)
-					}
-				} else {
-					x = arrange(x, st.Axes, other, size)
-				}
-				x.Shape = shapeOf(t, other, size)
+				x = harnesstest.Arrange(x, st.Axes, other, size)
 				used[other] = true
 				return x
 			})
