@@ -103,7 +103,7 @@ judged (bad usage, a file that cannot be read, nothing to compare).`),
 	f.StringVar(&o.golden, "golden", "", "`DIR` of the dump to compare with")
 	f.StringVar(&o.candidate, "candidate", "", "`DIR` of the dump to judge")
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: a `NAME`, or a folder with config.json and model.safetensors")
-	f.StringVar(&o.mapping, "map", "", "read the candidate's names by a mapping `FILE`, or a ready one: "+strings.Join(maps.Names(), ", "))
+	f.StringVar(&o.mapping, "map", "", "read the candidate's names by the map in `FILE`, or by a ready one: "+strings.Join(maps.Names(), ", "))
 	f.BoolVar(&o.requireAll, "require-all", false, "fail when the candidate lacks a stage that the golden has")
 	f.StringVar(&o.json, "json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
