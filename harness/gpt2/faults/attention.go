@@ -66,7 +66,7 @@ func maskLeaking(c *Context) [][]float32 {
 	}
 	right := c.Right()
 	masked := func(i int) bool { return math.IsInf(float64(right[i]), -1) }
-	if c.Got == nil {
+	if c.got == nil {
 		return one(filled(right, masked, func(int) float32 { return usualLeak }))
 	}
 	open := c.scores(c.scale(), c.keys())
@@ -74,7 +74,7 @@ func maskLeaking(c *Context) [][]float32 {
 	for !masked(i) {
 		i++
 	}
-	put, added := c.Got[i], c.Got[i]-open[i]
+	put, added := c.got[i], c.got[i]-open[i]
 	if !finite(put) || added > -1 {
 		return nil // no mask at all is another fault
 	}

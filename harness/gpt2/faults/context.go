@@ -18,10 +18,7 @@ type Context struct {
 	// known. What it returns is not changed.
 	In func(name string) []float32
 
-	// Got is what the engine's stage put out, for the faults with a number that
-	// is read off it; nil where there is none, as when a fault is planted.
-	Got []float32
-
+	got   []float32 // the engine's output, for a fault with a number that is read off it; nil where one is planted
 	right []float32 // once computed
 }
 

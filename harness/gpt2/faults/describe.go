@@ -23,10 +23,13 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 		if others := idsBut(matches, i); len(others) > 0 {
 			rest += fmt.Sprintf(" (nothing here tells it from %s)", strings.Join(others, ", "))
 		}
-		if share := m.left.Share; e.bound != nil && math.IsInf(share, 1) {
-			rest += " (something is left at places that rounding does not change: look for a second fault once this one is mended)"
-		} else if e.bound != nil && share > secondFault {
-			rest += fmt.Sprintf(" (what is left is %.2g times what rounding may do: look for a second fault once this one is mended)", share)
+		flips := m.fault.Kind == Precision && m.leavesFlips()
+		if e.bound != nil && m.left.Share > secondFault && !flips {
+			left := fmt.Sprintf("%.2g times what rounding may do", m.left.Share)
+			if math.IsInf(m.left.Share, 1) {
+				left = "at places that rounding does not change"
+			}
+			rest += " (what is left is " + left + ": look for a second fault once this one is mended)"
 		}
 		x := g.cause(e, m, rest)
 		for _, stage := range m.or {

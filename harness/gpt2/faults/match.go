@@ -25,11 +25,8 @@ const (
 	fullyExplained = 0.999
 
 	// nearlyExplained is the fraction from which on a fault is the cause if what
-	// is left is at few places, one of maxFlips: where values are rounded to fewer
-	// bits, a last bit of float32 decides which way one falls, and one that falls
-	// the other way is off by more than all others.
+	// is left is flips.
 	nearlyExplained = 0.9
-	maxFlips        = 50
 
 	// halfExplained is the fraction from which on a fault is the cause if all that
 	// is left is rounding: then the error itself was not much more than that.
@@ -39,9 +36,17 @@ const (
 // reproduces reports whether the fault gives what the engine gave.
 func (m match) reproduces() bool {
 	return m.left.Nonfinite == 0 && (m.explains >= fullyExplained ||
-		m.explains >= nearlyExplained && m.left.Wrong <= m.left.N/maxFlips ||
+		m.explains >= nearlyExplained && m.leavesFlips() ||
 		m.explains >= halfExplained && m.left.Share <= 1)
 }
+
+// maxFlips is of how many values one may be a flip: where values are rounded to
+// fewer bits, a last bit of float32 decides which way one falls, and one that falls
+// the other way is off by more than all others.
+const maxFlips = 50
+
+// leavesFlips reports whether what is left is at as few places as flips are.
+func (m match) leavesFlips() bool { return m.left.Wrong <= m.left.N/maxFlips }
 
 // sameLeft is by what factor what two faults leave must differ for the one that
 // leaves less to be the only cause. What both leave is rounding then, and differs

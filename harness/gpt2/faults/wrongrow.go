@@ -145,7 +145,7 @@ func pick(x []float32, rows []int, n int) []float32 {
 // context is what a fault in the row's own stage is computed from; in gives the
 // inputs of the whole step, whose dimensions are d.
 func (e *wrongRow) context(m *model.Model, d model.Dims, in func(name string) []float32) *Context {
-	c := &Context{Model: m, Dims: e.dims, Stage: e.Stage, Got: e.got, In: in}
+	c := &Context{Model: m, Dims: e.dims, Stage: e.Stage, got: e.got, In: in}
 	if e.sampled != nil {
 		c.In = func(name string) []float32 { return pick(in(name), e.sampled, d.B*d.T) }
 	}
