@@ -41,14 +41,20 @@ const (
 	markUnknown    = "?"
 )
 
-// legend explains the marks of a comparison, replayLegend those of a replay.
-const (
-	legend = markExact + " exact  " + markFar + " below a tenth of tolerance  " + markNear + " within it  " +
-		"1 up to 10 times it  2 up to 100  and so on\n" +
-		markOther + " not the same  " + markNonfinite + " not finite  " + markShape + " another shape  " + markMissing + " missing  " +
-		markSkipped + " fed other tokens than the golden\n"
-	replayLegend   = markIntroduced + " its own computation is wrong  " + markUnknown + " cannot be judged  " + markNoGolden + " no golden\n"
-	ownCheckLegend = markOwnCheck + " within tolerance of the golden, but fails the stage's own check\n"
+// The legends explain the marks of a comparison, of a replay, and of a check.
+var (
+	legend = []string{
+		markExact + " exact", markFar + " below a tenth of tolerance", markNear + " within it",
+		"1 up to 10 times it", "2 up to 100", "and so on",
+	}
+	otherLegend = []string{
+		markOther + " not the same", markNonfinite + " not finite", markShape + " another shape", markMissing + " missing",
+		markSkipped + " fed other tokens than the golden",
+	}
+	replayLegend = []string{
+		markIntroduced + " its own computation is wrong", markUnknown + " cannot be judged", markNoGolden + " no golden",
+	}
+	ownCheckLegend = []string{markOwnCheck + " within tolerance of the golden, but fails the stage's own check"}
 )
 
 // mark returns the error of the cell as one character.
@@ -120,25 +126,24 @@ func (p *printer) writeMaps() bool {
 			title = fmt.Sprintf("error at step %d, the worst, as a fraction of each stage's tolerance", step)
 		}
 		fmt.Fprintf(p, "\n%s\n", p.Bold(title))
-		p.writeCells(before)
+		if len(before) > 0 {
+			p.items("  ", before)
+		}
 		p.Table(layers)
-		p.writeCells(after)
+		if len(after) > 0 {
+			p.items("  ", after)
+		}
 	}
-	fmt.Fprintf(p, "\n%s", legend)
+	fmt.Fprintln(p)
+	p.items("", legend)
+	p.items("", otherLegend)
 	if p.Replayed != nil {
-		fmt.Fprint(p, replayLegend)
+		p.items("", replayLegend)
 	}
 	if slices.ContainsFunc(p.Stages, func(row harness.Row) bool { return row.FailsOwnCheck() }) {
-		fmt.Fprint(p, ownCheckLegend)
+		p.items("", ownCheckLegend)
 	}
 	return true
-}
-
-// writeCells writes stages that belong to no layer.
-func (p *printer) writeCells(cells []string) {
-	if len(cells) > 0 {
-		fmt.Fprintln(p, "  "+strings.Join(cells, "  "))
-	}
 }
 
 // mapSteps returns step 0, if there is anything of it, and the step after it that

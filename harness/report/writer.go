@@ -86,6 +86,17 @@ func (w *Writer) Unwrapped(line string) {
 	fmt.Fprintln(w.b, strings.TrimRight(strings.ReplaceAll(line, unbroken, " "), " "))
 }
 
+// items writes a list on as many lines as it takes, breaking none of its items.
+func (w *Writer) items(indent string, items []string) {
+	line := indent + Unbroken(items[0])
+	for _, item := range items[1:] {
+		line += "  " + Unbroken(item)
+	}
+	for _, part := range wrap(line, w.Width, len(indent)) {
+		w.Unwrapped(part)
+	}
+}
+
 // unbroken stands for a space at which no line breaks.
 const unbroken = "\u00a0"
 

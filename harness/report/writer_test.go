@@ -81,6 +81,16 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestItems(t *testing.T) {
+	var b bytes.Buffer
+	w := NewWriter(&b, Style{Width: 16})
+	w.items("  ", []string{"wte =", "wpe =", "probs_t0.5 !", "x"})
+	w.Flush()
+	if diff := cmp.Diff("  wte =  wpe =\n  probs_t0.5 !\n  x\n", b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
