@@ -75,6 +75,14 @@ func Write(path string, write func(io.Writer) error) error {
 	return f.Commit()
 }
 
+// WriteFile puts data in place.
+func WriteFile(path string, data []byte) error {
+	return Write(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
 // at returns err with the path of the file in the place of the one beside it,
 // which is nobody's business.
 func at(path string, err error) error {

@@ -1,7 +1,11 @@
 package hub
 
 import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +14,44 @@ import (
 
 	"checkpoint12/model/atomicfile"
 )
+
+// Repo is the name of a model repository on the hub, "owner/name"; a few old
+// models had no owner, such as "gpt2" once.
+type Repo string
+
+// repoPart matches an owner or a name as huggingface_hub does, but for a leading
+// underscore.
+var repoPart = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?$`)
+
+// ParseRepo reads "owner/name". A name that no repository can have is an error, and
+// so is one that would lead out of the cache, such as "../x".
+func ParseRepo(s string) (Repo, error) {
+	owner, name, ok := strings.Cut(s, "/")
+	if !ok || !repoPart.MatchString(owner) || !repoPart.MatchString(name) ||
+		strings.Contains(s, "--") || strings.Contains(s, "..") || strings.HasSuffix(s, ".git") {
+		return "", fmt.Errorf("%.80q is no model on the hub: want owner/name", s)
+	}
+	return Repo(s), nil
+}
+
+// folder returns the name of the repository's folder in the cache.
+func (r Repo) folder() string { return "models--" + strings.ReplaceAll(string(r), "/", "--") }
+
+// A revision becomes a path below refs/ and a part of a URL. Git allows more in a
+// name than this; nobody has needed it.
+var revisionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$`)
+
+func checkRevision(revision string) error {
+	if len(revision) > 200 || !revisionName.MatchString(revision) || strings.Contains(revision, "..") ||
+		strings.HasSuffix(revision, ".lock") || strings.HasSuffix(revision, ".tmp") {
+		return fmt.Errorf("%.80q is no revision: want a branch, a tag or a commit hash", revision)
+	}
+	return nil
+}
+
+// IsCommit reports whether a revision is a full commit hash, which names the same
+// files for ever, rather than a branch or a tag.
+func IsCommit(revision string) bool { return hashName.MatchString(revision) && len(revision) == 40 }
 
 // Cache is the folder of a cache in the layout of Python's huggingface_hub, which
 // its methods know:
@@ -28,21 +70,21 @@ func (c Cache) Snapshot(r Repo, commit string) string {
 	return filepath.Join(string(c), r.folder(), "snapshots", commit)
 }
 
-func (c Cache) blob(r Repo, hash string) string {
-	return filepath.Join(string(c), r.folder(), "blobs", hash)
+func (c Cache) blob(r Repo, h contentHash) string {
+	return filepath.Join(string(c), r.folder(), "blobs", string(h))
 }
 
 func (c Cache) ref(r Repo, revision string) string {
 	return filepath.Join(string(c), r.folder(), "refs", filepath.FromSlash(revision))
 }
 
-func (c Cache) lock(r Repo, hash string) string {
-	return filepath.Join(string(c), ".locks", r.folder(), hash+".lock")
+func (c Cache) lock(r Repo, h contentHash) string {
+	return filepath.Join(string(c), ".locks", r.folder(), string(h)+".lock")
 }
 
 // Ref returns the commit that a branch or a tag was last known to be at; a
-// commit hash is its own. What stands in the cache and is no commit hash is not
-// returned, since it would be a path.
+// commit hash is its own. What stands in the cache and would lead out of it is not
+// returned.
 func (c Cache) Ref(r Repo, revision string) (commit string, ok bool) {
 	if IsCommit(revision) {
 		return revision, true
@@ -58,13 +100,25 @@ func (c Cache) Ref(r Repo, revision string) (commit string, ok bool) {
 	return commit, true
 }
 
-// Commits lists the commits of which the cache has files.
-func (c Cache) Commits(r Repo) []string {
-	entries, err := os.ReadDir(filepath.Dir(c.Snapshot(r, "x")))
-	if err != nil {
-		return nil
+// setRef records that a branch or a tag is at a commit.
+func (c Cache) setRef(r Repo, revision, commit string) error {
+	path := c.ref(r, revision)
+	if old, err := os.ReadFile(path); err == nil && string(old) == commit {
+		return nil // the cache may be another user's
 	}
-	var commits []string
+	err := os.MkdirAll(filepath.Dir(path), 0o777)
+	if err == nil {
+		err = atomicfile.WriteFile(path, []byte(commit))
+	}
+	if err != nil {
+		return fmt.Errorf("note that %s is at %.12s: %w", revision, commit, err)
+	}
+	return nil
+}
+
+// Commits lists the commits of which the cache has files.
+func (c Cache) Commits(r Repo) (commits []string) {
+	entries, _ := os.ReadDir(c.Snapshot(r, "")) // none where there is no such folder
 	for _, e := range entries {
 		commits = append(commits, e.Name())
 	}
@@ -75,34 +129,10 @@ func isFolderName(s string) bool {
 	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, `/\:`) && filepath.Base(s) == s
 }
 
-// setRef notes that a branch or a tag is at a commit. Readers see the old one or
-// the new one, never half of it.
-func (c Cache) setRef(r Repo, revision, commit string) error {
-	path := c.ref(r, revision)
-	if old, err := os.ReadFile(path); err == nil && string(old) == commit {
-		return nil // the cache may be another user's
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return fmt.Errorf("note that %s is at %.12s: %w", revision, commit, err)
-	}
-	err := atomicfile.Write(path, func(w io.Writer) error {
-		_, err := io.WriteString(w, commit)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("note that %s is at %.12s: %w", revision, commit, err)
-	}
-	return nil
-}
-
-var (
-	sha256Name = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	gitName    = regexp.MustCompile(`^[0-9a-f]{40}$`)
-)
-
 // NamedHash returns the hash by which the cache names the content of a file in a
-// snapshot, which is the hub's: 64 digits of SHA-256 or 40 of git's blob hash. ok is false for a file that is no link into
-// blobs/, as on systems without symbolic links and in folders that are no cache.
+// snapshot, which is the hub's: 64 digits of SHA-256 or 40 of git's blob hash. ok
+// is false for a file that is no link into blobs/, as on systems without symbolic
+// links and in folders that are no cache.
 //
 // The content is not read, and may be another: huggingface_hub does not check its
 // downloads.
@@ -110,12 +140,58 @@ func NamedHash(file string) (hash string, ok bool) {
 	// One step only: where huggingface_hub shares blobs between repositories the
 	// blob is a link too, to a name that is a hash of another kind.
 	target, err := os.Readlink(file)
-	if err != nil {
-		return "", false
-	}
 	hash = filepath.Base(target)
-	if filepath.Base(filepath.Dir(target)) != "blobs" || !sha256Name.MatchString(hash) && !gitName.MatchString(hash) {
+	if err != nil || filepath.Base(filepath.Dir(target)) != "blobs" || !hashName.MatchString(hash) {
 		return "", false
 	}
 	return hash, true
+}
+
+// contentHash is the hub's hash of a file's content, in hexadecimal: the
+// SHA-256 of a large file (one that git keeps in LFS or Xet), 64 digits, or git's
+// blob hash of a small one, 40 digits.
+type contentHash string
+
+var hashName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// parseETag reads a hash out of an ETag or X-Linked-Etag header, such as
+// `"248d…"` or `W/"248d…"`.
+func parseETag(etag string) (contentHash, error) {
+	h := strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
+	if !hashName.MatchString(h) {
+		return "", fmt.Errorf("the hub names no hash of it (ETag %.80q), so that nothing could be checked", etag)
+	}
+	return contentHash(h), nil
+}
+
+// large reports whether this is a SHA-256.
+func (h contentHash) large() bool { return len(h) == 2*sha256.Size }
+
+// start begins to hash a content of size bytes.
+func (h contentHash) start(size int64) hash.Hash {
+	if h.large() {
+		return sha256.New()
+	}
+	// https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+	s := sha1.New()
+	fmt.Fprintf(s, "blob %d\x00", size)
+	return s
+}
+
+// of reports whether a file has this hash.
+func (h contentHash) of(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	sum := h.start(info.Size())
+	if _, err := io.Copy(sum, f); err != nil {
+		return false, fmt.Errorf("read %s: %w", path, err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)) == string(h), nil
 }

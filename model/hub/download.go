@@ -2,139 +2,75 @@ package hub
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"checkpoint12/model/atomicfile"
 )
 
-// session is one fetch.
-type session struct {
-	*Client
-	repo    Repo
-	reached bool  // a server has answered
-	fetched int64 // bytes of files that have come
-}
-
-// receive fetches the missing bytes of a file, and checks its hash. After an error
-// other than corruption the bytes that have come are of use to a later fetch.
-func (s *session) receive(ctx context.Context, in *incoming) error {
-	t := retry{c: s.Client, what: in.name, reached: &s.reached}
-	again := false
-	for {
-		before := in.have
-		var err error
-		if in.have < in.most {
-			err = s.attempt(ctx, in)
-		}
-		s.fetched += max(0, in.have-before)
-		if err == nil {
-			err = in.check()
-		}
-		var corrupt *corruptError
-		var write *writeError
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &write):
-			return err
-		case errors.As(err, &corrupt):
-			// Perhaps it was what had come before. What comes in one piece and is
-			// wrong again is the server's fault.
-			if err := in.restart(); err != nil {
-				return &writeError{err}
-			}
-			if again {
-				return err
-			}
-			again = true
-			s.note(fmt.Sprintf("%s: %v; starting it again", in.name, err))
-			continue
-		}
-		if err := t.wait(ctx, err, in.have-before); err != nil {
-			if ctx.Err() == nil {
-				err = s.explain(err, s.repo, in.commit, in.name)
-			}
-			return err
-		}
-	}
-}
-
-// attempt reads one answer to its end.
-func (s *session) attempt(ctx context.Context, in *incoming) error {
-	ctx, dog := watch(ctx, s.stall)
-	defer dog.stop()
-	resp, from, err := s.body(ctx, s.repo, in.entry, in.have, &s.reached)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if from != in.have {
-		if err := in.restart(); err != nil {
-			return &writeError{err}
-		}
-	}
-	host := resp.Request.URL.Hostname()
-	body := watched{resp.Body, ctx, dog, host}
-	buf := make([]byte, min(in.most-in.have+1, 1<<20)) // one byte too many shows
-	for {
-		n, err := body.Read(buf[:min(int64(len(buf)), in.most-in.have+1)])
-		if in.have+int64(n) > in.most {
-			return &corruptError{fmt.Sprintf("%s sends more than %d bytes", host, in.most)}
-		}
-		if _, err := in.Write(buf[:n]); err != nil {
-			return err
-		}
-		if n > 0 && in.file != nil && s.Progress != nil {
-			s.Progress(in.name, in.have, in.size)
-		}
-		switch {
-		case err == io.EOF && in.have < in.size:
-			return newNetworkError(host, errCut)
-		case err == io.EOF:
-			return nil
-		case err != nil && in.have == in.size:
-			return nil // all is there; the hash says whether it is right
-		case err != nil:
-			return err
-		}
-	}
-}
-
 // small fetches a file of at most limit bytes into memory, or reads it in the
-// cache. Its size is known then.
-func (s *session) small(ctx context.Context, e *entry, limit int64) ([]byte, error) {
+// cache.
+func (s *session) small(ctx context.Context, revision, file string, limit int64) (entry, error) {
+	e, err := s.head(ctx, revision, file)
+	if err != nil {
+		return e, err
+	}
 	if e.size > limit {
-		return nil, fmt.Errorf("%s: %s has %d bytes, which no model's has", s.repo, e.name, e.size)
+		return e, fmt.Errorf("%s: %s has %d bytes, which no model's has", s.repo, e.name, e.size)
 	}
-	blob := s.Cache.blob(s.repo, string(e.hash))
-	if ok, _ := e.hash.of(blob); ok {
-		content, err := os.ReadFile(blob)
-		e.size = int64(len(content))
-		return content, err
+	most := e.size
+	if most < 0 {
+		most = limit
 	}
-	in := inMemory(*e, limit)
-	if err := s.receive(ctx, in); err != nil {
-		return nil, fmt.Errorf("%s: %w", e.name, err)
+	if ok, _ := e.hash.of(s.Cache.blob(s.repo, e.hash)); ok {
+		e.content, err = os.ReadFile(s.Cache.blob(s.repo, e.hash))
+	} else {
+		err = s.try(ctx, e.commit, e.name, func(ctx watched) (int64, error) {
+			b, _, err := s.open(ctx, e, 0, most)
+			if err != nil {
+				return 0, err
+			}
+			defer b.Close()
+			e.content, err = io.ReadAll(b)
+			n := int64(len(e.content))
+			s.fetched += n
+			if err == nil {
+				sum := e.hash.start(n)
+				sum.Write(e.content)
+				err = e.check(sum, n)
+			}
+			return n, err
+		})
 	}
-	e.size = in.size
-	return in.memory.Bytes(), nil
+	if err != nil {
+		return e, fmt.Errorf("%s: %w", e.name, err)
+	}
+	e.size = int64(len(e.content))
+	return e, nil
 }
 
-// obtain makes a file visible in its snapshot: from the cache if its content is
-// there, else from what small has fetched, else from the hub.
-func (s *session) obtain(ctx context.Context, e entry, content []byte) error {
-	blob := s.Cache.blob(s.repo, string(e.hash))
-	file := filepath.Join(s.Cache.Snapshot(s.repo, e.commit), e.name)
-	right := func() bool {
-		ok, err := e.hash.of(file)
-		return ok && err == nil
+// check returns an error if have bytes of that hash are not the file.
+func (e entry) check(sum hash.Hash, have int64) error {
+	if got := hex.EncodeToString(sum.Sum(nil)); got != string(e.hash) {
+		return corrupt("%d bytes came, but they are not the file: their hash is %.16s…, the hub says %.16s…", have, got, e.hash)
 	}
-	if right() {
+	return nil
+}
+
+// obtain makes a file visible in its snapshot, unless it is there already.
+func (s *session) obtain(ctx context.Context, e entry) error {
+	blob := s.Cache.blob(s.repo, e.hash)
+	file := filepath.Join(s.Cache.Snapshot(s.repo, e.commit), e.name)
+	if ok, _ := e.hash.of(file); ok {
 		return nil // nothing is written then: the cache may be another user's
 	}
 	if err := os.MkdirAll(filepath.Dir(blob), 0o777); err != nil {
@@ -145,83 +81,23 @@ func (s *session) obtain(ctx context.Context, e entry, content []byte) error {
 		return err
 	}
 	defer unlock()
-	if right() { // somebody was faster
+	if ok, _ := e.hash.of(file); ok { // somebody was faster
 		return nil
 	}
-	if ok, err := s.there(e, blob); err != nil || ok {
-		if err == nil {
-			err = s.publish(blob, file, false)
-		}
-		return wrap(e.name, err)
+	fresh, err := s.fill(ctx, e, blob)
+	if err == nil {
+		err = s.publish(blob, file, fresh)
 	}
-	if err := s.download(ctx, e, blob, content); err != nil {
-		return wrap(e.name, err)
-	}
-	return wrap(e.name, s.publish(blob, file, true))
-}
-
-func wrap(name string, err error) error {
 	if err != nil {
-		err = fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", e.name, err)
 	}
-	return err
-}
-
-// there reports whether the file has the right content. One that has another is
-// removed: it cannot have come from the hub as it is.
-func (s *session) there(e entry, path string) (bool, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return false, nil // not there, or a link to nowhere
-	}
-	ok := info.Size() == e.size
-	if ok {
-		if ok, err = e.hash.of(path); err != nil {
-			return false, err
-		}
-	}
-	if !ok {
-		s.note(fmt.Sprintf("%s: what is in the cache is not the file that the hub has; fetching it again", e.name))
-		return false, os.Remove(path)
-	}
-	return true, nil
-}
-
-// download fetches a file's content to blob, which it becomes when it is whole.
-func (s *session) download(ctx context.Context, e entry, blob string, content []byte) error {
-	incomplete := blob + ".incomplete"
-	in, err := s.inFile(e, incomplete)
-	if err != nil {
-		return err
-	}
-	if content != nil {
-		if err = in.restart(); err == nil {
-			_, err = in.Write(content)
-		}
-	} else {
-		err = s.receive(ctx, in)
-	}
-	if e := in.close(s.sync); err == nil && e != nil {
-		err = &writeError{e}
-	}
-	var corrupt *corruptError
-	switch {
-	case err == nil:
-		return os.Rename(incomplete, blob)
-	case errors.As(err, &corrupt) || in.have == 0:
-		os.Remove(incomplete)
-		return err
-	}
-	if diskFull(err) {
-		err = fmt.Errorf("%w: make room, or set HF_HOME to a folder on another disk", err)
-	}
-	return fmt.Errorf("%w (%d of %d bytes are there, and the next fetch goes on from them)", err, in.have, e.size)
+	return nil
 }
 
 // lock keeps others, huggingface_hub among them, from fetching the same content,
 // and waits for those who do.
 func (s *session) lock(ctx context.Context, e entry) (unlock func(), err error) {
-	path := s.Cache.lock(s.repo, string(e.hash))
+	path := s.Cache.lock(s.repo, e.hash)
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, fmt.Errorf("the hub's cache: %w", err)
 	}
@@ -242,4 +118,151 @@ func (s *session) lock(ctx context.Context, e entry) (unlock func(), err error) 
 		return func() {}, nil
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// fill puts a file's content in blob, from memory or from the hub, and reports
+// whether it was not there before.
+func (s *session) fill(ctx context.Context, e entry, blob string) (fresh bool, err error) {
+	switch ok, err := e.hash.of(blob); {
+	case ok:
+		return false, nil
+	case errors.Is(err, fs.ErrNotExist): // or a link to nowhere
+	case err != nil:
+		return false, err
+	default: // it cannot have come from the hub as it is
+		s.note(fmt.Sprintf("%s: what is in the cache is not the file that the hub has; fetching it again", e.name))
+		if err := os.Remove(blob); err != nil {
+			return false, err
+		}
+	}
+	if e.content != nil {
+		return true, atomicfile.WriteFile(blob, e.content)
+	}
+	return true, s.download(ctx, e, blob)
+}
+
+// download fetches a file's content to blob, which it becomes when it is whole.
+func (s *session) download(ctx context.Context, e entry, blob string) error {
+	path := blob + ".incomplete"
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	p := &partial{session: s, entry: e, sum: e.hash.start(e.size), file: f, out: s.disk(f)}
+	if p.have, err = io.Copy(p.sum, f); err == nil { // and now the offset is the end
+		err = s.try(ctx, e.commit, e.name, p.attempt)
+	}
+	if e := errors.Join(s.sync(f), f.Close()); err == nil {
+		err = e
+	}
+	var wrong *corruptError
+	switch {
+	case err == nil:
+		return os.Rename(path, blob)
+	case errors.As(err, &wrong) || p.have == 0:
+		os.Remove(path)
+		return err
+	case diskFull(err):
+		err = fmt.Errorf("%w: make room, or set HF_HOME to a folder on another disk", err)
+	}
+	return fmt.Errorf("%w (%d of %d bytes are there, and the next fetch goes on from them)", err, p.have, e.size)
+}
+
+// partial is HASH.incomplete, a file as far as it has come.
+type partial struct {
+	*session
+	entry
+	file *os.File
+	out  io.Writer // to file, through Client.disk
+	have int64     // bytes that have come
+	sum  hash.Hash // of these
+}
+
+// attempt goes on where the last one ended. After an error other than corruption
+// the bytes that have come are of use to a later fetch.
+func (p *partial) attempt(ctx watched) (gained int64, err error) {
+	before := p.have
+	if p.have < p.size {
+		err = p.receive(ctx)
+	}
+	gained = p.have - before
+	if err == nil {
+		err = p.check(p.sum, p.have)
+	}
+	var wrong *corruptError
+	if errors.As(err, &wrong) {
+		if err := p.restart(); err != nil {
+			return gained, err
+		}
+	}
+	return gained, err
+}
+
+// receive reads one answer to its end.
+func (p *partial) receive(ctx watched) error {
+	b, from, err := p.open(ctx, p.entry, p.have, p.size)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if from != p.have {
+		if err := p.restart(); err != nil {
+			return err
+		}
+	}
+	_, err = io.Copy(p, b)
+	return err
+}
+
+// Write takes the next bytes.
+func (p *partial) Write(b []byte) (int, error) {
+	n, err := p.out.Write(b)
+	p.have += int64(n)
+	p.fetched += int64(n)
+	p.sum.Write(b[:n])
+	if n > 0 && p.Progress != nil {
+		p.Progress(p.name, p.have, p.size)
+	}
+	return n, err
+}
+
+// restart discards the bytes that have come.
+func (p *partial) restart() error {
+	p.have, p.sum = 0, p.hash.start(p.size)
+	if err := p.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err := p.file.Seek(0, io.SeekStart)
+	return err
+}
+
+// publish makes the blob visible as a file of a snapshot, by a relative link;
+// where there can be no links the blob itself moves there if it is new, and is
+// copied otherwise, as huggingface_hub does.
+func (s *session) publish(blob, file string, fresh bool) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		return err
+	}
+	relative, err := filepath.Rel(filepath.Dir(file), blob)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // what is there is not the file, or a link to nowhere
+	}
+	if s.symlink(relative, file) == nil {
+		return nil
+	}
+	if fresh {
+		return os.Rename(blob, file)
+	}
+	r, err := os.Open(blob)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return atomicfile.Write(file, func(w io.Writer) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,30 +18,37 @@ import (
 // in HF_HOME, else huggingface/hub in XDG_CACHE_HOME, else in ~/.cache. It returns
 // "" where there is no home either.
 func CacheDir() Cache {
-	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} { // the second is the older name
-		if dir := os.Getenv(name); dir != "" {
-			return Cache(filepath.Clean(expand(dir)))
-		}
+	if _, dir := firstOf("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"); dir != "" {
+		return Cache(filepath.Clean(expand(dir)))
 	}
-	if home := home(); home != "" {
-		return Cache(filepath.Join(home, "hub"))
-	}
-	return ""
+	return Cache(inHome("hub"))
 }
 
-// home returns the folder of all that huggingface_hub keeps.
-func home() string {
+// firstOf returns the first of the variables that is set, a current name before the
+// older one.
+func firstOf(names ...string) (name, value string) {
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" {
+			return name, value
+		}
+	}
+	return "", ""
+}
+
+// inHome returns the path of a name in the folder of all that huggingface_hub
+// keeps, "" where there is none.
+func inHome(name string) string {
 	if dir := os.Getenv("HF_HOME"); dir != "" {
-		return filepath.Clean(expand(dir))
+		return filepath.Join(expand(dir), name)
 	}
 	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
-		return filepath.Join(expand(dir), "huggingface")
+		return filepath.Join(expand(dir), "huggingface", name)
 	}
 	dir, err := os.UserHomeDir()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(dir, ".cache", "huggingface")
+	return filepath.Join(dir, ".cache", "huggingface", name)
 }
 
 // expand replaces a leading ~ and $VARIABLES as huggingface_hub does.
@@ -69,10 +77,7 @@ func isTrue(name string) bool {
 
 // endpoint returns the hub's address: HF_ENDPOINT, else huggingface.co.
 func endpoint() (*url.URL, error) {
-	s := os.Getenv("HF_ENDPOINT")
-	if s == "" {
-		s = "https://huggingface.co"
-	}
+	s := cmp.Or(os.Getenv("HF_ENDPOINT"), "https://huggingface.co")
 	u, err := url.Parse(strings.TrimRight(s, "/"))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("HF_ENDPOINT is no address such as https://huggingface.co")
@@ -86,27 +91,14 @@ func token() (string, error) {
 	if isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
 		return "", nil
 	}
-	from, value := "HF_TOKEN", os.Getenv("HF_TOKEN")
+	from, value := firstOf("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 	if value == "" {
-		from, value = "HUGGING_FACE_HUB_TOKEN", os.Getenv("HUGGING_FACE_HUB_TOKEN")
-	}
-	if value == "" {
-		path := os.Getenv("HF_TOKEN_PATH")
-		if path == "" && home() != "" {
-			path = filepath.Join(home(), "token")
-		}
-		if path == "" {
-			return "", nil
-		}
-		path = expand(path)
-		data, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil
-		}
-		if err != nil {
+		from = expand(cmp.Or(os.Getenv("HF_TOKEN_PATH"), inHome("token")))
+		data, err := os.ReadFile(from) // "" is no file
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("read the hub's access token: %w", err)
 		}
-		from, value = path, string(data)
+		value = string(data)
 	}
 	value = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(value))
 	// It goes into a header, and an error about a header might show it.

@@ -11,7 +11,7 @@ import (
 func TestParseRepo(t *testing.T) {
 	for _, name := range []string{"openai-community/gpt2", "a/b", "A.b_c/D-e.f", "0/1", strings.Repeat("x", 96) + "/y"} {
 		r, err := ParseRepo(name)
-		if err != nil || r.String() != name || r.folder() != "models--"+strings.Replace(name, "/", "--", 1) {
+		if err != nil || string(r) != name || r.folder() != "models--"+strings.Replace(name, "/", "--", 1) {
 			t.Errorf("ParseRepo(%q) = %+v, %v", name, r, err)
 		}
 	}
@@ -23,7 +23,7 @@ func TestParseRepo(t *testing.T) {
 			t.Errorf("ParseRepo(%q) = %+v, %v", name, r, err)
 		}
 	}
-	if got := (Repo{Name: "gpt2"}).folder(); got != "models--gpt2" {
+	if got := Repo("gpt2").folder(); got != "models--gpt2" {
 		t.Errorf("without an owner: %q", got)
 	}
 }

@@ -257,7 +257,7 @@ func TestFaultsForEver(t *testing.T) {
 		{headConfig, status(302, "Location", "/someone/model/resolve/main/config.json"), "redirects more than 10 times", gone, 10},
 		{headConfig, status(302, "Location", "http://example.com/x", "X-Repo-Commit", first, "X-Linked-Size", "5"), "names no hash", gone, 1},
 		{headConfig, without("X-Repo-Commit", ""), "does not answer as the hub does (no X-Repo-Commit)", gone, 4},
-		{headConfig, status(200, "X-Repo-Commit", second, "ETag", `"`+first+`"`, "Content-Length", "5"), "gives the files of commit 0123456789ab where", gone, 1},
+		{headConfig, status(200, "X-Repo-Commit", second, "ETag", `"`+first+`"`, "Content-Length", "5"), "gives config.json of commit 0123456789ab where", gone, 1},
 		{headConfig, status(200, "X-Repo-Commit", first, "ETag", `"d41d8cd98f00b204e9800998ecf8427e"`), "names no hash of it", gone, 1}, // an MD5
 		{headConfig, status(200, "X-Repo-Commit", first, "ETag", `"`+first+`"`, "Content-Length", "9999999"), "9999999 bytes, which no model's has", gone, 1},
 		{getConfig, instead([]byte(`{"model_type": "gpt3"}`)), "config.json: 22 bytes came, but they are not the file", gone, 2},

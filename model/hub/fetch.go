@@ -42,6 +42,33 @@ type Snapshot struct {
 	Fetched int64  // bytes that came over the network for it; 0: all was here
 }
 
+func (s *Snapshot) add(name string, size int64, h contentHash) {
+	f := File{Name: name, Size: size}
+	if h.large() {
+		f.SHA256 = string(h)
+	}
+	s.Files = append(s.Files, f)
+}
+
+// Weights lists the weight files.
+func (s *Snapshot) Weights() []File {
+	var weights []File
+	for _, f := range s.Files {
+		if strings.HasSuffix(f.Name, ".safetensors") {
+			weights = append(weights, f)
+		}
+	}
+	return weights
+}
+
+// session is one fetch.
+type session struct {
+	*Client
+	repo    Repo
+	reached bool  // a server has answered
+	fetched int64 // bytes of files that have come
+}
+
 // Fetch makes a model whole in the cache and returns it. A file that is there
 // already, whoever fetched it, is used if its hash is right, without asking the hub where
 // the revision is a commit. When the context ends Fetch returns soon, with its
@@ -70,81 +97,47 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		return nil, fmt.Errorf("%s at %q is not whole in %s, and HF_HUB_OFFLINE says to ask nobody: unset it to fetch the model",
 			r.Repo, r.Revision, c.Cache)
 	}
-	config, content, err := s.config(ctx, r)
+	files, err := s.list(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	files, err := s.weights(ctx, config.commit)
-	if err != nil {
+	if err := s.room(files[1:]); err != nil { // config.json is tiny
 		return nil, err
 	}
-	if err := s.room(files); err != nil {
-		return nil, err
-	}
-	if err := s.obtain(ctx, config, content); err != nil {
-		return nil, err
-	}
-	snapshot := &Snapshot{Dir: c.Cache.Snapshot(r.Repo, config.commit), Commit: config.commit, Files: []File{config.file()}}
+	commit := files[0].commit
+	snapshot := &Snapshot{Dir: c.Cache.Snapshot(r.Repo, commit), Commit: commit}
 	for _, f := range files {
-		if err := s.obtain(ctx, f.entry, f.content); err != nil {
+		if err := s.obtain(ctx, f); err != nil {
 			return nil, err
 		}
-		snapshot.Files = append(snapshot.Files, f.file())
+		snapshot.add(f.name, f.size, f.hash)
 	}
 	snapshot.Fetched = s.fetched
-	if err := s.refer(ctx, r.Revision, config.commit); err != nil {
+	if err := s.refer(ctx, r.Revision, commit); err != nil {
 		c.note(err.Error()) // the files are there, by their commit
 	}
 	return snapshot, nil
 }
 
-func (e entry) file() File {
-	f := File{Name: e.name, Size: e.size}
-	if e.hash.large() {
-		f.SHA256 = string(e.hash)
-	}
-	return f
-}
-
-// config fetches config.json and has it checked.
-func (s *session) config(ctx context.Context, r Request) (entry, []byte, error) {
-	e, err := s.head(ctx, s.repo, r.Revision, ConfigFile, &s.reached)
+// list asks for the files of a model: config.json, which is checked, the index if
+// there is one, and the weights.
+func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
+	config, err := s.small(ctx, r.Revision, ConfigFile, configLimit)
 	if err != nil {
-		return e, nil, err
-	}
-	if IsCommit(r.Revision) && e.commit != r.Revision {
-		return e, nil, fmt.Errorf("%s gives the files of commit %.12s where %.12s was asked for", s.endpoint.Hostname(), e.commit, r.Revision)
-	}
-	content, err := s.small(ctx, &e, configLimit)
-	if err != nil {
-		return e, nil, err
-	}
-	if err := r.Check(content); err != nil {
-		return e, nil, fmt.Errorf("%s: %s: %w", s.repo, ConfigFile, err)
-	}
-	return e, content, nil
-}
-
-// wanted is a file to fetch, with its content if that is known already.
-type wanted struct {
-	entry
-	content []byte
-}
-
-// weights asks for the weight files at a commit, with the index before those that
-// it lists.
-func (s *session) weights(ctx context.Context, commit string) ([]wanted, error) {
-	single, err := s.at(ctx, commit, WeightsFile)
-	if err == nil {
-		return []wanted{{entry: single}}, nil
-	}
-	if !isMissing(err) {
 		return nil, err
 	}
-	index, err := s.at(ctx, commit, IndexFile)
+	if err := r.Check(config.content); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.repo, ConfigFile, err)
+	}
+	commit := config.commit
+	single, err := s.head(ctx, commit, WeightsFile)
+	if !isMissing(err) {
+		return []entry{config, single}, err
+	}
+	index, err := s.small(ctx, commit, IndexFile, indexLimit)
 	if isMissing(err) {
 		what := "no " + WeightsFile
-		if _, err := s.at(ctx, commit, PickledFile); err == nil {
+		if _, err := s.head(ctx, commit, PickledFile); err == nil {
 			what = "only pickled weights (" + PickledFile + "), which are programs and are neither downloaded nor read"
 		}
 		return nil, fmt.Errorf("%s at %.12s has %s: look for a revision or another model with safetensors", s.repo, commit, what)
@@ -152,43 +145,26 @@ func (s *session) weights(ctx context.Context, commit string) ([]wanted, error) 
 	if err != nil {
 		return nil, err
 	}
-	content, err := s.small(ctx, &index, indexLimit)
-	if err != nil {
-		return nil, err
-	}
-	names, err := Shards(content)
+	names, err := Shards(index.content)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", s.repo, IndexFile, err)
 	}
-	files := []wanted{{index, content}}
+	files := []entry{config, index}
 	for _, name := range names {
-		e, err := s.at(ctx, commit, name)
+		e, err := s.head(ctx, commit, name)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, wanted{entry: e})
+		files = append(files, e)
 	}
 	return files, nil
 }
 
-// at asks for a file at a commit.
-func (s *session) at(ctx context.Context, commit, file string) (entry, error) {
-	e, err := s.head(ctx, s.repo, commit, file, &s.reached)
-	switch {
-	case err != nil:
-	case e.size < 0 && strings.HasSuffix(file, ".safetensors"):
-		err = fmt.Errorf("%s does not say how large %s is", s.endpoint.Hostname(), file)
-	case e.commit != commit:
-		err = fmt.Errorf("%s gives %s of commit %.12s where %.12s was asked for", s.endpoint.Hostname(), file, e.commit, commit)
-	}
-	return e, err
-}
-
 // room returns an error if the disk has no room for what is still missing.
-func (s *session) room(files []wanted) error {
+func (s *session) room(files []entry) error {
 	var need int64
 	for _, f := range files {
-		blob := s.Cache.blob(s.repo, string(f.hash))
+		blob := s.Cache.blob(s.repo, f.hash)
 		if exists(blob) || exists(filepath.Join(s.Cache.Snapshot(s.repo, f.commit), f.name)) {
 			continue
 		}
@@ -198,7 +174,11 @@ func (s *session) room(files []wanted) error {
 		}
 	}
 	dir := string(s.Cache)
-	for !isDir(dir) && filepath.Dir(dir) != dir {
+	for { // what is there of the path
+		info, err := os.Stat(dir)
+		if err == nil && info.IsDir() || filepath.Dir(dir) == dir {
+			break
+		}
 		dir = filepath.Dir(dir)
 	}
 	have, err := s.free(dir)
@@ -209,11 +189,6 @@ func (s *session) room(files []wanted) error {
 		s.repo, float64(need)/1e9, s.Cache, float64(have)/1e9)
 }
 
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
 // refer records the commit of the revision, now that its files are there. A commit
 // that was asked for as such is recorded as main if it is the hub's: that is where
 // huggingface_hub looks when it is told no revision.
@@ -221,7 +196,7 @@ func (s *session) refer(ctx context.Context, revision, commit string) error {
 	if IsCommit(revision) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		e, err := s.headOnce(ctx, s.repo, "main", ConfigFile, &s.reached)
+		e, err := s.head(ctx, "main", ConfigFile)
 		if err != nil || e.commit != commit {
 			return nil
 		}
@@ -234,59 +209,47 @@ func (s *session) refer(ctx context.Context, revision, commit string) error {
 // the cache, else nil. Content that does not have the hash it is filed under is an
 // error for an offline client only, since fetching mends it.
 func (s *session) cached(commit string, check func([]byte) error) (*Snapshot, error) {
-	dir := s.Cache.Snapshot(s.repo, commit)
-	if !Whole(dir) {
+	snapshot := &Snapshot{Dir: s.Cache.Snapshot(s.repo, commit), Commit: commit}
+	if !Whole(snapshot.Dir) {
 		return nil, nil
 	}
-	config, err := os.ReadFile(filepath.Join(dir, ConfigFile))
-	if err != nil {
-		return nil, err
-	}
-	names, err := WeightFiles(dir)
+	names, err := WeightFiles(snapshot.Dir)
 	if err != nil {
 		return nil, err
 	}
 	if names[0] != WeightsFile {
 		names = append([]string{IndexFile}, names...)
 	}
-	snapshot := &Snapshot{Dir: dir, Commit: commit}
 	for _, name := range append([]string{ConfigFile}, names...) {
-		path := filepath.Join(dir, name)
+		path := filepath.Join(snapshot.Dir, name)
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, err
 		}
-		e := entry{name: name, commit: commit, size: info.Size()}
-		if named, ok := NamedHash(path); ok {
-			e.hash = contentHash(named)
-			right, err := e.hash.of(path)
+		named, ok := NamedHash(path)
+		if !ok && !s.Offline {
+			return nil, nil // the hub says what its hash is
+		}
+		if ok {
+			right, err := contentHash(named).of(path)
 			switch {
 			case err != nil:
 				return nil, err
 			case !right && s.Offline:
 				return nil, fmt.Errorf("%s is not the file that the hub has (hash %.16s…): unset HF_HUB_OFFLINE to fetch it again", path, named)
-			}
-			if !right {
+			case !right:
 				return nil, nil
 			}
-		} else if !s.Offline {
-			return nil, nil // the hub says what its hash is
 		}
-		snapshot.Files = append(snapshot.Files, e.file())
+		snapshot.add(name, info.Size(), contentHash(named))
+	}
+	path := filepath.Join(snapshot.Dir, ConfigFile)
+	config, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
 	if err := check(config); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, ConfigFile), err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return snapshot, nil
-}
-
-// Weights lists the weight files.
-func (s *Snapshot) Weights() []File {
-	var weights []File
-	for _, f := range s.Files {
-		if strings.HasSuffix(f.Name, ".safetensors") {
-			weights = append(weights, f)
-		}
-	}
-	return weights
 }

@@ -75,7 +75,7 @@ func TestFetchAgain(t *testing.T) {
 	}
 
 	later := whole(other)
-	p.hub.Add(mine.String(), second, later)
+	p.hub.Add(string(mine), second, later)
 	if s, err = p.fetch(t, "main", later); err != nil || s.Commit != second {
 		t.Errorf("main has moved: %+v, %v", s, err)
 	}
@@ -90,8 +90,8 @@ func TestFetchAgain(t *testing.T) {
 func TestFetchRevision(t *testing.T) {
 	files, later := whole(weights), whole(other)
 	p := start(t, files)
-	p.hub.Add(mine.String(), second, later)
-	p.hub.Branch(mine.String(), "refs/pr/4", first)
+	p.hub.Add(string(mine), second, later)
+	p.hub.Branch(string(mine), "refs/pr/4", first)
 
 	// By commit, which is not main: main is not claimed to be there.
 	if s, err := p.fetch(t, first, files); err != nil || s.Commit != first {
@@ -207,7 +207,7 @@ func TestFetchMends(t *testing.T) {
 			if _, err := p.fetch(t, first, files); err != nil {
 				t.Fatal(err)
 			}
-			blob := p.Cache.blob(mine, files[WeightsFile].Hash())
+			blob := p.Cache.blob(mine, contentHash(files[WeightsFile].Hash()))
 			damage(t, blob)
 			p.Offline = true
 			if _, err := p.Fetch(t.Context(), Request{Repo: mine, Revision: first}); err == nil {

@@ -24,7 +24,7 @@ const (
 	config = `{"model_type": "gpt2"}`
 )
 
-var mine = Repo{"someone", "model"}
+const mine = Repo("someone/model")
 
 // random makes n bytes, other ones for another seed.
 func random(n int, seed uint64) []byte {
@@ -77,7 +77,7 @@ func start(t *testing.T, files map[string]hubtest.File) *probe {
 	t.Helper()
 	alone(t)
 	h := hubtest.New(t)
-	h.Add(mine.String(), first, files)
+	h.Add(string(mine), first, files)
 	return another(t, h)
 }
 

@@ -3,7 +3,9 @@ package hub
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,9 +16,41 @@ import (
 // hops is how many redirects are followed.
 const hops = 10
 
-// address returns the hub's address of a file of a repository at a revision.
-func (c *Client) address(r Repo, revision, file string) (*url.URL, error) {
-	return url.Parse(fmt.Sprintf("%s/%s/resolve/%s/%s", c.endpoint, r, url.PathEscape(revision), url.PathEscape(file)))
+// request asks for a file of the repository at a revision, from the byte offset
+// on, and follows redirects until last reports that an answer is the one wanted;
+// next is where it redirects to, nil if nowhere.
+func (s *session) request(ctx context.Context, method, revision, file string, offset int64,
+	last func(h http.Header, next *url.URL) bool) (*http.Response, error) {
+	u, err := url.Parse(fmt.Sprintf("%s/%s/resolve/%s/%s", s.endpoint, s.repo, url.PathEscape(revision), url.PathEscape(file)))
+	if err != nil {
+		return nil, err
+	}
+	for range hops {
+		req := (&http.Request{Method: method, URL: u, Header: http.Header{
+			"User-Agent": {"checkpoint12"}, "Accept-Encoding": {"identity"},
+		}}).WithContext(ctx)
+		if offset > 0 {
+			req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		}
+		if s.token != "" && sameOrigin(u, s.endpoint) {
+			req.Header.Set("Authorization", "Bearer "+s.token)
+		}
+		resp, err := s.transport.RoundTrip(req)
+		if err != nil {
+			return nil, newNetworkError(ctx, u.Hostname(), err)
+		}
+		s.reached = true
+		next, err := target(u, resp)
+		if err == nil && last(resp.Header, next) {
+			return resp, nil
+		}
+		resp.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		u = next
+	}
+	return nil, fmt.Errorf("%s redirects more than %d times", u.Hostname(), hops)
 }
 
 // sameOrigin reports whether two addresses are of the same scheme, host and port:
@@ -24,37 +58,9 @@ func (c *Client) address(r Repo, revision, file string) (*url.URL, error) {
 // subdomains too.)
 func sameOrigin(a, b *url.URL) bool {
 	port := func(u *url.URL) string {
-		if p := u.Port(); p != "" {
-			return p
-		}
-		return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	}
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
-}
-
-// send makes one request and follows no redirect. offset is the first byte that
-// is wanted.
-func (c *Client) send(ctx context.Context, method string, u *url.URL, offset int64) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
-	if err != nil {
-		return nil, newNetworkError(u.Hostname(), err)
-	}
-	req.Header.Set("User-Agent", "checkpoint12")
-	req.Header.Set("Accept-Encoding", "identity")
-	if offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
-	}
-	if c.token != "" && sameOrigin(u, c.endpoint) {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return nil, newNetworkError(u.Hostname(), err)
-	}
-	return resp, nil
 }
 
 // target returns the address that a redirect leads to, nil if the answer is none.
@@ -77,118 +83,78 @@ func target(u *url.URL, r *http.Response) (*url.URL, error) {
 
 // entry is a file as the hub describes it.
 type entry struct {
-	name   string
-	commit string      // of the revision that was asked for
-	hash   contentHash // of the file's content
-	size   int64       // -1: the hub did not say, of a small file
+	name    string
+	commit  string // of the revision that was asked for
+	hash    contentHash
+	size    int64  // -1: the hub did not say, of a small file
+	content []byte // nil if it was not fetched into memory
 }
 
 // head asks the hub for a file's commit, hash and size. The hub says them itself,
 // of a large file on its redirect to where the content is. No other host is asked:
 // their ETag may look like a SHA-256 and be a hash of another kind.
-func (c *Client) head(ctx context.Context, r Repo, revision, file string, reached *bool) (entry, error) {
-	t := retry{c: c, what: file, reached: reached}
-	for {
-		e, err := c.headOnce(ctx, r, revision, file, reached)
-		if err == nil {
-			return e, nil
-		}
-		if err := t.wait(ctx, err, 0); err != nil {
-			return entry{}, c.explain(err, r, revision, file)
-		}
-	}
-}
-
-func (c *Client) headOnce(ctx context.Context, r Repo, revision, file string, reached *bool) (entry, error) {
-	u, err := c.address(r, revision, file)
-	if err != nil {
-		return entry{}, err
-	}
-	ctx, alive := watch(ctx, c.stall)
-	defer alive.stop()
-	var commit, etag, size string
-	for range hops {
-		resp, err := c.send(ctx, http.MethodHead, u, 0)
+func (s *session) head(ctx context.Context, revision, file string) (e entry, err error) {
+	err = s.try(ctx, revision, file, func(ctx watched) (int64, error) {
+		var commit, etag, size string
+		resp, err := s.request(ctx, http.MethodHead, revision, file, 0, func(h http.Header, next *url.URL) bool {
+			commit = cmp.Or(commit, h.Get("X-Repo-Commit"))
+			etag = cmp.Or(etag, h.Get("X-Linked-Etag"))
+			size = cmp.Or(size, h.Get("X-Linked-Size"))
+			if next == nil { // of a redirect these are its own
+				etag, size = cmp.Or(etag, h.Get("ETag")), cmp.Or(size, h.Get("Content-Length"))
+			}
+			return next == nil || commit != "" && etag != "" && size != "" || !sameOrigin(next, s.endpoint)
+		})
 		if err != nil {
-			return entry{}, err
+			return 0, err
 		}
 		resp.Body.Close()
-		*reached = true
-		next, err := target(u, resp)
-		if err != nil {
-			return entry{}, err
+		if next, _ := target(resp.Request.URL, resp); next == nil && resp.StatusCode != http.StatusOK {
+			return 0, s.newStatusError(resp)
 		}
-		if next == nil && resp.StatusCode != http.StatusOK {
-			return entry{}, c.newStatusError(u.Hostname(), resp, time.Now())
-		}
-		h := resp.Header
-		commit = cmp.Or(commit, h.Get("X-Repo-Commit"))
-		etag = cmp.Or(etag, h.Get("X-Linked-Etag"))
-		size = cmp.Or(size, h.Get("X-Linked-Size"))
-		if next == nil { // of a redirect these are its own
-			etag, size = cmp.Or(etag, h.Get("ETag")), cmp.Or(size, h.Get("Content-Length"))
-		}
-		if next == nil || commit != "" && etag != "" && size != "" || !sameOrigin(next, c.endpoint) {
-			return newEntry(c.endpoint.Hostname(), file, commit, etag, size)
-		}
-		u = next
-	}
-	return entry{}, fmt.Errorf("%s redirects more than %d times", u.Hostname(), hops)
+		e, err = s.newEntry(revision, file, commit, etag, size)
+		return 0, err
+	})
+	return e, err
 }
 
-func newEntry(host, file, commit, etag, size string) (entry, error) {
+// newEntry checks what the hub says of a file.
+func (s *session) newEntry(revision, file, commit, etag, size string) (entry, error) {
+	host := s.endpoint.Hostname()
 	if !IsCommit(commit) {
 		return entry{}, fmt.Errorf("%s does not answer as the hub does (no X-Repo-Commit): check HF_ENDPOINT and the proxy", host)
+	}
+	if IsCommit(revision) && commit != revision {
+		return entry{}, fmt.Errorf("%s gives %s of commit %.12s where %.12s was asked for", host, file, commit, revision)
 	}
 	h, err := parseETag(etag)
 	if err != nil {
 		return entry{}, fmt.Errorf("%s: %s: %w", host, file, err)
 	}
 	n, err := strconv.ParseInt(cmp.Or(size, "-1"), 10, 64)
-	if err != nil || size != "" && n < 0 || size == "" && h.large() {
+	needed := size != "" || h.large() || strings.HasSuffix(file, ".safetensors")
+	if err != nil || n < 0 && needed {
 		return entry{}, fmt.Errorf("%s does not say how large %s is (%.20q)", host, file, size)
 	}
 	return entry{name: file, commit: commit, hash: h, size: n}, nil
 }
 
-// body asks for a file's content from offset on, following redirects, and returns
-// it with the offset at which it really begins: 0 where the server ignores
-// ranges.
-func (c *Client) body(ctx context.Context, r Repo, e entry, offset int64, reached *bool) (*http.Response, int64, error) {
-	u, err := c.address(r, e.commit, e.name)
+// open asks for a file's content from the byte offset on, at most to most if
+// nobody knows its size, and returns it with the byte at which it really begins:
+// 0 where the server ignores ranges. An answer that cannot be the rest of this
+// file is an error.
+func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, error) {
+	resp, err := s.request(ctx, http.MethodGet, e.commit, e.name, offset, func(_ http.Header, next *url.URL) bool { return next == nil })
 	if err != nil {
 		return nil, 0, err
 	}
-	for range hops {
-		resp, err := c.send(ctx, http.MethodGet, u, offset)
-		if err != nil {
-			return nil, 0, err
-		}
-		*reached = true
-		next, err := target(u, resp)
-		if next == nil && err == nil {
-			from, err := c.checkBody(u, resp, e, offset)
-			if err != nil {
-				resp.Body.Close()
-				return nil, 0, err
-			}
-			return resp, from, nil
-		}
+	host := resp.Request.URL.Hostname()
+	refuse := func(err error) (*body, int64, error) {
 		resp.Body.Close()
-		if err != nil {
-			return nil, 0, err
-		}
-		u = next
+		return nil, 0, err
 	}
-	return nil, 0, fmt.Errorf("%s redirects more than %d times", u.Hostname(), hops)
-}
-
-// checkBody returns the byte of the file at which the body begins. An answer that
-// cannot be the rest of this file is an error.
-func (c *Client) checkBody(u *url.URL, resp *http.Response, e entry, offset int64) (int64, error) {
-	host := u.Hostname()
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return 0, &corruptError{fmt.Sprintf("%s sends it encoded as %.20q, which was not asked for", host, enc)}
+		return refuse(corrupt("%s sends it encoded as %.20q, which was not asked for", host, enc))
 	}
 	switch resp.StatusCode {
 	case http.StatusOK:
@@ -197,23 +163,76 @@ func (c *Client) checkBody(u *url.URL, resp *http.Response, e entry, offset int6
 		var from, to, total int64
 		_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &total)
 		if err != nil || from != offset || total != e.size {
-			return 0, &corruptError{fmt.Sprintf("%s sends another part than was asked for (Content-Range %.60q)", host, resp.Header.Get("Content-Range"))}
+			return refuse(corrupt("%s sends another part than was asked for (Content-Range %.60q)", host, resp.Header.Get("Content-Range")))
 		}
 	case http.StatusRequestedRangeNotSatisfiable:
-		return 0, &corruptError{fmt.Sprintf("%s has no byte %d of it, though the hub says it has %d", host, offset, e.size)}
-	case http.StatusForbidden, http.StatusNotFound:
-		err := c.newStatusError(host, resp, time.Now())
-		if sameOrigin(u, c.endpoint) {
-			return 0, err
-		}
-		// The signed address of a large file holds for a while only. The hub makes
-		// another when it is asked again.
-		return 0, newNetworkError(host, err)
+		return refuse(corrupt("%s has no byte %d of it, though the hub says it has %d", host, offset, e.size))
 	default:
-		return 0, c.newStatusError(host, resp, time.Now())
+		err := error(s.newStatusError(resp))
+		if gone := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound; gone && !sameOrigin(resp.Request.URL, s.endpoint) {
+			// The signed address of a large file holds for a while only. The hub
+			// makes another when it is asked again.
+			err = &networkError{host, err}
+		}
+		return refuse(err)
 	}
 	if n := resp.ContentLength; n >= 0 && e.size >= 0 && n != e.size-offset {
-		return 0, &corruptError{fmt.Sprintf("%s sends %d bytes where the hub says %d", host, n, e.size-offset)}
+		return refuse(corrupt("%s sends %d bytes where the hub says %d", host, n, e.size-offset))
 	}
-	return offset, nil
+	return &body{resp.Body, ctx, host, e.size >= 0, most, most - offset}, offset, nil
+}
+
+// body is a file's content as it comes in. Its errors are those of the network,
+// and corruptError where more comes than can be.
+type body struct {
+	io.ReadCloser
+	ctx   watched
+	host  string
+	sized bool  // the file has most bytes, and not fewer
+	most  int64 // bytes of the file
+	left  int64
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.ctx.alive()
+	}
+	b.left -= int64(n)
+	switch {
+	case b.left < 0:
+		return 0, corrupt("%s sends more than %d bytes", b.host, b.most)
+	case err == nil:
+		return n, nil
+	case b.sized && b.left == 0 || !b.sized && err == io.EOF:
+		return n, io.EOF // all is there; the hash says whether it is right
+	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+		err = errCut
+	}
+	return n, newNetworkError(b.ctx, b.host, err)
+}
+
+// retryAfter returns how long the server asks to wait: Retry-After in seconds or as a
+// date (RFC 9110, 10.2.3), else the reset time of the hub's RateLimit header
+// where nothing remains, as in `"resolvers";r=0;t=172`.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	if v := h.Get("Retry-After"); v != "" {
+		if s, err := strconv.Atoi(v); err == nil {
+			return max(0, time.Duration(min(s, 1<<30))*time.Second)
+		}
+		if at, err := http.ParseTime(v); err == nil {
+			return max(0, at.Sub(now))
+		}
+	}
+	limit := map[string]int{}
+	for part := range strings.SplitSeq(h.Get("RateLimit"), ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if n, err := strconv.Atoi(value); err == nil {
+			limit[name] = n
+		}
+	}
+	if rest, ok := limit["r"]; ok && rest == 0 {
+		return max(0, time.Duration(min(limit["t"], 1<<30))*time.Second)
+	}
+	return 0
 }

@@ -96,7 +96,7 @@ func TestLeftOver(t *testing.T) {
 		t.Run(tt.why, func(t *testing.T) {
 			files := whole(weights)
 			p := start(t, files)
-			write(t, p.Cache.blob(mine, files[WeightsFile].Hash())+".incomplete", tt.left)
+			write(t, p.Cache.blob(mine, contentHash(files[WeightsFile].Hash()))+".incomplete", tt.left)
 			if _, err := p.fetch(t, first, files); err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +162,7 @@ func TestFreeDisk(t *testing.T) {
 	}
 	// What is there already needs no more room.
 	have = 100
-	write(t, p.Cache.blob(mine, files[WeightsFile].Hash())+".incomplete", weights[:big-100])
+	write(t, p.Cache.blob(mine, contentHash(files[WeightsFile].Hash()))+".incomplete", weights[:big-100])
 	if _, err := p.fetch(t, first, files); err != nil {
 		t.Error(err)
 	}
@@ -205,11 +205,11 @@ func TestNoLinks(t *testing.T) {
 	}
 	// A blob that is there already is copied: another snapshot may link to it.
 	p.Cache = Cache(t.TempDir())
-	write(t, p.Cache.blob(mine, files[WeightsFile].Hash()), weights)
+	write(t, p.Cache.blob(mine, contentHash(files[WeightsFile].Hash())), weights)
 	if s, err = p.fetch(t, first, files); err != nil || s.Fetched >= big {
 		t.Errorf("beside a blob: %+v, %v", s, err)
 	}
-	if _, err := os.Stat(p.Cache.blob(mine, files[WeightsFile].Hash())); err != nil {
+	if _, err := os.Stat(p.Cache.blob(mine, contentHash(files[WeightsFile].Hash()))); err != nil {
 		t.Error(err)
 	}
 }
@@ -218,7 +218,7 @@ func TestNoLinks(t *testing.T) {
 func TestLock(t *testing.T) {
 	files := whole(weights)
 	p := start(t, files)
-	path := p.Cache.lock(mine, files[WeightsFile].Hash())
+	path := p.Cache.lock(mine, contentHash(files[WeightsFile].Hash()))
 	write(t, path, nil)
 	held := flock.New(path)
 	if ok, err := held.TryLock(); !ok || err != nil {
@@ -249,7 +249,7 @@ func TestReadOnlyCache(t *testing.T) {
 	if _, err := p.fetch(t, "main", files); err != nil {
 		t.Fatal(err)
 	}
-	p.hub.Branch(mine.String(), "refs/tag", first)
+	p.hub.Branch(string(mine), "refs/tag", first)
 	for _, dir := range []string{".locks", filepath.Join(mine.folder(), "refs")} {
 		if err := os.RemoveAll(filepath.Join(string(p.Cache), dir)); err != nil {
 			t.Fatal(err)
@@ -263,7 +263,7 @@ func TestReadOnlyCache(t *testing.T) {
 	if notes := strings.Join(p.notes, "\n"); !strings.Contains(notes, "note that refs/tag is at 6dcaa7a952f7") {
 		t.Errorf("notes %q", notes)
 	}
-	if err := os.Remove(p.Cache.blob(mine, files[WeightsFile].Hash())); err != nil {
+	if err := os.Remove(p.Cache.blob(mine, contentHash(files[WeightsFile].Hash()))); err != nil {
 		t.Fatal(err)
 	}
 	_, err = p.Fetch(t.Context(), Request{Repo: mine, Revision: "refs/tag"})

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -13,51 +17,193 @@ const (
 	// unreachedTries is the same while nobody has answered yet: a machine without
 	// a network should be told so soon.
 	unreachedTries = 2
-	// progress is the number of bytes that count as getting somewhere.
-	progress = 1 << 20
+	// headway is the number of bytes that count as getting somewhere.
+	headway = 1 << 20
 	// longest is how long a server may ask to wait. More is for a person to decide.
 	longest = 5 * time.Minute
 	// slowest is the longest pause where the server asks for none.
 	slowest = 30 * time.Second
 )
 
-// retry spaces attempts by pauses of 1, 2, 4… seconds, or as the server asks, up to
-// a limit.
-type retry struct {
-	c       *Client
-	what    string // what is being tried, for the note
-	failed  int    // in a row
-	reached *bool  // somebody has answered in this fetch
+// watched is a context that ends when alive is not called for a while.
+type watched struct {
+	context.Context
+	alive func()
 }
 
-// wait returns nil once it is time to try again, and otherwise the error to end
-// with. gained is how many bytes came since the last failure.
-func (r *retry) wait(ctx context.Context, err error, gained int64) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if !transient(err) {
-		return err
-	}
-	if gained >= progress {
-		r.failed = 0
-	}
-	r.failed++
-	limit := tries
-	var network *networkError
-	if errors.As(err, &network) && network.unreached() && !*r.reached {
-		limit = unreachedTries
-	}
-	if r.failed >= limit {
-		return fmt.Errorf("tried %d times: %w", r.failed, err)
-	}
-	pause := min(time.Second<<(r.failed-1), slowest)
-	var status *statusError
-	if errors.As(err, &status) && status.after > 0 {
-		if pause = status.after; pause > longest {
-			return fmt.Errorf("%w: it asks to wait %v", err, pause)
+// try makes attempts to get a file, or its head, until one succeeds or another
+// would not help. Between them are pauses of 1, 2, 4… seconds, or as the server
+// asks, up to a limit; only a body that is not the file is asked for again at
+// once, and once. An attempt returns how many bytes came.
+func (s *session) try(ctx context.Context, revision, file string, attempt func(watched) (int64, error)) error {
+	failed, again := 0, false
+	for {
+		inner, cancel := context.WithCancelCause(ctx)
+		timer := time.AfterFunc(s.stall, func() { cancel(errStalled) })
+		gained, err := attempt(watched{inner, func() { timer.Reset(s.stall) }})
+		timer.Stop()
+		cancel(nil)
+		var wrong *corruptError
+		var network *networkError
+		var status *statusError
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.As(err, &wrong) && !again:
+			// Perhaps it was what had come before. What comes in one piece and is
+			// wrong again is the server's fault.
+			again = true
+			s.note(fmt.Sprintf("%s: %v; starting it again", file, err))
+			continue
+		case errors.As(err, &network):
+		case errors.As(err, &status) && status.transient():
+		default:
+			return s.explain(err, revision, file)
+		}
+		if gained >= headway {
+			failed = 0
+		}
+		failed++
+		limit := tries
+		if network != nil && network.unreached() && !s.reached {
+			limit = unreachedTries
+		}
+		if failed >= limit {
+			return s.explain(fmt.Errorf("tried %d times: %w", failed, err), revision, file)
+		}
+		pause := min(time.Second<<(failed-1), slowest)
+		if status != nil && status.after > 0 {
+			pause = status.after
+		}
+		if pause > longest {
+			return s.explain(fmt.Errorf("%w: it asks to wait %v", err, pause), revision, file)
+		}
+		s.note(fmt.Sprintf("%s: %v; trying again in %v", file, err, pause))
+		if err := s.sleep(ctx, pause); err != nil {
+			return err
 		}
 	}
-	r.c.note(fmt.Sprintf("%s: %v; trying again in %v", r.what, err, pause))
-	return r.c.sleep(ctx, pause)
+}
+
+// explain adds to an error what a person can do about it.
+func (s *session) explain(err error, revision, file string) error {
+	var status *statusError
+	var network *networkError
+	r, host := s.repo, s.endpoint.Hostname()
+	switch {
+	case errors.As(err, &network):
+		return fmt.Errorf("%s from %s: %w: check the network and HF_ENDPOINT", r, host, err)
+	case !errors.As(err, &status):
+		return err
+	case status.code == http.StatusUnauthorized && s.token == "":
+		return fmt.Errorf("%w: there is no model %s, or only for some: check the name, or set HF_TOKEN to a token that may read it", err, r)
+	case status.code == http.StatusUnauthorized:
+		return fmt.Errorf("%w: there is no model %s, or the access token may not read it", err, r)
+	case status.code == http.StatusForbidden && s.token == "":
+		return fmt.Errorf("%w: %s is for those who accepted its terms: set HF_TOKEN to a token of theirs", err, r)
+	case status.code == http.StatusForbidden:
+		return fmt.Errorf("%w: the access token may not read %s", err, r)
+	case status.code == http.StatusNotFound && status.reason == "RevisionNotFound":
+		return fmt.Errorf("%s has no revision %q: %w", r, revision, err)
+	case status.code == http.StatusNotFound && status.reason == "EntryNotFound":
+		return fmt.Errorf("%s has no %s at %q: %w", r, file, revision, err)
+	case status.code == http.StatusNotFound:
+		return fmt.Errorf("no model %s, or no %s at %q in it: %w", r, file, revision, err)
+	}
+	return fmt.Errorf("%s from %s: %w", r, host, err)
+}
+
+// statusError is an answer with another status than success.
+type statusError struct {
+	host   string
+	code   int
+	reason string        // the hub's X-Error-Code, such as EntryNotFound
+	text   string        // the hub's X-Error-Message
+	after  time.Duration // as Retry-After asks; 0 if it does not
+}
+
+func (c *Client) newStatusError(r *http.Response) *statusError {
+	// said makes one short line of a text that somebody else wrote, without the
+	// token: a server, or something on the way to it, may echo what it was sent.
+	said := func(key string) string {
+		text := r.Header.Get(key)
+		if c.token != "" {
+			text = strings.ReplaceAll(text, c.token, "***")
+		}
+		text = strings.Map(func(r rune) rune {
+			if r < ' ' || r > '~' {
+				return ' '
+			}
+			return r
+		}, text)
+		return text[:min(len(text), 160)]
+	}
+	return &statusError{
+		host: r.Request.URL.Hostname(), code: r.StatusCode, after: retryAfter(r.Header, time.Now()),
+		reason: said("X-Error-Code"), text: said("X-Error-Message"),
+	}
+}
+
+func (e *statusError) Error() string {
+	s := strings.TrimSpace(fmt.Sprintf("%s answers %d %s", e.host, e.code, http.StatusText(e.code)))
+	if e.text != "" {
+		s += " (" + e.text + ")"
+	}
+	return s
+}
+
+// transient reports whether trying again may help.
+func (e *statusError) transient() bool {
+	return e.code == http.StatusRequestTimeout || e.code == http.StatusTooManyRequests || e.code >= 500
+}
+
+// isMissing reports whether a file is not in the repository, which itself is there.
+func isMissing(err error) bool {
+	var s *statusError
+	return errors.As(err, &s) && s.code == http.StatusNotFound && (s.reason == "" || s.reason == "EntryNotFound")
+}
+
+// networkError is a request that got no answer, or only the beginning of one.
+type networkError struct {
+	host string
+	err  error
+}
+
+// newNetworkError returns the error of a request, or why its context ended. It
+// drops the address: that of a large file is signed, and lets everybody read it
+// for a while.
+func newNetworkError(ctx context.Context, host string, err error) *networkError {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return &networkError{host, err}
+}
+
+func (e *networkError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.err) }
+func (e *networkError) Unwrap() error { return e.err }
+
+// unreached reports whether there was no connection at all.
+func (e *networkError) unreached() bool {
+	var dial *net.OpError
+	var dns *net.DNSError
+	return errors.As(e.err, &dns) || errors.As(e.err, &dial) && dial.Op == "dial"
+}
+
+var (
+	errStalled = errors.New("nothing came for too long")
+	errCut     = errors.New("the connection was cut")
+)
+
+// corruptError is a body that is not the file: of another length or hash. Its bytes
+// are of no use.
+type corruptError struct{ error }
+
+func corrupt(format string, args ...any) error {
+	return &corruptError{fmt.Errorf(format, args...)}
 }

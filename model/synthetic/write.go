@@ -124,11 +124,7 @@ func Write(ctx context.Context, name, dir string) error {
 			return fmt.Errorf("%s is there without a config.json that says it is %s: choose another folder", weights, name)
 		}
 		// First, so that what a crash leaves is seen to be of this model.
-		err := atomicfile.Write(config, func(w io.Writer) error {
-			_, err := w.Write(s.config())
-			return err
-		})
-		if err != nil {
+		if err := atomicfile.WriteFile(config, s.config()); err != nil {
 			return err
 		}
 	}

@@ -149,14 +149,14 @@ func Source(name string) (repo hub.Repo, commit string, err error) {
 	name = canonical(name)
 	for _, r := range released {
 		if r.name == name {
-			return hub.Repo{Owner: publisher, Name: name}, r.commit, nil
+			return hub.Repo(publisher + "/" + name), r.commit, nil
 		}
 	}
 	if slices.Contains(synthetic.Names(), name) {
-		return hub.Repo{}, "", fmt.Errorf("%s is a formula, and there is nothing to fetch", name)
+		return "", "", fmt.Errorf("%s is a formula, and there is nothing to fetch", name)
 	}
 	if repo, err = hub.ParseRepo(name); err != nil {
-		return hub.Repo{}, "", unknown(name)
+		return "", "", unknown(name)
 	}
 	return repo, "", nil
 }
@@ -183,8 +183,8 @@ func snapshots(name string) []string {
 		return nil
 	}
 	repos := []hub.Repo{repo}
-	if repo.Owner == publisher {
-		repos = append(repos, hub.Repo{Name: repo.Name}) // OpenAI's were moved there from names without an owner
+	if short, ok := strings.CutPrefix(string(repo), publisher+"/"); ok {
+		repos = append(repos, hub.Repo(short)) // OpenAI's were moved there from names without an owner
 	}
 	var dirs []string
 	for _, repo := range repos {

@@ -214,7 +214,7 @@ func TestSource(t *testing.T) {
 		"gpt2": "openai-community/gpt2 607a30d783dfa663caf39e06633721c8d4cfcd7e", "gpt2-medium": "openai-community/gpt2-medium " + pinnedMedium,
 		"openai-community/gpt2-medium": "openai-community/gpt2-medium " + pinnedMedium, "me/mine": "me/mine ", "openai-community/other": "openai-community/other ",
 	} {
-		if repo, commit, err := Source(name); err != nil || repo.String()+" "+commit != want {
+		if repo, commit, err := Source(name); err != nil || string(repo)+" "+commit != want {
 			t.Errorf("Source(%q) = %v, %q, %v; want %q", name, repo, commit, err, want)
 		}
 	}
