@@ -18,7 +18,7 @@ import (
 func TestDiagnoseNamesTheSpan(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	for _, b := range append([]gpt2test.Bug{{Name: "none"}}, gpt2test.Bugs...) {
+	for _, b := range append([]gpt2test.Fault{{Name: "none"}}, gpt2test.Faults...) {
 		for name, keep := range map[string]func(stage string) bool{
 			"without the stage": func(stage string) bool { return stage != b.Stage },
 			"module outputs":    gpt2test.IsModule,
@@ -81,9 +81,9 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 		{[]string{"h.1.resid_mid", "h.1.resid_post"}, []string{"h.1.ln_2", "h.1.resid_post"}},
 	} {
 		t.Run(strings.Join(tt.stages, " and "), func(t *testing.T) {
-			var planted []gpt2test.Bug
+			var planted []gpt2test.Fault
 			for _, stage := range tt.stages {
-				planted = append(planted, gpt2test.Bug{Name: "odd", Stage: stage, Plant: odd})
+				planted = append(planted, gpt2test.Fault{Name: "odd", Stage: stage, Plant: odd})
 			}
 			c, _ := faulty(t, m, g, true, planted...)
 			r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return gpt2test.IsModule(stage) && stage != "embed" }})
@@ -105,23 +105,23 @@ func TestDiagnoseSubtractsInTheResidualStream(t *testing.T) {
 func TestDiagnoseKeepsAFaultBehindARounding(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	bfloat16 := gpt2test.Bug{Name: "bfloat16", Stage: "h.1.resid_mid", Plant: gpt2test.Edit(func(data []float32) {
+	bfloat16 := gpt2test.Fault{Name: "bfloat16", Stage: "h.1.resid_mid", Plant: gpt2test.Edit(func(data []float32) {
 		for i, v := range data {
 			bits := math.Float32bits(v)
 			data[i] = math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 		}
 	})}
-	channel := gpt2test.Bug{Name: "channel", Stage: "h.1.resid_post", Plant: gpt2test.Edit(func(data []float32) {
+	channel := gpt2test.Fault{Name: "channel", Stage: "h.1.resid_post", Plant: gpt2test.Edit(func(data []float32) {
 		for i := 7; i < len(data); i += m.Config().Embd {
 			data[i] += 0.005
 		}
 	})}
 	for _, tt := range []struct {
-		planted []gpt2test.Bug
+		planted []gpt2test.Fault
 		want    []string
 	}{
-		{[]gpt2test.Bug{bfloat16}, []string{"h.1.ln_2"}},
-		{[]gpt2test.Bug{bfloat16, channel}, []string{"h.1.ln_2", "h.1.resid_post"}},
+		{[]gpt2test.Fault{bfloat16}, []string{"h.1.ln_2"}},
+		{[]gpt2test.Fault{bfloat16, channel}, []string{"h.1.ln_2", "h.1.resid_post"}},
 	} {
 		c, _ := faulty(t, m, g, true, tt.planted...)
 		r := diagnosed(t, m, g, gpt2test.Only{Source: c, Keep: func(_ int, stage string) bool { return stage != "h.1.resid_mid" }})

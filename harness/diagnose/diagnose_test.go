@@ -23,9 +23,9 @@ import (
 // that reads a cache, and one more.
 const fewSteps = 3
 
-// faulty runs the model on a golden's tokens with bugs planted in it, and lists
-// the places where a bug changed something.
-func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gpt2test.Bug) (*harness.Recorder, []harness.Place) {
+// faulty runs the model on a golden's tokens with faults planted in it, and lists
+// the places where a fault changed something.
+func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gpt2test.Fault) (*harness.Recorder, []harness.Place) {
 	t.Helper()
 	var changed []harness.Place
 	plant := gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}
@@ -93,12 +93,12 @@ func placesOf(t *testing.T, r *Result) (all []harness.Place) {
 	return all
 }
 
-func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
+func TestDiagnoseNamesEveryPlantedFault(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	sets := [][]gpt2test.Bug{nil}
-	for i, b := range gpt2test.Bugs {
-		sets = append(sets, []gpt2test.Bug{b}, []gpt2test.Bug{b, gpt2test.Bugs[(i+5)%len(gpt2test.Bugs)]})
+	sets := [][]gpt2test.Fault{nil}
+	for i, b := range gpt2test.Faults {
+		sets = append(sets, []gpt2test.Fault{b}, []gpt2test.Fault{b, gpt2test.Faults[(i+5)%len(gpt2test.Faults)]})
 	}
 	for _, set := range sets {
 		var names []string
@@ -107,7 +107,7 @@ func TestDiagnoseNamesEveryPlantedBug(t *testing.T) {
 		}
 		t.Run(strings.Join(names, " and "), func(t *testing.T) {
 			if len(set) == 2 && set[0].Stage == set[1].Stage {
-				t.Skip("two bugs of one stage are one")
+				t.Skip("two faults of one stage are one")
 			}
 			for _, feed := range []bool{true, false} { // false: from a differing token on, the golden says nothing
 				if feed && len(set) == 2 {

@@ -64,7 +64,7 @@ func TestReplay(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, reason string
-		bug          func(harness.Place, *harness.Tensor)
+		fault        func(harness.Place, *harness.Tensor)
 		drop         []string // patterns of stages the candidate lacks, or step_XX/stage
 		change       func(*harnesstest.Memory)
 		introduced   []string
@@ -72,21 +72,21 @@ func TestReplay(t *testing.T) {
 	}{
 		{name: "none", reason: "a right run alarms nobody"},
 		{name: "one", reason: "what reads the wrong stage is right for what came in",
-			bug: add("h.0.scaled", 0), introduced: []string{"step_00/h.0.scaled fail"}},
+			fault: add("h.0.scaled", 0), introduced: []string{"step_00/h.0.scaled fail"}},
 		{name: "several", reason: "a later fault is not hidden by an earlier one",
-			bug: func(at harness.Place, x *harness.Tensor) {
+			fault: func(at harness.Place, x *harness.Tensor) {
 				add("h.0.scaled", 0)(at, x)
 				add("h.1.out", 0, 2)(at, x)
 			},
 			introduced: []string{"step_00/h.0.scaled fail", "step_00/h.1.out fail", "step_02/h.1.out fail"}},
 		{name: "kept", reason: "a wrong cache is wrong where it was written, not in the steps that go on with it",
-			bug: add("h.1.kept", 1), introduced: []string{"step_01/h.1.kept fail"}},
+			fault: add("h.1.kept", 1), introduced: []string{"step_01/h.1.kept fail"}},
 		{name: "ids", reason: "ids are the same or not",
-			bug: change(2, "next_id", func(x *harness.Tensor) { x.I64[1]++ }), introduced: []string{"step_02/next_id fail"}},
+			fault: change(2, "next_id", func(x *harness.Tensor) { x.I64[1]++ }), introduced: []string{"step_02/next_id fail"}},
 		{name: "id that is right too", reason: "rounding decides between the two",
-			bug: change(3, "next_id", func(x *harness.Tensor) { x.I64[1] += 10 })},
+			fault: change(3, "next_id", func(x *harness.Tensor) { x.I64[1] += 10 })},
 		{name: "rounding", reason: "within the bound is no fault",
-			bug: func(at harness.Place, x *harness.Tensor) {
+			fault: func(at harness.Place, x *harness.Tensor) {
 				if strings.HasSuffix(at.Stage, "out") {
 					for i := range x.F32 {
 						x.F32[i] *= 1 + 0.8*replaytest.MeterUnit
@@ -94,7 +94,7 @@ func TestReplay(t *testing.T) {
 				}
 			}},
 		{name: "span", reason: "what is missing is computed, and judged as one with what reads it",
-			bug: add("h.1.scaled", 1), drop: []string{"*scaled", "*kept"},
+			fault: add("h.1.scaled", 1), drop: []string{"*scaled", "*kept"},
 			introduced: []string{
 				"step_01/h.1.out [h.1.scaled h.1.kept h.1.out] fail",
 				"step_02/h.1.out [h.1.scaled h.1.kept h.1.out] fail", // kept since step 1, where nobody saw it
@@ -104,7 +104,7 @@ func TestReplay(t *testing.T) {
 			drop: []string{"embed"}, change: func(r *harnesstest.Memory) { r.Fed = harness.Tensor{} },
 			unknown: []string{"step_00/h.0.scaled", "step_01/h.0.scaled", "step_02/h.0.scaled", "step_03/h.0.scaled"}},
 		{name: "wrong length", reason: "a cache that is too long is its own fault, and nobody else's",
-			bug: change(1, "h.0.kept", func(x *harness.Tensor) {
+			fault: change(1, "h.0.kept", func(x *harness.Tensor) {
 				*x = harness.Tensor{Shape: []int{2, 5}, F32: append(slices.Clone(x.F32), 0, 0)}
 			}), introduced: []string{"step_01/h.0.kept shape"}},
 		{name: "shape that nobody can read", reason: "the stages after it are judged by what it should be",
@@ -112,17 +112,17 @@ func TestReplay(t *testing.T) {
 				r.Kept[1]["h.1.kept"] = harness.Tensor{Shape: []int{1, 1, 1}, F32: []float32{7}}
 			}, introduced: []string{"step_01/h.1.kept shape"}},
 		{name: "NaN", reason: "is introduced where it appears, and inherited after that",
-			bug: change(0, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] = harnesstest.Nan }), introduced: []string{"step_00/h.0.scaled nonfinite"}},
+			fault: change(0, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] = harnesstest.Nan }), introduced: []string{"step_00/h.0.scaled nonfinite"}},
 		{name: "lost NaN", reason: "a number where NaN came in is another computation",
-			bug: func(at harness.Place, x *harness.Tensor) {
+			fault: func(at harness.Place, x *harness.Tensor) {
 				change(0, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] = harnesstest.Nan })(at, x)
 				change(0, "h.0.out", func(x *harness.Tensor) { x.F32[0] = 1 })(at, x)
 			}, introduced: []string{"step_00/h.0.scaled nonfinite", "step_00/h.0.out nonfinite"}},
 		{name: "infinity", reason: "is no rounding",
-			bug: change(2, "h.1.scaled", func(x *harness.Tensor) { x.F32[1] = harnesstest.Pinf }), introduced: []string{"step_02/h.1.scaled nonfinite"}},
+			fault: change(2, "h.1.scaled", func(x *harness.Tensor) { x.F32[1] = harnesstest.Pinf }), introduced: []string{"step_02/h.1.scaled nonfinite"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := m.Run(t, c.bug)
+			r := m.Run(t, c.fault)
 			for step, stages := range r.Kept {
 				for stage := range stages {
 					if slices.ContainsFunc(c.drop, func(p string) bool { return names.Match(p, stage) }) {

@@ -15,10 +15,10 @@ import (
 
 // replayed is the report of a meter with faults in two stages, compared with one
 // without, replayed, and explained.
-func replayed(t *testing.T, bug func(at harness.Place, x *harness.Tensor), change func(golden, candidate *harnesstest.Memory)) *harness.Report {
+func replayed(t *testing.T, fault func(at harness.Place, x *harness.Tensor), change func(golden, candidate *harnesstest.Memory)) *harness.Report {
 	t.Helper()
 	m := replaytest.Meter{Layers: 3}
-	golden, candidate := m.Run(t, nil), m.Run(t, bug)
+	golden, candidate := m.Run(t, nil), m.Run(t, fault)
 	golden.Title, candidate.Title = "golden", "mine"
 	if change != nil {
 		change(golden, candidate)
@@ -47,7 +47,7 @@ func replayed(t *testing.T, bug func(at harness.Place, x *harness.Tensor), chang
 func TestTextOfReplay(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string
-		bug          func(at harness.Place, x *harness.Tensor)
+		fault        func(at harness.Place, x *harness.Tensor)
 		change       func(golden, candidate *harnesstest.Memory)
 	}{
 		{"two", "two faults, the second with other tokens from step 2 on, which the golden lacks", func(at harness.Place, x *harness.Tensor) {
@@ -106,7 +106,7 @@ func TestTextOfReplay(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := writeText(t, replayed(t, c.bug, c.change), Options{
+			got := writeText(t, replayed(t, c.fault, c.change), Options{
 				Style:  Style{Width: 100},
 				Causes: func(string) []string { return []string{"one of the usual"} },
 				Label:  func(stage string) string { return map[string]string{"h.0.kept": "cache"}[stage] },

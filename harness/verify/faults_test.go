@@ -18,7 +18,7 @@ import (
 // Each fault is found at its own stage, by every engine's golden and by the model
 // alone where that can be; it is proven there, and nothing else is blamed.
 func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
-	for _, b := range gpt2test.Bugs {
+	for _, b := range gpt2test.Faults {
 		t.Run(b.Name, func(t *testing.T) {
 			t.Parallel()
 			if b.Reason == "" {
@@ -247,8 +247,8 @@ func TestGraftOfSeveralStages(t *testing.T) {
 	}
 	t.Parallel()
 	m := gpt2test.Tiny(t)
-	gelu := func(layer string) gpt2test.Bug {
-		return gpt2test.Bug{Stage: "h." + layer + ".mlp.act", Plant: gpt2test.Named("erf GELU").Plant}
+	gelu := func(layer string) gpt2test.Fault {
+		return gpt2test.Fault{Stage: "h." + layer + ".mlp.act", Plant: gpt2test.Named("erf GELU").Plant}
 	}
 	noise := 0
 	everywhere := func(stage string, _ []int, data []float32) {

@@ -57,6 +57,6 @@ func openHello(t testing.TB) (*Suite, error) {
 }
 
 // plant returns a tap that plants faults.
-func plant(m *model.Model, bugs ...gpt2test.Bug) model.Tap {
-	return (&gpt2.Override{Value: gpt2test.Planter(m, bugs...).Value}).Tap
+func plant(m *model.Model, planted ...gpt2test.Fault) model.Tap {
+	return (&gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}).Tap
 }

@@ -8,8 +8,8 @@ import (
 	"checkpoint12/model"
 )
 
-// Bug is a fault of one stage at every step.
-type Bug struct {
+// Fault is a fault in one stage, at every step.
+type Fault struct {
 	Name, Stage string
 	Reason      string // why this is a fault that somebody makes
 	Checkpoint  int
@@ -19,8 +19,8 @@ type Bug struct {
 	Plant func(c *faults.Context) []float32
 }
 
-// Bugs are faults of the catalogue, one for each kind of stage.
-var Bugs = []Bug{
+// Faults are of the catalogue, one for each kind of stage.
+var Faults = []Fault{
 	{"unbiased variance", "h.1.ln_1", "the default of torch.var and of many a statistics library", 1, 0, known("ln_unbiased")},
 	{"missing c_attn bias", "h.1.attn.c_attn", "h.N.attn.bias, the mask buffer, is taken for it", 2, 0, known("bias_dropped")},
 	{"q/k/v order", "h.0.attn.q", "k, q, v is as plausible a split", 2, 0, known("qkv_order_kqv")},
@@ -36,9 +36,9 @@ var Bugs = []Bug{
 	{"inverted temperature", "probs_t2", "logits are multiplied by it", 11, 0, known("temperature_inverted")},
 }
 
-// Named returns the bug of a name.
-func Named(name string) Bug {
-	return Bugs[slices.IndexFunc(Bugs, func(b Bug) bool { return b.Name == name })]
+// Named returns the fault of a name.
+func Named(name string) Fault {
+	return Faults[slices.IndexFunc(Faults, func(b Fault) bool { return b.Name == name })]
 }
 
 // known is the Plant of a fault of the catalogue.
@@ -55,7 +55,7 @@ func known(id string) func(c *faults.Context) []float32 {
 	}
 }
 
-// Edit is the Plant of a bug that changes what the right stage puts out.
+// Edit is the Plant of a fault that changes what the right stage puts out.
 func Edit(change func(data []float32)) func(c *faults.Context) []float32 {
 	return func(c *faults.Context) []float32 {
 		data := slices.Clone(c.Right())
@@ -64,10 +64,10 @@ func Edit(change func(data []float32)) func(c *faults.Context) []float32 {
 	}
 }
 
-// Planter returns a planter of bugs.
-func Planter(m *model.Model, bugs ...Bug) *faults.Planter {
+// Planter returns a planter of faults.
+func Planter(m *model.Model, planted ...Fault) *faults.Planter {
 	return &faults.Planter{Model: m, Plant: func(at harness.Place, c *faults.Context) []float32 {
-		for _, b := range bugs {
+		for _, b := range planted {
 			if b.Stage == at.Stage {
 				return b.Plant(c)
 			}

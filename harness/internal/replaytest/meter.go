@@ -153,9 +153,9 @@ func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, erro
 	return replay.Value{}, errors.New("no such stage")
 }
 
-// Run runs the meter on 2 rows of 3 prompt tokens for 4 steps. bug, if set, may
+// Run runs the meter on 2 rows of 3 prompt tokens for 4 steps. fault, if set, may
 // change each stage's tensor before it is kept and read.
-func (m Meter) Run(t harnesstest.Tester, bug func(at harness.Place, x *harness.Tensor)) *harnesstest.Memory {
+func (m Meter) Run(t harnesstest.Tester, fault func(at harness.Place, x *harness.Tensor)) *harnesstest.Memory {
 	t.Helper()
 	s := m.Schedule(t)
 	tokens := [][]int{{1, 2, 3}, {4, 5, 6}}
@@ -191,8 +191,8 @@ func (m Meter) Run(t harnesstest.Tester, bug func(at harness.Place, x *harness.T
 				t.Fatal(err)
 			}
 			x := harness.Tensor{Shape: v.Shape, F32: slices.Clone(v.F32), I64: slices.Clone(v.I64)}
-			if bug != nil {
-				bug(harness.Place{Step: step, Stage: st.Name}, &x)
+			if fault != nil {
+				fault(harness.Place{Step: step, Stage: st.Name}, &x)
 			}
 			have[step][st.Name] = x
 		}
