@@ -50,15 +50,6 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 	return t.Recorder, nil
 }
 
-// A Watcher looks at a run as it is recorded.
-type Watcher interface {
-	// Begin is called before the taps of step k, which has past positions cached.
-	Begin(k, past int)
-
-	// Tap looks at one live buffer.
-	Tap(stage string, shape []int, data []float32)
-}
-
 // Trace is a recording and how it came about.
 type Trace struct {
 	*harness.Recorder
@@ -68,10 +59,9 @@ type Trace struct {
 	Rows   [][]int // B rows: the prompt, the ids fed after it, and the last choice
 }
 
-// RecordTrace is Record, with watchers that see each step's buffers as they are
-// recorded. It ends early, without an error, when a step chooses nothing: that
-// is for the checkpoints to report.
-func RecordTrace(ctx context.Context, m *model.Model, run Run, watchers ...Watcher) (*Trace, error) {
+// RecordTrace is Record, except that it ends early, without an error, when a step
+// chooses nothing: that is for the checkpoints to report.
+func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 	if err := run.check(); err != nil {
 		return nil, err
 	}
@@ -87,9 +77,6 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run, watchers ...Watch
 		Tap: func(stage string, shape []int, data []float32) {
 			if run.Tap != nil {
 				run.Tap(stage, shape, data)
-			}
-			for _, w := range watchers {
-				w.Tap(stage, shape, data)
 			}
 			t.Tap(stage, shape, data)
 		},
@@ -107,9 +94,6 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run, watchers ...Watch
 			return nil, err
 		}
 		t.Step(k)
-		for _, w := range watchers {
-			w.Begin(k, session.Pos())
-		}
 		t.Starts, t.Fed = append(t.Starts, session.Pos()), append(t.Fed, fed)
 		next, err := session.Step(fed)
 		if err != nil {

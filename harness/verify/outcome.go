@@ -33,7 +33,14 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	}
 	o := &outcome{self: newSelfCheck(s.Model.Config(), c.New)}
 	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.tap, Match: c.wanted}
-	own, err := gpt2.RecordTrace(ctx, s.Model, run, o.self)
+	checked := run
+	checked.Tap = func(stage string, shape []int, data []float32) {
+		if s.tap != nil {
+			s.tap(stage, shape, data)
+		}
+		o.self.tap(stage, shape, data)
+	}
+	own, err := gpt2.RecordTrace(ctx, s.Model, checked)
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}

@@ -19,7 +19,6 @@ type selfCheck struct {
 	replayer replay.Replayer
 	last     int // the last step, at which retrieval is looked at, as at the first decode step
 	step     int
-	past     int // positions in the cache before this step
 
 	held     map[string]harness.Tensor // copies of what is read later, the caches by name, others by kind
 	lengths  []map[string]int          // positions in each cache after each step, by stage
@@ -41,21 +40,18 @@ var selfChecks = map[string]struct {
 }
 
 func newSelfCheck(cfg model.Config, steps int) *selfCheck {
-	return &selfCheck{replayer: gpt2.NewWeightless(cfg, ""), last: steps - 1, held: map[string]harness.Tensor{}}
+	return &selfCheck{replayer: gpt2.NewWeightless(cfg, ""), last: steps - 1, step: -1, held: map[string]harness.Tensor{}}
 }
 
-// Begin starts step k, with past positions cached.
-func (c *selfCheck) Begin(k, past int) {
-	c.step, c.past = k, past
-	c.lengths = append(c.lengths, map[string]int{})
-}
-
-// Tap judges one live buffer, and copies it if a later stage is judged by it.
-func (c *selfCheck) Tap(stage string, shape []int, data []float32) {
+// tap judges one live buffer, and copies it if a later stage is judged by it.
+func (c *selfCheck) tap(stage string, shape []int, data []float32) {
+	if stage == "wte" { // the first of every step
+		c.step, c.lengths = c.step+1, append(c.lengths, map[string]int{})
+	}
 	name, _ := model.ParseStage(stage)
 	check, asked := selfChecks[name.Kind()]
 	switch {
-	case asked && check.checkpoint == 12 && (c.past == 0 || c.step != 1 && c.step != c.last):
+	case asked && check.checkpoint == 12 && (c.step == 0 || c.step != 1 && c.step != c.last):
 	case asked:
 		f := Finding{Checkpoint: check.checkpoint, Engine: Self, Step: c.step, Stage: stage, What: check.what, Elements: len(data)}
 		if name.Temperature > 0 {
