@@ -7,6 +7,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
@@ -18,18 +19,20 @@ import (
 // own computation is wrong. A stage that the golden lacks stays as the model
 // computes it, and is of one span with those that read it.
 //
+// The explanations are of the first stage that is introduced.
+//
 // tap, if set, is called with each live buffer first.
-func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, tap model.Tap) ([]harness.Replayed, error) {
+func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, tap model.Tap) ([]harness.Replayed, []harness.Explanation, error) {
 	temperatures := temperaturesOf(golden)
 	s := gpt2.Schedule(m.Config().Layers, temperatures)
 	r := gpt2.NewReplayer(m, gpt2.DType(golden))
 	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tokens, steps := golden.Tokens(), golden.Steps()
 	if tokens.Shape == nil || len(steps) == 0 {
-		return nil, fmt.Errorf("%s: no tokens, or nothing to force", golden.Name())
+		return nil, nil, fmt.Errorf("%s: no tokens, or nothing to force", golden.Name())
 	}
 	B, L := tokens.Shape[0], tokens.Shape[1]
 	last := min(steps[len(steps)-1], L-prompt)
@@ -42,6 +45,7 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 		forced.Tokens, forced.Feed = append(forced.Tokens, row[:prompt]), append(forced.Feed, row[prompt:])
 	}
 	var rows []harness.Replayed
+	var first *withStage
 	o := gpt2.Override{Before: tap, Value: func(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
 		if _, ok := golden.Shape(at.Step, at.Stage); !ok {
 			return harness.Tensor{}, nil
@@ -51,14 +55,61 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 			return harness.Tensor{}, err
 		}
 		rows = append(rows, row)
+		if row.Verdict == harness.ReplayIntroduced && first == nil {
+			live.Shape, live.F32 = slices.Clone(live.Shape), slices.Clone(live.F32)
+			first = &withStage{golden, at, live}
+		}
 		want, err := run.Input(at.Step, at.Stage)
 		return want.Tensor, err
 	}}
 	forced.Tap = o.Tap
 	if _, err := gpt2.RecordTrace(ctx, m, forced); err != nil {
+		return nil, nil, err
+	}
+	if o.Err != nil || first == nil {
+		return rows, nil, o.Err
+	}
+	causes, err := explainStage(ctx, s, m, first, prompt)
+	return rows, causes, err
+}
+
+// explainStage explains the stage that the model computed from a golden's values.
+func explainStage(ctx context.Context, s *harness.Schedule, m *model.Model, candidate *withStage, prompt int) ([]harness.Explanation, error) {
+	run, err := replay.NewRun(s, candidate, gpt2.NewReplayer(m, gpt2.DType(candidate)), replay.Options{Prompt: prompt})
+	if err != nil {
 		return nil, err
 	}
-	return rows, o.Err
+	row, err := run.JudgeAt(candidate.at)
+	if err != nil {
+		return nil, err
+	}
+	found, err := faults.Explain(ctx, m, candidate, run, []harness.Replayed{row})
+	var all []harness.Explanation
+	for _, cause := range found {
+		all = append(all, cause.Explanation)
+	}
+	return all, err
+}
+
+// withStage is a golden with another tensor at one place.
+type withStage struct {
+	harness.Source
+	at     harness.Place
+	tensor harness.Tensor
+}
+
+func (r *withStage) Shape(step int, stage string) ([]int, bool) {
+	if r.at == (harness.Place{Step: step, Stage: stage}) {
+		return r.tensor.Shape, true
+	}
+	return r.Source.Shape(step, stage)
+}
+
+func (r *withStage) Tensor(step int, stage string) (harness.Tensor, error) {
+	if r.at == (harness.Place{Step: step, Stage: stage}) {
+		return r.tensor, nil
+	}
+	return r.Source.Tensor(step, stage)
 }
 
 // temperaturesOf lists the temperatures of a source's stages probs_t*.

@@ -42,7 +42,7 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 			if f == nil || f.Checkpoint != b.Checkpoint || f.Step != b.Step || f.Stage != b.Stage || f.Engine == Self || f.Begin != "" {
 				t.Fatalf("first fails %+v, want checkpoint %d at %s", f, b.Checkpoint, at)
 			}
-			for _, part := range []string{"its own computation is wrong", "got", "want", "go run . compare --golden", " --model synthetic-tiny"} {
+			for _, part := range []string{"its own computation is wrong", "\n  cause: ", b.ID, "got", "want", "go run . compare --golden", " --model synthetic-tiny"} {
 				if !strings.Contains(f.Report(), part) {
 					t.Errorf("report lacks %q:\n%s", part, f.Report())
 				}
@@ -55,6 +55,9 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 					inherited++
 				} else if f.Own != "" && f.Stage != b.Stage && !strings.Contains(f.Own, "its own computation is wrong") {
 					t.Errorf("%s: %s", f.Name(), f.Own)
+				}
+				if usual := strings.Contains(f.Report(), "usual causes: "); usual && f.Engine != Self && f.Checkpoint < CheckpointCount {
+					t.Errorf("the usual causes are printed though the fault is known:\n%s", f.Report())
 				}
 			}
 			if needed := slices.Contains([]int{3, 9, 10, 11}, b.Checkpoint); needed && !alone {
@@ -166,12 +169,12 @@ func TestNothingIsWrongInTheCorrectModel(t *testing.T) {
 	t.Parallel()
 	s := withTap(t, nil)
 	for _, g := range s.Cases[0].Goldens {
-		rows, err := diagnose.SingleStep(t.Context(), s.Model, g.dump, 2, nil)
+		rows, causes, err := diagnose.SingleStep(t.Context(), s.Model, g.dump, 2, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(rows) < 100 {
-			t.Fatalf("%s: only %d rows", g.Engine, len(rows))
+		if len(rows) < 100 || causes != nil {
+			t.Fatalf("%s: only %d rows, or causes %v", g.Engine, len(rows), causes)
 		}
 		for _, r := range rows {
 			if r.Verdict == harness.ReplayIntroduced || r.Verdict == harness.ReplayUnknown {
@@ -248,7 +251,7 @@ func TestGraftOfSeveralStages(t *testing.T) {
 	t.Parallel()
 	m := gpt2test.Tiny(t)
 	gelu := func(layer string) gpt2test.Fault {
-		return gpt2test.Fault{Stage: "h." + layer + ".mlp.act", Plant: gpt2test.Named("erf GELU").Plant}
+		return gpt2test.Fault{Stage: "h." + layer + ".mlp.act", ID: "gelu_erf"}
 	}
 	noise := 0
 	everywhere := func(stage string, _ []int, data []float32) {

@@ -103,7 +103,7 @@ func (f Finding) report() string {
 	add("", f.Own)
 	add("", f.Note)
 	add("the run diverges earlier, at ", f.Begin)
-	if f.Cause == "" {
+	if f.Cause == "" && (f.Begin == "" || f.Outlier) { // then it is not known
 		causes := f.causes
 		if causes == nil {
 			causes = c.Causes

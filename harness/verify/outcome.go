@@ -45,12 +45,13 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
 	var forced []harness.Replayed
+	var causes []harness.Explanation
 	for _, g := range c.Goldens {
 		t := own
 		if feed := g.forcedTokens(); !isPrefix(feed, own.Rows, len(c.Tokens[0])) {
-			forced := run
-			forced.Feed, forced.New = feed, g.manifest.New
-			if t, err = gpt2.RecordTrace(ctx, s.Model, forced); err != nil {
+			other := run
+			other.Feed, other.New = feed, g.manifest.New
+			if t, err = gpt2.RecordTrace(ctx, s.Model, other); err != nil {
 				return nil, fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
 			}
 		}
@@ -60,11 +61,12 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 		}
 		if r.FirstDivergence != nil {
 			if forced == nil { // one golden's values tell: which stages are wrong is up to the model
-				if forced, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.tap); err != nil {
+				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.tap); err != nil {
 					return nil, fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
 			}
 			r.AddReplay(forced, gpt2.NewReplayer(s.Model, "").Reads)
+			r.Explanations = append(r.Explanations, causes...)
 		}
 		o.reports = append(o.reports, r)
 		found, err := s.findings(c, g, t, r)
@@ -132,11 +134,11 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 			f.Note = margin
 		}
 		if f.Failed {
-			f.Detail, f.Own = detail(row), diagnose.OwnError(r, row)
+			f.Detail, f.Own, f.Cause = detail(row), diagnose.OwnError(r, row), causeOf(r, row)
 			if row.Status == harness.Missing {
 				f.Share = harness.Float(math.Inf(1))
 			}
-			if p := r.FirstDivergence; p != nil && *p != row.Place {
+			if p := s.begin(r, row); p != row.Place {
 				st, _ := s.schedule.Stage(p.Stage)
 				f.Begin = fmt.Sprintf("%s, %s", p, Info(st.Checkpoint))
 			}
@@ -145,6 +147,36 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 		found = append(found, f)
 	}
 	return found, nil
+}
+
+// begin returns where the run that has a failed row begins to diverge: at the first
+// divergence or, if that one inherits, at a stage before it that the golden lacks
+// and that was computed wrong.
+func (s *Suite) begin(r *harness.Report, row *harness.Row) harness.Place {
+	first := row.Place
+	if r.FirstDivergence != nil {
+		first = *r.FirstDivergence
+	}
+	if len(r.Introduced) > 0 && r.Row(first).Origin == harness.OriginInherited {
+		wrong := harness.Place{Step: r.Introduced[0].Step, Stage: r.Introduced[0].Stage}
+		i, _ := s.schedule.Index(wrong.Stage)
+		j, _ := s.schedule.Index(first.Stage)
+		if wrong.Step < first.Step || wrong.Step == first.Step && i < j {
+			return wrong
+		}
+	}
+	return first
+}
+
+// causeOf returns the known fault that explains a row; "" if none does. A stage
+// that is wrong at several steps was explained at the first of them.
+func causeOf(r *harness.Report, row *harness.Row) string {
+	for _, e := range r.Explanations {
+		if e.Stage == row.Stage && row.Origin == harness.OriginIntroduced && e.Fault != "" && e.Explains > 0 {
+			return fmt.Sprintf("%s: explains %.1f%%: %s", e.Fault, 100*float64(e.Explains), e.Text)
+		}
+	}
+	return ""
 }
 
 // detail returns how a row failed.
