@@ -4,21 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
-	"sync"
 
 	"checkpoint12/model/internal/kernel"
 )
 
-// applier holds the pool that Apply runs on, for one call at a time.
-type applier struct {
-	sync.Mutex
-	pool *kernel.Pool
-}
-
 // Weightless returns a model of which only the config is known. Nothing but
 // Apply works on it, and Apply only for stages that need no weights.
-func Weightless(cfg Config) *Model { return &Model{cfg: cfg} }
+func Weightless(cfg Config) *Model {
+	return &Model{cfg: cfg, sha256: func() (string, error) { return "", errWeightless }}
+}
 
 // NeedsWeights reports whether a stage is computed with weights.
 func NeedsWeights(stage string) bool {
@@ -68,47 +64,27 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, p.shape.of(m.cfg, d))
 	}
 	for i, name := range p.inputs {
-		shape, err := Shape(m.cfg, name, d)
-		if err != nil {
-			return fmt.Errorf("stage %s: %w", stage, err)
+		x, shape := in(name), parseShape(Axes(name))
+		if want := shape.elements(m.cfg, d); len(x) != want {
+			return fmt.Errorf("stage %s reads %s: got %d values: want %d, %v", stage, name, len(x), want, shape.of(m.cfg, d))
 		}
-		want := 1
-		for _, n := range shape {
-			want *= n
+		// Ids and positions index tables.
+		if name == "pos" && !isIndex(x[0], m.cfg.Positions-d.T+1) {
+			return fmt.Errorf("stage %s: position %v with %d new ones: n_positions is %d", stage, x[0], d.T, m.cfg.Positions)
 		}
-		x := in(name)
-		if len(x) != want {
-			return fmt.Errorf("stage %s reads %s: got %d values: want %d, %v", stage, name, len(x), want, shape)
-		}
-		if err := m.checkInput(name, d, x); err != nil {
-			return fmt.Errorf("stage %s: %w", stage, err)
+		noToken := func(id float32) bool { return !isIndex(id, m.cfg.Vocab) }
+		if name == "tokens" && slices.ContainsFunc(x, noToken) {
+			return fmt.Errorf("stage %s: token id %v is outside the vocabulary of %d", stage, x[slices.IndexFunc(x, noToken)], m.cfg.Vocab)
 		}
 		c.in[i] = x
 	}
-	m.apply.Lock()
-	defer m.apply.Unlock()
-	if m.apply.pool == nil {
-		m.apply.pool = kernel.NewPool(0)
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	if m.applyPool == nil {
+		m.applyPool = kernel.NewPool(0)
 	}
-	c.pool = m.apply.pool
+	c.pool = m.applyPool
 	p.run(&c)
-	return nil
-}
-
-// checkInput checks ids and positions, which index tables.
-func (m *Model) checkInput(name string, d Dims, x []float32) error {
-	switch name {
-	case "tokens":
-		for _, id := range x {
-			if !isIndex(id, m.cfg.Vocab) {
-				return fmt.Errorf("token id %v is outside the vocabulary of %d", id, m.cfg.Vocab)
-			}
-		}
-	case "pos":
-		if !isIndex(x[0], m.cfg.Positions-d.T+1) {
-			return fmt.Errorf("position %v with %d new ones: n_positions is %d", x[0], d.T, m.cfg.Positions)
-		}
-	}
 	return nil
 }
 

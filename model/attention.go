@@ -54,19 +54,25 @@ func scatter(cache, gathered []float32, n, room int) {
 	}
 }
 
+// perHead calls f for every head of the batch, which take work multiplications
+// together.
+func (c *call) perHead(f func(*call, int), work int) {
+	c.part = f
+	c.pool.Do(c, c.B*c.m.cfg.Heads, work)
+}
+
+// Part implements kernel.Task.
+func (c *call) Part(i, _ int) { c.part(c, i) }
+
 // scores multiplies queries and keys, by head. Places after the query's own
 // position are -Inf.
 //
 //	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
 func (c *call) scores() {
-	c.pool.Do((*scoresTask)(c), c.B*c.m.cfg.Heads, len(c.out)*c.m.cfg.Embd/c.m.cfg.Heads)
+	c.perHead((*call).scoresOfHead, len(c.out)*c.m.cfg.Embd/c.m.cfg.Heads)
 }
 
-// scoresTask is a call whose part i is head i of the batch.
-type scoresTask call
-
-// Part implements kernel.Task.
-func (c *scoresTask) Part(i, _ int) {
+func (c *call) scoresOfHead(i int) {
 	D := c.m.cfg.Embd / c.m.cfg.Heads
 	S := c.P + c.T
 	scale := 1 / math.Sqrt(float64(D))
@@ -90,14 +96,10 @@ func (c *scoresTask) Part(i, _ int) {
 //	in[0] scores [B,H,T,S]   out [B,H,T,S]
 func (c *call) softmax() {
 	// An exponential costs about as much as sixteen multiplications.
-	c.pool.Do((*softmaxTask)(c), c.B*c.m.cfg.Heads, 16*len(c.out))
+	c.perHead((*call).softmaxOfHead, 16*len(c.out))
 }
 
-// softmaxTask is a call whose part i is head i of the batch.
-type softmaxTask call
-
-// Part implements kernel.Task.
-func (c *softmaxTask) Part(i, _ int) {
+func (c *call) softmaxOfHead(i int) {
 	S := c.P + c.T
 	for t := range c.T {
 		at := (i*c.T + t) * S
@@ -111,14 +113,10 @@ func (c *softmaxTask) Part(i, _ int) {
 //
 //	in[0] probs [B,H,T,S]   in[1] cache_v [B,H,S,D]   out [B,T,C]
 func (c *call) context() {
-	c.pool.Do((*contextTask)(c), c.B*c.m.cfg.Heads, len(c.in[0])*c.m.cfg.Embd/c.m.cfg.Heads)
+	c.perHead((*call).contextOfHead, len(c.in[0])*c.m.cfg.Embd/c.m.cfg.Heads)
 }
 
-// contextTask is a call whose part i is head i of the batch.
-type contextTask call
-
-// Part implements kernel.Task.
-func (c *contextTask) Part(i, _ int) {
+func (c *call) contextOfHead(i int) {
 	C, H := c.m.cfg.Embd, c.m.cfg.Heads
 	D, S := C/H, c.P+c.T
 	b, h := i/H, i%H

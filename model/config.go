@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
+	"slices"
 
 	"checkpoint12/model/strictjson"
 )
@@ -30,17 +32,32 @@ const (
 	maxLayers    = 4096
 )
 
+// sizes lists the dimensions by their keys in config.json.
+func (c *Config) sizes() []size {
+	return []size{
+		{"vocab_size", &c.Vocab, maxDimension}, {"n_positions", &c.Positions, maxDimension},
+		{"n_embd", &c.Embd, maxDimension}, {"n_layer", &c.Layers, maxLayers},
+		{"n_head", &c.Heads, maxDimension}, {"n_inner", &c.Inner, maxDimension},
+	}
+}
+
+type size struct {
+	key   string
+	value *int
+	most  int
+}
+
 // JSON returns the config.json that c was read from, or an equivalent one when
 // c was made in code.
 func (c Config) JSON() json.RawMessage {
 	if c.raw != nil {
 		return c.raw
 	}
-	b, err := json.Marshal(map[string]any{
-		"model_type": "gpt2", "activation_function": "gelu_new",
-		"vocab_size": c.Vocab, "n_positions": c.Positions, "n_embd": c.Embd, "n_layer": c.Layers,
-		"n_head": c.Heads, "n_inner": c.Inner, "layer_norm_epsilon": c.Eps,
-	})
+	keys := map[string]any{"model_type": "gpt2", "activation_function": "gelu_new", "layer_norm_epsilon": c.Eps}
+	for _, d := range c.sizes() {
+		keys[d.key] = *d.value
+	}
+	b, err := json.Marshal(keys)
 	if err != nil { // only an Eps that is no number; Validate refuses it
 		return json.RawMessage("{}")
 	}
@@ -60,6 +77,19 @@ func ReadConfig(path string) (Config, error) {
 	return c, nil
 }
 
+// asReleased are the values that keys must have where they are given: GPT-2's as
+// released, first, and others that mean the same.
+var asReleased = []struct {
+	key    string
+	values []any
+}{
+	{"model_type", []any{"gpt2"}},
+	{"activation_function", []any{"gelu_new", "gelu_pytorch_tanh"}},
+	{"scale_attn_weights", []any{true}},
+	{"scale_attn_by_inverse_layer_idx", []any{false}},
+	{"add_cross_attention", []any{false}},
+}
+
 // ParseConfig reads a config in Hugging Face's format. Keys that do not change
 // the model's numbers are ignored. A value that asks for anything but GPT-2 as
 // released (another activation, cross attention, scaling by layer) is an error,
@@ -69,45 +99,37 @@ func ParseConfig(data []byte) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("not a model config: %w", err)
 	}
+	maps.DeleteFunc(keys, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
+	for _, k := range asReleased {
+		var value any
+		raw, ok := keys[k.key]
+		if ok && (json.Unmarshal(raw, &value) != nil || !slices.Contains(k.values, value)) {
+			return Config{}, fmt.Errorf("%s is %.40s: want %#v, as in GPT-2 as released", k.key, raw, k.values[0])
+		}
+	}
 	c := Config{Eps: 1e-5, raw: bytes.Clone(data)}
-	r := configReader{keys: keys}
-	r.one("model_type", "gpt2")
-	c.Vocab = r.size("vocab_size", maxDimension)
-	c.Positions = r.size("n_positions", maxDimension)
-	c.Embd = r.size("n_embd", maxDimension)
-	c.Layers = r.size("n_layer", maxLayers)
-	c.Heads = r.size("n_head", maxDimension)
-	c.Inner = 4 * c.Embd
-	if r.has("n_inner") {
-		c.Inner = r.size("n_inner", maxDimension)
+	for _, d := range c.sizes() {
+		value, ok := keys[d.key]
+		switch {
+		case !ok && d.key == "n_inner":
+			c.Inner = 4 * c.Embd
+		case !ok:
+			return Config{}, fmt.Errorf("%s is missing", d.key)
+		case json.Unmarshal(value, d.value) != nil:
+			return Config{}, fmt.Errorf("%s is %.40s: want a whole number from 1 to %d", d.key, value, d.most)
+		}
 	}
-	r.number("layer_norm_epsilon", &c.Eps)
-	r.one("activation_function", "gelu_new", "gelu_pytorch_tanh")
-	r.flag("scale_attn_weights", true)
-	r.flag("scale_attn_by_inverse_layer_idx", false)
-	r.flag("add_cross_attention", false)
-	if r.err != nil {
-		return Config{}, r.err
+	if value, ok := keys["layer_norm_epsilon"]; ok && json.Unmarshal(value, &c.Eps) != nil {
+		return Config{}, fmt.Errorf("layer_norm_epsilon is %.40s: want a number", value)
 	}
-	if err := c.Validate(); err != nil {
-		return Config{}, err
-	}
-	return c, nil
+	return c, c.Validate()
 }
 
-// Validate returns an error for the first dimension that no model can have.
+// Validate returns an error for the first value that no model can have.
 func (c Config) Validate() error {
-	for _, d := range []struct {
-		key   string
-		value int
-		at    int
-	}{
-		{"vocab_size", c.Vocab, maxDimension}, {"n_positions", c.Positions, maxDimension},
-		{"n_embd", c.Embd, maxDimension}, {"n_layer", c.Layers, maxLayers},
-		{"n_head", c.Heads, maxDimension}, {"n_inner", c.Inner, maxDimension},
-	} {
-		if d.value < 1 || d.value > d.at {
-			return fmt.Errorf("%s is %d: want 1 to %d", d.key, d.value, d.at)
+	for _, d := range c.sizes() {
+		if *d.value < 1 || *d.value > d.most {
+			return fmt.Errorf("%s is %d: want 1 to %d", d.key, *d.value, d.most)
 		}
 	}
 	if c.Embd%c.Heads != 0 {
@@ -117,64 +139,4 @@ func (c Config) Validate() error {
 		return fmt.Errorf("layer_norm_epsilon is %v: want a finite number, 0 or more", c.Eps)
 	}
 	return nil
-}
-
-// configReader takes values out of a config and keeps the first error.
-type configReader struct {
-	keys map[string]json.RawMessage
-	err  error
-}
-
-func (r *configReader) has(key string) bool {
-	raw, ok := r.keys[key]
-	return ok && string(raw) != "null"
-}
-
-func (r *configReader) fail(key, want string) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%s is %.40s: want %s", key, r.keys[key], want)
-	}
-}
-
-func (r *configReader) size(key string, most int) (n int) {
-	if !r.has(key) {
-		if r.err == nil {
-			r.err = fmt.Errorf("%s is missing", key)
-		}
-		return 0
-	}
-	if json.Unmarshal(r.keys[key], &n) != nil || n < 1 || n > most {
-		r.fail(key, fmt.Sprintf("a whole number from 1 to %d", most))
-		return 0
-	}
-	return n
-}
-
-func (r *configReader) number(key string, v *float64) {
-	if r.has(key) && json.Unmarshal(r.keys[key], v) != nil {
-		r.fail(key, "a number")
-	}
-}
-
-// one checks that a key, where it is given, is one of the accepted strings.
-func (r *configReader) one(key string, accepted ...string) {
-	if !r.has(key) {
-		return
-	}
-	var s string
-	if json.Unmarshal(r.keys[key], &s) == nil {
-		for _, a := range accepted {
-			if s == a {
-				return
-			}
-		}
-	}
-	r.fail(key, fmt.Sprintf("%q, the only one that is GPT-2 as released", accepted[0]))
-}
-
-func (r *configReader) flag(key string, want bool) {
-	var b bool
-	if r.has(key) && (json.Unmarshal(r.keys[key], &b) != nil || b != want) {
-		r.fail(key, fmt.Sprint(want, ", as in GPT-2 as released"))
-	}
 }

@@ -55,6 +55,8 @@ type call struct {
 	last   []float32 // [B,C] scratch of unembedLast
 	prev   int       // positions between two heads in in[0] of appendCache
 	stride int       // positions between two heads in caches otherwise
+
+	part func(c *call, head int) // of a stage computed head by head
 }
 
 // StageNames lists the stages of one step in the order in which they are
@@ -190,11 +192,8 @@ func parseShape(axes string) (s shape) {
 // of replaces the axes by their lengths.
 func (s shape) of(cfg Config, d Dims) []int {
 	lengths := make([]int, len(s))
-	for i, axes := range s {
-		lengths[i] = 1
-		for _, a := range axes {
-			lengths[i] *= d.Length(cfg, a)
-		}
+	for i := range s {
+		lengths[i] = s[i:i+1].elements(cfg, d)
 	}
 	return lengths
 }

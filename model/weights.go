@@ -35,11 +35,11 @@ type Model struct {
 	blocks   []block        // [n_layer]
 	lnF      norm           // final LayerNorm
 	head     *kernel.Matrix // [C,V]: lm_head, or wte
-	apply    applier        // what single stages run on
 
-	hash    sync.Once
-	sha256  string
-	hashErr error
+	sha256 func() (string, error) // of files, computed once
+
+	applying  sync.Mutex   // held by Apply
+	applyPool *kernel.Pool // what it runs on
 }
 
 // file is a weight file in memory.
@@ -216,6 +216,7 @@ func (m *Model) load() error {
 		return err
 	}
 	m.assemble()
+	m.sha256 = sync.OnceValues(m.computeSHA256)
 	return nil
 }
 
@@ -271,19 +272,13 @@ func (m *Model) assemble() {
 func (m *Model) checkFinite() error {
 	names := slices.Sorted(maps.Keys(m.weights))
 	bad := make([]int, len(names))
-	parallel.For(len(names), func(i int) { bad[i] = firstNonFinite(m.weights[names[i]].data) })
+	const exponent = 0x7f800000 // all ones in a NaN or an infinity
+	isBad := func(v float32) bool { return math.Float32bits(v)&exponent == exponent }
+	parallel.For(len(names), func(i int) { bad[i] = slices.IndexFunc(m.weights[names[i]].data, isBad) })
 	for i, at := range bad {
 		if t := m.weights[names[i]]; at >= 0 {
 			return fmt.Errorf("%s: weight %q is %v at element %d", t.file, names[i], t.data[at], at)
 		}
 	}
 	return nil
-}
-
-// firstNonFinite returns the index of the first NaN or infinity, or -1.
-func firstNonFinite(x []float32) int {
-	const exponent = 0x7f800000
-	return slices.IndexFunc(x, func(v float32) bool {
-		return math.Float32bits(v)&exponent == exponent
-	})
 }

@@ -104,7 +104,7 @@ func (s *session) lock(ctx context.Context, e entry) (unlock func(), err error) 
 	l := flock.New(path, flock.SetPermissions(0o664))
 	ok, err := l.TryLock()
 	if err == nil && !ok {
-		s.note(e.name + ": waiting for another fetch of it to end")
+		s.Note(e.name + ": waiting for another fetch of it to end")
 		ok, err = l.TryLockContext(ctx, 100*time.Millisecond)
 	}
 	switch {
@@ -130,7 +130,7 @@ func (s *session) fill(ctx context.Context, e entry, blob string) (fresh bool, e
 	case err != nil:
 		return false, err
 	default: // it cannot have come from the hub as it is
-		s.note(fmt.Sprintf("%s: what is in the cache is not the file that the hub has; fetching it again", e.name))
+		s.Note(fmt.Sprintf("%s: what is in the cache is not the file that the hub has; fetching it again", e.name))
 		if err := os.Remove(blob); err != nil {
 			return false, err
 		}
@@ -220,9 +220,7 @@ func (p *partial) Write(b []byte) (int, error) {
 	p.have += int64(n)
 	p.fetched += int64(n)
 	p.sum.Write(b[:n])
-	if n > 0 && p.Progress != nil {
-		p.Progress(p.name, p.have, p.size)
-	}
+	p.Progress(p.name, p.have, p.size)
 	return n, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -68,11 +69,7 @@ func expand(path string) string {
 
 // isTrue reports whether a switch is on, as huggingface_hub does.
 func isTrue(name string) bool {
-	switch strings.ToUpper(os.Getenv(name)) {
-	case "1", "ON", "YES", "TRUE":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(os.Getenv(name)))
 }
 
 // endpoint returns the hub's address: HF_ENDPOINT, else huggingface.co.

@@ -114,7 +114,7 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	}
 	snapshot.Fetched = s.fetched
 	if err := s.refer(ctx, r.Revision, commit); err != nil {
-		c.note(err.Error()) // the files are there, by their commit
+		c.Note(err.Error()) // the files are there, by their commit
 	}
 	return snapshot, nil
 }

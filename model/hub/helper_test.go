@@ -102,7 +102,7 @@ func another(t *testing.T, h *hubtest.Hub) *probe {
 		return ctx.Err()
 	}
 	c.sync = func(*os.File) error { return nil } // the machine will not lose its power in the middle of a test
-	t.Cleanup(func() { c.transport.(*http.Transport).CloseIdleConnections() })
+	t.Cleanup(c.transport.CloseIdleConnections)
 	return p
 }
 

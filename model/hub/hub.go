@@ -27,73 +27,66 @@ type Client struct {
 	Cache   Cache // where to
 	Offline bool  // HF_HUB_OFFLINE: use what is in the cache and ask nobody
 
-	// Progress, if not nil, is called as a large file comes in: done of total
-	// bytes are there. done goes back when the file has to be started again.
+	// Progress is called as a large file comes in: done of total bytes are there.
+	// done goes back when the file has to be started again.
 	Progress func(file string, done, total int64)
-	// Note, if not nil, is called with messages for a person who waits: that
-	// something is tried again, and why.
+	// Note is called with messages for a person who waits: that something is tried
+	// again, and why.
 	Note func(message string)
 
 	endpoint *url.URL // the hub
 	token    string   // for the hub and nobody else; never in a message
 
-	transport http.RoundTripper
+	transport *http.Transport
 	stall     time.Duration // without a byte, after which a connection counts as cut
-	sleep     func(context.Context, time.Duration) error
-	free      func(dir string) (uint64, error) // bytes that a user can still write there
-	symlink   func(old, new string) error
-	disk      func(io.Writer) io.Writer // what a file's bytes are written through
-	sync      func(*os.File) error      // forces them to the disk
+
+	// The machine, as far as tests put something else in its place.
+	sleep   func(context.Context, time.Duration) error
+	free    func(dir string) (uint64, error) // bytes that a user can still write there
+	symlink func(old, new string) error
+	disk    func(io.Writer) io.Writer // what a file's bytes are written through
+	sync    func(*os.File) error      // forces them to the disk
 }
 
 // New returns a client with the settings of the environment, which are
 // huggingface_hub's: HF_HUB_CACHE, HF_HOME, HF_ENDPOINT, HF_TOKEN or the token
 // file, HF_HUB_OFFLINE, HF_HUB_DISABLE_SYMLINKS, and the usual ones for proxies.
 func New() (*Client, error) {
-	c := &Client{
-		Cache:   CacheDir(),
-		Offline: isTrue("HF_HUB_OFFLINE") || isTrue("TRANSFORMERS_OFFLINE"),
-		transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 15 * time.Second,
-			ForceAttemptHTTP2:   true,
-			DisableCompression:  true, // lengths and ranges are those of the file
-			IdleConnTimeout:     time.Minute,
-		},
-		stall:   30 * time.Second,
-		sleep:   sleep,
-		free:    freeBytes,
-		symlink: os.Symlink,
-		disk:    func(w io.Writer) io.Writer { return w },
-		sync:    (*os.File).Sync,
+	endpoint, err := endpoint()
+	if err != nil {
+		return nil, err
 	}
+	token, err := token()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		Cache:     CacheDir(),
+		Offline:   isTrue("HF_HUB_OFFLINE") || isTrue("TRANSFORMERS_OFFLINE"),
+		Progress:  func(string, int64, int64) {},
+		Note:      func(string) {},
+		endpoint:  endpoint,
+		token:     token,
+		transport: http.DefaultTransport.(*http.Transport).Clone(),
+		stall:     30 * time.Second,
+		sleep:     sleep,
+		free:      freeBytes,
+		symlink:   os.Symlink,
+		disk:      func(w io.Writer) io.Writer { return w },
+		sync:      (*os.File).Sync,
+	}
+	c.transport.DialContext = (&net.Dialer{Timeout: 15 * time.Second}).DialContext
+	c.transport.DisableCompression = true // lengths and ranges are those of the file
 	if isTrue("HF_HUB_DISABLE_SYMLINKS") {
 		c.symlink = func(string, string) error { return os.ErrPermission }
-	}
-	var err error
-	if c.endpoint, err = endpoint(); err != nil {
-		return nil, err
-	}
-	if c.token, err = token(); err != nil {
-		return nil, err
 	}
 	return c, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
-		return nil
+	case <-time.After(d):
 	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
-}
-
-func (c *Client) note(message string) {
-	if c.Note != nil {
-		c.Note(message)
-	}
+	return context.Cause(ctx)
 }

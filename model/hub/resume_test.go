@@ -54,7 +54,7 @@ func TestInterrupt(t *testing.T) {
 	if have <= big/2 || have >= big {
 		t.Fatalf("%d bytes kept", have)
 	}
-	p.Progress = nil
+	p.Progress = func(string, int64, int64) {}
 	p.hub.Requests()
 	s, err := p.fetch(t, first, files)
 	if err != nil || s.Fetched != big-have {

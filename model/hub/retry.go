@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -55,7 +54,7 @@ func (s *session) try(ctx context.Context, revision, file string, attempt func(w
 			// Perhaps it was what had come before. What comes in one piece and is
 			// wrong again is the server's fault.
 			again = true
-			s.note(fmt.Sprintf("%s: %v; starting it again", file, err))
+			s.Note(fmt.Sprintf("%s: %v; starting it again", file, err))
 			continue
 		case errors.As(err, &network):
 		case errors.As(err, &status) && status.transient():
@@ -67,7 +66,8 @@ func (s *session) try(ctx context.Context, revision, file string, attempt func(w
 		}
 		failed++
 		limit := tries
-		if network != nil && network.unreached() && !s.reached {
+		var dial *net.OpError // no connection at all
+		if errors.As(err, &dial) && (dial.Op == "dial" || dial.Op == "proxyconnect") && !s.reached {
 			limit = unreachedTries
 		}
 		if failed >= limit {
@@ -80,7 +80,7 @@ func (s *session) try(ctx context.Context, revision, file string, attempt func(w
 		if pause > longest {
 			return s.explain(fmt.Errorf("%w: it asks to wait %v", err, pause), revision, file)
 		}
-		s.note(fmt.Sprintf("%s: %v; trying again in %v", file, err, pause))
+		s.Note(fmt.Sprintf("%s: %v; trying again in %v", file, err, pause))
 		if err := s.sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -171,14 +171,8 @@ type networkError struct {
 	err  error
 }
 
-// newNetworkError returns the error of a request, or why its context ended. It
-// drops the address: that of a large file is signed, and lets everybody read it
-// for a while.
+// newNetworkError returns the error of a request, or why its context ended.
 func newNetworkError(ctx context.Context, host string, err error) *networkError {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -187,13 +181,6 @@ func newNetworkError(ctx context.Context, host string, err error) *networkError 
 
 func (e *networkError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.err) }
 func (e *networkError) Unwrap() error { return e.err }
-
-// unreached reports whether there was no connection at all.
-func (e *networkError) unreached() bool {
-	var dial *net.OpError
-	var dns *net.DNSError
-	return errors.As(e.err, &dns) || errors.As(e.err, &dial) && dial.Op == "dial"
-}
 
 var (
 	errStalled = errors.New("nothing came for too long")

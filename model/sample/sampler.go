@@ -66,7 +66,7 @@ type Sampler struct {
 	rng     *rand.Rand
 	weight  []float64 // [V] exp((logit-max)/temperature); 0 where TopK or TopP cut
 	queue   queue     // [V]
-	kept    []token   // what TopK and TopP keep, most probable first
+	kept    []int     // what TopK and TopP keep, most probable first
 }
 
 // New returns a sampler at the start of its seed's sequence.
@@ -131,26 +131,23 @@ func (s *Sampler) cut(logits []float32, total float64) float64 {
 	var sum float64
 	for len(s.kept) < k && (cutK || len(s.kept) == 0 || sum < p*total) {
 		id := s.queue.next()
-		s.kept = append(s.kept, token{id, s.weight[id]})
+		s.kept = append(s.kept, id)
 		sum += s.weight[id]
 	}
-	if cutK && cutP { // P is a share of what K left
-		n, part := 1, s.kept[0].weight
-		for ; n < len(s.kept) && part < p*sum; n++ {
-			part += s.kept[n].weight
-		}
-		s.kept, sum = s.kept[:n], part
+	for _, id := range s.queue.ids {
+		s.weight[id] = 0
 	}
-	clear(s.weight)
-	for _, t := range s.kept {
-		s.weight[t.id] = t.weight
+	if cutK && cutP { // P is a share of what K left
+		n, part := 1, s.weight[s.kept[0]]
+		for ; n < len(s.kept) && part < p*sum; n++ {
+			part += s.weight[s.kept[n]]
+		}
+		for _, id := range s.kept[n:] {
+			s.weight[id] = 0
+		}
+		sum = part
 	}
 	return sum
-}
-
-type token struct {
-	id     int
-	weight float64
 }
 
 // queue hands out ids in the order of their logits, largest first and the

@@ -29,7 +29,7 @@ func TestSHA256(t *testing.T) {
 				t.Skip("1.4 GB to make and hash: go test -run SHA256 ./model/synthetic, without -short and -race")
 			}
 			hash := sha256.New()
-			if err := s.stream(hash); err != nil {
+			if err := s.stream(t.Context(), hash); err != nil {
 				t.Fatal(err)
 			}
 			want := SHA256(name)
@@ -237,15 +237,15 @@ func (w *failAfter) Write(b []byte) (int, error) {
 func TestSyntheticStreamStops(t *testing.T) {
 	s := formulas[0]
 	var whole bytes.Buffer
-	if err := s.stream(&whole); err != nil {
+	if err := s.stream(t.Context(), &whole); err != nil {
 		t.Fatal(err)
 	}
 	for _, left := range []int{0, 1000, 5 << 20, whole.Len() - 1} {
-		if err := s.stream(&failAfter{left}); err == nil || err.Error() != "full" {
+		if err := s.stream(t.Context(), &failAfter{left}); err == nil || err.Error() != "full" {
 			t.Errorf("disk full after %d bytes: error %v", left, err)
 		}
 	}
-	if err := s.stream(&failAfter{whole.Len()}); err != nil {
+	if err := s.stream(t.Context(), &failAfter{whole.Len()}); err != nil {
 		t.Errorf("disk just large enough: %v", err)
 	}
 }
@@ -293,7 +293,7 @@ func BenchmarkSynthetic(b *testing.B) {
 		s := formulas[len(formulas)-1]
 		for b.Loop() {
 			hash := sha256.New()
-			if err := s.stream(hash); err != nil {
+			if err := s.stream(b.Context(), hash); err != nil {
 				b.Fatal(err)
 			}
 			b.SetBytes(4 * 354823168)

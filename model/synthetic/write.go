@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/edsrzf/mmap-go"
@@ -22,25 +21,10 @@ import (
 	"checkpoint12/model/parallel"
 )
 
-// chunk is how many elements are made at a time, 4 MiB of them.
-const chunk = 1 << 20
-
-// job is a chunk of one tensor.
-type job struct {
-	tensor       safetensors.Info
-	first, count int // elements
-}
-
-// jobs cuts the file behind the header into chunks, in order.
-func (s *formula) jobs() []job {
-	var list []job
-	for _, t := range s.tensors() {
-		for first := 0; first < t.Size(); first += chunk {
-			list = append(list, job{t, first, min(chunk, t.Size()-first)})
-		}
-	}
-	return list
-}
+const (
+	chunk = 1 << 16 // elements made in one call of fill
+	batch = 1 << 22 // elements written at a time, 16 MiB
+)
 
 // Open makes a model in memory, without a file. Medium takes 1.42 GB, which Close
 // gives back. WeightsSHA256 is that of the file which Write writes.
@@ -53,10 +37,10 @@ func Open(name string) (*model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	header, jobs := safetensors.Header(s.tensors()), s.jobs()
+	header := safetensors.Header(s.tensors())
 	size := len(header)
-	for _, j := range jobs {
-		size += 4 * j.count
+	for _, t := range s.tensors() {
+		size += 4 * t.Size()
 	}
 	// Mapped, private and without a file, so that it goes when the model is
 	// closed: in Go's heap it would double what the collector lets pile up.
@@ -64,7 +48,12 @@ func Open(name string) (*model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: memory for %d MB of weights: %w", name, size/1e6, err)
 	}
-	s.make(data[copy(data, header):], jobs)
+	at := copy(data, header)
+	for _, t := range s.tensors() {
+		end := at + 4*t.Size()
+		s.make(data[at:end], t, 0)
+		at = end
+	}
 	m, err := model.FromBytes(name, cfg, data, data.Unmap)
 	if err != nil {
 		return nil, errors.Join(err, data.Unmap())
@@ -72,29 +61,28 @@ func Open(name string) (*model.Model, error) {
 	return m, nil
 }
 
-// make fills dst with the jobs' values, on all cores.
-func (s *formula) make(dst []byte, jobs []job) {
-	parts := make([][]byte, len(jobs))
-	for i, j := range jobs {
-		parts[i], dst = dst[:4*j.count], dst[4*j.count:]
-	}
-	parallel.For(len(jobs), func(i int) { s.fill(parts[i], jobs[i].tensor, jobs[i].first) })
+// make is fill on all cores.
+func (s *formula) make(dst []byte, t safetensors.Info, first int) {
+	parts := slices.Collect(slices.Chunk(dst, 4*chunk))
+	parallel.For(len(parts), func(i int) { s.fill(parts[i], t, first+i*chunk) })
 }
 
-// stream writes the file's bytes to w, some chunks at a time.
-func (s *formula) stream(w io.Writer) error {
+// stream writes the file's bytes to w, a batch at a time.
+func (s *formula) stream(ctx context.Context, w io.Writer) error {
 	if _, err := w.Write(safetensors.Header(s.tensors())); err != nil {
 		return err
 	}
-	buf := make([]byte, 4*chunk*2*runtime.GOMAXPROCS(0))
-	for jobs := range slices.Chunk(s.jobs(), 2*runtime.GOMAXPROCS(0)) {
-		size := 0
-		for _, j := range jobs {
-			size += 4 * j.count
-		}
-		s.make(buf[:size], jobs)
-		if _, err := w.Write(buf[:size]); err != nil {
-			return err
+	buf := make([]byte, 4*batch)
+	for _, t := range s.tensors() {
+		for first := 0; first < t.Size(); first += batch {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			part := buf[:4*min(batch, t.Size()-first)]
+			s.make(part, t, first)
+			if _, err := w.Write(part); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -130,7 +118,7 @@ func Write(ctx context.Context, name, dir string) error {
 	}
 	return atomicfile.Write(weights, func(w io.Writer) error {
 		hash := sha256.New()
-		if err := s.stream(io.MultiWriter(until{ctx}, w, hash)); err != nil {
+		if err := s.stream(ctx, io.MultiWriter(w, hash)); err != nil {
 			return err
 		}
 		if got := hex.EncodeToString(hash.Sum(nil)); got != s.sha256 {
@@ -138,14 +126,4 @@ func Write(ctx context.Context, name, dir string) error {
 		}
 		return nil
 	})
-}
-
-// until is a writer that takes everything until its context ends.
-type until struct{ ctx context.Context }
-
-func (u until) Write(p []byte) (int, error) {
-	if u.ctx.Err() != nil {
-		return 0, context.Cause(u.ctx)
-	}
-	return len(p), nil
 }

@@ -59,7 +59,7 @@ func TestMul(t *testing.T) {
 			again := make([]float32, len(y))
 			w.Mul(p, again, x, bias, rows)
 			if !sameBits(again, y) {
-				t.Fatalf("%d threads give other bits than one", p.Threads())
+				t.Fatalf("%d threads give other bits than one", p.threads)
 			}
 		}
 		r := rapid.IntRange(0, rows-1).Draw(t, "row")
@@ -306,7 +306,7 @@ func TestPool(t *testing.T) {
 			}
 		}
 	}
-	if got := NewPool(0).Threads(); got != runtime.GOMAXPROCS(0) {
+	if got := NewPool(0).threads; got != runtime.GOMAXPROCS(0) {
 		t.Errorf("NewPool(0) has %d threads, want GOMAXPROCS", got)
 	}
 }
