@@ -21,11 +21,17 @@ const publisher = "openai-community"
 // released are the models that OpenAI released: their name on the Hugging Face
 // hub, the commit that published figures refer to, and the size of their
 // weights.
-var released = []struct{ name, commit, size string }{
+var released = []release{
 	{"gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", "548 MB"},
 	{"gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", "1.52 GB"},
 	{"gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519", "3.25 GB"},
 	{"gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2", "6.43 GB"},
+}
+
+type release struct{ name, commit, size string }
+
+func indexReleased(name string) int {
+	return slices.IndexFunc(released, func(r release) bool { return r.name == name })
 }
 
 // ModelsVariable is the environment variable that names a folder of models,
@@ -48,8 +54,9 @@ func Names() []string {
 // weights that are not here is a [*NotFoundError].
 func Load(nameOrDir string) (*model.Model, error) {
 	info, statErr := os.Stat(nameOrDir)
+	_, configErr := os.Stat(filepath.Join(nameOrDir, hub.ConfigFile))
 	switch named := slices.Contains(Names(), nameOrDir); {
-	case statErr == nil && info.IsDir() && (!named || exists(nameOrDir, "config.json")):
+	case statErr == nil && info.IsDir() && (!named || configErr == nil):
 		name := filepath.Base(nameOrDir)
 		if abs, err := filepath.Abs(nameOrDir); err == nil {
 			name = filepath.Base(abs)
@@ -71,13 +78,21 @@ func Load(nameOrDir string) (*model.Model, error) {
 	if slices.Contains(synthetic.Names(), name) {
 		return synthetic.Open(name)
 	}
-	return nil, notFound(name)
+	missing := &NotFoundError{Name: name}
+	if i := indexReleased(name); i >= 0 {
+		missing.Size = released[i].size
+	}
+	if models := os.Getenv(ModelsVariable); models != "" {
+		missing.Looked = append(missing.Looked, models)
+	}
+	missing.Looked = append(missing.Looked, strings.TrimSpace("the Hugging Face cache "+string(hub.CacheDir())))
+	return nil, missing
 }
 
 // canonical returns the name of a released model without the owner, any other as
 // it is.
 func canonical(name string) string {
-	if short, ok := strings.CutPrefix(name, publisher+"/"); ok && slices.Contains(Names(), short) {
+	if short, ok := strings.CutPrefix(name, publisher+"/"); ok && indexReleased(short) >= 0 {
 		return short
 	}
 	return name
@@ -128,29 +143,13 @@ func (e *NotFoundError) Error() string {
 	return s + " in " + strings.Join(e.Looked, " or ")
 }
 
-func notFound(name string) error {
-	e := &NotFoundError{Name: name}
-	for _, r := range released {
-		if r.name == name {
-			e.Size = r.size
-		}
-	}
-	if models := os.Getenv(ModelsVariable); models != "" {
-		e.Looked = append(e.Looked, models)
-	}
-	e.Looked = append(e.Looked, strings.TrimSpace("the Hugging Face cache "+string(hub.CacheDir())))
-	return e
-}
-
 // Source returns the place of a model on the Hugging Face hub: one that was released, at
 // the commit that published figures refer to, or any "owner/name", at no commit
 // in particular (""). A synthetic model has no source.
 func Source(name string) (repo hub.Repo, commit string, err error) {
 	name = canonical(name)
-	for _, r := range released {
-		if r.name == name {
-			return hub.Repo(publisher + "/" + name), r.commit, nil
-		}
+	if i := indexReleased(name); i >= 0 {
+		return hub.Repo(publisher + "/" + name), released[i].commit, nil
 	}
 	if slices.Contains(synthetic.Names(), name) {
 		return "", "", fmt.Errorf("%s is a formula, and there is nothing to fetch", name)
@@ -202,11 +201,6 @@ func snapshots(name string) []string {
 		}
 	}
 	return dirs
-}
-
-func exists(dir, file string) bool {
-	info, err := os.Stat(filepath.Join(dir, file))
-	return err == nil && !info.IsDir()
 }
 
 func isPath(s string) bool {

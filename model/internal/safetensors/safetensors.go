@@ -3,7 +3,6 @@ package safetensors
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -62,36 +61,31 @@ func Parse(file []byte) (map[string]Tensor, error) {
 	return tensors, nil
 }
 
-var errDType = errors.New("want F32, F16 or BF16")
-
 // Floats returns the tensor's values as float32: the bytes themselves where
 // memory already holds them so, a copy otherwise. Every F16 and BF16 value is
 // exact as float32.
 func (t Tensor) Floats() ([]float32, error) {
+	size := 2
+	var value func(b []byte) float32
 	switch t.dtype {
 	case safetensors.F32:
 		if f, ok := View(t.data); ok {
 			return f, nil
 		}
-		f := make([]float32, len(t.data)/4)
-		for i := range f {
-			f[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.data[4*i:]))
-		}
-		return f, nil
+		size = 4
+		value = func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }
 	case safetensors.F16:
-		f := make([]float32, len(t.data)/2)
-		for i := range f {
-			f[i] = fromFloat16(binary.LittleEndian.Uint16(t.data[2*i:]))
-		}
-		return f, nil
+		value = func(b []byte) float32 { return fromFloat16(binary.LittleEndian.Uint16(b)) }
 	case safetensors.BF16:
-		f := make([]float32, len(t.data)/2)
-		for i := range f {
-			f[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(t.data[2*i:])) << 16)
-		}
-		return f, nil
+		value = func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) }
+	default:
+		return nil, fmt.Errorf("values are %v: want F32, F16 or BF16", t.dtype)
 	}
-	return nil, fmt.Errorf("values are %v: %w", t.dtype, errDType)
+	f := make([]float32, len(t.data)/size)
+	for i := range f {
+		f[i] = value(t.data[size*i:])
+	}
+	return f, nil
 }
 
 // littleEndian reports whether this machine keeps numbers as the file does.
