@@ -35,7 +35,7 @@ const (
 	StatusInterrupted = 130 // as a shell has it of a program that an interrupt ended
 )
 
-// errDivergence ends a command whose report, already written, says fail.
+// errDivergence ends a command whose report, already written, has the verdict fail.
 var errDivergence = errors.New("a divergence was found")
 
 // Main runs one command line, args without the program's name, and returns the

@@ -108,7 +108,7 @@ type fileBar struct {
 
 func (a *app) bars() *bars { return &bars{app: a, files: map[string]*fileBar{}} }
 
-// set says that done of total bytes of a file are there.
+// set shows that done of total bytes of a file are there.
 func (b *bars) set(file string, done, total int64) {
 	b.moved = true
 	if !isTerminal(b.app.stderr) {

@@ -127,7 +127,7 @@ func cause(err error) error {
 	return err
 }
 
-// stdoutError says of an error that it came from writing to stdout.
+// stdoutError returns err as one of writing to stdout.
 func stdoutError(err error) error {
 	if err == nil {
 		return nil

@@ -115,8 +115,7 @@ func (l Listing) notes(dir string, s *harness.Schedule) (notes, names []string) 
 }
 
 // Stages returns the names of the .npy files in the steps of the dump at dir, each
-// once, be they stages or not: where no manifest tells which model it was, a
-// schedule is made for them.
+// once, be they stages or not. Without a manifest a schedule is made from them.
 func Stages(dir string) ([]string, error) {
 	l, err := list(dir)
 	if err != nil {

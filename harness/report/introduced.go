@@ -120,9 +120,9 @@ func (p *printer) writeIntroduced() {
 	}
 }
 
-// text returns what the i-th explanation says at each place of the group, with *
-// for the number of the place's layer. Where places differ in more, it is the text
-// of the first, which is then named.
+// text returns the text of the i-th explanation for all places of the group, with *
+// for the number of the layer. If the places' texts differ in more, it is that of
+// the first place, which it names.
 func (g *introduced) text(i int) string {
 	first := g.causes[0][i].Text
 	if nameOf(g.places) == g.places[0].Stage {
