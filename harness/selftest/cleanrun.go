@@ -23,7 +23,7 @@ type cleanRun struct {
 // others the stages as wide as the vocabulary are left out, and most steps.
 const wholeCase = "hello"
 
-// cleanRuns are the runs of correct engines: those that made goldens, the Go model
+// cleanRuns returns the runs of correct engines: those that made goldens, the Go model
 // on any number of threads, and a naive engine in several orders of summation.
 func cleanRuns(engines map[string]map[string]*golden, quick bool) []cleanRun {
 	var all []cleanRun
@@ -55,7 +55,7 @@ func cleanRuns(engines map[string]map[string]*golden, quick bool) []cleanRun {
 	return all
 }
 
-// goRuns are runs of the Go model or, if there is a naive engine, of that.
+// goRuns returns runs of the Go model or, if there is a naive engine, of that.
 func goRuns(variant string, cases []string, threads int, engine *naive) []cleanRun {
 	var all []cleanRun
 	for _, name := range cases {

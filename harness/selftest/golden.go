@@ -35,7 +35,7 @@ func (g *golden) Tensor(step int, stage string) (harness.Tensor, error) {
 	return t, err
 }
 
-// run is the first n steps of the golden's run, on the same tokens.
+// run returns the first n steps of the golden's run, on the same tokens.
 func (g *golden) run(n int) gpt2.Run {
 	prompt, tokens := g.Manifest().Tokens, g.Tokens()
 	feed := make([][]int, tokens.Shape[0])

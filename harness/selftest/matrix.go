@@ -26,7 +26,7 @@ type Matrix struct {
 	// becomes possible.
 	NotChecked []string `json:"not_checked"`
 
-	// Identities are the faults that were not to be seen where they were planted.
+	// Identities are the reasons why faults change nothing where they were planted.
 	Identities []IdentityRow `json:"identities"`
 
 	// Equivalents are faults that were named together because nothing told them
@@ -52,7 +52,7 @@ type Row struct {
 // Tally counts the injections of a fault.
 type Tally struct {
 	Planted    int `json:"planted"`
-	Identity   int `json:"identity"`    // of these, not to be seen, for a reason in Identities
+	Identity   int `json:"identity"`    // of these, invisible, for a reason in Identities
 	Detected   int `json:"detected"`    // the run failed
 	StageRight int `json:"stage_right"` // exactly the stages planted in were named
 	CauseRight int `json:"cause_right"` // the fault was named there, alone or among Equivalents
@@ -72,7 +72,7 @@ type CleanRow struct {
 	Variant string `json:"variant"`
 	Runs    int    `json:"runs"`
 	Tensors int    `json:"tensors"` // that were replayed
-	Unknown int    `json:"unknown"` // of these, those of which nothing could be said
+	Unknown int    `json:"unknown"` // of these, those that could not be judged
 	Alarms  int    `json:"alarms"`  // runs in which a stage was called wrong
 }
 
@@ -182,7 +182,7 @@ func (m *Matrix) named(in injection, all []harness.Explanation) bool {
 	return slices.Contains(ids, in.ID)
 }
 
-// said words what the harness found in a run.
+// said lists the stages and causes that were named in a run.
 func said(r result) string {
 	if len(r.introduced) == 0 {
 		return "no stage"
@@ -224,8 +224,8 @@ func (m *Matrix) addClean(c cleanRun, r result) {
 	}
 }
 
-// judge works out the verdict: every fault of the catalogue was planted, each
-// was seen somewhere, alone, and nothing went wrong.
+// judge sets the verdict: a pass is that every fault of the catalogue was planted,
+// each was seen somewhere, and nothing went wrong.
 func (m *Matrix) judge() {
 	for _, row := range m.Faults {
 		switch {

@@ -53,7 +53,7 @@ var (
 	headCases  = blockCases[:2]
 )
 
-// allFaultRuns are the runs with each fault alone, with two, and with the pair in
+// allFaultRuns returns the runs with each fault alone, with two, and with the pair in
 // which the tie rule shows. With quick every fifth fault alone is in a pair.
 func allFaultRuns(cfg model.Config, quick bool) ([]faultRun, error) {
 	alone, every := plan(cfg, quick), 1
@@ -64,7 +64,7 @@ func allFaultRuns(cfg model.Config, quick bool) ([]faultRun, error) {
 	return slices.Concat(alone, pairs(alone, every), []faultRun{shown}), err
 }
 
-// plan is every fault alone: in each stage where it can sit, at the first, the
+// plan returns the runs of every fault alone: in each stage where it can sit, at the first, the
 // middle and the last layer, at both steps. With quick it is one of these layers,
 // one of the steps, and one temperature, whichever comes round.
 func plan(cfg model.Config, quick bool) []faultRun {
@@ -97,7 +97,7 @@ func plan(cfg model.Config, quick bool) []faultRun {
 	return all
 }
 
-// sites are the stages in which a fault is planted, those of one kind together.
+// sites returns the stages in which a fault is planted, those of one kind together.
 func sites(cfg model.Config, f faults.Fault) [][]string {
 	var all [][]string
 	at := map[string]int{}

@@ -89,8 +89,8 @@ type rowGroup struct {
 }
 
 // maxSearches is how many rows of a kind are searched in vain, of the prompt's
-// step and of the later ones each: there are faults that show in one of the two
-// alone. Three are as many layers, of which a fault may spare some.
+// step and of the later ones each, since there are faults that show in one of the
+// two alone. Three rows are as many layers, not all of which may have the fault.
 const maxSearches = 3
 
 // explain explains one introduced row.

@@ -31,7 +31,7 @@ const (
 )
 
 // pattern describes the error of a row that no known fault reproduces. With
-// search it also looks for what takes many multiplications.
+// search it also computes the stage with the weights and inputs of other layers.
 func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 	x := harness.Explanation{Step: e.Step, Stage: e.Stage}
 	if e.Stage == "next_token" {
