@@ -23,17 +23,14 @@ type Violation struct {
 
 // findViolations takes from the replay the places at which the candidate
 // contradicts itself. Without a model it first replays the stages that need no
-// weights; a golden, which may be nil, then tells the model's dimensions.
+// weights; the golden then tells the model's dimensions.
 func (r *Result) findViolations(ctx context.Context, c Comparison, golden harness.Source) error {
 	r.Violations = []Violation{}
 	var config model.Config
-	switch {
-	case c.Model != nil:
+	if c.Model != nil {
 		config = c.Model.Config()
-	case golden != nil:
+	} else {
 		config = gpt2.ConfigOf(c.Schedule, golden, c.Candidate)
-	default:
-		config = gpt2.ConfigOf(c.Schedule, c.Candidate)
 	}
 	weightless := gpt2.NewWeightless(config, gpt2.DType(c.Candidate))
 	rows := r.Replayed
