@@ -143,9 +143,13 @@ func (c *changes) Tap(stage string, shape []int, data []float32) {
 			c.step = 0
 		}
 	}
+	if stage != c.stage {
+		c.tap(stage, shape, data)
+		return
+	}
 	before := slices.Clone(data)
 	c.tap(stage, shape, data)
-	if stage == c.stage && !slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b }) {
+	if !slices.EqualFunc(before, data, func(a, b float32) bool { return a == b || a != a && b != b }) {
 		c.steps[c.step] = true
 	}
 }
