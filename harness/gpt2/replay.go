@@ -124,7 +124,7 @@ func (s *stageCall) findDims() error {
 			continue // before the first step there is nothing
 		}
 		if !sizes.Learn(axes, shape) {
-			return fmt.Errorf("%s reads %s of shape %v, which is not %s where %v", s.stage, name, shape, axes, sizes)
+			return fmt.Errorf("%s reads %s of shape %v, which does not go with the axes %s and the other inputs", s.stage, name, shape, axes)
 		}
 	}
 	s.Dims = model.Dims{B: max(1, sizes["B"]), T: max(1, sizes["T"]), P: sizes["P"]}
