@@ -3,8 +3,7 @@
 //
 // [Open] finds a model and its goldens; [Suite.Check] runs one checkpoint and
 // returns findings as values, so that a test is a loop over them; [Suite.Verify]
-// runs all twelve and returns a report. An error always means that something
-// could not be said: bad input, a golden that is damaged or bound to other
-// weights, no weights. A divergence is never an error; it is a finding, and the
-// report's verdict.
+// runs all twelve and returns a report. A divergence is a finding, and the report's
+// verdict, never an error. An error means that a checkpoint could not be run: bad
+// input, no weights, a golden that is damaged or bound to other weights.
 package verify

@@ -22,9 +22,7 @@ type outcome struct {
 	self     *selfCheck
 }
 
-// run feeds the case to the model and compares it with every golden. The model
-// runs once on its own choices; where a golden was fed other tokens, it runs
-// once more on those, so that a near tie ends no comparison.
+// run runs the case on the model's own choices and compares it with every golden.
 func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	for _, g := range c.Goldens {
 		if err := g.open(s.schedule); err != nil {
@@ -32,53 +30,20 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 		}
 	}
 	o := &outcome{self: newSelfCheck(s.Model.Config(), c.New)}
-	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.tap, Match: c.wanted}
-	checked := run
-	checked.Tap = func(stage string, shape []int, data []float32) {
+	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Match: c.wanted}
+	run.Tap = func(stage string, shape []int, data []float32) {
 		if s.tap != nil {
 			s.tap(stage, shape, data)
 		}
 		o.self.tap(stage, shape, data)
 	}
-	own, err := gpt2.RecordTrace(ctx, s.Model, checked)
-	if err != nil {
+	var err error
+	if o.trace, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	traces := map[string]*gpt2.Trace{} // of runs on other tokens, by these
-	var forced []harness.Replayed
-	var causes []harness.Explanation
-	for _, g := range c.Goldens {
-		t := own
-		if feed := g.forcedTokens(); !isPrefix(feed, own.Rows, len(c.Tokens[0])) {
-			key := fmt.Sprint(feed)
-			if t = traces[key]; t == nil {
-				other := run
-				other.Feed, other.New = feed, g.manifest.New
-				if t, err = gpt2.RecordTrace(ctx, s.Model, other); err != nil {
-					return nil, fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
-				}
-				traces[key] = t
-			}
-		}
-		r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: len(c.Tokens[0])})
-		if err != nil {
-			return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
-		}
-		if r.FirstDivergence != nil {
-			if forced == nil { // by one golden's values: which stages are wrong depends on the model alone
-				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.tap); err != nil {
-					return nil, fmt.Errorf("force the values of %s: %w", g.Dir, err)
-				}
-			}
-			r.AddReplay(forced, gpt2.NewReplayer(s.Model, "").Reads)
-			r.Explanations = append(r.Explanations, causes...)
-		}
-		o.reports = append(o.reports, r)
-		found, err := s.findings(c, g, t, r)
-		if err != nil {
-			return nil, err
-		}
-		o.findings = append(o.findings, found...)
+	run.Tap = s.tap
+	if err := s.compare(ctx, c, run, o); err != nil {
+		return nil, err
 	}
 	if err := s.judgeGoldens(c, o); err != nil {
 		return nil, err
@@ -92,8 +57,50 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 			o.findings = append(o.findings, f)
 		}
 	}
-	own.Recorder, o.trace = nil, own
+	o.trace.Recorder = nil
 	return o, nil
+}
+
+// compare compares a run with each golden of the case. Where a golden was fed other
+// tokens than the model chose, the run is made again on those, so that a near tie
+// ends no comparison. Where one diverges, the model is run once more with that
+// golden's values forced on it.
+func (s *Suite) compare(ctx context.Context, c *Case, run gpt2.Run, o *outcome) error {
+	traces := map[string]*gpt2.Trace{} // by the tokens fed
+	var forced []harness.Replayed
+	var causes []harness.Explanation
+	for _, g := range c.Goldens {
+		t, feed := o.trace, g.forcedTokens()
+		if key := fmt.Sprint(feed); !isPrefix(feed, t.Rows, len(c.Tokens[0])) {
+			if t = traces[key]; t == nil {
+				run.Feed, run.New = feed, g.manifest.New
+				var err error
+				if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
+					return fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
+				}
+				traces[key] = t
+			}
+		}
+		r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: len(c.Tokens[0])})
+		if err != nil {
+			return &diagnose.GoldenError{Path: g.Dir, Err: err}
+		}
+		if r.FirstDivergence != nil {
+			if forced == nil { // the stages that are wrong are the model's, whichever golden is forced on it
+				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.tap); err != nil {
+					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
+				}
+			}
+			r.AddReplay(forced, gpt2.NewReplayer(s.Model, "").Reads)
+			r.Explanations = append(r.Explanations, causes...)
+		}
+		found, err := s.findings(c, g, t, r)
+		if err != nil {
+			return err
+		}
+		o.reports, o.findings = append(o.reports, r), append(o.findings, found...)
+	}
+	return nil
 }
 
 // wanted reports whether any golden has the stage, or needs it to be judged.
