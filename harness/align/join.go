@@ -30,7 +30,7 @@ type hint struct {
 // Open opens the folder at dir by the map's names, as dump.Open does without one,
 // and returns the map's hints at its layouts, for a View. Such a folder has no
 // manifest.
-func (m *Map) Open(dir string, s *harness.Schedule, o dump.Options) (*dump.Dump, Hints, []string, error) {
+func (m *Map) Open(dir string, s *harness.Schedule) (*dump.Dump, Hints, []string, error) {
 	if err := m.Check(s); err != nil {
 		return nil, nil, nil, err
 	}
@@ -41,14 +41,14 @@ func (m *Map) Open(dir string, s *harness.Schedule, o dump.Options) (*dump.Dump,
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	d, notes, err := dump.OpenListed(dir, s, listed, o)
+	d, notes, err := dump.OpenListed(dir, s, listed)
 	return d, hints, notes, err
 }
 
-// StagesIn is dump.Stages of a folder whose files the map names.
-func (m *Map) StagesIn(dir string) ([]string, error) {
+// List is dump.List of a folder whose files the map names.
+func (m *Map) List(dir string) (dump.Listing, error) {
 	l, _, err := m.list(dir, names.Valid)
-	return l.Stages(), err
+	return l, err
 }
 
 // list lists a folder by the map's names.

@@ -139,7 +139,7 @@ func TestMappedDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, hints, notes, err := m.Open(dir, s, dump.Options{})
+	d, hints, notes, err := m.Open(dir, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,21 +197,21 @@ func TestMappedDumpRefuses(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
 	put(t, filepath.Join(dir, "run", "1.net.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	if _, _, _, err := m.Open(dir, s, dump.Options{}); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
+	if _, _, _, err := m.Open(dir, s); err == nil || !strings.Contains(err.Error(), "the same step and stage as") {
 		t.Errorf("a stage twice by one rule: %v", err)
 	}
 	own := filepath.Join(t.TempDir(), "own")
 	if err := dump.Write(harnesstest.Source(s, "own", [][]int{{7, 1}}, harnesstest.Steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}}), own, harnesstest.TestManifest(1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := m.Open(own, s, dump.Options{}); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
+	if _, _, _, err := m.Open(own, s); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
 		t.Errorf("a folder with a manifest: %v", err)
 	}
 	m, err = ParseMap([]byte(strings.Replace(goodMap, `"to": "h.{N}.q", "axes"`, `"to": "h.{N}.qq", "axes"`, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := m.Open(dir, s, dump.Options{}); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
+	if _, _, _, err := m.Open(dir, s); err == nil || !strings.Contains(err.Error(), `no stage is called "h.{N}.qq"; did you mean "h.0.q"?`) {
 		t.Errorf("a stage that is none: %v", err)
 	}
 }
@@ -224,7 +224,7 @@ func TestMappedDumpOfAnotherShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(dir, "run", "1.layer0.q.npy"), random(1, 1, 2, 4, 3))
-	d, hints, _, err := m.Open(dir, s, dump.Options{})
+	d, hints, _, err := m.Open(dir, s)
 	if err != nil {
 		t.Fatal(err)
 	}

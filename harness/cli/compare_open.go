@@ -152,10 +152,10 @@ const unknownNamesHint = 3
 // openDump opens the folder of a flag and prints its notes.
 func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map) (d *dump.Dump, hints align.Hints, err error) {
 	var notes []string
-	if o := (dump.Options{Foreign: true}); mapping != nil {
-		d, hints, notes, err = mapping.Open(dir, s, o)
+	if mapping != nil {
+		d, hints, notes, err = mapping.Open(dir, s)
 	} else {
-		d, notes, err = dump.Open(dir, s, o)
+		d, notes, err = dump.Open(dir, s)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", flag, err)

@@ -89,9 +89,6 @@ func (d *dumpTap) wanted(stage string) bool {
 func (d *dumpTap) commit(tokens harness.Tensor, m harness.Manifest) (files int, bytes int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.err == nil {
-		d.err = d.w.PutTokens(tokens)
-	}
 	if d.err != nil {
 		return 0, 0, fmt.Errorf("--out: %w", d.err)
 	}
@@ -100,7 +97,7 @@ func (d *dumpTap) commit(tokens harness.Tensor, m harness.Manifest) (files int, 
 			m.LeftOut = append(m.LeftOut, harness.LeftOut{Stages: s.Name, Steps: "all", Reason: "not among --stages"})
 		}
 	}
-	return d.files, d.bytes, d.w.Commit(m)
+	return d.files, d.bytes, d.w.Commit(tokens, m)
 }
 
 // abort removes what was written, unless it was committed.

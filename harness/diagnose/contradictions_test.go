@@ -21,7 +21,7 @@ func TestGoldensDoNotContradictThemselves(t *testing.T) {
 	}
 	s := gpt2.Schedule(3, nil)
 	for _, dir := range dirs {
-		d, _, err := dump.Open(dir, s, dump.Options{})
+		d, _, err := dump.Open(dir, s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,7 +35,7 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	}
 	var engines []EngineResult
 	for _, path := range paths {
-		d, notes, err := dump.Open(path, s, dump.Options{})
+		d, notes, err := dump.Open(path, s)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue

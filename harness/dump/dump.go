@@ -1,13 +1,17 @@
 package dump
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/shapes"
@@ -15,21 +19,12 @@ import (
 	"checkpoint12/model/parallel"
 )
 
-// Options is how strict Open is.
-type Options struct {
-	// Foreign forgives a folder without a manifest what another engine's numpy
-	// may do: values as <f2, <f8 or >f4 and ids as <i4 are converted, with a
-	// note each. A folder with a manifest is always read strictly.
-	Foreign bool
-}
-
 // Dump is a folder of tensors, opened: a Source. Headers have been read and
 // checked; a tensor is read, whole, each time it is asked for.
 type Dump struct {
 	dir      string
 	schedule *harness.Schedule
-	foreign  bool
-	man      *harness.Manifest
+	man      *harness.Manifest // nil for another engine's folder
 	tokens   harness.Tensor
 	steps    map[int]map[string]header
 	unknown  []string
@@ -42,124 +37,113 @@ type header struct {
 }
 
 // Open opens the dump at dir. With a manifest there, files, shapes and hashes must
-// agree with it. The notes name each file that was converted or is no stage's.
-// Errors name the file and, where numpy can mend it, the call.
-func Open(dir string, s *harness.Schedule, o Options) (*Dump, []string, error) {
-	listed, err := list(dir)
+// agree with it. Without one, values as <f2, <f8 or >f4 and ids as <i4 are
+// converted. The notes name each file that was converted or is no stage's. Errors
+// name the file and, where numpy can mend it, the call.
+func Open(dir string, s *harness.Schedule) (*Dump, []string, error) {
+	listed, err := List(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &Dump{dir: dir, schedule: s, steps: map[int]map[string]header{}}
-	d.man, err = ReadManifest(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		d.man, d.foreign = nil, o.Foreign
-	case err != nil:
-		return nil, nil, err
-	default:
-		if err := validate(d.man, dir, listed); err != nil {
-			return nil, nil, err
-		}
-	}
-	notes, err := d.open(listed)
-	if err != nil {
+	man, err := ReadManifest(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	return d, notes, nil
+	return open(dir, s, listed, man)
 }
 
 // OpenListed opens a folder without a manifest, as Open does, of which the caller
 // has listed the files.
-func OpenListed(dir string, s *harness.Schedule, listed Listing, o Options) (*Dump, []string, error) {
-	d := &Dump{dir: dir, schedule: s, foreign: o.Foreign, steps: map[int]map[string]header{}}
-	notes, err := d.open(listed)
+func OpenListed(dir string, s *harness.Schedule, listed Listing) (*Dump, []string, error) {
+	return open(dir, s, listed, nil)
+}
+
+func open(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest) (*Dump, []string, error) {
+	d := &Dump{dir: dir, schedule: s, man: man, steps: map[int]map[string]header{}}
+	notes, unknown := listed.notes(dir, s)
+	d.unknown = unknown
+	if man != nil {
+		want := make(map[string]bool, len(man.Files))
+		for _, f := range man.Files {
+			want[f.Path] = true
+		}
+		for _, path := range listed.parts {
+			if !want[path] {
+				return nil, nil, fmt.Errorf("%s: not in %s", filepath.Join(dir, path), ManifestFile)
+			}
+		}
+	}
+	converted, err := d.readHeaders(listed)
 	if err != nil {
 		return nil, nil, err
 	}
-	return d, notes, nil
-}
-
-// open reads the tokens and, without a manifest, the headers of what is listed.
-func (d *Dump) open(listed Listing) ([]string, error) {
-	var notes []string
-	notes, d.unknown = listed.notes(d.dir, d.schedule)
 	if listed.Tokens != "" {
-		var more []string
-		var err error
-		if d.tokens, more, err = readTokens(filepath.Join(d.dir, filepath.FromSlash(listed.Tokens)), d.foreign); err != nil {
-			return nil, err
+		path := filepath.Join(dir, filepath.FromSlash(listed.Tokens))
+		a, more, err := npy.Read(path, man == nil)
+		if err == nil {
+			d.tokens = tensor(a)
+			err = checkTokens(path, d.tokens, man)
 		}
-		notes = append(notes, more...)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, n := range more {
+			notes = append(notes, path+": "+n)
+		}
 	}
+	return d, append(notes, converted...), nil
+}
+
+// readHeaders checks the header of every file that the manifest lists, and its
+// hash, or without a manifest that of every stage's file.
+func (d *Dump) readHeaders(listed Listing) (notes []string, err error) {
+	var files []harness.File
 	if d.man != nil {
-		return notes, d.fromManifest()
-	}
-	more, err := d.readHeaders(listed)
-	return append(notes, more...), err
-}
-
-// fromManifest takes the headers from a manifest that has been validated.
-func (d *Dump) fromManifest() error {
-	for _, f := range d.man.Files {
-		st, ok := d.schedule.Stage(f.Stage)
-		if !ok {
-			continue
+		files = d.man.Files
+	} else {
+		for _, f := range listed.Tensors {
+			if _, ok := d.schedule.Index(f.Place.Stage); ok {
+				files = append(files, harness.File{Path: f.Path, Step: &f.Place.Step, Stage: f.Place.Stage})
+			}
 		}
-		path := filepath.Join(d.dir, filepath.FromSlash(f.Path))
-		if (f.DType == npy.Int64.String()) != st.IDs {
-			return kindError(path, st, f.DType)
-		}
-		d.add(harness.Place{Step: *f.Step, Stage: f.Stage}, header{path, f.Shape})
 	}
-	return nil
-}
-
-func (d *Dump) add(at harness.Place, h header) {
-	if d.steps[at.Step] == nil {
-		d.steps[at.Step] = map[string]header{}
-	}
-	d.steps[at.Step][at.Stage] = h
-}
-
-// readHeaders checks the header of every stage's file.
-func (d *Dump) readHeaders(listed Listing) ([]string, error) {
 	type result struct {
-		header header
-		notes  []string
-		err    error
-	}
-	var files []TensorFile
-	for _, f := range listed.Tensors {
-		if _, ok := d.schedule.Index(f.Place.Stage); ok {
-			files = append(files, f)
-		}
+		header
+		notes []string
+		err   error
 	}
 	results := make([]result, len(files))
 	parallel.For(len(files), func(i int) {
-		r := &results[i]
-		path := filepath.Join(d.dir, files[i].Path)
-		st, _ := d.schedule.Stage(files[i].Place.Stage)
-		info, notes, err := npy.Stat(path, d.foreign)
-		r.header, r.notes, r.err = header{path, info.Shape}, notes, err
-		if err == nil && (info.Kind == npy.Int64) != st.IDs {
-			r.err = kindError(path, st, info.Kind.String())
+		r, path := &results[i], filepath.Join(d.dir, filepath.FromSlash(files[i].Path))
+		info, notes, err := npy.Stat(path, d.man == nil)
+		if err == nil && d.man != nil {
+			err = agree(path, info, files[i])
 		}
+		if st, ok := d.schedule.Stage(files[i].Stage); err == nil && ok && (info.Kind == npy.Int64) != st.IDs {
+			err = kindError(path, st, info.Kind)
+		}
+		*r = result{header{path, info.Shape}, notes, err}
 	})
 	converted := map[string][]string{} // files by their note
 	for i, r := range results {
+		f := files[i]
 		if r.err != nil {
 			return nil, r.err
 		}
-		at := files[i].Place
-		if other, twice := d.steps[at.Step][at.Stage]; twice {
-			return nil, fmt.Errorf("%s: the same step and stage as %s", r.header.path, other.path)
+		if _, ok := d.schedule.Index(f.Stage); !ok {
+			continue
 		}
-		d.add(at, r.header)
+		if d.steps[*f.Step] == nil {
+			d.steps[*f.Step] = map[string]header{}
+		}
+		if other, twice := d.steps[*f.Step][f.Stage]; twice {
+			return nil, fmt.Errorf("%s: the same step and stage as %s", r.path, other.path)
+		}
+		d.steps[*f.Step][f.Stage] = r.header
 		for _, n := range r.notes {
-			converted[n] = append(converted[n], r.header.path)
+			converted[n] = append(converted[n], r.path)
 		}
 	}
-	var notes []string
 	for _, note := range slices.Sorted(maps.Keys(converted)) {
 		for _, files := range Alike(converted[note]) {
 			notes = append(notes, files+": "+note)
@@ -168,32 +152,60 @@ func (d *Dump) readHeaders(listed Listing) ([]string, error) {
 	return notes, nil
 }
 
-func kindError(path string, st harness.Stage, got string) error {
-	if st.IDs {
-		return fmt.Errorf("%s: holds %s, but %s is ids: np.save(%q, a.astype('<i8'))", path, got, st.Name, path)
+// agree returns an error unless the file at path is as the manifest has it.
+func agree(path string, info npy.Info, f harness.File) error {
+	if !slices.Equal(info.Shape, f.Shape) {
+		return fmt.Errorf("%s: shape %v, but %s says %v", path, info.Shape, ManifestFile, f.Shape)
 	}
-	return fmt.Errorf("%s: holds %s, but %s is values: np.save(%q, a.astype('<f4'))", path, got, st.Name, path)
+	if info.Kind.String() != f.DType {
+		return fmt.Errorf("%s: dtype %s, but %s says %s", path, info.Kind, ManifestFile, f.DType)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return err
+	}
+	if sum := fmt.Sprintf("%x", h.Sum(nil)); sum != f.SHA256 {
+		return fmt.Errorf("%s: SHA-256 %.12s…, but %s says %.12s…: the file was changed after the dump was made", path, sum, ManifestFile, f.SHA256)
+	}
+	return nil
 }
 
-// readTokens reads a tokens.npy: ids [B, L], not negative, none empty.
-func readTokens(path string, foreign bool) (harness.Tensor, []string, error) {
-	a, notes, err := npy.Read(path, foreign)
-	if err != nil {
-		return harness.Tensor{}, nil, err
+func kindError(path string, st harness.Stage, got npy.Kind) error {
+	want, dtype := "values", "<f4"
+	if st.IDs {
+		want, dtype = "ids", "<i8"
 	}
-	if a.Kind != npy.Int64 {
-		return harness.Tensor{}, nil, fmt.Errorf("%s: holds %s, but tokens are ids: np.save(%q, a.astype('<i8'))", path, a.Kind, path)
+	return fmt.Errorf("%s: holds %s, but %s is %s: np.save(%q, a.astype('%s'))", path, got, st.Name, want, path, dtype)
+}
+
+// checkTokens returns an error unless the tokens at path are ids [B, L], not
+// negative, none empty, and begin with those of the manifest, which may be nil.
+func checkTokens(path string, t harness.Tensor, man *harness.Manifest) error {
+	if !t.IDs() {
+		return fmt.Errorf("%s: holds %s, but tokens are ids: np.save(%q, a.astype('<i8'))", path, t.DType(), path)
 	}
-	if len(a.Shape) != 2 || len(a.I64) == 0 {
-		return harness.Tensor{}, nil, fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, a.Shape, path)
+	if len(t.Shape) != 2 || len(t.I64) == 0 {
+		return fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, t.Shape, path)
 	}
-	if i := slices.IndexFunc(a.I64, func(id int64) bool { return id < 0 }); i >= 0 {
-		return harness.Tensor{}, nil, fmt.Errorf("%s: id %d at index %v is negative", path, a.I64[i], shapes.Index(i, a.Shape))
+	if i := slices.IndexFunc(t.I64, func(id int64) bool { return id < 0 }); i >= 0 {
+		return fmt.Errorf("%s: id %d at index %v is negative", path, t.I64[i], shapes.Index(i, t.Shape))
 	}
-	for i, n := range notes {
-		notes[i] = path + ": " + n
+	if man == nil || len(man.Tokens) == 0 {
+		return nil
 	}
-	return harness.Tensor{Shape: a.Shape, I64: a.I64}, notes, nil
+	prompt := len(man.Tokens[0])
+	if want := []int{len(man.Tokens), prompt + man.New}; !slices.Equal(t.Shape, want) {
+		return fmt.Errorf("%s: shape %v, but %s says %v: prompt and %d new", path, t.Shape, ManifestFile, want, man.New)
+	}
+	if diff := cmp.Diff(man.Tokens, harness.TokenRows(t, prompt)); diff != "" {
+		return &harness.DiffError{Line: fmt.Sprintf("%s: does not begin with the tokens that %s says", path, ManifestFile), Diff: diff}
+	}
+	return nil
 }
 
 // Name returns the folder.
@@ -237,15 +249,19 @@ func (d *Dump) TensorInto(step int, stage string, mem *harness.Tensor) (harness.
 		return harness.Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
 	}
 	a := npy.Array{F32: mem.F32, I64: mem.I64}
-	if _, err := npy.ReadInto(&a, e.path, d.foreign); err != nil {
+	if _, err := npy.ReadInto(&a, e.path, d.man == nil); err != nil {
 		return harness.Tensor{}, err
 	}
 	mem.F32, mem.I64 = a.F32, a.I64
 	if st, _ := d.schedule.Stage(stage); !slices.Equal(a.Shape, e.shape) || (a.Kind == npy.Int64) != st.IDs {
 		return harness.Tensor{}, fmt.Errorf("%s: changed while it was read", e.path)
 	}
+	return tensor(a), nil
+}
+
+func tensor(a npy.Array) harness.Tensor {
 	if a.Kind == npy.Int64 {
-		return harness.Tensor{Shape: a.Shape, I64: a.I64}, nil
+		return harness.Tensor{Shape: a.Shape, I64: a.I64}
 	}
-	return harness.Tensor{Shape: a.Shape, F32: a.F32}, nil
+	return harness.Tensor{Shape: a.Shape, F32: a.F32}
 }

@@ -37,17 +37,17 @@ func BenchmarkCompareDumps(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if err := w.Commit(harness.Manifest{Model: harness.ManifestModel{Name: "m"}, Engine: harness.Engine{Name: "e"}}); err != nil {
+		if err := w.Commit(harness.Tensor{}, harness.Manifest{Model: harness.ManifestModel{Name: "m"}, Engine: harness.Engine{Name: "e"}}); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.SetBytes(bytes)
 	for b.Loop() {
-		golden, _, err := Open(dirs[0], s, Options{})
+		golden, _, err := Open(dirs[0], s)
 		if err != nil {
 			b.Fatal(err)
 		}
-		candidate, _, err := Open(dirs[1], s, Options{})
+		candidate, _, err := Open(dirs[1], s)
 		if err != nil {
 			b.Fatal(err)
 		}

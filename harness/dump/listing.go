@@ -2,6 +2,7 @@ package dump
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,7 +22,7 @@ type Listing struct {
 	Other   []string     // files that belong to no dump
 	Notes   []string     // remarks on the files
 
-	inSteps []string // every file in a step's folder
+	parts []string // the file of ids and every file in a step's folder
 }
 
 // TensorFile is the file of a stage's tensor at a step. Its name may be no stage's.
@@ -32,8 +33,8 @@ type TensorFile struct {
 
 var stepFolder = regexp.MustCompile(`^step_([0-9]{1,9})$`)
 
-// list lists a folder, two levels deep.
-func list(dir string) (Listing, error) {
+// List lists a dump's folder, two levels deep.
+func List(dir string) (Listing, error) {
 	var l Listing
 	top, err := os.ReadDir(dir)
 	if err != nil {
@@ -42,45 +43,32 @@ func list(dir string) (Listing, error) {
 	for _, e := range top {
 		name := e.Name()
 		m := stepFolder.FindStringSubmatch(name)
-		switch {
+		switch info, _ := os.Stat(filepath.Join(dir, name)); {
 		case name == harness.TokensFile:
-			l.Tokens = harness.TokensFile
+			l.Tokens, l.parts = name, append(l.parts, name)
+			continue
 		case name == ManifestFile:
-		case m == nil || !isDir(filepath.Join(dir, name)):
+			continue
+		case m == nil || info == nil || !info.IsDir():
 			l.Other = append(l.Other, name)
-		default:
-			step, err := strconv.Atoi(m[1])
-			if err != nil {
-				return l, err
-			}
-			if err := l.listStep(dir, name, step); err != nil {
-				return l, err
+			continue
+		}
+		files, err := os.ReadDir(filepath.Join(dir, name))
+		if err != nil {
+			return l, err
+		}
+		step, _ := strconv.Atoi(m[1])
+		for _, f := range files {
+			path := name + "/" + f.Name()
+			l.parts = append(l.parts, path)
+			if stage, ok := strings.CutSuffix(f.Name(), ".npy"); ok {
+				l.Tensors = append(l.Tensors, TensorFile{path, harness.Place{Step: step, Stage: stage}})
+			} else {
+				l.Other = append(l.Other, path)
 			}
 		}
 	}
 	return l, nil
-}
-
-func (l *Listing) listStep(dir, folder string, step int) error {
-	files, err := os.ReadDir(filepath.Join(dir, folder))
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		path := folder + "/" + f.Name()
-		l.inSteps = append(l.inSteps, path)
-		if stage, ok := strings.CutSuffix(f.Name(), ".npy"); ok {
-			l.Tensors = append(l.Tensors, TensorFile{path, harness.Place{Step: step, Stage: stage}})
-		} else {
-			l.Other = append(l.Other, path)
-		}
-	}
-	return nil
-}
-
-func isDir(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.IsDir()
 }
 
 // notes names each file that is no stage's: a name that several steps have once,
@@ -114,17 +102,7 @@ func (l Listing) notes(dir string, s *harness.Schedule) (notes, names []string) 
 	return append(notes, l.Notes...), names
 }
 
-// Stages returns the names of the .npy files in the steps of the dump at dir, each
-// once, be they stages or not. Without a manifest a schedule is made from them.
-func Stages(dir string) ([]string, error) {
-	l, err := list(dir)
-	if err != nil {
-		return nil, err
-	}
-	return l.Stages(), nil
-}
-
-// Stages returns the names of the tensors' files, each once.
+// Stages returns the names of the tensors' files, each once, be they stages or not.
 func (l Listing) Stages() []string {
 	var names []string
 	for _, f := range l.Tensors {
@@ -143,26 +121,23 @@ func Nearest(s *harness.Schedule, name string) string {
 	return words.Nearest(name, len(name)/3, stages)
 }
 
+var digits = regexp.MustCompile(`[0-9]+`)
+
 // Alike groups paths that differ in numbers only, and names of each group the first
 // and how many there are.
 func Alike(paths []string) []string {
-	var keys, groups []string
-	n := map[string]int{}
-	first := map[string]string{}
+	alike := map[string][]string{}
 	for _, p := range paths {
 		key := digits.ReplaceAllString(p, "0")
-		if n[key]++; n[key] == 1 {
-			keys, first[key] = append(keys, key), p
-		}
+		alike[key] = append(alike[key], p)
 	}
-	for _, k := range keys {
-		g := first[k]
-		if n[k] > 1 {
-			g = fmt.Sprintf("%s and %d like it", g, n[k]-1)
+	var groups []string
+	for _, key := range slices.Sorted(maps.Keys(alike)) {
+		group := alike[key][0]
+		if n := len(alike[key]) - 1; n > 0 {
+			group += fmt.Sprintf(" and %d like it", n)
 		}
-		groups = append(groups, g)
+		groups = append(groups, group)
 	}
 	return groups
 }
-
-var digits = regexp.MustCompile(`[0-9]+`)

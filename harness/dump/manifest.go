@@ -72,8 +72,6 @@ var hexSHA256 = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // checkManifest returns an error if the manifest is not well formed in itself.
 func checkManifest(m *harness.Manifest) error {
 	switch {
-	case m.Schema != 1:
-		return fmt.Errorf("schema is %d, want 1", m.Schema)
 	case m.Model.Name == "":
 		return errors.New("model.name is missing")
 	case m.Model.WeightsSHA256 != "" && !hexSHA256.MatchString(m.Model.WeightsSHA256):

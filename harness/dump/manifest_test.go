@@ -164,7 +164,7 @@ func TestValidateNamesTheFile(t *testing.T) {
 	} {
 		dir, s := writeTestDump(t)
 		c.change(dir)
-		_, _, err := Open(dir, s, Options{Foreign: true})
+		_, _, err := Open(dir, s)
 		if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, c.file)) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %s: %s", c.reason, err, c.file, c.want)
 		}

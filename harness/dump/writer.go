@@ -1,10 +1,8 @@
 package dump
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,11 +21,12 @@ import (
 // Commit has returned, what stood at the place still does.
 type Writer struct {
 	dir   string // the place
-	tmp   string // where the dump grows; "" once committed or aborted
+	tmp   string // where the dump grows
 	files []harness.File
-	seen  map[string]bool
-	err   error // the first failure: after it there is no Commit
+	err   error // the first failure, or errEnded: after it there is no Commit
 }
+
+var errEnded = errors.New("dump is already committed or aborted")
 
 // Create begins a dump for dir, whose parents it makes. What stands at dir
 // is replaced on Commit if it is a dump or an empty folder; anything else is
@@ -47,12 +46,8 @@ func Create(dir string) (*Writer, error) {
 	if err := os.MkdirAll(parent, 0o777); err != nil {
 		return nil, err
 	}
-	w := &Writer{dir: abs, seen: map[string]bool{}}
-	w.tmp = sibling(abs, "tmp")
-	if err := os.Mkdir(w.tmp, 0o777); err != nil {
-		return nil, err
-	}
-	return w, nil
+	w := &Writer{dir: abs, tmp: sibling(abs, "tmp")}
+	return w, os.Mkdir(w.tmp, 0o777)
 }
 
 // sibling returns a hidden name beside path that nothing has.
@@ -92,43 +87,32 @@ func replaceable(dir string) error {
 
 // Put writes one stage of one step. The manifest lists files in the order put.
 func (w *Writer) Put(step int, stage string, t harness.Tensor) error {
-	if step < 0 || !names.Valid(stage) {
-		return w.fail(fmt.Errorf("step %d, stage %q: not a place in a dump", step, stage))
+	if w.err == nil && (step < 0 || !names.Valid(stage)) {
+		w.err = fmt.Errorf("step %d, stage %q: not a place in a dump", step, stage)
 	}
 	return w.write(harness.File{Path: harness.Place{Step: step, Stage: stage}.File(), Step: &step, Stage: stage}, t)
 }
 
-// PutTokens writes tokens.npy: ids [B, prompt + new].
-func (w *Writer) PutTokens(t harness.Tensor) error {
-	if len(t.Shape) != 2 || !t.IDs() {
-		return w.fail(fmt.Errorf("%s: shape %v of %s, want ids [B, prompt + new]", harness.TokensFile, t.Shape, t.DType()))
-	}
-	return w.write(harness.File{Path: harness.TokensFile}, t)
-}
-
 func (w *Writer) write(f harness.File, t harness.Tensor) error {
-	switch {
-	case w.tmp == "":
-		return w.fail(errors.New("dump is already committed or aborted"))
-	case w.err != nil:
+	if w.err != nil {
 		return w.err
-	case w.seen[f.Path]:
-		return w.fail(fmt.Errorf("%s: written twice", f.Path))
 	}
-	if err := t.Check(); err != nil {
-		return w.fail(fmt.Errorf("%s: %w", f.Path, err))
+	f.Shape, f.DType = t.Shape, t.DType()
+	err := t.Check()
+	if err == nil {
+		f.SHA256, err = writeTensor(filepath.Join(w.tmp, filepath.FromSlash(f.Path)), t)
 	}
-	sum, err := writeTensor(filepath.Join(w.tmp, filepath.FromSlash(f.Path)), t)
-	if err != nil {
-		return w.fail(fmt.Errorf("%s: %w", f.Path, err))
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		w.err = fmt.Errorf("%s: written twice", f.Path)
+	case err != nil:
+		w.err = fmt.Errorf("%s: %w", f.Path, err)
 	}
-	f.Shape, f.DType, f.SHA256 = t.Shape, t.DType(), sum
 	w.files = append(w.files, f)
-	w.seen[f.Path] = true
-	return nil
+	return w.err
 }
 
-// writeTensor writes a .npy file and returns its hash.
+// writeTensor writes a .npy file, which must not be there, and returns its hash.
 func writeTensor(path string, t harness.Tensor) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return "", err
@@ -142,40 +126,29 @@ func writeTensor(path string, t harness.Tensor) (string, error) {
 		a.Kind = npy.Int64
 	}
 	h := sha256.New()
-	b := bufio.NewWriterSize(io.MultiWriter(f, h), 4<<10)
-	err = npy.Write(b, a)
-	if err == nil {
-		err = b.Flush()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return hex.EncodeToString(h.Sum(nil)), err
+	err = npy.Write(io.MultiWriter(f, h), a)
+	return fmt.Sprintf("%x", h.Sum(nil)), errors.Join(err, f.Close())
 }
 
-func (w *Writer) fail(err error) error {
-	if w.err == nil {
-		w.err = err
+// Commit writes the tokens [B, prompt + new], if there are any, and the manifest,
+// whose Schema and Files it fills in, and moves the dump to its place. After a
+// failed Put, or when the manifest does not go with what was put, it fails and
+// leaves the place as it was.
+func (w *Writer) Commit(tokens harness.Tensor, m harness.Manifest) error {
+	if tokens.Shape != nil {
+		w.write(harness.File{Path: harness.TokensFile}, tokens)
 	}
-	return err
-}
-
-// Commit writes the manifest, whose Schema and Files it fills in, and moves the
-// dump to its place. After a failed Put, or when the manifest does not go with
-// what was put, it fails and leaves the place as it was.
-func (w *Writer) Commit(m harness.Manifest) error {
 	if w.err != nil {
 		return fmt.Errorf("%s: not written: %w", w.dir, w.err)
-	}
-	if w.tmp == "" {
-		return fmt.Errorf("%s: dump is already committed or aborted", w.dir)
 	}
 	m.Schema, m.Files = 1, w.files
 	if err := checkManifest(&m); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
 	}
-	if err := validateTokens(&m, w.tmp); err != nil {
-		return err
+	if tokens.Shape != nil {
+		if err := checkTokens(filepath.Join(w.dir, harness.TokensFile), tokens, &m); err != nil {
+			return err
+		}
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -190,7 +163,7 @@ func (w *Writer) Commit(m harness.Manifest) error {
 	if err := w.swap(); err != nil {
 		return err
 	}
-	w.tmp = ""
+	w.err = errEnded
 	return nil
 }
 
@@ -200,31 +173,23 @@ func (w *Writer) swap() error {
 	if err := replaceable(w.dir); err != nil {
 		return err
 	}
-	old := ""
-	if _, err := os.Lstat(w.dir); err == nil {
-		old = sibling(w.dir, "old")
-		if err := os.Rename(w.dir, old); err != nil {
-			return err
-		}
+	old := sibling(w.dir, "old")
+	if err := os.Rename(w.dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if err := os.Rename(w.tmp, w.dir); err != nil {
-		if old != "" {
-			err = errors.Join(err, os.Rename(old, w.dir))
+		if back := os.Rename(old, w.dir); !errors.Is(back, fs.ErrNotExist) {
+			err = errors.Join(err, back)
 		}
 		return err
 	}
-	if old != "" {
-		return os.RemoveAll(old)
-	}
-	return nil
+	return os.RemoveAll(old)
 }
 
 // Abort removes what was written unless Commit has moved it to its place.
 func (w *Writer) Abort() {
-	if w.tmp != "" {
-		os.RemoveAll(w.tmp)
-		w.tmp = ""
-	}
+	os.RemoveAll(w.tmp)
+	w.err = errEnded
 }
 
 // Write writes a source as a dump at dir, as Writer does: whole or not at all.
@@ -238,11 +203,6 @@ func Write(src harness.Source, dir string, man harness.Manifest) error {
 		return err
 	}
 	defer w.Abort()
-	if t := src.Tokens(); t.Shape != nil {
-		if err := w.PutTokens(t); err != nil {
-			return err
-		}
-	}
 	for _, step := range src.Steps() {
 		for _, stage := range src.Stages(step) {
 			t, err := src.Tensor(step, stage)
@@ -254,5 +214,5 @@ func Write(src harness.Source, dir string, man harness.Manifest) error {
 			}
 		}
 	}
-	return w.Commit(man)
+	return w.Commit(src.Tokens(), man)
 }

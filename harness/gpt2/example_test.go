@@ -22,7 +22,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	want, _, err := dump.Open(golden, schedule, dump.Options{})
+	want, _, err := dump.Open(golden, schedule)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func goldensIn(t *testing.T, name string) map[string][]*dump.Dump {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, _, err := dump.Open(dir, s, dump.Options{})
+		d, _, err := dump.Open(dir, s)
 		if err != nil {
 			t.Fatal(err)
 		}

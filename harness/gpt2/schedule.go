@@ -40,15 +40,15 @@ func DumpSchedule(layers int, folders ...Folder) (*harness.Schedule, error) {
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
-		list := dump.Stages
+		list := dump.List
 		if f.Map != nil {
-			list = f.Map.StagesIn
+			list = f.Map.List
 		}
-		stages, err := list(f.Dir)
+		listed, err := list(f.Dir)
 		if err != nil {
 			return nil, err
 		}
-		for _, stage := range stages {
+		for _, stage := range listed.Stages() {
 			s, _ := model.ParseStage(stage)
 			if s.Layer < maxLayers {
 				layers = max(layers, s.Layer+1)

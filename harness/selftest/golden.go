@@ -62,7 +62,7 @@ func openGoldens(m *model.Model, s *harness.Schedule, root string) (map[string]m
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			continue
 		}
-		d, _, err := dump.Open(dir, s, dump.Options{})
+		d, _, err := dump.Open(dir, s)
 		if err != nil {
 			return nil, err
 		}

@@ -140,7 +140,7 @@ func (g *Golden) open(s *harness.Schedule) error {
 	if g.dump != nil {
 		return nil
 	}
-	d, notes, err := dump.Open(g.Dir, s, dump.Options{})
+	d, notes, err := dump.Open(g.Dir, s)
 	if err != nil {
 		return &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}

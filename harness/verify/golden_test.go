@@ -66,7 +66,6 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 			t.Fatal(err)
 		}
 	}
-	must(w.PutTokens(rec.Tokens()))
 	for _, step := range rec.Steps() {
 		for _, stage := range rec.Stages(step) {
 			x, err := rec.Tensor(step, stage)
@@ -76,7 +75,7 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 			}
 		}
 	}
-	must(w.Commit(man))
+	must(w.Commit(rec.Tokens(), man))
 	return dir
 }
 

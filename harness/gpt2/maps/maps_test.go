@@ -103,7 +103,7 @@ var programs = []program{
 // A golden written as each program shows it is read through its map bit by bit:
 // prompt and decode steps, and what the program does not show is missing.
 func TestReadyMaps(t *testing.T) {
-	g, _, err := dump.Open(golden, gpt2.Schedule(3, nil), dump.Options{})
+	g, _, err := dump.Open(golden, gpt2.Schedule(3, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestReadyMaps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, hints, notes, err := m.Open(dir, s, dump.Options{Foreign: true})
+			d, hints, notes, err := m.Open(dir, s)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -64,7 +64,7 @@ func Foreign(t *testing.T, s *harness.Schedule, g *dump.Dump, edit func(step int
 // Golden opens a committed golden, MODEL/CASE/ENGINE.
 func Golden(t *testing.T, s *harness.Schedule, name string) *dump.Dump {
 	t.Helper()
-	d, _, err := dump.Open(Dir+"/"+name, s, dump.Options{})
+	d, _, err := dump.Open(Dir+"/"+name, s)
 	if err != nil {
 		t.Fatal(err)
 	}
