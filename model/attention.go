@@ -7,9 +7,7 @@ import (
 )
 
 // splitHeads takes one third of c_attn's columns (0 is q, 1 is k, 2 is v) and
-// puts heads before positions.
-//
-//	in[0] c_attn [B,T,3C]   out [B,H,T,D]
+// puts heads before positions: [B,T,3C] to [B,H,T,D].
 func (c *call) splitHeads(third int) {
 	C, H := c.m.cfg.Embd, c.m.cfg.Heads
 	D := C / H
@@ -54,8 +52,7 @@ func scatter(cache, gathered []float32, n, room int) {
 	}
 }
 
-// perHead calls f for every head of the batch, which take work multiplications
-// together.
+// perHead calls f for every head of the batch; work is as for Pool.Do.
 func (c *call) perHead(f func(*call, int), work int) {
 	c.part = f
 	c.pool.Do(c, c.B*c.m.cfg.Heads, work)
@@ -91,9 +88,7 @@ func (c *call) scoresOfHead(i int) {
 	}
 }
 
-// softmax turns each query's scores into probabilities.
-//
-//	in[0] scores [B,H,T,S]   out [B,H,T,S]
+// softmax turns each query's scores into probabilities, [B,H,T,S].
 func (c *call) softmax() {
 	// An exponential costs about as much as sixteen multiplications.
 	c.perHead((*call).softmaxOfHead, 16*len(c.out))

@@ -47,7 +47,7 @@ func (m *Model) combine(hash func(file) (string, bool)) (string, bool) {
 		case len(m.files) == 1:
 			return sum, true
 		}
-		lines = append(lines, fmt.Sprintf("%s  %s\n", sum, f.name))
+		lines = append(lines, fmt.Sprintf("%s  %s\n", sum, filepath.Base(f.path)))
 	}
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(strings.Join(lines, "")))

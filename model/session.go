@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -62,12 +63,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	if m.blocks == nil {
 		return nil, errWeightless
 	}
-	if o.Batch == 0 {
-		o.Batch = 1
-	}
-	if o.Length == 0 {
-		o.Length = m.cfg.Positions
-	}
+	o.Batch, o.Length = cmp.Or(o.Batch, 1), cmp.Or(o.Length, m.cfg.Positions)
 	if o.Batch < 1 {
 		return nil, fmt.Errorf("batch of %d: want 1 or more", o.Batch)
 	}

@@ -45,16 +45,15 @@ type Model struct {
 // file is a weight file in memory.
 type file struct {
 	path    string // as errors name it
-	name    string // as the hash of several files names it
 	data    []byte
 	release func() error // gives data back; may be nil
 }
 
 // tensor is a weight, and the file it came from.
 type tensor struct {
-	data  []float32
-	shape []int
-	file  string
+	safetensors.Tensor
+	data []float32 // the values, nil until they are known to be wanted
+	file string
 }
 
 // block is the weights of one layer.
@@ -89,7 +88,6 @@ func Open(name, dir string) (*Model, error) {
 			m.Close()
 			return nil, err
 		}
-		f.name = n
 		m.files = append(m.files, f)
 	}
 	if err := m.load(); err != nil {
@@ -105,7 +103,7 @@ func FromBytes(name string, cfg Config, data []byte, release func() error) (*Mod
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	m := &Model{name: name, cfg: cfg, files: []file{{path: name, name: "model.safetensors", data: data, release: release}}}
+	m := &Model{name: name, cfg: cfg, files: []file{{name, data, release}}}
 	if err := m.load(); err != nil {
 		return nil, err
 	}
@@ -123,7 +121,7 @@ func (m *Model) Config() Config { return m.cfg }
 // to, valid until Close. lm_head.weight is there only if the file has it.
 func (m *Model) Weight(name string) (data []float32, shape []int, ok bool) {
 	t, ok := m.weights[name]
-	return t.data, slices.Clone(t.shape), ok
+	return t.data, slices.Clone(t.Shape), ok
 }
 
 var errClosed = errors.New("the model was closed")
@@ -162,7 +160,7 @@ func mapFile(path string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("map %s: %w", path, err)
 	}
-	return file{path: path, data: m, release: m.Unmap}, nil
+	return file{path, m, m.Unmap}, nil
 }
 
 // maskBuffer matches the causal masks that older files carry as if they were
@@ -171,8 +169,7 @@ var maskBuffer = regexp.MustCompile(`^h\.\d+\.attn\.(bias|masked_bias)$`)
 
 // load parses the files, checks every weight and sets up the layers.
 func (m *Model) load() error {
-	found := map[string]safetensors.Tensor{}
-	where := map[string]string{}
+	m.weights = map[string]tensor{}
 	for _, f := range m.files {
 		tensors, err := safetensors.Parse(f.data)
 		if err != nil {
@@ -183,34 +180,32 @@ func (m *Model) load() error {
 			if maskBuffer.MatchString(name) {
 				continue
 			}
-			if other, dup := where[name]; dup {
-				return fmt.Errorf("%s: weight %q is there twice (also in %s)", f.path, name, other)
+			if other, dup := m.weights[name]; dup {
+				return fmt.Errorf("%s: weight %q is there twice (also in %s)", f.path, name, other.file)
 			}
-			found[name], where[name] = t, f.path
+			m.weights[name] = tensor{Tensor: t, file: f.path}
 		}
 	}
-	m.weights = make(map[string]tensor, len(found))
 	for name, shape := range m.cfg.Weights() {
-		r, ok := found[name]
-		if !ok {
-			if name == "lm_head.weight" {
-				continue // tied to wte
-			}
+		t, ok := m.weights[name]
+		switch {
+		case !ok && name == "lm_head.weight":
+			continue // tied to wte
+		case !ok:
 			return fmt.Errorf("%s: weight %q is missing", m.files[0].path, name)
+		case !slices.Equal(t.Shape, shape):
+			return fmt.Errorf("%s: weight %q has shape %v: config.json asks for %v", t.file, name, t.Shape, shape)
 		}
-		if !slices.Equal(r.Shape, shape) {
-			return fmt.Errorf("%s: weight %q has shape %v: config.json asks for %v", where[name], name, r.Shape, shape)
+		var err error
+		if t.data, err = t.Floats(); err != nil {
+			return fmt.Errorf("%s: weight %q: %w", t.file, name, err)
 		}
-		data, err := r.Floats()
-		if err != nil {
-			return fmt.Errorf("%s: weight %q: %w", where[name], name, err)
-		}
-		m.weights[name] = tensor{data: data, shape: shape, file: where[name]}
-		delete(found, name)
+		m.weights[name] = t
 	}
-	if len(found) > 0 {
-		name := slices.Min(slices.Collect(maps.Keys(found)))
-		return fmt.Errorf("%s: weight %q does not belong to a GPT-2 of %d layers", where[name], name, m.cfg.Layers)
+	for _, name := range slices.Sorted(maps.Keys(m.weights)) {
+		if t := m.weights[name]; t.data == nil {
+			return fmt.Errorf("%s: weight %q does not belong to a GPT-2 of %d layers", t.file, name, m.cfg.Layers)
+		}
 	}
 	if err := m.checkFinite(); err != nil {
 		return err

@@ -12,8 +12,7 @@ import (
 )
 
 // GreedyBelow is the temperature under which sampling is argmax and the seed
-// is not used: dividing logits by less than this overflows long before it
-// changes which one is largest.
+// is not used: the division of logits by less might overflow.
 const GreedyBelow = 1e-6
 
 // ErrNoDistribution is wrapped by the error for logits that cannot be turned into

@@ -3,18 +3,15 @@
 //
 // # Guarantees
 //
-// A result depends on the numbers given and on nothing else: each output value
-// is the same sequence of float32 operations for any number of threads, any
-// number of rows computed beside it, and in every run on the same CPU. Work is
-// split between goroutines only where the split does not touch that sequence.
-// Between CPUs the vector width may change the order of a dot product, so bits
-// may differ there.
+// Each output value is the same sequence of float32 operations for any number of
+// threads, any number of rows computed beside it, and in every run on the same
+// CPU. Between CPUs the vector width may change the order of a dot product, so
+// bits may differ there.
 //
 // No function allocates once a Pool has seen the sizes at hand. NaN and
 // infinities propagate as in IEEE arithmetic; nothing here hides one.
 //
-// Lengths are the caller's duty: a slice that does not fit panics, since shapes
-// were checked when the weights were read.
+// Lengths are the caller's duty: a slice that does not fit panics.
 package kernel
 
 import (
@@ -31,10 +28,8 @@ type Task interface {
 }
 
 // Pool runs tasks on a fixed number of goroutines: the caller's and threads-1
-// that wait in between. It keeps one task object of every kernel and scratch
-// space for each worker, so that running a kernel allocates nothing.
-//
-// A pool serves one caller at a time.
+// that wait in between. It serves one caller at a time. It keeps a task of every
+// kernel and scratch space for each worker, so that kernels allocate nothing.
 type Pool struct {
 	*workers
 
