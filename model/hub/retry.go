@@ -11,17 +11,11 @@ import (
 )
 
 const (
-	// tries is the number of attempts in a row that get nowhere.
-	tries = 6
-	// unreachedTries is the same while nobody has answered yet: a machine without
-	// a network should be told so soon.
-	unreachedTries = 2
-	// headway is the number of bytes that count as getting somewhere.
-	headway = 1 << 20
-	// longest is how long a server may ask to wait. More is for a person to decide.
-	longest = 5 * time.Minute
-	// slowest is the longest pause where the server asks for none.
-	slowest = 30 * time.Second
+	tries          = 6                // attempts in a row that get nowhere
+	unreachedTries = 2                // the same while nobody has answered: soon, for a machine without a network
+	headway        = 1 << 20          // bytes that count as getting somewhere
+	longest        = 5 * time.Minute  // that a server may ask to wait; more is for a person to decide
+	slowest        = 30 * time.Second // pause where the server asks for none
 )
 
 // watched is a context that ends when alive is not called for a while.

@@ -57,17 +57,17 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 	work := rows * w.in * w.out
 	switch {
 	case w.layout == OutIn:
-		p.Do((*gemmTransposed)(t), (w.out+headRows-1)/headRows, work)
+		t.do((*mulTask).transposed, (w.out+headRows-1)/headRows, work)
 	case rows > fewRows:
-		p.Do((*gemmBlocked)(t), (w.out+blockN-1)/blockN, work)
+		t.do((*mulTask).blocked, (w.out+blockN-1)/blockN, work)
 	default:
 		t.width = w.out
 		for t.width > 2*blockN && blocks*(w.out/t.width) < 2*p.threads {
 			t.width = (t.width/2 + blockN - 1) / blockN * blockN
 		}
 		t.split = (w.out + t.width - 1) / t.width
-		t.sums = p.shared(blocks * rows * w.out)
-		p.Do((*gemmStreaming)(t), blocks*t.split, work)
+		t.sums = p.space(p.threads, blocks*rows*w.out)
+		t.do((*mulTask).streamed, blocks*t.split, work)
 		t.start(0, w.out)
 		for b := range blocks {
 			f32.Add(t.y, t.y, t.sums[b*rows*w.out:][:rows*w.out])
@@ -82,9 +82,18 @@ type mulTask struct {
 	pool         *Pool
 	y, x, bias   []float32
 	rows         int
-	sums         []float32 // [blocks][rows][out], of gemmStreaming
-	width, split int       // columns of one part of gemmStreaming, and how many parts make a row
+	part         func(t *mulTask, i, worker int)
+	sums         []float32 // [blocks][rows][out], of streamed
+	width, split int       // columns of one part of streamed, and how many parts make a row
 }
+
+func (t *mulTask) do(part func(t *mulTask, i, worker int), parts, work int) {
+	t.part = part
+	t.pool.Do(t, parts, work)
+}
+
+// Part implements Task.
+func (t *mulTask) Part(i, worker int) { t.part(t, i, worker) }
 
 // start fills columns lo to hi of y with the bias.
 func (t *mulTask) start(lo, hi int) {
@@ -98,11 +107,8 @@ func (t *mulTask) start(lo, hi int) {
 	}
 }
 
-// gemmTransposed is an OutIn product in parts of headRows outputs.
-type gemmTransposed mulTask
-
-// Part implements Task.
-func (t *gemmTransposed) Part(i, _ int) {
+// transposed is an OutIn product in parts of headRows outputs.
+func (t *mulTask) transposed(i, _ int) {
 	for j := i * headRows; j < min((i+1)*headRows, t.out); j++ {
 		w := t.data[j*t.in : (j+1)*t.in]
 		for r := range t.rows {
@@ -115,16 +121,13 @@ func (t *gemmTransposed) Part(i, _ int) {
 	}
 }
 
-// gemmBlocked is an InOut product in parts of blockN columns: a block of the
-// matrix stays in cache while all rows are multiplied with it.
-type gemmBlocked mulTask
-
-// Part implements Task.
-func (t *gemmBlocked) Part(i, worker int) {
+// blocked is an InOut product in parts of blockN columns: a block of the matrix
+// stays in cache while all rows are multiplied with it.
+func (t *mulTask) blocked(i, worker int) {
 	lo := i * blockN
 	hi := min(lo+blockN, t.out)
 	sum := t.pool.space(worker, blockN)[:hi-lo]
-	(*mulTask)(t).start(lo, hi)
+	t.start(lo, hi)
 	for k0 := 0; k0 < t.in; k0 += blockK {
 		k1 := min(k0+blockK, t.in)
 		for r := range t.rows {
@@ -139,13 +142,10 @@ func (t *gemmBlocked) Part(i, worker int) {
 	}
 }
 
-// gemmStreaming is an InOut product in parts of blockK rows of the matrix, which
-// lie one after the other in memory: a product with few rows is as fast as they
-// are read. Each part leaves its sums in a place of its own.
-type gemmStreaming mulTask
-
-// Part implements Task.
-func (t *gemmStreaming) Part(i, _ int) {
+// streamed is an InOut product in parts of blockK rows of the matrix, which lie
+// one after the other in memory: a product with few rows is as fast as they are
+// read. Each part leaves its sums in a place of its own.
+func (t *mulTask) streamed(i, _ int) {
 	block, lo := i/t.split, i%t.split*t.width
 	hi := min(lo+t.width, t.out)
 	k0 := block * blockK

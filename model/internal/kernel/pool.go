@@ -47,8 +47,7 @@ type workers struct {
 	next    atomic.Int64   // the first part nobody has taken
 	wake    chan int       // invitations, each with a worker's number
 	busy    sync.WaitGroup // invitations not yet answered
-	scratch [][]float32    // [threads][whatever was asked for]
-	common  []float32      // scratch of all workers of a task together
+	scratch [][]float32    // [threads+1][whatever was asked for]
 }
 
 // NewPool returns a pool of the given number of threads, or of GOMAXPROCS if
@@ -57,7 +56,7 @@ func NewPool(threads int) *Pool {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	w := &workers{threads: threads, wake: make(chan int, threads), scratch: make([][]float32, threads)}
+	w := &workers{threads: threads, wake: make(chan int, threads), scratch: make([][]float32, threads+1)}
 	for range threads - 1 {
 		go w.loop()
 	}
@@ -117,18 +116,11 @@ func (w *workers) work(worker int) {
 	}
 }
 
-// space returns n values of scratch for one worker, whatever is in them.
+// space returns n values of scratch for one worker, or for the whole task if
+// worker is the number of threads, whatever is in them.
 func (w *workers) space(worker, n int) []float32 {
 	if cap(w.scratch[worker]) < n {
 		w.scratch[worker] = make([]float32, n)
 	}
 	return w.scratch[worker][:n]
-}
-
-// shared returns n values of scratch for a whole task, whatever is in them.
-func (w *workers) shared(n int) []float32 {
-	if cap(w.common) < n {
-		w.common = make([]float32, n)
-	}
-	return w.common[:n]
 }
