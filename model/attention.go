@@ -22,11 +22,10 @@ func (c *call) splitHeads(third int) {
 	}
 }
 
-// The cache of a session is one array [B,H,Length,D] for the keys and one for
-// the values of each layer, allocated once. Without a tap, attention reads it
-// where it is. With a tap, the positions in use are gathered into a contiguous
-// [B,H,S,D], tapped, read by the attention that follows, and copied back, so
-// that a tap's changes stay in later steps.
+// The cache of a session is one array [B,H,Length,D] for the keys and one for the
+// values of each layer. Without a tap, attention reads it where it is. With a tap,
+// the positions in use are gathered into a contiguous [B,H,S,D], tapped, read by
+// attention, and copied back, so that a tap's changes stay in later steps.
 
 // appendCache writes the earlier positions and after them the new ones. Where
 // out and in[0] are the same array, the earlier positions already are in place.

@@ -9,10 +9,9 @@ import (
 )
 
 // Tap is called with every stage of every step, in the order of StageNames, as
-// soon as it is computed. data is the live buffer: the stages that follow read
-// it, so a tap that writes there changes what they compute; one that wants to
-// keep the values copies them before it returns. next_token comes as ids in
-// float32, which are exact.
+// soon as it is computed. data is the live buffer: a tap that writes there changes
+// what the stages that follow compute; one that wants to keep the values copies
+// them. next_token comes as ids in float32, which are exact.
 type Tap = func(stage string, shape []int, data []float32)
 
 // SessionOptions are the settings of a session. The zero value is a batch of
@@ -135,20 +134,14 @@ func (s *Session) Pos() int { return s.call.P }
 // the live buffer, valid until the next Step; nil before the first.
 func (s *Session) LogitsLast() []float32 { return s.last.values }
 
-// Reset empties the cache.
-func (s *Session) Reset() { s.call.P = 0 }
-
 // ErrTooLong is wrapped by the error of a Step that would run past the
 // session's length.
 var ErrTooLong = errors.New("sequence too long")
 
 // Step feeds T = len(tokens)/B tokens to each row, B rows one after the other,
 // and returns the most probable next token of each: the lowest id of a tie, and
-// -1 where logits are NaN or a tap wrote something that is no id. A prompt and
-// a single decoded token go the same way.
-//
-// The result is valid until the next Step. After an error the session is as it
-// was before.
+// -1 where logits are NaN or a tap wrote something that is no id. The result is
+// valid until the next Step. After an error the session is as it was before.
 func (s *Session) Step(tokens []int) ([]int, error) {
 	if err := s.begin(tokens); err != nil {
 		return nil, err

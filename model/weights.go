@@ -295,9 +295,8 @@ func (m *Model) computeSHA256() (string, error) {
 
 // HubSHA256 returns the hash that the Hugging Face hub gives for the weights: its
 // cache keeps large files under their SHA-256. ok is false for a model that is not
-// in a cache with such names. The weights are not read. If WeightsSHA256 differs
-// they are not the hub's: huggingface_hub does not check its downloads, and a file
-// may have been written over.
+// in such a cache. The weights are not read, and are not the hub's if their
+// WeightsSHA256 differs.
 func (m *Model) HubSHA256() (sum string, ok bool) {
 	return m.combine(func(f file) (string, bool) {
 		named, ok := hub.NamedHash(filepath.Clean(f.path))

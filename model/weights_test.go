@@ -205,29 +205,20 @@ func sharded(t *testing.T, weights map[string]entry) (files map[string][]byte, s
 	}, fmt.Sprintf("%x", sha256.Sum256([]byte(lines[0]+lines[1])))
 }
 
-// Half precision is widened, not rounded again: the model of the cut-off
-// weights in F32 is the same to the bit.
+// Half precision is widened, not rounded again: the model of weights that are
+// cut to it is the same to the bit in F32.
 func TestHalfPrecision(t *testing.T) {
-	for _, dtype := range []string{"F16", "BF16"} {
-		tensors := entries(modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), dtype)
-		cut := map[string][]float32{}
-		for name, e := range tensors {
-			for i := 0; i < len(e.data); i += 2 {
-				h := binary.LittleEndian.Uint16(e.data[i:])
-				v := math.Float32frombits(uint32(h) << 16)
-				if dtype == "F16" {
-					v = float32(math.Ldexp(float64(h&0x3ff|0x400), int(h>>10&0x1f)-25))
-					if h>>10&0x1f == 0 {
-						v = 0
-					}
-					if h&0x8000 != 0 {
-						v = -v
-					}
+	for dtype, lost := range map[string]uint32{"F16": 1<<13 - 1, "BF16": 1<<16 - 1} { // bits of a float32
+		cut := modeltest.Weights(modeltest.Micro, 1)
+		for _, w := range cut {
+			for i, v := range w {
+				w[i] = math.Float32frombits(math.Float32bits(v) &^ lost)
+				if dtype == "F16" && math.Abs(float64(v)) < 0x1p-14 {
+					w[i] = 0
 				}
-				cut[name] = append(cut[name], v)
 			}
 		}
-		got, err := model.FromBytes(dtype, modeltest.Micro, encode(tensors), nil)
+		got, err := model.FromBytes(dtype, modeltest.Micro, encode(entries(modeltest.Micro, cut, dtype)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

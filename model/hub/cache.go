@@ -131,11 +131,8 @@ func isFolderName(s string) bool {
 
 // NamedHash returns the hash by which the cache names the content of a file in a
 // snapshot, which is the hub's: 64 digits of SHA-256 or 40 of git's blob hash. ok
-// is false for a file that is no link into blobs/, as on systems without symbolic
-// links and in folders that are no cache.
-//
-// The content is not read, and may be another: huggingface_hub does not check its
-// downloads.
+// is false for a file that is no link into blobs/. The content is not read, and may
+// be another: huggingface_hub does not check its downloads.
 func NamedHash(file string) (hash string, ok bool) {
 	// One step only: where huggingface_hub shares blobs between repositories the
 	// blob is a link too, to a name that is a hash of another kind.

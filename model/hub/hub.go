@@ -3,12 +3,9 @@
 // the other has fetched. No other package knows that layout.
 //
 // A file becomes visible only when it is whole and has the hash that the hub
-// gives for it: the SHA-256 of a large file, git's blob hash of a small one. Until
-// then its bytes stay in blobs/HASH.incomplete, and the next fetch goes on from
-// there.
-//
-// Only config.json and safetensors are fetched. Weights as pickles are programs,
-// and are left alone.
+// gives for it; until then its bytes stay in blobs/HASH.incomplete, and the next
+// fetch goes on from there. Only config.json and safetensors are fetched: weights
+// as pickles are programs.
 package hub
 
 import (

@@ -9,15 +9,13 @@ import (
 )
 
 // Generate continues a prompt by n tokens, n at least 1, each drawn from the
-// logits that follow all before it, and returns prompt and continuation
-// together. The end-of-text token is a token like any other and ends nothing.
+// logits that follow all before it, and returns both together. The end-of-text
+// token ends nothing. The last token is never fed, so len(prompt)+n-1 positions
+// are used; more than the model has is [model.ErrTooLong].
 //
 // each, if it is not nil, is called with every new token as soon as it is
 // chosen; its error ends the generation, as does the end of ctx. Together with
 // any error come the tokens there were until then.
-//
-// The last token is chosen and never fed, so len(prompt)+n-1 positions are
-// used; more than the model has is [model.ErrTooLong].
 func Generate(ctx context.Context, m *model.Model, prompt []int, n int, o Options, each func(id int) error) ([]int, error) {
 	sampler, err := New(o)
 	if err != nil {

@@ -45,19 +45,6 @@ type Options struct {
 	Seed uint64
 }
 
-// Validate reports the first field that has no meaning.
-func (o Options) Validate() error {
-	switch {
-	case !(o.Temperature >= 0) || math.IsInf(o.Temperature, 0):
-		return fmt.Errorf("temperature %v: want a finite number, 0 (argmax) or more", o.Temperature)
-	case o.TopK < 0:
-		return fmt.Errorf("top-k %d: want 0 (all tokens) or more", o.TopK)
-	case !(o.TopP >= 0 && o.TopP <= 1):
-		return fmt.Errorf("top-p %v: want a probability, from 0 to 1 (both: all tokens)", o.TopP)
-	}
-	return nil
-}
-
 // Sampler draws tokens. It keeps the state of its generator, so
 // it serves one sequence and one goroutine.
 type Sampler struct {
@@ -70,8 +57,13 @@ type Sampler struct {
 
 // New returns a sampler at the start of its seed's sequence.
 func New(o Options) (*Sampler, error) {
-	if err := o.Validate(); err != nil {
-		return nil, err
+	switch {
+	case !(o.Temperature >= 0) || math.IsInf(o.Temperature, 0):
+		return nil, fmt.Errorf("temperature %v: want a finite number, 0 (argmax) or more", o.Temperature)
+	case o.TopK < 0:
+		return nil, fmt.Errorf("top-k %d: want 0 (all tokens) or more", o.TopK)
+	case !(o.TopP >= 0 && o.TopP <= 1):
+		return nil, fmt.Errorf("top-p %v: want a probability, from 0 to 1 (both: all tokens)", o.TopP)
 	}
 	// PCG's second word picks the stream; any constant will do.
 	return &Sampler{options: o, rng: rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15))}, nil
@@ -149,9 +141,8 @@ func (s *Sampler) cut(logits []float32, total float64) float64 {
 	return sum
 }
 
-// queue hands out ids in the order of their logits, largest first and the
-// lower id first among equals. Sorting all of GPT-2's vocabulary to look at its
-// head would cost more than the rest of sampling.
+// queue hands out ids in the order of their logits, largest first and the lower
+// id first among equals. Sorting all of them would cost more than all the rest.
 type queue struct {
 	logits []float32
 	ids    []int // a heap

@@ -215,16 +215,6 @@ func TestSamplerFrequencies(t *testing.T) {
 	}
 }
 
-func TestSamplerSeeds(t *testing.T) {
-	x := make([]float32, 100)
-	s := Options{Temperature: 1, Seed: 1}
-	one := draw(t, s, x, 20)
-	s.Seed = 2
-	if two := draw(t, s, x, 20); slices.Equal(one, two) {
-		t.Errorf("seeds 1 and 2 both drew %v", one)
-	}
-}
-
 func TestSamplerRefuses(t *testing.T) {
 	good := []float32{1, 2, 3, 4, 5, 6, 7, 8}
 	for _, temperature := range []float64{0, 1} {
@@ -269,34 +259,5 @@ func TestSamplingAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(10, next); n != 0 {
 		t.Errorf("Next after the first: %v allocations", n)
-	}
-}
-
-func BenchmarkSampler(b *testing.B) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	x := make([]float32, 50257)
-	for i := range x {
-		x[i] = float32(2 * rng.NormFloat64())
-	}
-	b.Run("softmax", func(b *testing.B) {
-		p := make([]float32, len(x))
-		for b.Loop() {
-			Softmax(p, x, 0.5)
-		}
-	})
-	for name, s := range map[string]Options{
-		"greedy": {}, "all": {Temperature: 1}, "top-k 40": {Temperature: 1, TopK: 40}, "top-p 0.9": {Temperature: 1, TopP: 0.9},
-	} {
-		b.Run(name, func(b *testing.B) {
-			sampler, err := New(s)
-			if err != nil {
-				b.Fatal(err)
-			}
-			for b.Loop() {
-				if _, err := sampler.Next(x); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

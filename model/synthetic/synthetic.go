@@ -23,7 +23,7 @@ type formula struct {
 
 	layers, heads, embd, positions int
 
-	table map[string]affine // by weight name without "h.N."
+	own map[string]affine // by weight name without "h.N.", besides common
 
 	spike      int     // the channel that is pushed out of the residual stream
 	wteSpike   affine  // its column of wte
@@ -37,20 +37,23 @@ type affine struct{ scale, shift float32 }
 
 const vocab = 50257
 
+// common are the weights that are the same in all formulas.
+var common = map[string]affine{
+	"wte.weight": {0.2, 0.015625}, "wpe.weight": {0.125, 0},
+	"ln_1.weight": {0.5, 1}, "ln_1.bias": {0.25, 0},
+	"attn.c_attn.bias": {0.375, 0}, "attn.c_proj.bias": {0.125, 0},
+	"ln_2.weight": {0.5, 1}, "ln_2.bias": {0.25, 0},
+	"mlp.c_fc.bias": {0.375, 0}, "mlp.c_proj.bias": {0.125, 0}, "ln_f.bias": {0.25, 0},
+}
+
 var formulas = []*formula{
 	{
 		name:   "synthetic-tiny",
 		sha256: "5947dd6366616495d019a07768c058466103a5d6e9a2a0865bd2757f9e4713e8",
 		seed:   99, layers: 3, heads: 4, embd: 80, positions: 48,
-		table: map[string]affine{
-			"wte.weight": {0.2, 0.015625}, "wpe.weight": {0.125, 0},
-			"ln_1.weight": {0.5, 1}, "ln_1.bias": {0.25, 0},
-			"attn.c_attn.weight": {0.35, 0}, "attn.c_attn.bias": {0.375, 0},
-			"attn.c_proj.weight": {0.125, 0}, "attn.c_proj.bias": {0.125, 0},
-			"ln_2.weight": {0.5, 1}, "ln_2.bias": {0.25, 0},
-			"mlp.c_fc.weight": {0.31, 0}, "mlp.c_fc.bias": {0.375, 0},
-			"mlp.c_proj.weight": {0.07, 0}, "mlp.c_proj.bias": {0.125, 0},
-			"ln_f.weight": {1, 3}, "ln_f.bias": {0.25, 0},
+		own: map[string]affine{
+			"attn.c_attn.weight": {0.35, 0}, "attn.c_proj.weight": {0.125, 0},
+			"mlp.c_fc.weight": {0.31, 0}, "mlp.c_proj.weight": {0.07, 0}, "ln_f.weight": {1, 3},
 		},
 		spike: 53, wteSpike: affine{0.0078125, -0.5}, residSpike: 16, lnSpike: 0.0625, lnFSpike: 10.097,
 	},
@@ -58,15 +61,9 @@ var formulas = []*formula{
 		name:   "synthetic-medium",
 		sha256: "bb30de32faeb48dc58cabd440c8a13214a1a0509153d2cc721c25a0478d99644",
 		seed:   5, layers: 24, heads: 16, embd: 1024, positions: 1024,
-		table: map[string]affine{
-			"wte.weight": {0.2, 0.015625}, "wpe.weight": {0.125, 0},
-			"ln_1.weight": {0.5, 1}, "ln_1.bias": {0.25, 0},
-			"attn.c_attn.weight": {0.098, 0}, "attn.c_attn.bias": {0.375, 0},
-			"attn.c_proj.weight": {0.035, 0}, "attn.c_proj.bias": {0.125, 0},
-			"ln_2.weight": {0.5, 1}, "ln_2.bias": {0.25, 0},
-			"mlp.c_fc.weight": {0.087, 0}, "mlp.c_fc.bias": {0.375, 0},
-			"mlp.c_proj.weight": {0.02, 0}, "mlp.c_proj.bias": {0.125, 0},
-			"ln_f.weight": {0.25, 0.5}, "ln_f.bias": {0.25, 0},
+		own: map[string]affine{
+			"attn.c_attn.weight": {0.098, 0}, "attn.c_proj.weight": {0.035, 0},
+			"mlp.c_fc.weight": {0.087, 0}, "mlp.c_proj.weight": {0.02, 0}, "ln_f.weight": {0.25, 0.5},
 		},
 		spike: 909, wteSpike: affine{0.001953125, -0.2}, residSpike: 128, lnSpike: 0.0625, lnFSpike: 10.097,
 	},
@@ -81,9 +78,8 @@ func Names() []string {
 	return names
 }
 
-// SHA256 returns the SHA-256, in hexadecimal, that model.safetensors
-// of a synthetic model must have in whatever language it was made; "" for any
-// other name.
+// SHA256 returns the SHA-256, in hexadecimal, that model.safetensors of a
+// synthetic model must have in whatever language it was made; "" for other names.
 func SHA256(name string) string {
 	s, err := find(name)
 	if err != nil {
@@ -154,7 +150,10 @@ func (s *formula) fill(dst []byte, t safetensors.Info, first int) {
 		}()
 	}
 	kind, key := kind(t.Name), s.key(t.Name)
-	a := s.table[kind]
+	a, ok := s.own[kind]
+	if !ok {
+		a = common[kind]
+	}
 	state := key + uint64(first)*golden
 	for i := range v {
 		state += golden

@@ -275,28 +275,3 @@ func tree(t *testing.T, dir string) []string {
 	}
 	return paths
 }
-
-func BenchmarkSynthetic(b *testing.B) {
-	for _, name := range Names() {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				m, err := Open(name)
-				if err != nil {
-					b.Fatal(err)
-				}
-				b.SetBytes(m.WeightsSize())
-				m.Close()
-			}
-		})
-	}
-	b.Run("sha256", func(b *testing.B) {
-		s := formulas[len(formulas)-1]
-		for b.Loop() {
-			hash := sha256.New()
-			if err := s.stream(b.Context(), hash); err != nil {
-				b.Fatal(err)
-			}
-			b.SetBytes(4 * 354823168)
-		}
-	})
-}

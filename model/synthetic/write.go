@@ -88,11 +88,9 @@ func (s *formula) stream(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// Write writes a synthetic model into a folder, made if need be, as
-// config.json and model.safetensors, and checks the hash of what it writes
-// against SHA256. Whatever happens on the way, model.safetensors is
-// there whole or not at all; the end of ctx is an error like any other. A folder
-// that holds another model is refused.
+// Write writes a synthetic model into a folder, made if need be, as config.json
+// and model.safetensors, which has the hash SHA256 and is there whole or not at
+// all. A folder that holds another model is refused.
 func Write(ctx context.Context, name, dir string) error {
 	s, err := find(name)
 	if err != nil {

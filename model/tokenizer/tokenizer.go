@@ -112,10 +112,8 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 	return ids, nil
 }
 
-// Decode returns the text of ids, which need not be valid UTF-8: a token may
-// end, or begin, inside a character, and a model may choose a sequence of
-// tokens that no text encodes to. Nothing is replaced. An id that is not in the
-// vocabulary is an error.
+// Decode returns the text of ids, which need not be valid UTF-8: a token may end,
+// or begin, inside a character. An id that is not in the vocabulary is an error.
 func (t *Tokenizer) Decode(ids []int) (string, error) {
 	var b strings.Builder
 	for i, id := range ids {
@@ -172,10 +170,9 @@ type Stream struct {
 // Stream returns a decoder at the beginning of a text.
 func (t *Tokenizer) Stream() *Stream { return &Stream{t: t} }
 
-// Push returns the text that id completes. The beginning of a character is held
-// back until the rest comes; a byte that can be part of none becomes U+FFFD. So
-// every return is valid UTF-8, and together with Flush's they are the text
-// Decode returns for the same ids, each invalid byte replaced.
+// Push returns the text that id completes, valid UTF-8: the beginning of a
+// character is held back until the rest comes; a byte that can be part of none
+// becomes U+FFFD.
 func (s *Stream) Push(id int) (string, error) {
 	piece, err := s.t.Decode([]int{id})
 	if err != nil {

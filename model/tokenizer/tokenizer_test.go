@@ -319,29 +319,3 @@ func naiveSplit(s string) int {
 	}
 	return n
 }
-
-func BenchmarkEncode(b *testing.B) {
-	tok := newTokenizer(b)
-	for name, s := range map[string]string{
-		"prompt": "What is the answer to life, the universe, and everything?",
-		"64KiB":  strings.Repeat("The quick brown fox jumps over the lazy dog. ", 64<<10/45),
-		"run":    strings.Repeat("a", MaxRun),
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(s)))
-			for b.Loop() {
-				if _, err := tok.Encode(s); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkLoadVocabulary(b *testing.B) {
-	for b.Loop() {
-		if _, _, err := parseVocabulary(vocab.R50K); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -18,9 +18,8 @@ import (
 // publisher is the owner of the released models' repositories.
 const publisher = "openai-community"
 
-// released are the models that OpenAI released: their name on the Hugging Face
-// hub, the commit that published figures refer to, and the size of their
-// weights.
+// released are the models that OpenAI released: their name on the hub, the commit
+// that published figures refer to, and the size of their weights.
 var released = []release{
 	{"gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", "548 MB"},
 	{"gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", "1.52 GB"},
@@ -49,11 +48,12 @@ func Names() []string {
 
 // Load opens a model: a folder, if nameOrDir has a path separator or is a
 // folder with a config.json in it; else the model of that name, in the folder
-// that Locate finds, or a synthetic one made in memory. A model loaded by name has that
-// name wherever it lies, one loaded from a folder the folder's. The error for
-// weights that are not here is a [*NotFoundError].
+// that Locate finds, or a synthetic one made in memory. A model loaded from a
+// folder has its name. The error for weights that are not here is a
+// [*NotFoundError].
 func Load(nameOrDir string) (*model.Model, error) {
 	info, statErr := os.Stat(nameOrDir)
+	_, repoErr := hub.ParseRepo(nameOrDir)
 	_, configErr := os.Stat(filepath.Join(nameOrDir, hub.ConfigFile))
 	switch named := slices.Contains(Names(), nameOrDir); {
 	case statErr == nil && info.IsDir() && (!named || configErr == nil):
@@ -64,7 +64,7 @@ func Load(nameOrDir string) (*model.Model, error) {
 		return model.Open(name, nameOrDir)
 	case statErr == nil && !info.IsDir() && !named:
 		return nil, fmt.Errorf("%s is a file: name the folder that holds it and config.json", nameOrDir)
-	case isPath(nameOrDir) && !isHubName(nameOrDir):
+	case isPath(nameOrDir) && repoErr != nil:
 		return nil, fmt.Errorf("model folder %s: %w", nameOrDir, errors.Unwrap(statErr))
 	}
 	name := canonical(nameOrDir)
@@ -98,15 +98,15 @@ func canonical(name string) string {
 	return name
 }
 
-// Locate finds the folder of a model by name: a folder of that name in
-// $CHECKPOINT12_MODELS, or else one in the Hugging Face hub's cache, which has
-// "owner/name" too. ok is false if it is in neither, or not whole; a synthetic
-// model need be in neither. A name that is no model's is an error,
-// and so is a folder in $CHECKPOINT12_MODELS that holds no model.
+// Locate finds the folder of a model by name in $CHECKPOINT12_MODELS, or else in
+// the Hugging Face hub's cache, which has "owner/name" too. ok is false if it is in
+// neither, or not whole. A name that is no model's is an error, and so is a folder
+// in $CHECKPOINT12_MODELS that holds no model.
 func Locate(name string) (dir string, ok bool, err error) {
 	name = canonical(name)
-	if !slices.Contains(Names(), name) && !isHubName(name) {
-		return "", false, unknown(name)
+	repo, commit, err := Source(name)
+	if err != nil && !slices.Contains(synthetic.Names(), name) {
+		return "", false, err
 	}
 	if models := os.Getenv(ModelsVariable); models != "" {
 		dir := filepath.Join(models, name)
@@ -117,7 +117,7 @@ func Locate(name string) (dir string, ok bool, err error) {
 			return dir, true, nil
 		}
 	}
-	for _, dir := range snapshots(name) {
+	for _, dir := range snapshots(repo, commit) {
 		if hub.Whole(dir) {
 			return dir, true, nil
 		}
@@ -143,9 +143,8 @@ func (e *NotFoundError) Error() string {
 	return s + " in " + strings.Join(e.Looked, " or ")
 }
 
-// Source returns the place of a model on the Hugging Face hub: one that was released, at
-// the commit that published figures refer to, or any "owner/name", at no commit
-// in particular (""). A synthetic model has no source.
+// Source returns the place of a model on the Hugging Face hub, and of a released
+// one the commit that published figures refer to. A synthetic model has none.
 func Source(name string) (repo hub.Repo, commit string, err error) {
 	name = canonical(name)
 	if i := indexReleased(name); i >= 0 {
@@ -155,30 +154,18 @@ func Source(name string) (repo hub.Repo, commit string, err error) {
 		return "", "", fmt.Errorf("%s is a formula, and there is nothing to fetch", name)
 	}
 	if repo, err = hub.ParseRepo(name); err != nil {
-		return "", "", unknown(name)
+		return "", "", fmt.Errorf("no model is called %.80q: want a folder with config.json and model.safetensors, or one of %s",
+			name, strings.Join(Names(), ", "))
 	}
 	return repo, "", nil
-}
-
-// isHubName reports whether a name is owner/name on the hub.
-func isHubName(name string) bool {
-	_, err := hub.ParseRepo(name)
-	return err == nil
-}
-
-// unknown returns the error for a name that is no model's.
-func unknown(name string) error {
-	return fmt.Errorf("no model is called %.80q: want a folder with config.json and model.safetensors, or one of %s",
-		name, strings.Join(Names(), ", "))
 }
 
 // snapshots lists the folders of the hub's cache that may hold a model: of the
 // commit that published figures refer to, which fetch gets, of the main branch,
 // and of any other commit if it is the only one.
-func snapshots(name string) []string {
-	repo, commit, err := Source(name)
+func snapshots(repo hub.Repo, commit string) []string {
 	cache := hub.CacheDir()
-	if err != nil || cache == "" {
+	if repo == "" || cache == "" {
 		return nil
 	}
 	repos := []hub.Repo{repo}

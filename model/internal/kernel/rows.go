@@ -16,9 +16,8 @@ func Dot(a, b []float32) float32 { return f32.DotProduct(a, b) }
 func AddScaled(dst []float32, factor float32, x []float32) { f32.AddScaled(dst, factor, x) }
 
 // LayerNorm writes (x - mean)/sqrt(variance + eps)·gain + bias for each row of
-// x [rows, len(gain)] to y, with the biased variance (divided by the width, not
-// by one less). Mean and variance are added up in float64 in two passes, so the
-// result is the float64 result rounded once.
+// x [rows, len(gain)] to y, with the biased variance (divided by the width). It is
+// the float64 result rounded once.
 func LayerNorm(p *Pool, y, x, gain, bias []float32, eps float64) {
 	p.norm = normTask{y: y, x: x, gain: gain, bias: bias, eps: eps}
 	p.Do(&p.norm, len(x)/len(gain), 4*len(x))
@@ -53,12 +52,10 @@ func (t *normTask) Part(i, _ int) {
 // geluChunk is the number of values of one part of a GELU task.
 const geluChunk = 2048
 
-// GELU writes the tanh form of the Gaussian error linear unit (gelu_new in
-// Hugging Face's names), 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), of each
-// value of x to y. It is computed in float64 as x/(1 + exp(-2u)), which is the
-// same function without the cancellation at negative x, and rounded once.
-//
-// Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415.
+// GELU writes the tanh form of the Gaussian error linear unit (arXiv:1606.08415),
+// 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), of each value of x to y. It is
+// computed in float64 as x/(1 + exp(-2u)), which does not cancel at negative x,
+// and rounded once.
 func GELU(p *Pool, y, x []float32) {
 	p.gelu = geluTask{y: y, x: x}
 	p.Do(&p.gelu, (len(x)+geluChunk-1)/geluChunk, 16*len(x))
@@ -78,9 +75,8 @@ func (t *geluTask) Part(i, _ int) {
 	}
 }
 
-// Argmax returns the index of the largest value of x, the lowest index of a
-// tie. It returns -1 when x is empty or holds a NaN, which has no order: a
-// model that computes NaN has chosen nothing, and token 0 would hide that.
+// Argmax returns the index of the largest value of x, the lowest of a tie, or -1
+// when x is empty or holds a NaN: a model that computes NaN has chosen nothing.
 func Argmax(x []float32) int {
 	best := -1
 	max := float32(math.Inf(-1))
@@ -96,12 +92,9 @@ func Argmax(x []float32) int {
 }
 
 // Softmax writes softmax(src/temperature) to dst, which has the same length and
-// may be src itself. The maximum is taken off first, so no finite input
-// overflows; exponentials are taken and added up in float64 and rounded twice,
-// so each value is within 1.2e-7 of the float64 result, relative to it (or
-// within 1e-44, where float32 has no more digits).
-//
-// -Inf has probability 0. Where there is no distribution (a NaN, a +Inf,
+// may be src itself. Each value is within 1.2e-7 of the float64 result, relative
+// to it, or within 1e-44, where float32 has no more digits. -Inf has probability
+// 0. Where there is no distribution (a NaN, a +Inf,
 // nothing but -Inf, or a temperature that is not positive) every value is NaN.
 func Softmax(dst, src []float32, temperature float64) {
 	top := math.Inf(-1)
