@@ -1,6 +1,10 @@
 package model
 
-import "checkpoint12/model/internal/kernel"
+import (
+	"math"
+
+	"checkpoint12/model/internal/kernel"
+)
 
 // embedTokens copies a row of wte for each token: [B,T] to [B,T,C].
 func (c *call) embedTokens() {
@@ -80,5 +84,125 @@ func (c *call) distribution() {
 	V := c.m.cfg.Vocab
 	for b := range c.B {
 		kernel.Softmax(c.out[b*V:(b+1)*V], c.in[0][b*V:(b+1)*V], c.temp)
+	}
+}
+
+// splitHeads takes one third of c_attn's columns (0 is q, 1 is k, 2 is v) and
+// puts heads before positions: [B,T,3C] to [B,H,T,D].
+func (c *call) splitHeads(third int) {
+	C, H := c.m.cfg.Embd, c.m.cfg.Heads
+	D := C / H
+	for b := range c.B {
+		for h := range H {
+			for t := range c.T {
+				from := (b*c.T+t)*3*C + third*C + h*D
+				to := ((b*H+h)*c.T + t) * D
+				copy(c.out[to:to+D], c.in[0][from:from+D])
+			}
+		}
+	}
+}
+
+// The cache of a session is one array [B,H,Length,D] for the keys and one for the
+// values of each layer. Without a tap, attention reads it where it is. With a tap,
+// the positions in use are gathered into a contiguous [B,H,S,D], tapped, read by
+// attention, and copied back, so that a tap's changes stay in later steps.
+
+// appendCache writes the earlier positions and after them the new ones. Where
+// out and in[0] are the same array, the earlier positions already are in place.
+//
+//	in[0] earlier cache [B,H,P,D], heads prev positions apart
+//	in[1] k or v [B,H,T,D]
+//	out   [B,H,S,D], heads stride positions apart
+func (c *call) appendCache() {
+	D := c.m.cfg.Embd / c.m.cfg.Heads
+	old, add := c.P*D, c.T*D
+	for h := range c.B * c.m.cfg.Heads {
+		to := c.out[h*c.stride*D:]
+		copy(to[:old], c.in[0][h*c.prev*D:])
+		copy(to[old:old+add], c.in[1][h*add:])
+	}
+}
+
+// scatter copies a gathered cache [heads,S,D] back into the session's,
+// [heads,length,D]: n = S·D values a head, room = length·D apart.
+func scatter(cache, gathered []float32, n, room int) {
+	for h := 0; h*n < len(gathered); h++ {
+		copy(cache[h*room:], gathered[h*n:(h+1)*n])
+	}
+}
+
+// perHead calls f for every head of the batch; work is as for Pool.Do.
+func (c *call) perHead(f func(*call, int), work int) {
+	c.part = f
+	c.pool.Do(c, c.B*c.m.cfg.Heads, work)
+}
+
+// Part implements kernel.Task.
+func (c *call) Part(i, _ int) { c.part(c, i) }
+
+// scores multiplies queries and keys, by head. Places after the query's own
+// position are -Inf.
+//
+//	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
+func (c *call) scores() {
+	c.perHead((*call).scoresOfHead, len(c.out)*c.m.cfg.Embd/c.m.cfg.Heads)
+}
+
+func (c *call) scoresOfHead(i int) {
+	D := c.m.cfg.Embd / c.m.cfg.Heads
+	S := c.P + c.T
+	scale := 1 / math.Sqrt(float64(D))
+	masked := float32(math.Inf(-1))
+	keys := c.in[1][i*c.stride*D:]
+	for t := range c.T {
+		q := c.in[0][(i*c.T+t)*D:][:D]
+		row := c.out[(i*c.T+t)*S:][:S]
+		seen := c.P + t + 1
+		for s := range seen {
+			row[s] = float32(float64(kernel.Dot(q, keys[s*D:(s+1)*D])) * scale)
+		}
+		for s := seen; s < S; s++ {
+			row[s] = masked
+		}
+	}
+}
+
+// softmax turns each query's scores into probabilities, [B,H,T,S].
+func (c *call) softmax() {
+	// An exponential costs about as much as sixteen multiplications.
+	c.perHead((*call).softmaxOfHead, 16*len(c.out))
+}
+
+func (c *call) softmaxOfHead(i int) {
+	S := c.P + c.T
+	for t := range c.T {
+		at := (i*c.T + t) * S
+		kernel.Softmax(c.out[at:at+S], c.in[0][at:at+S], 1)
+	}
+}
+
+// context adds up the values, weighted by the probabilities, and puts the heads
+// side by side again. A probability of exactly 0, as masked places have, adds
+// nothing whatever the value.
+//
+//	in[0] probs [B,H,T,S]   in[1] cache_v [B,H,S,D]   out [B,T,C]
+func (c *call) context() {
+	c.perHead((*call).contextOfHead, len(c.in[0])*c.m.cfg.Embd/c.m.cfg.Heads)
+}
+
+func (c *call) contextOfHead(i int) {
+	C, H := c.m.cfg.Embd, c.m.cfg.Heads
+	D, S := C/H, c.P+c.T
+	b, h := i/H, i%H
+	values := c.in[1][i*c.stride*D:]
+	for t := range c.T {
+		out := c.out[(b*c.T+t)*C+h*D:][:D]
+		clear(out)
+		for s, p := range c.in[0][(i*c.T+t)*S:][:S] {
+			if p != 0 {
+				kernel.AddScaled(out, p, values[s*D:(s+1)*D])
+			}
+		}
 	}
 }

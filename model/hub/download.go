@@ -248,7 +248,7 @@ func (s *session) publish(blob, file string, fresh bool) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err // what is there is not the file, or a link to nowhere
 	}
-	if s.symlink(relative, file) == nil {
+	if !s.copies && os.Symlink(relative, file) == nil {
 		return nil
 	}
 	if fresh {

@@ -110,19 +110,6 @@ func TestNew(t *testing.T) {
 	}
 }
 
-func TestSymlinksSwitchedOff(t *testing.T) {
-	files := whole(weights)
-	p := start(t, files)
-	t.Setenv("HF_HUB_DISABLE_SYMLINKS", "1")
-	s, err := another(t, p.hub).fetch(t, first, files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Lstat(filepath.Join(s.Dir, WeightsFile)); err != nil || !info.Mode().IsRegular() {
-		t.Errorf("%v, %v", info, err)
-	}
-}
-
 func TestRef(t *testing.T) {
 	c := Cache(t.TempDir())
 	for name, content := range map[string]string{

@@ -9,12 +9,19 @@
 package hub
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -33,16 +40,16 @@ type Client struct {
 
 	endpoint *url.URL // the hub
 	token    string   // for the hub and nobody else; never in a message
+	copies   bool     // no links in the cache
 
 	transport *http.Transport
 	stall     time.Duration // without a byte, after which a connection counts as cut
 
 	// The machine, as far as tests put something else in its place.
-	sleep   func(context.Context, time.Duration) error
-	free    func(dir string) (uint64, error) // bytes that a user can still write there
-	symlink func(old, new string) error
-	disk    func(io.Writer) io.Writer // what a file's bytes are written through
-	sync    func(*os.File) error      // forces them to the disk
+	sleep func(context.Context, time.Duration) error
+	free  func(dir string) (uint64, error) // bytes that a user can still write there
+	disk  func(io.Writer) io.Writer        // what a file's bytes are written through
+	sync  func(*os.File) error             // forces them to the disk
 }
 
 // New returns a client with the settings of the environment, which are
@@ -59,6 +66,7 @@ func New() (*Client, error) {
 	}
 	c := &Client{
 		Cache:     CacheDir(),
+		copies:    isTrue("HF_HUB_DISABLE_SYMLINKS"),
 		Offline:   isTrue("HF_HUB_OFFLINE") || isTrue("TRANSFORMERS_OFFLINE"),
 		Progress:  func(string, int64, int64) {},
 		Note:      func(string) {},
@@ -68,15 +76,11 @@ func New() (*Client, error) {
 		stall:     30 * time.Second,
 		sleep:     sleep,
 		free:      freeBytes,
-		symlink:   os.Symlink,
 		disk:      func(w io.Writer) io.Writer { return w },
 		sync:      (*os.File).Sync,
 	}
 	c.transport.DialContext = (&net.Dialer{Timeout: 15 * time.Second}).DialContext
 	c.transport.DisableCompression = true // lengths and ranges are those of the file
-	if isTrue("HF_HUB_DISABLE_SYMLINKS") {
-		c.symlink = func(string, string) error { return os.ErrPermission }
-	}
 	return c, nil
 }
 
@@ -86,4 +90,97 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 	}
 	return context.Cause(ctx)
+}
+
+// The variables that are read here are huggingface_hub's own:
+// https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+
+// CacheDir returns the cache of this machine's huggingface_hub: HF_HUB_CACHE, else hub
+// in HF_HOME, else huggingface/hub in XDG_CACHE_HOME, else in ~/.cache. It returns
+// "" where there is no home either.
+func CacheDir() Cache {
+	if _, dir := firstOf("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"); dir != "" {
+		return Cache(filepath.Clean(expand(dir)))
+	}
+	return Cache(inHome("hub"))
+}
+
+// firstOf returns the first of the variables that is set, a current name before the
+// older one.
+func firstOf(names ...string) (name, value string) {
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" {
+			return name, value
+		}
+	}
+	return "", ""
+}
+
+// inHome returns the path of a name in the folder of all that huggingface_hub
+// keeps, "" where there is none.
+func inHome(name string) string {
+	if dir := os.Getenv("HF_HOME"); dir != "" {
+		return filepath.Join(expand(dir), name)
+	}
+	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
+		return filepath.Join(expand(dir), "huggingface", name)
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, ".cache", "huggingface", name)
+}
+
+// expand replaces a leading ~ and $VARIABLES as huggingface_hub does.
+func expand(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
+		if home, err := os.UserHomeDir(); err == nil {
+			path = home + rest
+		}
+	}
+	return os.Expand(path, func(name string) string {
+		if value, ok := os.LookupEnv(name); ok {
+			return value
+		}
+		return "${" + name + "}"
+	})
+}
+
+// isTrue reports whether a switch is on, as huggingface_hub does.
+func isTrue(name string) bool {
+	return slices.Contains([]string{"1", "ON", "YES", "TRUE"}, strings.ToUpper(os.Getenv(name)))
+}
+
+// endpoint returns the hub's address: HF_ENDPOINT, else huggingface.co.
+func endpoint() (*url.URL, error) {
+	s := cmp.Or(os.Getenv("HF_ENDPOINT"), "https://huggingface.co")
+	u, err := url.Parse(strings.TrimRight(s, "/"))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("HF_ENDPOINT is no address such as https://huggingface.co")
+	}
+	return u, nil
+}
+
+// token returns the user's access token: HF_TOKEN, else the one that `hf auth login`
+// keeps in a file, else "". Errors never hold it.
+func token() (string, error) {
+	if isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+		return "", nil
+	}
+	from, value := firstOf("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+	if value == "" {
+		from = expand(cmp.Or(os.Getenv("HF_TOKEN_PATH"), inHome("token")))
+		data, err := os.ReadFile(from) // "" is no file
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("read the hub's access token: %w", err)
+		}
+		value = string(data)
+	}
+	value = strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(value))
+	// It goes into a header, and an error about a header might show it.
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s holds no access token: there is a blank or a special character in it", from)
+	}
+	return value, nil
 }
