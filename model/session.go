@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 
 	"checkpoint12/model/internal/kernel"
 )
@@ -63,18 +64,12 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 		return nil, errWeightless
 	}
 	o.Batch, o.Length = cmp.Or(o.Batch, 1), cmp.Or(o.Length, m.cfg.Positions)
-	if o.Batch < 1 {
-		return nil, fmt.Errorf("batch of %d: want 1 or more", o.Batch)
-	}
-	if o.Length < 1 || o.Length > m.cfg.Positions {
-		return nil, fmt.Errorf("length of %d positions: the model has %d (n_positions)", o.Length, m.cfg.Positions)
-	}
 	if err := (Dims{B: o.Batch, T: 1, P: o.Length - 1}).check(m.cfg); err != nil {
-		return nil, fmt.Errorf("batch of %d rows with room for %d positions: %w", o.Batch, o.Length, err)
+		return nil, fmt.Errorf("batch of %d rows, length of %d positions: %w", o.Batch, o.Length, err)
 	}
 	for _, t := range o.Temperatures {
-		if err := checkTemperature(t); err != nil {
-			return nil, err
+		if !(t > 0) || math.IsInf(t, 0) {
+			return nil, fmt.Errorf("temperature %v: want a finite number above 0", t)
 		}
 	}
 	s := &Session{m: m, o: o, next: make([]int, o.Batch)}

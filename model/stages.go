@@ -184,13 +184,6 @@ func place(cfg Config, s *stage, layer int, temp float64) placed {
 	return p
 }
 
-func checkTemperature(t float64) error {
-	if !(t > 0) || math.IsInf(t, 0) {
-		return fmt.Errorf("temperature %v: want a finite number above 0", t)
-	}
-	return nil
-}
-
 // Reads returns the inputs of a stage other than weights: stages of the same step,
 // "tokens" (ids [B,T]), "pos" (the one number P), and "prev:" with a
 // stage of the step before ([B,H,P,D]; empty at the first). It is nil for a

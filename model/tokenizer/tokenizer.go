@@ -56,18 +56,13 @@ var shared = sync.OnceValues(func() (*Tokenizer, error) {
 		return nil, fmt.Errorf("embedded vocabulary r50k_base.tiktoken: %w", err)
 	}
 	// Built from its parts: tiktoken.GetEncoding would take the vocabulary from
-	// a loader in an unguarded global, whose default is the network.
-	special := map[string]int{EndOfText: EndOfTextID}
-	core, err := tiktoken.NewCoreBPE(ranks, special, splitPattern)
+	// a loader in an unguarded global, whose default is the network. EndOfText is
+	// no part of it: Encode and Decode know it.
+	core, err := tiktoken.NewCoreBPE(ranks, nil, splitPattern)
 	if err != nil {
 		return nil, fmt.Errorf("tiktoken: %w", err)
 	}
-	encoding := &tiktoken.Encoding{Name: tiktoken.MODEL_R50K_BASE, PatStr: splitPattern,
-		MergeableRanks: ranks, SpecialTokens: special, ExplicitNVocab: len(tokens)}
-	return &Tokenizer{
-		bpe:    tiktoken.NewTiktoken(core, encoding, map[string]any{EndOfText: true}),
-		tokens: tokens,
-	}, nil
+	return &Tokenizer{tiktoken.NewTiktoken(core, nil, nil), tokens}, nil
 })
 
 // parseVocabulary reads a file of lines "base64 id" whose ids count up from 0,
