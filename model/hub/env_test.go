@@ -181,6 +181,17 @@ func FuzzShards(f *testing.F) {
 	})
 }
 
+func FuzzETag(f *testing.F) {
+	f.Add(`W/"` + strings.Repeat("ab", 32) + `"`)
+	f.Add(`"../../x"`)
+	f.Fuzz(func(t *testing.T, etag string) {
+		h, err := parseETag(etag)
+		if err == nil && (!filepath.IsLocal(string(h)) || strings.ContainsAny(string(h), `/\.`)) {
+			t.Errorf("%q is no name of a file", h)
+		}
+	})
+}
+
 func FuzzParseRepo(f *testing.F) {
 	f.Add("openai-community/gpt2")
 	f.Add("../x")
