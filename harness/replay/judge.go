@@ -2,6 +2,8 @@ package replay
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"slices"
 
 	"checkpoint12/harness"
@@ -33,14 +35,11 @@ func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row := unknown(at)
-	got, err := r.read.get(at)
-	if err != nil {
-		return row, err
-	}
+	got, _ := r.read.get(at)
 	right, span, err := r.compute(at, got.Shape)
 	switch shape := r.shape(at); {
-	case isReadError(err):
-		return row, err
+	case r.read.err != nil:
+		return row, r.read.err
 	case err != nil && shape != nil && !slices.Equal(shape, got.Shape):
 		return Measure(at, got, Value{Tensor: harness.Tensor{Shape: shape}}), nil
 	case err != nil:
@@ -48,13 +47,12 @@ func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
 		return row, nil
 	}
 	row = r.measure(at, got, right, span)
-	if row.Verdict != harness.ReplayIntroduced || !r.anyMisshapen(at) {
-		return row, nil
-	}
-	// An input of a wrong shape may still give the right shape, from other places.
-	if right, span, err := r.replay(at, true); err == nil {
-		if other := r.measure(at, got, right, span); other.Verdict == harness.ReplayClean {
-			return other, nil
+	if row.Verdict == harness.ReplayIntroduced {
+		// An input of a wrong shape may still give the right shape, from other places.
+		if right, span, err := r.replay(at, true); err == nil {
+			if other := r.measure(at, got, right, span); other.Verdict == harness.ReplayClean {
+				return other, nil
+			}
 		}
 	}
 	return row, nil
@@ -67,18 +65,12 @@ func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
 func (r *Run) Against(at harness.Place, got harness.Tensor) (harness.Replayed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	row := unknown(at)
-	want, err := r.read.get(at)
-	if err != nil {
-		return row, err
-	}
+	want, _ := r.read.get(at)
 	right, span, err := r.compute(at, want.Shape)
-	switch {
-	case isReadError(err):
-		return row, err
-	case err != nil:
+	if err != nil {
+		row := unknown(at)
 		row.Why = err.Error()
-		return row, nil
+		return row, r.read.err
 	}
 	return r.measure(at, got, Value{Tensor: want, Bound: right.Bound, Accepts: right.Accepts}, span), nil
 }
@@ -100,12 +92,51 @@ func (r *Run) measure(at harness.Place, got harness.Tensor, right Value, span []
 	return row
 }
 
-// anyMisshapen reports whether the candidate has an input of the place in another
-// shape than it should have.
-func (r *Run) anyMisshapen(at harness.Place) bool {
-	return slices.ContainsFunc(r.replayer.Reads(at.Stage), func(name string) bool {
-		in := harness.InputPlace(at.Step, name)
-		shape, ok := r.candidate.Shape(in.Step, in.Stage)
-		return ok && r.misshapen(in, shape)
-	})
+// maxRelBound is the RMS of the rounding bound, relative to the RMS of the right
+// values, above which a replay that finds nothing wrong is inconclusive.
+const maxRelBound = 0.01
+
+// Measure compares a tensor at a place with the right value. The verdict is
+// harness.ReplayUnknown where nothing can be said, for the reason in Why.
+func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed {
+	row := unknown(at)
+	switch {
+	case !slices.Equal(got.Shape, right.Shape):
+		row.Verdict, row.Status = harness.ReplayIntroduced, harness.Shape
+		row.Shape, row.GotShape = right.Shape, got.Shape
+		row.Why = fmt.Sprintf("shape %v, want %v", got.Shape, right.Shape)
+		return row
+	case got.IDs() != right.IDs():
+		row.Why = fmt.Sprintf("is %s, the replay gives %s", got.DType(), right.DType())
+		return row
+	}
+	var e harness.Distance
+	row.Row, e = harness.CompareRounding(at.Stage, right.Tensor, got, right.Bound, right.Accepts)
+	row.Step, row.Bound, row.Share = at.Step, harness.Float(row.Row.Bound), harness.Float(e.Share)
+	row.Verdict = harness.ReplayUnknown
+	switch {
+	case e.N == 0:
+		row.Why = "it is empty"
+	case e.Judged == 0:
+		row.Why = "nothing of it can be judged: its inputs are not finite"
+	case e.Wrong > 0:
+		row.Verdict = harness.ReplayIntroduced
+	case e.SqBound > maxRelBound*maxRelBound*e.SqWant:
+		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may come to %.2g of its size", math.Sqrt(e.SqBound/e.SqWant))
+	default:
+		row.Verdict = harness.ReplayClean
+	}
+	if row.Verdict == harness.ReplayUnknown {
+		row.Status = harness.Skipped
+	}
+	return row
+}
+
+// unknown returns a row of which nothing is known.
+func unknown(at harness.Place) harness.Replayed {
+	nan := harness.Float(math.NaN())
+	return harness.Replayed{
+		Row:     harness.Row{Place: at, Status: harness.Skipped, MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN(), Bound: math.NaN()},
+		Verdict: harness.ReplayUnknown, Span: []string{at.Stage}, Bound: nan, Share: nan, Amplification: nan,
+	}
 }

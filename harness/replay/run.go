@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -48,7 +47,7 @@ func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options
 	}
 	return &Run{
 		schedule: s, candidate: candidate, replayer: r, o: o, fed: f,
-		mu: new(sync.Mutex), derived: map[harness.Place]*derived{}, read: newTensors(candidate),
+		mu: new(sync.Mutex), derived: map[harness.Place]*derived{}, read: &tensors{source: candidate, kept: map[harness.Place]harness.Tensor{}},
 	}, nil
 }
 
@@ -115,9 +114,6 @@ func (r *Run) Supposes(at harness.Place) bool {
 	return d != nil && d.supposed
 }
 
-// errNoStage is the error of an input that is in no schedule.
-var errNoStage = errors.New("no such stage or step")
-
 // input returns an input and the places that had to be computed for it. If strict,
 // a tensor of the candidate in a wrong shape counts as missing.
 func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place, error) {
@@ -129,18 +125,16 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 	if at.Step < 0 {
 		return Value{}, nil, nil
 	}
-	if shape, ok := r.candidate.Shape(at.Step, at.Stage); ok && !(strict && r.misshapen(at, shape)) {
-		t, err := r.read.get(at)
-		return Value{Tensor: t}, nil, err
+	shape, ok := r.candidate.Shape(at.Step, at.Stage)
+	if ok && strict {
+		right := r.shape(at)
+		ok = right == nil || slices.Equal(right, shape)
 	}
-	return r.make(at)
-}
-
-// misshapen reports whether the shape differs from the one that the place has in a
-// correct run, if that is known.
-func (r *Run) misshapen(at harness.Place, shape []int) bool {
-	right := r.shape(at)
-	return right != nil && !slices.Equal(right, shape)
+	if !ok {
+		return r.make(at)
+	}
+	t, err := r.read.get(at)
+	return Value{Tensor: t}, nil, err
 }
 
 // shape returns the place's shape in a correct run; nil if that is not known.
@@ -180,7 +174,7 @@ func (r *Run) compute(at harness.Place, shape []int) (Value, []harness.Place, er
 // replay computes a place from its inputs.
 func (r *Run) replay(at harness.Place, strict bool) (Value, []harness.Place, error) {
 	if _, ok := r.schedule.Index(at.Stage); !ok || at.Step < 0 {
-		return Value{}, nil, fmt.Errorf("%s: %w", at, errNoStage)
+		return Value{}, nil, fmt.Errorf("%s: no such stage or step", at)
 	}
 	reads := r.replayer.Reads(at.Stage)
 	if reads == nil {
@@ -208,4 +202,39 @@ func (r *Run) replay(at harness.Place, strict bool) (Value, []harness.Place, err
 		return Value{}, nil, err
 	}
 	return v, append(span, at), nil
+}
+
+// tensors reads a source's tensors and keeps the latest, since each is read as
+// the input of some stage and as the output of its own.
+type tensors struct {
+	source harness.Source
+	kept   map[harness.Place]harness.Tensor
+	order  []harness.Place // oldest first
+	size   int             // elements kept
+
+	// err is of the first tensor that is there and cannot be read. It ends a
+	// replay: a verdict without the tensor would be about another dump.
+	err error
+}
+
+// keptElements is how many elements are kept: 256 MB of float32.
+const keptElements = 64 << 20
+
+// get returns the tensor of a place that the source has.
+func (c *tensors) get(at harness.Place) (harness.Tensor, error) {
+	if t, ok := c.kept[at]; ok || c.err != nil {
+		return t, c.err
+	}
+	t, err := c.source.Tensor(at.Step, at.Stage)
+	if err != nil {
+		c.err = fmt.Errorf("step %d, stage %s: %w", at.Step, at.Stage, err)
+		return harness.Tensor{}, c.err
+	}
+	c.kept[at], c.order, c.size = t, append(c.order, at), c.size+t.Elements()
+	for len(c.order) > 1 && c.size > keptElements {
+		c.size -= c.kept[c.order[0]].Elements()
+		delete(c.kept, c.order[0])
+		c.order = c.order[1:]
+	}
+	return t, nil
 }
