@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -133,6 +134,12 @@ func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Ro
 		}
 	}
 	return row, nil
+}
+
+// CompareAt compares the tensors of two sources at a place that both have.
+func CompareAt(s *Schedule, golden, candidate Source, p Place) (Row, error) {
+	st, _ := s.Stage(p.Stage)
+	return compareOne(st, p.Step, golden, candidate, tokenDiff{differ: math.MaxInt})
 }
 
 // scratch is memory to read the two tensors of a row into.

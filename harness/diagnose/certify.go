@@ -95,18 +95,18 @@ var digits = regexp.MustCompile(`[0-9][0-9.e+-]*`)
 // difference of the two sources' logits_last, so that no rounding between them can
 // have decided. Else it returns [NearTie] or [NotCertifiable], and why.
 func Certainty(golden, candidate harness.Source, step int) (string, error) {
-	if _, ok := golden.Shape(step, "logits_last"); !ok {
+	if shape, _ := golden.Shape(step, "logits_last"); len(shape) != 2 {
 		return NotCertifiable + ": golden has no logits_last", nil
 	}
-	want, ok, err := lastLogits(golden, step)
-	if err != nil || !ok {
-		return NotCertifiable, err
-	}
-	got, ok, err := lastLogits(candidate, step)
-	switch {
-	case err != nil:
+	want, err := golden.Tensor(step, "logits_last")
+	if err != nil {
 		return "", err
-	case !ok || !slices.Equal(got.Shape, want.Shape):
+	}
+	got, err := lastLogits(candidate, step)
+	if err != nil {
+		return "", err
+	}
+	if !slices.Equal(got.Shape, want.Shape) {
 		return NotCertifiable + ": no such logits_last here", nil
 	}
 	width := want.Shape[1]
@@ -126,27 +126,26 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 	return Certified, nil
 }
 
-// lastLogits returns logits_last [B,V] or, if a source has only logits, their
-// last row; ok is false if it has neither.
-func lastLogits(src harness.Source, step int) (t harness.Tensor, ok bool, err error) {
-	if shape, ok := src.Shape(step, "logits_last"); ok && len(shape) == 2 {
-		t, err := src.Tensor(step, "logits_last")
-		return t, err == nil, err
+// lastLogits returns logits_last [B,V] or, if a source has only logits, their last
+// row; the zero Tensor if it has neither.
+func lastLogits(src harness.Source, step int) (t harness.Tensor, err error) {
+	if shape, _ := src.Shape(step, "logits_last"); len(shape) == 2 {
+		return src.Tensor(step, "logits_last")
 	}
-	shape, ok := src.Shape(step, "logits")
-	if !ok || len(shape) != 3 || shape[1] == 0 {
-		return t, false, nil
+	shape, _ := src.Shape(step, "logits")
+	if len(shape) != 3 || shape[1] == 0 {
+		return t, nil
 	}
 	all, err := src.Tensor(step, "logits")
 	if err != nil {
-		return t, false, err
+		return t, err
 	}
 	t.Shape = []int{shape[0], shape[2]}
 	for b := range shape[0] {
 		end := (b + 1) * shape[1] * shape[2]
 		t.F32 = append(t.F32, all.F32[end-shape[2]:end]...)
 	}
-	return t, true, nil
+	return t, nil
 }
 
 // margin returns the largest value less the second largest.

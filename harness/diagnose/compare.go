@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 
@@ -33,7 +36,7 @@ type Result struct {
 	Quorum     *Quorum     `json:"quorum,omitempty"` // what several goldens say of each other
 
 	Checked int            `json:"-"` // places judged for Violations
-	Engines []EngineResult `json:"-"` // of Quorum
+	Engines []EngineResult `json:"-"` // the goldens compared
 }
 
 // Compare compares the candidate with its goldens. Of several the first that has
@@ -49,22 +52,19 @@ type Result struct {
 // An error is what harness.Compare gives, a ModelError, a GoldenError, or a model
 // that cannot compute.
 func Compare(ctx context.Context, c Comparison) (*Result, error) {
-	r := &Result{}
+	r := &Result{Violations: []Violation{}}
 	var golden harness.Source
 	err := c.checkModel()
-	switch {
-	case err != nil:
-	case len(c.Goldens) == 0:
-		r.Report, err = c.withoutGolden(ctx)
-	case len(c.Goldens) == 1:
-		golden = c.Goldens[0].Source
-		r.Report, err = harness.Compare(c.Schedule, golden, c.Candidate, c.CompareOptions)
-	default:
-		if err = r.compareEngines(c); err == nil {
+	if err == nil && len(c.Goldens) > 0 {
+		if err = r.compareGoldens(c); err == nil {
 			golden = r.Engines[0].Source
 		}
 	}
-	if err == nil && golden != nil && c.Model != nil {
+	switch {
+	case err != nil:
+	case golden == nil:
+		r.Report, err = c.withoutGolden(ctx)
+	case c.Model != nil:
 		err = c.addReplay(ctx, golden, r.Report)
 	}
 	if err == nil {
@@ -79,10 +79,9 @@ func Compare(ctx context.Context, c Comparison) (*Result, error) {
 	return r, nil
 }
 
-// compareEngines compares the candidate with each engine's golden. Engines that
-// have nothing in common with the candidate are left out, unless that goes for
-// all.
-func (r *Result) compareEngines(c Comparison) error {
+// compareGoldens compares the candidate with each golden. Goldens that have nothing
+// in common with the candidate are left out, unless that goes for all.
+func (r *Result) compareGoldens(c Comparison) error {
 	var nothing error
 	for _, g := range c.Goldens {
 		var err error
@@ -99,12 +98,119 @@ func (r *Result) compareEngines(c Comparison) error {
 	if len(r.Engines) == 0 {
 		return nothing
 	}
+	first := r.Engines[0]
+	if r.Report = first.Report; len(c.Goldens) == 1 {
+		return nil
+	}
 	var err error
-	if r.Quorum, err = NewQuorum(c.Schedule, r.Engines); err != nil {
+	if r.Quorum, err = NewQuorum(c.Schedule, r.Engines, nil); err != nil {
 		return err
 	}
-	first := r.Engines[0]
 	r.Report = r.Quorum.report(r.Engines)
 	r.Golden = fmt.Sprintf("%s (%s)", filepath.Dir(first.Source.Name()), strings.Join(r.Quorum.Engines, ", "))
 	return nil
+}
+
+// withoutGolden judges a candidate without a golden: each of its stages is replayed
+// on its own inputs. The report's rows are the replays, with the rounding bounds
+// for tolerances. An error wraps harness.ErrNothingCompared if no stage could be
+// judged.
+func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) {
+	name := c.Candidate.Name()
+	report := &harness.Report{
+		Schema: 1, Golden: "the replay by " + c.Model.Name(), Candidate: name,
+		Notes: []string{name + ": no golden was compared: each stage is judged by its own inputs alone, and nothing says that another engine gives the same"},
+	}
+	rows, causes, err := c.judge(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	why := "it has no stage"
+	for _, p := range rows {
+		row := p.Row
+		st, _ := c.Schedule.Stage(row.Stage)
+		row.Checkpoint, row.Detail = st.Checkpoint, p.Why
+		if row.GotShape == nil {
+			row.GotShape, _ = c.Candidate.Shape(row.Step, row.Stage)
+		}
+		if row.Shape == nil {
+			row.Shape = row.GotShape
+		}
+		if row.Status == harness.Skipped {
+			why = p.Why
+		}
+		report.Stages = append(report.Stages, row)
+	}
+	report.AddReplay(rows, c.replayer(c.Candidate).Reads)
+	report.Explanations = causes
+	if report.Compared == 0 {
+		return nil, fmt.Errorf("%w: %s: no stage could be replayed: %s", harness.ErrNothingCompared, name, why)
+	}
+	return report, nil
+}
+
+// addReplay adds the replay to a comparison with a golden, unless that was made
+// from other weights.
+func (c Comparison) addReplay(ctx context.Context, golden harness.Source, report *harness.Report) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
+	go func() {
+		err := checkWeights(c.Model, golden)
+		if err != nil {
+			cancel()
+		}
+		weights <- err
+	}()
+	rows, causes, err := c.judge(ctx, golden)
+	report.AddReplay(rows, c.replayer(c.Candidate).Reads)
+	report.Explanations = causes
+	if err == nil && goldenInDoubt(c.Schedule, report) {
+		report.GoldenReplayed, err = replay.Judge(ctx, c.Schedule, golden, c.replayer(golden), c.replayOptions(nil))
+	}
+	if e := <-weights; e != nil {
+		return e
+	}
+	return err
+}
+
+// judge replays every stage that the candidate has, and explains those whose own
+// computation is wrong.
+func (c Comparison) judge(ctx context.Context, golden harness.Source) ([]harness.Replayed, []harness.Explanation, error) {
+	run, err := replay.NewRun(c.Schedule, c.Candidate, c.replayer(c.Candidate), c.replayOptions(golden))
+	if err != nil {
+		return nil, nil, err
+	}
+	rows, err := run.Judge(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	causes, err := coverRows(run, rows, func(run *replay.Run, rows []harness.Replayed) ([]faults.Cause, error) {
+		return faults.Explain(ctx, c.Model, c.Candidate, run, rows)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("explain: %w", err)
+	}
+	return rows, causes, nil
+}
+
+// replayer returns the Replayer of a source that the model is to judge.
+func (c Comparison) replayer(src harness.Source) replay.Replayer {
+	return gpt2.NewReplayer(c.Model, gpt2.DType(src))
+}
+
+func (c Comparison) replayOptions(golden harness.Source) replay.Options {
+	return replay.Options{Golden: golden, Prompt: c.Prompt, Match: c.Match, Progress: c.Progress}
+}
+
+// goldenInDoubt reports whether the candidate diverges from the golden before any
+// stage of its own is wrong.
+func goldenInDoubt(s *harness.Schedule, r *harness.Report) bool {
+	if r.FirstDivergence == nil || len(r.Introduced) == 0 {
+		return r.FirstDivergence != nil
+	}
+	first, wrong := *r.FirstDivergence, r.Introduced[0]
+	i, _ := s.Index(first.Stage)
+	j, _ := s.Index(wrong.Stage)
+	return r.Row(first).Origin == harness.OriginInherited && (first.Step < wrong.Step || first.Step == wrong.Step && i < j)
 }

@@ -25,7 +25,6 @@ type Violation struct {
 // contradicts itself. Without a model it first replays the stages that need no
 // weights; the golden then tells the model's dimensions.
 func (r *Result) findViolations(ctx context.Context, c Comparison, golden harness.Source) error {
-	r.Violations = []Violation{}
 	var config model.Config
 	if c.Model != nil {
 		config = c.Model.Config()

@@ -50,7 +50,7 @@ func coverRows(run *replay.Run, rows []harness.Replayed, explain func(*replay.Ru
 			return nil, err
 		}
 	}
-	var all []harness.Explanation
+	all := []harness.Explanation{}
 	for _, row := range rows {
 		for _, x := range c.causes[row.Place] {
 			if row.Verdict == harness.ReplayIntroduced {
@@ -63,10 +63,6 @@ func coverRows(run *replay.Run, rows []harness.Replayed, explain func(*replay.Ru
 
 // find explains the introduced ones among rows.
 func (c *cover) find(rows []harness.Replayed) error {
-	rows = slices.DeleteFunc(slices.Clone(rows), func(p harness.Replayed) bool { return p.Verdict != harness.ReplayIntroduced })
-	if len(rows) == 0 {
-		return nil
-	}
 	found, err := c.explain(c.run, rows)
 	for _, x := range found {
 		at := harness.Place{Step: x.Step, Stage: x.Stage}
@@ -110,11 +106,9 @@ func (c *cover) take(row harness.Place) error {
 			stages = append(stages, c.rows[i].Stage)
 		}
 	}
-	switch len(stages) {
-	case 0:
-	case 1:
+	if n := len(stages); n == 1 {
 		best.cause.Text += "; " + stages[0] + " is off by the same fault"
-	default:
+	} else if n > 1 {
 		best.cause.Text += "; " + strings.Join(stages, ", ") + " are off by the same fault"
 	}
 	c.causes[row] = append([]faults.Cause{best.cause}, rest...)

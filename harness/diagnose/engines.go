@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,7 +29,7 @@ type EngineResult struct {
 
 // OpenEngines opens the goldens in the folders below dir, one for each engine, the
 // yardstick first and then by name. None is no error. All must be of the same
-// weights and have the same prompt.
+// weights and have the same prompt. A folder without a manifest is no golden.
 func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	paths, err := Folders(dir)
 	if err != nil {
@@ -35,34 +37,47 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	}
 	var engines []EngineResult
 	for _, path := range paths {
-		d, notes, err := dump.Open(path, s)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Join(path, dump.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
 			continue
-		case err != nil:
-			return nil, &GoldenError{path, err}
-		case d.Manifest() == nil:
-			continue // no golden: nothing binds it
-		case len(notes) > 0:
-			return nil, &GoldenError{path, errors.New(notes[0])}
 		}
-		if len(engines) > 0 {
+		d, notes, err := dump.Open(path, s)
+		if err == nil && len(notes) > 0 {
+			err = errors.New(notes[0])
+		}
+		if err == nil && len(engines) > 0 {
 			first := engines[0].Source
-			if err := d.Manifest().CheckWeights(first.Manifest().Model.Name, first.Manifest().Model.WeightsSHA256); err != nil {
-				return nil, &GoldenError{path, err}
-			}
-			if want, got := first.Manifest().Tokens, d.Manifest().Tokens; !cmp.Equal(want, got) {
+			err = d.Manifest().CheckWeights(first.Manifest().Model.Name, first.Manifest().Model.WeightsSHA256)
+			if diff := cmp.Diff(first.Manifest().Tokens, d.Manifest().Tokens); err == nil && diff != "" {
 				return nil, &harness.DiffError{
-					Line: fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case", path, first.Name()),
-					Diff: cmp.Diff(want, got),
+					Line: fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case", path, first.Name()), Diff: diff,
 				}
 			}
 		}
+		if err != nil {
+			return nil, &GoldenError{path, err}
+		}
 		engines = append(engines, EngineResult{Engine: filepath.Base(path), Source: d})
 	}
-	if i := slices.IndexFunc(engines, func(e EngineResult) bool { return e.Engine == Yardstick }); i > 0 {
+	if i := slices.IndexFunc(engines, isYardstick); i > 0 {
 		yard := engines[i]
 		engines = slices.Insert(slices.Delete(engines, i, i+1), 0, yard)
 	}
 	return engines, nil
+}
+
+func isYardstick(e EngineResult) bool { return e.Engine == Yardstick }
+
+// Folders lists the folders in dir, by name. A dir that does not exist has none.
+func Folders(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for goldens: %w", err)
+	}
+	var paths []string
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
 }

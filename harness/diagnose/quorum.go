@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -44,56 +45,59 @@ type Outlier struct {
 }
 
 // NewQuorum compares the goldens of a case with each other. Each engine's Report is
-// of the same candidate.
-func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
-	spread, err := SpreadOf(s, engines)
-	if err != nil {
-		return nil, err
-	}
-	return QuorumOf(s, engines, spread)
-}
-
-// QuorumOf is NewQuorum with what SpreadOf returned for the same goldens.
-func QuorumOf(s *harness.Schedule, engines []EngineResult, spread []Spread) (*Quorum, error) {
+// of the same candidate. spread is that of an earlier Quorum of the same goldens,
+// or nil.
+func NewQuorum(s *harness.Schedule, engines []EngineResult, spread []Spread) (*Quorum, error) {
 	q := &Quorum{Engines: []string{}, Spread: spread, Outliers: []Outlier{}}
-	for _, v := range engines {
-		q.Engines = append(q.Engines, v.Engine)
+	if spread == nil {
+		var err error
+		if q.Spread, err = spreadOf(s, engines); err != nil {
+			return nil, err
+		}
 	}
-	return q, q.findOutliers(s, engines)
+	for _, e := range engines {
+		q.Engines = append(q.Engines, e.Engine)
+		for i := range e.Report.Stages {
+			row := &e.Report.Stages[i]
+			if !row.Status.Diverges() {
+				continue
+			}
+			o, err := outlier(s, engines, e, row.Place)
+			if err != nil {
+				return nil, err
+			}
+			if o != nil {
+				q.Outliers = append(q.Outliers, *o)
+			}
+		}
+	}
+	return q, nil
 }
 
-// SpreadOf compares each engine with the yardstick.
-func SpreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
+// spreadOf compares each engine with the yardstick.
+func spreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	all := []Spread{}
-	yard := slices.IndexFunc(engines, func(v EngineResult) bool { return v.Engine == Yardstick })
-	if yard < 0 {
-		return all, nil
-	}
-	for i, v := range engines {
-		if i == yard {
+	yard := slices.IndexFunc(engines, isYardstick)
+	for i, e := range engines {
+		if yard < 0 || i == yard {
 			continue
 		}
-		r, err := harness.Compare(s, engines[yard].Source, v.Source, harness.CompareOptions{})
+		r, err := harness.Compare(s, engines[yard].Source, e.Source, harness.CompareOptions{})
 		if errors.Is(err, harness.ErrNothingCompared) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		worst := map[int]*Spread{}
+		worst := map[int]Spread{}
 		for i := range r.Stages {
 			row := &r.Stages[i]
-			share := row.Share()
-			if !row.Status.Compared() {
-				continue
-			}
-			if w := worst[row.Checkpoint]; w == nil || share > float64(w.Share) {
-				worst[row.Checkpoint] = &Spread{row.Checkpoint, v.Engine, row.Place, harness.Float(share)}
+			share := harness.Float(row.Share())
+			if w, ok := worst[row.Checkpoint]; row.Status.Compared() && (!ok || share > w.Share) {
+				worst[row.Checkpoint] = Spread{row.Checkpoint, e.Engine, row.Place, share}
 			}
 		}
-		for _, w := range worst {
-			all = append(all, *w)
-		}
+		all = slices.AppendSeq(all, maps.Values(worst))
 	}
 	slices.SortFunc(all, func(a, b Spread) int {
 		return cmp.Or(cmp.Compare(a.Checkpoint, b.Checkpoint), cmp.Compare(a.Engine, b.Engine))
@@ -101,56 +105,31 @@ func SpreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	return all, nil
 }
 
-// findOutliers looks at each tensor in which the candidate is outside tolerance of
-// one engine.
-func (q *Quorum) findOutliers(s *harness.Schedule, engines []EngineResult) error {
-	for _, e := range engines {
-		for i := range e.Report.Stages {
-			row := &e.Report.Stages[i]
-			if !row.Status.Diverges() {
-				continue
-			}
-			agree := agreeing(engines, e.Engine, row.Place)
-			o := Outlier{Engine: e.Engine, Place: row.Place, Share: harness.Float(math.Inf(1))}
-			for _, other := range agree {
-				apart, err := compareAt(s, o.Place, other.Source, e.Source)
-				if err != nil {
-					return err
-				}
-				if apart.Status == harness.Pass { // the candidate and e are on opposite sides of it
-					agree = nil
-					break
-				}
-				o.Share = min(o.Share, harness.Float(apart.Share()))
-				o.Against = append(o.Against, other.Engine)
-			}
-			if agree != nil {
-				q.Outliers = append(q.Outliers, o)
-			}
-		}
-	}
-	return nil
-}
-
-// agreeing returns the engines with which the candidate agrees at a place, if all
-// but one do that have it, and enough to outvote that one: the yardstick, or two.
-func agreeing(engines []EngineResult, but string, p harness.Place) (agree []EngineResult) {
+// outlier returns the engine wrong, from which the candidate diverges at a place,
+// as an outlier, or nil if the others do not outvote it.
+func outlier(s *harness.Schedule, engines []EngineResult, wrong EngineResult, p harness.Place) (*Outlier, error) {
+	o := &Outlier{Engine: wrong.Engine, Place: p, Share: harness.Float(math.Inf(1))}
 	enough := false
 	for _, e := range engines {
 		row := e.Report.Row(p)
 		switch {
-		case e.Engine == but || row == nil:
+		case e.Engine == wrong.Engine || row == nil || !row.Status.Compared():
+			continue
 		case row.Status.Diverges():
-			return nil
-		case row.Status == harness.Pass:
-			agree = append(agree, e)
-			enough = enough || e.Engine == Yardstick || len(agree) > 1
+			return nil, nil
 		}
+		apart, err := harness.CompareAt(s, e.Source, wrong.Source, p)
+		if err != nil || apart.Status == harness.Pass { // the candidate and wrong are on opposite sides of e
+			return nil, err
+		}
+		o.Share = min(o.Share, harness.Float(apart.Share()))
+		o.Against = append(o.Against, e.Engine)
+		enough = enough || isYardstick(e) || len(o.Against) > 1
 	}
 	if !enough {
-		return nil
+		return nil, nil
 	}
-	return agree
+	return o, nil
 }
 
 // report returns how the candidate compares with the first engine's golden and,
@@ -167,24 +146,6 @@ func (q *Quorum) report(engines []EngineResult) *harness.Report {
 	}
 	r.Judge()
 	return &r
-}
-
-// compareAt compares one tensor of two sources.
-func compareAt(s *harness.Schedule, p harness.Place, golden, candidate harness.Source) (harness.Row, error) {
-	st, _ := s.Stage(p.Stage)
-	want, err := golden.Tensor(p.Step, p.Stage)
-	if err != nil {
-		return harness.Row{}, err
-	}
-	got, err := candidate.Tensor(p.Step, p.Stage)
-	if err != nil {
-		return harness.Row{}, err
-	}
-	extra := 0.0
-	if st.Extra != nil {
-		extra = st.Extra(golden, candidate, p.Step)
-	}
-	return harness.CompareTensor(st, want, got, extra)
 }
 
 // Outlier returns the outlier at a place, or nil.
@@ -212,12 +173,7 @@ func (o *Outlier) String() string {
 func (q *Quorum) Lines() []string {
 	var lines []string
 	for _, engine := range q.Engines {
-		var of []*Outlier
-		for i := range q.Outliers {
-			if q.Outliers[i].Engine == engine {
-				of = append(of, &q.Outliers[i])
-			}
-		}
+		of := slices.DeleteFunc(slices.Clone(q.Outliers), func(o Outlier) bool { return o.Engine != engine })
 		if len(of) == 0 {
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
@@ -34,14 +33,9 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	if tokens.Shape == nil || len(steps) == 0 {
 		return nil, nil, fmt.Errorf("%s: no tokens, or nothing to force", golden.Name())
 	}
-	B, L := tokens.Shape[0], tokens.Shape[1]
-	last := min(steps[len(steps)-1], L-prompt)
+	last := min(steps[len(steps)-1], tokens.Shape[1]-prompt)
 	forced := gpt2.Run{New: last + 1, Temperatures: temperatures, Match: func(int, string) bool { return false }}
-	for b := range B {
-		var row []int
-		for _, id := range tokens.I64[b*L:][:prompt+last] {
-			row = append(row, int(id))
-		}
+	for _, row := range harness.TokenRows(tokens, prompt+last) {
 		forced.Tokens, forced.Feed = append(forced.Tokens, row[:prompt]), append(forced.Feed, row[prompt:])
 	}
 	var rows []harness.Replayed
@@ -69,26 +63,10 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	if o.Err != nil || first == nil {
 		return rows, nil, o.Err
 	}
-	causes, err := explainStage(ctx, s, m, first, prompt)
+	_, causes, err := Comparison{Schedule: s, Model: m, Candidate: first, CompareOptions: harness.CompareOptions{
+		Prompt: prompt, Match: func(step int, stage string) bool { return first.at == harness.Place{Step: step, Stage: stage} },
+	}}.judge(ctx, nil)
 	return rows, causes, err
-}
-
-// explainStage explains the stage that the model computed from a golden's values.
-func explainStage(ctx context.Context, s *harness.Schedule, m *model.Model, candidate *withStage, prompt int) ([]harness.Explanation, error) {
-	run, err := replay.NewRun(s, candidate, gpt2.NewReplayer(m, gpt2.DType(candidate)), replay.Options{Prompt: prompt})
-	if err != nil {
-		return nil, err
-	}
-	row, err := run.JudgeAt(candidate.at)
-	if err != nil {
-		return nil, err
-	}
-	found, err := faults.Explain(ctx, m, candidate, run, []harness.Replayed{row})
-	var all []harness.Explanation
-	for _, cause := range found {
-		all = append(all, cause.Explanation)
-	}
-	return all, err
 }
 
 // withStage is a golden with another tensor at one place.
@@ -132,16 +110,16 @@ func OwnError(r *harness.Report, row *harness.Row) string {
 	if i < 0 {
 		return ""
 	}
-	switch p := &r.Replayed[i]; row.Origin {
-	case harness.OriginIntroduced:
-		if p.Bound > 0 {
-			return fmt.Sprintf("with a golden's values forced on its inputs it is off by %.3g times the rounding bound: its own computation is wrong", float64(p.Share))
-		}
-		return "with a golden's values forced on its inputs it is not the same: its own computation is wrong"
-	case harness.OriginInherited:
-		return "with a golden's values forced on its inputs it is right: what is wrong came in"
-	case harness.OriginUnknown:
-		return "with a golden's values forced on its inputs it cannot be judged: " + p.Why
+	const forced = "with a golden's values forced on its inputs it "
+	switch p := &r.Replayed[i]; {
+	case row.Origin == harness.OriginIntroduced && p.Bound > 0:
+		return fmt.Sprintf("%sis off by %.3g times the rounding bound: its own computation is wrong", forced, float64(p.Share))
+	case row.Origin == harness.OriginIntroduced:
+		return forced + "is not the same: its own computation is wrong"
+	case row.Origin == harness.OriginInherited:
+		return forced + "is right: what is wrong came in"
+	case row.Origin == harness.OriginUnknown:
+		return forced + "cannot be judged: " + p.Why
 	}
 	return ""
 }

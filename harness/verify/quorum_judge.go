@@ -18,15 +18,10 @@ func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 		engines = append(engines, diagnose.EngineResult{Engine: g.Engine, Source: g.dump, Report: o.reports[i]})
 	}
 	var err error
-	if c.spread == nil { // the goldens stay what they are
-		c.spread, err = diagnose.SpreadOf(s.schedule, engines)
-	}
-	if err == nil {
-		o.quorum, err = diagnose.QuorumOf(s.schedule, engines, c.spread)
-	}
-	if err != nil {
+	if o.quorum, err = diagnose.NewQuorum(s.schedule, engines, c.spread); err != nil {
 		return fmt.Errorf("case %s: compare its goldens: %w", c.Name, err)
 	}
+	c.spread = o.quorum.Spread // the goldens stay what they are
 	for i := range o.findings {
 		f := &o.findings[i]
 		if out := o.quorum.Outlier(f.Engine, harness.Place{Step: f.Step, Stage: f.Stage}); f.Failed && out != nil {

@@ -8,6 +8,19 @@ import (
 	"checkpoint12/model"
 )
 
+// GoldenError is the error of a golden that cannot be used: it is damaged, bound
+// to other weights, or not bound to any.
+type GoldenError struct {
+	Path string // the folder or file
+	Err  error
+}
+
+// Error returns the golden and the reason.
+func (e *GoldenError) Error() string { return fmt.Sprintf("golden %s: %v", e.Path, e.Err) }
+
+// Unwrap returns the reason.
+func (e *GoldenError) Unwrap() error { return e.Err }
+
 // A ModelError reports that a source is not a run of the model that is to judge it.
 type ModelError struct {
 	Role  string // of the source: "golden", "candidate"
@@ -36,23 +49,25 @@ func (c Comparison) checkModel() error {
 	if c.Model == nil {
 		return nil
 	}
-	check := func(role string, src harness.Source) error {
+	sources := []harness.Source{}
+	for _, g := range c.Goldens {
+		sources = append(sources, g.Source)
+	}
+	for i, src := range append(sources, c.Candidate) {
 		err := gpt2.CheckModel(c.Model, src)
 		if err == nil {
-			return nil
+			continue
 		}
-		e := &ModelError{Role: role, Err: err}
+		e := &ModelError{Role: "golden", Err: err}
+		if i == len(sources) {
+			e.Role = "candidate"
+		}
 		if man := src.Manifest(); man != nil {
 			e.Model = man.Model.Name
 		}
 		return e
 	}
-	for _, g := range c.Goldens {
-		if err := check("golden", g.Source); err != nil {
-			return err
-		}
-	}
-	return check("candidate", c.Candidate)
+	return nil
 }
 
 // checkWeights returns a ModelError if the golden was made from other weights than
