@@ -272,7 +272,7 @@ func (d Dims) Length(cfg Config, axis string) int {
 	case "H":
 		return cfg.Heads
 	case "D":
-		return cfg.Embd / cfg.Heads
+		return cfg.Embd / max(cfg.Heads, 1)
 	case "F":
 		return cfg.Inner
 	case "V":

@@ -1,6 +1,7 @@
 package align
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,8 +12,8 @@ import (
 
 // A family is the tensors that an engine lays out alike.
 type family struct {
-	own    layout // the schedule's
-	others []layout
+	own    layout   // the schedule's
+	known  []layout // the hint's, else the stage's, its own first
 	hint   hint
 	places []harness.Place
 }
@@ -26,13 +27,15 @@ func (v *View) families() []*family {
 		if len(layouts) == 0 {
 			continue
 		}
-		key := fmt.Sprint(names.Family(p.Stage), layouts[0].text, h)
-		f := index[key]
-		if f == nil {
-			f = &family{own: layouts[0], others: layouts[1:], hint: h}
+		f := &family{own: layouts[0], known: layouts, hint: h}
+		if len(h.layouts) > 0 {
+			f.known = h.layouts
+		}
+		key := fmt.Sprint(names.Family(p.Stage), f.own, f.known, h.Pad, h.Split, h.part, h.optional())
+		if index[key] == nil {
 			index[key], all = f, append(all, f)
 		}
-		f.places = append(f.places, p)
+		index[key].places = append(index[key].places, p)
 	}
 	return all
 }
@@ -40,28 +43,21 @@ func (v *View) families() []*family {
 // An option is one layout in which a family may be.
 type option struct {
 	layout
-	own   bool // it is the schedule's, and no hint
-	exact bool // it matches the shape of each tensor exactly
+	exact bool // it fits the shape of each tensor exactly
 	views map[harness.Place]stridedView
 }
 
-// options returns the layouts to try: those of the hint, else the stage's, and
-// these with the rows of a batch one after the other.
+// options returns the layouts to try: those known, and these with the rows of a
+// batch one after the other.
 func (f *family) options(batch string) (all []*option) {
-	layouts := append([]layout{f.own}, f.others...)
-	if len(f.hint.layouts) > 0 {
-		layouts = f.hint.layouts
-	}
-	add := func(l layout, own bool) {
-		all = append(all, &option{layout: l, own: own, exact: true, views: map[harness.Place]stridedView{}})
-	}
-	for i, l := range layouts {
-		add(l, i == 0 && len(f.hint.layouts) == 0)
+	layouts := slices.Clone(f.known)
+	for _, l := range f.known {
+		if merged, ok := l.mergeBatch(batch); ok {
+			layouts = append(layouts, merged)
+		}
 	}
 	for _, l := range layouts {
-		if merged, ok := l.mergeBatch(batch); ok {
-			add(merged, false)
-		}
+		all = append(all, &option{layout: l, exact: true, views: map[harness.Place]stridedView{}})
 	}
 	return all
 }
@@ -78,7 +74,7 @@ func (v *View) chooseLayout(f *family) error {
 			return err
 		case fits:
 			fitting = append(fitting, p)
-		case f.hint.optional:
+		case f.hint.optional():
 			v.hidden[p] = true
 		case len(f.hint.layouts) > 0:
 			shape, _ := v.Source.Shape(p.Step, p.Stage)
@@ -89,7 +85,7 @@ func (v *View) chooseLayout(f *family) error {
 	if len(fitting) == 0 || len(options) == 0 { // none fits, or each another
 		return nil
 	}
-	chosen, err := v.decide(options, fitting)
+	chosen, err := v.decide(options, f, fitting)
 	switch {
 	case err != nil:
 		return err
@@ -115,11 +111,11 @@ func (v *View) fitAll(options []*option, f *family, p harness.Place) (any bool, 
 	shape, _ := v.Source.Shape(p.Step, p.Stage)
 	var array harness.Tensor // read when it is needed
 	for _, o := range options {
-		dims, exact, ok := o.match(shape, v.sizes[p.Step], v.options.Batch, f.hint.pad)
+		in, exact, ok := o.fit(shape, v.sizes[p.Step], v.options.Batch, f.hint.Pad)
 		if !ok {
 			continue
 		}
-		view, ok := newStridedView(o.layout, f.own, dims, v.sizes[p.Step], f.hint)
+		view, ok := newStridedView(o.layout, f.own, in, v.sizes[p.Step], f.hint)
 		if !ok {
 			continue
 		}
@@ -157,12 +153,12 @@ func dropEquivalent(options []*option, places []harness.Place) (kept []*option) 
 // decide finds the option by which the tensors agree with the golden: some tensor
 // agrees by it alone, and none by another alone. Failing that it is the schedule's
 // own layout, or nil where that is none of the options.
-func (v *View) decide(options []*option, places []harness.Place) (*option, error) {
+func (v *View) decide(options []*option, f *family, places []harness.Place) (*option, error) {
 	if len(options) == 1 {
 		return options[0], nil
 	}
 	var own, chosen *option
-	if i := slices.IndexFunc(options, func(o *option) bool { return o.own }); i >= 0 {
+	if i := slices.IndexFunc(options, func(o *option) bool { return o.text == f.own.text }); i >= 0 {
 		own = options[i]
 	}
 	if v.options.Golden == nil {
@@ -177,20 +173,18 @@ func (v *View) decide(options []*option, places []harness.Place) (*option, error
 			continue
 		}
 		agreeing, err := v.agreeing(options, p)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case len(agreeing) != 1 || agreeing[0] == chosen:
-		case chosen == nil:
-			chosen = agreeing[0]
-		default:
+		}
+		if len(agreeing) != 1 {
+			continue
+		}
+		if chosen != nil && chosen != agreeing[0] {
 			return own, nil // one agrees by this, another by that
 		}
+		chosen = agreeing[0]
 	}
-	if chosen == nil {
-		return own, nil
-	}
-	return chosen, nil
+	return cmp.Or(chosen, own), nil
 }
 
 // agreeing returns the options by which a tensor is within its tolerance of the
@@ -230,12 +224,12 @@ func (v *View) useLayout(o *option, f *family, places []harness.Place) {
 	for _, p := range places {
 		shape, _ := v.Source.Shape(p.Step, p.Stage)
 		view := o.views[p]
-		if o.own && slices.Equal(shape, view.shape) {
+		if o.text == f.own.text && slices.Equal(shape, view.shape) {
 			continue
 		}
 		v.views[p] = view
 		switch {
-		case !o.own && o.text != f.own.text:
+		case o.text != f.own.text:
 			v.note(fmt.Sprintf("axes %s put into the order %s", o.text, f.own.text), p)
 		case len(shape) < len(view.shape) && f.own.index(v.options.Batch) >= 0:
 			v.note(fmt.Sprintf("no axis %s: taken for a batch of one", v.options.Batch), p)
@@ -243,7 +237,7 @@ func (v *View) useLayout(o *option, f *family, places []harness.Place) {
 			v.note(fmt.Sprintf("axes of length 1 added or left out: read as %s", f.own.text), p)
 		}
 		if view.cut {
-			v.note(fmt.Sprintf("axis %s is longer than it should be: the rest was cut off", f.hint.pad), p)
+			v.note(fmt.Sprintf("axis %s is longer than it should be: the rest was cut off", f.hint.Pad), p)
 		}
 	}
 }

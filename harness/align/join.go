@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
-	"path/filepath"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,14 +18,16 @@ import (
 // Hints tell in which layouts the tensors of a dump may be.
 type Hints map[harness.Place]hint
 
-// hint tells in which layout one tensor may be.
+// hint tells in which layout one tensor may be: as the rule that took it says,
+// which is the zero rule where the name is the stage's own.
 type hint struct {
-	layouts  []layout // none: the stage's
-	pad      string   // an axis that may be longer than it should
-	split    string   // an axis of which only one place is this stage's
-	part     int      // that place
-	optional bool     // it is another stage's if its shape is not this one's
+	mapRule
+	part int // of the rule's stages, this one
 }
+
+// optional reports whether the tensor is another stage's if its shape is not this
+// one's.
+func (h hint) optional() bool { return h.Split == "" && len(h.To) > 1 }
 
 // Open opens the folder at dir by the map's names, as dump.Open does without one,
 // and returns the map's hints at its layouts, for a View. Such a folder has no
@@ -51,17 +53,32 @@ func (m *Map) List(dir string) (dump.Listing, error) {
 	return l, err
 }
 
+// Limits of a folder that a map reads.
+const (
+	maxFiles = 1 << 20
+	maxDepth = 6
+)
+
 // list lists a folder by the map's names.
 func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hints, error) {
-	paths, err := filesBelow(dir)
-	if err != nil {
-		return dump.Listing{}, nil, err
-	}
 	j := &joined{m: m, best: map[harness.Place]target{}, ignored: make([][]string, len(m.Ignore))}
-	for _, path := range paths {
-		if err := j.add(path, isStage); err != nil {
-			return dump.Listing{}, nil, fmt.Errorf("%s: %w", filepath.Join(dir, path), err)
+	files := 0
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && strings.Count(path, "/") >= maxDepth:
+			return fs.SkipDir
+		case e.IsDir():
+			return nil
+		case files == maxFiles:
+			return fmt.Errorf("more than %d files", maxFiles)
 		}
+		files++
+		return j.add(path, isStage)
+	})
+	if err != nil {
+		return dump.Listing{}, nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	l, hints := dump.Listing{Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{}
 	for at, t := range j.best {
@@ -70,38 +87,6 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 	}
 	slices.SortFunc(l.Tensors, func(a, b dump.TensorFile) int { return cmp.Compare(a.Place.File(), b.Place.File()) })
 	return l, hints, nil
-}
-
-// Limits of a folder that a map reads.
-const (
-	maxFiles = 1 << 20
-	maxDepth = 6
-)
-
-// filesBelow lists the files below a folder, in lexical order, their paths with
-// forward slashes.
-func filesBelow(dir string) (paths []string, err error) {
-	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		switch {
-		case !e.IsDir():
-			paths = append(paths, rel)
-		case strings.Count(rel, "/") >= maxDepth:
-			return fs.SkipDir
-		}
-		if len(paths) > maxFiles {
-			return fmt.Errorf("%s: more than %d files", dir, maxFiles)
-		}
-		return nil
-	})
-	return paths, err
 }
 
 // joined is the files of a folder as a map joins them to stages.
@@ -147,7 +132,7 @@ func (j *joined) add(path string, isStage func(name string) bool) error {
 		have, twice := j.best[at]
 		switch {
 		case twice && have.rule == t.rule:
-			return fmt.Errorf("the same step and stage as %s", have.path)
+			return fmt.Errorf("%s: the same step and stage as %s", path, have.path)
 		case twice && have.rule < t.rule:
 			j.unused = append(j.unused, path)
 			continue
@@ -185,10 +170,16 @@ func (m *Map) find(name string, isStage func(string) bool) (found []target, igno
 		}
 	}
 	for _, n := range short {
-		for i := range m.Stages {
-			if found := m.Stages[i].targets(i, n); found != nil {
-				return found, -1
+		for i, r := range m.Stages {
+			match := r.name.FindStringSubmatch(n)
+			if match == nil {
+				continue
 			}
+			layer := cmp.Or(strings.TrimLeft(part(r.name, match, "N"), "0"), "0")
+			for k, to := range r.To {
+				found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: hint{r, k}})
+			}
+			return found, -1
 		}
 	}
 	flat := strings.NewReplacer("/", "\x1f") // Match lets * cross anything but a slash
@@ -205,26 +196,6 @@ func (m *Map) find(name string, isStage func(string) bool) (found []target, igno
 		}
 	}
 	return nil, -1
-}
-
-// targets returns the stages of the rule, which is the i-th, if it takes the name.
-func (r *mapRule) targets(i int, name string) (found []target) {
-	match := r.name.FindStringSubmatch(name)
-	if match == nil {
-		return nil
-	}
-	layer := strings.TrimLeft(part(r.name, match, "N"), "0")
-	layer = cmp.Or(layer, "0")
-	for k, to := range r.To {
-		h := hint{layouts: r.layouts, pad: r.Pad, split: r.Split}
-		if r.Split != "" {
-			h.part = k
-		} else {
-			h.optional = len(r.To) > 1
-		}
-		found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: h})
-	}
-	return found
 }
 
 // notes tells of the files that are not used, and why.

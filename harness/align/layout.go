@@ -137,34 +137,27 @@ func (l layout) shape(s Sizes) (shape []int, ok bool) {
 
 // withBatch inserts the axis of a batch of one into a shape that lacks it.
 func (l layout) withBatch(shape []int, s Sizes, batch string) []int {
-	i := l.index(batch)
-	if n, ok := s.length(batch); ok && n == 1 && i >= 0 && len(shape) == len(l.dims)-1 {
+	if i := l.index(batch); i >= 0 && s[batch] == 1 && len(shape) == len(l.dims)-1 {
 		return slices.Insert(slices.Clone(shape), i, 1)
 	}
 	return shape
 }
 
-// match reports whether an array of the shape can be in the layout, and returns
-// how long each of the layout's dimensions is in it. The array may have more than
-// the length of the axis pad, lack the axis of a batch of one, and have more axes
-// of length 1 in front; if exact is false, it has other axes of length 1 as well.
-func (l layout) match(shape []int, s Sizes, batch, pad string) (dims []int, exact, ok bool) {
-	dims, ok = l.shape(s)
-	if !ok {
-		return nil, false, false
-	}
+// fit reports whether an array of the shape can be in the layout, and returns the
+// lengths of its axes. The axis pad may be longer than in s, and axes of length 1
+// may be there or not; if exact, those are a batch's and some in front alone.
+func (l layout) fit(shape []int, s Sizes, batch, pad string) (in Sizes, exact, ok bool) {
 	got := shape
-	for len(got) > len(dims) && got[0] == 1 {
+	for len(got) > len(l.dims) && got[0] == 1 {
 		got = got[1:]
 	}
 	got = l.withBatch(got, s, batch)
-	if i := l.index(pad); i >= 0 && len(got) == len(dims) {
-		dims[i] = max(dims[i], got[i])
+	in = maps.Clone(s)
+	if i := l.index(pad); i >= 0 && s[pad] > 0 && len(got) == len(l.dims) {
+		in[pad] = max(s[pad], got[i])
 	}
-	if slices.Equal(got, dims) {
-		return dims, true, true
-	}
-	return dims, false, slices.Equal(squeeze(shape), squeeze(dims))
+	want, ok := l.shape(in)
+	return in, slices.Equal(got, want), ok && slices.Equal(squeeze(shape), squeeze(want))
 }
 
 // squeeze returns a shape without its axes of length 1.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -94,27 +93,13 @@ func (l *stringList) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
-// ReadMap reads a map's file. Errors name it.
-func ReadMap(path string) (*Map, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxMap+1))
-	if err != nil {
-		return nil, err
-	}
-	m, err := ParseMap(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return m, nil
-}
-
-// ParseMap reads a map strictly: one JSON object of schema 1, no unknown field, no
+// ReadMap reads a map strictly: one JSON object of schema 1, no unknown field, no
 // key twice, nothing after it, every rule well formed.
-func ParseMap(b []byte) (*Map, error) {
+func ReadMap(r io.Reader) (*Map, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxMap+1))
+	if err != nil {
+		return nil, err
+	}
 	if len(b) > maxMap {
 		return nil, fmt.Errorf("longer than %d bytes", maxMap)
 	}
@@ -122,10 +107,7 @@ func ParseMap(b []byte) (*Map, error) {
 	if err := strictjson.Unmarshal(b, m); err != nil {
 		return nil, err
 	}
-	if err := m.check(); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return m, m.check()
 }
 
 // check returns an error for the first field that is not well formed, and

@@ -19,43 +19,32 @@ type stridedView struct {
 	cut    bool     // an axis is longer in the array
 }
 
-// newStridedView finds a tensor of one layout in an array of another, whose
-// dimensions have the lengths dims. ok is false where the array lacks an axis
-// that is longer than 1, or an axis is not known.
-func newStridedView(from, to layout, dims []int, s Sizes, h hint) (v stridedView, ok bool) {
-	stride, length := map[string]int{}, map[string]int{} // of the array's axes
-	step := 1
-	for i, axes := range slices.Backward(from.dims) {
-		rest := dims[i]
-		for j, axis := range slices.Backward(axes) {
-			n := rest // of the outermost: as long as it is in the array
-			if j > 0 {
-				n, _ = s.length(axis)
-			}
-			if n == 0 {
-				return v, false
-			}
-			stride[axis], length[axis] = step, n
-			step *= n
-			rest /= n
+// newStridedView finds a tensor of one layout, with axes of lengths s, in an array
+// of another, with axes of lengths in. ok is false where the array lacks an axis
+// that is longer than 1, or an axis is not known or of no length.
+func newStridedView(from, to layout, in, s Sizes, h hint) (v stridedView, ok bool) {
+	stride, step := map[string]int{}, 1
+	for _, axis := range slices.Backward(from.axes()) {
+		n, _ := in.length(axis)
+		if n == 0 {
+			return v, false
 		}
+		stride[axis], step = step, step*n
 	}
 	if v.shape, ok = to.shape(s); !ok {
 		return v, false
 	}
-	v.offset = h.part * stride[h.split]
-	delete(length, h.split)
+	v.offset = h.part * stride[h.Split]
 	for _, axis := range to.axes() {
 		n, _ := s.length(axis)
-		if _, ok := stride[axis]; !ok && n != 1 {
+		if stride[axis] == 0 && n != 1 {
 			return v, false
 		}
 		v.size, v.stride = append(v.size, n), append(v.stride, stride[axis])
-		v.cut = v.cut || length[axis] > n
-		delete(length, axis)
+		v.cut = v.cut || stride[axis] > 0 && in[axis] > n
 	}
-	for axis, n := range length {
-		if n > 1 {
+	for _, axis := range from.axes() {
+		if n, _ := in.length(axis); n > 1 && axis != h.Split && !slices.Contains(to.axes(), axis) {
 			v.extra = append(v.extra, [2]int{n, stride[axis]})
 		}
 	}
@@ -76,16 +65,13 @@ func (v stridedView) same(o stridedView) bool {
 }
 
 // tensor returns the tensor that lies in the array.
-func (v stridedView) tensor(array harness.Tensor) harness.Tensor { return v.at(v.offset, array) }
-
-// at is tensor with another offset.
-func (v stridedView) at(offset int, array harness.Tensor) harness.Tensor {
+func (v stridedView) tensor(array harness.Tensor) harness.Tensor {
 	out := harness.Tensor{Shape: slices.Clone(v.shape)}
 	n, _ := shapes.Size(v.shape)
 	if array.IDs() {
-		out.I64 = gather(make([]int64, 0, n), array.I64[offset:], v.size, v.stride)
+		out.I64 = gather(make([]int64, 0, n), array.I64[v.offset:], v.size, v.stride)
 	} else {
-		out.F32 = gather(make([]float32, 0, n), array.F32[offset:], v.size, v.stride)
+		out.F32 = gather(make([]float32, 0, n), array.F32[v.offset:], v.size, v.stride)
 	}
 	return out
 }
@@ -109,9 +95,10 @@ func gather[E any](out, in []E, size, stride []int) []E {
 func (v stridedView) repeats(array harness.Tensor) bool {
 	first := v.tensor(array)
 	for _, e := range v.extra {
-		for i := 1; i < e[0]; i++ {
-			next := v.at(v.offset+i*e[1], array)
-			if !slices.Equal(first.I64, next.I64) || !slices.EqualFunc(first.F32, next.F32, sameBits) {
+		next := v
+		for range e[0] - 1 {
+			next.offset += e[1]
+			if t := next.tensor(array); !slices.Equal(first.I64, t.I64) || !slices.EqualFunc(first.F32, t.F32, sameBits) {
 				return false
 			}
 		}

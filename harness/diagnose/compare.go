@@ -196,7 +196,7 @@ func (c Comparison) judge(ctx context.Context, golden harness.Source) ([]harness
 
 // replayer returns the Replayer of a source that the model is to judge.
 func (c Comparison) replayer(src harness.Source) replay.Replayer {
-	return gpt2.NewReplayer(c.Model, gpt2.DType(src))
+	return gpt2.NewReplayer(c.Model, src)
 }
 
 func (c Comparison) replayOptions(golden harness.Source) replay.Options {

@@ -31,7 +31,7 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 	} else {
 		config = gpt2.ConfigOf(c.Schedule, golden, c.Candidate)
 	}
-	weightless := gpt2.NewWeightless(config, gpt2.DType(c.Candidate))
+	weightless := gpt2.NewReplayer(model.Weightless(config), c.Candidate)
 	rows := r.Replayed
 	if c.Model == nil {
 		o := c.replayOptions(golden)

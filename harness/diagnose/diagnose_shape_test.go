@@ -107,7 +107,7 @@ func TestDiagnoseOfAnyShape(t *testing.T) {
 				}
 				changed := &withStage{c, at, out}
 				s := gpt2.Schedule(m.Config().Layers, nil)
-				rows, err := replay.Judge(t.Context(), s, changed, gpt2.NewReplayer(m, ""), replay.Options{Prompt: 3})
+				rows, err := replay.Judge(t.Context(), s, changed, gpt2.NewReplayer(m, nil), replay.Options{Prompt: 3})
 				if err != nil {
 					t.Fatalf("%s, %s: %v", at, name, err)
 				}

@@ -24,7 +24,7 @@ import (
 func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, tap model.Tap) ([]harness.Replayed, []harness.Explanation, error) {
 	temperatures := temperaturesOf(golden)
 	s := gpt2.Schedule(m.Config().Layers, temperatures)
-	r := gpt2.NewReplayer(m, gpt2.DType(golden))
+	r := gpt2.NewReplayer(m, golden)
 	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt})
 	if err != nil {
 		return nil, nil, err

@@ -10,39 +10,59 @@ import (
 //
 //	q [B,H,T,D]   cache_k [B,H,S,D]   out [B,H,T,S]
 func (s *stageCall) boundScores() []float32 {
-	D := s.cfg.Embd / s.cfg.Heads
-	S := s.P + s.T
-	q, k := s.in[0], s.in[1]
-	scale := 1 / math.Sqrt(float64(D))
+	D, S := s.cfg.Embd/s.cfg.Heads, s.P+s.T
 	root := math.Sqrt(float64(D))
+	scale := 1 / root
 	out := make([]float32, len(s.out))
 	for i := range s.B * s.cfg.Heads * s.T {
 		head, seen := i/s.T, s.P+i%s.T+1
-		qs := q.F32[i*D : (i+1)*D]
 		for j := range seen {
-			at := (head*S + j) * D
-			ks := k.F32[at : at+D]
-			var terms, fromQ, fromK float64
-			for d, x := range qs {
-				p := float64(x) * float64(ks[d])
-				terms += p * p
-			}
-			if q.Bound != nil {
-				for d, b := range q.Bound[i*D : (i+1)*D] {
-					fromQ += sq(float64(b) * float64(ks[d]))
-				}
-			}
-			if k.Bound != nil {
-				for d, b := range k.Bound[at : at+D] {
-					fromK += sq(float64(b) * float64(qs[d]))
-				}
-			}
+			terms, in := s.products(D, i*D, (head*S+j)*D, 1)
 			y := abs(s.out[i*S+j])
 			e := lambda * unit * (root*(y+scale*math.Sqrt(terms)) + 2*y)
-			out[i*S+j] = float32(math.Sqrt(e*e + scale*scale*(fromQ+fromK)))
+			out[i*S+j] = float32(math.Sqrt(e*e + scale*scale*in))
 		}
 	}
 	return out
+}
+
+// boundContext is of probs·v: a sum of S products.
+//
+//	probs [B,H,T,S]   cache_v [B,H,S,D]   out [B,T,C]
+func (s *stageCall) boundContext() []float32 {
+	C, H := s.cfg.Embd, s.cfg.Heads
+	D, S := C/H, s.P+s.T
+	root := math.Sqrt(float64(S))
+	out := make([]float32, len(s.out))
+	for i := range s.B * H * s.T {
+		head, t := i/s.T, i%s.T
+		to := (head/H*s.T+t)*C + head%H*D
+		for d := range D {
+			terms, in := s.products(S, i*S, head*S*D+d, D)
+			y := abs(s.out[to+d])
+			e := lambda * unit * (root*(y+math.Sqrt(terms)) + y)
+			out[to+d] = float32(math.Sqrt(e*e + in))
+		}
+	}
+	return out
+}
+
+// products returns Σp² of n products p = a·b of the inputs, a from i on and b from j
+// on in steps of stride, and Σδp² for the bounds of a and b.
+func (s *stageCall) products(n, i, j, stride int) (terms, in float64) {
+	a, b := s.in[0], s.in[1]
+	for range n {
+		x, y := float64(a.F32[i]), float64(b.F32[j])
+		terms += sq(x * y) // 0·NaN is NaN: engines differ in whether they skip it
+		if a.Bound != nil {
+			in += sq(float64(a.Bound[i]) * y)
+		}
+		if b.Bound != nil {
+			in += sq(x * float64(b.Bound[j]))
+		}
+		i, j = i+1, j+stride
+	}
+	return terms, in
 }
 
 // boundSoftmax is of p = e/Σe, e = exp((x-max)/t), in rows of n; t is 1 but for
@@ -92,47 +112,6 @@ func (s *stageCall) boundSoftmax() []float32 {
 				e = math.Sqrt(e*e + p*p*(sq(1-p)*own*own+max(0, in-sq(p*own))))
 			}
 			out[row+i] = float32(e)
-		}
-	}
-	return out
-}
-
-// boundContext is of probs·v: a sum of S products.
-//
-//	probs [B,H,T,S]   cache_v [B,H,S,D]   out [B,T,C]
-func (s *stageCall) boundContext() []float32 {
-	C, H := s.cfg.Embd, s.cfg.Heads
-	D, S := C/H, s.P+s.T
-	p, v := s.in[0], s.in[1]
-	root := math.Sqrt(float64(S))
-	out := make([]float32, len(s.out))
-	terms, fromIn := make([]float64, D), make([]float64, D)
-	for i := range s.B * H * s.T {
-		head, t := i/s.T, i%s.T
-		clear(terms)
-		clear(fromIn)
-		for j := range S {
-			weight := float64(p.F32[i*S+j])
-			at := (head*S + j) * D
-			for d, x := range v.F32[at : at+D] {
-				terms[d] += sq(weight * float64(x)) // 0·NaN is NaN: engines differ in whether they skip it
-			}
-			if v.Bound != nil {
-				for d, b := range v.Bound[at : at+D] {
-					fromIn[d] += sq(weight * float64(b))
-				}
-			}
-			if p.Bound != nil && p.Bound[i*S+j] != 0 {
-				for d, x := range v.F32[at : at+D] {
-					fromIn[d] += sq(float64(p.Bound[i*S+j]) * float64(x))
-				}
-			}
-		}
-		to := (head/H*s.T+t)*C + head%H*D
-		for d := range D {
-			y := abs(s.out[to+d])
-			e := lambda * unit * (root*(y+math.Sqrt(terms[d])) + y)
-			out[to+d] = float32(math.Sqrt(e*e + fromIn[d]))
 		}
 	}
 	return out

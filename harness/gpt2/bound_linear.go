@@ -16,7 +16,13 @@ import (
 //
 //	x [B,T,K]   W [K,N], or [N,K] if outIn   out [B,T,N]
 func (s *stageCall) boundLinear() []float32 {
-	W, shape, outIn := s.matrix()
+	W, shape, ok := s.m.Weight(s.stage + ".weight")
+	outIn := s.stage == "logits"
+	if outIn {
+		if W, shape, ok = s.m.Weight("lm_head.weight"); !ok {
+			W, shape, _ = s.m.Weight("wte.weight")
+		}
+	}
 	b, _, _ := s.m.Weight(s.stage + ".bias") // nil for logits
 	K, N := shape[0], shape[1]
 	if outIn {
@@ -32,11 +38,7 @@ func (s *stageCall) boundLinear() []float32 {
 		parts = append(parts, in.z...) // in one go: what takes the time is reading W
 	}
 	sums := make([]float32, len(parts)/K*N)
-	if outIn {
-		squareDots(sums, parts, W, len(parts)/K, K, N)
-	} else {
-		squareMul(sums, parts, W, len(parts)/K, K, N)
-	}
+	squareMul(sums, parts, W, len(parts)/K, K, N, outIn)
 	out := make([]float32, len(s.out))
 	root := math.Sqrt(float64(K))
 	for i, y := range s.out {
@@ -56,20 +58,6 @@ func (s *stageCall) boundLinear() []float32 {
 		out[i] = float32(e)
 	}
 	return out
-}
-
-// matrix returns the weights that the stage multiplies by: [K,N] or, if outIn,
-// [N,K].
-func (s *stageCall) matrix() (W []float32, shape []int, outIn bool) {
-	if s.stage != "logits" {
-		W, shape, _ = s.m.Weight(s.stage + ".weight")
-		return W, shape, false
-	}
-	W, shape, untied := s.m.Weight("lm_head.weight")
-	if !untied {
-		W, shape, _ = s.m.Weight("wte.weight")
-	}
-	return W, shape, true
 }
 
 // squares is the squares of rows of values, as parts of each row's largest, which
@@ -98,39 +86,38 @@ func newSquares(x []float32, rows, K int) squares {
 	return s
 }
 
-// squareMul is out = z·W², z [rows,K], W [K,N] as it lies in memory: each worker
-// takes some of its rows, squares a row at a time and adds it, scaled, to its
-// sums.
-func squareMul(out, z, W []float32, rows, K, N int) {
+// squareMul is out = z·W², z [rows,K], W [K,N] or, if outIn, [N,K]. Each worker
+// takes some rows of W as they lie in memory and squares one at a time. Of [N,K] a
+// row gives one column of out, of [K,N] a part of all.
+func squareMul(out, z, W []float32, rows, K, N int, outIn bool) {
+	width := N
+	if outIn {
+		width = K
+	}
+	height := len(W) / width
 	workers := min(runtime.GOMAXPROCS(0), max(1, K*N>>16))
 	sums := make([][]float32, workers)
 	parallel.For(workers, func(w int) {
-		sum, squares := make([]float32, rows*N), make([]float32, N)
-		for k := w * K / workers; k < (w+1)*K/workers; k++ {
-			row := W[k*N : (k+1)*N]
+		squares := make([]float32, width)
+		if !outIn {
+			sums[w] = make([]float32, rows*N)
+		}
+		for i := w * height / workers; i < (w+1)*height/workers; i++ {
+			row := W[i*width : (i+1)*width]
 			f32.Mul(squares, row, row)
 			for r := range rows {
-				f32.AddScaled(sum[r*N:(r+1)*N], z[r*K+k], squares)
+				if outIn {
+					out[r*N+i] = f32.DotProduct(squares, z[r*K:(r+1)*K])
+				} else {
+					f32.AddScaled(sums[w][r*N:(r+1)*N], z[r*K+i], squares)
+				}
 			}
 		}
-		sums[w] = sum
 	})
+	if outIn {
+		return
+	}
 	for _, sum := range sums {
 		f32.Add(out, out, sum)
 	}
-}
-
-// squareDots is out = z·(W²)ᵀ, z [rows,K], W [N,K].
-func squareDots(out, z, W []float32, rows, K, N int) {
-	workers := min(runtime.GOMAXPROCS(0), max(1, K*N>>16))
-	parallel.For(workers, func(w int) {
-		squares := make([]float32, K)
-		for j := w * N / workers; j < (w+1)*N/workers; j++ {
-			row := W[j*K : (j+1)*K]
-			f32.Mul(squares, row, row)
-			for r := range rows {
-				out[r*N+j] = f32.DotProduct(squares, z[r*K:(r+1)*K])
-			}
-		}
-	})
 }

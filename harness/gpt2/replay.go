@@ -14,49 +14,62 @@ import (
 // replayer computes single stages of GPT-2 by the Go model's own stage functions,
 // each with its rounding bound.
 type replayer struct {
-	m    *model.Model
-	cfg  model.Config
-	wide bool // the candidate computes with more than it stores: ids come from logits before they were rounded
+	m       *model.Model
+	cfg     model.Config
+	weights bool // the model has them
+	wide    bool // the candidate computes with more than it stores: ids come from logits before they were rounded
 }
 
-// NewReplayer returns the Replayer of a model. dtype is the type that the
-// candidate computes in, "float64" for one that keeps more digits than its dump
-// has; "" is float32.
-func NewReplayer(m *model.Model, dtype string) replay.Replayer {
-	return &replayer{m: m, cfg: m.Config(), wide: dtype == "float64"}
+// NewReplayer returns the Replayer of a model for a candidate, whose manifest may
+// tell that it computes in more than float32. The candidate may be nil. Of a
+// [model.Weightless] only stages that need no weights are computed, and without
+// Heads in its config none of attention's.
+func NewReplayer(m *model.Model, candidate harness.Source) replay.Replayer {
+	_, _, weights := m.Weight("wte.weight")
+	wide := candidate != nil && candidate.Manifest() != nil && candidate.Manifest().Engine.DType == "float64"
+	return &replayer{m, m.Config(), weights, wide}
 }
 
-// Reads is model.Reads.
-func (r *replayer) Reads(stage string) []string { return model.Reads(r.cfg, stage) }
-
-// Shape is model.Shape.
-func (r *replayer) Shape(stage string, f replay.StepDims) []int {
-	shape, err := model.Shape(r.cfg, stage, model.Dims{B: f.B, T: f.T, P: f.P})
-	if err != nil {
+// Reads is model.Reads; nil for a stage that cannot be computed.
+func (r *replayer) Reads(stage string) []string {
+	if !r.weights && model.NeedsWeights(stage) || r.cfg.Heads == 0 && strings.Contains(stage, ".attn.") {
 		return nil
 	}
+	return model.Reads(r.cfg, stage)
+}
+
+// Shape is model.Shape; nil for a stage that cannot be computed.
+func (r *replayer) Shape(stage string, f replay.StepDims) []int {
+	if r.Reads(stage) == nil {
+		return nil
+	}
+	shape, _ := model.Shape(r.cfg, stage, model.Dims{B: f.B, T: f.T, P: f.P})
 	return shape
 }
 
 // Replay computes a stage by model.Apply, in the dimensions of its inputs.
-func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (replay.Value, error) {
-	s, err := r.call(stage, in)
-	if err != nil {
-		return replay.Value{}, err
+func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value, err error) {
+	s := &stageCall{replayer: r, stage: stage, reads: r.Reads(stage)}
+	if s.reads == nil {
+		return v, fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", stage, r.cfg.Layers)
 	}
+	if err := s.gather(in); err != nil {
+		return v, err
+	}
+	if s.shape, err = model.Shape(r.cfg, stage, s.Dims); err != nil {
+		return v, err
+	}
+	n, _ := shapes.Size(s.shape)
+	s.out = make([]float32, n)
 	if err := s.apply(s.out, func(v replay.Value) []float32 { return v.F32 }); err != nil {
-		return replay.Value{}, err
+		return v, err
 	}
-	v := replay.Value{Tensor: harness.Tensor{Shape: s.shape}}
-	if stage != "next_token" {
-		v.F32, v.Bound = s.out, rowOf(stage).rounding(s)
-		return v, nil
+	v.Tensor = Live(stage, s.shape, s.out)
+	if v.IDs() {
+		v.Accepts = s.nearTie
+	} else {
+		v.Bound = rowOf(stage).rounding(s)
 	}
-	v.I64 = make([]int64, len(s.out))
-	for i, id := range s.out {
-		v.I64[i] = int64(id)
-	}
-	v.Accepts = s.nearTie
 	return v, nil
 }
 
@@ -71,61 +84,35 @@ type stageCall struct {
 	out   []float32
 }
 
-// call gathers a stage's inputs and makes room for its output.
-func (r *replayer) call(stage string, in replay.Inputs) (*stageCall, error) {
-	s := &stageCall{replayer: r, stage: stage, reads: r.Reads(stage)}
-	if s.reads == nil {
-		return nil, fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", stage, r.cfg.Layers)
-	}
+// gather takes the inputs and reads B, T and P off their shapes. An error is shapes
+// that do not go together, or ids that are none.
+func (s *stageCall) gather(in replay.Inputs) error {
+	sizes := sizesOf(s.cfg)
 	for _, name := range s.reads {
 		v, ok := in(name)
 		if !ok {
-			return nil, fmt.Errorf("%s is missing", name)
+			return fmt.Errorf("%s is missing", name)
 		}
-		s.in = append(s.in, v)
-	}
-	if err := s.findDims(); err != nil {
-		return nil, err
-	}
-	for i, name := range s.reads {
-		v := &s.in[i]
+		axes, first := model.Axes(name), v.Shape == nil && strings.HasPrefix(name, "prev:")
+		if name == "pos" {
+			axes = "T" // of all positions, not of the first alone
+		}
+		if !first && !sizes.Learn(axes, v.Shape) { // before the first step there is nothing
+			return fmt.Errorf("%s reads %s of shape %v, which does not go with the axes %s and the other inputs", s.stage, name, v.Shape, axes)
+		}
 		switch {
 		case name == "pos":
 			v.F32 = []float32{float32(v.I64[0])}
 		case v.IDs():
 			v.F32 = make([]float32, len(v.I64))
-			for j, id := range v.I64 {
-				if id < 0 || id >= int64(r.cfg.Vocab) {
-					return nil, fmt.Errorf("%s reads %s: id %d is outside the vocabulary of %d", stage, name, id, r.cfg.Vocab)
+			for i, id := range v.I64 {
+				if id < 0 || id >= int64(s.cfg.Vocab) {
+					return fmt.Errorf("%s reads %s: id %d is outside the vocabulary of %d", s.stage, name, id, s.cfg.Vocab)
 				}
-				v.F32[j] = float32(id)
+				v.F32[i] = float32(id)
 			}
 		}
-	}
-	var err error
-	if s.shape, err = model.Shape(r.cfg, stage, s.Dims); err != nil {
-		return nil, err
-	}
-	n, _ := shapes.Size(s.shape)
-	s.out = make([]float32, n)
-	return s, nil
-}
-
-// findDims reads B, T and P off the shapes of the inputs. An error is shapes that
-// do not go together.
-func (s *stageCall) findDims() error {
-	sizes := sizesOf(s.cfg)
-	for i, name := range s.reads {
-		shape, axes := s.in[i].Shape, model.Axes(name)
-		switch {
-		case name == "pos":
-			axes = "T" // of all positions, not of the first alone
-		case shape == nil && strings.HasPrefix(name, "prev:"):
-			continue // before the first step there is nothing
-		}
-		if !sizes.Learn(axes, shape) {
-			return fmt.Errorf("%s reads %s of shape %v, which does not go with the axes %s and the other inputs", s.stage, name, shape, axes)
-		}
+		s.in = append(s.in, v)
 	}
 	s.Dims = model.Dims{B: max(1, sizes["B"]), T: max(1, sizes["T"]), P: sizes["P"]}
 	if S, ok := sizes["S"]; ok {
@@ -168,13 +155,4 @@ func (s *stageCall) nearTie(i int, id int64) bool {
 		}
 	}
 	return true
-}
-
-// DType returns the type that a source's engine computes in, by its manifest; ""
-// if nothing tells.
-func DType(s harness.Source) string {
-	if m := s.Manifest(); m != nil {
-		return m.Engine.DType
-	}
-	return ""
 }

@@ -54,7 +54,7 @@ func (s shares) String() string {
 func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, string) bool) []harness.Replayed {
 	t.Helper()
 	s := Schedule(m.Config().Layers, nil)
-	rows, err := replay.Judge(t.Context(), s, c, NewReplayer(m, DType(c)), replay.Options{Match: match})
+	rows, err := replay.Judge(t.Context(), s, c, NewReplayer(m, c), replay.Options{Match: match})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func BenchmarkReplayMedium(b *testing.B) {
 	}
 	s := Schedule(m.Config().Layers, nil)
 	for b.Loop() {
-		rows, err := replay.Judge(b.Context(), s, c, NewReplayer(m, ""), replay.Options{Prompt: 2})
+		rows, err := replay.Judge(b.Context(), s, c, NewReplayer(m, nil), replay.Options{Prompt: 2})
 		if err != nil {
 			b.Fatal(err)
 		}

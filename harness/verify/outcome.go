@@ -91,7 +91,7 @@ func (s *Suite) compare(ctx context.Context, c *Case, run gpt2.Run, o *outcome) 
 					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
 			}
-			r.AddReplay(forced, gpt2.NewReplayer(s.Model, "").Reads)
+			r.AddReplay(forced, gpt2.NewReplayer(s.Model, nil).Reads)
 			r.Explanations = append(r.Explanations, causes...)
 		}
 		found, err := s.findings(c, g, t, r)

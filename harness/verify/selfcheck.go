@@ -40,7 +40,7 @@ var selfChecks = map[string]struct {
 }
 
 func newSelfCheck(cfg model.Config, steps int) *selfCheck {
-	return &selfCheck{replayer: gpt2.NewWeightless(cfg, ""), last: steps - 1, step: -1, held: map[string]harness.Tensor{}}
+	return &selfCheck{replayer: gpt2.NewReplayer(model.Weightless(cfg), nil), last: steps - 1, step: -1, held: map[string]harness.Tensor{}}
 }
 
 // tap judges one live buffer, and copies it if a later stage is judged by it.

@@ -7,8 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-	"slices"
+	"os"
 	"strings"
 
 	"checkpoint12/harness/align"
@@ -19,30 +18,33 @@ var files embed.FS
 
 // Names returns the names of the ready maps, in alphabetical order.
 func Names() []string {
-	entries, err := files.ReadDir(".")
+	names, err := fs.Glob(files, "*.json")
 	if err != nil {
-		panic("maps: " + err.Error()) // an embedded folder can be read
+		panic("maps: " + err.Error()) // the pattern is well formed
 	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, strings.TrimSuffix(e.Name(), ".json"))
+	for i := range names {
+		names[i] = strings.TrimSuffix(names[i], ".json")
 	}
-	slices.Sort(names)
 	return names
 }
 
 // Read reads a ready map by its name, or the file of another. Errors name it.
 func Read(nameOrFile string) (*align.Map, error) {
-	if b, err := files.ReadFile(nameOrFile + ".json"); err == nil {
-		m, err := align.ParseMap(b)
-		if err != nil {
-			return nil, fmt.Errorf("map %s: %w", nameOrFile, err)
-		}
-		return m, nil
+	var f fs.File
+	f, err := files.Open(nameOrFile + ".json")
+	if err != nil {
+		f, err = os.Open(nameOrFile)
 	}
-	m, err := align.ReadMap(filepath.Clean(nameOrFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such file, and no ready map: those are %s", nameOrFile, strings.Join(Names(), ", "))
 	}
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, err := align.ReadMap(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", nameOrFile, err)
+	}
+	return m, nil
 }
