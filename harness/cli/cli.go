@@ -20,10 +20,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"checkpoint12/harness/diagnose"
-	"checkpoint12/harness/report"
-	"checkpoint12/model/zoo"
 )
 
 // Exit statuses of the binary. "go run ." turns every one but 0 into 1 and adds
@@ -46,7 +42,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	a := &app{program: programName(), stdout: stdout, stderr: stderr}
+	a := &app{program: programName(), stdout: &output{w: stdout}, stderr: stderr}
 	err := a.root(args).ExecuteContext(ctx)
 	switch {
 	case err == nil:
@@ -63,8 +59,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 // app is what all commands share.
 type app struct {
-	program        string // as the person typed it: "go run ." or "checkpoint12"
-	stdout, stderr io.Writer
+	program string // as the person typed it: "go run ." or "checkpoint12"
+	stdout  *output
+	stderr  io.Writer
 }
 
 func (a *app) root(args []string) *cobra.Command {
@@ -99,7 +96,9 @@ To check an engine of your own, in any language: let it write its tensors as
 	cobra.EnableCommandSorting = false
 	root.AddCommand(a.verifyCommand(), a.compareCommand(), a.dumpCommand(), a.generateCommand(), a.synthCommand(), a.fetchCommand(), a.selftestCommand())
 	for _, c := range append(root.Commands(), root) {
-		c.Args = noArguments(c.Args)
+		if c.Args == nil {
+			c.Args = noArguments
+		}
 		c.Flags().SortFlags = false
 	}
 	return root
@@ -111,65 +110,6 @@ func (a *app) text(s string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "{}", a.program)
 }
 
-// hint returns err with a hint, a command of this program.
-func (a *app) hint(err error, format string, args ...any) error {
-	return &hintError{err, a.program + " " + fmt.Sprintf(format, args...)}
-}
-
-// hintError is an error with a command that helps to mend it.
-type hintError struct {
-	err  error
-	hint string
-}
-
-func (h *hintError) Error() string { return h.err.Error() }
-func (h *hintError) Unwrap() error { return h.err }
-
-// fail prints an error and its hint, each on a line of its own.
-func (a *app) fail(err error) {
-	var other *diagnose.ModelError
-	if errors.As(err, &other) {
-		err = fmt.Errorf("--model must be the model of %s: %w", other.Source(), other.Err)
-	}
-	fmt.Fprintf(a.stderr, "checkpoint12: error: %s\n", oneLine(err.Error()))
-	var h *hintError
-	var golden *diagnose.GoldenError
-	var weights *zoo.NotFoundError
-	switch {
-	case errors.As(err, &h):
-		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s\n", h.hint)
-	case errors.As(err, &weights):
-		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s fetch %s\n", a.program, quote(weights.Name))
-	case other != nil && other.Model != "":
-		fmt.Fprintf(a.stderr, "checkpoint12: hint: --model %s\n", quote(other.Model))
-	case errors.As(err, &golden):
-		fmt.Fprintf(a.stderr, "checkpoint12: hint: git checkout -- %s, or make it anew: python3 scripts/regenerate_goldens.py\n", quote(golden.Path))
-	}
-}
-
-// note prints a remark on what the command does or has read: on a terminal wrapped,
-// elsewhere on one line.
-func (a *app) note(format string, args ...any) {
-	text := strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "\n  ")
-	if !isTerminal(a.stderr) {
-		fmt.Fprintf(a.stderr, "checkpoint12: note: %s\n", text)
-		return
-	}
-	w := report.NewWriter(a.stderr, style(a.stderr))
-	fmt.Fprintf(w, "checkpoint12: note: %s\n", text)
-	w.Flush()
-}
-
-func (a *app) notes(notes []string) {
-	for _, n := range notes {
-		a.note("%s", n)
-	}
-}
-
-func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
-}
-
 // version returns the version, the commit and Go's version, as far as the go command
 // has put them into the binary.
 func version() string {
@@ -177,34 +117,21 @@ func version() string {
 	if !ok {
 		return "checkpoint12, built without version"
 	}
-	commit, changed := "unknown", ""
+	settings := map[string]string{"vcs.revision": "unknown"}
 	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = " with changes"
-		}
+		settings[s.Key] = s.Value
 	}
-	return fmt.Sprintf("checkpoint12 %s, commit %s%s, %s", info.Main.Version, commit, changed, info.GoVersion)
+	changed := ""
+	if settings["vcs.modified"] == "true" {
+		changed = " with changes"
+	}
+	return fmt.Sprintf("checkpoint12 %s, commit %s%s, %s", info.Main.Version, settings["vcs.revision"], changed, info.GoVersion)
 }
 
-func lowerFirst(err error) error {
-	s := err.Error()
-	if s == "" {
-		return err
-	}
-	return errors.New(strings.ToLower(s[:1]) + s[1:])
-}
-
-// programName returns the program as the person typed it, so that the commands in
-// a hint can be pasted: "go run ." where
-// the go command built this binary for one run, else "checkpoint12".
+// programName returns the program as the person typed it, so that a hint can be
+// pasted: "go run ." where the go command built it for one run, else "checkpoint12".
 func programName() string {
-	exe, err := os.Executable()
-	if err != nil {
-		return "checkpoint12"
-	}
+	exe, _ := os.Executable() // "" if that is not known
 	for dir := filepath.Dir(exe); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if strings.HasPrefix(filepath.Base(dir), "go-build") {
 			return "go run ."

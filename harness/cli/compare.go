@@ -2,7 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
 	"checkpoint12/harness/verify"
 )
@@ -18,9 +20,8 @@ import (
 type compareOptions struct {
 	golden, candidate string
 	model, mapping    string
-	requireAll        bool
-	json              string
 	verbose           bool
+	harness.CompareOptions
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -104,92 +105,116 @@ judged (bad usage, a file that cannot be read, nothing to compare).`),
 	f.StringVar(&o.candidate, "candidate", "", "`DIR` of the dump to judge")
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: a `NAME`, or a folder with config.json and model.safetensors")
 	f.StringVar(&o.mapping, "map", "", "read the candidate's names by the map in `FILE`, or by a ready one: "+strings.Join(maps.Names(), ", "))
-	f.BoolVar(&o.requireAll, "require-all", false, "fail when the candidate lacks a stage that the golden has")
-	f.StringVar(&o.json, "json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
+	f.BoolVar(&o.RequireAll, "require-all", false, "fail when the candidate lacks a stage that the golden has")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		switch {
 		case o.candidate == "":
-			return need(c, "--candidate DIR")
+			return nil, need(c, "--candidate DIR")
 		case o.golden == "" && o.model == "":
-			return need(c, "--golden DIR, or --model NAME to judge the candidate by itself,")
-		case o.golden == "" && o.requireAll:
-			return &hintError{errors.New("compare: --require-all asks for what a golden has; --golden DIR is needed"), c.CommandPath() + " --help"}
+			return nil, need(c, "--golden DIR, or --model NAME to judge the candidate by itself,")
+		case o.golden == "" && o.RequireAll:
+			return nil, usage(c, "compare: --require-all asks for what a golden has; --golden DIR is needed")
 		}
-		return a.compare(c.Context(), o)
-	}
+		return a.compare(c.Context(), o, p)
+	})
 	return c
 }
 
-func (a *app) compare(ctx context.Context, o compareOptions) error {
-	out, err := openJSON(o.json)
-	if err != nil {
-		return err
-	}
-	defer out.discard()
-	c, err := a.openComparison(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer c.close(ctx)
-	answer, err := a.answer(ctx, c, o)
-	if err != nil {
-		return err
-	}
-	a.notes(answer.Notes)
-	return out.finish(a.stdout, answer, answer.Passed(), func() error {
-		if err := report.Write(a.stdout, answer.Report, a.reportOptions(c, o)); err != nil {
-			return err
+func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judgement, error) {
+	c := diagnose.Comparison{CompareOptions: o.CompareOptions}
+	c.Progress = func(done, all int) { fmt.Fprintf(p, "replaying stage %d of %d", done, all) }
+	defer func() {
+		if c.Model != nil {
+			c.Model.Close()
 		}
-		return writeMore(report.NewWriter(a.stdout, style(a.stdout)), answer)
-	})
-}
-
-// answer compares and, where there is a model, replays and explains.
-func (a *app) answer(ctx context.Context, c *comparison, o compareOptions) (*diagnose.Result, error) {
-	progress := a.progress()
-	defer progress.clear()
-	c.RequireAll = o.requireAll
-	c.Progress = func(done, all int) { progress.step("replaying stage", done, all) }
-	return wait(ctx, func() (*diagnose.Result, error) {
-		answer, err := diagnose.Compare(ctx, c.Comparison)
-		if err == nil {
-			answer.Notes = append(answer.Notes, c.view.Notes()...)
-		}
-		return answer, err
-	})
-}
-
-// reportOptions returns how the report is written.
-func (a *app) reportOptions(c *comparison, o compareOptions) report.Options {
-	return report.Options{
-		Style: style(a.stdout), Verbose: o.verbose, Label: gpt2.Label,
+	}()
+	view, err := a.openComparison(&c, o)
+	if err != nil {
+		return nil, err
+	}
+	r, err := diagnose.Compare(ctx, c)
+	p.clear()
+	if err != nil {
+		return nil, err
+	}
+	a.notes(append(r.Notes, view.Notes()...))
+	options := report.Options{
+		Verbose: o.verbose, Label: gpt2.Label, Closer: a.closer(o, c.Goldens),
 		Causes: func(stage string) []string {
 			s, _ := c.Schedule.Stage(stage)
 			return verify.Info(s.Checkpoint).Causes
 		},
-		Closer: func(int, string) string {
-			command := a.program + " compare"
-			if o.golden != "" {
-				command += " --golden " + quote(o.golden)
-			}
-			command += " --candidate " + quote(o.candidate)
-			if o.mapping != "" {
-				command += " --map " + quote(o.mapping)
-			}
-			var man *harness.Manifest
-			if c.golden() != nil {
-				man = c.golden().Manifest()
-			}
-			switch {
-			case o.model != "" && o.verbose:
-				return ""
-			case o.model != "":
-				return command + " --model " + quote(o.model) + " --verbose"
-			case man != nil && man.Model.Name != "":
-				return command + " --model " + quote(man.Model.Name)
-			}
-			return command + " --model MODEL"
-		},
 	}
+	return &judgement{r, r.Passed(), func(w io.Writer, s report.Style) error {
+		options.Style = s
+		if err := report.Write(w, r.Report, options); err != nil {
+			return err
+		}
+		return writeMore(report.NewWriter(w, s), r)
+	}}, nil
+}
+
+// closer returns the command that looks closer than o, or "".
+func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) string {
+	if o.model != "" && o.verbose {
+		return ""
+	}
+	command := a.program + " compare"
+	add := func(flag, value string) {
+		if value != "" {
+			command += flag + quote(value)
+		}
+	}
+	add(" --golden ", o.golden)
+	add(" --candidate ", o.candidate)
+	add(" --map ", o.mapping)
+	if o.model != "" {
+		return command + " --model " + quote(o.model) + " --verbose"
+	}
+	if man := goldens[0].Source.Manifest(); man != nil && man.Model.Name != "" {
+		return command + " --model " + quote(man.Model.Name)
+	}
+	return command + " --model MODEL"
+}
+
+// maxViolations is how many violations are printed one by one.
+const maxViolations = 10
+
+// writeMore writes what the report itself does not say.
+func writeMore(w *report.Writer, a *diagnose.Result) error {
+	switch {
+	case a.Tokens == nil:
+		fmt.Fprintln(w, "\nno golden was compared: each stage was judged on its own inputs alone")
+	case a.Tokens.String() != "":
+		fmt.Fprintf(w, "\n%s\n", a.Tokens)
+	}
+	if len(a.Violations) > 0 && a.Replayed == nil {
+		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n", len(a.Violations), words.Count(a.Checked, "place"))
+		for i, v := range a.Violations {
+			if i == maxViolations {
+				fmt.Fprintf(w, "  and %d more\n", len(a.Violations)-i)
+				break
+			}
+			fmt.Fprintf(w, "  step %d, stage %s: %s: %s\n", v.Step, v.Stage, v.Rule, v.Detail)
+		}
+	}
+	if a.Quorum != nil { // how far the candidate is from each engine of the golden
+		fmt.Fprintln(w)
+		t := report.NewTable("", "")
+		for _, v := range a.Engines {
+			bad := 0
+			for i := range v.Report.Stages {
+				if v.Report.Stages[i].Status.Diverges() {
+					bad++
+				}
+			}
+			t.Row("against "+v.Engine+":", fmt.Sprintf("%d of %s outside tolerance", bad, words.Count(v.Report.Compared, "tensor")))
+		}
+		w.Table(t)
+		for _, line := range a.Quorum.Lines() {
+			fmt.Fprintln(w, line)
+		}
+	}
+	return w.Flush()
 }

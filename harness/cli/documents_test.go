@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"io"
 	"os"
 	"path"
 	"regexp"
@@ -130,7 +129,7 @@ func TestCommandsDocumented(t *testing.T) {
 		for _, m := range line.FindAllStringSubmatch(document(t, name), -1) {
 			command, _, _ := strings.Cut(m[1], " #")
 			words := strings.Fields(command)
-			root := (&app{program: "go run .", stdout: io.Discard, stderr: io.Discard}).root(nil)
+			root := (&app{program: "go run ."}).root(nil)
 			c, rest, err := root.Find(words)
 			if err == nil {
 				err = c.ParseFlags(rest)
@@ -147,7 +146,7 @@ func TestCommandsDocumented(t *testing.T) {
 
 	// And README's table has all of them.
 	var want, got []string
-	for _, c := range (&app{program: "go run .", stdout: io.Discard, stderr: io.Discard}).root(nil).Commands() {
+	for _, c := range (&app{program: "go run ."}).root(nil).Commands() {
 		if c.IsAvailableCommand() {
 			want = append(want, "`go run . "+c.Name()+"`")
 		}

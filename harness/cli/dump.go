@@ -5,13 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8/decor"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/model/tokenizer"
 	"checkpoint12/model/zoo"
@@ -19,18 +26,15 @@ import (
 
 // dumpOptions holds the flags of dump.
 type dumpOptions struct {
+	gpt2.Run
 	model   string
 	prompts []string
-	tokens  rows
-	feed    rows
-	new     int
-	temps   temperatures
 	stages  []string
 	out     string
 }
 
 func (a *app) dumpCommand() *cobra.Command {
-	o := dumpOptions{temps: temperatures{0.5, 1, 2}}
+	o := dumpOptions{Run: gpt2.Run{Temperatures: gpt2.Temperatures}}
 	c := &cobra.Command{
 		Use:   "dump",
 		Short: "write every tensor between the stages of the Go model as .npy files",
@@ -60,22 +64,91 @@ empty folder or another dump of the Go model is ever replaced.`),
 	f := c.Flags()
 	f.StringVar(&o.model, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")
 	f.StringArrayVar(&o.prompts, "prompt", nil, "prompt as `TEXT`; repeated, a batch")
-	f.Var(&o.tokens, "tokens", "prompt as token ids, such as 15496,13; repeated, a batch")
-	f.IntVar(&o.new, "new", 0, "how many tokens to choose, `N`, at least 1")
-	f.Var(&o.feed, "feed", "the N-1 ids to feed after the prompt; once for each row")
-	f.Var(&o.temps, "temperatures", "temperatures of the stages probs_t…")
+	f.Func("tokens", "prompt as token `IDS`, such as 15496,13; repeated, a batch", row(&o.Tokens))
+	f.IntVar(&o.New, "new", 0, "how many tokens to choose, `N`, at least 1")
+	f.Func("feed", "the N-1 `IDS` to feed after the prompt; once for each row", row(&o.Feed))
+	f.Func("temperatures", "temperatures of the stages probs_t…, a `LIST` (default 0.5,1,2)", func(s string) (err error) {
+		o.Temperatures, err = temperatures(s)
+		return err
+	})
 	f.StringArrayVar(&o.stages, "stages", nil, "only stages that match `PATTERN`, where * matches anything; repeated, any of them")
 	f.StringVar(&o.out, "out", "", "`DIR` to write")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := o.check(c); err != nil {
 			return err
 		}
-		if err := replacesOwn(o.out); err != nil {
-			return err
-		}
 		return a.dump(c.Context(), o)
 	}
 	return c
+}
+
+// row returns a flag's function that adds a row, "1,2,3", to a batch.
+func row(rows *[][]int) func(string) error {
+	return func(s string) error {
+		var row []int
+		for field := range strings.SplitSeq(s, ",") {
+			field = strings.TrimSpace(field)
+			id, err := strconv.ParseInt(field, 10, 32)
+			if err != nil || id < 0 {
+				return fmt.Errorf("%q is not a token id (write ids with commas between them, such as 15496,13)", field)
+			}
+			row = append(row, int(id))
+		}
+		*rows = append(*rows, row)
+		return nil
+	}
+}
+
+// temperatures reads a list of temperatures.
+func temperatures(s string) (list []float64, err error) {
+	for field := range strings.SplitSeq(s, ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
+		switch {
+		case err != nil || !(v > 0) || math.IsInf(v, 0):
+			return nil, fmt.Errorf("%q is not a temperature above 0", field)
+		case slices.Contains(list, v):
+			return nil, fmt.Errorf("%q is there twice", field)
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// check completes the run, and returns an error for flags that are wrong whatever
+// the model.
+func (o *dumpOptions) check(c *cobra.Command) error {
+	switch {
+	case o.model == "":
+		return need(c, "--model NAME or DIR")
+	case len(o.prompts) == 0 && len(o.Tokens) == 0:
+		return need(c, "--prompt TEXT or --tokens IDS")
+	case len(o.prompts) > 0 && len(o.Tokens) > 0:
+		return errors.New("--prompt and --tokens are two ways to say the same: give one of them")
+	case o.New < 1:
+		return need(c, "--new N of at least 1")
+	case o.out == "":
+		return need(c, "--out DIR")
+	case slices.Contains(o.stages, ""):
+		return errors.New("--stages: an empty pattern matches no stage")
+	}
+	tokenizer, err := tokenizer.New()
+	if err != nil {
+		return err
+	}
+	for _, text := range o.prompts {
+		ids, err := tokenizer.Encode(text)
+		if err != nil {
+			return fmt.Errorf("--prompt: %w", err)
+		}
+		o.Tokens = append(o.Tokens, ids)
+	}
+	if err := o.Run.Check(); err != nil {
+		return err
+	}
+	if err := replacesOwn(o.out); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return nil
 }
 
 // replacesOwn returns an error for a folder that holds another engine's dump: a golden, or
@@ -86,117 +159,101 @@ func replacesOwn(dir string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("--out: %w", err)
+		return err
 	}
 	man, err := dump.ReadManifest(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--out: %s is not empty and has no %s that says the Go model wrote it: choose another folder", dir, dump.ManifestFile)
+		return fmt.Errorf("%s is not empty and has no %s that says the Go model wrote it: choose another folder", dir, dump.ManifestFile)
 	}
-	if err != nil {
-		return fmt.Errorf("--out: %w", err)
+	if err == nil && man.Engine.Name != gpt2.EngineName {
+		return fmt.Errorf("%s holds a dump of engine %q, which is not replaced: choose another folder", dir, man.Engine.Name)
 	}
-	if man.Engine.Name != gpt2.EngineName {
-		return fmt.Errorf("--out: %s holds a dump of engine %q, which is not replaced: choose another folder", dir, man.Engine.Name)
-	}
-	return nil
+	return err
 }
 
-// check returns an error for flags that are wrong whatever the model.
-func (o *dumpOptions) check(c *cobra.Command) error {
-	switch {
-	case o.model == "":
-		return need(c, "--model NAME or DIR")
-	case len(o.prompts) == 0 && len(o.tokens) == 0:
-		return need(c, "--prompt TEXT or --tokens IDS")
-	case len(o.prompts) > 0 && len(o.tokens) > 0:
-		return errors.New("--prompt and --tokens are two ways to say the same: give one of them")
-	case o.new < 1:
-		return need(c, "--new N of at least 1")
-	case o.out == "":
-		return need(c, "--out DIR")
-	}
-	for _, p := range o.stages {
-		if p == "" {
-			return errors.New("--stages: an empty pattern matches no stage")
-		}
-	}
-	return nil
-}
-
-// rows returns the prompts as token ids: a batch of the right shape.
-func (o *dumpOptions) rows() ([][]int, error) {
-	prompt, flag := [][]int(o.tokens), "--tokens"
-	if len(o.prompts) > 0 {
-		flag = "--prompt"
-		tokenizer, err := tokenizer.New()
-		if err != nil {
-			return nil, err
-		}
-		for _, text := range o.prompts {
-			ids, err := tokenizer.Encode(text)
-			if err != nil {
-				return nil, fmt.Errorf("--prompt: %w", err)
-			}
-			if len(ids) == 0 {
-				return nil, errors.New("--prompt: the text is empty")
-			}
-			prompt = append(prompt, ids)
-		}
-	}
-	if err := equalRows(flag, prompt); err != nil {
-		return nil, err
-	}
-	if len(o.feed) == 0 {
-		return prompt, nil
-	}
-	if len(o.feed) != len(prompt) {
-		return nil, fmt.Errorf("--feed: want one for each row of the batch, %d, got %d", len(prompt), len(o.feed))
-	}
-	for i, row := range o.feed {
-		if len(row) != o.new-1 {
-			return nil, fmt.Errorf("--feed: want %s, one less than --new %d since the last choice is never fed; row %d has %d",
-				words.Count(o.new-1, "id"), o.new, i+1, len(row))
-		}
-	}
-	return prompt, nil
+// wanted reports whether --stages names a stage.
+func (o *dumpOptions) wanted(stage string) bool {
+	return len(o.stages) == 0 || slices.ContainsFunc(o.stages, func(p string) bool { return names.Match(p, stage) })
 }
 
 // dump runs the model and writes each stage as it is computed, so that memory
 // does not grow with the size of the dump.
 func (a *app) dump(ctx context.Context, o dumpOptions) error {
-	prompt, err := o.rows()
-	if err != nil {
-		return err
-	}
 	m, err := zoo.Load(o.model)
 	if err != nil {
 		return err
 	}
-	defer closeUnless(ctx, m)
-	w, err := newDumpTap(ctx, m, o)
+	defer func() {
+		if ctx.Err() == nil { // else the computation goes on behind and reads the weights
+			m.Close()
+		}
+	}()
+	schedule := gpt2.Schedule(m.Config().Layers, o.Temperatures)
+	for _, p := range o.stages {
+		if !slices.ContainsFunc(schedule.Stages(), func(s harness.Stage) bool { return names.Match(p, s.Name) }) {
+			return fmt.Errorf("--stages %s: matches no stage of %s", p, m.Name())
+		}
+	}
+	w, err := dump.Create(o.out)
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	var mu sync.Mutex // of w, which at an interrupt is aborted while the model runs
+	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
+		w.Abort()
+	}()
+
+	p := a.progress()
+	var files int
+	var bytes int64
+	var live harness.Tensor // the stage that was tapped, in the model's own buffer
+	o.Tap = func(_ string, shape []int, data []float32) { live = harness.Tensor{Shape: shape, F32: data} }
+	// Match comes next. It writes the stage and declines it: the recorder keeps nothing.
+	o.Match = func(step int, stage string) bool {
+		fmt.Fprintf(p, "step %d of %d", step+1, o.New)
+		if !o.wanted(stage) {
+			return false
+		}
+		if s, _ := schedule.Stage(stage); s.IDs {
+			ids := make([]int64, len(live.F32))
+			for i, v := range live.F32 {
+				ids[i] = int64(v)
+			}
+			live.F32, live.I64 = nil, ids
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		w.Put(step, stage, live) // Commit returns the error
+		files++
+		bytes += int64(live.Elements()) * 4
+		return false
+	}
+	var recorder *harness.Recorder
+	err = wait(ctx, func() (err error) {
+		recorder, err = gpt2.Record(ctx, m, o.Run)
+		return err
+	})
+	p.clear()
 	if err != nil {
 		return err
 	}
-	defer w.abort()
-	run := gpt2.Run{Tokens: prompt, New: o.new, Feed: o.feed, Temperatures: o.temps, Tap: w.tap, Match: w.match}
-	done := a.progress()
-	w.each = func(step int) { done.step("step", step+1, o.new) }
-	recorder, err := wait(ctx, func() (*harness.Recorder, error) { return gpt2.Record(ctx, m, run) })
-	done.clear()
-	if err != nil {
-		return err
-	}
-	manifest, err := gpt2.Manifest(m, run, "", "")
+	manifest, err := gpt2.Manifest(m, o.Run, "", "")
 	if err != nil {
 		return err
 	}
 	if len(o.prompts) == 1 {
 		manifest.Prompt = o.prompts[0]
 	}
-	files, bytes, err := w.commit(recorder.Tokens(), manifest)
-	if err != nil {
-		return err
+	for _, s := range schedule.Stages() {
+		if !o.wanted(s.Name) {
+			manifest.LeftOut = append(manifest.LeftOut, harness.LeftOut{Stages: s.Name, Steps: "all", Reason: "not among --stages"})
+		}
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %s\n", o.out, words.Count(o.new, "step"), words.Count(files, "tensor"), size(bytes))
+	if err := w.Commit(recorder.Tokens(), manifest); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, % .1f\n", o.out, words.Count(o.New, "step"), words.Count(files, "tensor"), decor.SizeB1000(bytes))
 	return err
 }

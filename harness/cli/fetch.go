@@ -40,15 +40,15 @@ Prints each weight file with its SHA-256.`),
   {} fetch gpt2-medium
   {} fetch distilbert/distilgpt2 --revision main
   HF_HOME=/data/hf {} fetch gpt2-xl`),
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return need(c, "one NAME, such as gpt2-medium,")
-			}
-			return nil
-		},
+		Args: cobra.ArbitraryArgs,
 	}
 	c.Flags().StringVar(&revision, "revision", "", "a branch, a tag or a commit, `REV`; else the commit of the figures, or main")
-	c.RunE = func(c *cobra.Command, args []string) error { return a.fetch(c.Context(), args[0], revision) }
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return need(c, "one NAME, such as gpt2-medium,")
+		}
+		return a.fetch(c.Context(), args[0], revision)
+	}
 	return c
 }
 
@@ -64,7 +64,7 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 	if err != nil {
 		return err
 	}
-	bars := a.bars()
+	bars := &bars{app: a}
 	client.Progress, client.Note = bars.set, bars.note
 	snapshot, err := client.Fetch(ctx, hub.Request{Repo: repo, Revision: revision, Check: func(config []byte) error {
 		_, err := model.ParseConfig(config)
@@ -72,7 +72,7 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 	}})
 	bars.end()
 	if err != nil {
-		if ctx.Err() != nil && bars.moved {
+		if ctx.Err() != nil && bars.file != "" {
 			a.note("what has come is kept, and the same command goes on from there")
 		}
 		return err
@@ -83,7 +83,7 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 			sum = "  sha256 " + w.SHA256
 		}
 		if _, err := fmt.Fprintf(a.stdout, "%s: %s%s\n", name, filepath.Join(snapshot.Dir, w.Name), sum); err != nil {
-			return fmt.Errorf("stdout: %w", cause(err))
+			return err
 		}
 	}
 	if dir, ok, err := zoo.Locate(name); err == nil && ok && dir != snapshot.Dir {
@@ -92,74 +92,60 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 	return nil
 }
 
-// bars shows how files come in, one bar a file with what has come, the rate and
-// the time left; where stderr is no terminal it shows nothing.
+// bars shows how files come in, one after the other: what has come, the rate and the
+// time left; where stderr is no terminal it shows nothing.
 type bars struct {
-	app   *app
-	all   *mpb.Progress // nil: no terminal, or no file yet
-	files map[string]*fileBar
-	moved bool // something has come
+	app  *app
+	file string        // the one that comes, or came last
+	all  *mpb.Progress // nil: no terminal, or no file yet
+	bar  *mpb.Bar      // of file
+	at   time.Time     // when bar was last moved
 }
-
-type fileBar struct {
-	*mpb.Bar
-	at time.Time // when it was last moved
-}
-
-func (a *app) bars() *bars { return &bars{app: a, files: map[string]*fileBar{}} }
 
 // set shows that done of total bytes of a file are there.
 func (b *bars) set(file string, done, total int64) {
-	b.moved = true
+	before := b.file
+	b.file = file
 	if !isTerminal(b.app.stderr) {
 		return
 	}
 	if b.all == nil {
 		b.all = mpb.New(mpb.WithOutput(b.app.stderr), mpb.WithWidth(100))
 	}
-	f := b.files[file]
-	if f == nil || f.Completed() && done < total { // the first time, or all over again
-		f = &fileBar{at: time.Now(), Bar: b.all.AddBar(total,
+	now := time.Now()
+	switch {
+	case file != before || b.bar.Completed() && done < total: // the first time, or all over again
+		b.bar = b.all.AddBar(total,
 			mpb.PrependDecorators(decor.Name(file+" "), decor.Counters(decor.SizeB1000(0), "% .1f of % .1f")),
 			mpb.AppendDecorators(
 				decor.EwmaSpeed(decor.SizeB1000(0), "% .1f", 0), decor.Name("  "),
 				decor.OnComplete(decor.EwmaETA(decor.ET_STYLE_GO, 0, decor.WCSyncWidth), "done"),
-			))}
-		b.files[file] = f
-		f.SetRefill(done)
-		f.SetCurrent(done) // what was there before has no rate
-		return
-	}
-	now := time.Now()
-	switch {
-	case done < f.Current(): // from the start
-		f.SetCurrent(done)
-	case done < total && now.Sub(f.at) < 100*time.Millisecond:
+			))
+		b.bar.SetRefill(done)
+		b.bar.SetCurrent(done) // what was there before has no rate
+	case done < b.bar.Current(): // from the start
+		b.bar.SetCurrent(done)
+	case done < total && now.Sub(b.at) < 100*time.Millisecond:
 		return
 	default:
-		f.EwmaSetCurrent(done, now.Sub(f.at))
+		b.bar.EwmaSetCurrent(done, now.Sub(b.at))
 	}
-	f.at = now
+	b.at = now
 }
 
 // note prints a note above the bars.
 func (b *bars) note(message string) {
-	if b.all == nil {
-		b.app.note("%s", message)
-		return
+	above := app{stderr: b.app.stderr}
+	if b.all != nil {
+		above.stderr = b.all
 	}
-	note := app{stderr: b.all}
-	note.note("%s", message)
+	above.note("%s", message)
 }
 
 // end leaves the bars as they are. A file that is not whole has one that stops.
 func (b *bars) end() {
-	if b.all == nil {
-		return
+	if b.all != nil {
+		b.bar.Abort(false)
+		b.all.Wait()
 	}
-	for _, f := range b.files {
-		f.Abort(false)
-	}
-	b.all.Wait()
-	b.all = nil
 }

@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/words"
 )
@@ -26,14 +28,14 @@ func (a *app) findGoldens(c *cobra.Command) (string, error) {
 		}
 		return flag.Value.String(), nil
 	}
-	here, err := os.Getwd()
+	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
-	for path, dir := goldensFolder, here; ; path, dir = filepath.Join("..", path), filepath.Dir(dir) {
+	for path := goldensFolder; ; path, dir = filepath.Join("..", path), filepath.Dir(dir) {
 		switch {
 		case isFolder(path):
-			if dir != here {
+			if path != goldensFolder {
 				a.note("the goldens are those in %s", path)
 			}
 			return path, nil
@@ -56,57 +58,57 @@ func isFolder(path string) bool {
 func noFolder(flag, dir string) error {
 	err := fmt.Errorf("%s %s: no such folder", flag, dir)
 	for above := filepath.Dir(dir); above != filepath.Dir(above); above = filepath.Dir(above) {
-		if folders := foldersIn(above); len(folders) > 0 {
+		if folders, _ := diagnose.Folders(above); len(folders) > 0 {
 			return fmt.Errorf("%w: %s has %s", err, above, brief(folders))
 		}
 	}
 	return err
 }
 
-// brief lists names, of many the first.
-func brief(names []string) string {
+// brief lists the names of folders, of many the first.
+func brief(folders []string) string {
 	const most = 10
-	if n := len(names) - most; n > 0 {
-		names = append(names[:most:most], fmt.Sprintf("%d more", n))
+	var names []string
+	for _, dir := range folders[:min(len(folders), most)] {
+		names = append(names, filepath.Base(dir))
+	}
+	if n := len(folders) - most; n > 0 {
+		names = append(names, fmt.Sprintf("%d more", n))
 	}
 	return words.And(names)
 }
 
-func foldersIn(dir string) []string {
-	var folders []string
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") && isFolder(filepath.Join(dir, e.Name())) {
-			folders = append(folders, e.Name())
-		}
+// goldenFolders returns the folders of --golden: the golden itself or, of a case,
+// those of all engines.
+func goldenFolders(dir string) ([]string, error) {
+	if dir == "" {
+		return nil, nil
 	}
-	return folders
+	if engines := withManifest(dir, 1); len(engines) > 1 && !hasSteps(dir) {
+		return engines, nil
+	}
+	return []string{dir}, checkDump("--golden", dir)
 }
 
 // checkDump returns an error if the folder of a flag holds no dump for a reason
 // that the flag's user can have made.
 func checkDump(flag, dir string) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		if info, e := os.Stat(dir); e == nil && !info.IsDir() {
-			return fmt.Errorf("%s %s: is a file; want the folder of a dump", flag, dir)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return noFolder(flag, dir)
-		}
+	info, e := os.Stat(dir)
+	switch {
+	case e == nil && !info.IsDir():
+		return fmt.Errorf("%s %s: is a file; want the folder of a dump", flag, dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return noFolder(flag, dir)
+	case err != nil:
 		return fmt.Errorf("%s %s: %w", flag, dir, cause(err))
-	}
-	if steps, _ := filepath.Glob(filepath.Join(dir, "step_*")); len(steps) > 0 {
+	case hasSteps(dir):
 		return nil
 	}
-	if dumps := withManifest(dir, "*"); len(dumps) > 0 {
-		return fmt.Errorf("%s %s: is a folder of dumps, %s: choose one", flag, dir, strings.Join(dumps, ", "))
-	}
-	if cases := withManifest(dir, "*", "*"); len(cases) > 0 {
-		return fmt.Errorf("%s %s: is a folder of cases, %s: choose one", flag, dir, brief(cases))
-	}
-	if models := withManifest(dir, "*", "*", "*"); len(models) > 0 {
-		return fmt.Errorf("%s %s: is a folder of models, %s: choose one, and a case of it", flag, dir, brief(models))
+	for i, what := range []string{"dumps", "cases", "models"} {
+		if folders := withManifest(dir, i+1); len(folders) > 0 {
+			return fmt.Errorf("%s %s: is a folder of %s, %s: choose one", flag, dir, what, brief(folders))
+		}
 	}
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) == ".npy" && e.Name() != "tokens.npy" {
@@ -117,28 +119,23 @@ func checkDump(flag, dir string) error {
 	return nil
 }
 
-// withManifest returns the folders in dir below which there are manifests, as far
-// down as the pattern's parts say.
-func withManifest(dir string, pattern ...string) []string {
-	found, _ := filepath.Glob(filepath.Join(dir, filepath.Join(pattern...), dump.ManifestFile))
-	var names []string
-	for _, path := range found {
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			continue
-		}
-		name, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
-		if len(names) == 0 || names[len(names)-1] != name {
-			names = append(names, name)
-		}
-	}
-	return names
+func hasSteps(dir string) bool {
+	steps, _ := filepath.Glob(filepath.Join(dir, "step_*"))
+	return len(steps) > 0
 }
 
-// quote makes s one word of a shell's command line.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == "" {
-		return s
+// withManifest returns the folders in dir that have a manifest so many levels below
+// dir.
+func withManifest(dir string, levels int) []string {
+	found, _ := filepath.Glob(filepath.Join(dir, strings.Repeat("*/", levels), dump.ManifestFile))
+	var folders []string
+	for _, path := range found {
+		for range levels {
+			path = filepath.Dir(path)
+		}
+		if !slices.Contains(folders, path) {
+			folders = append(folders, path)
+		}
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return folders
 }

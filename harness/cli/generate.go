@@ -1,12 +1,11 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"checkpoint12/harness/internal/words"
-	"checkpoint12/model"
 	"checkpoint12/model/sample"
 	"checkpoint12/model/tokenizer"
 	"checkpoint12/model/zoo"
@@ -50,67 +49,42 @@ nothing.`),
 		case n < 1:
 			return need(c, "--new N of at least 1")
 		}
-		return a.generate(c, name, prompt, n, s)
+		return a.generate(c.Context(), name, prompt, n, s)
 	}
 	return c
 }
 
-func (a *app) generate(c *cobra.Command, name, prompt string, n int, s sample.Options) error {
+func (a *app) generate(ctx context.Context, name, prompt string, n int, s sample.Options) error {
 	if _, err := sample.New(s); err != nil {
 		return err
 	}
-	tokenizer, err := tokenizer.New()
-	if err != nil {
-		return err
-	}
-	ids, err := tokenizer.Encode(prompt)
-	if err != nil {
-		return err
-	}
-	m, err := zoo.Load(name)
-	if err != nil {
-		return err
-	}
-	defer closeUnless(c.Context(), m)
-	if err := fits(m, ids, n); err != nil {
-		return err
-	}
-
-	out := &errWriter{w: a.stdout}
-	stream := tokenizer.Stream()
-	fmt.Fprint(out, prompt)
-	each := func(id int) error {
-		text, err := stream.Push(id)
+	return wait(ctx, func() error {
+		tokenizer, err := tokenizer.New()
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprint(out, text)
-		return err
-	}
-	if out.err != nil {
-		return out.err
-	}
-	_, err = wait(c.Context(), func() ([]int, error) { return sample.Generate(c.Context(), m, ids, n, s, each) })
-	if err == nil {
-		fmt.Fprint(out, stream.Flush())
-	}
-	if _, e := fmt.Fprintln(out); err == nil {
-		err = e
-	}
-	return err
-}
-
-// fits returns an error if the model cannot continue the prompt by n tokens.
-func fits(m *model.Model, prompt []int, n int) error {
-	c := m.Config()
-	for _, id := range prompt {
-		if id >= c.Vocab {
-			return fmt.Errorf("%s: --prompt has the token id %d, but the vocabulary ends at %d", m.Name(), id, c.Vocab-1)
+		ids, err := tokenizer.Encode(prompt)
+		if err != nil {
+			return err
 		}
-	}
-	if last := len(prompt) + n - 1; last > c.Positions {
-		return fmt.Errorf("%s: a prompt of %s and --new %d take %d positions, but the model has %d (n_positions): --new %d at most",
-			m.Name(), words.Count(len(prompt), "token"), n, last, c.Positions, max(0, c.Positions-len(prompt)+1))
-	}
-	return nil
+		m, err := zoo.Load(name)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		stream := tokenizer.Stream()
+		before := prompt // printed with the first token: the model has taken it
+		_, err = sample.Generate(ctx, m, ids, n, s, func(id int) error {
+			text, err := stream.Push(id)
+			if err == nil {
+				_, err = fmt.Fprint(a.stdout, before+text)
+				before = ""
+			}
+			return err
+		})
+		if err == nil {
+			_, err = fmt.Fprintln(a.stdout, stream.Flush())
+		}
+		return err
+	})
 }

@@ -1,18 +1,60 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"math"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
 	"checkpoint12/harness/report"
-	"checkpoint12/model/atomicfile"
 )
+
+// output is stdout. Its errors say so, and it may be written to at any time.
+type output struct {
+	mu    sync.Mutex
+	w     io.Writer
+	begun bool // a line, without its end
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := o.w.Write(p)
+	if n > 0 {
+		o.begun = p[n-1] != '\n'
+	}
+	if err != nil {
+		err = fmt.Errorf("stdout: %w", cause(err))
+	}
+	return n, err
+}
+
+// endLine ends the line that was begun.
+func (o *output) endLine() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.begun {
+		fmt.Fprintln(o.w)
+	}
+}
+
+// cause returns the reason alone of an error that names the path, which the
+// message around it has.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
 
 // isTerminal reports whether w is a terminal, which alone gets progress and colour.
 func isTerminal(w io.Writer) bool {
@@ -33,122 +75,72 @@ func style(w io.Writer) report.Style {
 	return s
 }
 
-// jsonOutput is where --json wants the report of a command.
-type jsonOutput struct {
-	path  string           // as in --json: "" nowhere, "-" stdout
-	file  *atomicfile.File // what becomes path
-	other *os.File         // in the place of file: a pipe or a device
+// note prints a remark on what the command does or has read: on a terminal wrapped,
+// elsewhere on one line.
+func (a *app) note(format string, args ...any) {
+	s := style(a.stderr)
+	if !isTerminal(a.stderr) {
+		s.Width = math.MaxInt
+	}
+	w := report.NewWriter(a.stderr, s)
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	fmt.Fprintf(w, "checkpoint12: note: %s\n", strings.ReplaceAll(text, "\n", "\n  "))
+	w.Flush()
 }
 
-// openJSON makes sure, before long work begins, that the JSON can be written. Until
-// commit the file that stood there is untouched.
-func openJSON(path string) (*jsonOutput, error) {
-	j := &jsonOutput{path: path}
-	if path == "" || path == "-" {
-		return j, nil
+func (a *app) notes(notes []string) {
+	for _, n := range notes {
+		a.note("%s", n)
 	}
-	info, err := os.Stat(path)
-	switch {
-	case err == nil && info.IsDir():
-		return nil, fmt.Errorf("--json %s: is a folder, not a file", path)
-	case err == nil && !info.Mode().IsRegular(): // there is nothing to keep whole
-		j.other, err = os.OpenFile(path, os.O_WRONLY, 0)
-	default:
-		j.file, err = atomicfile.Create(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--json %s: cannot be written: %w", path, cause(err))
-	}
-	return j, nil
 }
 
-// alone reports whether stdout is for the JSON and nothing else may be written there.
-func (j *jsonOutput) alone() bool { return j.path == "-" }
-
-// commit writes v as JSON to where the person asked for it, if they did.
-func (j *jsonOutput) commit(v any, stdout io.Writer) error {
-	var err error
-	switch {
-	case j.path == "":
-		return nil
-	case j.alone():
-		return stdoutError(report.WriteJSON(stdout, v))
-	case j.other != nil:
-		err = report.WriteJSON(j.other, v)
-		if e := j.other.Close(); err == nil {
-			err = e
-		}
-	default:
-		if err = report.WriteJSON(j.file, v); err == nil {
-			err = j.file.Commit()
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("--json %s: %w", j.path, cause(err))
-	}
-	return nil
+// progress is one line on the terminal that is written over, ten times a second at
+// most; where stderr is no terminal it is nothing.
+type progress struct {
+	w    io.Writer // nil: no terminal
+	mu   sync.Mutex
+	last time.Time // when it was written; zero: there is none
 }
 
-// finish ends a command that judges: with text for a person, unless stdout is for the
-// JSON, the JSON, and errDivergence if the report has not passed.
-func (j *jsonOutput) finish(stdout io.Writer, report any, passed bool, text func() error) error {
-	if !j.alone() {
-		if err := text(); err != nil {
-			return stdoutError(err)
-		}
+func (a *app) progress() *progress {
+	if isTerminal(a.stderr) {
+		return &progress{w: a.stderr}
 	}
-	if err := j.commit(report, stdout); err != nil {
+	return &progress{}
+}
+
+// Write shows the last line of p in the place of the one before.
+func (p *progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.w != nil && time.Since(p.last) >= 100*time.Millisecond {
+		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+		fmt.Fprintf(p.w, "\r\x1b[K%s", lines[len(lines)-1])
+		p.last = time.Now()
+	}
+	return len(b), nil
+}
+
+// clear removes the line, so that what follows stands alone.
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.last.IsZero() {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.last = time.Time{}
+	}
+}
+
+// wait runs f and returns its error, or at an interrupt the context's at once. Then
+// f goes on behind, and ends with the process; so f must have nothing half done
+// that a reader could take for whole.
+func wait(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
 		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	if !passed {
-		return errDivergence
-	}
-	return nil
-}
-
-// discard removes what was begun; after a commit it does nothing.
-func (j *jsonOutput) discard() {
-	if j.file != nil {
-		j.file.Discard()
-	}
-}
-
-// cause returns the reason alone of an error that repeats the path, which the
-// message around it has already named.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	var l *os.LinkError
-	if errors.As(err, &l) {
-		return l.Err
-	}
-	return err
-}
-
-// stdoutError returns err as one of writing to stdout.
-func stdoutError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("stdout: %w", cause(err))
-}
-
-// errWriter keeps the first error of writing to stdout and then writes no more.
-type errWriter struct {
-	w   io.Writer
-	mu  sync.Mutex
-	err error
-}
-
-func (w *errWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return 0, w.err
-	}
-	n, err := w.w.Write(p)
-	w.err = stdoutError(err)
-	return n, w.err
 }

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +10,6 @@ import (
 
 func (a *app) selftestCommand() *cobra.Command {
 	var o selftest.Options
-	var jsonPath string
 	c := &cobra.Command{
 		Use:   "selftest",
 		Short: "plant every known fault at every stage and print the detection matrix",
@@ -39,30 +38,17 @@ engine raised an alarm, 2 nothing could be judged (no goldens).`),
 	f := c.Flags()
 	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
 	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
-	f.StringVar(&jsonPath, "json", "", "write the matrix as JSON to `FILE`; - is stdout, which then has nothing else")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		out, err := openJSON(jsonPath)
-		if err != nil {
-			return err
-		}
-		defer out.discard()
+	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
+		var err error
 		if o.Goldens, err = a.findGoldens(c); err != nil {
-			return err
+			return nil, err
 		}
-		progress := a.progress()
-		o.Progress = func(done, all int) { progress.step("run", done, all) }
-		matrix, err := wait(c.Context(), func() (*selftest.Matrix, error) { return selftest.Run(c.Context(), o) })
-		progress.clear()
-		var missing *selftest.NoGoldensError
-		if errors.As(err, &missing) {
-			return &hintError{err, missing.Command()}
-		}
+		o.Progress = func(done, all int) { fmt.Fprintf(p, "run %d of %d", done, all) }
+		m, err := selftest.Run(c.Context(), o)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return out.finish(a.stdout, matrix, matrix.Passed(), func() error {
-			return matrix.WriteText(a.stdout, style(a.stdout))
-		})
-	}
+		return &judgement{m, m.Passed(), m.WriteText}, nil
+	})
 	return c
 }

@@ -26,30 +26,26 @@ Each file is whole or absent: an interrupt leaves nothing half-written.`,
 		Example: a.text(`
   {} synth synthetic-tiny --out my-tiny
   {} synth synthetic-medium --out my-medium     # 1.4 GB`),
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return need(c, "one NAME ("+names+")")
-			}
-			return nil
-		},
+		Args: cobra.ArbitraryArgs,
 	}
 	c.Flags().StringVar(&out, "out", "", "`DIR` to write")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		name := args[0]
-		if !slices.Contains(synthetic.Names(), name) {
-			return a.hint(fmt.Errorf("there is no synthetic model %q, only %s", name, names), "synth --help")
-		}
-		if out == "" {
+		switch {
+		case len(args) != 1:
+			return need(c, "one NAME ("+names+")")
+		case !slices.Contains(synthetic.Names(), args[0]):
+			return usage(c, "there is no synthetic model %q, only %s", args[0], names)
+		case out == "":
 			return need(c, "--out DIR")
 		}
-		done := a.progress()
-		done.say("making " + name)
+		name := args[0]
+		p := a.progress()
+		fmt.Fprintln(p, "making", name)
 		err := synthetic.Write(c.Context(), name, out)
-		done.clear()
-		if err != nil {
-			return err
+		p.clear()
+		if err == nil {
+			_, err = fmt.Fprintf(a.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
 		}
-		_, err = fmt.Fprintf(a.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
 		return err
 	}
 	return c

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 
+	"checkpoint12/harness/report"
 	"checkpoint12/harness/verify"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var model, goldens, jsonPath string
+	o := verify.Options{Command: a.program}
 	var verbose bool
 	c := &cobra.Command{
 		Use:   "verify",
@@ -40,30 +43,22 @@ usage or input, no weights, nothing to check by).`),
   {} verify --json - | jq '.checkpoints[] | select(.verdict == "fail")'`),
 	}
 	f := c.Flags()
-	f.StringVar(&model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
-	f.StringVar(&goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
-	f.StringVar(&jsonPath, "json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
+	f.StringVar(&o.Model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
+	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		out, err := openJSON(jsonPath)
+	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
+		var err error
+		if o.Goldens, err = a.findGoldens(c); err != nil {
+			return nil, err
+		}
+		o.Progress = p
+		r, err := verify.Verify(c.Context(), o)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		defer out.discard()
-		if goldens, err = a.findGoldens(c); err != nil {
-			return err
-		}
-		progress := a.progress()
-		report, err := wait(c.Context(), func() (*verify.Report, error) {
-			return verify.Verify(c.Context(), verify.Options{Model: model, Goldens: goldens, Command: a.program, Progress: progress})
-		})
-		progress.clear()
-		if err != nil {
-			return err
-		}
-		return out.finish(a.stdout, report, !report.Failed(), func() error {
-			return report.WriteText(a.stdout, verify.TextOptions{Style: style(a.stdout), Verbose: verbose})
-		})
-	}
+		return &judgement{r, !r.Failed(), func(w io.Writer, s report.Style) error {
+			return r.WriteText(w, verify.TextOptions{Style: s, Verbose: verbose})
+		}}, nil
+	})
 	return c
 }

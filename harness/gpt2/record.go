@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
 )
 
@@ -62,7 +63,7 @@ type Trace struct {
 // RecordTrace is Record, except that it ends early, without an error, when a step
 // chooses nothing: that is for the checkpoints to report.
 func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
-	if err := run.check(); err != nil {
+	if err := run.Check(); err != nil {
 		return nil, err
 	}
 	if run.Temperatures == nil {
@@ -119,14 +120,14 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 	return t, t.Err()
 }
 
-// check returns an error for a run that cannot be made.
-func (r Run) check() error {
+// Check returns an error for a run that cannot be made.
+func (r Run) Check() error {
 	if len(r.Tokens) == 0 || len(r.Tokens[0]) == 0 {
 		return fmt.Errorf("no prompt tokens: give at least one")
 	}
 	for i, row := range r.Tokens {
 		if len(row) != len(r.Tokens[0]) {
-			return fmt.Errorf("prompt %d has %d tokens, prompt 0 has %d: a batch needs rows of equal length", i, len(row), len(r.Tokens[0]))
+			return fmt.Errorf("prompt %d has %s, prompt 0 has %d: a batch needs rows of equal length", i, words.Count(len(row), "token"), len(r.Tokens[0]))
 		}
 	}
 	if r.New < 1 {
@@ -140,7 +141,7 @@ func (r Run) check() error {
 	}
 	for i, row := range r.Feed {
 		if len(row) != r.New-1 {
-			return fmt.Errorf("row %d feeds %d tokens; %d new tokens take %d", i, len(row), r.New, r.New-1)
+			return fmt.Errorf("row %d feeds %s: %d new tokens take %d, for the last is never fed", i, words.Count(len(row), "token"), r.New, r.New-1)
 		}
 	}
 	return nil

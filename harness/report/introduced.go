@@ -14,9 +14,8 @@ import (
 // as have the same causes.
 type introduced struct {
 	places  []harness.Place
-	missing []string                // of the first place: the stages that were judged together with it
-	causes  [][]harness.Explanation // of each place
-	worst   *harness.Replayed       // with the largest error as a fraction of its rounding bound
+	missing []string          // of the first place: the stages that were judged together with it
+	worst   *harness.Replayed // with the largest error as a fraction of its rounding bound
 }
 
 // groupIntroduced groups the introduced stages, in order of first sight.
@@ -25,18 +24,18 @@ func (p *printer) groupIntroduced() []*introduced {
 	for _, in := range p.Introduced {
 		at := harness.Place{Step: in.Step, Stage: in.Stage}
 		missing := slices.DeleteFunc(slices.Clone(in.Span), func(s string) bool { return s == in.Stage })
-		causes := p.causes(at)
 		i := slices.IndexFunc(groups, func(g *introduced) bool {
-			return sameFamily(g.places[0].Stage, in.Stage) && slices.EqualFunc(g.missing, missing, sameFamily) &&
-				slices.EqualFunc(g.causes[0], causes, sameFault)
+			first := g.places[0]
+			return sameFamily(first.Stage, in.Stage) && slices.EqualFunc(g.missing, missing, sameFamily) &&
+				slices.EqualFunc(p.causes(first), p.causes(at), sameFault)
 		})
 		if i < 0 {
 			i = len(groups)
 			groups = append(groups, &introduced{missing: missing})
 		}
 		g := groups[i]
-		g.places, g.causes = append(g.places, at), append(g.causes, causes)
-		if row := p.replayOf(at); row != nil && (g.worst == nil || row.Share > g.worst.Share) {
+		g.places = append(g.places, at)
+		if row := p.replays[at]; row != nil && (g.worst == nil || row.Share > g.worst.Share) {
 			g.worst = row
 		}
 	}
@@ -52,14 +51,6 @@ func (p *printer) causes(at harness.Place) []harness.Explanation {
 		}
 	}
 	return causes
-}
-
-// hasCause reports whether an explanation names what is wrong at a place, or the
-// place was judged together with others, so that its own usual causes say little.
-func (p *printer) hasCause(at harness.Place) bool {
-	row := p.replayOf(at)
-	return row != nil && len(row.Span) > 1 ||
-		slices.ContainsFunc(p.causes(at), func(e harness.Explanation) bool { return e.Fault != "" && e.Explains > 0 })
 }
 
 func sameFamily(a, b string) bool { return names.Family(a) == names.Family(b) }
@@ -104,15 +95,15 @@ func (p *printer) writeIntroduced() {
 		if len(g.missing) > 0 {
 			fmt.Fprintf(p, "    %s\n", p.span(g))
 		}
-		for i, e := range g.causes[0] {
-			switch {
-			case e.Fault == "":
-				fmt.Fprintf(p, "    %s\n", g.text(i))
-			case e.Explains == 0:
-				fmt.Fprintf(p, "    %s: %s\n", p.Bold(e.Fault), g.text(i))
-			default:
-				fmt.Fprintf(p, "    %s: explains %.1f%%: %s\n", p.Bold(e.Fault), 100*float64(e.Explains), g.text(i))
+		for i, e := range p.causes(g.places[0]) {
+			fault := ""
+			if e.Fault != "" {
+				fault = p.Bold(e.Fault) + ": "
 			}
+			if e.Fault != "" && e.Explains != 0 {
+				fault += fmt.Sprintf("explains %.1f%%: ", 100*float64(e.Explains))
+			}
+			fmt.Fprintf(p, "    %s%s\n", fault, p.causeText(g.places, i))
 		}
 		if g.worst != nil {
 			fmt.Fprintf(p, "    %s\n", distance(g.worst))
@@ -120,18 +111,18 @@ func (p *printer) writeIntroduced() {
 	}
 }
 
-// text returns the text of the i-th explanation for all places of the group, with *
-// for the number of the layer. If the places' texts differ in more, it is that of
-// the first place, which it names.
-func (g *introduced) text(i int) string {
-	first := g.causes[0][i].Text
-	if nameOf(g.places) == g.places[0].Stage {
+// causeText returns the text of the i-th explanation of places, with * for the
+// number of the layer. If the places' texts differ in more, it is that of the first
+// place, which it names.
+func (p *printer) causeText(places []harness.Place, i int) string {
+	first := p.causes(places[0])[i].Text
+	if nameOf(places) == places[0].Stage {
 		return first
 	}
-	common := withoutLayer(first, g.places[0].Stage)
-	for j, at := range g.places {
-		if withoutLayer(g.causes[j][i].Text, at.Stage) != common {
-			return fmt.Sprintf("at %s: %s", g.places[0], first)
+	common := withoutLayer(first, places[0].Stage)
+	for _, at := range places {
+		if withoutLayer(p.causes(at)[i].Text, at.Stage) != common {
+			return fmt.Sprintf("at %s: %s", places[0], first)
 		}
 	}
 	return common
@@ -148,7 +139,7 @@ func withoutLayer(text, stage string) string {
 func (p *printer) span(g *introduced) string {
 	lacks := "which the dump lacks"
 	for _, stage := range g.missing {
-		if row := p.Row(harness.Place{Step: g.places[0].Step, Stage: stage}); row != nil && row.Status == harness.Shape {
+		if row := p.rows[harness.Place{Step: g.places[0].Step, Stage: stage}]; row != nil && row.Status == harness.Shape {
 			lacks = "which the dump lacks or has in another shape"
 		}
 	}
@@ -160,7 +151,7 @@ func (p *printer) span(g *introduced) string {
 		}
 	}
 	s := fmt.Sprintf("judged together with %s, %s", shortened(missing), lacks)
-	if causes := g.causes[0]; len(causes) == 1 && causes[0].Fault != "" && len(causes[0].At) > 0 {
+	if causes := p.causes(g.places[0]); len(causes) == 1 && causes[0].Fault != "" && len(causes[0].At) > 0 {
 		return s
 	}
 	next := "it"

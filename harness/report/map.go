@@ -12,11 +12,9 @@ import (
 	"checkpoint12/harness/internal/names"
 )
 
-// A map shows one step at a glance: a line for each layer, a column for each of
-// its stages, and in each cell how large the error is as a fraction of its
+// A map shows one step at a glance: a line for each layer, a column for each family
+// of its stages, and in each cell how large the error is as a fraction of its
 // tolerance.
-//
-// The layer is the number in a stage's name, the column its family.
 
 // cell is one stage of the map.
 type cell struct {
@@ -24,63 +22,39 @@ type cell struct {
 	replayed *harness.Replayed // nil without a replay
 }
 
-// The marks of a cell: one for the error and one behind it.
-const (
-	markExact     = "="
-	markFar       = "."
-	markNear      = "o"
-	markOther     = "x"
-	markMissing   = "-"
-	markShape     = "S"
-	markNonfinite = "N"
-	markSkipped   = "~"
-	markNoGolden  = "_"
-	markOwnCheck  = "c"
-
-	markIntroduced = "!"
-	markUnknown    = "?"
-)
-
-// The legends explain the marks of a comparison, of a replay, and of a check.
+// The legends explain the marks of a comparison, of a replay, and of a check. Each
+// begins with its mark; those of a replay stand behind another.
 var (
-	legend = []string{
-		markExact + " exact", markFar + " below a tenth of tolerance", markNear + " within it",
-		"1 up to 10 times it", "2 up to 100", "and so on",
-	}
-	otherLegend = []string{
-		markOther + " not the same", markNonfinite + " not finite", markShape + " another shape", markMissing + " missing",
-		markSkipped + " fed other tokens than the golden",
-	}
-	replayLegend = []string{
-		markIntroduced + " its own computation is wrong", markUnknown + " cannot be judged", markNoGolden + " no golden",
-	}
-	ownCheckLegend = []string{markOwnCheck + " within tolerance of the golden, but fails the stage's own check"}
+	legend         = []string{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it", "2 up to 100", "and so on"}
+	otherLegend    = []string{"x not the same", "N not finite", "S another shape", "- missing", "~ fed other tokens than the golden"}
+	replayLegend   = []string{"! its own computation is wrong", "? cannot be judged", "_ no golden"}
+	ownCheckLegend = []string{"c within tolerance of the golden, but fails the stage's own check"}
 )
 
 // mark returns the error of the cell as one character.
 func (c cell) mark() string {
 	if c.row == nil {
-		return markNoGolden
+		return "_"
 	}
 	switch share := c.row.Share(); {
 	case c.row.Status == harness.Missing:
-		return markMissing
+		return "-"
 	case c.row.Status == harness.Skipped:
-		return markSkipped
+		return "~"
 	case c.row.Status == harness.Shape:
-		return markShape
+		return "S"
 	case c.row.Status == harness.Nonfinite:
-		return markNonfinite
+		return "N"
 	case c.row.FailsOwnCheck():
-		return markOwnCheck
+		return "c"
 	case share == 0:
-		return markExact
+		return "="
 	case share <= 0.1:
-		return markFar
+		return "."
 	case share <= 1:
-		return markNear
+		return "o"
 	case math.IsInf(share, 1):
-		return markOther
+		return "x"
 	case share >= 1e8:
 		return "9"
 	default:
@@ -94,13 +68,13 @@ func (c cell) text(s Style) string {
 	if c.replayed != nil {
 		switch c.replayed.Verdict {
 		case harness.ReplayIntroduced:
-			return s.paint("1;37;41", mark+markIntroduced)
+			return s.paint("1;37;41", mark+"!")
 		case harness.ReplayUnknown:
-			return s.Yellow(mark + markUnknown)
+			return s.Yellow(mark + "?")
 		}
 	}
 	switch {
-	case mark == "1" || mark == markMissing || mark == markSkipped:
+	case mark == "1" || mark == "-" || mark == "~":
 		return s.Yellow(mark)
 	case mark == "2" || mark == "3":
 		return s.paint("31", mark)
@@ -126,13 +100,9 @@ func (p *printer) writeMaps() bool {
 			title = fmt.Sprintf("error at step %d, the worst, as a fraction of each stage's tolerance", step)
 		}
 		fmt.Fprintf(p, "\n%s\n", p.Bold(title))
-		if len(before) > 0 {
-			p.items("  ", before)
-		}
+		p.items("  ", before)
 		p.Table(layers)
-		if len(after) > 0 {
-			p.items("  ", after)
-		}
+		p.items("  ", after)
 	}
 	fmt.Fprintln(p)
 	p.items("", legend)
@@ -150,39 +120,27 @@ func (p *printer) writeMaps() bool {
 // is worst: the one with the most introduced stages, and of equals the one with the
 // largest error as a fraction of its tolerance.
 func (p *printer) mapSteps() []int {
-	type badness struct {
-		introduced int
-		share      float64
-	}
-	bad := map[int]badness{}
+	introduced, share := map[int]int{}, map[int]float64{}
 	for i := range p.Stages {
-		row := &p.Stages[i]
-		b := bad[row.Step]
-		if s := row.Share(); s > b.share { // no NaN
-			b.share = s
+		row, s := &p.Stages[i], p.Stages[i].Share()
+		if math.IsNaN(s) { // not compared
+			s = 0
 		}
-		bad[row.Step] = b
+		share[row.Step] = max(share[row.Step], s)
 	}
 	for _, in := range p.Introduced {
-		b := bad[in.Step]
-		b.introduced++
-		bad[in.Step] = b
+		introduced[in.Step]++
+		share[in.Step] = max(share[in.Step], 0)
 	}
-	steps := slices.Sorted(maps.Keys(bad))
-	if len(steps) == 0 {
-		return nil
-	}
-	prompt := 0 // how many of the steps are the prompt
-	if steps[0] == 0 {
-		prompt = 1
-	}
-	if len(steps) == prompt {
+	steps := slices.Sorted(maps.Keys(share))
+	after := slices.Index(steps, 0) + 1
+	if after == len(steps) {
 		return steps
 	}
-	worst := slices.MaxFunc(steps[prompt:], func(a, b int) int {
-		return cmp.Or(cmp.Compare(bad[a].introduced, bad[b].introduced), cmp.Compare(bad[a].share, bad[b].share))
+	worst := slices.MaxFunc(steps[after:], func(a, b int) int {
+		return cmp.Or(cmp.Compare(introduced[a], introduced[b]), cmp.Compare(share[a], share[b]))
 	})
-	return append(steps[:prompt], worst)
+	return append(steps[:after], worst)
 }
 
 // mapOf returns the map of one step: its layers as a table, nil if there are
@@ -192,23 +150,20 @@ func (p *printer) mapOf(step int) (before []string, table *Table, after []string
 	cells := map[string]map[string]string{}
 	for _, c := range p.cells(step) {
 		stage, text := c.stage(), c.text(p.Style)
-		layer := names.Numbers(stage)
+		layer, family := names.Numbers(stage), names.Family(stage)
 		switch {
-		case layer != "":
-		case layers == nil:
+		case layer == "" && layers == nil:
 			before = append(before, p.label(stage)+" "+text)
 			continue
-		default:
+		case layer == "":
 			after = append(after, p.label(stage)+" "+text)
 			continue
-		}
-		family := names.Family(stage)
-		if !slices.Contains(families, family) {
-			families = append(families, family)
-		}
-		if cells[layer] == nil {
+		case cells[layer] == nil:
 			cells[layer] = map[string]string{}
 			layers = append(layers, layer)
+		}
+		if !slices.Contains(families, family) {
+			families = append(families, family)
 		}
 		cells[layer][family] = text
 	}
@@ -241,40 +196,31 @@ func (c cell) stage() string {
 // cells merges the rows of a step with what was replayed and has none: both are
 // in execution order.
 func (p *printer) cells(step int) []cell {
-	var rows []*harness.Row
+	var cells []cell
 	for i := range p.Stages {
 		if p.Stages[i].Step == step {
-			rows = append(rows, &p.Stages[i])
+			cells = append(cells, cell{row: &p.Stages[i]})
 		}
 	}
-	replayed := map[string]bool{}
-	var all []*harness.Replayed
-	for i := range p.Replayed {
-		if p.Replayed[i].Step == step {
-			all = append(all, &p.Replayed[i])
-			replayed[p.Replayed[i].Stage] = true
+	next := len(cells)
+	for i := len(p.Replayed) - 1; i >= 0; i-- {
+		r := &p.Replayed[i]
+		if r.Step != step {
+			continue
+		}
+		if at := slices.IndexFunc(cells, func(c cell) bool { return c.stage() == r.Stage }); at >= 0 {
+			cells[at].replayed, next = r, at
+		} else {
+			cells = slices.Insert(cells, next, cell{replayed: r})
 		}
 	}
-	var out []cell
-	for len(rows) > 0 || len(all) > 0 {
-		switch {
-		case len(all) == 0 || len(rows) > 0 && !replayed[rows[0].Stage]:
-			out, rows = append(out, cell{row: rows[0]}), rows[1:]
-		case len(rows) > 0 && rows[0].Stage == all[0].Stage:
-			out, rows, all = append(out, cell{rows[0], all[0]}), rows[1:], all[1:]
-		default:
-			out, all = append(out, cell{replayed: all[0]}), all[1:]
-		}
-	}
-	return out
+	return cells
 }
 
 // label returns a stage's short name in a map.
 func (p *printer) label(stage string) string {
-	if p.options.Label != nil {
-		if s := p.options.Label(stage); s != "" {
-			return s
-		}
+	if p.options.Label != nil && p.options.Label(stage) != "" {
+		return p.options.Label(stage)
 	}
 	if names.Numbers(stage) == "" {
 		return stage

@@ -5,68 +5,51 @@ import (
 	"math"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
 )
 
-// replayOf returns the replay of a place, or nil.
-func (p *printer) replayOf(at harness.Place) *harness.Replayed {
-	for i := range p.Replayed {
-		if p.Replayed[i].Place == at {
-			return &p.Replayed[i]
-		}
-	}
-	return nil
-}
-
 // writeReplayed writes, below the verdict, what the replay adds to it.
 func (p *printer) writeReplayed() {
-	if p.Report.Replayed == nil {
+	if p.Replayed == nil {
 		return
 	}
-	judged, unknown := 0, ""
 	n := verdicts(p.Replayed)
-	judged = n[harness.ReplayClean] + n[harness.ReplayIntroduced]
+	judged, unknown := words.Count(n[harness.ReplayClean]+n[harness.ReplayIntroduced], "stage"), ""
 	if n[harness.ReplayUnknown] > 0 {
 		unknown = fmt.Sprintf("; %s could not be judged", words.Count(n[harness.ReplayUnknown], "stage"))
 	}
-	bad, inherited, ownCheck := 0, 0, 0
+	inherited, ownCheck := 0, 0
 	for i := range p.Stages {
-		row := &p.Stages[i]
-		if !row.Status.Diverges() {
-			continue
-		}
-		bad++
-		if row.FailsOwnCheck() {
+		switch row := &p.Stages[i]; {
+		case row.Origin == harness.OriginInherited:
+			inherited++
+		case row.FailsOwnCheck():
 			ownCheck++
 		}
-		if row.Origin == harness.OriginInherited {
-			inherited++
-		}
 	}
-	fmt.Fprint(p, "      ")
+	text, none := "", "replayed on its own inputs, none of "+judged+" is wrong"
 	switch {
-	case len(p.Introduced) > 0 && bad == 0:
-		fmt.Fprintf(p, "every tensor is within tolerance of %s: the fault is smaller than that%s\n", p.Golden, unknown)
+	case len(p.Introduced) > 0 && p.bad == 0:
+		text = fmt.Sprintf("every tensor is within tolerance of %s: the fault is smaller than that%s", p.Golden, unknown)
 	case len(p.Introduced) > 0:
-		fmt.Fprintf(p, "%d of %s outside tolerance of %s", bad, words.Count(p.Compared, "tensor"), p.Golden)
+		text = fmt.Sprintf("%d of %s outside tolerance of %s", p.bad, words.Count(p.Compared, "tensor"), p.Golden)
 		if inherited > 0 {
-			fmt.Fprintf(p, ", %d of them correct for their inputs", inherited)
+			text += fmt.Sprintf(", %d of them correct for their inputs", inherited)
 		}
-		fmt.Fprint(p, unknown)
+		text += unknown
 		if p.GoldenReplayed != nil {
-			fmt.Fprintf(p, "; the two differ before that: %s", p.blameGolden())
+			text += "; the two differ before that: " + p.blameGolden()
 		}
-		fmt.Fprintln(p)
-	case bad == 0:
-		fmt.Fprintf(p, "replayed on its own inputs, each of %s is right%s\n", words.Count(judged, "stage"), unknown)
+	case p.bad == 0:
+		text = "replayed on its own inputs, each of " + judged + " is right" + unknown
 	case unknown != "":
-		fmt.Fprintf(p, "replayed on its own inputs, none of %s is wrong%s: the fault is in one of these\n", words.Count(judged, "stage"), unknown)
-	case ownCheck == bad:
-		fmt.Fprintf(p, "replayed on its own inputs, none of %s is wrong beyond rounding; the stage's own check is stricter\n", words.Count(judged, "stage"))
+		text = none + unknown + ": the fault is in one of these"
+	case ownCheck == p.bad:
+		text = none + " beyond rounding; the stage's own check is stricter"
 	default:
-		fmt.Fprintf(p, "replayed on its own inputs, none of %s is wrong: %s\n", words.Count(judged, "stage"), p.blameGolden())
+		text = none + ": " + p.blameGolden()
 	}
+	fmt.Fprintf(p, "      %s\n", text)
 }
 
 func verdicts(rows []harness.Replayed) map[string]int {
@@ -95,52 +78,22 @@ func (p *printer) blameGolden() string {
 
 // writeAmplification writes where inherited errors grow most.
 func (p *printer) writeAmplification() {
-	inherited := map[harness.Place]bool{}
-	for i := range p.Stages {
-		if row := &p.Stages[i]; row.Origin == harness.OriginInherited {
-			inherited[row.Place] = true
-		}
-	}
+	inherited := 0
 	var most *harness.Replayed
-	for i := range p.Replayed {
-		row := &p.Replayed[i]
-		if inherited[row.Place] && (row.Amplification >= 0) && (most == nil || row.Amplification > most.Amplification) {
+	for i := range p.Stages {
+		if p.Stages[i].Origin != harness.OriginInherited {
+			continue
+		}
+		inherited++
+		row := p.replays[p.Stages[i].Place]
+		if row.Amplification >= 0 && (most == nil || row.Amplification > most.Amplification) {
 			most = row
 		}
 	}
-	if most == nil {
-		return
+	if most != nil {
+		fmt.Fprintf(p, "\n%s inherited from the inputs; the largest growth is at %s: %s times, relative to each tensor's maximum\n",
+			words.Count(inherited, "error"), most.Place, num(most.Amplification))
 	}
-	fmt.Fprintf(p, "\n%s inherited from the inputs; the largest growth is at %s: %s times, relative to each tensor's maximum\n",
-		words.Count(len(inherited), "error"), most.Place, num(float64(most.Amplification)))
-}
-
-// writeUnknown writes what could not be judged, and why.
-func (p *printer) writeUnknown() {
-	var families []string
-	places := map[string][]harness.Place{}
-	why := map[string]string{}
-	for i := range p.Replayed {
-		row := &p.Replayed[i]
-		if row.Verdict != harness.ReplayUnknown {
-			continue
-		}
-		family := names.Family(row.Stage)
-		if places[family] == nil {
-			families = append(families, family)
-			why[family] = row.Why
-		}
-		places[family] = append(places[family], row.Place)
-	}
-	if len(families) == 0 {
-		return
-	}
-	fmt.Fprint(p, "\ncould not be judged:\n")
-	t := NewTable("", "")
-	for _, family := range families {
-		t.Row("  "+nameOf(places[family]), extent(places[family])+": "+why[family])
-	}
-	p.Table(t)
 }
 
 // distance returns how far an introduced stage is from the replayed value.

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
@@ -12,53 +11,45 @@ import (
 // stageTable has a row for each family of stages: over its layers and steps, how
 // many tensors there are, how many are outside tolerance, and the worst of them.
 func (p *printer) stageTable() *Table {
-	type family struct {
-		name          string
-		compared, bad int
-		first         *harness.Row // the first that diverges
-		worst         *harness.Row // the largest error as a fraction of its tolerance
-	}
-	var families []*family
-	for i := range p.Stages {
-		row := &p.Stages[i]
-		name := names.Family(row.Stage)
-		at := slices.IndexFunc(families, func(f *family) bool { return f.name == name })
-		if at < 0 {
-			at = len(families)
-			families = append(families, &family{name: name})
-		}
-		f := families[at]
-		if !row.Status.Compared() {
-			continue
-		}
-		f.compared++
-		if row.Status.Diverges() {
-			if f.bad++; f.first == nil {
-				f.first = row
-			}
-		}
-		if f.worst == nil || row.Share() > f.worst.Share() {
-			f.worst = row
-		}
-	}
 	columns := []string{"stage", ">compared", ">worst abs", ">worst rel", ">of tolerance", "worst at"}
 	if p.FirstDivergence != nil {
 		columns = append(columns, ">outside", "first outside at")
 	}
 	t := NewTable(columns...)
-	for _, f := range families {
-		w := f.worst
-		if w == nil {
-			t.Row(p.Yellow(f.name), "0")
+	var all []harness.Place
+	for i := range p.Stages {
+		all = append(all, p.Stages[i].Place)
+	}
+	for _, places := range families(all) {
+		compared, bad := 0, 0
+		var first, worst *harness.Row // that diverges; the largest error as a fraction of its tolerance
+		for _, at := range places {
+			row := p.rows[at]
+			if !row.Status.Compared() {
+				continue
+			}
+			compared++
+			if row.Status.Diverges() {
+				if bad++; first == nil {
+					first = row
+				}
+			}
+			if worst == nil || row.Share() > worst.Share() {
+				worst = row
+			}
+		}
+		name := names.Family(places[0].Stage)
+		if worst == nil {
+			t.Row(p.Yellow(name), "0")
 			continue
 		}
-		cells := []string{f.name, fmt.Sprint(f.compared), num(float64(w.MaxAbs)), num(float64(w.MaxRel)), fraction(w), w.Place.String()}
-		if w.Status == harness.Shape {
+		cells := []string{name, fmt.Sprint(compared), num(worst.MaxAbs), num(worst.MaxRel), fraction(worst), worst.Place.String()}
+		if worst.Status == harness.Shape {
 			cells[2], cells[3] = "", ""
 		}
-		if f.first != nil {
-			cells[0] = p.Red(f.name)
-			cells = append(cells, fmt.Sprint(f.bad), f.first.Place.String())
+		if first != nil {
+			cells[0] = p.Red(name)
+			cells = append(cells, fmt.Sprint(bad), first.Place.String())
 		}
 		t.Row(cells...)
 	}
@@ -79,8 +70,8 @@ func (p *printer) rowTable() *Table {
 		}
 		cells := []string{fmt.Sprint(r.Step), r.Stage, status}
 		if r.Elements > 0 {
-			cells = append(cells, fmt.Sprintf("%d/%d", r.Mismatched, r.Elements), num(float64(r.MaxAbs)), num(float64(r.MaxRel)),
-				num(float64(r.RMS)), fmt.Sprintf("%.7f", float64(r.Cosine)), fraction(r))
+			cells = append(cells, fmt.Sprintf("%d/%d", r.Mismatched, r.Elements), num(r.MaxAbs), num(r.MaxRel),
+				num(r.RMS), fmt.Sprintf("%.7f", float64(r.Cosine)), fraction(r))
 		}
 		t.Row(cells...)
 	}

@@ -25,7 +25,7 @@ func NewTable(columns ...string) *Table {
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
 // Table writes a table. What is too long for the width in the last column
-// continues below it.
+// continues below it or, where that leaves no room, stands below the row.
 func (w *Writer) Table(t *Table) {
 	rows := t.rows
 	if strings.Join(t.head, "") != "" {
@@ -37,20 +37,27 @@ func (w *Writer) Table(t *Table) {
 			widths[i] = max(widths[i], width(cell))
 		}
 	}
+	last := len(t.head) - 1
 	for _, row := range rows {
 		line, left := "", 0
 		for i, cell := range row {
 			left = width(line)
-			line = Unbroken(line)
-			if pad := strings.Repeat(" ", widths[i]-width(cell)); t.right[i] {
-				line += pad + cell + t.gap
-			} else {
-				line += cell + pad + t.gap
+			short := width(cell) < leastCell || !strings.Contains(cell, " ")
+			switch {
+			case i < last || t.right[i] || short && w.Width-left < leastCell:
+				cell = Unbroken(cell)
+			case w.Width-left < leastCell:
+				w.Unwrapped(line)
+				left = width(margin.FindString(line)) + 2
+				line = strings.Repeat(unbroken, left)
 			}
-		}
-		last := len(t.head) - 1
-		if len(row) <= last || t.right[last] || w.Width-left < leastCell {
-			line = Unbroken(line)
+			pad := Unbroken(strings.Repeat(" ", widths[i]-width(cell)))
+			if t.right[i] {
+				line += pad + cell
+			} else {
+				line += cell + pad
+			}
+			line += Unbroken(t.gap)
 		}
 		for _, part := range wrap(strings.TrimRight(line, " "+unbroken), w.Width, left) {
 			w.Unwrapped(part)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/words"
@@ -21,8 +22,8 @@ type Options struct {
 	// written only where no cause is known.
 	Causes func(stage string) []string
 
-	// Closer, if set, returns the command that looks closer at a place, or "".
-	Closer func(step int, stage string) string
+	// Closer is the command that looks closer at the first divergence, or "".
+	Closer string
 
 	// Label, if set, returns a short name of a stage for the head of a column, or
 	// "" for the last part of its name.
@@ -44,7 +45,23 @@ func WriteJSON(w io.Writer, report any) error {
 // pass, by stage alone; then what was missing, skipped, left out and could not be
 // judged.
 func Write(w io.Writer, report *harness.Report, o Options) error {
-	p := &printer{NewWriter(w, o.Style), report, o}
+	p := &printer{
+		Writer: NewWriter(w, o.Style), Report: report, options: o,
+		count: map[harness.Status]int{}, rows: map[harness.Place]*harness.Row{}, replays: map[harness.Place]*harness.Replayed{},
+	}
+	for i := range p.Stages {
+		row := &p.Stages[i]
+		p.rows[row.Place] = row
+		if p.count[row.Status]++; row.Status.Diverges() {
+			p.bad++
+		}
+		if row.Status == harness.Skipped && p.skipped == nil {
+			p.skipped = row
+		}
+	}
+	for i := range p.Replayed {
+		p.replays[p.Replayed[i].Place] = &p.Replayed[i]
+	}
 	p.writeHeadline()
 	p.writeReplayed()
 	p.writeIntroduced()
@@ -61,10 +78,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		fmt.Fprintln(p)
 		p.Table(p.stageTable())
 	}
-	p.writeSkipped()
-	p.writeMissing()
-	p.writeLeftOut()
-	p.writeUnknown()
+	p.writeAbsent()
 	return p.Flush()
 }
 
@@ -73,40 +87,40 @@ type printer struct {
 	*Writer
 	*harness.Report
 	options Options
+
+	count   map[harness.Status]int
+	bad     int          // how many rows diverge
+	skipped *harness.Row // the first
+	rows    map[harness.Place]*harness.Row
+	replays map[harness.Place]*harness.Replayed
 }
 
 // writeHeadline writes the verdict and its reason.
 func (p *printer) writeHeadline() {
-	n := map[harness.Status]int{}
-	for i := range p.Stages {
-		n[p.Stages[i].Status]++
+	compared, rest := words.Count(p.Compared, "tensor"), ""
+	missing := p.count[harness.Missing]
+	if missing > 0 {
+		rest += fmt.Sprintf(", %d missing", missing)
 	}
-	bad := n[harness.Fail] + n[harness.Shape] + n[harness.Nonfinite]
-	rest := ""
-	if n[harness.Missing] > 0 {
-		rest += fmt.Sprintf(", %d missing", n[harness.Missing])
-	}
-	if n[harness.Skipped] > 0 {
-		rest += fmt.Sprintf(", %d skipped", n[harness.Skipped])
-		if row := p.firstSkipped(); row.Detail != "" {
-			rest += fmt.Sprintf(" from step %d on: %s", row.Step, row.Detail)
+	if p.skipped != nil {
+		rest += fmt.Sprintf(", %d skipped", p.count[harness.Skipped])
+		if p.skipped.Detail != "" {
+			rest += fmt.Sprintf(" from step %d on: %s", p.skipped.Step, p.skipped.Detail)
 		}
 	}
-	verdict := p.Red("FAIL")
 	if p.Passed() {
-		verdict = p.Green("PASS")
+		fmt.Fprintf(p, "%s  %s agrees with %s: %s within tolerance%s\n", p.Green("PASS"), p.Candidate, p.Golden, compared, rest)
+		return
 	}
-	fmt.Fprintf(p, "%s  ", verdict)
-	switch {
-	case p.Passed():
-		fmt.Fprintf(p, "%s agrees with %s: %s within tolerance%s\n", p.Candidate, p.Golden, words.Count(p.Compared, "tensor"), rest)
+	fmt.Fprintf(p, "%s  ", p.Red("FAIL"))
+	switch at := p.FirstDivergence; {
 	case len(p.Introduced) > 0:
 		p.writeIntroducedHeadline()
-	case p.FirstDivergence != nil:
-		fmt.Fprintf(p, "%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n", p.Candidate, p.Golden,
-			p.FirstDivergence.Step, p.Bold(p.FirstDivergence.Stage), bad, words.Count(p.Compared, "tensor"), rest)
-	case n[harness.Missing] > 0:
-		fmt.Fprintf(p, "%s lacks %s that %s has\n", p.Candidate, words.Count(n[harness.Missing], "tensor"), p.Golden)
+	case at != nil:
+		fmt.Fprintf(p, "%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n",
+			p.Candidate, p.Golden, at.Step, p.Bold(at.Stage), p.bad, compared, rest)
+	case missing > 0:
+		fmt.Fprintf(p, "%s lacks %s that %s has\n", p.Candidate, words.Count(missing, "tensor"), p.Golden)
 	default:
 		fmt.Fprintln(p, "nothing compared")
 	}
@@ -118,7 +132,7 @@ func (p *printer) writeFirstDivergence() {
 	if p.FirstDivergence == nil {
 		return
 	}
-	r := p.Row(*p.FirstDivergence)
+	r := p.rows[*p.FirstDivergence]
 	head := fmt.Sprintf("step %d, stage %s, shape %v", r.Step, r.Stage, r.Shape)
 	if r.Checkpoint > 0 {
 		head = fmt.Sprintf("checkpoint %d: %s", r.Checkpoint, head)
@@ -132,13 +146,13 @@ func (p *printer) writeFirstDivergence() {
 	} else {
 		line("mismatched elements", "%d / %d (%.1f%%)", r.Mismatched, r.Elements, 100*float64(r.Mismatched)/float64(r.Elements))
 		line("greatest absolute difference", "%s at index %v: got %s, want %s",
-			num(float64(r.MaxAbs)), r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
+			num(r.MaxAbs), r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
 		if !math.IsNaN(r.Scale) {
-			line("greatest relative difference", "%s of max|want| %s", num(float64(r.MaxRel)), num(r.Scale))
+			line("greatest relative difference", "%s of max|want| %s", num(r.MaxRel), num(r.Scale))
 		}
 		line("tolerance", "%s", r.Allowed())
 		if !math.IsNaN(float64(r.Cosine)) {
-			line("rms, cosine", "%s, %.9f", num(float64(r.RMS)), float64(r.Cosine))
+			line("rms, cosine", "%s, %.9f", num(r.RMS), float64(r.Cosine))
 		}
 	}
 	if r.Tolerance.Reason != "" {
@@ -147,40 +161,35 @@ func (p *printer) writeFirstDivergence() {
 	if r.Detail != "" {
 		line("the stage's own check", "%s", r.Detail)
 	}
-	switch replayed := p.replayOf(r.Place); {
-	case replayed == nil || replayed.Verdict != harness.ReplayClean:
-		if p.options.Causes == nil || p.hasCause(r.Place) {
-			break
-		}
-		for i, cause := range p.options.Causes(r.Stage) {
-			name := ""
-			if i == 0 {
-				name = "usual causes:"
-			}
-			fmt.Fprintf(p, "  %-31s%s\n", name, cause)
-		}
-	case r.FailsOwnCheck():
-		line("replayed on its inputs", "correct within float32 rounding; the stage's own check is stricter")
-	default:
-		line("replayed on its inputs", "correct: the error came in with them, or is the golden's")
-	}
-	if p.options.Closer != nil {
-		if command := p.options.Closer(r.Step, r.Stage); command != "" {
-			line("look closer", "%s", Unbroken(command))
-		}
-	}
-}
-
-// num is a measure to three digits.
-func num(v float64) string {
+	replay := p.replays[r.Place]
+	clean := replay != nil && replay.Verdict == harness.ReplayClean
+	known := func(e harness.Explanation) bool { return e.Fault != "" && e.Explains > 0 }
 	switch {
-	case math.IsNaN(v):
-		return "NaN"
-	case v == 0:
-		return "0"
+	case clean && r.FailsOwnCheck():
+		line("replayed on its inputs", "correct within float32 rounding; the stage's own check is stricter")
+	case clean:
+		line("replayed on its inputs", "correct: the error came in with them, or is the golden's")
+	case p.options.Causes == nil || slices.ContainsFunc(p.causes(r.Place), known):
+	case replay != nil && len(replay.Span) > 1: // the usual causes of one stage say little
+	default:
+		name := "usual causes:"
+		for _, cause := range p.options.Causes(r.Stage) {
+			fmt.Fprintf(p, "  %-31s%s\n", name, cause)
+			name = ""
+		}
 	}
-	return fmt.Sprintf("%.3g", v)
+	if p.options.Closer != "" {
+		line("look closer", "%s", Unbroken(p.options.Closer))
+	}
 }
 
-// exact is a float32 or an id to all its digits.
+// num returns a measure to three digits.
+func num[F ~float64](v F) string {
+	if math.IsNaN(float64(v)) {
+		return "NaN"
+	}
+	return fmt.Sprintf("%.3g", float64(v))
+}
+
+// exact returns a float32 or an id to all its digits.
 func exact(v harness.Float) string { return fmt.Sprintf("%.9g", float64(v)) }

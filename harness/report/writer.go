@@ -88,6 +88,9 @@ func (w *Writer) Unwrapped(line string) {
 
 // items writes a list on as many lines as it takes, breaking none of its items.
 func (w *Writer) items(indent string, items []string) {
+	if len(items) == 0 {
+		return
+	}
 	line := indent + Unbroken(items[0])
 	for _, item := range items[1:] {
 		line += "  " + Unbroken(item)
@@ -107,7 +110,7 @@ func Unbroken(text string) string { return strings.ReplaceAll(text, " ", unbroke
 var (
 	colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 	label  = regexp.MustCompile(`^ *\S+( \S+)*  +`)
-	margin = regexp.MustCompile(`^ *`)
+	margin = regexp.MustCompile("^[ " + unbroken + "]*")
 )
 
 // width returns the number of columns that text takes.

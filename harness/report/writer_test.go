@@ -79,6 +79,23 @@ func TestTable(t *testing.T) {
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+
+	// Where the last column has no room it stands below the row.
+	b.Reset()
+	table = NewTable("", "", "")
+	table.Row("stage", "a cell of 24 columns ...", "pass")
+	table.Row("", "-", "a reason that is too long for the line")
+	w = NewWriter(&b, Style{Width: 35})
+	w.Table(table)
+	w.Flush()
+	want = "" +
+		"stage  a cell of 24 columns ...  pass\n" +
+		"       -\n" +
+		"         a reason that is too long\n" +
+		"         for the line\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 }
 
 func TestItems(t *testing.T) {

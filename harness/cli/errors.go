@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/selftest"
+	"checkpoint12/model/zoo"
+)
+
+// hintError is an error with a command that helps to mend it.
+type hintError struct {
+	error
+	hint string
+}
+
+func (h *hintError) Unwrap() error { return h.error }
+
+// usage returns an error in how a command was called; the hint is its help.
+func usage(c *cobra.Command, format string, args ...any) error {
+	return &hintError{fmt.Errorf(format, args...), c.CommandPath() + " --help"}
+}
+
+// need returns the error for flags that were not given.
+func need(c *cobra.Command, flags string) error {
+	return usage(c, "%s: %s is needed", c.Name(), flags)
+}
+
+// flagError returns the error for a flag that cannot be parsed, with the flag that
+// was meant if there is one like it.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := words.Nearest(unknown.GetSpecifiedName(), 2, names); near != "" {
+			return usage(c, "%w; did you mean --%s?", err, near)
+		}
+	}
+	return usage(c, "%w", err)
+}
+
+// noArguments refuses words that belong to no flag.
+func noArguments(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.HasParent():
+		return usage(c, "%s: unexpected argument %q", c.Name(), args[0])
+	}
+	path := c.CommandPath()
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		path += " " + near[0]
+	}
+	return &hintError{fmt.Errorf("there is no command %q", args[0]), path + " --help"}
+}
+
+// fail prints an error and its hint, each on a line of its own.
+func (a *app) fail(err error) {
+	a.stdout.endLine()
+	var (
+		hinted  *hintError
+		weights *zoo.NotFoundError
+		other   *diagnose.ModelError
+		golden  *diagnose.GoldenError
+		missing *selftest.NoGoldensError
+	)
+	hint := ""
+	switch {
+	case errors.As(err, &hinted):
+		hint = hinted.hint
+	case errors.As(err, &weights):
+		hint = a.program + " fetch " + quote(weights.Name)
+	case errors.As(err, &other):
+		err = fmt.Errorf("--model must be the model of %s: %w", other.Source(), other.Err)
+		if other.Model != "" {
+			hint = "--model " + quote(other.Model)
+		}
+	case errors.As(err, &golden):
+		hint = "git checkout -- " + quote(golden.Path) + ", or make it anew: python3 scripts/regenerate_goldens.py"
+	case errors.As(err, &missing):
+		hint = missing.Command()
+	}
+	newline := func(r rune) bool { return r == '\n' || r == '\r' }
+	fmt.Fprintf(a.stderr, "checkpoint12: error: %s\n", strings.Join(strings.FieldsFunc(err.Error(), newline), " "))
+	if hint != "" {
+		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s\n", hint)
+	}
+}
+
+// quote makes s one word of a shell's command line.
+func quote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
