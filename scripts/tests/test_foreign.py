@@ -36,6 +36,11 @@ def golden(tmp_path_factory):
     return make
 
 
+def unwrapped(text):
+    """The words of a text, however its lines were broken."""
+    return " ".join(text.split())
+
+
 @pytest.fixture
 def compare(checkpoint12, golden, tmp_path):
     """compare(foreign.py's arguments) -> the report, with exit status, stderr and stdout besides."""
@@ -49,7 +54,8 @@ def compare(checkpoint12, golden, tmp_path):
         command += ["--model", model] if with_model else []
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode in (0, 1), done.stderr
-        return {**json.loads(report.read_text()), "status": done.returncode, "notes": done.stderr, "text": done.stdout}
+        return {**json.loads(report.read_text()), "status": done.returncode, "notes": unwrapped(done.stderr),
+                "text": unwrapped(done.stdout)}
 
     return run
 
@@ -146,7 +152,7 @@ def test_one_fault_in_a_missing_stage_is_one_fault(compare, engine, stage, span)
     assert introduced(answer) == {(stage, 2): STEPS}
     assert answer["introduced"][0]["span"] == span
     assert named(answer, stage) == {engine[-1].partition("@")[0]}
-    assert "off by the same mistake" in answer["text"]
+    assert "off by the same fault" in answer["text"]
 
 
 @pytest.mark.parametrize("left_out, faults", [
