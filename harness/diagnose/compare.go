@@ -103,7 +103,7 @@ func (r *Result) compareGoldens(c Comparison) error {
 		return nil
 	}
 	var err error
-	if r.Quorum, err = NewQuorum(c.Schedule, r.Engines, nil); err != nil {
+	if r.Quorum, err = NewQuorum(c.Schedule, r.Engines); err != nil {
 		return err
 	}
 	r.Report = r.Quorum.report(r.Engines)

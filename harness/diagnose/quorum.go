@@ -45,16 +45,13 @@ type Outlier struct {
 }
 
 // NewQuorum compares the goldens of a case with each other. Each engine's Report is
-// of the same candidate. spread is that of an earlier Quorum of the same goldens,
-// or nil.
-func NewQuorum(s *harness.Schedule, engines []EngineResult, spread []Spread) (*Quorum, error) {
-	q := &Quorum{Engines: []string{}, Spread: spread, Outliers: []Outlier{}}
-	if spread == nil {
-		var err error
-		if q.Spread, err = spreadOf(s, engines); err != nil {
-			return nil, err
-		}
+// of the same candidate.
+func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
+	spread, err := spreadOf(s, engines)
+	if err != nil {
+		return nil, err
 	}
+	q := &Quorum{Engines: []string{}, Spread: spread, Outliers: []Outlier{}}
 	for _, e := range engines {
 		q.Engines = append(q.Engines, e.Engine)
 		for i := range e.Report.Stages {

@@ -63,7 +63,7 @@ func TestQuorum(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			engines := enginesOf(t, s, candidate, tt.edit)
-			q, err := NewQuorum(s, engines, nil)
+			q, err := NewQuorum(s, engines)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +114,7 @@ func TestBoundsHoldForTheEngines(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		q, err := NewQuorum(s, engines, nil)
+		q, err := NewQuorum(s, engines)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -159,7 +159,7 @@ func isLast(stage string) bool { return stage == "next_token" || strings.HasPref
 
 // nextOf returns the first stage after a place that a golden has.
 func nextOf(s *Suite, golden *Golden, at harness.Place) string {
-	stages := model.StageNames(s.Model.Config(), s.Cases[0].temperatures)
+	stages := model.StageNames(s.Model.Config(), s.temps)
 	for _, stage := range stages[slices.Index(stages, at.Stage)+1:] {
 		if golden.has(at.Step, stage) {
 			return stage
@@ -280,7 +280,7 @@ func TestGraftOfSeveralStages(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := withTap(t, tt.tap)
 			c := s.Cases[0]
-			got, err := s.Graft(t.Context(), c, c.Goldens[slices.IndexFunc(c.Goldens, func(g *Golden) bool { return g.Engine == "float64" })])
+			got, err := s.graft(t.Context(), c, c.Goldens[slices.IndexFunc(c.Goldens, func(g *Golden) bool { return g.Engine == "float64" })])
 			if err != nil {
 				t.Fatal(err)
 			}

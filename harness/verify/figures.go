@@ -21,30 +21,24 @@ import (
 const Figures = "figures"
 
 // findFigures lists the figures of a model: published ones by its name, and those
-// of the file in its folder below the goldens' root. Where name is "" both are
-// found by the hash of the weights.
-func findFigures(root, name, sha256 string) ([]figures.Figure, error) {
+// of the files in folders of goldens. Where name is "" both are found by the hash of
+// the weights.
+func findFigures(folders []string, name, sha256 string) ([]figures.Figure, error) {
 	published, err := figures.Published()
 	if err != nil {
 		return nil, fmt.Errorf("published figures: %w", err)
 	}
 	files := []*figures.File{published}
-	models := []string{filepath.Join(root, name)}
-	if name == "" {
-		if models, err = diagnose.Folders(root); err != nil {
-			return nil, err
-		}
-	}
-	for _, dir := range models {
+	for _, dir := range folders {
 		path := filepath.Join(dir, figures.FileName)
 		data, err := os.ReadFile(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
-		case err != nil:
-			return nil, &diagnose.GoldenError{Path: path, Err: err}
 		}
-		f, err := figures.Parse(data)
+		var f *figures.File
+		if err == nil {
+			f, err = figures.Parse(data)
+		}
 		if err == nil && name != "" && f.Models[name] == nil {
 			err = fmt.Errorf("has no figures of %s", name)
 		}
@@ -162,8 +156,6 @@ func (s *Suite) caseOf(name, prompt string, ids []int, n int) *Case {
 // checkFigures is Check by the figures of stages. Those of texts are with their
 // cases.
 func (s *Suite) checkFigures(ctx context.Context, n int) ([]Finding, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.byFigures == nil && len(s.figures) > 0 {
 		s.say("%s: figures", s.Name)
 		read, err := s.readFigures(ctx)
@@ -172,7 +164,7 @@ func (s *Suite) checkFigures(ctx context.Context, n int) ([]Finding, error) {
 		}
 		s.byFigures = s.judgeFigures(read)
 	}
-	return slices.DeleteFunc(slices.Clone(s.byFigures), func(f Finding) bool { return f.Checkpoint != n }), nil
+	return of(n, s.byFigures), nil
 }
 
 // figureCloser returns the command that looks closer at the run that a figure
@@ -189,14 +181,13 @@ func (s *Suite) figureCloser(f *figures.Figure) string {
 	for _, row := range run.Tokens {
 		tokens += " --tokens " + join(row)
 	}
-	dir, made := s.folder()
-	synth := ""
-	if !made {
+	command, dir := "", s.folder()
+	if dir == "" {
 		dir = "checkpoint12-model"
-		synth = fmt.Sprintf("%s synth %s --out %s && ", s.command, s.Name, dir)
+		command = fmt.Sprintf("%s synth %s --out %s && ", s.o.Command, s.Name, dir)
 	}
-	return synth + fmt.Sprintf("python3 reference/float64/export.py --model %[1]s --name %[2]s%[3]s --new 1 --out checkpoint12-golden"+
+	return command + fmt.Sprintf("python3 reference/float64/export.py --model %[1]s --name %[2]s%[3]s --new 1 --out checkpoint12-golden"+
 		" && %[4]s dump --model %[5]s%[3]s --new 1 --out checkpoint12-dump"+
 		" && %[4]s compare --golden checkpoint12-golden --candidate checkpoint12-dump --model %[5]s",
-		dir, s.Name, tokens, s.command, s.argument)
+		dir, s.Name, tokens, s.o.Command, s.o.Model)
 }

@@ -11,48 +11,16 @@ import (
 	"checkpoint12/model"
 )
 
-// differences are the largest difference of the elements that figures have of a
-// row.
-type differences map[place]float64
-
-// place is a row of a stage of a run.
-type place struct {
-	run, stage string
-	row        int
-}
-
-func differencesOf(read []reading) differences {
-	d := differences{}
-	for _, r := range read {
-		if r.Reduce == figures.Value && len(r.got) == len(r.Want.Values) {
-			for k, want := range r.Want.Values {
-				at := place{r.run, r.Stage, r.at[k]}
-				d[at] = max(d[at], math.Abs(r.got[k]-want))
-			}
-		}
-	}
-	return d
-}
-
-// accounted returns what the differences of the logits account for in a
-// probability, which is theirs to be judged by: so does checkpoint 11.
-func (r *reading) accounted(d differences, k int) float64 {
-	if st, _ := model.ParseStage(r.Stage); st.Temperature == 0 || r.Reduce != figures.Value {
-		return 0
-	}
-	return r.Want.Values[k] * math.Expm1(2*d[place{r.run, "logits_last", r.at[k]}])
-}
-
 // judgeFigures compares what the model computed with the figures.
 func (s *Suite) judgeFigures(read []reading) []Finding {
-	d, found := differencesOf(read), []Finding{}
+	found := []Finding{}
 	for i := range read {
 		r := &read[i]
 		f := figureFinding(r.Figure, s.checkpointOf(r.Figure), r.Stage, len(r.Want.Values))
 		if r.Reduce.Indices() {
-			f = r.ranks(f, d)
+			f = r.ranks(f, read)
 		} else {
-			f = compareFigure(f, r.Figure, r.got, func(k int) float64 { return r.accounted(d, k) })
+			f = compareFigure(f, r.Figure, r.got, func(k int) float64 { return r.accounted(read, k) })
 		}
 		if f.Failed {
 			f.Closer = s.figureCloser(r.Figure)
@@ -83,6 +51,31 @@ func figureFinding(f *figures.Figure, checkpoint int, stage string, elements int
 	}
 }
 
+// off returns the largest difference of the elements that figures have of a row of
+// a stage of the reading's run.
+func (r *reading) off(read []reading, stage string, row int) (off float64) {
+	for _, o := range read {
+		if o.run != r.run || o.Stage != stage || o.Reduce != figures.Value || len(o.got) != len(o.Want.Values) {
+			continue
+		}
+		for k, want := range o.Want.Values {
+			if o.at[k] == row {
+				off = max(off, math.Abs(o.got[k]-want))
+			}
+		}
+	}
+	return off
+}
+
+// accounted returns what the differences of the logits account for in a
+// probability, which is theirs to be judged by: so does checkpoint 11.
+func (r *reading) accounted(read []reading, k int) float64 {
+	if st, _ := model.ParseStage(r.Stage); st.Temperature == 0 || r.Reduce != figures.Value {
+		return 0
+	}
+	return r.Want.Values[k] * math.Expm1(2*r.off(read, "logits_last", r.at[k]))
+}
+
 // compareFigure judges values by a figure's tolerance, and what more is allowed
 // of each.
 func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k int) float64) Finding {
@@ -90,13 +83,13 @@ func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k
 	if len(got) != len(want) {
 		return f.failing("%d values, want %d", len(got), len(want))
 	}
-	share, allowed := 0.0, make([]float64, len(want))
+	share, allowed := 0.0, 0.0 // of the worst
 	for k := range want {
-		allowed[k] = figure.Allowed(want[k]) + more(k)
-		s := math.Abs(got[k]-want[k]) / allowed[k]
+		a := figure.Allowed(want[k]) + more(k)
+		s := math.Abs(got[k]-want[k]) / a
 		switch {
 		case got[k] == want[k]:
-			s = 0
+			continue
 		case math.IsNaN(s):
 			s = math.Inf(1)
 		}
@@ -104,43 +97,28 @@ func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k
 			wrong++
 		}
 		if s > share {
-			share, worst = s, k
+			share, allowed, worst = s, a, k
 		}
 	}
 	if wrong > 0 {
-		f = f.failing("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute; %s", wrong, len(want),
-			shapes.Index(worst, figure.Want.Shape), got[worst], want[worst], math.Abs(got[worst]-want[worst]), allowance(figure, allowed[worst]))
+		f = f.failing("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute; %.3g allowed, %s", wrong, len(want),
+			shapes.Index(worst, figure.Want.Shape), got[worst], want[worst], math.Abs(got[worst]-want[worst]), allowed, figure.Rule())
 	}
 	f.Share = harness.Float(share)
 	return f
 }
 
-// allowance says what was allowed of a value, and why.
-func allowance(f *figures.Figure, allowed float64) string {
-	rule := fmt.Sprintf("%.3g", f.Abs)
-	switch {
-	case f.Tolerance == figures.Tolerance{}:
-		return "none allowed"
-	case f.Scale > 0:
-		rule += fmt.Sprintf(" + %.3g*%.3g", f.Rel, f.Scale)
-	case f.Rel > 0:
-		rule += fmt.Sprintf(" + %.3g*|want|", f.Rel)
-	}
-	return fmt.Sprintf("%.3g allowed, %s: %s", allowed, rule, f.Reason)
-}
-
 // ranks asks whether the largest elements of each row are those of the figure. The
 // first of Top is exact: it is what is chosen. Others may change places with one
 // that is as near as the differences seen in the row can account for.
-func (r *reading) ranks(f Finding, d differences) Finding {
-	ids, certified := r.Want.IDs(), 0
+func (r *reading) ranks(f Finding, read []reading) Finding {
+	ids, certified, wrong, first := r.Want.IDs(), 0, 0, ""
 	n := len(ids) / len(r.rows)
 	if n == 0 || n*len(r.rows) != len(ids) {
 		return f.failing("%d rows, want indices of each, not %d", len(r.rows), len(ids))
 	}
-	var problems []string
 	for i, order := range r.order {
-		size, off := r.sizes(i), d[place{r.run, r.Stage, i}]
+		size, off := r.sizes(i), r.off(read, r.Stage, i)
 		apart := func(a, b int) float64 { // NaN where one is no element
 			of := elements(size, []int{max(a, 0), b})
 			return math.Abs(of[0] - of[1])
@@ -154,15 +132,17 @@ func (r *reading) ranks(f Finding, d differences) Finding {
 			if got == want || near && (k > 0 || r.Reduce == figures.AbsMax) {
 				continue
 			}
-			problem := fmt.Sprintf("%v: got %d, want %d", shapes.Index(i*n+k, r.Want.Shape), got, want)
-			if near {
-				problem += fmt.Sprintf(" (%s: margin %.3g, 2*max|dlogit| %.3g)", diagnose.NearTie, apart(got, want), 2*off)
+			if wrong++; wrong > 1 {
+				continue
 			}
-			problems = append(problems, problem)
+			first = fmt.Sprintf("%v: got %d, want %d", shapes.Index(i*n+k, r.Want.Shape), got, want)
+			if near {
+				first += fmt.Sprintf(" (%s: margin %.3g, 2*max|dlogit| %.3g)", diagnose.NearTie, apart(got, want), 2*off)
+			}
 		}
 	}
-	if len(problems) > 0 {
-		f = f.failing("%d of %d differ; first at %s", len(problems), len(ids), problems[0])
+	if wrong > 0 {
+		f = f.failing("%d of %d differ; first at %s", wrong, len(ids), first)
 	}
 	if r.Reduce == figures.Top {
 		f.Note = fmt.Sprintf("%d of %d choices %s", certified, len(r.rows), diagnose.Certified)

@@ -42,7 +42,7 @@ func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
 		}
 		t := traces[r.run]
 		if t == nil {
-			run.Tap, run.Temperatures = s.tap, s.temps
+			run.Tap, run.Temperatures = s.o.Tap, s.temps
 			run.Match = func(_ int, stage string) bool {
 				return slices.ContainsFunc(s.figures, func(f figures.Figure) bool { return f.Stage == stage })
 			}

@@ -13,6 +13,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model"
@@ -155,7 +156,7 @@ func TestEachValuePerturbedFails(t *testing.T) {
 		}
 		for k, was := range r.Want.Values {
 			steps := []float64{0.5, -0.5, 1.2, -1.2}
-			allowed := r.Allowed(was) + r.accounted(differencesOf(read), k)
+			allowed := r.Allowed(was) + r.accounted(read, k)
 			if exact := allowed == 0; exact || r.Reduce.Indices() {
 				steps, allowed = []float64{7}, 1
 			}
@@ -209,7 +210,7 @@ func TestEachTextPerturbedFails(t *testing.T) {
 					changed.Want.Values = slices.Clone(g.Want.Values)
 					changed.Want.Values[len(g.Tokens[0])+n]++
 				}
-				e := endToEnd{suite: s, c: c, o: c.stages}
+				e := endToEnd{s: s, c: c, t: &gpt2.Trace{Rows: c.outcome.rows}}
 				e.greedy(&changed)
 				if f := e.findings[0]; f.Failed != (n >= 0) || f.Figure != g.Name || f.Step != g.New-1 || f.Source == "" {
 					t.Errorf("%s, token or byte %d wrong: %+v", g.Name, n, f)
@@ -311,7 +312,7 @@ func TestRanks(t *testing.T) {
 		for i := range read {
 			read[i].reduce()
 		}
-		if f := read[1].ranks(Finding{}, differencesOf(read)); f.Failed != tt.failed {
+		if f := read[1].ranks(Finding{}, read); f.Failed != tt.failed {
 			t.Errorf("%s: %+v, failed should be %t", tt.name, f, tt.failed)
 		}
 	}

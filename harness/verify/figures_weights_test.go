@@ -216,7 +216,7 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 			}
 			defer m.Close()
 			// Not by open, which would say at once that so small a model is no Medium.
-			s := &Suite{Model: m, Name: name, argument: name, command: "go run .", figures: medium}
+			s := &Suite{Model: m, Name: name, o: Options{Model: name, Command: "go run ."}, figures: medium}
 			found, err := s.Check(t.Context(), CheckWeights)
 			if err != nil {
 				t.Fatal(err)
@@ -279,7 +279,7 @@ func TestFiguresByHash(t *testing.T) {
 	gpt2 := published.Models["gpt2"]
 	sum := gpt2[slices.IndexFunc(gpt2, func(f figures.Figure) bool { return f.Reduce == figures.SHA256 })].Want.Text
 	for _, by := range [][2]string{{"gpt2", ""}, {"", sum}} {
-		if found, err := findFigures(t.TempDir(), by[0], by[1]); err != nil || len(found) != len(gpt2) || found[0].Name != gpt2[0].Name {
+		if found, err := findFigures(nil, by[0], by[1]); err != nil || len(found) != len(gpt2) || found[0].Name != gpt2[0].Name {
 			t.Errorf("by %q: %d figures, %v", by, len(found), err)
 		}
 	}

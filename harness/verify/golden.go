@@ -22,101 +22,70 @@ type Golden struct {
 	Dir    string
 
 	manifest *harness.Manifest
-	dump     *dump.Dump // opened when the case is run
+	dump     *dump.Dump // opened when the case is run, as are
+	tokens   [][]int    // the prompt, the ids fed after it and the last choice
 }
 
-// findGoldens lists the goldens of a model below root, which holds
-// MODEL/CASE/ENGINE: those below its name or, where name is "", those whose
-// manifest has the hash of its weights. What lies below the name of the model
-// and cannot be its golden is an error, never passed over.
-func findGoldens(root, name, sha256 string) ([]*Case, error) {
-	below, byHash := filepath.Join(root, name), name == ""
-	models := []string{below}
-	if byHash {
-		var err error
-		if models, err = diagnose.Folders(root); err != nil {
-			return nil, err
-		}
-	}
+// findGoldens lists the cases in folders of models, CASE/ENGINE. Where the model has
+// no name, its goldens are those of its weights; else what lies there and cannot be
+// its golden is an error, never passed over.
+func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
 	var cases []*Case
 	for _, m := range models {
-		of, err := goldensOf(m, sha256, byHash)
+		dirs, err := diagnose.Folders(m)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range of {
-			if len(models) > 1 && slices.ContainsFunc(cases, func(o *Case) bool { return o.Name == c.Name }) {
+		for _, dir := range dirs {
+			engines, err := diagnose.Folders(dir)
+			if err != nil {
+				return nil, err
+			}
+			c := &Case{Name: filepath.Base(dir)}
+			for _, path := range engines {
+				man, err := dump.ReadManifest(path)
+				switch {
+				case errors.Is(err, fs.ErrNotExist):
+					err = errors.New("has no manifest.json, so nothing binds it to weights; compare takes such a folder, verify does not")
+				case err != nil:
+				case name == "" && man.Model.WeightsSHA256 != sha256:
+					continue
+				default:
+					err = c.add(&Golden{Engine: filepath.Base(path), Dir: path, manifest: man}, sha256)
+				}
+				if err != nil {
+					return nil, &diagnose.GoldenError{Path: path, Err: err}
+				}
+			}
+			if slices.ContainsFunc(cases, func(o *Case) bool { return o.Name == c.Name }) {
 				c.Name = filepath.Base(m) + "-" + c.Name // two model names for the same weights
 			}
-			cases = append(cases, c)
+			if len(c.Goldens) > 0 {
+				cases = append(cases, c)
+			}
 		}
 	}
 	return cases, nil
 }
 
-// goldensOf lists the cases of one model's folder.
-func goldensOf(dir, sha256 string, byHash bool) ([]*Case, error) {
-	names, err := diagnose.Folders(dir)
-	if err != nil {
-		return nil, err
-	}
-	var cases []*Case
-	for _, caseDir := range names {
-		engines, err := diagnose.Folders(caseDir)
-		if err != nil {
-			return nil, err
-		}
-		c := &Case{Name: filepath.Base(caseDir)}
-		for _, path := range engines {
-			man, err := dump.ReadManifest(path)
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				err = errors.New("has no manifest.json, so nothing binds it to weights; compare takes such a folder, verify does not")
-			case err != nil:
-			case byHash && man.Model.WeightsSHA256 != sha256:
-				continue
-			default:
-				err = man.CheckWeights(man.Model.Name, sha256)
-			}
-			if err == nil {
-				err = checkPlace(man, filepath.Base(path), c.Name)
-			}
-			if err == nil {
-				err = c.add(&Golden{Engine: filepath.Base(path), Dir: path, manifest: man})
-			}
-			if err != nil {
-				return nil, &diagnose.GoldenError{Path: path, Err: err}
-			}
-		}
-		if len(c.Goldens) > 0 {
-			cases = append(cases, c)
-		}
-	}
-	return cases, nil
-}
-
-// checkPlace returns an error for a golden that does not belong in its place,
-// GOLDENS/MODEL/CASE/ENGINE: a dump of the Go model, or of another engine or case.
-func checkPlace(man *harness.Manifest, engine, name string) error {
+// add takes a golden into the case. It must be of these weights, lie in its place,
+// GOLDENS/MODEL/CASE/ENGINE, and have the prompt of the others.
+func (c *Case) add(g *Golden, sha256 string) error {
 	const remake = "; remake it: python3 scripts/regenerate_goldens.py"
-	switch {
-	case man.Engine.Name == gpt2.EngineName:
-		return errors.New("was dumped by the Go model, which cannot judge itself" + remake)
-	case man.Engine.Name != engine:
-		return fmt.Errorf("was made by engine %q, not by %q as its folder says%s", man.Engine.Name, engine, remake)
-	case man.Case != "" && man.Case != name:
-		return fmt.Errorf("is of case %q, not of %q as its folder says%s", man.Case, name, remake)
-	}
-	return nil
-}
-
-// add takes a golden into the case: all of a case have the same prompt.
-func (c *Case) add(g *Golden) error {
 	m := g.manifest
-	if len(m.Tokens) == 0 {
-		return errors.New(`manifest.json has no "tokens", so its prompt is not known`)
+	if err := m.CheckWeights(m.Model.Name, sha256); err != nil {
+		return err
 	}
-	if c.Tokens != nil && !cmp.Equal(c.Tokens, m.Tokens) {
+	switch {
+	case m.Engine.Name == gpt2.EngineName:
+		return errors.New("was dumped by the Go model, which cannot judge itself" + remake)
+	case m.Engine.Name != g.Engine:
+		return fmt.Errorf("was made by engine %q, not by %q as its folder says%s", m.Engine.Name, g.Engine, remake)
+	case m.Case != "" && m.Case != c.Name:
+		return fmt.Errorf("is of case %q, not of %q as its folder says%s", m.Case, c.Name, remake)
+	case len(m.Tokens) == 0:
+		return errors.New(`manifest.json has no "tokens", so its prompt is not known`)
+	case c.Tokens != nil && !cmp.Equal(c.Tokens, m.Tokens):
 		return &harness.DiffError{
 			Line: fmt.Sprintf("its prompt tokens are not those of %s for the same case", c.Goldens[0].Dir),
 			Diff: cmp.Diff(c.Tokens, m.Tokens),
@@ -126,11 +95,6 @@ func (c *Case) add(g *Golden) error {
 		c.Prompt = m.Prompt
 	}
 	c.Tokens, c.New = m.Tokens, max(c.New, m.New)
-	for _, t := range m.Temperatures {
-		if !slices.Contains(c.temperatures, t) {
-			c.temperatures = append(c.temperatures, t)
-		}
-	}
 	c.Goldens = append(c.Goldens, g)
 	return nil
 }
@@ -141,14 +105,13 @@ func (g *Golden) open(s *harness.Schedule) error {
 		return nil
 	}
 	d, notes, err := dump.Open(g.Dir, s)
+	if err == nil && len(notes) > 0 {
+		err = errors.New(notes[0]) // a manifest lists every file: this is a stage that is none
+	}
 	if err != nil {
 		return &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}
-	for _, n := range notes {
-		// A manifest lists every file, so a note here is a stage that is none.
-		return &diagnose.GoldenError{Path: g.Dir, Err: errors.New(n)}
-	}
-	g.dump = d
+	g.dump, g.tokens = d, harness.TokenRows(d.Tokens(), d.Tokens().Shape[1])
 	return nil
 }
 
@@ -158,16 +121,15 @@ func (g *Golden) has(step int, stage string) bool {
 	return ok
 }
 
-// forcedTokens returns the tokens that the golden's decode steps were fed, B rows
-// of New-1 ids.
-func (g *Golden) forcedTokens() [][]int {
-	t, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
-	rows := make([][]int, t.Shape[0])
-	for b := range rows {
-		row := t.I64[b*t.Shape[1] : (b+1)*t.Shape[1]]
-		for _, id := range row[prompt : len(row)-1] {
-			rows[b] = append(rows[b], int(id))
-		}
+// prompt returns the prompt's length.
+func (g *Golden) prompt() int { return len(g.manifest.Tokens[0]) }
+
+// feed returns the tokens that the golden's decode steps were fed, B rows of New-1
+// ids.
+func (g *Golden) feed() [][]int {
+	var rows [][]int
+	for _, row := range g.tokens {
+		rows = append(rows, row[g.prompt():len(row)-1])
 	}
 	return rows
 }
@@ -175,7 +137,6 @@ func (g *Golden) forcedTokens() [][]int {
 // forced reports whether the golden was fed other tokens than its own choices, so
 // that its tokens are no text of its own.
 func (g *Golden) forced() (bool, error) {
-	t, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
 	for k := range g.manifest.New {
 		if !g.has(k, "next_token") {
 			continue
@@ -185,12 +146,23 @@ func (g *Golden) forced() (bool, error) {
 			return false, &diagnose.GoldenError{Path: g.Dir, Err: err}
 		}
 		for b, id := range chosen.I64 {
-			if b < t.Shape[0] && t.I64[b*t.Shape[1]+prompt+k] != id {
+			if b < len(g.tokens) && g.tokens[b][g.prompt()+k] != int(id) {
 				return true, nil
 			}
 		}
 	}
 	return false, nil
+}
+
+// firstOther returns the place of the first of the wanted tokens that a row lacks or
+// has another in place of; -1 if there is none.
+func firstOther(row, want []int) int {
+	for i, id := range want {
+		if i >= len(row) || row[i] != id {
+			return i
+		}
+	}
+	return -1
 }
 
 // leftOut returns the manifest's reason why the golden lacks a stage of the

@@ -169,9 +169,8 @@ func TestVerifyChecksNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.Verify(t.Context())
-		var nothing *NothingCheckedError
-		if !errors.As(err, &nothing) || !strings.HasSuffix(err.Error(), "scripts/regenerate_goldens.py --model micro --case own --tokens 1,2,3 --new 10") {
-			t.Errorf("error %v, want NothingCheckedError with a command that fits its vocabulary", err)
+		if err == nil || !strings.Contains(err.Error(), "nothing to check by") || !strings.HasSuffix(err.Error(), "scripts/regenerate_goldens.py --model micro --case own --tokens 1,2,3 --new 10") {
+			t.Errorf("error %v, want one with a command that fits its vocabulary", err)
 		}
 	})
 	t.Run("only some stages", func(t *testing.T) {
@@ -264,7 +263,7 @@ func TestMargins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step, s.tap = 0, tie
+	step, s.o.Tap = 0, tie
 	found, err := s.Check(t.Context(), 10)
 	if err != nil {
 		t.Fatal(err)

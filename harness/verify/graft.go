@@ -12,7 +12,6 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
-	"checkpoint12/model"
 )
 
 // maxGrafts is the number of stages that are put in, one after the other, before
@@ -49,45 +48,41 @@ type Graft struct {
 	LogitsAfter  harness.Float `json:"logits_after"`
 }
 
-// Graft runs the case again with the golden's tensors in place of the model's at
+// graft runs the case again with the golden's tensors in place of the model's at
 // the first stage that diverges, at every step for which the golden has it, and
 // goes on with the next stage that then diverges first, until nothing does. It
 // is nil where nothing diverges to begin with.
-func (s *Suite) Graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
-	if err := g.open(s.schedule); err != nil {
-		return nil, err
-	}
+func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 	out := &Graft{Case: c.Name, Engine: g.Engine}
-	t, r, _, err := s.grafted(ctx, c, g, nil)
-	if err != nil || r.FirstDivergence == nil {
-		return nil, err
-	}
-	out.Before, out.LogitsBefore = firstOther(g, t), logitsOff(r)
-	for r.FirstDivergence != nil && len(out.Stages) < maxGrafts {
-		stages, ok := suspect(out.Stages, r.FirstDivergence.Stage)
-		if !ok {
-			break // it was put in already, where the golden has it
-		}
-		out.Stages = stages
-		if t, r, out.Places, err = s.grafted(ctx, c, g, stages); err != nil {
+	for {
+		r, err := s.grafted(ctx, c, g, out)
+		if err != nil {
 			return nil, err
 		}
+		first := r.FirstDivergence
+		if len(out.Stages) == 0 {
+			if first == nil {
+				return nil, nil
+			}
+			out.Before, out.LogitsBefore = out.After, out.LogitsAfter
+		}
+		out.Repaired = first == nil && out.After < 0
+		if first == nil {
+			return out, nil
+		}
+		if len(out.Stages) == maxGrafts || !out.suspect(first.Stage) {
+			out.Next = first.String()
+			return out, nil
+		}
 	}
-	out.After, out.LogitsAfter = firstOther(g, t), logitsOff(r)
-	if p := r.FirstDivergence; p != nil {
-		out.Next = p.String()
-	}
-	out.Repaired = out.Next == "" && out.After < 0
-	return out, nil
 }
 
 // grafted reruns the case with the golden's tensors written over the model's at
 // the stages, and compares the result with the golden. If the golden was fed
-// tokens that it did not choose, the rerun is fed the same. placed is the number of
-// tensors written.
-func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, stages []string) (t *gpt2.Trace, r *harness.Report, placed int, err error) {
-	in := gpt2.Override{Before: s.tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
-		if !slices.ContainsFunc(stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
+// tokens that it did not choose, the rerun is fed the same.
+func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, out *Graft) (*harness.Report, error) {
+	in := gpt2.Override{Before: s.o.Tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
+		if !slices.ContainsFunc(out.Stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
 			return harness.Tensor{}, nil
 		}
 		return g.dump.Tensor(at.Step, at.Stage) // of another shape where another token was fed before
@@ -96,66 +91,49 @@ func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, stages []string
 		Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: (&Case{Goldens: []*Golden{g}}).wanted, Tap: in.Tap,
 	}
 	if forced, err := g.forced(); err != nil {
-		return nil, nil, 0, err
+		return nil, err
 	} else if forced {
-		run.Feed = g.forcedTokens()
+		run.Feed = g.feed()
 	}
-	if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
-		return nil, nil, 0, fmt.Errorf("case %s: %w", c.Name, err)
+	t, err := gpt2.RecordTrace(ctx, s.Model, run)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
 	if in.Err != nil {
-		return nil, nil, 0, &diagnose.GoldenError{Path: g.Dir, Err: in.Err}
+		return nil, &diagnose.GoldenError{Path: g.Dir, Err: in.Err}
 	}
-	r, err = harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{Prompt: len(c.Tokens[0])})
+	r, err := s.compare(g, t)
 	if err != nil {
-		return nil, nil, 0, &diagnose.GoldenError{Path: g.Dir, Err: err}
+		return nil, err
 	}
-	return t, r, in.Written, nil
+	out.Places, out.After, out.LogitsAfter = in.Written, -1, harness.Float(math.NaN())
+	for b, want := range g.tokens {
+		if i := firstOther(t.Rows[b], want) - g.prompt(); i >= 0 && (out.After < 0 || i < out.After) {
+			out.After = i
+		}
+	}
+	for i := range r.Stages {
+		if row := &r.Stages[i]; row.Stage == "logits_last" && row.Status.Compared() && !(row.MaxAbs <= out.LogitsAfter) {
+			out.LogitsAfter = row.MaxAbs
+		}
+	}
+	return r, nil
 }
 
 // suspect adds a stage to the grafts: once it has been suspected in one layer
 // and is in another, in all. It is false for a stage that is grafted already.
-func suspect(stages []string, stage string) ([]string, bool) {
-	kind := func(stage string) string {
-		s, _ := model.ParseStage(stage)
-		return s.Kind()
-	}
-	all := kind(stage)
-	for i, have := range stages {
-		switch {
+func (g *Graft) suspect(stage string) bool {
+	for i, have := range g.Stages {
+		switch family := names.Family(stage); {
 		case names.Match(have, stage):
-			return nil, false
-		case kind(have) == all:
-			stages = slices.Clone(stages)
-			stages[i] = all
-			return stages, true
+			return false
+		case names.Family(have) == family:
+			g.Stages[i] = family
+			return true
 		}
 	}
-	return append(slices.Clone(stages), stage), true
-}
-
-// firstOther returns the first new token that is not the golden's, -1 if all are.
-func firstOther(g *Golden, t *gpt2.Trace) int {
-	want, prompt := g.dump.Tokens(), len(g.manifest.Tokens[0])
-	for i := prompt; i < want.Shape[1]; i++ {
-		for b, row := range t.Rows {
-			if i >= len(row) || int64(row[i]) != want.I64[b*want.Shape[1]+i] {
-				return i - prompt
-			}
-		}
-	}
-	return -1
-}
-
-// logitsOff returns the largest error of logits_last.
-func logitsOff(r *harness.Report) harness.Float {
-	off := math.NaN()
-	for i := range r.Stages {
-		if row := &r.Stages[i]; row.Stage == "logits_last" && row.Status.Compared() && !(float64(row.MaxAbs) <= off) {
-			off = float64(row.MaxAbs)
-		}
-	}
-	return harness.Float(off)
+	g.Stages = append(g.Stages, stage)
+	return true
 }
 
 // String returns the proof in a line.
@@ -185,13 +163,10 @@ func (s *Suite) prove(ctx context.Context, first *Finding) (*Graft, error) {
 		return nil, nil
 	}
 	for _, c := range s.Cases {
-		if c.Name != first.Case {
-			continue
-		}
 		for _, g := range c.Goldens {
-			if g.Engine == first.Engine {
+			if c.Name == first.Case && g.Engine == first.Engine {
 				s.say("%s: case %s: graft of %s's stages", s.Name, c.Name, g.Engine)
-				return s.Graft(ctx, c, g)
+				return s.graft(ctx, c, g)
 			}
 		}
 	}

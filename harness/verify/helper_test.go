@@ -30,12 +30,10 @@ func withTap(t testing.TB, tap model.Tap) *Suite {
 	if hello.err != nil {
 		t.Fatal(hello.err)
 	}
-	h := hello.suite
-	c := h.Cases[0]
-	return &Suite{
-		Model: h.Model, Name: h.Name, argument: h.argument, command: h.command, schedule: h.schedule, temps: h.temps, tokenizer: h.tokenizer, tap: tap,
-		Cases: []*Case{{Name: c.Name, Prompt: c.Prompt, Tokens: c.Tokens, New: c.New, Goldens: c.Goldens, temperatures: c.temperatures, spread: c.spread}},
-	}
+	s, c := *hello.suite, *hello.suite.Cases[0]
+	s.o.Tap, s.Cases, s.figures = tap, []*Case{&c}, nil
+	c.outcome, c.Greedy = nil, nil
+	return &s
 }
 
 // hello has its goldens read and compared with each other once for all tests. No

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
@@ -30,31 +29,23 @@ type Case struct {
 	Goldens []*Golden        // by engine's name
 	Greedy  []figures.Figure // of reduce Text or Tokens, which the run's tokens must be, or begin with
 
-	temperatures []float64
-	mu           sync.Mutex
-	stages       *outcome          // checkpoints 1 to 11, once they have run
-	text         []Finding         // checkpoint 12, once it has run
-	spread       []diagnose.Spread // of the goldens around the reference, once measured
+	outcome *outcome // once it has run
 }
 
 // Suite is a model with all its cases. Its methods run a case when a checkpoint
-// first asks for it and remember what was found, not the tensors.
+// first asks for it and remember what was found, not the tensors. They are not for
+// several goroutines at once.
 type Suite struct {
 	Model *model.Model
 	Name  string // as goldens are filed under and reports say
 	Cases []*Case
 
-	argument  string // the model as the user named it
-	command   string // the program as the user runs it
+	o         Options
 	schedule  *harness.Schedule
 	temps     []float64
 	tokenizer *tokenizer.Tokenizer
-	progress  io.Writer
-	tap       model.Tap
 
-	figures []figures.Figure
-
-	mu        sync.Mutex
+	figures   []figures.Figure
 	ofWeights []Finding // once the weights have been compared with the figures
 	byFigures []Finding // of checkpoints 1 to 11 with the figures, once they have run
 }
@@ -88,13 +79,8 @@ func Open(o Options) (*Suite, error) {
 }
 
 func open(m *model.Model, o Options) (*Suite, error) {
-	if o.Goldens == "" {
-		o.Goldens = "goldens"
-	}
-	s := &Suite{
-		Model: m, Name: m.Name(), argument: o.Model, command: cmp.Or(o.Command, "checkpoint12"),
-		temps: slices.Clone(gpt2.Temperatures), progress: o.Progress, tap: o.Tap,
-	}
+	o.Goldens, o.Command = cmp.Or(o.Goldens, "goldens"), cmp.Or(o.Command, "checkpoint12")
+	s := &Suite{Model: m, Name: m.Name(), o: o, temps: slices.Clone(gpt2.Temperatures)}
 	var err error
 	if s.tokenizer, err = tokenizer.New(); err != nil {
 		return nil, err
@@ -107,20 +93,32 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	if isFolder(o.Model) || strings.ContainsAny(name, `/\`) {
 		name = "" // a folder's name says nothing; its weights do
 	}
-	if s.Cases, err = findGoldens(o.Goldens, name, sum); err != nil {
+	folders := []string{filepath.Join(o.Goldens, name)}
+	if name == "" {
+		if folders, err = diagnose.Folders(o.Goldens); err != nil {
+			return nil, err
+		}
+	}
+	if s.Cases, err = findGoldens(folders, name, sum); err != nil {
 		return nil, err
 	}
-	if s.figures, err = findFigures(o.Goldens, name, sum); err != nil {
+	if s.figures, err = findFigures(folders, name, sum); err != nil {
 		return nil, err
 	}
 	if err := s.addFigures(); err != nil {
 		return nil, err
 	}
-	if err := s.addPrompts(name); err != nil {
-		return nil, err
+	for _, p := range prompts[name] {
+		ids, err := s.tokenizer.Encode(p.text)
+		if err != nil {
+			return nil, fmt.Errorf("prompt %s: %w", p.name, err)
+		}
+		s.caseOf(p.name, p.text, ids, 10)
 	}
 	for _, c := range s.Cases {
-		s.temps = append(s.temps, c.temperatures...)
+		for _, g := range c.Goldens {
+			s.temps = append(s.temps, g.manifest.Temperatures...)
+		}
 	}
 	for _, f := range s.figures {
 		if st, _ := model.ParseStage(f.Stage); st.Temperature > 0 {
@@ -133,29 +131,10 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	return s, nil
 }
 
-// prompts are continued greedily by models that may have no goldens. Nobody has
-// published their continuations: three runs must agree.
-var prompts = []struct {
-	model, name, prompt string
-	new                 int // tokens
-}{
-	{"gpt2-medium", "quick-brown", "The quick brown", 10},
-	{"gpt2-medium", "once-upon", "Once upon a time", 10},
-}
-
-// addPrompts makes cases of the prompts that the model has no golden of.
-func (s *Suite) addPrompts(name string) error {
-	for _, p := range prompts {
-		if p.model != name {
-			continue
-		}
-		ids, err := s.tokenizer.Encode(p.prompt)
-		if err != nil {
-			return fmt.Errorf("prompt %s: %w", p.name, err)
-		}
-		s.caseOf(p.name, p.prompt, ids, p.new)
-	}
-	return nil
+// prompts, by model, are continued greedily though there may be no goldens of them.
+// Nobody has published their continuations: three runs must agree.
+var prompts = map[string][]struct{ name, text string }{
+	"gpt2-medium": {{"quick-brown", "The quick brown"}, {"once-upon", "Once upon a time"}},
 }
 
 // Close lets go of the model.
@@ -189,33 +168,24 @@ func (s *Suite) Check(ctx context.Context, n int) ([]Finding, error) {
 
 // CheckCase is Check of one case, without figures of other runs.
 func (s *Suite) CheckCase(ctx context.Context, c *Case, n int) ([]Finding, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stages == nil {
+	if c.outcome == nil {
 		s.say("%s: case %s: %s", s.Name, c.Name, words.Count(c.New, "step"))
-		o, err := s.run(ctx, c)
-		if err != nil {
+		var err error
+		if c.outcome, err = s.run(ctx, c); err != nil {
 			return nil, err
 		}
-		c.stages = o
 	}
-	if n < CheckpointCount {
-		return slices.DeleteFunc(slices.Clone(c.stages.findings), func(f Finding) bool { return f.Checkpoint != n }), nil
-	}
-	if c.text == nil {
-		s.say("%s: case %s: text", s.Name, c.Name)
-		found, err := s.endToEnd(ctx, c, c.stages)
-		if err != nil {
-			return nil, err
-		}
-		c.text = found
-	}
-	return slices.Clone(c.text), nil
+	return of(n, c.outcome.findings), nil
+}
+
+// of returns the findings of checkpoint n.
+func of(n int, found []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(found), func(f Finding) bool { return f.Checkpoint != n })
 }
 
 func (s *Suite) say(format string, args ...any) {
-	if s.progress != nil {
-		fmt.Fprintf(s.progress, format+"\n", args...)
+	if s.o.Progress != nil {
+		fmt.Fprintf(s.o.Progress, format+"\n", args...)
 	}
 }
 

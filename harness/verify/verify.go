@@ -76,18 +76,6 @@ type RunReport struct {
 	*harness.Report
 }
 
-// NothingCheckedError is the error for a model that has neither goldens nor
-// figures.
-type NothingCheckedError struct {
-	Model   string // as reports name it
-	Command string // makes goldens
-}
-
-// Error returns one line that ends with the command.
-func (e *NothingCheckedError) Error() string {
-	return fmt.Sprintf("%s: nothing to check by: there are no goldens and no published figures of it; to make goldens: %s", e.Model, e.Command)
-}
-
 // Verify runs all twelve checkpoints of a model. A divergence is in the report; an
 // error means that there is no report: no such model, a golden that cannot be
 // used, nothing to check by.
@@ -130,25 +118,25 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 		r.Verdict = harness.VerdictFail
 	}
 	if r.First == nil && (r.Compared == 0 || r.unchecked() == CheckpointCount) {
-		return nil, &NothingCheckedError{s.Name, s.MakeGoldens()}
+		return nil, fmt.Errorf("%s: nothing to check by: there are no goldens and no published figures of it; to make goldens: %s", s.Name, s.MakeGoldens())
 	}
 	var err error
 	if r.Graft, err = s.prove(ctx, r.First); err != nil {
 		return nil, err
 	}
 	for _, c := range s.Cases {
-		if c.stages.quorum != nil {
-			r.Quorums = append(r.Quorums, CaseQuorum{c.Name, c.stages.quorum})
+		if c.outcome.quorum != nil {
+			r.Quorums = append(r.Quorums, CaseQuorum{c.Name, c.outcome.quorum})
 		}
-		for i, rep := range c.stages.reports {
+		for i, rep := range c.outcome.reports {
 			r.Runs = append(r.Runs, RunReport{s.Name, c.Name, c.Goldens[i].Engine, rep})
 		}
-		texts, err := s.Text(c.stages.trace.Rows)
+		texts, err := s.Text(c.outcome.rows)
 		if err != nil {
 			continue // checkpoint 12 has failed with it
 		}
 		for b, text := range texts {
-			r.Texts = append(r.Texts, TextReport{c.Name, b, c.stages.trace.Rows[b], text})
+			r.Texts = append(r.Texts, TextReport{c.Name, b, c.outcome.rows[b], text})
 		}
 	}
 	r.seconds = time.Since(begin).Seconds()
@@ -273,7 +261,7 @@ func (s *Suite) leftOut(engine string, n int) string {
 
 // MakeGoldens returns the command that makes goldens of the model.
 func (s *Suite) MakeGoldens() string {
-	command := "python3 scripts/regenerate_goldens.py --model " + s.argument
+	command := "python3 scripts/regenerate_goldens.py --model " + s.o.Model
 	if c := s.Model.Config(); c.Vocab < s.tokenizer.Size() || c.Positions < 11 { // the script's prompts do not fit
 		n := min(3, c.Positions)
 		prompt := make([]int, n)

@@ -5,72 +5,66 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/model"
 )
 
-// outcome is the result of a case's run for checkpoints 1 to 11, without its
-// tensors.
+// outcome is what is kept of a case's run: not its tensors.
 type outcome struct {
-	findings []Finding
+	findings []Finding         // of all checkpoints
 	reports  []*harness.Report // one for each golden
 	quorum   *diagnose.Quorum  // of the goldens with each other; nil of one alone
-	trace    *gpt2.Trace       // of the run on the model's own choices; its stages let go
-	self     *selfCheck
+	rows     [][]int           // the tokens, prompt included
 }
 
-// run runs the case on the model's own choices and compares it with every golden.
+// run runs the case on the model's own choices, compares it with every golden and
+// then with itself.
 func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	for _, g := range c.Goldens {
 		if err := g.open(s.schedule); err != nil {
 			return nil, err
 		}
 	}
-	o := &outcome{self: newSelfCheck(s.Model.Config(), c.New)}
-	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Match: c.wanted}
-	run.Tap = func(stage string, shape []int, data []float32) {
-		if s.tap != nil {
-			s.tap(stage, shape, data)
-		}
-		o.self.tap(stage, shape, data)
-	}
-	var err error
-	if o.trace, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
+	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.o.Tap, Match: func(step int, stage string) bool {
+		return c.wanted(step, stage) || forSelfCheck(stage)
+	}}
+	t, err := gpt2.RecordTrace(ctx, s.Model, run)
+	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	run.Tap = s.tap
-	if err := s.compare(ctx, c, run, o); err != nil {
+	o := &outcome{rows: t.Rows}
+	run.Match = c.wanted
+	if err := s.compareAll(ctx, c, run, t, o); err != nil {
 		return nil, err
 	}
 	if err := s.judgeGoldens(c, o); err != nil {
 		return nil, err
 	}
-	for _, f := range o.self.findings {
-		f.Case = c.Name
-		if f.Failed {
-			f.Closer = s.closer(c, nil)
-		}
-		if f.Checkpoint < CheckpointCount {
-			o.findings = append(o.findings, f)
-		}
+	self, err := s.selfCheck(c, t)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	o.trace.Recorder = nil
+	text, err := s.endToEnd(ctx, c, t, append(self, o.findings...))
+	if err != nil {
+		return nil, err
+	}
+	o.findings = slices.Concat(o.findings, slices.DeleteFunc(self, func(f Finding) bool { return f.Checkpoint == CheckpointCount }), text)
 	return o, nil
 }
 
-// compare compares a run with each golden of the case. Where a golden was fed other
-// tokens than the model chose, the run is made again on those, so that a near tie
-// ends no comparison. Where one diverges, the model is run once more with that
+// compareAll compares a run with each golden of the case. Where a golden was fed
+// other tokens than the model chose, the run is made again on those, so that a near
+// tie ends no comparison. Where one diverges, the model is run once more with that
 // golden's values forced on it.
-func (s *Suite) compare(ctx context.Context, c *Case, run gpt2.Run, o *outcome) error {
+func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2.Trace, o *outcome) error {
 	traces := map[string]*gpt2.Trace{} // by the tokens fed
 	var forced []harness.Replayed
 	var causes []harness.Explanation
 	for _, g := range c.Goldens {
-		t, feed := o.trace, g.forcedTokens()
+		t, feed := own, g.feed()
 		if key := fmt.Sprint(feed); !isPrefix(feed, t.Rows, len(c.Tokens[0])) {
 			if t = traces[key]; t == nil {
 				run.Feed, run.New = feed, g.manifest.New
@@ -81,13 +75,13 @@ func (s *Suite) compare(ctx context.Context, c *Case, run gpt2.Run, o *outcome) 
 				traces[key] = t
 			}
 		}
-		r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: len(c.Tokens[0])})
+		r, err := s.compare(g, t)
 		if err != nil {
-			return &diagnose.GoldenError{Path: g.Dir, Err: err}
+			return err
 		}
 		if r.FirstDivergence != nil {
 			if forced == nil { // the stages that are wrong are the model's, whichever golden is forced on it
-				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.tap); err != nil {
+				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.o.Tap); err != nil {
 					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
 			}
@@ -103,15 +97,20 @@ func (s *Suite) compare(ctx context.Context, c *Case, run gpt2.Run, o *outcome) 
 	return nil
 }
 
+// compare compares a run with a golden.
+func (s *Suite) compare(g *Golden, t *gpt2.Trace) (*harness.Report, error) {
+	r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: g.prompt()})
+	if err != nil {
+		return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
+	}
+	return r, nil
+}
+
 // wanted reports whether any golden has the stage, or needs it to be judged.
 func (c *Case) wanted(step int, stage string) bool {
 	return slices.ContainsFunc(c.Goldens, func(g *Golden) bool {
-		if g.has(step, stage) {
-			return true
-		}
-		return stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
-			s, _ := model.ParseStage(st)
-			return s.Temperature > 0
+		return g.has(step, stage) || stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
+			return strings.HasPrefix(st, "probs_t")
 		})
 	})
 }
@@ -139,14 +138,13 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 			Elements: row.Elements, Share: harness.Float(row.Share()), Failed: row.Status != harness.Pass,
 		}
 		if row.Stage == "next_token" {
-			margin, err := diagnose.Certainty(g.dump, t, row.Step)
-			if err != nil {
+			var err error
+			if f.Note, err = diagnose.Certainty(g.dump, t, row.Step); err != nil {
 				return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
 			}
-			f.Note = margin
 		}
 		if f.Failed {
-			f.Detail, f.Own, f.Cause = detail(row), diagnose.OwnError(r, row), causeOf(r, row)
+			f.Detail, f.Own, f.Cause, f.Closer = detail(row), diagnose.OwnError(r, row), causeOf(r, row), s.closer(c, g)
 			if row.Status == harness.Missing {
 				f.Share = harness.Float(math.Inf(1))
 			}
@@ -154,7 +152,6 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 				st, _ := s.schedule.Stage(p.Stage)
 				f.Begin = fmt.Sprintf("%s, %s", p, Info(st.Checkpoint))
 			}
-			f.Closer = s.closer(c, g)
 		}
 		found = append(found, f)
 	}
@@ -193,30 +190,32 @@ func causeOf(r *harness.Report, row *harness.Row) string {
 
 // detail returns how a row failed.
 func detail(row *harness.Row) string {
-	switch row.Status {
-	case harness.Missing:
-		return "missing: the golden has it, the model ended before it"
-	case harness.Shape:
-		return fmt.Sprintf("shape %v, want %v", row.GotShape, row.Shape)
-	}
-	if row.Worst == nil || row.Mismatched == 0 {
-		return row.Detail
-	}
-	d := fmt.Sprintf("%d of %d values are off; worst at %v: got %v, want %v\n  difference %.3g absolute, %.3g of the largest value; ",
-		row.Mismatched, row.Elements, row.Worst.Index, row.Worst.Got, row.Worst.Want, float64(row.MaxAbs), float64(row.MaxRel))
-	switch t := row.Tolerance; {
-	case t.Abs == 0 && t.Rel == 0:
-		d += "none allowed"
-	case t.Rel == 0:
-		d += fmt.Sprintf("%.3g allowed", row.Bound)
-	default:
-		d += fmt.Sprintf("%.3g allowed, %.3g + %.3g*max|want|", row.Bound, t.Abs, t.Rel)
-	}
-	if row.Tolerance.Reason != "" {
-		d += ": " + row.Tolerance.Reason
-	}
-	if row.Detail != "" {
-		d += "\n  " + row.Detail
+	_, d, _ := strings.Cut(row.String(), ": ")
+	if row.Mismatched > 0 {
+		d += fmt.Sprintf("\n  difference %.3g absolute, %.3g of the largest value", float64(row.MaxAbs), float64(row.MaxRel))
 	}
 	return d
+}
+
+// judgeGoldens compares the goldens of a case with each other, and marks the
+// failures that one of them is to blame for.
+func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
+	if len(c.Goldens) < 2 {
+		return nil
+	}
+	var engines []diagnose.EngineResult
+	for i, g := range c.Goldens {
+		engines = append(engines, diagnose.EngineResult{Engine: g.Engine, Source: g.dump, Report: o.reports[i]})
+	}
+	var err error
+	if o.quorum, err = diagnose.NewQuorum(s.schedule, engines); err != nil {
+		return fmt.Errorf("case %s: compare its goldens: %w", c.Name, err)
+	}
+	for i := range o.findings {
+		f := &o.findings[i]
+		if out := o.quorum.Outlier(f.Engine, harness.Place{Step: f.Step, Stage: f.Stage}); f.Failed && out != nil {
+			f.Outlier, f.Note, f.causes, f.Cause = true, out.String(), goldenCauses, ""
+		}
+	}
+	return nil
 }
