@@ -7,6 +7,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
@@ -63,10 +64,58 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	if o.Err != nil || first == nil {
 		return rows, nil, o.Err
 	}
-	_, causes, err := Comparison{Schedule: s, Model: m, Candidate: first, CompareOptions: harness.CompareOptions{
-		Prompt: prompt, Match: func(step int, stage string) bool { return first.at == harness.Place{Step: step, Stage: stage} },
-	}}.judge(ctx, nil)
+	causes, err := explainStage(ctx, s, m, first, prompt)
 	return rows, causes, err
+}
+
+// explainStage explains the stage that the model computed from a golden's values.
+func explainStage(ctx context.Context, s *harness.Schedule, m *model.Model, candidate *withStage, prompt int) ([]harness.Explanation, error) {
+	r := gpt2.NewReplayer(m, candidate)
+	judge := func(r replay.Replayer) (*replay.Run, harness.Replayed, error) {
+		run, err := replay.NewRun(s, candidate, r, replay.Options{Prompt: prompt})
+		if err != nil {
+			return nil, harness.Replayed{}, err
+		}
+		row, err := run.JudgeAt(candidate.at)
+		return run, row, err
+	}
+	run, row, err := judge(r)
+	wrong := row.Verdict == harness.ReplayClean // the model's own function of the stage is wrong
+	if err == nil && wrong {
+		var want harness.Tensor
+		if want, err = candidate.Source.Tensor(candidate.at.Step, candidate.at.Stage); err != nil {
+			return nil, err
+		}
+		run, row, err = judge(goldenReplayer{r, candidate.at, want})
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := faults.Explain(ctx, m, candidate, run, []harness.Replayed{row})
+	var all []harness.Explanation
+	for _, cause := range found {
+		// A wrong function gives the same wrong values with a few bits less.
+		if f, err := faults.ByID(cause.Fault); err == nil && wrong && f.Kind == faults.Precision {
+			continue
+		}
+		all = append(all, cause.Explanation)
+	}
+	return all, err
+}
+
+// goldenReplayer gives the golden's value of one stage.
+type goldenReplayer struct {
+	replay.Replayer
+	at   harness.Place
+	want harness.Tensor
+}
+
+func (r goldenReplayer) Replay(step int, stage string, in replay.Inputs) (replay.Value, error) {
+	v, err := r.Replayer.Replay(step, stage, in)
+	if err == nil && r.at == (harness.Place{Step: step, Stage: stage}) && slices.Equal(v.Shape, r.want.Shape) {
+		v.Tensor = r.want
+	}
+	return v, err
 }
 
 // withStage is a golden with another tensor at one place.

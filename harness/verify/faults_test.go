@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"slices"
@@ -193,6 +194,49 @@ func TestNothingIsWrongInTheCorrectModel(t *testing.T) {
 	if r.Failed() || r.First != nil || r.Graft != nil || r.FirstFailure() != "" {
 		t.Errorf("verdict %s, first %+v, graft %v", r.Verdict, r.First, r.Graft)
 	}
+}
+
+// A fault of the model's own function is explained too: there the golden is right,
+// and not the model that replays.
+func TestAFaultOfTheModelIsExplained(t *testing.T) {
+	t.Parallel()
+	_, weights := tinyFiles(t)
+	gain := tensorOf(t, weights, "h.1.ln_1.weight")
+	for i := 0; i < len(gain); i += 4 {
+		binary.LittleEndian.PutUint32(gain[i:], math.Float32bits(1))
+	}
+	m, err := model.FromBytes("without gain", gpt2test.Tiny(t).Config(), weights, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	golden := withTap(t, nil).Cases[0].Goldens[0].dump
+	rows, causes, err := diagnose.SingleStep(t.Context(), m, golden, 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if (r.Verdict == harness.ReplayIntroduced) != (r.Stage == "h.1.ln_1") {
+			t.Errorf("%s: %s", r.Place, r.Verdict)
+		}
+	}
+	if len(causes) != 1 || causes[0].Stage != "h.1.ln_1" || causes[0].Fault != "ln_gain_dropped" || causes[0].Explains < 0.99 {
+		t.Errorf("causes %+v, want that the gain is dropped", causes)
+	}
+}
+
+// tensorOf returns the bytes of a tensor in a safetensors file.
+func tensorOf(t *testing.T, file []byte, name string) []byte {
+	t.Helper()
+	n := 8 + binary.LittleEndian.Uint64(file)
+	var header map[string]struct {
+		Offsets []uint64 `json:"data_offsets"`
+	}
+	if err := json.Unmarshal(file[8:n], &header); err != nil {
+		t.Fatal(err)
+	}
+	at := header[name].Offsets
+	return file[n+at[0] : n+at[1]]
 }
 
 // The ways in which checkpoint 12 fails beside other text.

@@ -144,7 +144,7 @@ func (s *Suite) first(found []Finding) *Finding {
 			continue
 		}
 		n, ok := s.schedule.Index(f.Stage)
-		at := []int{1, f.Step, n}
+		at := []int{1, f.Step, n, 0}
 		switch {
 		case f.Outlier:
 			at[0] = 4
@@ -154,6 +154,8 @@ func (s *Suite) first(found []Finding) *Finding {
 			at = []int{3, 0, 0}
 		case f.Engine == Figures:
 			at[0] = 2
+		case f.Engine == Self: // a golden's finding has a cause and a proof
+			at[3] = 1
 		}
 		if best == nil || slices.Compare(at, bestAt) < 0 {
 			best, bestAt = f, at

@@ -66,6 +66,9 @@ func (h *hypothesis) compute(at harness.Place) []float32 {
 	c := &Context{Model: h.model, Dims: d, Stage: at.Stage, In: in}
 	if at == h.e.Place {
 		c = h.e.context(h.model, d, in)
+		if !h.reads(at) { // then the run has judged the row by it
+			c.right = h.e.right
+		}
 	}
 	if h.sits(at) {
 		outs, ok := h.outs[at]
