@@ -35,38 +35,33 @@ all steps, and names the first one outside its tolerance. A value passes when
 
   |got - want| <= abs + rel * max|want|
 
-with the tolerances of the twelve checkpoints. The candidate is a folder:
+with the tolerances in CHECKPOINTS.md. The candidate is a folder, which README.md
+shows how to write; it needs no manifest and may hold a subset:
 
   DIR/tokens.npy             ids [B, prompt + new], int64
   DIR/step_00/STAGE.npy      the prompt, float32
   DIR/step_01/STAGE.npy      the first new token, and so on
 
-It needs no manifest and may hold a subset: what the golden has and it lacks is
-listed as missing, and fails only under --require-all. A file whose name is no
-stage is named on stderr. A step for which the two were fed different tokens is
-skipped. CHECKPOINTS.md lists the stages, README.md shows how to write them.
+What it lacks is listed as missing, and fails only under --require-all. A file whose
+name is no stage is named on stderr. Steps fed different tokens are skipped.
 
 With --model, the model that both engines ran, each stage is also computed again
-from the candidate's own inputs. That tells a stage whose own computation is wrong
-from one that only inherits an error, finds all of the former, even where the
-tokens differ, and names the fault where it is a known one. Inputs that the
-candidate lacks are computed from those it has. With --model alone, without
---golden, the candidate is compared with no other engine.
+from the candidate's own inputs, or from those it has. That finds every stage whose
+own computation is wrong, rather than inherits an error, even where the tokens
+differ, and names the fault where it is a known one. It needs no --golden.
 
 Without --model the stages that need no weights are replayed all the same: a dump
 whose cache, masked scores, probabilities, activations, residual sums or tokens do
-not follow from its own stages contradicts itself. The report also counts the tokens
-that are certified: their margin is more than twice the largest difference of the
-logits.
+not follow from its own stages contradicts itself. Tokens are certified where their
+margin is more than twice the largest difference of the logits.
 
---golden may be the folder of a case, such as goldens/synthetic-tiny/hello, with
-the goldens of several engines. The report is then of float64's, or else of the
-first engine's by name; and an engine that stands alone against the candidate and
-the others is named instead of the candidate.
+--golden may be the folder of a case, with the goldens of several engines. The
+report is then of float64's, or else of the first engine's by name; an engine that
+stands alone against the candidate and the others is named instead of it.
 
 A tensor of another layout (positions before heads, merged heads, transposed, no
-batch axis) is recognised by its shape, read in the golden's order, and a note
-says so; so is a large negative number for -inf at masked scores.
+batch axis) is recognised by its shape, and a note says so; so is a large negative
+number for -inf at masked scores.
 
 --map joins the names of another program to stages. It is transformers,
 transformerlens or llama.cpp, or a JSON file:

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"checkpoint12/harness/verify"
@@ -32,16 +31,16 @@ const fullFetch = "CHECKPOINT12_FETCH_MEDIUM"
 // real models are, fetched, found, read and judged.
 func TestFetchToCheckpoint12(t *testing.T) {
 	t.Run("synthetic-tiny", func(t *testing.T) {
-		fetchToCheckpoint12(t, "synthetic-tiny", "transformer.", "hello")
+		fetchToCheckpoint12(t, "synthetic-tiny", "transformer.")
 		if !testing.Short() {
-			fetchToCheckpoint12(t, "synthetic-tiny", "", "hello")
+			fetchToCheckpoint12(t, "synthetic-tiny", "")
 		}
 	})
 	t.Run("synthetic-medium", func(t *testing.T) {
 		if os.Getenv(fullFetch) == "" {
 			t.Skipf("the full shape takes 3 GB of memory and 1.5 GB of disk: %s=1 go test -run FetchToCheckpoint12 ./harness/cli", fullFetch)
 		}
-		weights := fetchToCheckpoint12(t, "synthetic-medium", "", "hello")
+		weights := fetchToCheckpoint12(t, "synthetic-medium", "")
 		if peakMemory == nil {
 			t.Skip("how much memory a process has had is not known here")
 		}
@@ -60,7 +59,7 @@ func TestFetchToCheckpoint12(t *testing.T) {
 
 // fetchToCheckpoint12 does so with a synthetic model, and returns the bytes of its
 // weights.
-func fetchToCheckpoint12(t *testing.T, name, prefix string, cases ...string) (weights int64) {
+func fetchToCheckpoint12(t *testing.T, name, prefix string) (weights int64) {
 	h, _ := newHub(t)
 	m, err := zoo.Load(name)
 	if err != nil {
@@ -71,37 +70,31 @@ func fetchToCheckpoint12(t *testing.T, name, prefix string, cases ...string) (we
 	h.Add("someone/model", mediumCommit, map[string]hubtest.File{
 		hub.ConfigFile: hubtest.Bytes(m.Config().JSON(), false), hub.WeightsFile: file,
 	})
-	begin := time.Now()
 	status, stdout, stderr := run("fetch", "someone/model")
 	if status != StatusPass || !strings.HasSuffix(stdout, "  sha256 "+hash+"\n") {
 		t.Fatalf("status %d, %q, %q; want the hash %s", status, stdout, stderr, hash)
 	}
-	t.Logf("fetched %d MB in %.2f s", file.Size/1e6, time.Since(begin).Seconds())
 	m.Close()
 
-	begin = time.Now()
-	s, err := verify.Open(verify.Options{Model: "someone/model", Goldens: goldensFor(t, name, hash, cases)})
+	s, err := verify.Open(verify.Options{Model: "someone/model", Goldens: goldensFor(t, name, hash)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("opened, with its hash, in %.2f s", time.Since(begin).Seconds())
-	begin = time.Now()
 	found, err := s.Check(t.Context(), verify.CheckpointCount)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("checkpoint 12 in %.2f s", time.Since(begin).Seconds())
-	texts := map[string]bool{}
+	texts := 0
 	for _, f := range found {
 		if f.Failed {
 			t.Error(f.Report())
 		}
 		if f.Stage == "text" && f.Engine != verify.Self {
-			texts[f.Case] = true
+			texts++
 		}
 	}
-	if got := slices.Sorted(maps.Keys(texts)); !slices.Equal(got, slices.Sorted(slices.Values(cases))) {
-		t.Errorf("texts of %q were compared with an engine's, want %q", got, cases)
+	if texts < 2 {
+		t.Errorf("%d texts were compared with an engine's, want two or more", texts)
 	}
 	if sum, ok := s.Model.HubSHA256(); !ok || sum != hash {
 		t.Errorf("the hub's hash is %q, %v; want %s", sum, ok, hash)
@@ -116,18 +109,15 @@ var peakMemory func(*os.ProcessState) int64
 
 // goldensFor copies goldens of a synthetic model, bound to a file of another
 // layout with the same weights in it.
-func goldensFor(t *testing.T, name, sha256 string, cases []string) string {
+func goldensFor(t *testing.T, name, sha256 string) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, c := range cases {
-		from := filepath.Join("../../goldens", name, c)
-		if err := os.CopyFS(filepath.Join(root, "model", c), os.DirFS(from)); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.CopyFS(filepath.Join(root, "model", "hello"), os.DirFS(filepath.Join("../../goldens", name, "hello"))); err != nil {
+		t.Fatal(err)
 	}
 	manifests, err := filepath.Glob(filepath.Join(root, "model", "*", "*", "manifest.json"))
-	if err != nil || len(manifests) < 2*len(cases) {
-		t.Fatalf("manifests %q, %v; want two engines a case", manifests, err)
+	if err != nil || len(manifests) < 2 {
+		t.Fatalf("manifests %q, %v; want two engines", manifests, err)
 	}
 	for _, path := range manifests {
 		data, err := os.ReadFile(path)

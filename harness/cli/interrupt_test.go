@@ -4,13 +4,17 @@ package cli
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"checkpoint12/model/hub"
 )
 
 // interrupter interrupts this process when the first byte is written to it.
@@ -46,46 +50,77 @@ func TestInterruptGenerate(t *testing.T) {
 	}
 }
 
-func TestInterruptDump(t *testing.T) {
-	dir := t.TempDir()
-	go func() { // once there is something half-written
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if half, _ := filepath.Glob(filepath.Join(dir, ".*", "step_03")); len(half) > 0 {
-				break
-			}
+// interruptAt interrupts this process once there is a file that matches a pattern,
+// of something half-written.
+func interruptAt(pattern string) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if half, _ := filepath.Glob(pattern); len(half) > 0 {
+			break
 		}
-		syscall.Kill(os.Getpid(), syscall.SIGINT)
-	}()
-	var stdout, stderr bytes.Buffer
-	status := Main([]string{"dump", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000", "--out", filepath.Join(dir, "d")}, &stdout, &stderr)
-	if status != StatusInterrupted || !strings.Contains(stderr.String(), "interrupted") || stdout.Len() > 0 {
-		t.Errorf("status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
 	}
-	left, err := os.ReadDir(dir)
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
+	syscall.Kill(os.Getpid(), syscall.SIGINT)
+}
+
+func TestInterruptLeavesNothing(t *testing.T) {
+	for _, c := range []struct {
+		half string
+		args []string
+		left string // the pattern of files that may not be left
+	}{
+		{".*/step_03", []string{"dump", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000", "--out", "DIR/d"}, "*"},
+		{".*.safetensors.*", []string{"synth", "synthetic-medium", "--out", "DIR"}, "*safetensors*"},
+	} {
+		dir := t.TempDir()
+		go interruptAt(filepath.Join(dir, c.half))
+		last := len(c.args) - 1
+		c.args[last] = strings.Replace(c.args[last], "DIR", dir, 1)
+		status, stdout, stderr := run(c.args...)
+		if want := "checkpoint12: error: interrupted\n"; status != StatusInterrupted || stderr != want || stdout != "" {
+			t.Errorf("%s: status %d, stdout %q, stderr %q", c.args[0], status, stdout, stderr)
+		}
+		hidden, _ := filepath.Glob(filepath.Join(dir, ".*"))
+		if left, _ := filepath.Glob(filepath.Join(dir, c.left)); len(left)+len(hidden) > 0 {
+			t.Errorf("%s: left behind: %v %v", c.args[0], left, hidden)
+		}
 	}
 }
 
-func TestInterruptSynth(t *testing.T) {
-	dir := t.TempDir()
-	go func() { // once there is something half-written
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if half, _ := filepath.Glob(filepath.Join(dir, ".*.safetensors.*")); len(half) > 0 {
-				break
-			}
+// An interrupt says that the same command goes on, and it does.
+func TestFetchInterrupted(t *testing.T) {
+	h, cache := newHub(t)
+	files := micro(t)
+	h.Add("someone/model", mediumCommit, files)
+	h.Intercept = func(w http.ResponseWriter, r *http.Request, cdn bool, serve http.HandlerFunc) {
+		if !cdn || r.Header.Get("Range") != "" {
+			serve(w, r)
+			return
 		}
-		syscall.Kill(os.Getpid(), syscall.SIGINT)
-	}()
-	var stdout, stderr bytes.Buffer
-	status := Main([]string{"synth", "synthetic-medium", "--out", dir}, &stdout, &stderr)
-	if want := "checkpoint12: error: interrupted\n"; status != StatusInterrupted || stderr.String() != want || stdout.Len() > 0 {
-		t.Errorf("status %d, stdout %q, stderr %q", status, stdout.String(), stderr.String())
+		w.Header().Set("Content-Length", strconv.FormatInt(files[hub.WeightsFile].Size, 10))
+		w.Write(read(t, files[hub.WeightsFile])[:1000])
+		w.(http.Flusher).Flush()
+		for r.Context().Err() == nil {
+			found, _ := filepath.Glob(filepath.Join(cache, "*", "blobs", "*.incomplete"))
+			if len(found) == 1 {
+				if info, err := os.Stat(found[0]); err == nil && info.Size() == 1000 {
+					syscall.Kill(os.Getpid(), syscall.SIGINT)
+					break
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+		<-r.Context().Done()
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*safetensors*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	status, stdout, stderr := run("fetch", "someone/model")
+	if status != StatusInterrupted || stdout != "" || stderr != "checkpoint12: note: what has come is kept, and the same command goes on from there\ncheckpoint12: error: interrupted\n" {
+		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	h.Requests()
+	if status, _, stderr = run("fetch", "someone/model"); status != StatusPass || stderr != "" {
+		t.Errorf("again: status %d, %q", status, stderr)
+	}
+	for _, r := range h.Requests() {
+		if r.CDN && r.Range != "bytes=1000-" {
+			t.Errorf("did not go on: %+v", r)
+		}
 	}
 }

@@ -104,12 +104,9 @@ func plant(args []string) error {
 	if err != nil {
 		return err
 	}
-	index, err := strconv.Atoi(args[2])
-	if err != nil {
-		return err
-	}
-	value, err := strconv.ParseFloat(args[3], 32)
-	if err != nil {
+	index, err1 := strconv.Atoi(args[2])
+	value, err2 := strconv.ParseFloat(args[3], 32)
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
 	payload := data[10+int(binary.LittleEndian.Uint16(data[8:])):]
@@ -117,10 +114,7 @@ func plant(args []string) error {
 	if err := os.WriteFile(path, data, 0o666); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(args[0], "manifest.json")); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	return nil
+	return os.RemoveAll(filepath.Join(args[0], "manifest.json"))
 }
 
 // widen makes a float32 .npy file one of float64, as numpy's defaults would
