@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -40,7 +41,7 @@ func (a *app) judges(c *cobra.Command, run func(c *cobra.Command, p *progress) (
 		case err != nil:
 			return err
 		case *path == "-":
-			err = report.WriteJSON(a.stdout, j.report)
+			err = json.NewEncoder(a.stdout).Encode(j.report)
 		default:
 			if err = j.text(a.stdout, style(a.stdout.w)); err == nil && *path != "" {
 				if err = out.finish(j.report); err != nil {
@@ -85,9 +86,9 @@ func openJSON(path string) (f jsonFile, err error) {
 // finish writes v and puts the file in place.
 func (f jsonFile) finish(v any) error {
 	if f.device != nil {
-		return report.WriteJSON(f.device, v)
+		return json.NewEncoder(f.device).Encode(v)
 	}
-	if err := report.WriteJSON(f.whole, v); err != nil {
+	if err := json.NewEncoder(f.whole).Encode(v); err != nil {
 		return err
 	}
 	return f.whole.Commit()

@@ -1,6 +1,9 @@
 package report
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Table is rows of cells below a head, without a frame.
 type Table struct {
@@ -47,7 +50,7 @@ func (w *Writer) Table(t *Table) {
 			case i < last || t.right[i] || short && w.Width-left < leastCell:
 				cell = Unbroken(cell)
 			case w.Width-left < leastCell:
-				w.Unwrapped(line)
+				fmt.Fprintln(w, line)
 				left = width(margin.FindString(line)) + 2
 				line = strings.Repeat(unbroken, left)
 			}
@@ -60,7 +63,7 @@ func (w *Writer) Table(t *Table) {
 			line += Unbroken(t.gap)
 		}
 		for _, part := range wrap(strings.TrimRight(line, " "+unbroken), w.Width, left) {
-			w.Unwrapped(part)
+			fmt.Fprintln(w, part)
 		}
 	}
 }

@@ -1,9 +1,7 @@
-// Package report writes a comparison as text for people and as JSON for
-// programs.
+// Package report writes a comparison as text for people.
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -28,15 +26,6 @@ type Options struct {
 	// Label, if set, returns a short name of a stage for the head of a column, or
 	// "" for the last part of its name.
 	Label func(stage string) string
-}
-
-// WriteJSON writes a report, or what a command adds to one, as one line of JSON.
-func WriteJSON(w io.Writer, report any) error {
-	data, err := json.Marshal(report)
-	if err == nil {
-		_, err = w.Write(append(data, '\n'))
-	}
-	return err
 }
 
 // Write writes the report for a person: the verdict and its reason; the

@@ -1,8 +1,6 @@
 package report
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"regexp"
@@ -37,11 +35,11 @@ func (s Style) paint(code, text string) string {
 // a command together too. What a line continues with stands below its text: behind
 // its indentation, or behind a label that two spaces or more set off.
 //
-// The first error of the writer below is returned by Flush.
+// Nothing is written before Flush.
 type Writer struct {
 	Style
-	b    *bufio.Writer
-	line []byte // begun, without its end
+	w    io.Writer
+	text strings.Builder
 }
 
 // NewWriter returns a Writer to w.
@@ -49,41 +47,23 @@ func NewWriter(w io.Writer, s Style) *Writer {
 	if s.Width <= 0 {
 		s.Width = DefaultWidth
 	}
-	return &Writer{Style: s, b: bufio.NewWriter(w)}
+	return &Writer{Style: s, w: w}
 }
 
-// Write takes lines, the last of which a later Write may continue.
-func (w *Writer) Write(p []byte) (int, error) {
-	n := len(p)
-	for {
-		i := bytes.IndexByte(p, '\n')
-		if i < 0 {
-			w.line = append(w.line, p...)
-			return n, nil
-		}
-		w.writeLine(string(append(w.line, p[:i]...)))
-		w.line, p = w.line[:0], p[i+1:]
-	}
-}
+func (w *Writer) Write(p []byte) (int, error) { return w.text.Write(p) }
 
-// Flush ends the last line, if one was begun, and writes out what is buffered.
+// Flush writes the lines, wrapped, the last of which may lack its end.
 func (w *Writer) Flush() error {
-	if len(w.line) > 0 {
-		w.writeLine(string(w.line))
-		w.line = nil
+	var out strings.Builder
+	for line := range strings.Lines(w.text.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		for _, part := range wrap(line, w.Width, hang(line, w.Width)) {
+			out.WriteString(strings.TrimRight(strings.ReplaceAll(part, unbroken, " "), " ") + "\n")
+		}
 	}
-	return w.b.Flush()
-}
-
-func (w *Writer) writeLine(line string) {
-	for _, part := range wrap(line, w.Width, hang(line, w.Width)) {
-		w.Unwrapped(part)
-	}
-}
-
-// Unwrapped writes a line as it is, whatever its width.
-func (w *Writer) Unwrapped(line string) {
-	fmt.Fprintln(w.b, strings.TrimRight(strings.ReplaceAll(line, unbroken, " "), " "))
+	w.text.Reset()
+	_, err := io.WriteString(w.w, out.String())
+	return err
 }
 
 // items writes a list on as many lines as it takes, breaking none of its items.
@@ -96,7 +76,7 @@ func (w *Writer) items(indent string, items []string) {
 		line += "  " + Unbroken(item)
 	}
 	for _, part := range wrap(line, w.Width, len(indent)) {
-		w.Unwrapped(part)
+		fmt.Fprintln(w, part)
 	}
 }
 
