@@ -48,12 +48,11 @@ func (r *runner) inject(ctx context.Context, f faultRun) (result, error) {
 		if i < 0 {
 			return nil
 		}
-		outs := f[i].Outputs(c)
-		if len(outs) == 0 {
-			return nil
+		out := f[i].Output(c)
+		if out != nil {
+			effects[i] = r.effect(at.Stage, c.Right(), out)
 		}
-		effects[i] = r.effect(at.Stage, c.Right(), outs[0])
-		return outs[0]
+		return out
 	}}
 	run := g.run(steps)
 	run.Threads = 1

@@ -2,35 +2,10 @@ package faults
 
 import (
 	"math"
+	"slices"
 
 	"github.com/tphakala/simd/f32"
 )
-
-var scoreVariants = map[string]variant{
-	"scale_missing": func(c *Context) [][]float32 { return one(c.scores(1, 0)) },
-	"scale_d":       func(c *Context) [][]float32 { return one(c.scores(1/float64(c.width()), 0)) },
-	"scale_c":       func(c *Context) [][]float32 { return one(c.scores(1/math.Sqrt(float64(c.embd())), 0)) },
-	"mask_missing": func(c *Context) [][]float32 {
-		if c.Dims.T == 1 {
-			return nil
-		}
-		return one(c.scores(c.scale(), c.keys()))
-	},
-	"mask_diagonal_hidden": func(c *Context) [][]float32 { return one(c.scores(c.scale(), -1)) },
-	"mask_one_ahead": func(c *Context) [][]float32 {
-		if c.Dims.T == 1 {
-			return nil
-		}
-		return one(c.scores(c.scale(), 1))
-	},
-	"mask_without_past": func(c *Context) [][]float32 {
-		if c.Dims.P == 0 {
-			return nil
-		}
-		return one(c.scores(c.scale(), -c.Dims.P))
-	},
-	"mask_leaking": maskLeaking,
-}
 
 // scale is what q*k is multiplied with.
 func (c *Context) scale() float64 { return 1 / math.Sqrt(float64(c.width())) }
@@ -40,17 +15,13 @@ func (c *Context) scale() float64 { return 1 / math.Sqrt(float64(c.width())) }
 func (c *Context) scores(scale float64, ahead int) []float32 {
 	q, k, out := c.reads(0), c.reads(1), c.empty()
 	T, S, D := c.Dims.T, c.keys(), c.width()
-	for head := range c.Dims.B * c.heads() {
-		for t := range T {
-			query := q[(head*T+t)*D:][:D]
-			for s := range S {
-				v := math.Inf(-1)
-				if s <= c.Dims.P+t+ahead {
-					v = float64(f32.DotProduct(query, k[(head*S+s)*D:][:D])) * scale
-				}
-				out[(head*T+t)*S+s] = float32(v)
-			}
+	for i := range out {
+		head, t, s := i/(T*S), i/S%T, i%S
+		v := math.Inf(-1)
+		if s <= c.Dims.P+t+ahead {
+			v = float64(f32.DotProduct(q[(head*T+t)*D:][:D], k[(head*S+s)*D:][:D])) * scale
 		}
+		out[i] = float32(v)
 	}
 	return out
 }
@@ -58,78 +29,59 @@ func (c *Context) scores(scale float64, ahead int) []float32 {
 // usualLeak is the number that a leaking mask holds where none is known.
 const usualLeak = -10
 
-// maskLeaking puts one finite number at the masked places, or adds it to the
-// product there. The number is the engine's own where its output is at hand.
-func maskLeaking(c *Context) [][]float32 {
-	if c.Dims.T == 1 {
-		return nil
-	}
-	right := c.Right()
-	masked := func(i int) bool { return math.IsInf(float64(right[i]), -1) }
-	if c.got == nil {
-		return one(filled(right, masked, func(int) float32 { return usualLeak }))
-	}
-	open := c.scores(c.scale(), c.keys())
-	i := 0
-	for !masked(i) {
-		i++
-	}
-	put, added := c.got[i], c.got[i]-open[i]
-	if !finite(put) || added > -1 {
-		return nil // no mask at all is another fault
-	}
-	return [][]float32{
-		filled(right, masked, func(int) float32 { return put }),
-		filled(right, masked, func(i int) float32 { return open[i] + added }),
-	}
+// leaking has one finite number at the masked places, the engine's own where its
+// output is at hand; or, if added, the engine's number added to the product.
+func leaking(added bool) variant {
+	masked := func(v float32) bool { return math.IsInf(float64(v), -1) }
+	return ofSeveral(func(c *Context) []float32 {
+		put, more := float32(usualLeak), float32(usualLeak)
+		right, open := c.Right(), c.scores(c.scale(), c.keys())
+		switch at := slices.IndexFunc(right, masked); {
+		case c.got != nil:
+			put, more = c.got[at], c.got[at]-open[at]
+		case added:
+			return nil
+		}
+		if !finite(put) || more > -1 {
+			return nil // no mask at all is another fault
+		}
+		out := slices.Clone(right)
+		for i, v := range right {
+			switch {
+			case masked(v) && added:
+				out[i] = open[i] + more
+			case masked(v):
+				out[i] = put
+			}
+		}
+		return out
+	})
 }
 
-// filled is x with other values at some places.
-func filled(x []float32, at func(i int) bool, value func(i int) float32) []float32 {
-	out := make([]float32, len(x))
-	for i, v := range x {
-		if out[i] = v; at(i) {
-			out[i] = value(i)
+func finite(v float32) bool { return v-v == 0 }
+
+// softmaxOverQueries normalises each key's column.
+func softmaxOverQueries(c *Context) []float32 {
+	x, out := c.reads(0), c.empty()
+	T, S := c.Dims.T, c.keys()
+	for head := range c.Dims.B * c.heads() {
+		for s := range S {
+			softmaxAlong(out, x, head*T*S+s, T, S, false)
 		}
 	}
 	return out
 }
 
-func finite(v float32) bool { return v-v == 0 }
-
-var probVariants = map[string]variant{
-	"softmax_axis": func(c *Context) [][]float32 {
-		x, out := c.reads(0), c.empty()
-		T, S := c.Dims.T, c.keys()
-		for head := range c.Dims.B * c.heads() {
-			for s := range S {
-				softmaxAlong(out, x, head*T*S+s, T, S, false)
-			}
+// softmaxOverHeads normalises each place of the heads.
+func softmaxOverHeads(c *Context) []float32 {
+	x, out := c.reads(0), c.empty()
+	H, n := c.heads(), c.Dims.T*c.keys()
+	for b := range c.Dims.B {
+		for i := range n {
+			softmaxAlong(out, x, b*H*n+i, H, n, true)
 		}
-		return one(out)
-	},
-	"softmax_axis_heads": func(c *Context) [][]float32 {
-		x, out := c.reads(0), c.empty()
-		H, n := c.heads(), c.Dims.T*c.keys()
-		for b := range c.Dims.B {
-			for i := range n {
-				softmaxAlong(out, x, b*H*n+i, H, n, true)
-			}
-		}
-		return one(out)
-	},
-	"heads_not_merged": func(c *Context) [][]float32 {
-		if c.Dims.T == 1 {
-			return nil
-		}
-		right, out := c.Right(), c.empty()
-		H, T, D := c.heads(), c.Dims.T, c.width()
-		for i := range out { // [B,H,T,D] as it lies, of [B,T,H,D]
-			b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
-			out[i] = right[((b*T+t)*H+h)*D+d]
-		}
-		return one(out)
-	},
+	}
+	return out
 }
 
 // softmaxAlong is the softmax of n values, stride apart from first on. A masked
@@ -156,4 +108,68 @@ func softmaxAlong(out, x []float32, first, n, stride int, open bool) {
 		}
 		out[first+i*stride] = p
 	}
+}
+
+// headsNotMerged has the context as [B,H,T,D], as it lies, of [B,T,H,D].
+func headsNotMerged(c *Context) []float32 {
+	right, out := c.Right(), c.empty()
+	H, T, D := c.heads(), c.Dims.T, c.width()
+	for i := range out {
+		b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
+		out[i] = right[((b*T+t)*H+h)*D+d]
+	}
+	return out
+}
+
+// cacheRows is a cache [B,H,S,D] of rows [D] by head of the batch and position; a
+// nil row is zeros.
+func (c *Context) cacheRows(row func(head, s int) []float32) []float32 {
+	out, S, D := c.empty(), c.keys(), c.width()
+	for head := range c.Dims.B * c.heads() {
+		for s := range S {
+			copy(out[(head*S+s)*D:][:D], row(head, s))
+		}
+	}
+	return out
+}
+
+// cached is a row from before this step; nil for a later one.
+func (c *Context) cached(head, s int) []float32 { return c.row(c.reads(0), c.Dims.P, head, s) }
+
+// added is one of this step's own rows, by place in the step.
+func (c *Context) added(head, t int) []float32 { return c.row(c.reads(1), c.Dims.T, head, t) }
+
+// row is row s of a head, of x with rows for each; nil if that has no such.
+func (c *Context) row(x []float32, rows, head, s int) []float32 {
+	if s >= rows {
+		return nil
+	}
+	return x[(head*rows+s)*c.width():][:c.width()]
+}
+
+// rolled has every row at the next position.
+func rolled(c *Context) []float32 {
+	right, S := c.Right(), c.keys()
+	if S < 2 {
+		return nil
+	}
+	return c.cacheRows(func(head, s int) []float32 { return c.row(right, S, head, (s+S-1)%S) })
+}
+
+// otherCache is the name of the values' cache for that of the keys, and back.
+func (c *Context) otherCache() string {
+	return c.block(map[string]string{"cache_k": "attn.cache_v", "cache_v": "attn.cache_k"}[word(c.Stage)])
+}
+
+// otherWhole is the other cache, and otherRows has its rows of this step alone.
+func otherWhole(c *Context) []float32 { return c.apply(c.otherCache(), c.in) }
+
+func otherRows(c *Context) []float32 {
+	other := otherWhole(c)
+	return c.cacheRows(func(head, s int) []float32 {
+		if s < c.Dims.P {
+			return c.cached(head, s)
+		}
+		return c.row(other, c.keys(), head, s)
+	})
 }

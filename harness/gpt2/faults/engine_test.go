@@ -3,6 +3,7 @@ package faults_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,5 +124,10 @@ func plant(t *testing.T, id string, stages ...string) planting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f.Plant(stages...)
+	return func(at harness.Place, c *faults.Context) []float32 {
+		if !slices.Contains(stages, at.Stage) {
+			return nil
+		}
+		return f.Output(c)
+	}
 }

@@ -2,8 +2,10 @@ package faults
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"math"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -12,6 +14,21 @@ import (
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
+
+// Cause is an explanation of an introduced row, with the means to test it on
+// other rows.
+type Cause struct {
+	harness.Explanation
+
+	// Values returns, for each stage that the cause sits in and that the candidate
+	// lacks, the values it would have there; a nil Bound is that of the right
+	// stage. It is nil for a cause in no such stage.
+	Values func() map[harness.Place]replay.Value
+
+	// Or are causes in other stages, which the row itself cannot tell from this
+	// one.
+	Or []Cause
+}
 
 // Explain finds the causes of the introduced rows. It returns, in the order of
 // the rows and for each the best first, either
@@ -49,14 +66,12 @@ func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run 
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, group := range groups {
-		g.Go(func() (err error) {
+		g.Go(func() error {
 			for _, i := range group.rows {
-				if err = ctx.Err(); err != nil {
+				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if causes[i], err = group.explain(rows[i]); err != nil {
-					return err
-				}
+				causes[i] = group.explain(rows[i])
 			}
 			return nil
 		})
@@ -64,11 +79,7 @@ func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run 
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	var all []Cause
-	for _, c := range causes {
-		all = append(all, c...)
-	}
-	return all, nil
+	return slices.Concat(causes...), nil
 }
 
 // spanKind is a span without its layers: rows of one kind have the same stages.
@@ -94,15 +105,13 @@ type rowGroup struct {
 const maxSearches = 3
 
 // explain explains one introduced row.
-func (g *rowGroup) explain(row harness.Replayed) ([]Cause, error) {
+func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	e, err := g.wrongRow(row)
-	switch {
-	case errors.Is(err, errShape):
-		return []Cause{{Explanation: e.explainShape(g.candidateRun)}}, nil
-	case err != nil && e == nil:
-		return []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}}}, nil
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}}}
+	}
+	if e.right == nil {
+		return []Cause{{Explanation: g.shape(e)}}
 	}
 	matches := g.try(e.some, g.found)
 	vain := &g.vain[min(row.Step, 1)]
@@ -114,14 +123,14 @@ func (g *rowGroup) explain(row harness.Replayed) ([]Cause, error) {
 		}
 	}
 	if len(matches) > 0 {
-		return g.describe(e, matches), nil
+		return g.describe(e, matches)
 	}
 	if search {
 		*vain++
 	}
 	unknown := Cause{Explanation: g.pattern(e, search)}
 	unknown.Or = g.inResidual(e, unknown.Explanation)
-	return []Cause{unknown}, nil
+	return []Cause{unknown}
 }
 
 // remember keeps faults that explain a row, to try them on the rows to come.
@@ -131,4 +140,81 @@ func (g *rowGroup) remember(matches []match) {
 			g.found = append(g.found, m.fault)
 		}
 	}
+}
+
+// secondFault is how many times what rounding may do is left of the error where
+// another fault has a part in it.
+const secondFault = 3
+
+// describe words the matches that reproduce a row.
+func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
+	var all []Cause
+	for i, m := range matches {
+		rest := ""
+		var others []string
+		for j, other := range matches {
+			if j != i {
+				others = append(others, other.fault.ID)
+			}
+		}
+		if len(others) > 0 {
+			rest += fmt.Sprintf(" (nothing here tells it from %s)", strings.Join(others, ", "))
+		}
+		flips := m.fault.Kind == Precision && m.leavesFlips()
+		if e.bound != nil && m.left.Share > secondFault && !flips {
+			left := fmt.Sprintf("%.2g times what rounding may do", m.left.Share)
+			if math.IsInf(m.left.Share, 1) {
+				left = "at places that rounding does not change"
+			}
+			rest += " (what is left is " + left + ": look for a second fault once this one is mended)"
+		}
+		x := g.cause(e, m, rest)
+		for _, stage := range m.or {
+			other := m
+			other.stages = []string{stage}
+			x.Or = append(x.Or, g.cause(e, other, rest))
+		}
+		if len(m.or) > 0 {
+			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(m.or, " or "))
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+// cause is a fault in the match's stages.
+func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
+	text := m.fault.Text + rest
+	if m.from > 0 {
+		text += " (from this step on: what the steps before put into the cache is correct)"
+	}
+	if len(e.Span) > 1 {
+		text = "in " + strings.Join(m.stages, ", ") + ": " + text
+	}
+	x := Cause{Explanation: harness.Explanation{
+		Step: e.Step, Stage: e.Stage, Fault: m.fault.ID, Explains: harness.Float(m.explains), Text: text, At: m.stages,
+	}}
+	missing := slices.DeleteFunc(slices.Clone(m.stages), func(stage string) bool {
+		_, there := g.candidate.Shape(e.Step, stage)
+		return there
+	})
+	if len(missing) > 0 {
+		x.Values = func() map[harness.Place]replay.Value { return g.values(e, m, missing) }
+	}
+	return x
+}
+
+// values computes stages of the row's step as the match's fault makes them.
+func (g *rowGroup) values(e *wrongRow, m match, stages []string) map[harness.Place]replay.Value {
+	h := g.hypothesis(e, m.fault, m.stages, m.from)
+	h.output(m.variant)
+	all := map[harness.Place]replay.Value{}
+	for _, stage := range stages {
+		at := harness.Place{Step: e.Step, Stage: stage}
+		shape, err := model.Shape(g.model.Config(), stage, e.dims)
+		if x := h.computed[at]; x != nil && err == nil && product(shape) == len(x) {
+			all[at] = replay.Value{Tensor: harness.Tensor{Shape: shape, F32: x}}
+		}
+	}
+	return all
 }

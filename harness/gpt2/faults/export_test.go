@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"slices"
 	"sync/atomic"
 	"testing"
 )
@@ -9,15 +10,12 @@ import (
 // ends.
 func CountRuns(t *testing.T, id string) *atomic.Int64 {
 	var n atomic.Int64
-	for i, f := range catalogue {
-		if f.ID != id {
-			continue
-		}
-		catalogue[i].Run = func(c *Context) [][]float32 {
-			n.Add(1)
-			return f.Run(c)
-		}
-		t.Cleanup(func() { catalogue[i].Run = f.Run })
-	}
+	i := slices.IndexFunc(catalogue, func(f Fault) bool { return f.ID == id })
+	usual := catalogue[i].variants
+	catalogue[i].variants = []variant{func(c *Context) []float32 {
+		n.Add(1)
+		return usual[0](c)
+	}}
+	t.Cleanup(func() { catalogue[i].variants = usual })
 	return &n
 }

@@ -1,9 +1,12 @@
 package faults
 
 import (
+	_ "embed"
+	"fmt"
 	"slices"
 
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/model/strictjson"
 )
 
 // Kind is how far a fault moves its stage, and so how plainly it is seen.
@@ -28,17 +31,12 @@ type Fault struct {
 	// Text is the fault and its remedy, in words an engineer acts on.
 	Text string `json:"text"`
 
-	Run variant `json:"-"`
+	variants []variant // ways to make it, the usual one first
 
 	// relation tells faults of one id apart that are made for one stage each:
 	// which other stage stands in its place, seen from there.
 	relation string
 }
-
-// variant computes a stage's output with a fault in it. There may be several ways
-// to make the same fault; the first is the usual one. It returns nil where the
-// fault changes nothing: no past to overwrite, no second query to mask.
-type variant = func(c *Context) [][]float32
 
 // At reports whether the fault can sit in the stage.
 func (f Fault) At(stage string) bool {
@@ -50,15 +48,73 @@ func (f Fault) isAmong(list []Fault) bool {
 	return slices.ContainsFunc(list, func(g Fault) bool { return f.ID == g.ID && f.relation == g.relation })
 }
 
-// Outputs runs the fault's variants. It returns nil where the fault changes
-// nothing at this place, or where an input that it needs is not known.
-func (f Fault) Outputs(c *Context) [][]float32 {
-	var outs [][]float32
-	if !ifKnown(func() { outs = f.Run(c) }) {
-		return nil
+// Output returns the stage's output with the fault made in its usual way; nil where
+// it changes nothing, or where an input that it needs is not known.
+func (f Fault) Output(c *Context) []float32 {
+	f.variants = f.variants[:1]
+	for _, out := range f.outputs(c) {
+		return out
 	}
-	return slices.DeleteFunc(outs, func(o []float32) bool { return o == nil })
+	return nil
 }
 
-// one is the result of a fault that can be made in one way only.
-func one(out []float32) [][]float32 { return [][]float32{out} }
+// outputs runs the variants and returns what those give that change anything;
+// nil where an input that one of them needs is not known.
+func (f Fault) outputs(c *Context) (outs [][]float32) {
+	for _, compute := range f.variants {
+		var out []float32
+		if !ifKnown(func() { out = compute(c) }) {
+			return nil
+		}
+		if out != nil {
+			outs = append(outs, out)
+		}
+	}
+	return outs
+}
+
+//go:embed catalogue.json
+var catalogueJSON []byte
+
+var catalogue, identities = list()
+
+// list reads the catalogue. It panics where a fault has no variant.
+func list() ([]Fault, []Identity) {
+	var file struct {
+		Faults     []Fault    `json:"faults"`
+		Identities []Identity `json:"identities"`
+	}
+	if err := strictjson.Unmarshal(catalogueJSON, &file); err != nil {
+		panic(fmt.Sprintf("catalogue.json: %v", err))
+	}
+	for i, f := range file.Faults {
+		if file.Faults[i].variants = variants[f.ID]; variants[f.ID] == nil {
+			panic("catalogue.json: " + f.ID + " has no variant")
+		}
+	}
+	return file.Faults, file.Identities
+}
+
+// Catalogue returns every known fault, in the order of the stages they sit in.
+func Catalogue() []Fault { return slices.Clone(catalogue) }
+
+// ByID returns the fault of an id.
+func ByID(id string) (Fault, error) {
+	for _, f := range catalogue {
+		if f.ID == id {
+			return f, nil
+		}
+	}
+	return Fault{}, fmt.Errorf("there is no fault %.40q in the catalogue", id)
+}
+
+// Identity is a place where faults cannot be seen: there they move nothing, or
+// less than the tolerance that goldens are judged by.
+type Identity struct {
+	Faults string `json:"faults"` // a pattern of ids
+	Stages string `json:"stages"` // a pattern of stages
+	Reason string `json:"reason"`
+}
+
+// Identities returns the places where faults of the catalogue cannot be seen.
+func Identities() []Identity { return slices.Clone(identities) }

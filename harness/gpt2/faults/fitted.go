@@ -103,13 +103,13 @@ const (
 )
 
 // fitted returns the first pattern with a number that gives the row's output.
-func (g *rowGroup) fitted(e *wrongRow) (id string, explains float64, text string) {
+func (g *rowGroup) fitted(e *wrongRow) finding {
 	wrong := e.wrongPlaces()
 	if len(wrong) == 0 || e.base.Nonfinite > 0 {
-		return "", 0, ""
+		return finding{}
 	}
 	if !slices.ContainsFunc(wrong, func(i int) bool { return e.got[i] != 0 }) {
-		return PatternZero, 1, "what is wrong is 0: it was never computed, or never written"
+		return finding{PatternZero, 1, "what is wrong is 0: it was never computed, or never written"}
 	}
 	for _, p := range g.fittedPatterns(e) {
 		k := p.fit(e, wrong)
@@ -123,8 +123,8 @@ func (g *rowGroup) fitted(e *wrongRow) (id string, explains float64, text string
 		left := harness.Between(out, e.got, e.bound)
 		explains := explained(e.base, left, e.noise)
 		if explains >= fittedExplained || explains >= nearlyExplained && left.Share <= fittedRounding {
-			return p.id, explains, p.words(k[0])
+			return finding{p.id, explains, p.words(k[0])}
 		}
 	}
-	return "", 0, ""
+	return finding{}
 }

@@ -73,7 +73,7 @@ func (h *hypothesis) compute(at harness.Place) []float32 {
 	if h.sits(at) {
 		outs, ok := h.outs[at]
 		if !ok {
-			outs = h.fault.Outputs(c)
+			outs = h.fault.outputs(c)
 			if !h.reads(at) {
 				h.outs[at] = outs
 			}

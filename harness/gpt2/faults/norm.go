@@ -2,46 +2,6 @@ package faults
 
 import "math"
 
-var normVariants = map[string]variant{
-	"ln_unbiased": func(c *Context) [][]float32 {
-		n := c.norm()
-		n.unbiased = true
-		return one(n.run())
-	},
-	"ln_eps_1e-6": func(c *Context) [][]float32 { return c.normWithEps(1e-6) },
-	"ln_eps_1e-12": func(c *Context) [][]float32 {
-		return append(c.normWithEps(1e-12), c.normWithEps(0)...)
-	},
-	"ln_mean_kept": func(c *Context) [][]float32 {
-		n := c.norm()
-		n.keepMean = true
-		root := n
-		root.aroundZero = true // RMSNorm: the mean is taken off nowhere
-		return [][]float32{n.run(), root.run()}
-	},
-	"ln_gain_dropped": func(c *Context) [][]float32 {
-		n := c.norm()
-		n.gain = nil
-		return one(n.run())
-	},
-	"ln_bias_dropped": func(c *Context) [][]float32 {
-		n := c.norm()
-		n.bias = nil
-		return one(n.run())
-	},
-	"ln2_with_ln1_weights": func(c *Context) [][]float32 {
-		n := c.norm()
-		n.gain, n.bias = c.weight(c.block("ln_1.weight")), c.weight(c.block("ln_1.bias"))
-		return one(n.run())
-	},
-	"ln2_of_block_input": func(c *Context) [][]float32 {
-		n := c.norm()
-		n.x = c.in(c.blockInput())
-		return one(n.run())
-	},
-	"final_norm_missing": func(c *Context) [][]float32 { return one(c.reads(0)) },
-}
-
 // normalising is a LayerNorm with its faults; the zero ones are none.
 type normalising struct {
 	x          []float32 // [rows, width]
@@ -53,20 +13,28 @@ type normalising struct {
 	aroundZero bool // nor is it for the variance
 }
 
-// norm is the stage's own LayerNorm, without a fault.
-func (c *Context) norm() normalising {
-	return normalising{x: c.reads(0), gain: c.gain(), bias: c.bias(), width: c.embd(), eps: c.Model.Config().Eps}
+// norm is the stage's LayerNorm with a fault.
+func norm(fault func(c *Context, n *normalising)) variant {
+	return func(c *Context) []float32 {
+		n := normalising{x: c.reads(0), gain: c.gain(), bias: c.bias(), width: c.embd(), eps: c.Model.Config().Eps}
+		fault(c, &n)
+		return n.run()
+	}
 }
 
-// normWithEps is the stage with another epsilon, unless it is the right one.
-func (c *Context) normWithEps(eps float64) [][]float32 {
-	n := c.norm()
-	if n.eps == eps {
-		return nil
+// epsilon is the stage's LayerNorm with another epsilon, unless it is the right one.
+func epsilon(eps float64) variant {
+	other := norm(func(_ *Context, n *normalising) { n.eps = eps })
+	return func(c *Context) []float32 {
+		if c.Model.Config().Eps == eps {
+			return nil
+		}
+		return other(c)
 	}
-	n.eps = eps
-	return one(n.run())
 }
+
+// rootMeanSquare is RMSNorm: the mean is taken off nowhere.
+func rootMeanSquare(_ *Context, n *normalising) { n.keepMean, n.aroundZero = true, true }
 
 // run computes in float64 and rounds once.
 func (n normalising) run() []float32 {

@@ -3,9 +3,11 @@ package faults
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/model"
 )
 
 // The ids of explanations that name no known fault but what the error looks
@@ -30,6 +32,14 @@ const (
 	PatternPlaces        = "pattern_places"         // only a part of the output is wrong
 )
 
+// finding is the id of a pattern, the fraction of the error that it reproduces, and
+// its words; the zero finding is none.
+type finding struct {
+	id       string
+	explains float64
+	text     string
+}
+
 // pattern describes the error of a row that no known fault reproduces. With
 // search it also computes the stage with the weights and inputs of other layers.
 func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
@@ -38,43 +48,31 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 		x.Text = g.choice(e)
 		return x
 	}
-	where := g.extent(e).String()
-	id, part, text := g.look(e, search)
-	switch {
-	case id == "" && where != "":
-		id, text = PatternPlaces, "no known fault gives this output; all that is wrong is "+where+". "+g.statistics(e)
-	case id == "":
-		text = "no known fault gives this output. " + g.statistics(e)
-	default:
-		if where != "" {
-			text += "; all that is wrong is " + where
+	where, found := g.where(e), e.nonfinite()
+	for _, look := range []func(*wrongRow) finding{
+		g.fitted, g.copied, g.permuted, func(e *wrongRow) finding { return g.otherLayer(e, search) }, g.precisionLoss,
+	} {
+		if found.id == "" {
+			found = look(e)
 		}
+	}
+	text := found.text
+	switch {
+	case found.id == "" && where != "":
+		found.id = PatternPlaces
+		text = "no known fault gives this output; all that is wrong is " + where + ". " + g.statistics(e)
+	case found.id == "":
+		text = "no known fault gives this output. " + g.statistics(e)
+	case where != "":
+		text = "no known fault of the catalogue, but " + text + "; all that is wrong is " + where
+	default:
 		text = "no known fault of the catalogue, but " + text
 	}
 	if len(e.Span) > 1 {
 		text = "somewhere in " + strings.Join(e.Span, ", ") + ": " + text
 	}
-	x.Fault, x.Explains, x.Text = id, harness.Float(part), text
+	x.Fault, x.Explains, x.Text = found.id, harness.Float(found.explains), text
 	return x
-}
-
-// look goes through the patterns, the plainest first.
-func (g *rowGroup) look(e *wrongRow, search bool) (id string, explains float64, text string) {
-	if e.base.Nonfinite > 0 {
-		if text := e.nonfinite(); text != "" {
-			return PatternNonfinite, 0, text
-		}
-	}
-	for _, p := range []func(*wrongRow) (string, float64, string){
-		g.fitted, g.copied, g.permuted,
-		func(e *wrongRow) (string, float64, string) { return g.otherLayer(e, search) },
-		g.precisionLoss,
-	} {
-		if id, explains, text = p(e); id != "" {
-			return id, explains, text
-		}
-	}
-	return "", 0, ""
 }
 
 // choice describes ids chosen by how the engine's own logits rank them.
@@ -103,7 +101,7 @@ func (g *rowGroup) choice(e *wrongRow) string {
 }
 
 // nonfinite counts the NaN and infinities that do not belong there.
-func (e *wrongRow) nonfinite() string {
+func (e *wrongRow) nonfinite() finding {
 	nan, inf, hidden, lost := 0, 0, 0, 0
 	for i, v := range e.got {
 		switch w := e.right[i]; {
@@ -119,22 +117,23 @@ func (e *wrongRow) nonfinite() string {
 		}
 	}
 	var parts []string
-	if nan > 0 {
-		parts = append(parts, fmt.Sprintf("%d NaN", nan))
-	}
-	if inf > 0 {
-		parts = append(parts, fmt.Sprintf("%d infinities that do not belong there (float16 overflows at 65504)", inf))
-	}
-	if hidden > 0 {
-		parts = append(parts, fmt.Sprintf("%d that are masked and belong to keys which the query sees", hidden))
-	}
-	if lost > 0 {
-		parts = append(parts, fmt.Sprintf("%d numbers where -inf belongs", lost))
+	for _, c := range []struct {
+		n    int
+		what string
+	}{
+		{nan, "NaN"},
+		{inf, "infinities that do not belong there (float16 overflows at 65504)"},
+		{hidden, "that are masked and belong to keys which the query sees"},
+		{lost, "numbers where -inf belongs"},
+	} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))
+		}
 	}
 	if len(parts) == 0 {
-		return ""
+		return finding{}
 	}
-	return fmt.Sprintf("of %d values there are %s", len(e.got), strings.Join(parts, " and "))
+	return finding{PatternNonfinite, 0, fmt.Sprintf("of %d values there are %s", len(e.got), strings.Join(parts, " and "))}
 }
 
 // statistics describes an error that nothing accounts for.
@@ -164,4 +163,84 @@ func (g *rowGroup) statistics(e *wrongRow) string {
 		text += fmt.Sprintf(". The nearest known fault, %s, would explain %.1f%% of it", near.fault.ID, 100*near.explains)
 	}
 	return text
+}
+
+// copied: the output is another tensor of the candidate's, of the same step or,
+// for its own kind of stage, of an earlier one.
+func (g *rowGroup) copied(e *wrongRow) finding {
+	if len(e.got) > maxSearched || e.base.Nonfinite > 0 {
+		return finding{}
+	}
+	if first := e.got[0]; !slices.ContainsFunc(e.got, func(v float32) bool { return v != first }) {
+		return finding{} // any constant is equal to some other
+	}
+	order := model.StageNames(g.model.Config(), nil)
+	for _, at := range g.equal(e.got) {
+		text := fmt.Sprintf("the output is that of %s: the wrong buffer was read or written", at.Stage)
+		switch {
+		case at == e.Place || at.Step > e.Step || isMoved(e.Stage, at.Stage):
+			continue
+		case at.Step < e.Step && kind(at.Stage) != kind(e.Stage):
+			continue
+		case at.Step < e.Step:
+			text = fmt.Sprintf("the output is %s of step %d: a buffer that was not written again", at.Stage, at.Step)
+		case slices.Index(order, at.Stage) > slices.Index(order, e.Stage):
+			text = fmt.Sprintf("the output is that of %s, which comes later: the buffer was written over before it was kept; copy it in the hook", at.Stage)
+		}
+		return finding{PatternCopy, 1, text}
+	}
+	return finding{}
+}
+
+// isMoved reports whether one of two stages can rightly be equal to the other.
+func isMoved(a, b string) bool {
+	a, b = min(kind(a), kind(b)), max(kind(a), kind(b))
+	return a == "logits" && b == "logits_last" || a == "attn.cache_k" && b == "attn.k" || a == "attn.cache_v" && b == "attn.v"
+}
+
+// shape describes an output of another shape than the right one's.
+func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
+	want, _ := model.Shape(g.model.Config(), e.Stage, e.dims)
+	text := fmt.Sprintf("the shape is %v, it must be %v", e.shape, want)
+	same := product(e.shape) == product(want)
+	axis := differing(e.shape, want)
+	n, of, past := 0, 0, false // of the one axis that differs
+	if axis >= 0 {
+		n, of = e.shape[axis], want[axis]
+		past = of == e.dims.P+e.dims.T
+	}
+	switch {
+	case same && slices.Equal(slices.Sorted(slices.Values(e.shape)), slices.Sorted(slices.Values(want))):
+		text += ": the same axes in another order"
+	case same:
+		text += ": as many values, laid out another way"
+	case past && n == e.dims.P:
+		text += ": the cache ends before this step; append this step's rows, then read it"
+	case past && n == e.dims.T:
+		text += ": only this step's rows are there; the cached ones, P of them, come first"
+	case past && n == of+e.dims.T:
+		text += ": this step's rows are there twice"
+	case axis >= 0 && n == g.model.Config().Positions:
+		text += ": the whole room for n_positions was written out, not the part in use"
+	case axis >= 0:
+		text += fmt.Sprintf(": axis %d is off", axis)
+	}
+	return harness.Explanation{Step: e.Step, Stage: e.Stage, Fault: PatternShape, Text: text}
+}
+
+// differing is the one axis in which two shapes differ; -1 if there is no such.
+func differing(a, b []int) int {
+	axis := -1
+	if len(a) != len(b) {
+		return -1
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			if axis >= 0 {
+				return -1
+			}
+			axis = i
+		}
+	}
+	return axis
 }

@@ -11,15 +11,15 @@ import (
 
 // permuted: the right values in another order, along one axis or with the axes
 // exchanged.
-func (g *rowGroup) permuted(e *wrongRow) (string, float64, string) {
+func (g *rowGroup) permuted(e *wrongRow) finding {
 	if len(e.got) > maxSearched || len(e.got) < 2 || !e.sameValues() {
-		return "", 0, ""
+		return finding{}
 	}
 	axes := g.axesOf(e)
 	shape := lengths(axes)
 	for a := range axes {
 		if from := e.along(shape, a); from != nil {
-			return PatternPermuted, 1, "the correct values are in another order: " + ordered(axes[a], from)
+			return finding{PatternPermuted, 1, "the correct values are in another order: " + ordered(axes[a], from)}
 		}
 	}
 	for _, order := range orders(len(axes)) {
@@ -30,9 +30,9 @@ func (g *rowGroup) permuted(e *wrongRow) (string, float64, string) {
 		for i, a := range order {
 			laid[i] = axes[a]
 		}
-		return PatternPermuted, 1, fmt.Sprintf("the correct values are laid out as %s and read as %s", listed(laid), listed(axes))
+		return finding{PatternPermuted, 1, fmt.Sprintf("the correct values are laid out as %s and read as %s", listed(laid), listed(axes))}
 	}
-	return PatternPermuted, 1, "the correct values are there, each once, in an order that no exchange or shift of axes gives"
+	return finding{PatternPermuted, 1, "the correct values are there, each once, in an order that no exchange or shift of axes gives"}
 }
 
 // listed is "[batch row, position, channel]".

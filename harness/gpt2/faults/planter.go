@@ -63,18 +63,3 @@ func (p *Planter) in(name string) []float32 {
 	}
 	return p.before[stage]
 }
-
-// Plant returns the Plant of a Planter that puts the fault in some stages of every
-// step.
-func (f Fault) Plant(stages ...string) func(harness.Place, *Context) []float32 {
-	return func(at harness.Place, c *Context) []float32 {
-		if !slices.Contains(stages, at.Stage) {
-			return nil
-		}
-		outs := f.Outputs(c)
-		if len(outs) == 0 {
-			return nil
-		}
-		return outs[0]
-	}
-}

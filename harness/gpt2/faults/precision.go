@@ -1,62 +1,136 @@
 package faults
 
-import "checkpoint12/harness/internal/names"
+import (
+	"math"
 
-// weighted are the stages that read weights.
-var weighted = []string{"wte", "wpe", "h.*.ln_*", "h.*.c_*", "ln_f", "logits"}
+	"checkpoint12/harness/internal/names"
+)
 
-var precisionVariants = map[string]variant{
-	"float16_weights":      func(c *Context) [][]float32 { return one(c.rounded(float16, nil)) },
-	"float16_activations":  func(c *Context) [][]float32 { return c.activations(nil, float16) },
-	"bfloat16_weights":     func(c *Context) [][]float32 { return one(c.rounded(bfloat16, nil)) },
-	"bfloat16_activations": func(c *Context) [][]float32 { return c.activations(nil, bfloat16) },
-	"tf32": func(c *Context) [][]float32 {
-		return [][]float32{c.operands(tf32), c.operands(tf32Cut), c.rounded(tf32, tf32)}
-	},
+// rounding keeps fewer bits of values; nil keeps all. dst may be src.
+type rounding func(dst, src []float32)
+
+// bfloat16 keeps 8 significant bits and tf32 keeps 11, as NVIDIA's tensor cores
+// read float32: rounded to nearest, ties to even.
+var bfloat16, tf32 = keep(16), keep(13)
+
+// of is x after the rounding; x itself where there is none.
+func (r rounding) of(x []float32) []float32 {
+	if r == nil {
+		return x
+	}
+	return r.in(make([]float32, len(x)), x)
+}
+
+// in is of in memory that is there.
+func (r rounding) in(scratch, x []float32) []float32 {
+	if r == nil {
+		return x
+	}
+	r(scratch, x)
+	return scratch
+}
+
+// keep drops low bits of the mantissa, rounding to nearest, ties to even.
+// Infinities and NaN stay.
+func keep(drop uint) rounding {
+	half, mask := uint32(1)<<(drop-1)-1, uint32(math.MaxUint32)<<drop
+	return func(dst, src []float32) {
+		for i, v := range src {
+			bits := math.Float32bits(v)
+			if bits&0x7f800000 == 0x7f800000 {
+				dst[i] = v
+				continue
+			}
+			dst[i] = math.Float32frombits((bits + half + bits>>drop&1) & mask)
+		}
+	}
+}
+
+// tf32Cut is tf32 where the low bits are dropped without rounding.
+func tf32Cut(dst, src []float32) {
+	for i, v := range src {
+		dst[i] = math.Float32frombits(math.Float32bits(v) &^ (1<<13 - 1))
+	}
+}
+
+// float16 keeps what IEEE's half precision holds: 11 significant bits above
+// 2^-14, multiples of 2^-24 below, infinity from 65520 on.
+func float16(dst, src []float32) {
+	const (
+		smallest = 0x38800000 // bits of 2^-14, the smallest normal number
+		overflow = 0x477ff000 // bits of 65520, half-way to the number after the largest
+	)
+	for i, v := range src {
+		bits := math.Float32bits(v)
+		sign, size := bits&0x80000000, bits&0x7fffffff
+		switch {
+		case size > 0x7f800000: // NaN
+		case size >= overflow:
+			size = 0x7f800000
+		case size < smallest:
+			// float32 between 0.5 and 1 are multiples of 2^-24.
+			shifted := math.Float32frombits(size) + 0.5
+			size = math.Float32bits(shifted - 0.5)
+		default:
+			size = (size + 0xfff + size>>13&1) &^ 0x1fff
+		}
+		dst[i] = math.Float32frombits(sign | size)
+	}
 }
 
 // composites are two faults of the catalogue at once, as engines make them whose
 // every tensor is of a small type. They are looked at where no single one is the
 // cause, and are not planted.
 var composites = []Fault{
-	{ID: "float16_weights+float16_activations", Kind: Precision, Stages: weighted,
-		Text: "weights and activations are float16: run the engine in float32",
-		Run:  func(c *Context) [][]float32 { return c.activations(float16, float16) }},
-	{ID: "bfloat16_weights+bfloat16_activations", Kind: Precision, Stages: weighted,
-		Text: "weights and activations are bfloat16: run the engine in float32",
-		Run:  func(c *Context) [][]float32 { return c.activations(bfloat16, bfloat16) }},
+	composite("float16", float16),
+	composite("bfloat16", bfloat16),
 }
 
-// activations are the stage with weights through one rounding and what it reads
-// and writes through another: both, the output alone, the inputs alone.
-func (c *Context) activations(weights, round *rounding) [][]float32 {
-	if names.Match("w[tp]e", c.Stage) {
-		return one(round.of(c.rounded(weights, nil))) // they read ids
+func composite(name string, round rounding) Fault {
+	return Fault{
+		ID: name + "_weights+" + name + "_activations", Kind: Precision,
+		Stages:   []string{"wte", "wpe", "h.*.ln_*", "h.*.c_*", "ln_f", "logits"}, // they read weights
+		Text:     "weights and activations are " + name + ": run the engine in float32",
+		variants: activations(round, round),
 	}
-	both := c.rounded(weights, round)
-	return [][]float32{round.of(both), round.of(c.rounded(weights, nil)), both}
+}
+
+// activations are a stage with weights through one rounding and what it reads and
+// writes through another: both, the output alone, the inputs alone.
+func activations(weights, round rounding) []variant {
+	return []variant{
+		func(c *Context) []float32 { return round.of(c.rounded(weights, round)) },
+		func(c *Context) []float32 { return round.of(c.rounded(weights, nil)) },
+		rounded(weights, round),
+	}
 }
 
 // operands is a matrix product whose two factors go through a rounding and whose
 // bias, unlike that of rounded, does not.
-func (c *Context) operands(round *rounding) []float32 {
-	if word(c.Stage)[:2] == "c_" {
-		return c.product(round, round, c.bias())
+func operands(round rounding) variant {
+	return func(c *Context) []float32 {
+		if names.Match("h.*.c_*", c.Stage) {
+			return c.product(round, round, c.bias())
+		}
+		return c.rounded(round, round)
 	}
-	return c.rounded(round, round)
+}
+
+func rounded(weights, inputs rounding) variant {
+	return func(c *Context) []float32 { return c.rounded(weights, inputs) }
 }
 
 // rounded is the stage's right function on inputs and weights that went through
 // roundings, nil for none.
-func (c *Context) rounded(weights, inputs *rounding) []float32 {
+func (c *Context) rounded(weights, inputs rounding) []float32 {
 	if weights != nil {
 		switch kind(c.Stage) {
 		case "wte", "wpe":
 			return weights.of(c.Right())
 		case "ln_1", "ln_2", "ln_f":
-			n := c.norm()
-			n.x, n.gain, n.bias = inputs.of(n.x), weights.of(n.gain), weights.of(n.bias)
-			return n.run()
+			return norm(func(_ *Context, n *normalising) {
+				n.x, n.gain, n.bias = inputs.of(n.x), weights.of(n.gain), weights.of(n.bias)
+			})(c)
 		case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj":
 			return c.product(inputs, weights, weights.of(c.bias()))
 		case "logits":

@@ -10,7 +10,7 @@ import (
 // precisions are the fewer bits of mantissa whose errors are recognised.
 var precisions = []struct {
 	id, name string
-	round    *rounding
+	round    rounding
 	like     string
 }{
 	{PatternNoise10, "float16", float16, "a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
@@ -30,17 +30,17 @@ const (
 
 // precisionLoss: the error is as large, and as much without structure, as fewer
 // bits of mantissa would leave it.
-func (g *rowGroup) precisionLoss(e *wrongRow) (string, float64, string) {
+func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	if e.base.Nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
-		return "", 0, ""
+		return finding{}
 	}
 	for _, p := range precisions {
 		if holds(p.round, e.got) && !holds(p.round, e.right) {
-			return p.id, 0, fmt.Sprintf("every value of the output is one that %s holds: the stage, or what writes it, works in %s", p.name, p.name)
+			return finding{p.id, 0, fmt.Sprintf("every value of the output is one that %s holds: the stage, or what writes it, works in %s", p.name, p.name)}
 		}
 	}
 	if e.hasStructure() {
-		return "", 0, ""
+		return finding{}
 	}
 	d, _ := g.dims(e.Step)
 	some := e.some
@@ -52,14 +52,14 @@ func (g *rowGroup) precisionLoss(e *wrongRow) (string, float64, string) {
 		}
 		like := harness.Between(some.right, out, nil)
 		if ratio := rms(some.base) / rms(like); like.Nonfinite == 0 && ratio > 1.0/sameNoise && ratio < sameNoise {
-			return p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)
+			return finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)}
 		}
 	}
-	return "", 0, ""
+	return finding{}
 }
 
 // holds reports whether every value is unchanged by a rounding.
-func holds(r *rounding, x []float32) bool {
+func holds(r rounding, x []float32) bool {
 	rounded := r.of(x)
 	for i, v := range x {
 		if v == v && rounded[i] != v {

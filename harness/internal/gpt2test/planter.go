@@ -71,8 +71,5 @@ func (b Fault) output(c *faults.Context) []float32 {
 	if err != nil {
 		panic(err)
 	}
-	if outs := f.Outputs(c); len(outs) > 0 {
-		return outs[0]
-	}
-	return nil
+	return f.Output(c)
 }

@@ -56,6 +56,22 @@ func (a axis) at(j int) string {
 	return fmt.Sprint(j + a.first)
 }
 
+// some is "head 3", "heads 0, 2 to 5" or "the v third".
+func (a axis) some(indices []int) string {
+	name := a.many
+	if len(indices) == 1 {
+		name = a.one
+	}
+	if a.names == nil {
+		return name + " " + ranges(indices, a.first)
+	}
+	var names []string
+	for _, j := range indices {
+		names = append(names, a.at(j))
+	}
+	return "the " + strings.Join(names, " and ") + " " + name
+}
+
 // lengths returns the axes as a shape.
 func lengths(axes []axis) []int {
 	shape := make([]int, len(axes))
@@ -65,42 +81,11 @@ func lengths(axes []axis) []int {
 	return shape
 }
 
-// extent is the part of an output that is wrong; the zero extent is no part of it
-// in particular.
-type extent struct {
-	mask mask
-	in   []slice
-}
-
-// slice is some indices of an axis, in order.
-type slice struct {
-	axis
-	indices []int
-}
-
-// mask is where a place of scores or probabilities is as the mask sees it.
-type mask string
-
-const (
-	diagonal mask = "on the diagonal"
-	hidden   mask = "at the places that the mask hides"
-)
-
-// maskAt returns where an index [B,H,T,S] is; "" before the diagonal.
-func (e *wrongRow) maskAt(index []int) mask {
-	switch ahead := index[3] - e.dims.P - index[2]; {
-	case ahead == 0:
-		return diagonal
-	case ahead > 0:
-		return hidden
-	}
-	return ""
-}
-
-// extent finds which part of the output is wrong. An axis counts if nothing is
-// wrong at half of its indices or more. It takes a quarter of the part to be
-// wrong: if less is, that the rest of the output is right is chance.
-func (g *rowGroup) extent(e *wrongRow) extent {
+// where words which part of the output is wrong: "in head 3, batch row 1"; "" for no
+// part in particular. An axis counts if nothing is wrong at half of its indices or
+// more. It takes a quarter of the part to be wrong: if less is, that the rest of the
+// output is right is chance.
+func (g *rowGroup) where(e *wrongRow) string {
 	axes := g.axesOf(e)
 	shape := lengths(axes)
 	masked := len(axes) == 4 && axes[2].one == "query position" && e.dims.T > 1
@@ -108,7 +93,7 @@ func (g *rowGroup) extent(e *wrongRow) extent {
 	for a := range axes {
 		wrong[a] = make([]bool, axes[a].n)
 	}
-	count, of := 0, map[mask]int{}
+	count, diagonal, hidden := 0, 0, 0
 	for i := range e.got {
 		if !e.isWrong(i) {
 			continue
@@ -118,19 +103,27 @@ func (g *rowGroup) extent(e *wrongRow) extent {
 		for a, j := range index {
 			wrong[a][j] = true
 		}
-		if masked {
-			of[e.maskAt(index)]++
+		if !masked {
+			continue
+		}
+		switch ahead := index[3] - e.dims.P - index[2]; {
+		case ahead == 0:
+			diagonal++
+		case ahead > 0:
+			hidden++
 		}
 	}
 	if count == 0 {
-		return extent{}
+		return ""
 	}
-	var x extent
-	for _, m := range []mask{diagonal, hidden} {
-		if of[m] == count {
-			x.mask = m
-		}
+	var mask, in []string
+	switch count {
+	case diagonal:
+		mask = []string{"on the diagonal"}
+	case hidden:
+		mask = []string{"at the places that the mask hides"}
 	}
+	room := len(e.got)
 	for a, axis := range axes {
 		var indices []int
 		for j, some := range wrong[a] {
@@ -139,49 +132,17 @@ func (g *rowGroup) extent(e *wrongRow) extent {
 			}
 		}
 		if axis.n > 1 && 2*len(indices) <= axis.n {
-			x.in = append(x.in, slice{axis, indices})
+			in = append(in, axis.some(indices))
+			room = room / axis.n * len(indices)
 		}
 	}
-	room := len(e.got)
-	for _, s := range x.in {
-		room = room / s.n * len(s.indices)
+	if 4*count < room {
+		return ""
 	}
-	if x.mask == "" && len(x.in) == 0 || 4*count < room {
-		return extent{}
+	if in != nil {
+		in[0] = "in " + in[0]
 	}
-	return x
-}
-
-// String words the extent: "in head 3, batch row 1"; "" for the zero extent.
-func (x extent) String() string {
-	var parts []string
-	if x.mask != "" {
-		parts = append(parts, string(x.mask))
-	}
-	for i, s := range x.in {
-		in := ""
-		if i == 0 {
-			in = "in "
-		}
-		parts = append(parts, in+s.String())
-	}
-	return strings.Join(parts, ", ")
-}
-
-// String is "head 3", "heads 0, 2 to 5" or "the v third".
-func (s slice) String() string {
-	name := s.many
-	if len(s.indices) == 1 {
-		name = s.one
-	}
-	if s.names == nil {
-		return name + " " + ranges(s.indices, s.first)
-	}
-	var names []string
-	for _, j := range s.indices {
-		names = append(names, s.at(j))
-	}
-	return "the " + strings.Join(names, " and ") + " " + name
+	return strings.Join(append(mask, in...), ", ")
 }
 
 // ranges spells ascending numbers, first added to each: "0, 2 to 5, 9", cut short

@@ -23,7 +23,7 @@ func TestVariants(t *testing.T) {
 		t.Errorf("%d faults, want more than 50", len(entries))
 	}
 	want := map[string]int{}
-	for id := range allVariants() {
+	for id := range variants {
 		want[id] = 1
 	}
 	if diff := cmp.Diff(want, entries); diff != "" {
@@ -90,7 +90,7 @@ func TestUnknownInputs(t *testing.T) {
 			} {
 				c := &Context{Model: m, Dims: model.Dims{B: 1, T: 2, P: 3}, Stage: stage, In: in}
 				// Rows of wpe need no input but P.
-				if outs := f.Outputs(c); outs != nil && stage != "wpe" {
+				if outs := f.outputs(c); outs != nil && stage != "wpe" {
 					t.Errorf("%s at %s, without inputs: %d outputs", f.ID, stage, len(outs))
 				}
 			}

@@ -29,7 +29,7 @@ func half(bits uint16) float32 {
 func TestFloat16(t *testing.T) {
 	one := func(x float32) float32 {
 		var y [1]float32
-		float16.into(y[:], []float32{x})
+		float16(y[:], []float32{x})
 		return y[0]
 	}
 	for bits := range uint32(1 << 16) {
@@ -71,15 +71,15 @@ func TestKeptBits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 2))
 	for _, r := range []struct {
 		name  string
-		round *rounding
+		round rounding
 		drop  uint
 		off   float64 // of the step between two numbers
 	}{{"bfloat16", bfloat16, 16, 0.5}, {"tf32", tf32, 13, 0.5}, {"tf32Cut", tf32Cut, 13, 1}} {
 		for range 100_000 {
 			x := math.Float32frombits(rng.Uint32())
 			var y [2]float32
-			r.round.into(y[:1], []float32{x})
-			r.round.into(y[1:], y[:1])
+			r.round(y[:1], []float32{x})
+			r.round(y[1:], y[:1])
 			if !finite(x) {
 				if r.name != "tf32Cut" && math.Float32bits(y[0]) != math.Float32bits(x) {
 					t.Fatalf("%s: %v becomes %v", r.name, x, y[0])
@@ -99,7 +99,7 @@ func TestKeptBits(t *testing.T) {
 		}
 	}
 	var tie [2]float32
-	bfloat16.into(tie[:], []float32{1 + 1.0/256, 1 + 3.0/256})
+	bfloat16(tie[:], []float32{1 + 1.0/256, 1 + 3.0/256})
 	if tie != [2]float32{1, 1 + 4.0/256} {
 		t.Errorf("ties become %v, want even ones", tie)
 	}

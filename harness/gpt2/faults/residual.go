@@ -3,26 +3,12 @@ package faults
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
-
-// Cause is an explanation of an introduced row, with the means to test it on
-// other rows.
-type Cause struct {
-	harness.Explanation
-
-	// Values returns, for each stage that the cause sits in and that the candidate
-	// lacks, the values it would have there; a nil Bound is that of the right
-	// stage. It is nil for a cause in no such stage.
-	Values func() map[harness.Place]replay.Value
-
-	// Or are causes in other stages, which the row itself cannot tell from this
-	// one.
-	Or []Cause
-}
 
 // inResidual returns causes of a row that no known fault explains: an unknown
 // fault in a stage of the residual stream that the candidate lacks. The stage
@@ -53,7 +39,7 @@ func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
 	if sum == "" || !g.has(at.Step, part) {
 		return v, false
 	}
-	s := replay.Value{}
+	var s replay.Value
 	if g.has(at.Step, sum) {
 		t, err := g.candidate.Tensor(at.Step, sum)
 		s, ok = replay.Value{Tensor: t}, err == nil
@@ -79,13 +65,11 @@ func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
 // addedTo names, for a stage of the residual stream, the sum that it is the first
 // part of, and the other part; "" for any other stage.
 func (g *rowGroup) addedTo(stage string) (sum, part string) {
-	name, _ := model.ParseStage(stage)
-	block := func(layer int, word string) string { return model.StageName{Layer: layer, Word: word}.String() }
-	switch {
-	case name.Word == "resid_mid":
-		return block(name.Layer, "resid_post"), block(name.Layer, "mlp.c_proj")
-	case name.Word == "resid_post" && name.Layer+1 < g.model.Config().Layers, stage == "embed":
-		return block(name.Layer+1, "resid_mid"), block(name.Layer+1, "attn.c_proj")
+	for _, sum := range model.StageNames(g.model.Config(), nil) {
+		reads := model.Reads(g.model.Config(), sum)
+		if strings.Contains(sum, ".resid_") && reads[0] == stage {
+			return sum, reads[1]
+		}
 	}
 	return "", ""
 }

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -26,10 +25,8 @@ type wrongRow struct {
 	nearest match     // what explains most of it without reproducing it
 }
 
-// errShape is the error of a row whose output has not the right one's shape.
-var errShape = errors.New("another shape")
-
-// wrongRow gathers what there is on a row.
+// wrongRow gathers what there is on a row; without right where the output has not
+// the right one's shape.
 func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 	got, err := c.candidate.Tensor(row.Step, row.Stage)
 	if err != nil {
@@ -41,18 +38,12 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 		return nil, fmt.Errorf("step %d: what it was fed is not known", row.Step)
 	}
 	want, err := model.Shape(c.model.Config(), row.Stage, e.dims)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Equal(want, got.Shape) {
-		return e, errShape
+	if err != nil || !slices.Equal(want, got.Shape) {
+		return e, err
 	}
 	right, err := c.run.Right(row.Step, row.Stage)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Equal(want, right.Shape) {
-		return e, errShape
+	if err != nil || !slices.Equal(want, right.Shape) {
+		return e, err
 	}
 	e.right, e.bound = values(right.Tensor), right.Bound
 	e.measure()

@@ -1,0 +1,215 @@
+package faults
+
+import (
+	"math"
+
+	"github.com/tphakala/simd/f32"
+
+	"checkpoint12/model"
+	"checkpoint12/model/sample"
+)
+
+// variant computes a stage's output with a fault in it; nil where the fault
+// changes nothing: no past to overwrite, no second query to mask.
+type variant = func(c *Context) []float32
+
+// variants are the ways to make each fault of the catalogue, the usual one first.
+var variants = map[string][]variant{
+	"ln_unbiased":     {norm(func(_ *Context, n *normalising) { n.unbiased = true })},
+	"ln_eps_1e-6":     {epsilon(1e-6)},
+	"ln_eps_1e-12":    {epsilon(1e-12), epsilon(0)},
+	"ln_mean_kept":    {norm(func(_ *Context, n *normalising) { n.keepMean = true }), norm(rootMeanSquare)},
+	"ln_gain_dropped": {norm(func(_ *Context, n *normalising) { n.gain = nil })},
+	"ln_bias_dropped": {norm(func(_ *Context, n *normalising) { n.bias = nil })},
+	"ln2_with_ln1_weights": {norm(func(c *Context, n *normalising) {
+		n.gain, n.bias = c.weight(c.block("ln_1.weight")), c.weight(c.block("ln_1.bias"))
+	})},
+	"ln2_of_block_input": {norm(func(c *Context, n *normalising) { n.x = c.in(c.blockInput()) })},
+	"final_norm_missing": {first},
+
+	"pos_off_by_one": {func(c *Context) []float32 { return c.positionsFrom(c.Dims.P + 1) }},
+	"pos_restarted":  {withPast(func(c *Context) []float32 { return c.positionsFrom(0) })},
+	"pos_not_added":  {first},
+
+	"conv1d_transposed": {func(c *Context) []float32 {
+		w, bias := c.gain(), c.bias()
+		return timesTransposed(c.reads(0), w, bias, len(w)/len(bias), nil)
+	}},
+	"bias_dropped":      {func(c *Context) []float32 { return c.product(nil, nil, nil) }},
+	"qkv_order_kqv":     {func(c *Context) []float32 { return c.splitInOrder("kqv") }},
+	"qkv_order_vkq":     {func(c *Context) []float32 { return c.splitInOrder("vkq") }},
+	"qkv_per_head":      {func(c *Context) []float32 { return c.split(3*c.width(), c.third()*c.width(), 1) }},
+	"heads_interleaved": {func(c *Context) []float32 { return c.split(1, c.third()*c.embd(), c.heads()) }},
+
+	"cache_overwritten": {withPast(func(c *Context) []float32 {
+		return c.cacheRows(func(head, s int) []float32 {
+			if s < c.Dims.T {
+				return c.added(head, s)
+			}
+			return c.cached(head, s)
+		})
+	})},
+	"cache_stale":   {func(c *Context) []float32 { return c.cacheRows(c.cached) }},
+	"cache_k_for_v": {otherWhole, otherRows, func(c *Context) []float32 { return c.optional(c.otherCache()) }},
+	"cache_shifted": {withPast(func(c *Context) []float32 {
+		return c.cacheRows(func(head, s int) []float32 {
+			if s < c.Dims.P-1 {
+				return c.cached(head, s)
+			}
+			return c.added(head, s-c.Dims.P+1)
+		})
+	})},
+	"cache_rolled": {rolled},
+
+	"scale_missing":        {func(c *Context) []float32 { return c.scores(1, 0) }},
+	"scale_d":              {func(c *Context) []float32 { return c.scores(1/float64(c.width()), 0) }},
+	"scale_c":              {func(c *Context) []float32 { return c.scores(1/math.Sqrt(float64(c.embd())), 0) }},
+	"mask_missing":         {ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), c.keys()) })},
+	"mask_diagonal_hidden": {func(c *Context) []float32 { return c.scores(c.scale(), -1) }},
+	"mask_one_ahead":       {ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), 1) })},
+	"mask_without_past":    {withPast(func(c *Context) []float32 { return c.scores(c.scale(), -c.Dims.P) })},
+	"mask_leaking":         {leaking(false), leaking(true)},
+	"softmax_axis":         {softmaxOverQueries},
+	"softmax_axis_heads":   {softmaxOverHeads},
+	"heads_not_merged":     {ofSeveral(headsNotMerged)},
+
+	"resid_missing":        {func(c *Context) []float32 { return c.reads(1) }},
+	"resid_from_normed":    {func(c *Context) []float32 { return sum(c.in(c.normBefore()), c.reads(1)) }},
+	"resid_of_block_input": {func(c *Context) []float32 { return sum(c.in(c.blockInput()), c.reads(1)) }},
+
+	"gelu_erf":  {each(func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) })},
+	"gelu_relu": {each(func(x float64) float64 { return math.Max(x, 0) })},
+	"gelu_sigmoid": {
+		each(func(x float64) float64 { return x / (1 + math.Exp(-1.702*x)) }),
+		each(func(x float64) float64 { return x / (1 + math.Exp(-x)) }), // SiLU
+	},
+
+	"head_untied":  {(*Context).empty},
+	"head_shifted": {headShifted},
+	"head_transposed": {func(c *Context) []float32 {
+		return times(c.reads(0), c.unembedding(), nil, c.vocab(), nil)
+	}},
+	"position_before_last": {ofSeveral(func(c *Context) []float32 { return c.selected(c.Dims.T - 2) })},
+	"position_first":       {ofSeveral(func(c *Context) []float32 { return c.selected(0) })},
+	"argmin":               {chosen(func(v, best float32) bool { return v < best })},
+	"tie_rule":             {chosen(func(v, best float32) bool { return v >= best })},
+	"temperature_inverted": {distribution(func(t float64) float64 { return 1 / t })},
+	"temperature_ignored":  {distribution(func(float64) float64 { return 1 })},
+
+	"float16_weights":      {rounded(float16, nil)},
+	"float16_activations":  activations(nil, float16),
+	"bfloat16_weights":     {rounded(bfloat16, nil)},
+	"bfloat16_activations": activations(nil, bfloat16),
+	"tf32":                 {operands(tf32), operands(tf32Cut), rounded(tf32, tf32)},
+}
+
+// withPast is a variant that changes nothing at the first step.
+func withPast(compute variant) variant {
+	return func(c *Context) []float32 {
+		if c.Dims.P == 0 {
+			return nil
+		}
+		return compute(c)
+	}
+}
+
+// ofSeveral is a variant that changes nothing where there is one position alone.
+func ofSeveral(compute variant) variant {
+	return func(c *Context) []float32 {
+		if c.Dims.T == 1 {
+			return nil
+		}
+		return compute(c)
+	}
+}
+
+// first hands the first input on.
+func first(c *Context) []float32 { return c.reads(0) }
+
+// positionsFrom is T rows of wpe, the last row for positions beyond the table.
+func (c *Context) positionsFrom(first int) (out []float32) {
+	table, C := c.weight("wpe.weight"), c.embd()
+	for t := range c.Dims.T {
+		at := min(first+t, len(table)/C-1)
+		out = append(out, table[at*C:(at+1)*C]...)
+	}
+	return out
+}
+
+// normBefore is the norm whose output the sum's branch reads.
+func (c *Context) normBefore() string {
+	if word(c.Stage) == "resid_post" {
+		return c.block("ln_2")
+	}
+	return c.block("ln_1")
+}
+
+func sum(a, b []float32) []float32 {
+	out := make([]float32, len(a))
+	f32.Add(out, a, b)
+	return out
+}
+
+// each is f of every value of the input, computed in float64.
+func each(f func(float64) float64) variant {
+	return func(c *Context) []float32 {
+		out := c.empty()
+		for i, v := range c.reads(0) {
+			out[i] = float32(f(float64(v)))
+		}
+		return out
+	}
+}
+
+// headShifted has every id's logit at the next id.
+func headShifted(c *Context) []float32 {
+	right, out, V := c.Right(), c.empty(), c.vocab()
+	for lo := 0; lo < len(out); lo += V {
+		copy(out[lo+1:lo+V], right[lo:])
+		out[lo] = right[lo+V-1]
+	}
+	return out
+}
+
+// selected is the logits of one position of the step.
+func (c *Context) selected(t int) (out []float32) {
+	x, V := c.reads(0), c.vocab()
+	for b := range c.Dims.B {
+		out = append(out, x[(b*c.Dims.T+t)*V:][:V]...)
+	}
+	return out
+}
+
+// chosen is for each row the id whose logit beats all before it; nil where a logit
+// is NaN, which beats none and is beaten by none.
+func chosen(beats func(v, best float32) bool) variant {
+	return func(c *Context) []float32 {
+		x, V, out := c.reads(0), c.vocab(), c.empty()
+		for b := range out {
+			row, best := x[b*V:(b+1)*V], 0
+			for id, v := range row {
+				if v != v {
+					return nil
+				}
+				if id > 0 && beats(v, row[best]) {
+					best = id
+				}
+			}
+			out[b] = float32(best)
+		}
+		return out
+	}
+}
+
+// distribution is the softmax at another temperature than the one in the stage's
+// name.
+func distribution(other func(t float64) float64) variant {
+	return func(c *Context) []float32 {
+		s, _ := model.ParseStage(c.Stage)
+		x, V, out := c.reads(0), c.vocab(), c.empty()
+		for lo := 0; lo < len(out); lo += V {
+			sample.Softmax(out[lo:lo+V], x[lo:lo+V], other(s.Temperature))
+		}
+		return out
+	}
+}
