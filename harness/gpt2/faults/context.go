@@ -49,13 +49,6 @@ func (c *Context) in(name string) []float32 {
 	return x
 }
 
-// optional returns an input that a fault can do without; nil where it is not
-// known.
-func (c *Context) optional(name string) (x []float32) {
-	ifKnown(func() { x = c.in(name) })
-	return x
-}
-
 // reads returns the i-th of what the stage is computed from.
 func (c *Context) reads(i int) []float32 {
 	return c.in(model.Reads(c.Model.Config(), c.Stage)[i])
@@ -105,20 +98,17 @@ func kind(stage string) string {
 }
 
 // Dimensions, as the contract names them.
-func (c *Context) embd() int    { return c.Model.Config().Embd }
-func (c *Context) heads() int   { return c.Model.Config().Heads }
-func (c *Context) width() int   { return c.embd() / c.heads() } // D
-func (c *Context) vocab() int   { return c.Model.Config().Vocab }
-func (c *Context) keys() int    { return c.Dims.P + c.Dims.T } // S
-func (c *Context) shape() []int { return c.shapeOf(c.Stage) }
-
-func (c *Context) shapeOf(name string) []int {
-	s, _ := model.Shape(c.Model.Config(), name, c.Dims)
-	return s
-}
+func (c *Context) embd() int  { return c.Model.Config().Embd }
+func (c *Context) heads() int { return c.Model.Config().Heads }
+func (c *Context) width() int { return c.embd() / c.heads() } // D
+func (c *Context) vocab() int { return c.Model.Config().Vocab }
+func (c *Context) keys() int  { return c.Dims.P + c.Dims.T } // S
 
 // empty is room for the stage's output.
-func (c *Context) empty() []float32 { return make([]float32, product(c.shape())) }
+func (c *Context) empty() []float32 {
+	shape, _ := model.Shape(c.Model.Config(), c.Stage, c.Dims)
+	return make([]float32, product(shape))
+}
 
 // Right returns what the stage's right function puts out on the inputs. The caller
 // does not change it.
@@ -129,9 +119,9 @@ func (c *Context) Right() []float32 {
 	return c.right
 }
 
-// apply is the right function of a stage on inputs of the caller's.
+// apply is the right function of a stage of the same shape on inputs of the caller's.
 func (c *Context) apply(stage string, in func(string) []float32) []float32 {
-	out := make([]float32, product(c.shapeOf(stage)))
+	out := c.empty()
 	if err := c.Model.Apply(stage, c.Dims, in, out); err != nil {
 		panic(unknown(err.Error()))
 	}

@@ -9,26 +9,25 @@ import (
 )
 
 // fitted is a pattern with a number k that is read off the engine's output: at the
-// wrong places that is base + k*basis.
+// wrong places that is the right one plus k times basis.
 type fitted struct {
-	id          string
-	base, basis func(i int) float64
-	channels    int // how many channels have a k of their own; 1 is one for all
-	words       func(k float64) string
+	id       string
+	basis    func(i int) float64
+	channels int // how many channels have a k of their own; 1 is one for all
+	words    func(k float64) string
 }
 
 // fittedPatterns returns the patterns of a row, the plainest first.
 func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
-	zero := func(int) float64 { return 0 }
 	one := func(int) float64 { return 1 }
 	right := func(i int) float64 { return float64(e.right[i]) }
 	say := func(text string) func(float64) string { return func(float64) string { return text } }
 	all := []fitted{
-		{PatternRatio, zero, right, 1, g.ratioWords},
-		{PatternOffset, right, one, 1, func(k float64) string { return fmt.Sprintf("the output is the correct one plus %.5g", k) }},
+		{PatternRatio, right, 1, func(k float64) string { return g.ratioWords(1 + k) }},
+		{PatternOffset, one, 1, func(k float64) string { return fmt.Sprintf("the output is the correct one plus %.5g", k) }},
 	}
 	if bias, _, ok := g.model.Weight(e.Stage + ".bias"); ok {
-		all = append(all, fitted{PatternBias, right, func(i int) float64 { return float64(bias[i%len(bias)]) }, 1, func(k float64) string {
+		all = append(all, fitted{PatternBias, func(i int) float64 { return float64(bias[i%len(bias)]) }, 1, func(k float64) string {
 			if math.Abs(1+k) < sameNumber {
 				return fmt.Sprintf("the bias, %s.bias, is missing: add it", e.Stage)
 			}
@@ -37,8 +36,8 @@ func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
 	}
 	if n := len(e.shape); n > 1 {
 		all = append(all,
-			fitted{PatternChannelOffset, right, one, e.shape[n-1], say("the same vector is added to every row: another bias, or one too many")},
-			fitted{PatternChannelRatio, zero, right, e.shape[n-1], say("every row is multiplied by the same vector: another gain, or one too many")})
+			fitted{PatternChannelOffset, one, e.shape[n-1], say("the same vector is added to every row: another bias, or one too many")},
+			fitted{PatternChannelRatio, right, e.shape[n-1], say("every row is multiplied by the same vector: another gain, or one too many")})
 	}
 	return all
 }
@@ -50,23 +49,22 @@ const sameNumber = 1e-4
 // ratioWords words an output that is k times the correct one.
 func (g *rowGroup) ratioWords(k float64) string {
 	if off := 100 * math.Abs(k-1); off < 0.1 { // of which "1 times" would show nothing
-		larger := "larger"
 		if k < 1 {
-			larger = "smaller"
+			return fmt.Sprintf("the output is %.3g%% smaller than the correct one", off)
 		}
-		return fmt.Sprintf("the output is %.3g%% %s than the correct one", off, larger)
+		return fmt.Sprintf("the output is %.3g%% larger than the correct one", off)
 	}
 	cfg := g.model.Config()
 	D, C, H := float64(cfg.Embd/cfg.Heads), float64(cfg.Embd), float64(cfg.Heads)
 	for _, n := range []struct {
 		value float64
 		name  string
-	}{
-		{math.Sqrt(D), "sqrt(D)"}, {1 / math.Sqrt(D), "1/sqrt(D)"}, {D, "D"}, {1 / D, "1/D"}, {math.Sqrt(C), "sqrt(C)"},
-		{1 / math.Sqrt(C), "1/sqrt(C)"}, {H, "H"}, {1 / H, "1/H"}, {math.Ln2, "ln 2"}, {1 / math.Ln2, "1/ln 2"},
-	} {
+	}{{math.Sqrt(D), "sqrt(D)"}, {D, "D"}, {math.Sqrt(C), "sqrt(C)"}, {H, "H"}, {math.Ln2, "ln 2"}} {
 		if math.Abs(k/n.value-1) < sameNumber {
 			return fmt.Sprintf("the output is %.5g = %s times the correct one", k, n.name)
+		}
+		if math.Abs(k*n.value-1) < sameNumber {
+			return fmt.Sprintf("the output is %.5g = 1/%s times the correct one", k, n.name)
 		}
 	}
 	return fmt.Sprintf("the output is %.5g times the correct one", k)
@@ -78,17 +76,17 @@ func (p fitted) fit(e *wrongRow, wrong []int) []float64 {
 	k, squares, count := make([]float64, p.channels), make([]float64, p.channels), make([]int, p.channels)
 	for _, i := range wrong {
 		c, b := i%p.channels, p.basis(i)
-		k[c] += (float64(e.got[i]) - p.base(i)) * b
+		k[c] += (float64(e.got[i]) - float64(e.right[i])) * b
 		squares[c] += b * b
 		count[c]++
+	}
+	if slices.Contains(count, 1) {
+		return nil
 	}
 	for c := range k {
 		if squares[c] > 0 {
 			k[c] /= squares[c]
 		}
-	}
-	if slices.Contains(count, 1) {
-		return nil
 	}
 	return k
 }
@@ -118,7 +116,7 @@ func (g *rowGroup) fitted(e *wrongRow) finding {
 		}
 		out := slices.Clone(e.right)
 		for _, i := range wrong {
-			out[i] = float32(p.base(i) + k[i%p.channels]*p.basis(i))
+			out[i] = float32(float64(e.right[i]) + k[i%p.channels]*p.basis(i))
 		}
 		left := harness.Between(out, e.got, e.bound)
 		explains := explained(e.base, left, e.noise)

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"iter"
 	"slices"
 
 	"checkpoint12/harness"
@@ -29,19 +28,6 @@ func (g *rowGroup) hypothesis(e *wrongRow, f Fault, stages []string, from int) *
 	return &hypothesis{
 		candidateRun: g.candidateRun, fault: f, stages: stages, from: from, e: e,
 		touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
-	}
-}
-
-// outputs yields the engine's output at the judged place with each variant of its
-// fault that makes a difference.
-func (h *hypothesis) outputs() iter.Seq2[int, []float32] {
-	return func(yield func(int, []float32) bool) {
-		for variant := 0; ; variant++ {
-			out := h.output(variant)
-			if variant >= h.variants || out != nil && !yield(variant, out) {
-				return
-			}
-		}
 	}
 }
 

@@ -9,8 +9,7 @@ import (
 // product is a linear stage: reads(0)*weight + bias, where the input and the matrix
 // go through roundings, nil for none. A nil bias is not added.
 func (c *Context) product(input, matrix rounding, bias []float32) []float32 {
-	out := c.shape()
-	return times(input.of(c.reads(0)), c.gain(), bias, out[len(out)-1], matrix)
+	return times(input.of(c.reads(0)), c.gain(), bias, len(c.bias()), matrix)
 }
 
 // sumsOf is how many products are added up before their sum joins the others.

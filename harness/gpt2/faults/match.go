@@ -21,17 +21,16 @@ type match struct {
 
 // How much of the error a fault has to explain to be its cause.
 const (
-	// fullyExplained is the fraction from which on a fault is the cause whatever
-	// is left. The two nearest of the catalogue, epsilons of 1e-6 and 1e-12, are
-	// off by 9 and 10 parts and so explain 99% of each other's error.
+	// fullyExplained is enough whatever is left. The two nearest of the catalogue,
+	// epsilons of 1e-6 and 1e-12, are off by 9 and 10 parts and so explain 99% of
+	// each other's error.
 	fullyExplained = 0.999
 
-	// nearlyExplained is the fraction from which on a fault is the cause if what
-	// is left is flips.
+	// nearlyExplained is enough if what is left is flips.
 	nearlyExplained = 0.9
 
-	// halfExplained is the fraction from which on a fault is the cause if all that
-	// is left is rounding: then the error itself was not much more than that.
+	// halfExplained is enough if all that is left is rounding: then the error
+	// itself was not much more than that.
 	halfExplained = 0.5
 )
 
@@ -88,12 +87,19 @@ const unit = 1.0 / (1 << 24)
 // best holds every way to make a fault against a row and returns the one that
 // leaves least; ok is false if the fault changes nothing.
 func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
+	first := []int{0} // the steps from which on it can have been made
+	if len(e.Earlier) > 0 {
+		// The row reads a cache that the dump lacks: the steps before may have
+		// been computed another way.
+		first = append(first, e.Step)
+	}
 	var all []match
 	for _, stages := range f.places(e.Span) {
-		for _, from := range e.firstSteps() {
+		for _, from := range first {
 			h := g.hypothesis(e, f, stages, from)
-			for variant, out := range h.outputs() {
-				if equal(out, e.right) {
+			for variant := 0; variant == 0 || variant < h.variants; variant++ {
+				out := h.output(variant)
+				if variant >= h.variants || out == nil || equal(out, e.right) {
 					continue
 				}
 				left := harness.Between(out, e.got, e.bound)
@@ -112,16 +118,6 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		}
 	}
 	return best, true
-}
-
-// firstSteps are the steps from which on a fault can have been made: the first
-// and, where the row reads a cache that the dump lacks, the row's own, since the
-// steps before may have been computed another way.
-func (e *wrongRow) firstSteps() []int {
-	if len(e.Earlier) > 0 {
-		return []int{0, e.Step}
-	}
-	return []int{0}
 }
 
 // places are the sets of stages of a span in which one fault can sit: each alone
@@ -169,14 +165,6 @@ func explained(base, left harness.Distance, noise float64) float64 {
 		return 0 // the mask is right, the values are off by twice what rounding may do
 	}
 	return part
-}
-
-// squared is the sum of squares.
-func squared(x []float32) (s float64) {
-	for _, v := range x {
-		s += float64(v) * float64(v)
-	}
-	return s
 }
 
 // scale is the root mean square of the finite values.

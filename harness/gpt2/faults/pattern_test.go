@@ -17,13 +17,7 @@ func TestPatterns(t *testing.T) {
 	C, H := m.Config().Embd, m.Config().Heads
 	D := C / H
 	rng := rand.New(rand.NewPCG(3, 4))
-	edit := func(change func(data []float32)) func(*faults.Context) []float32 {
-		return func(c *faults.Context) []float32 {
-			data := slices.Clone(c.Right())
-			change(data)
-			return data
-		}
-	}
+	edit := gpt2test.Edit
 	each := func(f func(i int, v float32) float32) func(*faults.Context) []float32 {
 		return edit(func(data []float32) {
 			for i, v := range data {
@@ -31,6 +25,23 @@ func TestPatterns(t *testing.T) {
 			}
 		})
 	}
+	noise := func(at func(i int) bool) func(*faults.Context) []float32 {
+		return each(func(i int, v float32) float32 {
+			if at(i) {
+				return float32(rng.NormFloat64())
+			}
+			return v
+		})
+	}
+	weight := func(name string) []float32 {
+		w, _, _ := m.Weight(name)
+		return w
+	}
+	add := func(name string) func(*faults.Context) []float32 {
+		bias := weight(name)
+		return each(func(i int, v float32) float32 { return v + bias[i%len(bias)] })
+	}
+	gain, attnBias := weight("h.2.ln_2.weight"), weight("h.1.attn.c_attn.bias")
 	for _, c := range []struct {
 		name  string
 		stage string
@@ -43,24 +54,9 @@ func TestPatterns(t *testing.T) {
 		{"a ratio with a name", "h.1.attn.context", faults.PatternRatio, 0.999, []string{"sqrt(D)"},
 			each(func(_ int, v float32) float32 { return v * float32(math.Sqrt(float64(D))) })},
 		{"a constant offset", "h.1.resid_mid", faults.PatternOffset, 0.999, []string{"plus 0.5"}, each(func(_ int, v float32) float32 { return v + 0.5 })},
-		{"the bias twice", "h.1.mlp.c_proj", faults.PatternBias, 0.999, []string{"h.1.mlp.c_proj.bias", " 2 times"}, edit(func(data []float32) {
-			bias, _, _ := m.Weight("h.1.mlp.c_proj.bias")
-			for i := range data {
-				data[i] += bias[i%len(bias)]
-			}
-		})},
-		{"another bias", "h.1.mlp.c_proj", faults.PatternChannelOffset, 0.999, []string{"same vector is added"}, edit(func(data []float32) {
-			bias, _, _ := m.Weight("h.2.attn.c_proj.bias")
-			for i := range data {
-				data[i] += bias[i%len(bias)]
-			}
-		})},
-		{"another gain", "h.1.attn.c_proj", faults.PatternChannelRatio, 0.999, []string{"multiplied by the same vector"}, edit(func(data []float32) {
-			gain, _, _ := m.Weight("h.2.ln_2.weight")
-			for i := range data {
-				data[i] *= gain[i%len(gain)]
-			}
-		})},
+		{"the bias twice", "h.1.mlp.c_proj", faults.PatternBias, 0.999, []string{"h.1.mlp.c_proj.bias", " 2 times"}, add("h.1.mlp.c_proj.bias")},
+		{"another bias", "h.1.mlp.c_proj", faults.PatternChannelOffset, 0.999, []string{"same vector is added"}, add("h.2.attn.c_proj.bias")},
+		{"another gain", "h.1.attn.c_proj", faults.PatternChannelRatio, 0.999, []string{"multiplied by the same vector"}, each(func(i int, v float32) float32 { return v * gain[i%len(gain)] })},
 		{"one head was never written", "h.2.attn.q", faults.PatternZero, 0.999, []string{"head 3"},
 			each(func(i int, v float32) float32 {
 				if i/D/3%H == 3 { // [B,H,T,D]
@@ -69,26 +65,11 @@ func TestPatterns(t *testing.T) {
 				return v
 			})},
 		{"a positions's values are noise", "h.1.attn.k", faults.PatternPlaces, 0, []string{"position 1", "no known fault"},
-			each(func(i int, v float32) float32 {
-				if i/D%3 == 1 {
-					return float32(rng.NormFloat64())
-				}
-				return v
-			})},
+			noise(func(i int) bool { return i/D%3 == 1 })},
 		{"the diagonal of a head is noise", "h.0.attn.scores", faults.PatternPlaces, 0, []string{"all that is wrong is on the diagonal, in head 3. "},
-			each(func(i int, v float32) float32 { // [B,H,T,S]
-				if i/9%H == 3 && i/3%3 == i%3 {
-					return float32(rng.NormFloat64())
-				}
-				return v
-			})},
+			noise(func(i int) bool { return i/9%H == 3 && i/3%3 == i%3 })},
 		{"what the mask hides is noise", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"all that is wrong is at the places that the mask hides"},
-			each(func(i int, v float32) float32 {
-				if i/3%3 < i%3 {
-					return float32(rng.NormFloat64())
-				}
-				return v
-			})},
+			noise(func(i int) bool { return i/3%3 < i%3 })},
 		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values there are 16 that are masked and belong to keys", "in key position 0"},
 			each(func(i int, v float32) float32 {
 				if i%3 == 0 && i/3%3 > 0 {
@@ -97,38 +78,28 @@ func TestPatterns(t *testing.T) {
 				return v
 			})},
 		{"a batch row is noise", "h.1.mlp.act", faults.PatternPlaces, 0, []string{"all that is wrong is in batch row 1. "},
-			each(func(i int, v float32) float32 {
-				if i/(3*4*C) == 1 {
-					return float32(rng.NormFloat64())
-				}
-				return v
-			})},
-		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; all that is wrong is in the v third"}, edit(func(data []float32) {
-			bias, _, _ := m.Weight("h.1.attn.c_attn.bias")
-			for i := range data {
-				if c := i % len(bias); c >= 2*C {
-					data[i] -= bias[c]
-				}
+			noise(func(i int) bool { return i/(3*4*C) == 1 })},
+		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; all that is wrong is in the v third"}, each(func(i int, v float32) float32 {
+			if c := i % (3 * C); c >= 2*C {
+				return v - attnBias[c]
 			}
+			return v
 		})},
 		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"0.02% larger than the correct one"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
 		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the correct one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
 		{"another layer's weights and the own bias", "h.2.attn.c_proj", "", 0, []string{"Nearest to it is h.2.attn.c_proj with the weights of h.1.attn.c_proj, which would explain"}, func(c *faults.Context) []float32 {
 			data := apply("h.1.attn.c_proj", "h.2.attn.context")(c)
-			own, _, _ := m.Weight("h.2.attn.c_proj.bias")
-			others, _, _ := m.Weight("h.1.attn.c_proj.bias")
+			own, others := weight("h.2.attn.c_proj.bias"), weight("h.1.attn.c_proj.bias")
 			for i := range data {
 				data[i] += own[i%C] - others[i%C]
 			}
 			return data
 		}},
 		{"heads exchanged", "h.0.attn.v", faults.PatternPermuted, 1, []string{"heads", "1 has 2", "2 has 1"}, edit(func(data []float32) {
-			n := 3 * D
+			old, n := slices.Clone(data), 3*D
 			for b := range 2 {
-				for i := range n {
-					x, y := &data[(b*H+1)*n+i], &data[(b*H+2)*n+i]
-					*x, *y = *y, *x
-				}
+				copy(data[(b*H+1)*n:][:n], old[(b*H+2)*n:])
+				copy(data[(b*H+2)*n:][:n], old[(b*H+1)*n:])
 			}
 		})},
 		{"rows rolled", "h.0.mlp.c_fc", faults.PatternPermuted, 1, []string{"position", "1 before"}, edit(func(data []float32) {
@@ -190,9 +161,8 @@ func apply(stage, input string) func(*faults.Context) []float32 {
 
 // noisy adds to each value a random part of the output's size.
 func noisy(rng *rand.Rand, part float64) func(*faults.Context) []float32 {
-	return func(c *faults.Context) []float32 {
+	return gpt2test.Edit(func(data []float32) {
 		var sq float64
-		data := slices.Clone(c.Right())
 		for _, v := range data {
 			sq += float64(v) * float64(v)
 		}
@@ -200,8 +170,7 @@ func noisy(rng *rand.Rand, part float64) func(*faults.Context) []float32 {
 		for i := range data {
 			data[i] += float32(size * rng.NormFloat64())
 		}
-		return data
-	}
+	})
 }
 
 // TestStale: a buffer of the step before.

@@ -96,21 +96,17 @@ func (e *wrongRow) along(shape []int, a int) []int {
 	if n < 2 || n > mostIndices {
 		return nil
 	}
-	from := make([]int, n)
-	moved := false
+	from, moved := make([]int, n), false
 	for j := range n {
-		from[j] = -1
 		// In its place, else after its place, as a shift would have it.
-		for k := range n {
-			if src := (j + k) % n; e.sliceEqual(j, src, n, inner) {
-				from[j] = src
-				break
-			}
+		k := 0
+		for k < n && !e.sliceEqual(j, (j+k)%n, n, inner) {
+			k++
 		}
-		if from[j] < 0 {
+		if k == n {
 			return nil
 		}
-		moved = moved || from[j] != j
+		from[j], moved = (j+k)%n, moved || k > 0
 	}
 	if !moved {
 		return nil

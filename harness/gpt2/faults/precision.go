@@ -2,8 +2,7 @@ package faults
 
 import (
 	"math"
-
-	"checkpoint12/harness/internal/names"
+	"strings"
 )
 
 // rounding keeps fewer bits of values; nil keeps all. dst may be src.
@@ -109,7 +108,7 @@ func activations(weights, round rounding) []variant {
 // bias, unlike that of rounded, does not.
 func operands(round rounding) variant {
 	return func(c *Context) []float32 {
-		if names.Match("h.*.c_*", c.Stage) {
+		if isProduct(c.Stage) && c.Stage != "logits" {
 			return c.product(round, round, c.bias())
 		}
 		return c.rounded(round, round)
@@ -123,27 +122,21 @@ func rounded(weights, inputs rounding) variant {
 // rounded is the stage's right function on inputs and weights that went through
 // roundings, nil for none.
 func (c *Context) rounded(weights, inputs rounding) []float32 {
-	if weights != nil {
-		switch kind(c.Stage) {
-		case "wte", "wpe":
-			return weights.of(c.Right())
-		case "ln_1", "ln_2", "ln_f":
-			return norm(func(_ *Context, n *normalising) {
-				n.x, n.gain, n.bias = inputs.of(n.x), weights.of(n.gain), weights.of(n.bias)
-			})(c)
-		case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj":
-			return c.product(inputs, weights, weights.of(c.bias()))
-		case "logits":
-			return timesTransposed(inputs.of(c.reads(0)), c.unembedding(), nil, c.embd(), weights)
-		}
+	switch k := kind(c.Stage); {
+	case k == "wte", k == "wpe": // their inputs are ids
+		return weights.of(c.Right())
+	case weights == nil:
+	case strings.HasPrefix(k, "ln_"):
+		return norm(func(_ *Context, n *normalising) {
+			n.x, n.gain, n.bias = inputs.of(n.x), weights.of(n.gain), weights.of(n.bias)
+		})(c)
+	case k == "logits":
+		return timesTransposed(inputs.of(c.reads(0)), c.unembedding(), nil, c.embd(), weights)
+	case isProduct(k):
+		return c.product(inputs, weights, weights.of(c.bias()))
 	}
 	if inputs == nil {
 		return c.Right()
 	}
-	return c.apply(c.Stage, func(name string) []float32 {
-		if name == "tokens" || name == "pos" {
-			return c.in(name)
-		}
-		return inputs.of(c.in(name))
-	})
+	return c.apply(c.Stage, func(name string) []float32 { return inputs.of(c.in(name)) })
 }

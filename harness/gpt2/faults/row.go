@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/model"
@@ -53,17 +54,17 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 
 // measure measures the row's error.
 func (e *wrongRow) measure() {
-	e.noise = squared(e.bound)
+	e.noise = 0
+	for _, b := range e.bound {
+		e.noise += float64(b) * float64(b)
+	}
 	e.base = harness.Between(e.right, e.got, e.bound)
 }
 
 // isWrong reports whether rounding does not account for a place.
 func (e *wrongRow) isWrong(i int) bool {
-	if e.got[i] == e.right[i] {
-		return false
-	}
 	d := math.Abs(float64(e.got[i]) - float64(e.right[i]))
-	return !(e.bound != nil && d <= float64(e.bound[i]))
+	return e.got[i] != e.right[i] && !(e.bound != nil && d <= float64(e.bound[i]))
 }
 
 // wrongPlaces are the flat indices that rounding does not account for and where
@@ -112,13 +113,7 @@ func (e *wrongRow) sample() *wrongRow {
 }
 
 // isProduct reports whether a stage is a matrix product of rows and weights.
-func isProduct(stage string) bool {
-	switch kind(stage) {
-	case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj", "logits":
-		return true
-	}
-	return false
-}
+func isProduct(stage string) bool { return stage == "logits" || strings.HasPrefix(word(stage), "c_") }
 
 // pick is some of the n rows of x; nil if x is.
 func pick(x []float32, rows []int, n int) []float32 {
