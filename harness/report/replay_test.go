@@ -1,16 +1,13 @@
 package report
 
 import (
+	"strings"
+	"testing"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/internal/replaytest"
 	"checkpoint12/harness/replay"
-	"os"
-	"path/filepath"
-	"strings"
-	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // replayed is the report of a meter with faults in two stages, compared with one
@@ -43,7 +40,6 @@ func replayed(t *testing.T, fault func(at harness.Place, x *harness.Tensor), cha
 	return r
 }
 
-// The files in testdata are what a person reads; a change there is looked at.
 func TestTextOfReplay(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string
@@ -105,20 +101,13 @@ func TestTextOfReplay(t *testing.T) {
 			golden.Kept[1]["h.2.out"].F32[1] *= 2
 		}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name+": "+c.reason, func(t *testing.T) {
 			got := writeText(t, replayed(t, c.fault, c.change), Options{
 				Style:  Style{Width: 100},
 				Causes: func(string) []string { return []string{"one of the usual"} },
 				Label:  func(stage string) string { return map[string]string{"h.0.kept": "cache"}[stage] },
 			})
-			path := filepath.Join("testdata", "replay", strings.ReplaceAll(c.name, " ", "_")+".txt")
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s: -%s +got:\n%s", c.reason, path, diff)
-			}
+			expect(t, "replay/"+strings.ReplaceAll(c.name, " ", "_"), got)
 		})
 	}
 }
