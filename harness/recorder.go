@@ -35,7 +35,7 @@ type Recorder struct {
 	match    func(step int, stage string) bool
 	name     string
 
-	mu     sync.Mutex
+	mu     sync.Mutex // of what records; a complete recording is only read
 	step   int
 	steps  map[int]map[string]Tensor
 	begun  map[int]bool
@@ -109,18 +109,12 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 			}
 		}
 	} else {
-		t.F32 = make([]float32, len(data))
-		copy(t.F32, data)
+		t.F32 = slices.Clone(data)
 	}
-	r.put(r.step, stage, t)
-}
-
-// put keeps a tensor.
-func (r *Recorder) put(step int, stage string, t Tensor) {
-	if r.steps[step] == nil {
-		r.steps[step] = map[string]Tensor{}
+	if r.steps[r.step] == nil {
+		r.steps[r.step] = map[string]Tensor{}
 	}
-	r.steps[step][stage] = t
+	r.steps[r.step][stage] = t
 }
 
 // maxErrs bounds the errors kept: a wrong name comes once a step.
@@ -146,8 +140,6 @@ func (r *Recorder) SetTokens(rows [][]int) {
 
 // Err returns the errors of the taps so far, or nil.
 func (r *Recorder) Err() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if len(r.errs) == 0 {
 		return nil
 	}
@@ -158,41 +150,27 @@ func (r *Recorder) Err() error {
 func (r *Recorder) Name() string { return r.name }
 
 // Tokens returns the ids that SetTokens was given.
-func (r *Recorder) Tokens() Tensor {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.tokens
-}
+func (r *Recorder) Tokens() Tensor { return r.tokens }
 
 // Manifest returns nil: nothing binds a recording but the run it is of.
 func (r *Recorder) Manifest() *Manifest { return nil }
 
 // Steps returns the steps of which something was kept, ascending.
-func (r *Recorder) Steps() []int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Sorted(maps.Keys(r.steps))
-}
+func (r *Recorder) Steps() []int { return slices.Sorted(maps.Keys(r.steps)) }
 
 // Stages returns the stages kept at a step, in execution order.
 func (r *Recorder) Stages(step int) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	return r.schedule.Sorted(slices.Collect(maps.Keys(r.steps[step])))
 }
 
 // Shape returns the shape of a stage kept at a step.
 func (r *Recorder) Shape(step int, stage string) ([]int, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	t, ok := r.steps[step][stage]
 	return t.Shape, ok
 }
 
 // Tensor returns the recorder's own copy of a stage at a step.
 func (r *Recorder) Tensor(step int, stage string) (Tensor, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	t, ok := r.steps[step][stage]
 	if !ok {
 		return Tensor{}, fmt.Errorf("%s: no stage %s at step %d", r.name, stage, step)

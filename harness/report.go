@@ -79,13 +79,18 @@ type Explanation struct {
 // Introduced and RequireAll. Compare has done so; whoever adds to a report does
 // it again.
 func (r *Report) Judge() {
-	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, firstDivergence(r.Stages)
+	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, nil
 	for i := range r.Stages {
-		switch row := &r.Stages[i]; {
-		case row.Status.Compared():
+		row := &r.Stages[i]
+		if row.Status.Compared() {
 			r.Compared++
-		case row.Status == Missing:
+		}
+		if row.Status == Missing {
 			r.Missing = append(r.Missing, row.Place)
+		}
+		if row.Status.Diverges() && r.FirstDivergence == nil {
+			first := row.Place
+			r.FirstDivergence = &first
 		}
 	}
 	r.Verdict = VerdictPass
@@ -100,20 +105,8 @@ func (r *Report) Passed() bool { return r.Verdict == VerdictPass }
 // Row returns the row of a place, or nil.
 func (r *Report) Row(p Place) *Row {
 	for i := range r.Stages {
-		if r.Stages[i].Step == p.Step && r.Stages[i].Stage == p.Stage {
+		if r.Stages[i].Place == p {
 			return &r.Stages[i]
-		}
-	}
-	return nil
-}
-
-// firstDivergence is the place of the first row that diverges. The rows are by
-// step and in execution order, so the first is the earliest.
-func firstDivergence(rows []Row) *Place {
-	for i := range rows {
-		if rows[i].Status.Diverges() {
-			p := rows[i].Place
-			return &p
 		}
 	}
 	return nil
