@@ -117,7 +117,7 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 		switch {
 		case !finite(row) || !finite(other):
 			return NotCertifiable + ": logits_last is not finite", nil
-		case d > allowed.Abs+allowed.Rel*gpt2.MaxFinite(want.F32):
+		case d > allowed.Abs+allowed.Rel*gpt2.MaxDifference(want.F32, nil):
 			return fmt.Sprintf("%s: logits_last is off by %.3g", NotCertifiable, d), nil
 		case !(margin > 2*d):
 			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, 2*d), nil

@@ -3,6 +3,7 @@ package gpt2
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
@@ -43,18 +44,13 @@ func ConfigOf(s *harness.Schedule, sources ...harness.Source) model.Config {
 		return cfg
 	}
 	cfg := model.Config{Positions: 1 << 24}
-	fixed := align.Sizes{}
+	sizes := align.Sizes{}
 	for _, src := range sources {
 		for _, step := range src.Steps() {
-			sizes := maps.Clone(fixed)
+			maps.DeleteFunc(sizes, func(axis string, _ int) bool { return !slices.Contains(fixedAxes, axis) })
 			for _, st := range s.Stages() {
 				if shape, ok := src.Shape(step, st.Name); ok {
 					sizes.Learn(st.Axes, shape)
-				}
-			}
-			for _, axis := range fixedAxes {
-				if n, ok := sizes[axis]; ok {
-					fixed[axis] = n
 				}
 			}
 		}
@@ -63,9 +59,9 @@ func ConfigOf(s *harness.Schedule, sources ...harness.Source) model.Config {
 		name, _ := model.ParseStage(st.Name)
 		cfg.Layers = max(cfg.Layers, name.Layer+1)
 	}
-	cfg.Embd, cfg.Heads, cfg.Inner, cfg.Vocab = fixed["C"], fixed["H"], fixed["F"], fixed["V"]
+	cfg.Embd, cfg.Heads, cfg.Inner, cfg.Vocab = sizes["C"], sizes["H"], sizes["F"], sizes["V"]
 	if cfg.Embd == 0 {
-		cfg.Embd = fixed["H"] * fixed["D"]
+		cfg.Embd = sizes["H"] * sizes["D"]
 	}
 	return cfg
 }

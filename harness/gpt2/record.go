@@ -3,10 +3,12 @@ package gpt2
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 
@@ -45,7 +47,7 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 	if err != nil {
 		return nil, err
 	}
-	if n := len(t.Chosen); n < run.New {
+	if n := len(t.Fed); n < run.New {
 		return nil, fmt.Errorf("step %d chose no token: its logits are NaN", n-1)
 	}
 	return t.Recorder, nil
@@ -54,10 +56,8 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 // Trace is a recording and how it came about.
 type Trace struct {
 	*harness.Recorder
-	Starts []int   // the session's position before each step
-	Fed    [][]int // ids fed to each step, B*T
-	Chosen [][]int // ids chosen by each step, B
-	Rows   [][]int // B rows: the prompt, the ids fed after it, and the last choice
+	Fed  []replay.StepDims // ids fed to each step that ran, and the session's position before
+	Rows [][]int           // B rows: the prompt, the ids fed after it, and the last choice
 }
 
 // RecordTrace is Record, except that it ends early, without an error, when a step
@@ -85,9 +85,8 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := make([][]int, batch)
-	for b := range rows {
-		rows[b] = slices.Clone(run.Tokens[b])
+	for _, row := range run.Tokens {
+		t.Rows = append(t.Rows, slices.Clone(row))
 	}
 	fed := slices.Concat(run.Tokens...)
 	for k := range run.New {
@@ -95,28 +94,26 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 			return nil, err
 		}
 		t.Step(k)
-		t.Starts, t.Fed = append(t.Starts, session.Pos()), append(t.Fed, fed)
+		t.Fed = append(t.Fed, replay.StepDims{B: batch, T: len(fed) / batch, P: session.Pos()})
 		next, err := session.Step(fed)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", k, err)
 		}
-		t.Chosen = append(t.Chosen, slices.Clone(next))
 		fed = slices.Clone(next)
-		for b := range rows {
+		for b := range t.Rows {
 			if run.Feed != nil && k < run.New-1 {
 				fed[b] = run.Feed[b][k]
 			}
-			rows[b] = append(rows[b], fed[b])
+			t.Rows[b] = append(t.Rows[b], fed[b])
 		}
 		if slices.Min(fed) < 0 {
-			for b := range rows {
-				rows[b] = rows[b][:prompt+k]
+			for b := range t.Rows {
+				t.Rows[b] = t.Rows[b][:prompt+k]
 			}
 			break
 		}
 	}
-	t.Rows = rows
-	t.SetTokens(rows)
+	t.SetTokens(t.Rows)
 	return t, t.Err()
 }
 
@@ -145,4 +142,26 @@ func (r Run) Check() error {
 		}
 	}
 	return nil
+}
+
+// EngineName is the engine in the manifest of a dump of the Go model.
+const EngineName = "go"
+
+// Manifest returns the manifest of a dump of the Go model's run, all but its files.
+// It hashes the weights. caseName and prompt may be empty.
+func Manifest(m *model.Model, run Run, caseName, prompt string) (harness.Manifest, error) {
+	sum, err := m.WeightsSHA256()
+	if err != nil {
+		return harness.Manifest{}, fmt.Errorf("hash the weights: %w", err)
+	}
+	temperatures := run.Temperatures
+	if temperatures == nil {
+		temperatures = Temperatures
+	}
+	return harness.Manifest{
+		Schema: 1,
+		Model:  harness.ManifestModel{Name: m.Name(), Config: m.Config().JSON(), WeightsSHA256: sum},
+		Case:   caseName, Prompt: prompt, Tokens: run.Tokens, New: run.New, Temperatures: temperatures,
+		Engine: harness.Engine{Name: EngineName, Version: runtime.Version(), DType: "float32"},
+	}, nil
 }

@@ -94,11 +94,11 @@ func (e *endToEnd) add(f Finding, kind failureKind, problem string) {
 func (e *endToEnd) lists() {
 	var start, begin, iterations, length string
 	prompt, batch, n, want := len(e.c.Tokens[0]), len(e.c.Tokens), e.c.New, 0
-	for k, got := range e.t.Starts {
-		if got != want && start == "" {
-			start = fmt.Sprintf("step %d started at position %d, want %d", k, got, want)
+	for k, fed := range e.t.Fed {
+		if fed.P != want && start == "" {
+			start = fmt.Sprintf("step %d started at position %d, want %d", k, fed.P, want)
 		}
-		want += len(e.t.Fed[k]) / batch
+		want += fed.T
 	}
 	for b, row := range e.t.Rows {
 		if len(row) < prompt || !slices.Equal(row[:prompt], e.c.Tokens[b]) {
@@ -108,13 +108,13 @@ func (e *endToEnd) lists() {
 			length = fmt.Sprintf("row %d has %s, want %d and %d new", b, words.Count(len(row), "token"), prompt, n)
 		}
 	}
-	chosen := len(e.t.Chosen)
-	if chosen != n {
-		iterations = fmt.Sprintf("%s for %s", words.Count(chosen, "iteration"), words.Count(n, "new token"))
+	ran := len(e.t.Fed)
+	if ran != n {
+		iterations = fmt.Sprintf("%s for %s", words.Count(ran, "iteration"), words.Count(n, "new token"))
 	}
-	e.assert("start_pos", "0, then on by the number of tokens fed", len(e.t.Starts), otherText, start)
+	e.assert("start_pos", "0, then on by the number of tokens fed", ran, otherText, start)
 	e.assert("prompt", "the token list begins with the prompt", prompt*batch, otherText, begin)
-	e.assert("iterations", words.Count(n, "iteration"), chosen, wrongLength, iterations)
+	e.assert("iterations", words.Count(n, "iteration"), ran, wrongLength, iterations)
 	e.assert("new_tokens", fmt.Sprintf("%s, %d in all", words.Count(n, "new token"), prompt+n), n*batch, wrongLength, length)
 }
 
@@ -124,7 +124,7 @@ func (e *endToEnd) cache() {
 	var created, updated string
 	caches, total := 2*e.s.Model.Config().Layers, 0
 	for k, fed := range e.t.Fed {
-		total += len(fed) / len(e.c.Tokens)
+		total += fed.T
 		problem, n := "", 0
 		for _, stage := range e.t.Stages(k) {
 			if !strings.Contains(stage, ".cache_") {

@@ -13,40 +13,21 @@ import (
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/npy"
+	"checkpoint12/model"
 )
 
 const golden = "../../../goldens/synthetic-tiny/hello/float64"
 
-// What synthetic-tiny has of each axis.
-const H, D, C, F, V = 4, 20, 80, 320, 50257
-
-// written is how a program shows one stage: under which name, in which shape,
-// and turned from [B,H,T,D] to [B,T,H,D] if it shows it so. It is set down here
-// from the programs' sources, not from the maps.
+// written is how a program shows one stage: under which name, in which axes, and
+// with how many places along S if they are more than there are positions. It is
+// set down here from the programs' sources, not from the maps.
 type written struct {
-	name  string
-	shape func(T, S int) []int
-	turn  bool
+	name, axes string
+	room       int
 }
-
-func fixed(shape ...int) func(int, int) []int {
-	return func(T, S int) []int {
-		out := slices.Clone(shape)
-		for i, n := range out {
-			switch n {
-			case -1:
-				out[i] = T
-			case -2:
-				out[i] = S
-			}
-		}
-		return out
-	}
-}
-
-const T, S = -1, -2
 
 type program struct {
 	mapping string
@@ -57,44 +38,44 @@ type program struct {
 
 var programs = []program{
 	{"transformers", map[string]written{
-		"wte": {"transformer.wte", fixed(1, T, C), false}, "wpe": {"transformer.wpe", fixed(1, T, C), false},
-		"embed":    {"transformer.drop", fixed(1, T, C), false},
-		"h.N.ln_1": {"transformer.h.N.ln_1", fixed(1, T, C), false}, "h.N.attn.c_attn": {"transformer.h.N.attn.c_attn", fixed(1, T, 3*C), false},
-		"h.N.attn.probs":  {"transformer.h.N.attn.attn_dropout", fixed(1, H, T, S), false},
-		"h.N.attn.c_proj": {"transformer.h.N.attn.c_proj", fixed(1, T, C), false},
-		"h.N.ln_2":        {"transformer.h.N.ln_2", fixed(1, T, C), false}, "h.N.mlp.c_fc": {"transformer.h.N.mlp.c_fc", fixed(1, T, F), false},
-		"h.N.mlp.act": {"transformer.h.N.mlp.act", fixed(1, T, F), false}, "h.N.mlp.c_proj": {"transformer.h.N.mlp.c_proj", fixed(1, T, C), false},
-		"h.N.resid_post": {"transformer.h.N", fixed(1, T, C), false}, "ln_f": {"transformer.ln_f", fixed(1, T, C), false},
-		"logits": {"lm_head", fixed(1, T, V), false}, "h.N.attn.cache_k": {"past_key_values.N.key", fixed(1, H, S, D), false},
-		"h.N.attn.cache_v": {"past_key_values.N.value", fixed(1, H, S, D), false},
+		"wte": {"transformer.wte", "B T C", 0}, "wpe": {"transformer.wpe", "B T C", 0},
+		"embed":    {"transformer.drop", "B T C", 0},
+		"h.N.ln_1": {"transformer.h.N.ln_1", "B T C", 0}, "h.N.attn.c_attn": {"transformer.h.N.attn.c_attn", "B T (3 H D)", 0},
+		"h.N.attn.probs":  {"transformer.h.N.attn.attn_dropout", "B H T S", 0},
+		"h.N.attn.c_proj": {"transformer.h.N.attn.c_proj", "B T C", 0},
+		"h.N.ln_2":        {"transformer.h.N.ln_2", "B T C", 0}, "h.N.mlp.c_fc": {"transformer.h.N.mlp.c_fc", "B T F", 0},
+		"h.N.mlp.act": {"transformer.h.N.mlp.act", "B T F", 0}, "h.N.mlp.c_proj": {"transformer.h.N.mlp.c_proj", "B T C", 0},
+		"h.N.resid_post": {"transformer.h.N", "B T C", 0}, "ln_f": {"transformer.ln_f", "B T C", 0},
+		"logits": {"lm_head", "B T V", 0}, "h.N.attn.cache_k": {"past_key_values.N.key", "B H S D", 0},
+		"h.N.attn.cache_v": {"past_key_values.N.value", "B H S D", 0},
 	}, []string{"hidden_states.0", "transformer.h.0.attn.resid_dropout", "transformer.h.0.mlp.dropout", "transformer.h.1.attn"},
 		[]string{"h.*.attn.[qkv]", "h.*.attn.scores", "h.*.attn.context", "h.*.resid_mid", "next_token", "probs_t*"}},
 	{"transformerlens", map[string]written{
-		"wte": {"hook_embed", fixed(1, T, C), false}, "wpe": {"hook_pos_embed", fixed(1, T, C), false},
-		"embed": {"blocks.0.hook_resid_pre", fixed(1, T, C), false}, "h.N.ln_1": {"blocks.N.ln1.hook_normalized", fixed(1, T, C), false},
-		"h.N.attn.q": {"blocks.N.attn.hook_q", fixed(1, T, H, D), true}, "h.N.attn.k": {"blocks.N.attn.hook_k", fixed(1, T, H, D), true},
-		"h.N.attn.v":       {"blocks.N.attn.hook_v", fixed(1, T, H, D), true},
-		"h.N.attn.scores":  {"blocks.N.attn.hook_attn_scores", fixed(1, H, T, S), false},
-		"h.N.attn.probs":   {"blocks.N.attn.hook_pattern", fixed(1, H, T, S), false},
-		"h.N.attn.context": {"blocks.N.attn.hook_z", fixed(1, T, H, D), false},
-		"h.N.attn.c_proj":  {"blocks.N.hook_attn_out", fixed(1, T, C), false}, "h.N.resid_mid": {"blocks.N.hook_resid_mid", fixed(1, T, C), false},
-		"h.N.ln_2": {"blocks.N.ln2.hook_normalized", fixed(1, T, C), false}, "h.N.mlp.c_fc": {"blocks.N.mlp.hook_pre", fixed(1, T, F), false},
-		"h.N.mlp.act": {"blocks.N.mlp.hook_post", fixed(1, T, F), false}, "h.N.mlp.c_proj": {"blocks.N.hook_mlp_out", fixed(1, T, C), false},
-		"h.N.resid_post": {"blocks.N.hook_resid_post", fixed(1, T, C), false}, "ln_f": {"ln_final.hook_normalized", fixed(1, T, C), false},
-		"logits": {"unembed.hook_out", fixed(1, T, V), false},
+		"wte": {"hook_embed", "B T C", 0}, "wpe": {"hook_pos_embed", "B T C", 0},
+		"embed": {"blocks.0.hook_resid_pre", "B T C", 0}, "h.N.ln_1": {"blocks.N.ln1.hook_normalized", "B T C", 0},
+		"h.N.attn.q": {"blocks.N.attn.hook_q", "B T H D", 0}, "h.N.attn.k": {"blocks.N.attn.hook_k", "B T H D", 0},
+		"h.N.attn.v":       {"blocks.N.attn.hook_v", "B T H D", 0},
+		"h.N.attn.scores":  {"blocks.N.attn.hook_attn_scores", "B H T S", 0},
+		"h.N.attn.probs":   {"blocks.N.attn.hook_pattern", "B H T S", 0},
+		"h.N.attn.context": {"blocks.N.attn.hook_z", "B T H D", 0},
+		"h.N.attn.c_proj":  {"blocks.N.hook_attn_out", "B T C", 0}, "h.N.resid_mid": {"blocks.N.hook_resid_mid", "B T C", 0},
+		"h.N.ln_2": {"blocks.N.ln2.hook_normalized", "B T C", 0}, "h.N.mlp.c_fc": {"blocks.N.mlp.hook_pre", "B T F", 0},
+		"h.N.mlp.act": {"blocks.N.mlp.hook_post", "B T F", 0}, "h.N.mlp.c_proj": {"blocks.N.hook_mlp_out", "B T C", 0},
+		"h.N.resid_post": {"blocks.N.hook_resid_post", "B T C", 0}, "ln_f": {"ln_final.hook_normalized", "B T C", 0},
+		"logits": {"unembed.hook_out", "B T V", 0},
 	}, []string{"blocks.1.hook_resid_pre", "blocks.0.ln1.hook_scale", "ln_final.hook_scale", "unembed.hook_in"},
 		[]string{"h.*.attn.c_attn", "h.*.attn.cache_[kv]", "next_token", "probs_t*"}},
 	{"llama.cpp", map[string]written{
-		"wte": {"embd", fixed(1, 1, T, C), false}, "wpe": {"pos_embd", fixed(1, 1, T, C), false}, "embed": {"inpL", fixed(1, 1, T, C), false},
-		"h.N.ln_1": {"attn_norm-N", fixed(1, 1, T, C), false}, "h.N.attn.c_attn": {"wqkv_b-N", fixed(1, 1, T, 3*C), false},
-		"h.N.attn.q": {"Qcur-N", fixed(1, T, H, D), true}, "h.N.attn.k": {"Kcur-N", fixed(1, T, H, D), true}, "h.N.attn.v": {"Vcur-N", fixed(1, T, H, D), true},
-		"h.N.attn.cache_k": {"cache_k_lN (view)", fixed(1, 256, H, D), false}, "h.N.attn.cache_v": {"cache_v_lN (view)", fixed(1, D, H, 256), false},
-		"h.N.attn.probs":   {"kq_soft_max-N", fixed(1, H, T, 256), false},
-		"h.N.attn.context": {"kqv_out-N", fixed(1, 1, T, C), false}, "h.N.resid_mid": {"ffn_inp-N", fixed(1, 1, T, C), false},
-		"h.N.ln_2": {"ffn_norm-N", fixed(1, 1, T, C), false}, "h.N.mlp.c_fc": {"ffn_up_b-N", fixed(1, 1, T, F), false},
-		"h.N.mlp.act": {"ffn_gelu-N", fixed(1, 1, T, F), false}, "h.N.mlp.c_proj": {"ffn_out-N", fixed(1, 1, T, C), false},
-		"h.N.resid_post": {"l_out-N", fixed(1, 1, T, C), false},
-		"ln_f":           {"result_norm", fixed(1, 1, T, C), false}, "logits": {"result_output", fixed(1, 1, T, V), false},
+		"wte": {"embd", "1 B T C", 0}, "wpe": {"pos_embd", "1 B T C", 0}, "embed": {"inpL", "1 B T C", 0},
+		"h.N.ln_1": {"attn_norm-N", "1 B T C", 0}, "h.N.attn.c_attn": {"wqkv_b-N", "1 B T (3 H D)", 0},
+		"h.N.attn.q": {"Qcur-N", "B T H D", 0}, "h.N.attn.k": {"Kcur-N", "B T H D", 0}, "h.N.attn.v": {"Vcur-N", "B T H D", 0},
+		"h.N.attn.cache_k": {"cache_k_lN (view)", "B S H D", 256}, "h.N.attn.cache_v": {"cache_v_lN (view)", "B D H S", 256},
+		"h.N.attn.probs":   {"kq_soft_max-N", "B H T S", 256},
+		"h.N.attn.context": {"kqv_out-N", "1 B T (H D)", 0}, "h.N.resid_mid": {"ffn_inp-N", "1 B T C", 0},
+		"h.N.ln_2": {"ffn_norm-N", "1 B T C", 0}, "h.N.mlp.c_fc": {"ffn_up_b-N", "1 B T F", 0},
+		"h.N.mlp.act": {"ffn_gelu-N", "1 B T F", 0}, "h.N.mlp.c_proj": {"ffn_out-N", "1 B T C", 0},
+		"h.N.resid_post": {"l_out-N", "1 B T C", 0},
+		"ln_f":           {"result_norm", "1 B T C", 0}, "logits": {"result_output", "1 B T V", 0},
 	}, []string{"norm-0", "norm_w-0", "wqkv-0", "kq-0", "ffn_up-0", "ffn_down-0", "node_31", " (view)", "kqv-0 (permuted)", "kqv-0",
 		"Vcur-0 (cont) (reshaped)", "cache_v_l0 (reshaped)", "cache_k_l0 (view) (permuted)"},
 		[]string{"h.*.attn.scores", "h.*.attn.c_proj", "next_token", "probs_t*"}},
@@ -120,7 +101,7 @@ func TestReadyMaps(t *testing.T) {
 						stage = "logits"
 					}
 					if w, n, ok := lookUp(p.stages, stage); ok {
-						write(t, dir, step, strings.Replace(w.name, "N", n, 1), w.show(x, step))
+						write(t, dir, step, strings.Replace(w.name, "N", n, 1), w.show(stage, x, step))
 					}
 				}
 			}
@@ -181,42 +162,25 @@ func lookUp(stages map[string]written, stage string) (written, string, bool) {
 	return w, n, ok
 }
 
-// show is the tensor as the program shows it.
-func (w written) show(x harness.Tensor, step int) harness.Tensor {
-	T, S := 2, 2+step
+// show is the stage's tensor as the program shows it.
+func (w written) show(stage string, x harness.Tensor, step int) harness.Tensor {
+	size := map[string]int{"B": 1, "T": 2, "S": 2 + step, "H": 4, "D": 20, "C": 80, "F": 320, "V": 50257} // of synthetic-tiny
 	if step > 0 {
-		T = 1
+		size["T"] = 1
 	}
-	out := harness.Tensor{Shape: w.shape(T, S), F32: x.F32}
-	if w.turn {
-		out.F32 = make([]float32, len(x.F32))
-		for i, v := range x.F32 { // [1,H,T,D] to [1,T,H,D]
-			h, t, d := i/(T*D), i/D%T, i%D
-			out.F32[(t*H+h)*D+d] = v
+	own := model.Axes(stage)
+	if w.room > 0 {
+		inner := 1
+		if strings.HasSuffix(own, "S D") {
+			inner = size["D"]
 		}
-	}
-	at := slices.Index(out.Shape, 256) // rows of S, and more behind
-	if at < 0 {
-		return out
-	}
-	n := 1
-	for _, d := range out.Shape {
-		n *= d
-	}
-	out.F32 = make([]float32, n)
-	for i, v := range x.F32 {
-		switch {
-		case at == 1: // [1,H,S,D] to [1,256,H,D]
-			h, s, d := i/(S*D), i/D%S, i%D
-			out.F32[(s*H+h)*D+d] = v
-		case out.Shape[1] == D: // [1,H,S,D] to [1,D,H,256]
-			h, s, d := i/(S*D), i/D%S, i%D
-			out.F32[(d*H+h)*256+s] = v
-		default: // [1,H,T,S] to [1,H,T,256]
-			out.F32[i/S*256+i%S] = v
+		var wide []float32
+		for row := range slices.Chunk(x.F32, size["S"]*inner) {
+			wide = append(append(wide, row...), make([]float32, (w.room-size["S"])*inner)...)
 		}
+		x.F32, size["S"] = wide, w.room
 	}
-	return out
+	return harnesstest.Arrange(x, own, w.axes, size)
 }
 
 func write(t *testing.T, dir string, step int, name string, x harness.Tensor) {
