@@ -44,8 +44,8 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 				t.Fatalf("first fails %+v, want checkpoint %d at %s", f, b.Checkpoint, at)
 			}
 			for _, part := range []string{"its own computation is wrong", "\n  cause: ", b.ID, "got", "want", "go run . compare --golden", " --model synthetic-tiny"} {
-				if !strings.Contains(f.Report(), part) {
-					t.Errorf("report lacks %q:\n%s", part, f.Report())
+				if !strings.Contains(full(*f), part) {
+					t.Errorf("report lacks %q:\n%s", part, full(*f))
 				}
 			}
 			alone, inherited, text := false, 0, false
@@ -57,8 +57,8 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 				} else if f.Own != "" && f.Stage != b.Stage && !strings.Contains(f.Own, "its own computation is wrong") {
 					t.Errorf("%s: %s", f.Name(), f.Own)
 				}
-				if usual := strings.Contains(f.Report(), "usual causes: "); usual && f.Engine != Self && f.Checkpoint < CheckpointCount {
-					t.Errorf("the usual causes are printed though the fault is known:\n%s", f.Report())
+				if usual := strings.Contains(full(f), "usual causes: "); usual && f.Engine != Self && f.Checkpoint < CheckpointCount {
+					t.Errorf("the usual causes are printed though the fault is known:\n%s", full(f))
 				}
 			}
 			if needed := slices.Contains([]int{3, 9, 10, 11}, b.Checkpoint); needed && !alone {
@@ -76,7 +76,7 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 			// The text has the failure, then the proof, where to look and the verdict.
 			got := textOf(t, r)
 			order := []string{
-				"\n" + f.Report(), "\nproof: with ", "\nfix: " + Info(b.Checkpoint).Fix + "\n",
+				"\n" + full(*f), "\nproof: with ", "\nfix: " + Info(b.Checkpoint).Fix + "\n",
 				"\nFAIL: " + Info(b.Checkpoint).String() + " first fails at hello/",
 			}
 			if text {
@@ -89,7 +89,7 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 				}
 				from += n
 			}
-			if first := strings.Index(got, "checkpoint 12 (end to end): "); first >= 0 && first < strings.Index(got, f.Report()) {
+			if first := strings.Index(got, "checkpoint 12 (end to end): "); first >= 0 && first < strings.Index(got, full(*f)) {
 				t.Errorf("checkpoint 12 is blamed first:\n%s", got)
 			}
 		})
@@ -275,8 +275,8 @@ func TestCheckpoint12SaysHowItFails(t *testing.T) {
 				t.Fatalf("no failure of kind %q in %+v", tt.kind.name, found)
 			}
 			for _, cause := range tt.kind.causes {
-				if !strings.Contains(found[i].Report(), cause) {
-					t.Errorf("report lacks %q:\n%s", cause, found[i].Report())
+				if !strings.Contains(full(found[i]), cause) {
+					t.Errorf("report lacks %q:\n%s", cause, full(found[i]))
 				}
 			}
 			r, err := s.Verify(t.Context())

@@ -80,7 +80,7 @@ func TestFiguresFindFaults(t *testing.T) {
 				if f.Engine == Figures {
 					bad = append(bad, f.Figure)
 					if f.Closer == "" || f.Checkpoint < 8 {
-						t.Errorf("%s: no closer look: %s", f.Name(), f.Report())
+						t.Errorf("%s: no closer look: %s", f.Name(), full(f))
 					}
 				}
 			}

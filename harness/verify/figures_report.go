@@ -18,8 +18,6 @@ type FigureReport struct {
 	Verdict  string `json:"verdict"`  // "pass" or "fail"
 	Compared int    `json:"compared"` // number of figures
 	Worst    *Worst `json:"worst"`
-
-	findings []Finding
 }
 
 // addFigure counts a finding if it is of a figure.
@@ -27,6 +25,7 @@ func (r *Report) addFigure(f Finding) {
 	if f.Figure == "" {
 		return
 	}
+	r.figures = append(r.figures, f)
 	kind, _, _ := strings.Cut(f.Figure, ".")
 	i := slices.IndexFunc(r.Figures, func(g FigureReport) bool { return g.Figure == kind && g.Source == f.Source })
 	if i < 0 {
@@ -38,39 +37,33 @@ func (r *Report) addFigure(f Finding) {
 	if f.Failed {
 		g.Verdict = harness.VerdictFail
 	}
-	g.Worst = worse(g.Worst, &Worst{f.Case, f.Engine, f.Step, f.Stage, f.Share})
-	g.findings = append(g.findings, f)
+	g.Worst = worse(g.Worst, f)
 }
 
 // writeFigures writes the source of every figure; verbose, every figure.
 func (r *Report) writeFigures(b *report.Writer, o TextOptions) {
-	var sources []string
+	kinds := map[string][]string{} // by source
+	for i, g := range r.Figures {
+		if i == 0 {
+			fmt.Fprintln(b)
+		}
+		kinds[g.Source] = append(kinds[g.Source], g.Figure)
+	}
 	for _, g := range r.Figures {
-		if !slices.Contains(sources, g.Source) {
-			sources = append(sources, g.Source)
+		if kinds[g.Source][0] != g.Figure {
+			continue // with the source's first
 		}
-	}
-	if len(sources) == 0 {
-		return
-	}
-	fmt.Fprintln(b)
-	for _, source := range sources {
-		var kinds []string
 		t := report.NewTable("", "", "", "")
-		for _, g := range r.Figures {
-			if g.Source != source {
-				continue
-			}
-			kinds = append(kinds, g.Figure)
-			for _, f := range g.findings {
-				if o.Verbose {
-					t.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), f.judged(), f.Note)
-				} else if f.Checkpoint == CheckWeights && f.Note != "" && !f.Failed {
-					t.Row("  "+f.Figure, f.Note)
-				}
+		for _, f := range r.figures {
+			switch {
+			case f.Source != g.Source:
+			case o.Verbose:
+				t.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), f.judged(), f.Note)
+			case f.Checkpoint == CheckWeights && f.Note != "" && !f.Failed:
+				t.Row("  "+f.Figure, f.Note)
 			}
 		}
-		fmt.Fprintf(b, "figures: %s: %s\n", strings.Join(kinds, ", "), shorten(source, textWidth, o.Verbose))
+		fmt.Fprintf(b, "figures: %s: %s\n", strings.Join(kinds[g.Source], ", "), shorten(g.Source, textWidth, o.Verbose))
 		b.Table(t)
 	}
 }

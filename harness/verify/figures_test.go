@@ -82,7 +82,7 @@ func TestFiguresOfTheGoModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r.Failed() {
-		t.Errorf("figures of reference/float64 fail on the Go model: %s", r.First.Report())
+		t.Errorf("figures of reference/float64 fail on the Go model: %s", full(*r.First))
 	}
 	for _, c := range r.Checkpoints {
 		want := NotChecked
@@ -95,16 +95,14 @@ func TestFiguresOfTheGoModel(t *testing.T) {
 	}
 	got := map[string]int{}
 	tensors := 0
-	for _, g := range r.Figures {
-		for _, f := range g.findings {
-			if f.Source == "" || f.Elements == 0 || f.Engine != Figures {
-				t.Errorf("%s: source %q, %d values, engine %s", f.Figure, f.Source, f.Elements, f.Engine)
-			}
-			if f.Checkpoint == CheckWeights && f.Elements == 4 {
-				tensors++
-			} else if f.Case != "logits" || f.Stage != "logits_last" { // 8's again, of the last position
-				got[f.Figure] = f.Checkpoint
-			}
+	for _, f := range r.figures {
+		if f.Source == "" || f.Elements == 0 || f.Engine != Figures {
+			t.Errorf("%s: source %q, %d values, engine %s", f.Figure, f.Source, f.Elements, f.Engine)
+		}
+		if f.Checkpoint == CheckWeights && f.Elements == 4 {
+			tensors++
+		} else if f.Case != "logits" || f.Stage != "logits_last" { // 8's again, of the last position
+			got[f.Figure] = f.Checkpoint
 		}
 	}
 	if diff := cmp.Diff(allFigures, got); diff != "" {
@@ -143,12 +141,12 @@ func TestEachValuePerturbedFails(t *testing.T) {
 				others = others || j != i && f.Failed
 				if j == i && f.Failed {
 					for _, part := range []string{f.Source, f.Figure[strings.Index(f.Figure, ".")+1:], "got ", "want ", "compare --golden"} {
-						if !strings.Contains(f.Report(), part) {
-							t.Errorf("report lacks %q:\n%s", part, f.Report())
+						if !strings.Contains(full(f), part) {
+							t.Errorf("report lacks %q:\n%s", part, full(f))
 						}
 					}
-					if !r.Reduce.Indices() && !strings.Contains(f.Report(), "allowed") {
-						t.Errorf("report lacks the tolerance:\n%s", f.Report())
+					if !r.Reduce.Indices() && !strings.Contains(full(f), "allowed") {
+						t.Errorf("report lacks the tolerance:\n%s", full(f))
 					}
 				}
 			}

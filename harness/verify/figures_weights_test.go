@@ -106,8 +106,8 @@ func TestWeightsComeFirst(t *testing.T) {
 			if bad == nil {
 				return
 			}
-			if r.First.Checkpoint != CheckWeights || !strings.Contains(r.First.Report(), tt.says) {
-				t.Errorf("first is %s, want the weights and %q", r.First.Report(), tt.says)
+			if r.First.Checkpoint != CheckWeights || !strings.Contains(full(*r.First), tt.says) {
+				t.Errorf("first is %s, want the weights and %q", full(*r.First), tt.says)
 			}
 			text := textOf(t, r)
 			if strings.Contains(text, "checkpoint 12 (end to end):") {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/report"
 )
 
 // Self is the engine's name in findings that need no golden: the model's own
@@ -78,24 +79,17 @@ func (f Finding) Line() string {
 	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), line)
 }
 
-// Report returns the finding in full, for an engineer who has to act on it.
-func (f Finding) Report() string {
-	if f.Closer == "" {
-		return f.report()
-	}
-	return f.report() + "\n  look closer: " + f.Closer
-}
-
-// report returns the finding without the command that looks closer.
+// report returns the finding in full, for an engineer who has to act on it, with
+// unbroken commands, as a report.Writer takes them.
 func (f Finding) report() string {
 	c := Info(f.Checkpoint)
-	report := fmt.Sprintf("%s: %s", c, f.Name())
+	text := fmt.Sprintf("%s: %s", c, f.Name())
 	if f.What != "" {
-		report += ": " + f.What
+		text += ": " + f.What
 	}
-	add := func(title, text string) {
-		if text != "" {
-			report += "\n  " + title + text
+	add := func(title, s string) {
+		if s != "" {
+			text += "\n  " + title + s
 		}
 	}
 	add("", f.Kind)
@@ -103,15 +97,16 @@ func (f Finding) report() string {
 	add("", f.Own)
 	add("", f.Note)
 	add("the run diverges earlier, at ", f.Begin)
-	if f.Cause == "" && (f.Begin == "" || f.Outlier) { // then it is not known
-		causes := f.causes
-		if causes == nil {
-			causes = c.Causes
-		}
-		add("usual causes: ", strings.Join(causes, "; "))
+	switch {
+	case f.Cause != "" || f.Begin != "" && !f.Outlier: // it is known
+	case f.causes != nil:
+		add("usual causes: ", strings.Join(f.causes, "; "))
+	default:
+		add("usual causes: ", strings.Join(c.Causes, "; "))
 	}
 	add("cause: ", f.Cause)
-	return report
+	add("look closer: ", report.Unbroken(f.Closer))
+	return text
 }
 
 // goldenCauses are the usual causes of a failure that a golden is to blame for.
@@ -120,45 +115,33 @@ var goldenCauses = []string{
 	"its exporter writes another tensor under the stage's name",
 }
 
-// fix returns where to look. model is the name that goldens are filed under.
-func (f Finding) fix(model string) string {
-	if f.Outlier {
-		return fmt.Sprintf("not this model, but the golden: make it again and see whether it comes out the same:\n  python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
-			f.Engine, model, f.Case)
-	}
-	return Info(f.Checkpoint).Fix
-}
-
 // first returns the failure that comes first in execution order, over all cases
-// and engines: those after it may be no more than its consequences. A LayerNorm
-// that reads a sum without its residual is no culprit, though its checkpoint has
-// the lower number. Before all stages come the weights. After them come the
-// figures, which see only the end of a run, then checkpoint 12, and last the
-// failures that a golden is to blame for. It is nil if nothing failed.
+// and engines, or nil: those after it may be no more than its consequences. A
+// LayerNorm that reads a sum without its residual is no culprit, though its
+// checkpoint has the lower number. Before all stages come the weights. After them
+// come the figures, which see only the end of a run, then checkpoint 12, and last the
+// failures that a golden is to blame for.
 func (s *Suite) first(found []Finding) *Finding {
-	var best *Finding
-	var bestAt []int
-	for i := range found {
-		f := &found[i]
-		if !f.Failed {
-			continue
-		}
+	order := func(f *Finding) []int {
 		n, ok := s.schedule.Index(f.Stage)
-		at := []int{1, f.Step, n, 0}
 		switch {
 		case f.Outlier:
-			at[0] = 4
+			return []int{4, f.Step, n}
 		case f.Checkpoint == CheckWeights:
-			at = []int{0, 0, 0}
+			return []int{0}
 		case f.Checkpoint == CheckpointCount || !ok:
-			at = []int{3, 0, 0}
+			return []int{3}
 		case f.Engine == Figures:
-			at[0] = 2
-		case f.Engine == Self: // a golden's finding has a cause and a proof
-			at[3] = 1
+			return []int{2, f.Step, n}
+		case f.Engine == Self: // of the same stage a golden's finding comes first: it has a cause and a proof
+			return []int{1, f.Step, n, 1}
 		}
-		if best == nil || slices.Compare(at, bestAt) < 0 {
-			best, bestAt = f, at
+		return []int{1, f.Step, n, 0}
+	}
+	var best *Finding
+	for i := range found {
+		if f := &found[i]; f.Failed && (best == nil || slices.Compare(order(f), order(best)) < 0) {
+			best = f
 		}
 	}
 	return best

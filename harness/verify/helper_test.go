@@ -58,3 +58,6 @@ func openHello(t testing.TB) (*Suite, error) {
 func plant(m *model.Model, planted ...gpt2test.Fault) model.Tap {
 	return (&gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}).Tap
 }
+
+// full returns a finding in full, with plain spaces.
+func full(f Finding) string { return strings.ReplaceAll(f.report(), report.Unbroken(" "), " ") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type Report struct {
 	Graft       *Graft             `json:"graft,omitempty"` // the proof of the first failure
 
 	before  []CheckpointReport // of CheckWeights and CheckEmbeddings
+	figures []Finding          // of figures
 	seconds float64
 }
 
@@ -116,8 +118,7 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	}
 	if r.First = s.first(r.Failures); r.First != nil {
 		r.Verdict = harness.VerdictFail
-	}
-	if r.First == nil && (r.Compared == 0 || r.unchecked() == CheckpointCount) {
+	} else if r.Compared == 0 || r.unchecked() == CheckpointCount {
 		return nil, fmt.Errorf("%s: nothing to check by: there are no goldens and no published figures of it; to make goldens: %s", s.Name, s.MakeGoldens())
 	}
 	var err error
@@ -131,12 +132,10 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 		for i, rep := range c.outcome.reports {
 			r.Runs = append(r.Runs, RunReport{s.Name, c.Name, c.Goldens[i].Engine, rep})
 		}
-		texts, err := s.Text(c.outcome.rows)
-		if err != nil {
-			continue // checkpoint 12 has failed with it
-		}
-		for b, text := range texts {
-			r.Texts = append(r.Texts, TextReport{c.Name, b, c.outcome.rows[b], text})
+		for b, row := range c.outcome.rows {
+			if text, err := s.tokenizer.Decode(row); err == nil { // else checkpoint 12 has failed with it
+				r.Texts = append(r.Texts, TextReport{c.Name, b, row, text})
+			}
 		}
 	}
 	r.seconds = time.Since(begin).Seconds()
@@ -176,6 +175,7 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 		for _, f := range found {
 			if f.Engine == engine {
 				l.add(f)
+				c.Worst = worse(c.Worst, f)
 			}
 		}
 		switch {
@@ -191,7 +191,6 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 		c.Compared += l.compared
 		failed = failed || l.failed > 0
 		others = others || l.compared > 0 && engine != Self
-		c.Worst = worse(c.Worst, l.worst)
 		c.lines = append(c.lines, l)
 	}
 	switch {
@@ -213,33 +212,32 @@ func (l *line) add(f Finding) {
 	if f.Failed {
 		l.failed++
 	}
-	switch {
-	case f.Checkpoint != 10 || f.Engine == Self:
-	case f.Note == diagnose.Certified:
-		l.certified++
-	case strings.HasPrefix(f.Note, diagnose.NearTie):
-		l.ties++
+	if f.Checkpoint == 10 && f.Engine != Self {
+		switch {
+		case f.Note == diagnose.Certified:
+			l.certified++
+		case strings.HasPrefix(f.Note, diagnose.NearTie):
+			l.ties++
+		}
 	}
-	l.worst = worse(l.worst, &Worst{f.Case, f.Engine, f.Step, f.Stage, f.Share})
+	l.worst = worse(l.worst, f)
 }
 
-// worse returns the one with the larger share, the first of equals.
-func worse(a, b *Worst) *Worst {
-	if a == nil || b != nil && (b.Share > a.Share || math.IsNaN(float64(b.Share))) {
-		return b
+// worse returns the place of a finding if its share is larger, else w.
+func worse(w *Worst, f Finding) *Worst {
+	if w == nil || f.Share > w.Share || math.IsNaN(float64(f.Share)) {
+		return &Worst{f.Case, f.Engine, f.Step, f.Stage, f.Share}
 	}
-	return a
+	return w
 }
 
 // engines lists the engines of the goldens, in the order of the cases, then
 // Figures and Self.
 func (s *Suite) engines() []string {
 	var names []string
-	seen := map[string]bool{}
 	for _, c := range s.Cases {
 		for _, g := range c.Goldens {
-			if !seen[g.Engine] {
-				seen[g.Engine] = true
+			if !slices.Contains(names, g.Engine) {
 				names = append(names, g.Engine)
 			}
 		}

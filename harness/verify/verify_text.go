@@ -163,8 +163,8 @@ func (r *Report) writeFailures(b *report.Writer, o TextOptions) {
 		return
 	}
 	if o.Verbose {
-		for i := range r.Failures {
-			r.Failures[i].write(b)
+		for _, f := range r.Failures {
+			fmt.Fprintf(b, "%s\n\n", f.report())
 		}
 	}
 	r.writeFirst(b)
@@ -187,34 +187,21 @@ func (r *Report) FirstFailure() string {
 }
 
 func (r *Report) writeFirst(b *report.Writer) {
-	r.First.write(b)
+	fmt.Fprintf(b, "%s\n\n", r.First.report())
 	if r.Graft != nil {
 		fmt.Fprintf(b, "proof: %s\n", r.Graft)
 	}
-	for i, line := range strings.Split(r.fix(), "\n  ") {
-		if i > 0 { // a command
-			line = "  " + report.Unbroken(line)
-		} else {
-			line = "fix: " + line
-		}
-		fmt.Fprintln(b, line)
-	}
-}
-
-// write writes the finding in full, its command unbroken.
-func (f *Finding) write(b *report.Writer) {
-	fmt.Fprintln(b, f.report())
-	if f.Closer != "" {
-		fmt.Fprintf(b, "  look closer: %s\n", report.Unbroken(f.Closer))
-	}
-	fmt.Fprintln(b)
+	fmt.Fprintf(b, "fix: %s\n", r.fix())
 }
 
 // fix returns where to look.
 func (r *Report) fix() string {
-	switch {
-	case r.First.Checkpoint != CheckpointCount:
-		return r.First.fix(r.Model)
+	switch f := r.First; {
+	case f.Outlier:
+		return "not this model, but the golden: make it again and see whether it comes out the same:\n  " +
+			report.Unbroken(fmt.Sprintf("python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s", f.Engine, r.Model, f.Case))
+	case f.Checkpoint != CheckpointCount:
+		return Info(f.Checkpoint).Fix
 	case r.unchecked() > 0:
 		return "not known: some of checkpoints 1 to 11 were not checked; make goldens and verify again"
 	}
