@@ -87,7 +87,7 @@ func fetchToCheckpoint12(t *testing.T, name, prefix string) (weights int64) {
 	texts := 0
 	for _, f := range found {
 		if f.Failed {
-			t.Error(f.Report())
+			t.Error(f.Line())
 		}
 		if f.Stage == "text" && f.Engine != verify.Self {
 			texts++

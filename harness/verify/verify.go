@@ -1,3 +1,11 @@
+// Package verify runs the twelve checkpoints of the Go model against goldens and
+// published figures.
+//
+// [Open] finds a model and its goldens; [Suite.Check] runs one checkpoint and
+// returns findings as values, so that a test is a loop over them; [Suite.Verify]
+// runs all twelve and returns a report. A divergence is a finding, and the report's
+// verdict, never an error. An error means that a checkpoint could not be run: bad
+// input, no weights, a golden that is damaged or bound to other weights.
 package verify
 
 import (
@@ -54,6 +62,15 @@ type Worst struct {
 	Step   int           `json:"step"`
 	Stage  string        `json:"stage"`
 	Share  harness.Float `json:"share"` // the error as a fraction of its tolerance
+}
+
+// FigureReport sums up the findings of one kind of figure from one source.
+type FigureReport struct {
+	Figure   string `json:"figure"` // the kind, such as logits
+	Source   string `json:"source"`
+	Verdict  string `json:"verdict"`  // "pass" or "fail"
+	Compared int    `json:"compared"` // number of figures
+	Worst    *Worst `json:"worst"`
 }
 
 // TextReport is the text generated from one row of one case.
@@ -140,6 +157,26 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	}
 	r.seconds = time.Since(begin).Seconds()
 	return r, nil
+}
+
+// addFigure counts a finding if it is of a figure.
+func (r *Report) addFigure(f Finding) {
+	if f.Figure == "" {
+		return
+	}
+	r.figures = append(r.figures, f)
+	kind, _, _ := strings.Cut(f.Figure, ".")
+	i := slices.IndexFunc(r.Figures, func(g FigureReport) bool { return g.Figure == kind && g.Source == f.Source })
+	if i < 0 {
+		i = len(r.Figures)
+		r.Figures = append(r.Figures, FigureReport{Figure: kind, Source: f.Source, Verdict: harness.VerdictPass})
+	}
+	g := &r.Figures[i]
+	g.Compared++
+	if f.Failed {
+		g.Verdict = harness.VerdictFail
+	}
+	g.Worst = worse(g.Worst, f)
 }
 
 // Failed reports whether a divergence was found.

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
 )
@@ -132,18 +133,18 @@ func (l *line) where() string {
 	if l.worst == nil {
 		return "-"
 	}
-	share := float64(l.worst.Share)
-	place := fmt.Sprintf("%s step %d %s", l.worst.Case, l.worst.Step, l.worst.Stage)
-	if l.worst.Stage == l.worst.Case { // of a figure
-		place = l.worst.Case
-	}
+	w := l.worst
+	place := fmt.Sprintf("%s step %d %s", w.Case, w.Step, w.Stage)
 	switch {
-	case share == 0:
-		return "exact"
-	case math.IsInf(share, 1):
-		return "not the same: " + place
+	case w.Share == 0:
+		return extent(w.Share)
+	case w.Stage == w.Case: // of a figure
+		place = w.Case
 	}
-	return percent(share) + " " + place
+	if math.IsInf(float64(w.Share), 1) {
+		place = "at " + place
+	}
+	return extent(w.Share) + " " + place
 }
 
 func (l *line) verdict(s report.Style) string {
@@ -233,10 +234,83 @@ func (r *Report) writeRuns(b *report.Writer) {
 		t := report.NewTable("", "", "", "", "")
 		for i := range run.Stages {
 			row := &run.Stages[i]
-			t.Row("  "+row.Place.String(), fmt.Sprint(row.Shape), fmt.Sprintf("%.3g", float64(row.MaxAbs)), percent(row.Share()), string(row.Status))
+			t.Row("  "+row.Place.String(), fmt.Sprint(row.Shape), fmt.Sprintf("%.3g", float64(row.MaxAbs)), extent(harness.Float(row.Share())), string(row.Status))
 		}
 		b.Table(t)
 	}
+}
+
+// writeFigures writes the source of every figure; verbose, every figure.
+func (r *Report) writeFigures(b *report.Writer, o TextOptions) {
+	kinds := map[string][]string{} // by source
+	for i, g := range r.Figures {
+		if i == 0 {
+			fmt.Fprintln(b)
+		}
+		kinds[g.Source] = append(kinds[g.Source], g.Figure)
+	}
+	for _, g := range r.Figures {
+		if kinds[g.Source][0] != g.Figure {
+			continue // with the source's first
+		}
+		t := report.NewTable("", "", "", "")
+		for _, f := range r.figures {
+			judged := extent(f.Share)
+			if f.Failed {
+				judged = "FAIL: " + judged
+			}
+			switch {
+			case f.Source != g.Source:
+			case o.Verbose:
+				t.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), judged, f.Note)
+			case f.Checkpoint == CheckWeights && f.Note != "" && !f.Failed:
+				t.Row("  "+f.Figure, f.Note)
+			}
+		}
+		fmt.Fprintf(b, "figures: %s: %s\n", strings.Join(kinds[g.Source], ", "), shorten(g.Source, textWidth, o.Verbose))
+		b.Table(t)
+	}
+}
+
+// writeQuorums writes which golden is wrong, if one is, and where the tolerances
+// leave correct engines little room; verbose, how far each engine is from the
+// reference at worst, over all cases.
+func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
+	columns := []string{"checkpoint"}
+	var engines []string
+	worst := map[string]diagnose.Spread{} // by checkpoint and engine
+	key := func(checkpoint int, engine string) string { return fmt.Sprint(checkpoint, engine) }
+	for _, q := range r.Quorums {
+		for _, line := range q.Lines() {
+			fmt.Fprintf(b, "\n%s: %s\n", q.Case, line)
+		}
+		for _, w := range q.Spread {
+			if !slices.Contains(engines, w.Engine) {
+				engines, columns = append(engines, w.Engine), append(columns, ">"+w.Engine, "at")
+			}
+			k := key(w.Checkpoint, w.Engine)
+			if have, ok := worst[k]; !ok || w.Share > have.Share || math.IsNaN(float64(w.Share)) {
+				worst[k] = w
+			}
+		}
+	}
+	if !o.Verbose || len(engines) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\ndistance of each engine from %s, of the tolerance\n", diagnose.Yardstick)
+	t := report.NewTable(columns...)
+	for n := 1; n < CheckpointCount; n++ {
+		cells := []string{fmt.Sprintf("%2d %s", n, Info(n).Title)}
+		for _, e := range engines {
+			if w, ok := worst[key(n, e)]; ok {
+				cells = append(cells, fmt.Sprintf("%.2g%%", 100*float64(w.Share)), w.Place.String())
+			} else {
+				cells = append(cells, "-", "")
+			}
+		}
+		t.Row(cells...)
+	}
+	b.Table(t)
 }
 
 // paint colours text by its verdict.
@@ -258,16 +332,21 @@ func shorten(s string, width int, whole bool) string {
 	return string(r[:head]) + " … " + string(r[n-(width-head-3):])
 }
 
-// percent returns a share of a tolerance in per cent; past the tolerance, how many
+// extent returns a share of a tolerance in per cent; past the tolerance, how many
 // times it.
-func percent(share float64) string {
-	switch {
+func extent(s harness.Float) string {
+	switch share := float64(s); {
+	case share == 0:
+		return "exact"
+	case math.IsInf(share, 1):
+		return "not the same"
 	case share > 1:
 		return fmt.Sprintf("%.3gx", share)
 	case share < 0.0995:
 		return fmt.Sprintf("%.2g%%", 100*share)
+	default:
+		return fmt.Sprintf("%.0f%%", 100*share)
 	}
-	return fmt.Sprintf("%.0f%%", 100*share)
 }
 
 // count returns "1 value" or "2,000 values".
