@@ -60,8 +60,17 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 		Source: candidate, schedule: s, options: o, layouts: map[string][]layout{}, sizes: map[int]Sizes{},
 		views: map[harness.Place]stridedView{}, hidden: map[harness.Place]bool{}, places: map[string]map[harness.Place]bool{},
 	}
-	if err := v.parseLayouts(); err != nil {
-		return nil, err
+	for _, st := range s.Stages() {
+		if st.Axes == "" && len(st.Layouts) == 0 {
+			continue
+		}
+		for _, text := range append([]string{st.Axes}, st.Layouts...) {
+			l, err := parseLayout(text)
+			if err != nil {
+				return nil, fmt.Errorf("stage %s: %w", st.Name, err)
+			}
+			v.layouts[st.Name] = append(v.layouts[st.Name], l)
+		}
 	}
 	for _, step := range candidate.Steps() {
 		v.sizes[step] = v.sizesAt(step)
@@ -73,26 +82,6 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 		}
 	}
 	return v, nil
-}
-
-// parseLayouts reads the Axes and Layouts of every stage.
-func (v *View) parseLayouts() error {
-	for _, st := range v.schedule.Stages() {
-		if st.Axes == "" {
-			if len(st.Layouts) > 0 {
-				return fmt.Errorf("stage %s: layouts %q of axes that are not named", st.Name, st.Layouts)
-			}
-			continue
-		}
-		for _, text := range append([]string{st.Axes}, st.Layouts...) {
-			l, err := parseLayout(text)
-			if err != nil {
-				return fmt.Errorf("stage %s: %w", st.Name, err)
-			}
-			v.layouts[st.Name] = append(v.layouts[st.Name], l)
-		}
-	}
-	return nil
 }
 
 // sizesAt returns the lengths of axes at a step: those that the caller gives, then

@@ -10,31 +10,25 @@ import (
 // The rounding bound of a stage: how far two correct engines may be apart at its
 // output when they compute it from the same stored inputs.
 //
-// The worst case of a sum of K float32 products, K·u·Σ|terms|, is so wide that
-// TF32 and float16 hide in it. Rounding errors behave like independent random
-// numbers of mean zero, and then the error grows with the root of K: Higham and
-// Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci.
-// Comput. 41(5), 2019, for any order of summation; and for terms of both signs
-// with the actual partial sums in place of Σ|terms|: the same, "Sharper
-// probabilistic backward error analysis for basic linear algebra kernels with
-// random data", SIAM J. Sci. Comput. 42(5), 2020. A sum of terms t is a walk from
-// 0 to its end, whose partial sums are no larger than about |Σt| + ‖t‖₂, and each
-// of its K additions rounds by u of the partial sum it is at:
+// TF32 and float16 hide in the worst case of a sum of K float32 products,
+// K·u·Σ|terms|. But rounding errors behave like independent random numbers of mean
+// zero, so that the error grows with √K: Higham and Mary, "A new approach to
+// probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019, for any
+// order of summation; and with the partial sums in place of Σ|terms|: the same,
+// "Sharper probabilistic backward error analysis for basic linear algebra kernels
+// with random data", SIAM J. Sci. Comput. 42(5), 2020. The partial sums of terms t
+// are no larger than about |Σt| + ‖t‖₂, and each of K additions rounds by u of one:
 //
 //	sum:  u·√K·(|Σt| + ‖t‖₂)
 //
-// Sequential sums are the worst; sums in blocks, lanes or pairs only stay further
-// below. To each stage's sums come the roundings of its other operations, and u of
-// each input, carried to the output: an engine that keeps more digits than it
-// stores (float64) goes on with inputs that are that far from the stored ones.
-// The result has the size of one standard deviation of the error, and a place may
-// be off by lambda of them.
+// Sums in blocks, lanes or pairs stay further below. To each stage's sums come the
+// roundings of its other operations, and u of each input, carried to the output,
+// for an engine that keeps more digits than it stores. The result is one standard
+// deviation of the error; a place may be off by lambda of them.
 //
-// Where an input was computed, because the candidate lacks it, it comes with a
-// bound of its own. Carried to the output, it adds to the stage's own rounding as
-// independent errors do, as the root of the sum of squares. Plain sums of bounds
-// would grow tenfold a layer where errors do not grow at all, and would be useless
-// after two.
+// An input that was computed, because the candidate lacks it, has a bound of its
+// own. Carried to the output, it adds as independent errors do, as the root of the
+// sum of squares: plain sums would grow tenfold a layer where errors do not grow.
 const (
 	// unit is float32's unit roundoff u: rounding moves a value by at most this
 	// fraction of itself.

@@ -1,7 +1,14 @@
 package gpt2
 
 import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 )
@@ -18,26 +25,22 @@ type stage struct {
 	reason     string                     // for the tolerance
 }
 
-// relTol is the relative part of every tolerance that has one. The absolute
-// parts are the owner's, meant for values of order one. On the committed goldens
-// they suffice alone: correct engines use at most 64% of them (h.23.ln_1 of
-// synthetic-medium, whose values reach 4.5), and of every other stage 31%. Real
-// GPT-2 pushes a few channels of its residual stream into the thousands, where
-// one float32 rounding alone is 1.2e-4. Where a tensor's maximum is 4 or more,
-// sums of many products stay around float64 within 2.3e-6 (tinygrad), 2.0e-6
-// (Candle) and 1.4e-6 (mistral.rs) of it, and no two engines are further apart
-// than 2.7e-6. On opposite sides of float64 two could be 4.3e-6 apart; none are.
+// relTol is the relative part of every tolerance that has one. The absolute parts
+// are the owner's, meant for values of order one, and suffice alone on the
+// committed goldens: correct engines use at most 64% of them (h.23.ln_1 of
+// synthetic-medium), of every other stage 31%. Real GPT-2 pushes a few channels of
+// its residual stream into the thousands, where one float32 rounding is 1.2e-4.
+// Where a tensor's maximum is 4 or more, engines stay around float64 within 2.3e-6
+// (tinygrad), 2.0e-6 (Candle) and 1.4e-6 (mistral.rs) of it; two on opposite sides
+// could be 4.3e-6 apart, and none are more than 2.7e-6.
 //
 // Measured with scripts/engine_distance.py --above 4, and with go run . verify
-// --json of both synthetic models. Larger relative distances there are of tensors
-// whose maximum is smaller, where the absolute part decides.
+// --json of both synthetic models.
 const relTol = 4e-6
 
-// The layouts in which engines have tensors of the same axes. They list what
-// engines do, not every order there could be: that the axes of a head and of the
-// heads change places, say, is a fault (heads interleaved) and no layout. A batch
-// of one may lack its axis everywhere, and the rows of a batch may follow one
-// another in the axis after it.
+// The layouts in which engines have tensors of the same axes, not every order there
+// could be: heads interleaved, say, are a fault. A batch of one may lack its axis
+// everywhere, and the rows of a batch may follow one another in the axis after it.
 var (
 	streamLayouts = []string{"T B C", "B C T"}
 	headLayouts   = []string{"B T H D", "B T (H D)", "B H D T", "T B H D", "T B (H D)"}
@@ -156,3 +159,56 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 	}
 	return s
 }
+
+// A Folder is the folder of a dump.
+type Folder struct {
+	Dir string
+	Map *align.Map // joins another program's names to stages; nil for a folder of the stages' own
+}
+
+// DumpSchedule returns a schedule for dumps, with as many layers and temperatures
+// as every manifest and every file name in the folders ask for. It has at least
+// the given number of layers, such as those of the model that computes what the
+// dumps lack, and at least one, and [Temperatures].
+func DumpSchedule(layers int, folders ...Folder) (*harness.Schedule, error) {
+	layers = max(layers, 1)
+	temperatures := slices.Clone(Temperatures)
+	for _, f := range folders {
+		man, err := dump.ReadManifest(f.Dir)
+		switch {
+		case err == nil:
+			var c struct {
+				Layers int `json:"n_layer"`
+			}
+			// A manifest of another engine may have no config: names tell it then.
+			if json.Unmarshal(man.Model.Config, &c) == nil && c.Layers <= maxLayers {
+				layers = max(layers, c.Layers)
+			}
+			temperatures = append(temperatures, man.Temperatures...)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+		list := dump.List
+		if f.Map != nil {
+			list = f.Map.List
+		}
+		listed, err := list(f.Dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, stage := range listed.Stages() {
+			s, _ := model.ParseStage(stage)
+			if s.Layer < maxLayers {
+				layers = max(layers, s.Layer+1)
+			}
+			if s.Temperature > 0 {
+				temperatures = append(temperatures, s.Temperature)
+			}
+		}
+	}
+	slices.Sort(temperatures)
+	return Schedule(layers, slices.Compact(temperatures)), nil
+}
+
+// maxLayers bounds what the names in a folder can ask a schedule to hold.
+const maxLayers = 4096
