@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ type Matrix struct {
 	NotChecked []string `json:"not_checked"`
 
 	// Identities are the reasons why faults change nothing where they were planted.
-	Identities []IdentityRow `json:"identities"`
+	Identities []Identity `json:"identities"`
 
 	// Equivalents are faults that were named together because nothing told them
 	// apart where one of them was planted.
@@ -76,12 +77,6 @@ type CleanRow struct {
 	Alarms  int    `json:"alarms"`  // runs in which a stage was called wrong
 }
 
-// IdentityRow is an entry of Identities and how often it was needed.
-type IdentityRow struct {
-	Identity
-	Unseen int `json:"unseen"` // injections that it excuses
-}
-
 // Equivalent is faults that were named together, and where.
 type Equivalent struct {
 	Faults []string `json:"faults"`
@@ -95,29 +90,26 @@ func (m *Matrix) Passed() bool { return m.Verdict == harness.VerdictPass }
 func newMatrix(model string) *Matrix {
 	m := &Matrix{
 		Schema: 1, Model: model, Faults: []Row{}, Clean: []CleanRow{}, NotChecked: []string{},
-		Identities: []IdentityRow{}, Equivalents: []Equivalent{}, Wrong: []string{},
+		Identities: slices.Clone(Identities), Equivalents: []Equivalent{}, Wrong: []string{},
 	}
 	for _, f := range faults.Catalogue() {
 		m.Faults = append(m.Faults, Row{Fault: f.ID, Kinds: []string{}})
-	}
-	for _, x := range Identities {
-		m.Identities = append(m.Identities, IdentityRow{Identity: x})
 	}
 	return m
 }
 
 // add enters the result of a run with faults.
-func (m *Matrix) add(f faultRun, r result) {
+func (m *Matrix) add(t trial, r result) {
 	var visible []harness.Place
-	for i, in := range f {
-		if r.effects[i] != silent && (slices.Contains(r.introduced, in.at) || identity(f, in, r.effects[i]) < 0) {
+	for i, in := range t.planted {
+		if r.effects[i] != silent && (slices.Contains(r.introduced, in.at) || identity(t, in, r.effects[i]) < 0) {
 			visible = append(visible, in.at)
 		}
 	}
 	extra := slices.ContainsFunc(r.introduced, func(at harness.Place) bool { return !slices.Contains(visible, at) })
 	exact := !extra && len(r.introduced) == len(visible)
 	wrong := extra
-	for i, in := range f {
+	for i, in := range t.planted {
 		row := m.row(in.ID)
 		if r.effects[i] == silent {
 			row.Silent++
@@ -127,23 +119,23 @@ func (m *Matrix) add(f faultRun, r result) {
 			row.Kinds = append(row.Kinds, kind)
 		}
 		tally := &row.Alone
-		if len(f) > 1 {
+		if len(t.planted) > 1 {
 			tally = &row.Pairs
 		}
 		tally.Planted++
 		if !slices.Contains(visible, in.at) {
 			tally.Identity++
-			m.Identities[identity(f, in, r.effects[i])].Unseen++
+			m.Identities[identity(t, in, r.effects[i])].Unseen++
 			continue
 		}
-		named := m.named(in, r.explanations)
+		named := m.named(in, r.ids(in.at))
 		count(&tally.Detected, slices.Contains(r.introduced, in.at))
 		count(&tally.StageRight, exact)
 		count(&tally.CauseRight, named)
 		wrong = wrong || !named || !exact
 	}
 	if wrong {
-		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named were %s", f, said(r)))
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named were %s", t, said(r)))
 	}
 }
 
@@ -159,13 +151,7 @@ func (m *Matrix) row(id string) *Row {
 
 // named reports whether the injection's fault is among those named at its place,
 // and keeps those that are named with it.
-func (m *Matrix) named(in injection, all []harness.Explanation) bool {
-	var ids []string
-	for _, x := range all {
-		if x.Step == in.at.Step && x.Stage == in.at.Stage {
-			ids = append(ids, x.Fault)
-		}
-	}
+func (m *Matrix) named(in injection, ids []string) bool {
 	slices.Sort(ids)
 	if len(ids) > 1 {
 		i := slices.IndexFunc(m.Equivalents, func(e Equivalent) bool { return slices.Equal(e.Faults, ids) })
@@ -182,6 +168,16 @@ func (m *Matrix) named(in injection, all []harness.Explanation) bool {
 	return slices.Contains(ids, in.ID)
 }
 
+// ids returns the faults that were named at a place.
+func (r result) ids(at harness.Place) (ids []string) {
+	for _, x := range r.explanations {
+		if x.Step == at.Step && x.Stage == at.Stage {
+			ids = append(ids, cmp.Or(x.Fault, "no known fault"))
+		}
+	}
+	return ids
+}
+
 // said lists the stages and causes that were named in a run.
 func said(r result) string {
 	if len(r.introduced) == 0 {
@@ -189,17 +185,7 @@ func said(r result) string {
 	}
 	var parts []string
 	for _, at := range r.introduced {
-		var ids []string
-		for _, x := range r.explanations {
-			if x.Step == at.Step && x.Stage == at.Stage {
-				id := x.Fault
-				if id == "" {
-					id = "no known fault"
-				}
-				ids = append(ids, id)
-			}
-		}
-		parts = append(parts, fmt.Sprintf("%s (%s)", at, strings.Join(ids, ", ")))
+		parts = append(parts, fmt.Sprintf("%s (%s)", at, strings.Join(r.ids(at), ", ")))
 	}
 	if len(parts) > 4 {
 		parts = append(parts[:4], fmt.Sprintf("… %d in all", len(r.introduced)))
@@ -208,11 +194,11 @@ func said(r result) string {
 }
 
 // addClean enters the result of a run without faults.
-func (m *Matrix) addClean(c cleanRun, r result) {
-	i := slices.IndexFunc(m.Clean, func(row CleanRow) bool { return row.Variant == c.variant })
+func (m *Matrix) addClean(t trial, r result) {
+	i := slices.IndexFunc(m.Clean, func(row CleanRow) bool { return row.Variant == t.variant })
 	if i < 0 {
 		i = len(m.Clean)
-		m.Clean = append(m.Clean, CleanRow{Variant: c.variant})
+		m.Clean = append(m.Clean, CleanRow{Variant: t.variant})
 	}
 	row := &m.Clean[i]
 	row.Runs++
@@ -220,7 +206,7 @@ func (m *Matrix) addClean(c cleanRun, r result) {
 	row.Unknown += r.unknown
 	if len(r.introduced) > 0 {
 		row.Alarms++
-		m.Wrong = append(m.Wrong, fmt.Sprintf("%s, %s: nothing was planted, but named were %s", c.variant, c.name, said(r)))
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: nothing was planted, but named were %s", t, said(r)))
 	}
 }
 

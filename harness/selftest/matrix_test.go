@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -20,14 +19,10 @@ func planted(t *testing.T, id, stage string) injection {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return injection{f, harness.Place{Stage: stage}, "hello"}
+	return injection{f, place(stage)}
 }
 
 func place(stage string) harness.Place { return harness.Place{Stage: stage} }
-
-func explained(stage, id string) harness.Explanation {
-	return harness.Explanation{Stage: stage, Fault: id}
-}
 
 // TestJudged: what a run adds to the matrix, and what makes it fail.
 func TestJudged(t *testing.T) {
@@ -35,61 +30,62 @@ func TestJudged(t *testing.T) {
 	scale := planted(t, "scale_d", "h.1.attn.scores")
 	eps := planted(t, "ln_eps_1e-6", "h.1.ln_1")
 	act, scores := place("h.0.mlp.act"), place("h.1.attn.scores")
+	shown := func(at harness.Place, ids ...string) (all []harness.Explanation) {
+		for _, id := range ids {
+			all = append(all, harness.Explanation{Stage: at.Stage, Fault: id})
+		}
+		return all
+	}
+	type places = []harness.Place
 	for _, c := range []struct {
-		name string
-		run  faultRun
-		result
-		wrong bool
-		alone Tally // of the run's first fault
+		name         string
+		planted      injection
+		effect       effect
+		introduced   []harness.Place
+		explanations []harness.Explanation
+		wrong        bool
+		alone        Tally
 	}{
-		{"right", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act}, explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf")}},
-			false, Tally{1, 0, 1, 1, 1}},
-		{"right, with another that nothing tells apart", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act},
-			explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_relu"), explained("h.0.mlp.act", "gelu_erf")}}, false, Tally{1, 0, 1, 1, 1}},
-		{"unseen", faultRun{erf}, result{effects: []effect{moved}}, true, Tally{1, 0, 0, 0, 0}},
-		{"unseen, within the tolerance, not listed", faultRun{erf}, result{effects: []effect{within}}, true, Tally{1, 0, 0, 0, 0}},
-		{"unseen, no change, not listed", faultRun{erf}, result{effects: []effect{identical}}, true, Tally{1, 0, 0, 0, 0}},
-		{"another stage", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{scores}}, true, Tally{1, 0, 0, 0, 0}},
-		{"another stage too", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act, scores},
-			explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf")}}, true, Tally{1, 0, 1, 0, 1}},
-		{"another cause", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act},
-			explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_relu")}}, true, Tally{1, 0, 1, 1, 0}},
-		{"the cause at another place", faultRun{erf}, result{effects: []effect{moved}, introduced: []harness.Place{act},
-			explanations: []harness.Explanation{explained("h.1.mlp.act", "gelu_erf")}}, true, Tally{1, 0, 1, 1, 0}},
-		{"changes nothing", faultRun{erf}, result{effects: []effect{silent}}, false, Tally{}},
-		{"changes nothing, and an alarm", faultRun{erf}, result{effects: []effect{silent}, introduced: []harness.Place{act}}, true, Tally{}},
-		{"listed, unseen", faultRun{eps}, result{effects: []effect{within}}, false, Tally{1, 1, 0, 0, 0}},
-		{"listed, no change", faultRun{eps}, result{effects: []effect{identical}}, false, Tally{1, 1, 0, 0, 0}},
-		{"listed, and yet outside the tolerance", faultRun{eps}, result{effects: []effect{moved}}, true, Tally{1, 0, 0, 0, 0}},
-		{"listed, and yet seen", faultRun{eps}, result{effects: []effect{within}, introduced: []harness.Place{place("h.1.ln_1")},
-			explanations: []harness.Explanation{explained("h.1.ln_1", "ln_eps_1e-6")}}, false, Tally{1, 0, 1, 1, 1}},
+		{"right", erf, moved, places{act}, shown(act, "gelu_erf"), false, Tally{1, 0, 1, 1, 1}},
+		{"right, with another that nothing tells apart", erf, moved, places{act}, shown(act, "gelu_relu", "gelu_erf"), false, Tally{1, 0, 1, 1, 1}},
+		{"unseen", erf, moved, nil, nil, true, Tally{1, 0, 0, 0, 0}},
+		{"unseen, within the tolerance, not listed", erf, within, nil, nil, true, Tally{1, 0, 0, 0, 0}},
+		{"unseen, no change, not listed", erf, identical, nil, nil, true, Tally{1, 0, 0, 0, 0}},
+		{"another stage", erf, moved, places{scores}, nil, true, Tally{1, 0, 0, 0, 0}},
+		{"another stage too", erf, moved, places{act, scores}, shown(act, "gelu_erf"), true, Tally{1, 0, 1, 0, 1}},
+		{"another cause", erf, moved, places{act}, shown(act, "gelu_relu"), true, Tally{1, 0, 1, 1, 0}},
+		{"the cause at another place", erf, moved, places{act}, shown(place("h.1.mlp.act"), "gelu_erf"), true, Tally{1, 0, 1, 1, 0}},
+		{"changes nothing", erf, silent, nil, nil, false, Tally{}},
+		{"changes nothing, and an alarm", erf, silent, places{act}, nil, true, Tally{}},
+		{"listed, unseen", eps, within, nil, nil, false, Tally{1, 1, 0, 0, 0}},
+		{"listed, no change", eps, identical, nil, nil, false, Tally{1, 1, 0, 0, 0}},
+		{"listed, and yet outside the tolerance", eps, moved, nil, nil, true, Tally{1, 0, 0, 0, 0}},
+		{"listed, and yet seen", eps, within, places{eps.at}, shown(eps.at, "ln_eps_1e-6"), false, Tally{1, 0, 1, 1, 1}},
 	} {
 		m := newMatrix("m")
-		m.add(c.run, c.result)
-		if got := m.row(c.run[0].ID).Alone; got != c.alone || (len(m.Wrong) > 0) != c.wrong {
+		m.add(*planting("hello", c.planted), result{effects: []effect{c.effect}, introduced: c.introduced, explanations: c.explanations})
+		if got := m.row(c.planted.ID).Alone; got != c.alone || (len(m.Wrong) > 0) != c.wrong {
 			t.Errorf("%s: %+v, wrong %q; want %+v, wrong %v", c.name, got, m.Wrong, c.alone, c.wrong)
 		}
 	}
 
 	// Pairs: both are to be seen, and one may take from the other what it changes.
-	both := result{effects: []effect{moved, moved}, introduced: []harness.Place{act, scores},
-		explanations: []harness.Explanation{explained("h.0.mlp.act", "gelu_erf"), explained("h.1.attn.scores", "scale_d")}}
 	for _, c := range []struct {
-		name  string
-		edit  func(r *result)
-		wrong bool
-		right int // of the second fault
+		name       string
+		introduced []harness.Place
+		second     effect
+		wrong      bool
+		right      int // of the second fault
 	}{
-		{"right", func(*result) {}, false, 1},
-		{"one unseen", func(r *result) { r.introduced = r.introduced[:1] }, true, 0},
-		{"one left without an effect", func(r *result) { r.introduced, r.effects[1] = r.introduced[:1], identical }, false, 0},
-		{"one unseen with an effect", func(r *result) { r.introduced, r.effects[1] = r.introduced[:1], within }, true, 0},
+		{"right", places{act, scores}, moved, false, 1},
+		{"one unseen", places{act}, moved, true, 0},
+		{"one left without an effect", places{act}, identical, false, 0},
+		{"one unseen with an effect", places{act}, within, true, 0},
 	} {
-		r := both
-		r.effects, r.introduced = slices.Clone(both.effects), slices.Clone(both.introduced)
-		c.edit(&r)
 		m := newMatrix("m")
-		m.add(faultRun{erf, scale}, r)
+		m.add(*planting("hello", erf, scale), result{
+			effects: []effect{moved, c.second}, introduced: c.introduced, explanations: append(shown(act, "gelu_erf"), shown(scores, "scale_d")...),
+		})
 		if got := m.row("scale_d").Pairs; got.StageRight != c.right || (len(m.Wrong) > 0) != c.wrong || got.Planted != 1 {
 			t.Errorf("pair, %s: %+v, wrong %q", c.name, got, m.Wrong)
 		}
@@ -103,11 +99,11 @@ func TestVerdict(t *testing.T) {
 	for i := range m.Faults {
 		m.Faults[i].Alone = Tally{1, 0, 1, 1, 1}
 	}
-	m.addClean(cleanRun{variant: "candle", name: "hello"}, result{tensors: 5})
+	m.addClean(trial{variant: "candle", name: "hello"}, result{tensors: 5})
 	if m.judge(); !m.Passed() {
 		t.Fatalf("wrong %q, want none", m.Wrong)
 	}
-	m.addClean(cleanRun{variant: "candle", name: "answer"}, result{introduced: []harness.Place{place("ln_f")}})
+	m.addClean(trial{variant: "candle", name: "answer"}, result{introduced: []harness.Place{place("ln_f")}})
 	if m.judge(); m.Passed() || m.Clean[0] != (CleanRow{"candle", 2, 5, 0, 1}) {
 		t.Errorf("after an alarm: %s, %+v", m.Verdict, m.Clean)
 	}
@@ -124,7 +120,7 @@ func TestVerdict(t *testing.T) {
 func TestText(t *testing.T) {
 	m := newMatrix("m")
 	for _, f := range faults.Catalogue() {
-		m.add(faultRun{{f, place("h.0.x"), "hello"}}, result{effects: []effect{moved}})
+		m.add(*planting("hello", injection{f, place("h.0.x")}), result{effects: []effect{moved}})
 	}
 	m.judge()
 	var plain, colour bytes.Buffer

@@ -13,8 +13,6 @@ import (
 type naive struct {
 	sum     func(terms []float32) float32
 	onePass bool // LayerNorm's variance is E[x²] - m²
-
-	terms []float32 // scratch
 }
 
 // Orders of summation.
@@ -46,12 +44,13 @@ func pairwise(terms []float32) float32 {
 // naiveStage is a stage at work: its sizes as the contract names them, its inputs
 // and its output.
 type naiveStage struct {
-	*naive
+	naive
 	*faults.Context
 	T, P, S, C, H, D, V int
 
-	x, y []float32 // the first input and the second, if there is one
-	out  []float32
+	x, y  []float32 // the first input and the second, if there is one
+	out   []float32
+	terms []float32 // scratch
 }
 
 // naiveStages computes the stages by what they compute. Those that only move
@@ -79,7 +78,7 @@ var naiveStages = map[string]func(*naiveStage){
 }
 
 // output computes a stage; nil is one that only moves values.
-func (n *naive) output(c *faults.Context) []float32 {
+func (n naive) output(c *faults.Context) []float32 {
 	name, _ := model.ParseStage(c.Stage)
 	compute := naiveStages[name.Word]
 	if compute == nil {
@@ -106,7 +105,7 @@ func (n *naiveStage) weight(word string) []float32 {
 }
 
 // dot is a·b.
-func (n *naive) dot(a, b []float32) float32 {
+func (n *naiveStage) dot(a, b []float32) float32 {
 	n.terms = n.terms[:0]
 	for i, v := range a {
 		n.terms = append(n.terms, v*b[i])

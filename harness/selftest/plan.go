@@ -2,20 +2,22 @@ package selftest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 )
 
-// injection is one fault at one place of one case.
+// injection is one fault at one place.
 type injection struct {
 	faults.Fault
-	at   harness.Place
-	name string // of the case
+	at harness.Place
 }
 
 // kind is the stage's name with * for the layer or the temperature.
@@ -24,22 +26,31 @@ func (in injection) kind() string {
 	return s.Kind()
 }
 
-// faultRun is a run of a case with one fault or two in it.
-type faultRun []injection
+// trial is a run of a case with one fault or two in it, or that of a correct engine.
+type trial struct {
+	name    string // of the case
+	planted []injection
 
-func (f faultRun) String() string {
-	var parts []string
-	for _, in := range f {
-		parts = append(parts, fmt.Sprintf("%s at %s", in.ID, in.at))
-	}
-	return fmt.Sprintf("%s: %s", f[0].name, strings.Join(parts, " and "))
+	variant string  // the correct engine
+	golden  *golden // its run, if that was made before; else the Go model's,
+	threads int     // on so many threads,
+	naive   *naive  // with another engine's stages in the place of its own, if set
 }
 
-// atOtherStep is the run of one fault with the fault at the other step.
-func (f faultRun) atOtherStep() faultRun {
-	in := f[0]
-	in.at.Step = steps - 1 - in.at.Step
-	return faultRun{in}
+func (t trial) String() string {
+	if t.planted == nil {
+		return t.variant + ", " + t.name
+	}
+	var parts []string
+	for _, in := range t.planted {
+		parts = append(parts, fmt.Sprintf("%s at %s", in.ID, in.at))
+	}
+	return fmt.Sprintf("%s: %s", t.name, strings.Join(parts, " and "))
+}
+
+// planting returns the trial of a case with faults in it.
+func planting(name string, in ...injection) *trial {
+	return &trial{name: name, planted: in, threads: 1}
 }
 
 // steps are the prompt and one decode step.
@@ -53,22 +64,31 @@ var (
 	headCases  = blockCases[:2]
 )
 
-// allFaultRuns returns the runs with each fault alone, with two, and with the pair in
-// which the tie rule shows. With quick every fifth fault alone is in a pair.
-func allFaultRuns(cfg model.Config, quick bool) ([]faultRun, error) {
+// allFaultTrials returns the runs with each fault alone, with two, and with the pair in
+// which the tie rule shows: where every logit is 0. With quick every fifth fault alone
+// is in a pair.
+func allFaultTrials(cfg model.Config, quick bool) ([]*trial, error) {
+	untied, err := faults.ByID("head_untied")
+	if err != nil {
+		return nil, err
+	}
+	rule, err := faults.ByID("tie_rule")
+	if err != nil {
+		return nil, err
+	}
 	alone, every := plan(cfg, quick), 1
 	if quick {
 		every = 5
 	}
-	shown, err := tie()
-	return slices.Concat(alone, pairs(alone, every), []faultRun{shown}), err
+	tie := planting(headCases[0], injection{untied, harness.Place{Stage: "logits"}}, injection{rule, harness.Place{Stage: "next_token"}})
+	return slices.Concat(alone, pairs(alone, every), []*trial{tie}), nil
 }
 
-// plan returns the runs of every fault alone: in each stage where it can sit, at the first, the
-// middle and the last layer, at both steps. With quick it is one of these layers,
-// one of the steps, and one temperature, whichever comes round.
-func plan(cfg model.Config, quick bool) []faultRun {
-	var all []faultRun
+// plan returns the runs of every fault alone: in each stage where it can sit, at the
+// first, the middle and the last layer, at both steps. With quick it is one of these
+// layers, one of the steps, and one temperature, whichever comes round.
+func plan(cfg model.Config, quick bool) []*trial {
+	var all []*trial
 	turn := 0
 	for i, f := range faults.Catalogue() {
 		for j, stages := range sites(cfg, f) {
@@ -87,7 +107,7 @@ func plan(cfg model.Config, quick bool) []faultRun {
 						continue
 					}
 					for _, name := range names {
-						all = append(all, faultRun{{f, harness.Place{Step: step, Stage: stage}, name}})
+						all = append(all, planting(name, injection{f, harness.Place{Step: step, Stage: stage}}))
 					}
 				}
 				turn++
@@ -120,7 +140,8 @@ func sites(cfg model.Config, f faults.Fault) [][]string {
 // identity there.
 func shownAt(f faults.Fault, stages []string, turn int) int {
 	i := turn % len(stages)
-	if in := (injection{Fault: f, at: harness.Place{Stage: stages[i]}}); identity(faultRun{in}, in, identical) >= 0 {
+	in := injection{f, harness.Place{Stage: stages[i]}}
+	if identity(*planting("", in), in, identical) >= 0 {
 		return 0
 	}
 	return i
@@ -128,8 +149,8 @@ func shownAt(f faults.Fault, stages []string, turn int) int {
 
 // pairs puts each injection of the plan into one run with another of another
 // stage, far from it in the plan and so of another subject.
-func pairs(alone []faultRun, every int) []faultRun {
-	var all []faultRun
+func pairs(alone []*trial, every int) []*trial {
+	var all []*trial
 	used := make([]bool, len(alone))
 	for i := 0; i < len(alone); i += every {
 		if used[i] {
@@ -137,28 +158,89 @@ func pairs(alone []faultRun, every int) []faultRun {
 		}
 		for k := range alone {
 			j := (i + len(alone)/3 + 7*k) % len(alone)
-			a, b := alone[i][0], alone[j][0]
+			a, b := alone[i].planted[0], alone[j].planted[0]
 			if used[j] || i == j || a.at.Stage == b.at.Stage || a.ID == b.ID {
 				continue
 			}
 			used[i], used[j] = true, true
-			b.name = a.name
-			all = append(all, faultRun{a, b})
+			all = append(all, planting(alone[i].name, a, b))
 			break
 		}
 	}
 	return all
 }
 
-// tie is the pair in which the tie rule shows: where every logit is 0.
-func tie() (faultRun, error) {
-	untied, err := faults.ByID("head_untied")
-	if err != nil {
-		return nil, err
+// wholeCase is the case that correct engines run to its end and with every stage. Of
+// the others the stages as wide as the vocabulary are left out, and most steps.
+const wholeCase = "hello"
+
+// cleanTrials returns the runs of correct engines: those that made goldens, the Go
+// model on any number of threads, and a naive engine in several orders of summation.
+func cleanTrials(engines map[string]map[string]*golden, quick bool) []*trial {
+	var all []*trial
+	cases := slices.Sorted(maps.Keys(engines[diagnose.Yardstick]))
+	if quick {
+		cases = blockCases[1:2]
 	}
-	rule, err := faults.ByID("tie_rule")
-	return faultRun{
-		{untied, harness.Place{Stage: "logits"}, headCases[0]},
-		{rule, harness.Place{Stage: "next_token"}, headCases[0]},
-	}, err
+	for _, engine := range slices.Sorted(maps.Keys(engines)) {
+		for _, name := range cases {
+			if g := engines[engine][name]; g != nil {
+				all = append(all, &trial{name: name, variant: engine + "'s goldens", golden: g})
+			}
+		}
+	}
+	for threads := 1; threads <= 3; threads++ {
+		for _, name := range cases {
+			all = append(all, &trial{name: name, variant: fmt.Sprintf("Go, threads: %d", threads), threads: threads})
+		}
+	}
+	for _, o := range []struct {
+		variant string
+		naive
+	}{
+		{"float32, summed forwards", naive{sum: forwards}},
+		{"float32, summed backwards", naive{sum: backwards}},
+		{"float32, summed in halves", naive{sum: pairwise}},
+		{"float32, variance in one pass", naive{sum: forwards, onePass: true}},
+	} {
+		for _, name := range cases {
+			all = append(all, &trial{name: name, variant: o.variant, threads: 1, naive: &o.naive})
+		}
+	}
+	return all
+}
+
+// Identity is a reason why faults cannot be seen in some stages.
+type Identity struct {
+	faults.Identity
+	Pairs  bool `json:"pairs"`  // only beside another fault, and only where it moves nothing, bit for bit
+	Unseen int  `json:"unseen"` // injections that it excuses, in a Matrix
+}
+
+// Identities are the faults that need not be seen: those of the catalogue, and one
+// of a pair. A fault that moves more than the tolerance that goldens are judged by
+// and goes undetected is a failure whatever this list says.
+var Identities = listIdentities()
+
+func listIdentities() []Identity {
+	var all []Identity
+	for _, x := range faults.Identities() {
+		all = append(all, Identity{Identity: x})
+	}
+	return append(all, Identity{Pairs: true, Identity: faults.Identity{
+		Faults: "*", Stages: "*",
+		Reason: "the other fault of the pair left it nothing to change: zeros are what they are in float16",
+	}})
+}
+
+// identity returns the index of the entry that excuses a fault of a run for its
+// effect; -1 if none does.
+func identity(t trial, in injection, e effect) int {
+	return slices.IndexFunc(Identities, func(x Identity) bool {
+		excused := e == identical || e == within
+		if x.Pairs {
+			excused = e == identical && len(t.planted) > 1
+		}
+		return excused && names.Match(x.Faults, in.ID) && names.Match(x.Stages, in.at.Stage)
+	})
 }

@@ -2,7 +2,6 @@ package selftest
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 
@@ -40,36 +39,71 @@ type result struct {
 	unknown      int // of these, undecided
 }
 
-// inject makes a run with faults in it and judges it.
-func (r *runner) inject(ctx context.Context, f faultRun) (result, error) {
-	g, effects := r.cases[f[0].name], make([]effect, len(f))
+// make makes a trial's run and judges it by the golden of its case.
+func (r *runner) make(ctx context.Context, t *trial) (result, error) {
+	if t.golden != nil {
+		return r.judge(ctx, t.name, t.golden)
+	}
+	g, effects := r.cases[t.name], make([]effect, len(t.planted))
+	n, whole := steps, slices.ContainsFunc(t.planted, func(in injection) bool { return isHead(in.at.Stage) })
+	if t.planted == nil {
+		n, whole = min(g.Manifest().New, 3), t.name == wholeCase
+		if whole {
+			n = g.Manifest().New
+		}
+	}
+	run := r.run(t.name, n, whole)
+	run.Threads = t.threads
 	planter := faults.Planter{Model: r.model, Plant: func(at harness.Place, c *faults.Context) []float32 {
-		i := slices.IndexFunc(f, func(in injection) bool { return in.at == at })
-		if i < 0 {
+		i := slices.IndexFunc(t.planted, func(in injection) bool { return in.at == at })
+		switch {
+		case t.naive != nil && (whole || !isHead(at.Stage)):
+			return t.naive.output(c)
+		case i < 0:
 			return nil
 		}
-		out := f[i].Output(c)
+		out := t.planted[i].Output(c)
 		if out != nil {
 			effects[i] = r.effect(at.Stage, c.Right(), out)
 		}
 		return out
 	}}
-	run := g.run(steps)
-	run.Threads = 1
-	run.Tap = (&gpt2.Override{Value: planter.Value}).Tap
-	if !slices.ContainsFunc(f, func(in injection) bool { return isHead(in.at.Stage) }) {
-		leaveOutHead(&run)
+	if t.naive != nil || t.planted != nil {
+		run.Tap = (&gpt2.Override{Value: planter.Value}).Tap
 	}
 	rec, err := gpt2.Record(ctx, r.model, run)
 	if err != nil {
-		return result{}, fmt.Errorf("%s: %w", f, err)
+		return result{}, err
 	}
-	found, err := r.judge(ctx, g, rec)
-	if err != nil {
-		return result{}, fmt.Errorf("%s: %w", f, err)
-	}
+	found, err := r.judge(ctx, t.name, rec)
 	found.effects = effects
-	return found, nil
+	return found, err
+}
+
+// run returns the first n steps of a case's run, on the same tokens: whole or without
+// the stages after ln_f.
+func (r *runner) run(name string, n int, whole bool) gpt2.Run {
+	g := r.cases[name]
+	run := gpt2.Run{Tokens: g.Manifest().Tokens, New: n, Temperatures: gpt2.Temperatures}
+	prompt := len(run.Tokens[0])
+	for _, row := range harness.TokenRows(g.Tokens(), prompt+n-1) {
+		run.Feed = append(run.Feed, row[prompt:])
+	}
+	if !whole {
+		run.Temperatures = []float64{}
+		run.Match = func(_ int, stage string) bool { return !isHead(stage) }
+	}
+	return run
+}
+
+// isHead reports whether the stage comes after ln_f: those are as wide as the
+// vocabulary, or chosen from it, and are recorded only where they are judged.
+func isHead(stage string) bool {
+	switch s, _ := model.ParseStage(stage); s.Word {
+	case "logits", "logits_last", "next_token", "probs_t":
+		return true
+	}
+	return false
 }
 
 // effect measures how far a fault moves a stage from its right output.
@@ -87,26 +121,12 @@ func (r *runner) effect(stage string, right, wrong []float32) effect {
 	return moved
 }
 
-// leaveOutHead leaves the stages after ln_f out of a run.
-func leaveOutHead(run *gpt2.Run) {
-	run.Temperatures = []float64{}
-	run.Match = func(_ int, stage string) bool { return !isHead(stage) }
-}
-
-// isHead reports whether the stage comes after ln_f: those are as wide as the
-// vocabulary, or chosen from it, and are recorded only where they are judged.
-func isHead(stage string) bool {
-	switch s, _ := model.ParseStage(stage); s.Word {
-	case "logits", "logits_last", "next_token", "probs_t":
-		return true
+// judge compares a run with the golden of the case, replays and explains it, as the
+// compare command does.
+func (r *runner) judge(ctx context.Context, name string, candidate harness.Source) (result, error) {
+	c := diagnose.Comparison{
+		Schedule: r.schedule, Model: r.model, Goldens: []diagnose.EngineResult{{Source: r.cases[name]}}, Candidate: candidate,
 	}
-	return false
-}
-
-// judge compares a run with the golden, replays and explains it, as the compare
-// command does.
-func (r *runner) judge(ctx context.Context, g *golden, candidate harness.Source) (result, error) {
-	c := diagnose.Comparison{Schedule: r.schedule, Model: r.model, Goldens: []diagnose.EngineResult{{Source: g}}, Candidate: candidate}
 	c.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)
 		return ok

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model/synthetic"
@@ -41,8 +43,11 @@ func (e *NoGoldensError) Error() string {
 }
 
 // Command makes what is missing.
-func (e *NoGoldensError) Command() string {
-	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + diagnose.Yardstick
+func (e *NoGoldensError) Command() string { return regenerate(diagnose.Yardstick) }
+
+// regenerate is the command that makes an engine's goldens.
+func regenerate(engine string) string {
+	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + engine
 }
 
 // Run plants every fault, and makes runs of correct engines. An error is a selftest
@@ -53,44 +58,36 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 	if err != nil {
 		return nil, err
 	}
-	var jobs []job
-	for _, c := range cleanRuns(engines, o.Quick) { // the longest: first
-		jobs = append(jobs, c.judge)
-	}
-	runs, err := allFaultRuns(runners[0].model.Config(), o.Quick)
+	trials, err := allFaultTrials(runners[0].model.Config(), o.Quick)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range runs {
-		jobs = append(jobs, func(ctx context.Context, r *runner) (entry, error) { return f.judge(ctx, r, o.Quick) })
-	}
-	entries, err := runAll(ctx, runners, jobs, o.Progress)
+	trials = append(cleanTrials(engines, o.Quick), trials...) // the longest first
+	results, err := runAll(ctx, runners, trials, o)
 	if err != nil {
 		return nil, err
 	}
 	m := newMatrix(Model)
-	for _, enter := range entries {
-		enter(m)
+	for i, t := range trials {
+		if t.planted == nil {
+			m.addClean(*t, results[i])
+		} else {
+			m.add(*t, results[i])
+		}
 	}
 	for _, engine := range expected {
 		if len(engines[engine]) == 0 {
-			m.NotChecked = append(m.NotChecked, fmt.Sprintf("%s: no goldens; python3 scripts/regenerate_goldens.py --model %s --engine %s makes them", engine, Model, engine))
+			m.NotChecked = append(m.NotChecked, fmt.Sprintf("%s: no goldens; %s makes them", engine, regenerate(engine)))
 		}
 	}
 	m.judge()
 	return m, nil
 }
 
-// job makes a run and judges it.
-type job func(ctx context.Context, r *runner) (entry, error)
-
-// entry enters the result of a run in the matrix.
-type entry func(m *Matrix)
-
-// runAll does the jobs, each on a runner that is free, and returns their entries in
-// the jobs' order.
-func runAll(ctx context.Context, runners []*runner, jobs []job, progress func(done, all int)) ([]entry, error) {
-	entries := make([]entry, len(jobs))
+// runAll makes each trial on a runner that is free. If quick, a trial of a fault that
+// changes nothing at its step becomes one at the other step.
+func runAll(ctx context.Context, runners []*runner, trials []*trial, o Options) ([]result, error) {
+	results := make([]result, len(trials))
 	free := make(chan *runner, len(runners))
 	for _, r := range runners {
 		free <- r
@@ -99,51 +96,48 @@ func runAll(ctx context.Context, runners []*runner, jobs []job, progress func(do
 	done := 0
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(len(runners))
-	for i, do := range jobs {
+	for i, t := range trials {
 		g.Go(func() (err error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			r := <-free
 			defer func() { free <- r }()
-			if entries[i], err = do(ctx, r); err != nil || progress == nil {
-				return err
+			results[i], err = r.make(ctx, t)
+			if err == nil && o.Quick && slices.Equal(results[i].effects, []effect{silent}) {
+				t.planted[0].at.Step = steps - 1 - t.planted[0].at.Step
+				results[i], err = r.make(ctx, t)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", t, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			done++
-			progress(done, len(jobs))
+			if done++; o.Progress != nil {
+				o.Progress(done, len(trials))
+			}
 			return nil
 		})
 	}
-	return entries, g.Wait()
+	return results, g.Wait()
 }
 
-// judge makes the run. One of a fault that changes nothing there is made once more
-// at the other step if quick, since it is made at one of the two only.
-func (f faultRun) judge(ctx context.Context, r *runner, quick bool) (entry, error) {
-	found, err := r.inject(ctx, f)
-	if err == nil && quick && len(f) == 1 && found.effects[0] == silent {
-		f = f.atOtherStep()
-		found, err = r.inject(ctx, f)
-	}
-	return func(m *Matrix) { m.add(f, found) }, err
+// golden is the dump of an engine in memory: many runs are compared with it.
+type golden struct {
+	harness.Source
+	kept sync.Map // by harness.Place, functions that read the tensor once
 }
 
-// judge makes the run.
-func (c cleanRun) judge(ctx context.Context, r *runner) (entry, error) {
-	source, err := c.source(ctx, r)
-	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
-	}
-	found, err := r.judge(ctx, r.cases[c.name], source)
-	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", c.variant, c.name, err)
-	}
-	return func(m *Matrix) { m.addClean(c, found) }, nil
+// Tensor returns the dump's.
+func (g *golden) Tensor(step int, stage string) (harness.Tensor, error) {
+	read, _ := g.kept.LoadOrStore(harness.Place{Step: step, Stage: stage}, sync.OnceValues(func() (harness.Tensor, error) {
+		return g.Source.Tensor(step, stage)
+	}))
+	return read.(func() (harness.Tensor, error))()
 }
 
-// open makes a runner for each processor and opens every engine's goldens.
+// open makes a runner for each processor and opens every engine's goldens, by engine
+// and case.
 func open(o Options) (runners []*runner, engines map[string]map[string]*golden, err error) {
 	for range runtime.GOMAXPROCS(0) {
 		// Each with a model of its own: a model computes one single stage at a time.
@@ -153,8 +147,29 @@ func open(o Options) (runners []*runner, engines map[string]map[string]*golden, 
 		}
 		runners = append(runners, &runner{model: m, schedule: gpt2.Schedule(m.Config().Layers, gpt2.Temperatures)})
 	}
-	if engines, err = openGoldens(runners[0].model, runners[0].schedule, o.Goldens); err != nil {
+	sum, err := runners[0].model.WeightsSHA256()
+	if err != nil {
 		return nil, nil, err
+	}
+	cases, err := diagnose.Folders(filepath.Join(o.Goldens, Model))
+	if err != nil {
+		return nil, nil, err
+	}
+	engines = map[string]map[string]*golden{}
+	for _, dir := range cases {
+		found, err := diagnose.OpenEngines(dir, runners[0].schedule)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, x := range found {
+			if err := x.Source.Manifest().CheckWeights(Model, sum); err != nil {
+				return nil, nil, &diagnose.GoldenError{Path: filepath.Join(dir, x.Engine), Err: err}
+			}
+			if engines[x.Engine] == nil {
+				engines[x.Engine] = map[string]*golden{}
+			}
+			engines[x.Engine][filepath.Base(dir)] = &golden{Source: x.Source}
+		}
 	}
 	for _, name := range blockCases {
 		if engines[diagnose.Yardstick][name] == nil {

@@ -59,22 +59,23 @@ func TestMatrix(t *testing.T) {
 // TestIdentities: what is listed as invisible is planted, and the same fault
 // is planted where it is to be seen.
 func TestIdentities(t *testing.T) {
-	shown, err := tie()
+	trials, err := allFaultTrials(model.Config{Layers: 3}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	tie := trials[len(trials)-1].planted[1]
 	for _, x := range Identities {
 		if x.Pairs {
 			continue
 		}
 		excused := map[string]bool{}
-		seen := map[string]bool{shown[1].ID: true}
+		seen := map[string]bool{tie.ID: true}
 		for _, run := range plan(model.Config{Layers: 3}, false) {
-			switch in := run[0]; {
+			switch in := run.planted[0]; {
 			case !names.Match(x.Faults, in.ID):
 			case names.Match(x.Stages, in.at.Stage):
 				excused[in.ID] = true
-			case identity(run, in, within) < 0:
+			case identity(*run, in, within) < 0:
 				seen[in.ID] = true
 			}
 		}
@@ -97,10 +98,10 @@ func TestPlan(t *testing.T) {
 	alone := plan(cfg, false)
 	count := map[string]int{}
 	for _, run := range alone {
-		if len(run) != 1 {
-			t.Fatalf("%s: %d faults alone", run, len(run))
+		if len(run.planted) != 1 {
+			t.Fatalf("%s: %d faults alone", run, len(run.planted))
 		}
-		count[run[0].ID+" "+run[0].at.String()]++
+		count[run.planted[0].ID+" "+run.planted[0].at.String()]++
 	}
 	for _, f := range faults.Catalogue() {
 		for _, stage := range model.StageNames(cfg, gpt2.Temperatures) {
@@ -114,8 +115,9 @@ func TestPlan(t *testing.T) {
 	}
 	paired := 0
 	for _, run := range pairs(alone, 1) {
-		paired += len(run)
-		if len(run) != 2 || run[0].at.Stage == run[1].at.Stage || run[0].name != run[1].name || run[0].ID == run[1].ID {
+		p := run.planted
+		paired += len(p)
+		if len(p) != 2 || p[0].at.Stage == p[1].at.Stage || p[0].ID == p[1].ID {
 			t.Errorf("%s: no pair", run)
 		}
 	}
@@ -135,10 +137,8 @@ func TestAlarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := runners[0]
-	g := r.cases[wholeCase]
 	for _, wrong := range []bool{false, true} {
-		run := g.run(2)
-		leaveOutHead(&run)
+		run := r.run(wholeCase, 2, false)
 		run.Tap = func(stage string, _ []int, data []float32) {
 			if wrong && stage == "h.1.attn.probs" {
 				data[0] *= 1.0001
@@ -148,7 +148,7 @@ func TestAlarm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := r.judge(t.Context(), g, rec)
+		found, err := r.judge(t.Context(), wholeCase, rec)
 		if err != nil {
 			t.Fatal(err)
 		}
