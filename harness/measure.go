@@ -26,14 +26,14 @@ func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 		return row, fmt.Errorf("candidate: %w", err)
 	}
 	if want.IDs() != st.IDs {
-		return row, fmt.Errorf("golden is %s, but the stage is %s", want.DType(), kindOf(st))
+		return row, fmt.Errorf("golden is %s, but the stage is %s", want.DType(), st.DType())
 	}
 	if !slices.Equal(want.Shape, got.Shape) {
 		row.Status = Shape
 		return row, nil
 	}
 	if got.IDs() != st.IDs {
-		return row, fmt.Errorf("candidate is %s, but the stage is %s", got.DType(), kindOf(st))
+		return row, fmt.Errorf("candidate is %s, but the stage is %s", got.DType(), st.DType())
 	}
 	d := distance(want, got, nil, false)
 	row.Bound = row.Tolerance.Abs + row.Tolerance.Rel*d.MaxWant
@@ -49,13 +49,6 @@ func newRow(st Stage, shape []int) Row {
 		Place: Place{Stage: st.Name}, Shape: shape, Tolerance: st.Tolerance, Checkpoint: st.Checkpoint,
 		MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Bound: math.NaN(), Scale: math.NaN(),
 	}
-}
-
-func kindOf(st Stage) string {
-	if st.IDs {
-		return "int64 ids"
-	}
-	return "float32 values"
 }
 
 // CompareRounding compares one tensor with the right one, of the same shape and

@@ -61,6 +61,14 @@ type Stage struct {
 	Check func(candidate Source, step int) (detail string, ok bool)
 }
 
+// DType returns numpy's name of the stage's element type, as [Tensor.DType] does.
+func (st Stage) DType() string {
+	if st.IDs {
+		return "int64"
+	}
+	return "float32"
+}
+
 // Schedule is the stages of one step in execution order.
 type Schedule struct {
 	stages []Stage

@@ -83,11 +83,7 @@ func put(t *testing.T, path string, x harness.Tensor) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := npy.Array{Shape: x.Shape, F32: x.F32, I64: x.I64}
-	if x.IDs() {
-		a.Kind = npy.Int64
-	}
-	if err := npy.Write(f, a); err != nil {
+	if err := npy.Write(f, x); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

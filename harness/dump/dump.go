@@ -32,8 +32,8 @@ type Dump struct {
 
 // header is what is known of a stage's file before it is read.
 type header struct {
-	path  string // on disk
-	shape []int
+	path string // on disk
+	npy.Info
 }
 
 // Open opens the dump at dir. With a manifest there, files, shapes and hashes must
@@ -79,16 +79,15 @@ func open(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest
 	}
 	if listed.Tokens != "" {
 		path := filepath.Join(dir, filepath.FromSlash(listed.Tokens))
-		a, more, err := npy.Read(path, man == nil)
+		t, note, err := npy.Read(path, man == nil, new(harness.Tensor))
 		if err == nil {
-			d.tokens = tensor(a)
-			err = checkTokens(path, d.tokens, man)
+			err = checkTokens(path, t, man)
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, n := range more {
-			notes = append(notes, path+": "+n)
+		if d.tokens = t; note != "" {
+			notes = append(notes, path+": "+note)
 		}
 	}
 	return d, append(notes, converted...), nil
@@ -107,29 +106,24 @@ func (d *Dump) readHeaders(listed Listing) (notes []string, err error) {
 			}
 		}
 	}
-	type result struct {
-		header
-		notes []string
-		err   error
-	}
-	results := make([]result, len(files))
+	headers, errs := make([]header, len(files)), make([]error, len(files))
 	parallel.For(len(files), func(i int) {
-		r, path := &results[i], filepath.Join(d.dir, filepath.FromSlash(files[i].Path))
-		info, notes, err := npy.Stat(path, d.man == nil)
+		path := filepath.Join(d.dir, filepath.FromSlash(files[i].Path))
+		info, err := npy.Stat(path, d.man == nil)
 		if err == nil && d.man != nil {
 			err = agree(path, info, files[i])
 		}
-		if st, ok := d.schedule.Stage(files[i].Stage); err == nil && ok && (info.Kind == npy.Int64) != st.IDs {
-			err = kindError(path, st, info.Kind)
+		if st, ok := d.schedule.Stage(files[i].Stage); err == nil && ok && info.DType != st.DType() {
+			err = dtypeError(path, st, info.DType)
 		}
-		*r = result{header{path, info.Shape}, notes, err}
+		headers[i], errs[i] = header{path, info}, err
 	})
 	converted := map[string][]string{} // files by their note
-	for i, r := range results {
-		f := files[i]
-		if r.err != nil {
-			return nil, r.err
+	for i, f := range files {
+		if errs[i] != nil {
+			return nil, errs[i]
 		}
+		h := headers[i]
 		if _, ok := d.schedule.Index(f.Stage); !ok {
 			continue
 		}
@@ -137,11 +131,11 @@ func (d *Dump) readHeaders(listed Listing) (notes []string, err error) {
 			d.steps[*f.Step] = map[string]header{}
 		}
 		if other, twice := d.steps[*f.Step][f.Stage]; twice {
-			return nil, fmt.Errorf("%s: the same step and stage as %s", r.path, other.path)
+			return nil, fmt.Errorf("%s: the same step and stage as %s", h.path, other.path)
 		}
-		d.steps[*f.Step][f.Stage] = r.header
-		for _, n := range r.notes {
-			converted[n] = append(converted[n], r.path)
+		d.steps[*f.Step][f.Stage] = h
+		if h.Note != "" {
+			converted[h.Note] = append(converted[h.Note], h.path)
 		}
 	}
 	for _, note := range slices.Sorted(maps.Keys(converted)) {
@@ -157,8 +151,8 @@ func agree(path string, info npy.Info, f harness.File) error {
 	if !slices.Equal(info.Shape, f.Shape) {
 		return fmt.Errorf("%s: shape %v, but %s says %v", path, info.Shape, ManifestFile, f.Shape)
 	}
-	if info.Kind.String() != f.DType {
-		return fmt.Errorf("%s: dtype %s, but %s says %s", path, info.Kind, ManifestFile, f.DType)
+	if info.DType != f.DType {
+		return fmt.Errorf("%s: dtype %s, but %s says %s", path, info.DType, ManifestFile, f.DType)
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -175,7 +169,7 @@ func agree(path string, info npy.Info, f harness.File) error {
 	return nil
 }
 
-func kindError(path string, st harness.Stage, got npy.Kind) error {
+func dtypeError(path string, st harness.Stage, got string) error {
 	want, dtype := "values", "<f4"
 	if st.IDs {
 		want, dtype = "ids", "<i8"
@@ -231,7 +225,7 @@ func (d *Dump) Stages(step int) []string {
 // Shape returns the shape in the header of the stage's file.
 func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 	e, ok := d.steps[step][stage]
-	return e.shape, ok
+	return e.Shape, ok
 }
 
 // Err returns nil: a folder that cannot be relied on is not opened.
@@ -248,20 +242,12 @@ func (d *Dump) TensorInto(step int, stage string, mem *harness.Tensor) (harness.
 	if !ok {
 		return harness.Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
 	}
-	a := npy.Array{F32: mem.F32, I64: mem.I64}
-	if _, err := npy.ReadInto(&a, e.path, d.man == nil); err != nil {
+	t, _, err := npy.Read(e.path, d.man == nil, mem)
+	if err != nil {
 		return harness.Tensor{}, err
 	}
-	mem.F32, mem.I64 = a.F32, a.I64
-	if st, _ := d.schedule.Stage(stage); !slices.Equal(a.Shape, e.shape) || (a.Kind == npy.Int64) != st.IDs {
+	if !slices.Equal(t.Shape, e.Shape) || t.DType() != e.DType {
 		return harness.Tensor{}, fmt.Errorf("%s: changed while it was read", e.path)
 	}
-	return tensor(a), nil
-}
-
-func tensor(a npy.Array) harness.Tensor {
-	if a.Kind == npy.Int64 {
-		return harness.Tensor{Shape: a.Shape, I64: a.I64}
-	}
-	return harness.Tensor{Shape: a.Shape, F32: a.F32}
+	return t, nil
 }

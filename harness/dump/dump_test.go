@@ -207,7 +207,7 @@ func TestWriterKeepsScalars(t *testing.T) {
 	if err := Write(r, dir, m); err != nil {
 		t.Fatal(err)
 	}
-	a, _, err := npy.Read(filepath.Join(dir, "step_00/a.npy"), false)
+	a, _, err := npy.Read(filepath.Join(dir, "step_00/a.npy"), false, new(harness.Tensor))
 	if err != nil || len(a.Shape) != 0 || len(a.F32) != 1 {
 		t.Fatalf("%v, %v", a, err)
 	}

@@ -121,12 +121,8 @@ func writeTensor(path string, t harness.Tensor) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	a := npy.Array{Shape: t.Shape, F32: t.F32, I64: t.I64}
-	if t.IDs() {
-		a.Kind = npy.Int64
-	}
 	h := sha256.New()
-	err = npy.Write(io.MultiWriter(f, h), a)
+	err = npy.Write(io.MultiWriter(f, h), t)
 	return fmt.Sprintf("%x", h.Sum(nil)), errors.Join(err, f.Close())
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/sbinet/npyio/npy"
+
+	"checkpoint12/harness"
 )
 
 // BenchmarkRead is of files in the page cache.
@@ -19,23 +21,23 @@ func BenchmarkRead(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := Write(f, Array{Shape: []int{c.n}, F32: make([]float32, c.n)}); err != nil {
+		if err := Write(f, harness.Tensor{Shape: []int{c.n}, F32: make([]float32, c.n)}); err != nil {
 			b.Fatal(err)
 		}
 		f.Close()
 		b.Run("guard/"+c.name, func(b *testing.B) {
 			b.SetBytes(int64(4 * c.n))
 			for b.Loop() {
-				if _, _, err := Read(path, false); err != nil {
+				if _, _, err := Read(path, false, new(harness.Tensor)); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 		b.Run("into/"+c.name, func(b *testing.B) {
 			b.SetBytes(int64(4 * c.n))
-			var a Array
+			var mem harness.Tensor
 			for b.Loop() {
-				if _, err := ReadInto(&a, path, false); err != nil {
+				if _, _, err := Read(path, false, &mem); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -63,12 +65,12 @@ func BenchmarkStat(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := Write(f, Array{Shape: []int{1, 2, 3}, F32: make([]float32, 6)}); err != nil {
+	if err := Write(f, harness.Tensor{Shape: []int{1, 2, 3}, F32: make([]float32, 6)}); err != nil {
 		b.Fatal(err)
 	}
 	f.Close()
 	for b.Loop() {
-		if _, _, err := Stat(path, false); err != nil {
+		if _, err := Stat(path, false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -9,9 +9,12 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sbinet/npyio/npy"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 const (
@@ -29,28 +32,18 @@ const (
 	maxBytes = 8 << 30
 )
 
-// dtype is one row of the whitelist.
-type dtype struct {
-	kind    Kind
-	size    int64 // bytes of an element in the file
-	foreign bool  // forgiven only in foreign mode
-}
-
 // dtypes is the whitelist, by numpy's array-protocol typestring.
-var dtypes = map[string]dtype{
-	"<f4": {kind: Float32, size: 4},
-	"<i8": {kind: Int64, size: 8},
-	"<f2": {kind: Float32, size: 2, foreign: true},
-	"<f8": {kind: Float32, size: 8, foreign: true},
-	">f4": {kind: Float32, size: 4, foreign: true},
-	"<i4": {kind: Int64, size: 4, foreign: true},
-}
-
-func (i Info) notes() []string {
-	if !dtypes[i.Dtype].foreign {
-		return nil
-	}
-	return []string{fmt.Sprintf("converted from %s to %s", i.Dtype, i.Kind)}
+var dtypes = map[string]struct {
+	memory      string // the type in memory
+	size, width int64  // bytes of an element in the file and in memory
+	foreign     bool   // forgiven only in foreign mode
+}{
+	"<f4": {"float32", 4, 4, false},
+	"<i8": {"int64", 8, 8, false},
+	"<f2": {"float32", 2, 4, true},
+	"<f8": {"float32", 8, 4, true},
+	">f4": {"float32", 4, 4, true},
+	"<i4": {"int64", 4, 8, true},
 }
 
 // readHeader reads and checks everything before the payload. name stands in the
@@ -71,22 +64,27 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, err
 	if d.fortran {
 		return Info{}, fmt.Errorf("array is in Fortran order: np.save(%q, np.ascontiguousarray(a))", name)
 	}
-	elems, err := product(d.shape)
-	if err != nil {
-		return Info{}, fmt.Errorf("bad .npy header: %w", err)
+	// 16 times the elements fit, so that their bytes and the offset do too.
+	sixteen, ok := shapes.Size(append([]int{16}, d.shape...))
+	if !ok {
+		return Info{}, fmt.Errorf("bad .npy header: dimensions %v overflow", tuple(d.shape))
 	}
-	// elems is at most MaxInt64/8, so that this does not overflow.
+	elems := int64(sixteen / 16)
 	if want := offset + elems*dt.size; want != size {
 		return Info{}, fmt.Errorf("file has %d bytes, but shape %v of %s needs %d: write it again with np.save(%q, a)",
 			size, tuple(d.shape), d.descr, want, name)
 	}
-	if elems > min(maxBytes/dt.kind.size(), math.MaxInt) {
+	if elems > maxBytes/dt.width {
 		return Info{}, fmt.Errorf("array of shape %v is larger than %d GiB", tuple(d.shape), maxBytes>>30)
 	}
 	if err := agree(text, d); err != nil {
 		return Info{}, fmt.Errorf("bad .npy header: %w", err)
 	}
-	return Info{Shape: d.shape, Kind: dt.kind, Dtype: d.descr, Offset: offset, Elems: int(elems)}, nil
+	info := Info{Shape: d.shape, DType: dt.memory, stored: d.descr, offset: offset, elems: int(elems)}
+	if dt.foreign {
+		info.Note = fmt.Sprintf("converted from %s to %s", d.descr, dt.memory)
+	}
+	return info, nil
 }
 
 // readHeaderText reads magic, version and length, and returns the dict's text
@@ -131,33 +129,13 @@ func readHeaderText(r io.ReaderAt, size int64) (string, int64, error) {
 	return string(buf[start:end]), end, nil
 }
 
-// product multiplies the dimensions, and refuses what does not fit, also where
-// a zero among them would hide it.
-func product(shape []int) (int64, error) {
-	const limit = math.MaxInt64 / 16
-	p, zero := int64(1), false
-	for _, d := range shape {
-		switch {
-		case d == 0:
-			zero = true
-		case int64(d) > limit/p:
-			return 0, fmt.Errorf("dimensions %v overflow", tuple(shape))
-		default:
-			p *= int64(d)
-		}
-	}
-	if zero {
-		return 0, nil
-	}
-	return p, nil
-}
-
 func refuseDtype(descr, name string) error {
+	as := "<f4"
 	kind := strings.TrimLeft(descr, "<>=|")
 	if kind != "" && strings.ContainsAny(kind[:1], "iub") {
-		return fmt.Errorf("dtype %q is neither float32 nor int64: np.save(%q, a.astype('<i8'))", descr, name)
+		as = "<i8"
 	}
-	return fmt.Errorf("dtype %q is neither float32 nor int64: np.save(%q, a.astype('<f4'))", descr, name)
+	return fmt.Errorf("dtype %q is neither float32 nor int64: np.save(%q, a.astype('%s'))", descr, name, as)
 }
 
 // npyioReads is the spelling that npyio can read: numpy's, and Candle's. It
@@ -205,17 +183,15 @@ func readFull(r io.ReaderAt, buf []byte, off int64) error {
 type tuple []int
 
 func (t tuple) String() string {
-	var b strings.Builder
-	b.WriteByte('(')
+	s := "("
 	for i, d := range t {
 		if i > 0 {
-			b.WriteString(", ")
+			s += ", "
 		}
-		fmt.Fprint(&b, d)
+		s += strconv.Itoa(d)
 	}
 	if len(t) == 1 {
-		b.WriteByte(',')
+		s += ","
 	}
-	b.WriteByte(')')
-	return b.String()
+	return s + ")"
 }

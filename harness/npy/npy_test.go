@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/sbinet/npyio/npy"
 	"pgregory.net/rapid"
+
+	"checkpoint12/harness"
 )
 
 // file is a .npy file of a version with a header's text, padded as numpy pads,
@@ -44,8 +46,8 @@ func le32(v ...float32) []byte {
 	return b
 }
 
-func decodeBytes(b []byte, foreign bool) (Array, []string, error) {
-	return Decode(bytes.NewReader(b), int64(len(b)), foreign)
+func decodeBytes(b []byte, foreign bool) (harness.Tensor, string, error) {
+	return decode(bytes.NewReader(b), int64(len(b)), foreign, "path", new(harness.Tensor))
 }
 
 // numpySave is np.save(f, np.arange(6, dtype='<f4').reshape(2, 3)) by numpy 2.
@@ -55,11 +57,11 @@ const numpySave = "\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False
 
 func TestReadsWhatIsLegal(t *testing.T) {
 	six := le32(0, 1, 2, 3, 4, 5)
-	want := Array{Shape: []int{2, 3}, F32: []float32{0, 1, 2, 3, 4, 5}}
+	want := harness.Tensor{Shape: []int{2, 3}, F32: []float32{0, 1, 2, 3, 4, 5}}
 	for _, c := range []struct {
 		reason string
 		data   []byte
-		want   Array
+		want   harness.Tensor
 	}{
 		{"numpy's own bytes", []byte(numpySave), want},
 		{"keys in another order", file(1, "{'shape': (2, 3), 'fortran_order': False, 'descr': '<f4'}", six), want},
@@ -70,19 +72,19 @@ func TestReadsWhatIsLegal(t *testing.T) {
 		{"version 2", file(2, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", six), want},
 		{"version 3", file(3, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", six), want},
 		{"a header longer than the first read", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"+strings.Repeat(" ", 2000), six), want},
-		{"one dimension", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", six), Array{Shape: []int{6}, F32: want.F32}},
-		{"no dimension is one element", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", le32(7)), Array{Shape: []int{}, F32: []float32{7}}},
-		{"a dimension of zero is no element", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 0), }", nil), Array{Shape: []int{2, 0}, F32: []float32{}}},
+		{"one dimension", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", six), harness.Tensor{Shape: []int{6}, F32: want.F32}},
+		{"no dimension is one element", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (), }", le32(7)), harness.Tensor{Shape: []int{}, F32: []float32{7}}},
+		{"a dimension of zero is no element", file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 0), }", nil), harness.Tensor{Shape: []int{2, 0}, F32: []float32{}}},
 		{"ids", file(1, "{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }", []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}),
-			Array{Shape: []int{1}, Kind: Int64, I64: []int64{-1}}},
+			harness.Tensor{Shape: []int{1}, I64: []int64{-1}}},
 	} {
-		got, notes, err := decodeBytes(c.data, false)
+		got, note, err := decodeBytes(c.data, false)
 		if err != nil {
 			t.Errorf("%s: %v", c.reason, err)
 			continue
 		}
-		if diff := cmp.Diff(c.want, got); diff != "" || len(notes) > 0 {
-			t.Errorf("%s: notes %v, -want +got:\n%s", c.reason, notes, diff)
+		if diff := cmp.Diff(c.want, got); diff != "" || note != "" {
+			t.Errorf("%s: note %q, -want +got:\n%s", c.reason, note, diff)
 		}
 	}
 }
@@ -97,15 +99,15 @@ func TestForeignConverts(t *testing.T) {
 		reason string
 		dtype  string
 		data   []byte
-		want   Array
+		want   harness.Tensor
 	}{
-		{"half precision is widened exactly", "<f2", []byte{0x00, 0x3c, 0xff, 0x7b}, Array{Shape: []int{2}, F32: []float32{1, 65504}}},
-		{"the smallest subnormal half, and minus infinity", "<f2", []byte{0x01, 0x00, 0x00, 0xfc}, Array{Shape: []int{2}, F32: []float32{0x1p-24, float32(math.Inf(-1))}}},
-		{"double precision is rounded, and overflows to infinity", "<f8", f8, Array{Shape: []int{2}, F32: []float32{0.1, float32(math.Inf(-1))}}},
-		{"the other byte order", ">f4", []byte{0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0}, Array{Shape: []int{2}, F32: []float32{1, -2}}},
-		{"short ids keep their sign", "<i4", []byte{0xff, 0xff, 0xff, 0xff, 0x50, 0xc4, 0, 0}, Array{Shape: []int{2}, Kind: Int64, I64: []int64{-1, 50256}}},
+		{"half precision is widened exactly", "<f2", []byte{0x00, 0x3c, 0xff, 0x7b}, harness.Tensor{Shape: []int{2}, F32: []float32{1, 65504}}},
+		{"the smallest subnormal half, and minus infinity", "<f2", []byte{0x01, 0x00, 0x00, 0xfc}, harness.Tensor{Shape: []int{2}, F32: []float32{0x1p-24, float32(math.Inf(-1))}}},
+		{"double precision is rounded, and overflows to infinity", "<f8", f8, harness.Tensor{Shape: []int{2}, F32: []float32{0.1, float32(math.Inf(-1))}}},
+		{"the other byte order", ">f4", []byte{0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0}, harness.Tensor{Shape: []int{2}, F32: []float32{1, -2}}},
+		{"short ids keep their sign", "<i4", []byte{0xff, 0xff, 0xff, 0xff, 0x50, 0xc4, 0, 0}, harness.Tensor{Shape: []int{2}, I64: []int64{-1, 50256}}},
 	} {
-		got, notes, err := decodeBytes(file(1, text(c.dtype), c.data), true)
+		got, note, err := decodeBytes(file(1, text(c.dtype), c.data), true)
 		if err != nil {
 			t.Errorf("%s: %v", c.reason, err)
 			continue
@@ -113,8 +115,8 @@ func TestForeignConverts(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", c.reason, diff)
 		}
-		if len(notes) != 1 || !strings.Contains(notes[0], c.dtype) {
-			t.Errorf("%s: notes %q, want one that names %s", c.reason, notes, c.dtype)
+		if !strings.Contains(note, c.dtype) {
+			t.Errorf("%s: note %q, want one that names %s", c.reason, note, c.dtype)
 		}
 	}
 }
@@ -146,13 +148,13 @@ func TestHalf(t *testing.T) {
 // aligned.
 func TestWriteRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a := Array{Shape: rapid.SliceOfN(rapid.IntRange(0, 5), 0, 5).Draw(t, "shape")}
+		a := harness.Tensor{Shape: rapid.SliceOfN(rapid.IntRange(0, 5), 0, 5).Draw(t, "shape")}
 		n := 1
 		for _, d := range a.Shape {
 			n *= d
 		}
 		if rapid.Bool().Draw(t, "ids") {
-			a.Kind, a.I64 = Int64, rapid.SliceOfN(rapid.Int64(), n, n).Draw(t, "i64")
+			a.I64 = rapid.SliceOfN(rapid.Int64(), n, n).Draw(t, "i64")
 		} else {
 			a.F32 = rapid.SliceOfN(rapid.Float32(), n, n).Draw(t, "f32")
 		}
@@ -160,7 +162,7 @@ func TestWriteRoundTrip(t *testing.T) {
 		if err := Write(&b, a); err != nil {
 			t.Fatal(err)
 		}
-		size := map[Kind]int{Float32: 4, Int64: 8}[a.Kind]
+		size := map[bool]int{false: 4, true: 8}[a.IDs()]
 		if off := b.Len() - n*size; off%64 != 0 {
 			t.Fatalf("payload at byte %d", off)
 		}
@@ -181,7 +183,7 @@ func TestWriteRoundTrip(t *testing.T) {
 		if n == 0 {
 			return
 		}
-		if a.Kind == Int64 {
+		if a.IDs() {
 			theirs := make([]int64, n)
 			if err := r.Read(&theirs); err != nil || !slices.Equal(theirs, a.I64) {
 				t.Fatalf("npyio reads %v of %v: %v", theirs, a.I64, err)
@@ -198,15 +200,14 @@ func TestWriteRoundTrip(t *testing.T) {
 func TestWriteRefuses(t *testing.T) {
 	for _, c := range []struct {
 		reason string
-		a      Array
+		a      harness.Tensor
 	}{
-		{"less data than shape", Array{Shape: []int{2}, F32: make([]float32, 1)}},
-		{"more data than shape", Array{Shape: []int{2}, F32: make([]float32, 3)}},
-		{"a negative dimension", Array{Shape: []int{-1, -2}, F32: make([]float32, 2)}},
-		{"data of the other kind", Array{Shape: []int{2}, Kind: Int64, F32: make([]float32, 2)}},
-		{"data of both kinds", Array{Shape: []int{1}, F32: make([]float32, 1), I64: make([]int64, 1)}},
-		{"a product that overflows", Array{Shape: []int{1 << 32, 1 << 32}}},
-		{"more dimensions than can be read", Array{Shape: slices.Repeat([]int{1}, 65), F32: make([]float32, 1)}},
+		{"less data than shape", harness.Tensor{Shape: []int{2}, F32: make([]float32, 1)}},
+		{"more data than shape", harness.Tensor{Shape: []int{2}, F32: make([]float32, 3)}},
+		{"a negative dimension", harness.Tensor{Shape: []int{-1, -2}, F32: make([]float32, 2)}},
+		{"data of both kinds", harness.Tensor{Shape: []int{1}, F32: make([]float32, 1), I64: make([]int64, 1)}},
+		{"a product that overflows", harness.Tensor{Shape: []int{1 << 32, 1 << 32}}},
+		{"more dimensions than can be read", harness.Tensor{Shape: slices.Repeat([]int{1}, 65), F32: make([]float32, 1)}},
 	} {
 		var b bytes.Buffer
 		if err := Write(&b, c.a); err == nil || b.Len() > 0 {
@@ -222,10 +223,10 @@ func TestReadNamesTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{bad, filepath.Join(dir, "absent.npy"), dir} {
-		if _, _, err := Read(path, true); err == nil || !strings.Contains(err.Error(), path) {
+		if _, _, err := Read(path, true, new(harness.Tensor)); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("Read(%s): %v", path, err)
 		}
-		if _, _, err := Stat(path, true); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := Stat(path, true); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("Stat(%s): %v", path, err)
 		}
 	}
@@ -256,9 +257,9 @@ func TestAgree(t *testing.T) {
 }
 
 // Reading into memory that is there leaves nothing of what was in it.
-func TestReadInto(t *testing.T) {
+func TestReadIntoMemory(t *testing.T) {
 	dir := t.TempDir()
-	write := func(name string, a Array) string {
+	write := func(name string, a harness.Tensor) string {
 		var b bytes.Buffer
 		if err := Write(&b, a); err != nil {
 			t.Fatal(err)
@@ -270,20 +271,21 @@ func TestReadInto(t *testing.T) {
 		return path
 	}
 	paths := []string{
-		write("big", Array{Shape: []int{4}, F32: []float32{1, 2, 3, 4}}),
-		write("ids", Array{Shape: []int{2}, Kind: Int64, I64: []int64{5, 6}}),
-		write("small", Array{Shape: []int{1, 1}, F32: []float32{7}}),
+		write("big", harness.Tensor{Shape: []int{4}, F32: []float32{1, 2, 3, 4}}),
+		write("ids", harness.Tensor{Shape: []int{2}, I64: []int64{5, 6}}),
+		write("small", harness.Tensor{Shape: []int{1, 1}, F32: []float32{7}}),
 	}
-	var a Array
+	var mem harness.Tensor
 	for _, path := range paths {
-		if _, err := ReadInto(&a, path, false); err != nil {
-			t.Fatal(err)
-		}
-		fresh, _, err := Read(path, false)
+		a, _, err := Read(path, false, &mem)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(a.Shape, fresh.Shape) || a.Kind != fresh.Kind || !slices.Equal(a.F32, fresh.F32) || !slices.Equal(a.I64, fresh.I64) {
+		fresh, _, err := Read(path, false, new(harness.Tensor))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(a.Shape, fresh.Shape) || a.IDs() != fresh.IDs() || !slices.Equal(a.F32, fresh.F32) || !slices.Equal(a.I64, fresh.I64) {
 			t.Errorf("%s: %v into memory that was there, %v into fresh", path, a, fresh)
 		}
 	}
@@ -300,7 +302,7 @@ func TestRefusesASparseFile(t *testing.T) {
 	if err := os.Truncate(path, int64(len(head))+4*n); err != nil {
 		t.Skipf("the file system has no sparse files: %v", err)
 	}
-	if _, _, err := Read(path, false); err == nil || !strings.Contains(err.Error(), "larger than 8 GiB") {
+	if _, _, err := Read(path, false, new(harness.Tensor)); err == nil || !strings.Contains(err.Error(), "larger than 8 GiB") {
 		t.Errorf("error %v", err)
 	}
 }

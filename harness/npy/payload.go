@@ -2,49 +2,49 @@ package npy
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
-	"math/bits"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"checkpoint12/harness"
 )
 
-// bigEndian says whether this machine stores the other way than the files do.
+// bigEndian reports whether this machine stores the other way than the files do.
 var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
-// readPayload reads the elements in one read, straight into the array where the
+// readPayload reads the elements in one read, straight into the tensor where the
 // file's type is the one in memory. The size has been checked.
-func (a *Array) readPayload(r io.ReaderAt, info Info) error {
-	a.Shape, a.Kind = info.Shape, info.Kind
-	if a.Kind == Int64 {
-		a.F32, a.I64 = a.F32[:0], resize(a.I64, info.Elems)
+func readPayload(r io.ReaderAt, info Info, mem *harness.Tensor) (harness.Tensor, error) {
+	t := harness.Tensor{Shape: info.Shape}
+	if info.DType == "int64" {
+		mem.I64 = resize(mem.I64, info.elems)
+		t.I64 = mem.I64
 	} else {
-		a.F32, a.I64 = resize(a.F32, info.Elems), a.I64[:0]
+		mem.F32 = resize(mem.F32, info.elems)
+		t.F32 = mem.F32
 	}
-	switch info.Dtype {
-	case "<f4", ">f4":
-		if err := readFull(r, bytesOf(a.F32), info.Offset); err != nil {
-			return err
-		}
-		if (info.Dtype == ">f4") != bigEndian {
-			swap32(a.F32)
-		}
-	case "<i8":
-		if err := readFull(r, bytesOf(a.I64), info.Offset); err != nil {
-			return err
-		}
-		if bigEndian {
-			swap64(a.I64)
-		}
-	default:
-		buf := make([]byte, int64(info.Elems)*dtypes[info.Dtype].size)
-		if err := readFull(r, buf, info.Offset); err != nil {
-			return err
-		}
-		a.convert(info.Dtype, buf)
+	size := int(dtypes[info.stored].size)
+	direct := info.stored == "<f4" || info.stored == ">f4" || info.stored == "<i8"
+	buf := bytesOf(t)
+	if !direct {
+		buf = make([]byte, info.elems*size)
 	}
-	return nil
+	if err := readFull(r, buf, info.offset); err != nil {
+		return harness.Tensor{}, err
+	}
+	switch {
+	case !direct:
+		convert(t, info.stored, buf)
+	case (info.stored[0] == '>') != bigEndian:
+		swap(buf, size)
+	}
+	return t, nil
 }
 
-// resize is a slice of n elements, in s's memory if they fit. It is never nil.
+// resize returns a slice of n elements, in s's memory if they fit. It is never nil.
 func resize[E any](s []E, n int) []E {
 	if s != nil && cap(s) >= n {
 		return s[:n]
@@ -52,33 +52,39 @@ func resize[E any](s []E, n int) []E {
 	return make([]E, n)
 }
 
-func swap32(s []float32) {
-	for i, v := range s {
-		s[i] = math.Float32frombits(bits.ReverseBytes32(math.Float32bits(v)))
+// bytesOf returns the memory of a tensor's elements.
+func bytesOf(t harness.Tensor) []byte {
+	switch {
+	case t.Elements() == 0:
+		return nil
+	case t.IDs():
+		return unsafe.Slice((*byte)(unsafe.Pointer(&t.I64[0])), 8*len(t.I64))
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&t.F32[0])), 4*len(t.F32))
+}
+
+// swap reverses the bytes of each element of that size.
+func swap(b []byte, size int) {
+	for i := 0; i < len(b); i += size {
+		slices.Reverse(b[i : i+size])
 	}
 }
 
-func swap64(s []int64) {
-	for i, v := range s {
-		s[i] = int64(bits.ReverseBytes64(uint64(v)))
-	}
-}
-
-// convert fills the array from the bytes of a forgiven dtype. float64 is
+// convert fills the tensor from the bytes of a forgiven dtype. float64 is
 // rounded to the nearest float32; the others are exact.
-func (a *Array) convert(dtype string, buf []byte) {
+func convert(t harness.Tensor, dtype string, buf []byte) {
 	switch dtype {
 	case "<f2":
-		for i := range a.F32 {
-			a.F32[i] = half(binary.LittleEndian.Uint16(buf[2*i:]))
+		for i := range t.F32 {
+			t.F32[i] = half(binary.LittleEndian.Uint16(buf[2*i:]))
 		}
 	case "<f8":
-		for i := range a.F32 {
-			a.F32[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(buf[8*i:])))
+		for i := range t.F32 {
+			t.F32[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(buf[8*i:])))
 		}
 	case "<i4":
-		for i := range a.I64 {
-			a.I64[i] = int64(int32(binary.LittleEndian.Uint32(buf[4*i:])))
+		for i := range t.I64 {
+			t.I64[i] = int64(int32(binary.LittleEndian.Uint32(buf[4*i:])))
 		}
 	}
 }
@@ -95,4 +101,44 @@ func half(h uint16) float32 {
 		return math.Float32frombits(sign | math.Float32bits(v))
 	}
 	return math.Float32frombits(sign | (exp+127-15)<<23 | man<<13)
+}
+
+// Write writes t as numpy would: version 1, C order, little-endian, payload
+// aligned to 64 bytes. It refuses a tensor whose data is not its shape.
+func Write(w io.Writer, t harness.Tensor) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
+	if len(t.Shape) > maxDims {
+		return fmt.Errorf("more than %d dimensions", maxDims)
+	}
+	descr := "<f4"
+	if t.IDs() {
+		descr = "<i8"
+	}
+	if _, err := w.Write(header(descr, t.Shape)); err != nil {
+		return err
+	}
+	b := bytesOf(t)
+	if bigEndian {
+		b = slices.Clone(b)
+		swap(b, int(dtypes[descr].size))
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+// header spells a version 1 header as numpy does, blanks and all: the payload
+// starts at a multiple of 64 bytes, for vector instructions on a mapped file.
+func header(descr string, shape []int) []byte {
+	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %v, }", descr, tuple(shape))
+	pad := 64 - (len(magic)+4+len(text)+1)%64
+	return version1(text + strings.Repeat(" ", pad) + "\n")
+}
+
+// version1 puts what comes before a header's text before it.
+func version1(text string) []byte {
+	b := append([]byte(magic), 1, 0)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(text)))
+	return append(b, text...)
 }

@@ -87,7 +87,7 @@ func TestRefusesWhatIsNot(t *testing.T) {
 		}
 		a, _, err := decodeBytes(c.data, false)
 		if err == nil {
-			t.Errorf("%s: read as %v %v", c.reason, a.Shape, a.Kind)
+			t.Errorf("%s: read as %v %v", c.reason, a.Shape, a.DType())
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %q does not say %q", c.reason, err, c.want)
 		} else if strings.Contains(err.Error(), "\n") {

@@ -109,7 +109,7 @@ func TestReadyMaps(t *testing.T) {
 				write(t, dir, 0, name, harness.Tensor{Shape: []int{1}, F32: []float32{1}})
 			}
 			tokens := g.Tokens()
-			save(t, filepath.Join(dir, "tokens.npy"), npy.Array{Kind: npy.Int64, Shape: tokens.Shape, I64: tokens.I64})
+			save(t, filepath.Join(dir, "tokens.npy"), tokens)
 
 			m, err := maps.Read(p.mapping)
 			if err != nil {
@@ -189,10 +189,10 @@ func write(t *testing.T, dir string, step int, name string, x harness.Tensor) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	save(t, filepath.Join(dir, name+".npy"), npy.Array{Shape: x.Shape, F32: x.F32})
+	save(t, filepath.Join(dir, name+".npy"), x)
 }
 
-func save(t *testing.T, path string, a npy.Array) {
+func save(t *testing.T, path string, a harness.Tensor) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {

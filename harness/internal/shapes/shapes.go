@@ -4,14 +4,21 @@ package shapes
 import "math"
 
 // Size returns the product of a shape's dimensions; ok is false for a negative
-// dimension or a product that does not fit an int.
+// dimension, or where the product of those above 0 does not fit an int.
 func Size(shape []int) (n int, ok bool) {
-	n = 1
+	n, zero := 1, false
 	for _, d := range shape {
-		if d < 0 || d > 0 && n > math.MaxInt/d {
+		switch {
+		case d == 0:
+			zero = true
+		case d < 0 || n > math.MaxInt/d:
 			return 0, false
+		default:
+			n *= d
 		}
-		n *= d
+	}
+	if zero {
+		n = 0
 	}
 	return n, true
 }
