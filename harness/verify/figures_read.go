@@ -66,18 +66,15 @@ func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
 
 // rowsOf returns the rows of a tensor [...,width]; of next_token [B], rows of one.
 func rowsOf(x harness.Tensor) [][]float64 {
+	values := make([]float64, x.Elements())
+	for i := range values {
+		values[i] = x.At(i)
+	}
 	width := 1
 	if len(x.Shape) > 1 {
 		width = x.Shape[len(x.Shape)-1]
 	}
-	rows := make([][]float64, x.Elements()/width)
-	for i := range rows {
-		rows[i] = make([]float64, width)
-		for j := range width {
-			rows[i][j] = x.At(i*width + j)
-		}
-	}
-	return rows
+	return slices.Collect(slices.Chunk(values, width))
 }
 
 // reduce takes from the rows what Want is of.

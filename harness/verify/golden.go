@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -13,7 +14,6 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
-	"checkpoint12/harness/internal/names"
 )
 
 // Golden is one engine's dump of a case.
@@ -121,6 +121,13 @@ func (g *Golden) has(step int, stage string) bool {
 	return ok
 }
 
+// wants reports whether the golden has the stage, or needs it to be judged.
+func (g *Golden) wants(step int, stage string) bool {
+	return g.has(step, stage) || stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
+		return strings.HasPrefix(st, "probs_t")
+	})
+}
+
 // prompt returns the prompt's length.
 func (g *Golden) prompt() int { return len(g.manifest.Tokens[0]) }
 
@@ -163,23 +170,4 @@ func firstOther(row, want []int) int {
 		}
 	}
 	return -1
-}
-
-// leftOut returns the manifest's reason why the golden lacks a stage of the
-// checkpoint. A rule for all steps comes before one for some.
-func (g *Golden) leftOut(checkpoint int, s *harness.Schedule) (reason string) {
-	for _, l := range g.manifest.LeftOut {
-		for _, st := range s.Stages() {
-			if st.Checkpoint != checkpoint || !names.Match(l.Stages, st.Name) {
-				continue
-			}
-			if l.Steps == "all" {
-				return l.Reason
-			}
-			if reason == "" {
-				reason = l.Reason
-			}
-		}
-	}
-	return reason
 }

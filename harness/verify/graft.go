@@ -25,17 +25,13 @@ type Graft struct {
 	Case   string `json:"case"`
 	Engine string `json:"engine"`
 
-	// Stages are the grafted ones in the order in which they came to be suspected:
-	// after each the run diverged first at the next. A pattern, h.*.mlp.act, is
-	// the stage in all layers.
+	// Stages are the grafted ones, in the order in which the run then diverged first
+	// there. A pattern, h.*.mlp.act, is the stage in all layers.
 	Stages []string `json:"stages"`
 	Places int      `json:"places"` // tensors put in, over all steps
 
-	// Repaired is true if nothing diverges any more and the tokens are the
-	// golden's. Next is where the run first diverges in spite of the grafts, ""
-	// if it does not.
-	Repaired bool   `json:"repaired"`
-	Next     string `json:"next,omitempty"`
+	Repaired bool   `json:"repaired"`       // nothing diverges any more, and the tokens are the golden's
+	Next     string `json:"next,omitempty"` // where the run first diverges in spite of the grafts
 
 	// Before and After are the first token that is not the golden's, counted over
 	// the new ones, -1 where all are.
@@ -87,9 +83,7 @@ func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, out *Graft) (*h
 		}
 		return g.dump.Tensor(at.Step, at.Stage) // of another shape where another token was fed before
 	}}
-	run := gpt2.Run{
-		Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: (&Case{Goldens: []*Golden{g}}).wanted, Tap: in.Tap,
-	}
+	run := gpt2.Run{Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: g.wants, Tap: in.Tap}
 	if forced, err := g.forced(); err != nil {
 		return nil, err
 	} else if forced {

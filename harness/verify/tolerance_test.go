@@ -60,15 +60,6 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-func TestEveryCheckpointHasItsTexts(t *testing.T) {
-	for n := 1; n <= CheckpointCount; n++ {
-		c := Info(n)
-		if c.Number != n || c.Title == "" || c.Stages == "" || c.Bound == "" || len(c.Causes) == 0 || c.Fix == "" {
-			t.Errorf("checkpoint %d: %+v", n, c)
-		}
-	}
-}
-
 // source is a recorder with logits and their softmax at temperature 1, the
 // latter with an error added to its first value.
 func source(t *testing.T, logits []float32, err float64, keepLogits bool) *harness.Recorder {

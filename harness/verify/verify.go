@@ -9,6 +9,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -18,6 +19,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/internal/names"
 )
 
 // NotChecked is the verdict of a checkpoint without a golden or a figure.
@@ -282,16 +284,25 @@ func (s *Suite) engines() []string {
 	return append(names, Figures, Self)
 }
 
-// leftOut returns why none of an engine's goldens has a stage of the checkpoint.
+// leftOut returns why none of an engine's goldens has a stage of the checkpoint, by
+// their manifests: a rule for all steps comes before one for some.
 func (s *Suite) leftOut(engine string, n int) string {
+	reason := ""
 	for _, c := range s.Cases {
 		for _, g := range c.Goldens {
-			if why := g.leftOut(n, s.schedule); g.Engine == engine && why != "" {
-				return why
+			for _, l := range g.manifest.LeftOut {
+				of := func(st harness.Stage) bool { return st.Checkpoint == n && names.Match(l.Stages, st.Name) }
+				if g.Engine != engine || !slices.ContainsFunc(s.schedule.Stages(), of) {
+					continue
+				}
+				if l.Steps == "all" {
+					return l.Reason
+				}
+				reason = cmp.Or(reason, l.Reason)
 			}
 		}
 	}
-	return "its goldens have none of " + Info(n).Stages
+	return cmp.Or(reason, "its goldens have none of "+Info(n).Stages)
 }
 
 // MakeGoldens returns the command that makes goldens of the model.

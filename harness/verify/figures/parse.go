@@ -101,9 +101,8 @@ func (w *Want) UnmarshalJSON(data []byte) error {
 }
 
 var (
-	nameForm   = regexp.MustCompile(`^[a-z0-9_]+\.[a-z0-9][A-Za-z0-9_.-]*$`)
-	sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	commitForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	nameForm = regexp.MustCompile(`^[a-z0-9_]+\.[a-z0-9][A-Za-z0-9_.-]*$`)
+	hexForm  = regexp.MustCompile(`^[0-9a-f]+$`)
 )
 
 // check returns what is wrong with the figure, as far as that can be told without
@@ -191,13 +190,10 @@ func (f *Figure) checkWant() error {
 		if f.Text == "" || len(want) <= len(f.Text) || !strings.HasPrefix(want, f.Text) {
 			return errors.New("want: does not go on from text")
 		}
-	case SHA256:
-		if !sha256Form.MatchString(want) {
-			return errors.New("want: a SHA-256 has 64 hexadecimal digits")
-		}
-	case Commit:
-		if !commitForm.MatchString(want) {
-			return errors.New("want: a commit has 40 hexadecimal digits")
+	case SHA256, Commit:
+		digits := map[Reduce]int{SHA256: 64, Commit: 40}[f.Reduce]
+		if len(want) != digits || !hexForm.MatchString(want) {
+			return fmt.Errorf("want: a %s has %d hexadecimal digits", f.Reduce, digits)
 		}
 	case Moments:
 		if len(w) != 4 || w[1] < 0 || w[2] > w[3] || len(f.Shape) == 0 || slices.Min(f.Shape) < 1 {

@@ -126,7 +126,7 @@ func TestParseRefuses(t *testing.T) {
 		{"another prompt", "greedy.hello", `{"text": "Bye"}`, "does not go on"},
 		{"a text that is its prompt", "greedy.hello", `{"want": "Hello."}`, "does not go on"},
 		{"tokens of another length", "greedy.the-dog", `{"new": 3}`, "3 new ones"},
-		{"a short hash", "weights.sha256", `{"want": "abc"}`, "SHA-256"},
+		{"a short hash", "weights.sha256", `{"want": "abc"}`, "sha256 has 64"},
 		{"a commit that is none", "weights.sha256", `{"reduce": "commit", "want": "main"}`, "commit"},
 		{"a size that is no number", "weights.bytes", `{"want": "large"}`, "another kind"},
 		{"weights of a run", "weights.bytes", `{"text": "Hello"}`, "not for weights"},
