@@ -9,12 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
 	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
 	"checkpoint12/harness/verify"
+	"checkpoint12/model"
+	"checkpoint12/model/zoo"
 )
 
 type compareOptions struct {
@@ -31,64 +35,32 @@ func (a *app) compareCommand() *cobra.Command {
 		Short: "compare a dump, from any engine in any language, with a golden",
 		Long: a.text(`
 Compares each stage of the candidate with the golden's, in execution order over
-all steps, and names the first one outside its tolerance. A value passes when
-
-  |got - want| <= abs + rel * max|want|
-
-with the tolerances in CHECKPOINTS.md. The candidate is a folder, which README.md
-shows how to write; it needs no manifest and may hold a subset:
+all steps, and names the first one outside its tolerance (CHECKPOINTS.md):
+|got - want| <= abs + rel * max|want|. The candidate is a folder, which needs no
+manifest and may hold a subset; its layouts are recognised by their shapes:
 
   DIR/tokens.npy             ids [B, prompt + new], int64
   DIR/step_00/STAGE.npy      the prompt, float32
   DIR/step_01/STAGE.npy      the first new token, and so on
 
-What it lacks is listed as missing, and fails only under --require-all. A file whose
-name is no stage is named on stderr. Steps fed different tokens are skipped.
+What it lacks is listed as missing, and fails only under --require-all. Steps fed
+different tokens are skipped.
 
 With --model, the model that both engines ran, each stage is also computed again
-from the candidate's own inputs, or from those it has. That finds every stage whose
-own computation is wrong, rather than inherits an error, even where the tokens
-differ, and names the fault where it is a known one. It needs no --golden.
-
-Without --model the stages that need no weights are replayed all the same: a dump
-whose cache, masked scores, probabilities, activations, residual sums or tokens do
-not follow from its own stages contradicts itself. Tokens are certified where their
-margin is more than twice the largest difference of the logits.
+from the candidate's own inputs. That finds every stage whose own computation is
+wrong, rather than inherits an error, and names the fault where it is a known one.
+It needs no --golden. Without --model only the stages that need no weights are.
 
 --golden may be the folder of a case, with the goldens of several engines. The
 report is then of float64's, or else of the first engine's by name; an engine that
 stands alone against the candidate and the others is named instead of it.
 
-A tensor of another layout (positions before heads, merged heads, transposed, no
-batch axis) is recognised by its shape, and a note says so; so is a large negative
-number for -inf at masked scores.
-
---map joins the names of another program to stages. It is transformers,
-transformerlens or llama.cpp, or a JSON file:
-
-  { "schema": 1, "name": "mine",
-    "files": "step_{step}/{name}.npy", "first_step": 0, "tokens": "tokens.npy",
-    "prefixes": ["model."],
-    "stages": [
-      {"from": "layer{N}.query", "to": "h.{N}.attn.q", "axes": "B T H D"},
-      {"from": "layer{N}.kv", "to": ["h.{N}.attn.cache_k", "h.{N}.attn.cache_v"],
-       "axes": "2 B S H D", "split": "2", "pad": "S"},
-      {"from": "head", "to": ["logits", "logits_last"]} ],
-    "ignore": [ {"from": "*.dropout", "why": "does nothing here"} ] }
-
-{N} is a layer's number, {step} a step's. "files", "first_step" and "tokens" default
-to the values above; "prefixes" are cut off names; a name that is a stage's is that
-stage. "axes" (a layout, or several) is needed only where the shape is not enough:
-B batch, T new positions, S all positions, H heads, D = C/H, C width, F inner
-width, V vocabulary, numbers, merged axes in parentheses: "B T (H D)". "split" is
-the axis along which the stages of "to" lie, "pad" one that may be too long and
-is cut. Without "split", several stages in "to" are each of those that has the file's shape.
+How to read the report, and the format of --map's FILE, are in harness/README.md.
 
 Exit status: 0 all within tolerance, 1 a divergence was found, 2 nothing could be
 judged (bad usage, a file that cannot be read, nothing to compare).`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
-  {} compare --golden goldens/synthetic-tiny/hello/candle --candidate my-dump --require-all --verbose
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump --model synthetic-tiny
   {} compare --golden goldens/synthetic-tiny/hello --candidate my-dump
   {} compare --candidate my-dump --model synthetic-tiny
@@ -212,4 +184,87 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 		}
 	}
 	return w.Flush()
+}
+
+// openComparison opens what the flags name, prints notes on it, and returns the
+// candidate.
+func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.View, error) {
+	var mapping *align.Map
+	var err error
+	if o.mapping != "" {
+		if mapping, err = maps.Read(o.mapping); err != nil {
+			return nil, fmt.Errorf("--map: %w", err)
+		}
+		for _, n := range mapping.Notes {
+			a.note("map %s: %s", mapping.Name, n)
+		}
+	}
+	folders := []gpt2.Folder{{Dir: o.candidate, Map: mapping}}
+	goldens, err := goldenFolders(o.golden)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range goldens {
+		folders = append(folders, gpt2.Folder{Dir: dir})
+	}
+	if mapping == nil || !isFolder(o.candidate) {
+		if err := checkDump("--candidate", o.candidate); err != nil {
+			return nil, err
+		}
+	}
+	layers, config := 1, (*model.Config)(nil)
+	if o.model != "" {
+		if c.Model, err = zoo.Load(o.model); err != nil {
+			return nil, err
+		}
+		cfg := c.Model.Config()
+		layers, config = cfg.Layers, &cfg
+	}
+	if c.Schedule, err = gpt2.DumpSchedule(layers, folders...); err != nil {
+		return nil, err
+	}
+	var golden harness.Source // the first
+	if len(goldens) > 1 {
+		if c.Goldens, err = diagnose.OpenEngines(o.golden, c.Schedule); err != nil {
+			return nil, err
+		}
+		golden = c.Goldens[0].Source
+	} else if len(goldens) == 1 {
+		d, _, err := a.openDump("--golden", goldens[0], c.Schedule, nil)
+		if err != nil {
+			return nil, err
+		}
+		if d.Manifest() == nil {
+			a.note("%s: has no %s, so nothing binds it to what made it", goldens[0], dump.ManifestFile)
+		}
+		c.Goldens, golden = []diagnose.EngineResult{{Source: d}}, d
+	}
+	candidate, hints, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(candidate.Unknown()); n > 2 && mapping == nil {
+		a.note("%s: %d names are not those of stages; --map reads those of another program (ready: %s)", o.candidate, n, words.And(maps.Names()))
+	}
+	view, err := gpt2.View(c.Schedule, golden, candidate, hints, config)
+	if err != nil {
+		return nil, fmt.Errorf("--candidate: %w", err)
+	}
+	c.Candidate = view
+	return view, nil
+}
+
+// openDump opens the folder of a flag and prints its notes.
+func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map) (d *dump.Dump, hints align.Hints, err error) {
+	var notes []string
+	if mapping != nil {
+		d, hints, notes, err = mapping.Open(dir, s)
+	} else {
+		d, notes, err = dump.Open(dir, s)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	a.notes(notes)
+	return d, hints, nil
 }

@@ -39,19 +39,13 @@ func (a *app) dumpCommand() *cobra.Command {
 		Use:   "dump",
 		Short: "write every tensor between the stages of the Go model as .npy files",
 		Long: a.text(`
-Runs the Go GPT-2 on a prompt, then --new tokens greedily, and writes every
-stage of every step:
-
-  DIR/manifest.json          what made it
-  DIR/tokens.npy             the prompt and the new tokens
-  DIR/step_00/STAGE.npy      the prompt
-  DIR/step_01/STAGE.npy      the first new token, and so on
+Runs the Go GPT-2 on a prompt, then --new tokens greedily, and writes every stage
+of every step into a folder that "compare" reads, with a manifest of what made it.
 
 N new tokens are N steps: the last one is chosen and never fed. --prompt or
 --tokens, repeated, make a batch, whose rows must have as many tokens as each
-other. --feed, once for each row, gives the steps after the first these tokens
-instead of the model's own choice, so that two engines remain comparable after a
-near tie.
+other. --feed gives the steps after the first these tokens instead of the model's
+own choice, so that two engines remain comparable after a near tie.
 
 The folder is whole or absent: an interrupt leaves nothing half-written. Only an
 empty folder or another dump of the Go model is ever replaced.`),

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness/report"
+	"checkpoint12/harness/selftest"
 	"checkpoint12/harness/verify"
 )
 
@@ -17,19 +19,12 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "run the twelve checkpoints of the Go model against its goldens and figures",
 		Long: a.text(`
 Runs the Go GPT-2 on every case for which there are goldens of the model, and
-compares each stage with each engine's golden, in the order of the checkpoints:
-
-   1 LayerNorm            5 attention output     9 last-position logits
-   2 QKV                  6 feed-forward        10 argmax
-   3 KV cache             7 first block         11 softmax
-   4 attention scores     8 all layers, logits  12 end to end
-
-A checkpoint for which nothing was compared is "not checked", never passed; the
-report then has the command that makes the missing goldens.
+compares each stage with each engine's golden, in the order of the checkpoints
+(CHECKPOINTS.md). A checkpoint for which nothing was compared is "not checked",
+never passed; the report then has the command that makes the missing goldens.
 
 The released models are checked by published figures too: the weights first, so
-that a wrong file is named before any stage is blamed, then 8 to 12. --verbose
-prints each figure, with its source.
+that a wrong file is named before any stage is blamed, then checkpoints 8 to 12.
 
 Goldens and figures are found by the model's name or, for a folder, by the SHA-256
 of its weights. Without --goldens they are those in the folder goldens here or above.
@@ -45,7 +40,7 @@ usage or input, no weights, nothing to check by).`),
 	f := c.Flags()
 	f.StringVar(&o.Model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
 	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
-	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared")
+	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
 		if o.Goldens, err = a.findGoldens(c); err != nil {
@@ -59,6 +54,48 @@ usage or input, no weights, nothing to check by).`),
 		return &judgement{r, !r.Failed(), func(w io.Writer, s report.Style) error {
 			return r.WriteText(w, verify.TextOptions{Style: s, Verbose: verbose})
 		}}, nil
+	})
+	return c
+}
+
+func (a *app) selftestCommand() *cobra.Command {
+	var o selftest.Options
+	c := &cobra.Command{
+		Use:   "selftest",
+		Short: "plant every known fault at every stage and print the detection matrix",
+		Long: a.text(`
+Proves the claims of compare. It plants each fault of the catalogue in runs of the
+Go model on ` + selftest.Model + `, in every stage where it can sit, alone and in
+pairs. Each run is judged as "compare --model" does it, and the matrix says how often
+
+  seen    the run failed
+  stage   exactly the stages in which a fault was planted were named
+  cause   the fault that was planted was named there
+
+Runs of correct engines, with other numbers of threads and orders of summation, must
+raise no alarm. harness/selftest/README.md has more.
+
+Exit status: 0 all seen, 1 something went unseen, was named wrong, or a correct
+engine raised an alarm, 2 nothing could be judged (no goldens).`),
+		Example: a.text(`
+  {} selftest
+  {} selftest --quick
+  {} selftest --json - | jq .wrong`),
+	}
+	f := c.Flags()
+	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
+	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
+	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
+		var err error
+		if o.Goldens, err = a.findGoldens(c); err != nil {
+			return nil, err
+		}
+		o.Progress = func(done, all int) { fmt.Fprintf(p, "run %d of %d", done, all) }
+		m, err := selftest.Run(c.Context(), o)
+		if err != nil {
+			return nil, err
+		}
+		return &judgement{m, m.Passed(), m.WriteText}, nil
 	})
 	return c
 }

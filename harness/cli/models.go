@@ -1,0 +1,268 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"checkpoint12/model"
+	"checkpoint12/model/hub"
+	"checkpoint12/model/sample"
+	"checkpoint12/model/synthetic"
+	"checkpoint12/model/tokenizer"
+	"checkpoint12/model/zoo"
+)
+
+func (a *app) fetchCommand() *cobra.Command {
+	var revision string
+	c := &cobra.Command{
+		Use:   "fetch NAME",
+		Short: "download a model from the Hugging Face hub",
+		Long: a.text(`
+Downloads config.json and the safetensors of NAME into the cache that Python's
+huggingface_hub keeps, where every --model NAME finds them, and prints each weight
+file with its SHA-256. NAME is gpt2, gpt2-medium, gpt2-large or gpt2-xl (0.5, 1.5,
+3.2 and 6.4 GB), each at the commit that published figures refer to, or owner/name
+of any GPT-2 on the hub.
+
+A file is visible only when it is whole and has the hash that the hub names for
+it. A download that was cut goes on where it ended when the same command is run
+again. Pickled weights (pytorch_model.bin) are programs and are never downloaded.
+
+The variables are huggingface_hub's: HF_HOME and HF_HUB_CACHE are the place of the
+cache, HF_ENDPOINT that of the hub, HF_TOKEN (or the file of "hf auth login") is for
+gated models, HF_HUB_OFFLINE=1 never asks the network.`),
+		Example: a.text(`
+  {} fetch gpt2-medium
+  {} fetch distilbert/distilgpt2 --revision main
+  HF_HOME=/data/hf {} fetch gpt2-xl`),
+		Args: cobra.ArbitraryArgs,
+	}
+	c.Flags().StringVar(&revision, "revision", "", "a branch, a tag or a commit, `REV`; else the commit of the figures, or main")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return need(c, "one NAME, such as gpt2-medium,")
+		}
+		return a.fetch(c.Context(), args[0], revision)
+	}
+	return c
+}
+
+func (a *app) fetch(ctx context.Context, name, revision string) error {
+	repo, commit, err := zoo.Source(name)
+	if err != nil {
+		return err
+	}
+	if revision == "" {
+		revision = commit
+	}
+	client, err := hub.New()
+	if err != nil {
+		return err
+	}
+	bars := &bars{app: a}
+	client.Progress, client.Note = bars.set, bars.note
+	snapshot, err := client.Fetch(ctx, hub.Request{Repo: repo, Revision: revision, Check: func(config []byte) error {
+		_, err := model.ParseConfig(config)
+		return err
+	}})
+	bars.end()
+	if err != nil {
+		if ctx.Err() != nil && bars.file != "" {
+			a.note("what has come is kept, and the same command goes on from there")
+		}
+		return err
+	}
+	for _, w := range snapshot.Weights() {
+		sum := ""
+		if w.SHA256 != "" {
+			sum = "  sha256 " + w.SHA256
+		}
+		if _, err := fmt.Fprintf(a.stdout, "%s: %s%s\n", name, filepath.Join(snapshot.Dir, w.Name), sum); err != nil {
+			return err
+		}
+	}
+	if dir, ok, err := zoo.Locate(name); err == nil && ok && dir != snapshot.Dir {
+		a.note("--model %s is %s, not the folder just fetched: to use that, give --model %s", name, dir, snapshot.Dir)
+	}
+	return nil
+}
+
+// bars shows how files come in, one after the other: what has come, the rate and the
+// time left; where stderr is no terminal it shows nothing.
+type bars struct {
+	app  *app
+	file string        // the one that comes, or came last
+	all  *mpb.Progress // nil: no terminal, or no file yet
+	bar  *mpb.Bar      // of file
+	at   time.Time     // when bar was last moved
+}
+
+// set shows that done of total bytes of a file are there.
+func (b *bars) set(file string, done, total int64) {
+	before := b.file
+	b.file = file
+	if !isTerminal(b.app.stderr) {
+		return
+	}
+	if b.all == nil {
+		b.all = mpb.New(mpb.WithOutput(b.app.stderr), mpb.WithWidth(100))
+	}
+	now := time.Now()
+	switch {
+	case file != before || b.bar.Completed() && done < total: // the first time, or all over again
+		b.bar = b.all.AddBar(total,
+			mpb.PrependDecorators(decor.Name(file+" "), decor.Counters(decor.SizeB1000(0), "% .1f of % .1f")),
+			mpb.AppendDecorators(
+				decor.EwmaSpeed(decor.SizeB1000(0), "% .1f", 0), decor.Name("  "),
+				decor.OnComplete(decor.EwmaETA(decor.ET_STYLE_GO, 0, decor.WCSyncWidth), "done"),
+			))
+		b.bar.SetRefill(done)
+		b.bar.SetCurrent(done) // what was there before has no rate
+	case done < b.bar.Current(): // from the start
+		b.bar.SetCurrent(done)
+	case done < total && now.Sub(b.at) < 100*time.Millisecond:
+		return
+	default:
+		b.bar.EwmaSetCurrent(done, now.Sub(b.at))
+	}
+	b.at = now
+}
+
+// note prints a note above the bars.
+func (b *bars) note(message string) {
+	above := app{stderr: b.app.stderr}
+	if b.all != nil {
+		above.stderr = b.all
+	}
+	above.note("%s", message)
+}
+
+// end leaves the bars as they are. A file that is not whole has one that stops.
+func (b *bars) end() {
+	if b.all != nil {
+		b.bar.Abort(false)
+		b.all.Wait()
+	}
+}
+
+func (a *app) synthCommand() *cobra.Command {
+	var out string
+	names := strings.Join(synthetic.Names(), ", ")
+	c := &cobra.Command{
+		Use:   "synth NAME",
+		Short: "write a synthetic model, so that any engine can load it",
+		Long: a.text(`
+Writes the synthetic model NAME as config.json and model.safetensors, in Hugging
+Face layout. No weights are shipped: a synthetic model is a formula, and every
+machine makes the same bytes of it. NAME is one of: `) + names + `.
+
+Each file is whole or absent: an interrupt leaves nothing half-written.`,
+		Example: a.text(`
+  {} synth synthetic-tiny --out my-tiny
+  {} synth synthetic-medium --out my-medium     # 1.4 GB`),
+		Args: cobra.ArbitraryArgs,
+	}
+	c.Flags().StringVar(&out, "out", "", "`DIR` to write")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) != 1:
+			return need(c, "one NAME ("+names+")")
+		case !slices.Contains(synthetic.Names(), args[0]):
+			return usage(c, "there is no synthetic model %q, only %s", args[0], names)
+		case out == "":
+			return need(c, "--out DIR")
+		}
+		name := args[0]
+		p := a.progress()
+		fmt.Fprintln(p, "making", name)
+		err := synthetic.Write(c.Context(), name, out)
+		p.clear()
+		if err == nil {
+			_, err = fmt.Fprintf(a.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
+		}
+		return err
+	}
+	return c
+}
+
+func (a *app) generateCommand() *cobra.Command {
+	var name, prompt string
+	var n int
+	s := sample.Options{TopP: 1}
+	c := &cobra.Command{
+		Use:   "generate",
+		Short: "continue a text, printing the tokens as they come",
+		Long: a.text(`
+Prints the prompt and the model's continuation on stdout, token by token. At
+temperature 0 each token is the one with the highest logit (the lowest id on a
+tie). Above 0 tokens are drawn from the softmax of logits / temperature, cut to
+the --top-k likeliest tokens and to the smallest set whose probabilities reach
+--top-p; the same --seed draws the same text. A synthetic model prints noise.`),
+		Example: a.text(`
+  {} generate --model gpt2-medium --prompt "Hello." --new 10
+  {} generate --model gpt2 --prompt "Once upon a time" --new 40 --temperature 0.8 --top-k 40 --seed 7`),
+	}
+	f := c.Flags()
+	f.StringVar(&name, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")
+	f.StringVar(&prompt, "prompt", "", "`TEXT` to continue")
+	f.IntVar(&n, "new", 0, "how many tokens to add, `N`")
+	f.Float64Var(&s.Temperature, "temperature", 0, "`T`; 0 always takes the likeliest token")
+	f.IntVar(&s.TopK, "top-k", 0, "draw from the `K` likeliest tokens; 0 is all")
+	f.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens whose probabilities add up to `P`")
+	f.Uint64Var(&s.Seed, "seed", 0, "`S` of the random numbers")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		switch {
+		case name == "":
+			return need(c, "--model NAME or DIR")
+		case prompt == "":
+			return need(c, "--prompt TEXT")
+		case n < 1:
+			return need(c, "--new N of at least 1")
+		}
+		return a.generate(c.Context(), name, prompt, n, s)
+	}
+	return c
+}
+
+func (a *app) generate(ctx context.Context, name, prompt string, n int, s sample.Options) error {
+	if _, err := sample.New(s); err != nil {
+		return err
+	}
+	return wait(ctx, func() error {
+		tokenizer, err := tokenizer.New()
+		if err != nil {
+			return err
+		}
+		ids, err := tokenizer.Encode(prompt)
+		if err != nil {
+			return err
+		}
+		m, err := zoo.Load(name)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		stream := tokenizer.Stream()
+		before := prompt // printed with the first token: the model has taken it
+		_, err = sample.Generate(ctx, m, ids, n, s, func(id int) error {
+			text, err := stream.Push(id)
+			if err == nil {
+				_, err = fmt.Fprint(a.stdout, before+text)
+				before = ""
+			}
+			return err
+		})
+		if err == nil {
+			_, err = fmt.Fprintln(a.stdout, stream.Flush())
+		}
+		return err
+	})
+}
