@@ -90,10 +90,9 @@ var asReleased = []struct {
 	{"add_cross_attention", []any{false}},
 }
 
-// ParseConfig reads a config in Hugging Face's format. Keys that do not change
-// the model's numbers are ignored. A value that asks for anything but GPT-2 as
-// released (another activation, cross attention, scaling by layer) is an error,
-// since ignoring it would give wrong numbers in silence.
+// ParseConfig reads a config in Hugging Face's format. Keys that do not change the
+// model's numbers are ignored. A value that asks for anything but GPT-2 as released,
+// such as another activation, is an error.
 func ParseConfig(data []byte) (Config, error) {
 	keys, err := strictjson.Object(data)
 	if err != nil {

@@ -1,10 +1,8 @@
 package model
 
 // The forward pass of GPT-2, a stage a row: its name (* is the layer, or the
-// temperature), its axes, its inputs, its function and its formula. It is run
-// from top to bottom, blockStages once for each layer and probsStages once for
-// each temperature. StageNames, ParseStage, Axes, Shape, Reads and Apply all
-// follow from these rows.
+// temperature), its axes, its inputs, its function and its formula. It is run from
+// top to bottom, blockStages once a layer and probsStages once a temperature.
 //
 //	B batch   T new positions   P positions in the cache   S = P+T
 //	C width   H heads   D = C/H   F feed-forward width   V vocabulary

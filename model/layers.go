@@ -103,13 +103,9 @@ func (c *call) splitHeads(third int) {
 	}
 }
 
-// The cache of a session is one array [B,H,Length,D] for the keys and one for the
-// values of each layer. Without a tap, attention reads it where it is. With a tap,
-// the positions in use are gathered into a contiguous [B,H,S,D], tapped, read by
-// attention, and copied back, so that a tap's changes stay in later steps.
-
-// appendCache writes the earlier positions and after them the new ones. Where
-// out and in[0] are the same array, the earlier positions already are in place.
+// appendCache writes the earlier positions and after them the new ones. Without a
+// tap out and in[0] are the session's own cache; with one, out is contiguous, and
+// scatter copies it back, so that a tap's changes stay in later steps.
 //
 //	in[0] earlier cache [B,H,P,D], heads prev positions apart
 //	in[1] k or v [B,H,T,D]
@@ -183,8 +179,7 @@ func (c *call) softmaxOfHead(i int) {
 }
 
 // context adds up the values, weighted by the probabilities, and puts the heads
-// side by side again. A probability of exactly 0, as masked places have, adds
-// nothing whatever the value.
+// side by side again. A probability of exactly 0 adds nothing whatever the value.
 //
 //	in[0] probs [B,H,T,S]   in[1] cache_v [B,H,S,D]   out [B,T,C]
 func (c *call) context() {

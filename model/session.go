@@ -11,10 +11,9 @@ import (
 	"checkpoint12/model/internal/kernel"
 )
 
-// Tap is called with every stage of every step, in the order of StageNames, as
-// soon as it is computed. data is the live buffer: a tap that writes there changes
-// what the stages that follow compute; one that wants to keep the values copies
-// them. next_token comes as ids in float32, which are exact.
+// Tap is called with every stage of every step, in the order of StageNames. data is
+// the live buffer: a tap that writes there changes the stages that follow; one that
+// keeps the values copies them. next_token comes as ids in float32, which are exact.
 type Tap = func(stage string, shape []int, data []float32)
 
 // SessionOptions are the settings of a session. The zero value is a batch of
@@ -135,10 +134,10 @@ func (s *Session) LogitsLast() []float32 { return s.last.values }
 // session's length.
 var ErrTooLong = errors.New("sequence too long")
 
-// Step feeds T = len(tokens)/B tokens to each row, B rows one after the other,
-// and returns the most probable next token of each: the lowest id of a tie, and
-// -1 where logits are NaN or a tap wrote something that is no id. The result is
-// valid until the next Step. After an error the session is as it was before.
+// Step feeds T = len(tokens)/B tokens to each row, B rows one after the other, and
+// returns the most probable next token of each, -1 where logits are NaN or a tap
+// wrote something that is no id. The result is valid until the next Step. After an
+// error the session is as it was.
 func (s *Session) Step(tokens []int) ([]int, error) {
 	if err := s.begin(tokens); err != nil {
 		return nil, err
@@ -215,12 +214,9 @@ var weighted = func() map[string]bool {
 
 var errWeightless = errors.New("the model has no weights")
 
-// Apply computes one stage on its own, by the function that the forward pass
-// uses. in returns the values of an input that Reads names, in the shape that
-// Shape gives it (nil if that has no values). The result is written to out, which
-// has the stage's shape.
-//
-// It is safe for concurrent use. Inputs are not changed.
+// Apply computes one stage on its own, by the function that the forward pass uses,
+// and writes it to out. in returns the values of an input that Reads names, in the
+// shape that Shape gives it. It is safe for concurrent use.
 func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out []float32) error {
 	if m.closed.Load() {
 		return errClosed

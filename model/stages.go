@@ -185,9 +185,8 @@ func place(cfg Config, s *stage, layer int, temp float64) placed {
 }
 
 // Reads returns the inputs of a stage other than weights: stages of the same step,
-// "tokens" (ids [B,T]), "pos" (the one number P), and "prev:" with a
-// stage of the step before ([B,H,P,D]; empty at the first). It is nil for a
-// name that is no stage.
+// "tokens" (ids [B,T]), "pos" (the number P), and "prev:" with a stage of the step
+// before ([B,H,P,D]). It is nil for a name that is no stage.
 func Reads(cfg Config, stage string) []string {
 	p, err := find(cfg, stage)
 	if err != nil {
@@ -197,9 +196,8 @@ func Reads(cfg Config, stage string) []string {
 }
 
 // Axes returns the axes of a stage, or of something that Reads names, outermost
-// first and each by its letter: "B H T D". A number is an axis of that length,
-// and axes in parentheses are merged into one dimension: "B T (3 H D)". It is ""
-// for a name that is neither.
+// first: "B H T D". A number is an axis of that length, and axes in parentheses are
+// one dimension: "B T (3 H D)". It is "" for any other name.
 func Axes(name string) string {
 	if s, ok := ParseStage(name); ok {
 		return rows[s.Kind()].axes

@@ -71,9 +71,8 @@ type linear struct {
 	bias   []float32 // [out]
 }
 
-// Open reads the model in a folder in Hugging Face's layout: config.json, and
-// model.safetensors or the files that model.safetensors.index.json lists. The
-// files are mapped into memory, not copied, and must not change until Close.
+// Open reads the model in a folder in Hugging Face's layout. The weight files are
+// mapped into memory, not copied, and must not change until Close.
 func Open(name, dir string) (*Model, error) {
 	cfg, err := ReadConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
@@ -115,12 +114,11 @@ func FromBytes(name string, cfg Config, data []byte, release func() error) (*Mod
 // Name returns the name that the model was opened with.
 func (m *Model) Name() string { return m.name }
 
-// Config returns the model's dimensions.
+// Config returns the model's config.
 func (m *Model) Config() Config { return m.cfg }
 
-// Weight returns a weight by its name without "transformer.", such as
-// "h.0.attn.c_attn.weight", as float32: live memory that must not be written
-// to, valid until Close. lm_head.weight is there only if the file has it.
+// Weight returns a weight by its name without "transformer.": live memory that must
+// not be written to, valid until Close. lm_head.weight may not be there.
 func (m *Model) Weight(name string) (data []float32, shape []int, ok bool) {
 	t, ok := m.weights[name]
 	return t.data, slices.Clone(t.Shape), ok
@@ -165,8 +163,7 @@ func mapFile(path string) (file, error) {
 	return file{path, m, m.Unmap}, nil
 }
 
-// maskBuffer matches the causal masks that older files carry as if they were
-// weights. They are not c_attn.bias and hold nothing that was learnt.
+// maskBuffer matches the causal masks that older files carry among the weights.
 var maskBuffer = regexp.MustCompile(`^h\.\d+\.attn\.(bias|masked_bias)$`)
 
 // load parses the files, checks every weight and sets up the layers.
@@ -293,10 +290,9 @@ func (m *Model) computeSHA256() (string, error) {
 	return sum, nil
 }
 
-// HubSHA256 returns the hash that the Hugging Face hub gives for the weights: its
-// cache keeps large files under their SHA-256. ok is false for a model that is not
-// in such a cache. The weights are not read, and are not the hub's if their
-// WeightsSHA256 differs.
+// HubSHA256 returns the hash under which the Hugging Face hub's cache keeps the
+// weights; ok is false for a model that is not in such a cache. The weights are not
+// read, and are not the hub's if their WeightsSHA256 differs.
 func (m *Model) HubSHA256() (sum string, ok bool) {
 	return m.combine(func(f file) (string, bool) {
 		named, ok := hub.NamedHash(filepath.Clean(f.path))

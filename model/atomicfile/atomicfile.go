@@ -17,8 +17,7 @@ type File struct {
 	path string
 }
 
-// Create begins a file at path, in a folder that is there. It has the
-// permissions that a file made by os.Create has.
+// Create begins a file at path, with the permissions of os.Create.
 func Create(path string) (*File, error) {
 	for n := os.Getpid(); ; n++ {
 		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), n))
@@ -83,8 +82,7 @@ func WriteFile(path string, data []byte) error {
 	})
 }
 
-// at returns err with the path of the file in the place of the one beside it,
-// which is nobody's business.
+// at returns err with the path of the file, not of the one beside it.
 func at(path string, err error) error {
 	switch e := err.(type) {
 	case nil:

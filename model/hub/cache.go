@@ -20,16 +20,14 @@ import (
 	"checkpoint12/model/atomicfile"
 )
 
-// Repo is the name of a model repository on the hub, "owner/name"; a few old
-// models had no owner, such as "gpt2" once.
+// Repo is the name of a model repository on the hub, "owner/name".
 type Repo string
 
 // repoPart matches an owner or a name as huggingface_hub does, but for a leading
 // underscore.
 var repoPart = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?$`)
 
-// ParseRepo reads "owner/name". A name that no repository can have is an error, and
-// so is one that would lead out of the cache, such as "../x".
+// ParseRepo reads "owner/name". A name that no repository can have is an error.
 func ParseRepo(s string) (Repo, error) {
 	owner, name, ok := strings.Cut(s, "/")
 	if !ok || !repoPart.MatchString(owner) || !repoPart.MatchString(name) ||
@@ -42,8 +40,7 @@ func ParseRepo(s string) (Repo, error) {
 // folder returns the name of the repository's folder in the cache.
 func (r Repo) folder() string { return "models--" + strings.ReplaceAll(string(r), "/", "--") }
 
-// A revision becomes a path below refs/ and a part of a URL. Git allows more in a
-// name than this; nobody has needed it.
+// A revision becomes a path below refs/ and a part of a URL; git allows more.
 var revisionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$`)
 
 func checkRevision(revision string) error {
@@ -54,8 +51,7 @@ func checkRevision(revision string) error {
 	return nil
 }
 
-// IsCommit reports whether a revision is a full commit hash, which names the same
-// files for ever, rather than a branch or a tag.
+// IsCommit reports whether a revision is a full commit hash.
 func IsCommit(revision string) bool { return hashName.MatchString(revision) && len(revision) == 40 }
 
 // Cache is the folder of a cache in the layout of Python's huggingface_hub, which
@@ -87,9 +83,8 @@ func (c Cache) lock(r Repo, h contentHash) string {
 	return filepath.Join(string(c), ".locks", r.folder(), string(h)+".lock")
 }
 
-// Ref returns the commit that a branch or a tag was last known to be at; a
-// commit hash is its own. What stands in the cache and would lead out of it is not
-// returned.
+// Ref returns the commit that a branch or a tag was last known to be at; a commit
+// hash is its own. One that would lead out of the cache is not returned.
 func (c Cache) Ref(r Repo, revision string) (commit string, ok bool) {
 	if IsCommit(revision) {
 		return revision, true
@@ -135,9 +130,8 @@ func isFolderName(s string) bool {
 }
 
 // NamedHash returns the hash by which the cache names the content of a file in a
-// snapshot, which is the hub's: 64 digits of SHA-256 or 40 of git's blob hash. ok
-// is false for a file that is no link into blobs/. The content is not read, and may
-// be another: huggingface_hub does not check its downloads.
+// snapshot; ok is false for a file that is no link into blobs/. The content is not
+// read, and may be another: huggingface_hub does not check its downloads.
 func NamedHash(file string) (hash string, ok bool) {
 	// One step only: where huggingface_hub shares blobs between repositories the
 	// blob is a link too, to a name that is a hash of another kind.
@@ -149,9 +143,8 @@ func NamedHash(file string) (hash string, ok bool) {
 	return hash, true
 }
 
-// contentHash is the hub's hash of a file's content, in hexadecimal: the
-// SHA-256 of a large file (one that git keeps in LFS or Xet), 64 digits, or git's
-// blob hash of a small one, 40 digits.
+// contentHash is the hub's hash of a file's content, in hexadecimal: the SHA-256 of
+// a large file (in LFS or Xet), or git's blob hash of a small one, 40 digits.
 type contentHash string
 
 var hashName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
@@ -198,15 +191,13 @@ func (h contentHash) of(path string) (bool, error) {
 	return hex.EncodeToString(sum.Sum(nil)) == string(h), nil
 }
 
-// The files that make a model, in a repository and in a folder alike. Weights are
-// in one file, or in those which the index lists.
+// The files of a model. Weights are in one file, or in those which the index lists.
 const (
 	ConfigFile  = "config.json"
 	WeightsFile = "model.safetensors"
 	IndexFile   = "model.safetensors.index.json"
 
-	// PickledFile holds weights as a Python program, which whoever made it can
-	// let do anything. It is neither downloaded nor read.
+	// PickledFile is a Python program. It is neither downloaded nor read.
 	PickledFile = "pytorch_model.bin"
 )
 
@@ -234,9 +225,8 @@ func Shards(index []byte) ([]string, error) {
 	return names, nil
 }
 
-// WeightFiles lists the weight files of a model's folder, without looking
-// whether those that an index names are there. The error for a folder
-// that has only pickled weights says what to do.
+// WeightFiles lists the weight files of a model's folder, without looking whether
+// those that an index names are there.
 func WeightFiles(dir string) ([]string, error) {
 	index := filepath.Join(dir, IndexFile)
 	if exists(filepath.Join(dir, WeightsFile)) {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -191,9 +192,7 @@ func (p *partial) attempt(ctx watched) (gained int64, err error) {
 	}
 	var wrong *corruptError
 	if errors.As(err, &wrong) {
-		if err := p.restart(); err != nil {
-			return gained, err
-		}
+		err = cmp.Or(p.restart(), err)
 	}
 	return gained, err
 }
@@ -234,9 +233,8 @@ func (p *partial) restart() error {
 	return err
 }
 
-// publish makes the blob visible as a file of a snapshot, by a relative link;
-// where there can be no links the blob itself moves there if it is new, and is
-// copied otherwise, as huggingface_hub does.
+// publish makes the blob visible as a file of a snapshot, by a relative link or,
+// where there are none, moved if it is new and else copied, as huggingface_hub does.
 func (s *session) publish(blob, file string, fresh bool) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
 		return err

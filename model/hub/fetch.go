@@ -26,12 +26,9 @@ type Request struct {
 
 // File is one of a fetched model.
 type File struct {
-	Name string
-	Size int64
-	// SHA256 is that of the content, in hexadecimal; "" for a small file, which
-	// was checked by git's hash of it, and for one that an offline client could
-	// not check at all.
-	SHA256 string
+	Name   string
+	Size   int64
+	SHA256 string // of the content; "" for a small file, and one that nobody could check
 }
 
 // Snapshot is a model in the cache: its config and all of its weights.
@@ -70,9 +67,8 @@ type session struct {
 }
 
 // Fetch makes a model whole in the cache and returns it. A file that is there
-// already, whoever fetched it, is used if its hash is right, without asking the hub where
-// the revision is a commit. When the context ends Fetch returns soon, with its
-// cause, and the bytes that have come are kept for the next time.
+// already is used if its hash is right, without asking the hub where the revision is
+// a commit. When the context ends, what has come is kept for the next time.
 func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	if r.Revision == "" {
 		r.Revision = "main"
@@ -189,9 +185,8 @@ func (s *session) room(files []entry) error {
 		s.repo, float64(need)/1e9, s.Cache, float64(have)/1e9)
 }
 
-// refer records the commit of the revision, now that its files are there. A commit
-// that was asked for as such is recorded as main if it is the hub's: that is where
-// huggingface_hub looks when it is told no revision.
+// refer records the commit of the revision. A commit that was asked for as such is
+// recorded as main if it is the hub's: there huggingface_hub looks by default.
 func (s *session) refer(ctx context.Context, revision, commit string) error {
 	if IsCommit(revision) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -205,9 +200,8 @@ func (s *session) refer(ctx context.Context, revision, commit string) error {
 	return s.Cache.setRef(s.repo, revision, commit)
 }
 
-// cached returns the snapshot of a commit if it is whole and right as it lies in
-// the cache, else nil. Content that does not have the hash it is filed under is an
-// error for an offline client only, since fetching mends it.
+// cached returns the snapshot of a commit if it is whole and right in the cache,
+// else nil. Wrong content is an error for an offline client: fetching mends it.
 func (s *session) cached(commit string, check func([]byte) error) (*Snapshot, error) {
 	snapshot := &Snapshot{Dir: s.Cache.Snapshot(s.repo, commit), Commit: commit}
 	if !Whole(snapshot.Dir) {

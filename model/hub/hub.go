@@ -2,10 +2,9 @@
 // Python's huggingface_hub keeps, in its layout, so that each finds the models that
 // the other has fetched. No other package knows that layout.
 //
-// A file becomes visible only when it is whole and has the hash that the hub
-// gives for it; until then its bytes stay in blobs/HASH.incomplete, and the next
-// fetch goes on from there. Only config.json and safetensors are fetched: weights
-// as pickles are programs.
+// A file becomes visible only when it is whole and has the hash that the hub gives
+// for it; until then its bytes stay in blobs/HASH.incomplete, and the next fetch
+// goes on from there.
 package hub
 
 import (
@@ -34,8 +33,7 @@ type Client struct {
 	// Progress is called as a large file comes in: done of total bytes are there.
 	// done goes back when the file has to be started again.
 	Progress func(file string, done, total int64)
-	// Note is called with messages for a person who waits: that something is tried
-	// again, and why.
+	// Note is called with messages for a person who waits.
 	Note func(message string)
 
 	endpoint *url.URL // the hub
@@ -96,8 +94,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
 
 // CacheDir returns the cache of this machine's huggingface_hub: HF_HUB_CACHE, else hub
-// in HF_HOME, else huggingface/hub in XDG_CACHE_HOME, else in ~/.cache. It returns
-// "" where there is no home either.
+// in HF_HOME, else huggingface/hub in XDG_CACHE_HOME or ~/.cache, else "".
 func CacheDir() Cache {
 	if _, dir := firstOf("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"); dir != "" {
 		return Cache(filepath.Clean(expand(dir)))
@@ -105,8 +102,7 @@ func CacheDir() Cache {
 	return Cache(inHome("hub"))
 }
 
-// firstOf returns the first of the variables that is set, a current name before the
-// older one.
+// firstOf returns the first of the variables that is set.
 func firstOf(names ...string) (name, value string) {
 	for _, name := range names {
 		if value := os.Getenv(name); value != "" {
@@ -116,8 +112,7 @@ func firstOf(names ...string) (name, value string) {
 	return "", ""
 }
 
-// inHome returns the path of a name in the folder of all that huggingface_hub
-// keeps, "" where there is none.
+// inHome returns the path of a name in huggingface_hub's folder, or "".
 func inHome(name string) string {
 	if dir := os.Getenv("HF_HOME"); dir != "" {
 		return filepath.Join(expand(dir), name)

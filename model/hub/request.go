@@ -54,8 +54,7 @@ func (s *session) request(ctx context.Context, method, revision, file string, of
 }
 
 // sameOrigin reports whether two addresses are of the same scheme, host and port:
-// the token goes nowhere else. (net/http would send it to other ports and to
-// subdomains too.)
+// the token goes nowhere else.
 func sameOrigin(a, b *url.URL) bool {
 	port := func(u *url.URL) string {
 		return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
@@ -90,9 +89,8 @@ type entry struct {
 	content []byte // nil if it was not fetched into memory
 }
 
-// head asks the hub for a file's commit, hash and size. The hub says them itself,
-// of a large file on its redirect to where the content is. No other host is asked:
-// their ETag may look like a SHA-256 and be a hash of another kind.
+// head asks the hub, and no other host, for a file's commit, hash and size: another
+// host's ETag may look like a SHA-256 and be a hash of another kind.
 func (s *session) head(ctx context.Context, revision, file string) (e entry, err error) {
 	err = s.try(ctx, revision, file, func(ctx watched) (int64, error) {
 		var commit, etag, size string
@@ -139,10 +137,9 @@ func (s *session) newEntry(revision, file, commit, etag, size string) (entry, er
 	return entry{name: file, commit: commit, hash: h, size: n}, nil
 }
 
-// open asks for a file's content from the byte offset on, at most to most if
-// nobody knows its size, and returns it with the byte at which it really begins:
-// 0 where the server ignores ranges. An answer that cannot be the rest of this
-// file is an error.
+// open asks for a file's content from the byte offset on, at most to most if nobody
+// knows its size, and returns it with the byte at which it really begins: 0 where
+// the server ignores ranges.
 func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, error) {
 	resp, err := s.request(ctx, http.MethodGet, e.commit, e.name, offset, func(_ http.Header, next *url.URL) bool { return next == nil })
 	if err != nil {
@@ -170,8 +167,7 @@ func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, 
 	default:
 		err := error(s.newStatusError(resp))
 		if gone := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound; gone && !sameOrigin(resp.Request.URL, s.endpoint) {
-			// The signed address of a large file holds for a while only. The hub
-			// makes another when it is asked again.
+			// The signed address of a large file has run out: ask for another.
 			err = &networkError{host, err}
 		}
 		return refuse(err)

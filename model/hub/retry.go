@@ -26,8 +26,8 @@ type watched struct {
 
 // try makes attempts to get a file, or its head, until one succeeds or another
 // would not help. Between them are pauses of 1, 2, 4… seconds, or as the server
-// asks, up to a limit; only a body that is not the file is asked for again at
-// once, and once. An attempt returns how many bytes came.
+// asks; a body that is not the file is asked for again at once, and once. An attempt
+// returns how many bytes came.
 func (s *session) try(ctx context.Context, revision, file string, attempt func(watched) (int64, error)) error {
 	failed, again := 0, false
 	for {
@@ -45,9 +45,7 @@ func (s *session) try(ctx context.Context, revision, file string, attempt func(w
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.As(err, &wrong) && !again:
-			// Perhaps it was what had come before. What comes in one piece and is
-			// wrong again is the server's fault.
-			again = true
+			again = true // perhaps it was what had come before
 			s.Note(fmt.Sprintf("%s: %v; starting it again", file, err))
 			continue
 		case errors.As(err, &network):

@@ -2,12 +2,13 @@
 package sample
 
 import (
-	"container/heap"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"checkpoint12/model"
 	"checkpoint12/model/internal/kernel"
@@ -17,8 +18,8 @@ import (
 // is not used: the division of logits by less might overflow.
 const GreedyBelow = 1e-6
 
-// ErrNoDistribution is wrapped by the error for logits that cannot be turned into
-// probabilities: there are none, one is NaN or +Inf, or all are -Inf.
+// ErrNoDistribution is wrapped by the error for logits of which there are none, one
+// is NaN or +Inf, or all are -Inf.
 var ErrNoDistribution = errors.New("logits hold no distribution")
 
 // Argmax returns the index of the largest value of x, the lowest index of a
@@ -29,32 +30,26 @@ func Argmax(x []float32) int { return kernel.Argmax(x) }
 // may be src itself: NaN where logits hold no distribution.
 func Softmax(dst, src []float32, temperature float64) { kernel.Softmax(dst, src, temperature) }
 
-// Options are the way in which a token is chosen from logits. The zero value is
-// argmax.
+// Options are how a token is chosen from logits. The zero value is argmax.
 type Options struct {
 	// Temperature divides the logits; below GreedyBelow the choice is argmax
 	// and the other fields have no effect.
 	Temperature float64
-	// TopK keeps the K most probable tokens, the lower id first among equals;
-	// 0, or K of the vocabulary's size and more, keeps all.
+	// TopK keeps the K most probable tokens, the lower id first among equals; 0
+	// keeps all.
 	TopK int
 	// TopP keeps the fewest tokens, most probable first, that together have at
-	// least probability P among those TopK kept, and never less than one;
-	// 0 and 1 keep all.
+	// least probability P among those TopK kept; 0 and 1 keep all.
 	TopP float64
-	// Seed starts the generator (PCG): the same seed on the same logits draws
-	// the same tokens.
-	Seed uint64
+	Seed uint64 // of the generator, PCG
 }
 
-// Sampler draws tokens. It keeps the state of its generator, so
-// it serves one sequence and one goroutine.
+// Sampler draws tokens, for one sequence and one goroutine.
 type Sampler struct {
 	options Options
 	rng     *rand.Rand
 	weight  []float64 // [V] exp((logit-max)/temperature); 0 where TopK or TopP cut
-	queue   queue     // [V]
-	kept    []int     // what TopK and TopP keep, most probable first
+	ids     []int     // [V] most probable first
 }
 
 // New returns a sampler at the start of its seed's sequence.
@@ -119,62 +114,28 @@ func (s *Sampler) cut(logits []float32, total float64) float64 {
 	if !cutK {
 		k = len(logits)
 	}
-	s.queue.fill(logits)
-	s.kept = s.kept[:0]
-	var sum float64
-	for len(s.kept) < k && (cutK || len(s.kept) == 0 || sum < p*total) {
-		id := s.queue.next()
-		s.kept = append(s.kept, id)
-		sum += s.weight[id]
+	s.ids = s.ids[:0]
+	for id := range logits {
+		s.ids = append(s.ids, id)
 	}
-	for _, id := range s.queue.ids {
+	slices.SortFunc(s.ids, func(a, b int) int {
+		return cmp.Or(cmp.Compare(logits[b], logits[a]), cmp.Compare(a, b))
+	})
+	if cutK && cutP { // P is a share of what K leaves
+		total = 0
+		for _, id := range s.ids[:k] {
+			total += s.weight[id]
+		}
+	}
+	n, sum := 0, 0.0
+	for n < k && (!cutP || n == 0 || sum < p*total) {
+		sum += s.weight[s.ids[n]]
+		n++
+	}
+	for _, id := range s.ids[n:] {
 		s.weight[id] = 0
 	}
-	if cutK && cutP { // P is a share of what K left
-		n, part := 1, s.weight[s.kept[0]]
-		for ; n < len(s.kept) && part < p*sum; n++ {
-			part += s.weight[s.kept[n]]
-		}
-		for _, id := range s.kept[n:] {
-			s.weight[id] = 0
-		}
-		sum = part
-	}
 	return sum
-}
-
-// queue hands out ids in the order of their logits, largest first and the lower
-// id first among equals. Sorting all of them would cost more than all the rest.
-type queue struct {
-	logits []float32
-	ids    []int // a heap
-}
-
-func (q *queue) fill(logits []float32) {
-	q.logits, q.ids = logits, q.ids[:0]
-	for id := range logits {
-		q.ids = append(q.ids, id)
-	}
-	heap.Init(q)
-}
-
-func (q *queue) next() int {
-	id := q.ids[0]
-	heap.Pop(q)
-	return id
-}
-
-// Len, Less, Swap, Push and Pop are heap.Interface.
-func (q *queue) Len() int { return len(q.ids) }
-func (q *queue) Less(i, j int) bool {
-	a, b := q.ids[i], q.ids[j]
-	return q.logits[a] > q.logits[b] || q.logits[a] == q.logits[b] && a < b
-}
-func (q *queue) Swap(i, j int) { q.ids[i], q.ids[j] = q.ids[j], q.ids[i] }
-func (q *queue) Push(any)      {}
-func (q *queue) Pop() any {
-	q.ids = q.ids[:len(q.ids)-1]
-	return nil // next has read it; boxing it would allocate
 }
 
 func noDistribution(logits []float32) error {
@@ -186,14 +147,12 @@ func noDistribution(logits []float32) error {
 	return fmt.Errorf("%w: none of %d is finite", ErrNoDistribution, len(logits))
 }
 
-// Generate continues a prompt by n tokens, n at least 1, each drawn from the
-// logits that follow all before it, and returns both together. The end-of-text
-// token ends nothing. The last token is never fed, so len(prompt)+n-1 positions
-// are used; more than the model has is [model.ErrTooLong].
+// Generate continues a prompt by n tokens, n at least 1, and returns both together.
+// The end-of-text token ends nothing. The last token is never fed, so len(prompt)+n-1
+// positions are used; more than the model has is [model.ErrTooLong].
 //
-// each, if it is not nil, is called with every new token as soon as it is
-// chosen; its error ends the generation, as does the end of ctx. Together with
-// any error come the tokens there were until then.
+// each, if it is not nil, is called with every new token; its error ends the
+// generation, as does the end of ctx. With any error come the tokens until then.
 func Generate(ctx context.Context, m *model.Model, prompt []int, n int, o Options, each func(id int) error) ([]int, error) {
 	sampler, err := New(o)
 	if err != nil {

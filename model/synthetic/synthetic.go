@@ -27,8 +27,7 @@ import (
 	"checkpoint12/model/parallel"
 )
 
-// formula is a synthetic model. Go, numpy and Rust make the same file of it:
-// reference/float64/synthetic.py defines it and gives the reasons.
+// formula is a synthetic model, as reference/float64/synthetic.py defines it.
 type formula struct {
 	name   string
 	sha256 string // of model.safetensors; the three languages agree on it
@@ -91,8 +90,8 @@ func Names() []string {
 	return names
 }
 
-// SHA256 returns the SHA-256, in hexadecimal, that model.safetensors of a
-// synthetic model must have in whatever language it was made; "" for other names.
+// SHA256 returns the SHA-256, in hexadecimal, of a synthetic model's
+// model.safetensors; "" for other names.
 func SHA256(name string) string {
 	s, err := find(name)
 	if err != nil {

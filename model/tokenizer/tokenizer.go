@@ -16,17 +16,15 @@ import (
 	"checkpoint12/model/vocab"
 )
 
-// EndOfText is GPT-2's only special token: the text that stands for it in a
-// prompt, and its id, the last of the vocabulary.
+// EndOfText is GPT-2's only special token, the last of the vocabulary.
 const (
 	EndOfText   = "<|endoftext|>"
 	EndOfTextID = 50256
 )
 
-// MaxText and MaxRun are the longest text and the longest run in it that Encode
-// accepts, in bytes. A run is a stretch of letters, of digits, of spaces or of
-// anything else; the time of byte-pair merging grows with the square of its length,
-// to two or three seconds for the worst text within these bounds.
+// MaxText and MaxRun are the longest text and the longest run in it, of letters, of
+// digits, of spaces or of anything else, that Encode accepts, in bytes. The time of
+// byte-pair merging grows with the square of a run's length.
 const (
 	MaxText = 1 << 20
 	MaxRun  = 4 << 10
@@ -39,15 +37,13 @@ const (
 	splitPattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 )
 
-// Tokenizer turns text into GPT-2's token ids and back. It is safe for concurrent
-// use.
+// Tokenizer is GPT-2's tokenizer. It is safe for concurrent use.
 type Tokenizer struct {
 	bpe    *tiktoken.Tiktoken
 	tokens []string // [50257] bytes of each id
 }
 
-// New returns the tokenizer of GPT-2, all sizes: the same one at every call, of
-// which the first takes some tens of milliseconds.
+// New returns the tokenizer of GPT-2, all sizes: the same one at every call.
 func New() (*Tokenizer, error) { return shared() }
 
 var shared = sync.OnceValues(func() (*Tokenizer, error) {
@@ -55,9 +51,8 @@ var shared = sync.OnceValues(func() (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded vocabulary r50k_base.tiktoken: %w", err)
 	}
-	// Built from its parts: tiktoken.GetEncoding would take the vocabulary from
-	// a loader in an unguarded global, whose default is the network. EndOfText is
-	// no part of it: Encode and Decode know it.
+	// Built from its parts: tiktoken.GetEncoding would take the vocabulary from the
+	// network. EndOfText is no part of it: Encode and Decode know it.
 	core, err := tiktoken.NewCoreBPE(ranks, nil, splitPattern)
 	if err != nil {
 		return nil, fmt.Errorf("tiktoken: %w", err)
@@ -65,8 +60,7 @@ var shared = sync.OnceValues(func() (*Tokenizer, error) {
 	return &Tokenizer{tiktoken.NewTiktoken(core, nil, nil), tokens}, nil
 })
 
-// parseVocabulary reads a file of lines "base64 id" whose ids count up from 0,
-// which it is known to be by its hash.
+// parseVocabulary reads lines "base64 id" whose ids count up from 0.
 func parseVocabulary(file string) (ranks map[string]int, tokens []string, err error) {
 	if sum := sha256.Sum256([]byte(file)); hex.EncodeToString(sum[:]) != vocabularySHA256 {
 		return nil, nil, fmt.Errorf("sha-256 is %x, want %s", sum, vocabularySHA256)
@@ -87,9 +81,8 @@ func parseVocabulary(file string) (ranks map[string]int, tokens []string, err er
 // Size returns the number of token ids, 50257; the ids are 0 to Size-1.
 func (t *Tokenizer) Size() int { return len(t.tokens) }
 
-// Encode returns the token ids of text; none for the empty text. EndOfText
-// anywhere in it is the special token, never the seven tokens that spell it.
-// Text that is not valid UTF-8, longer than MaxText or with a run longer than
+// Encode returns the token ids of text. EndOfText anywhere in it is the special
+// token. Text that is not valid UTF-8, longer than MaxText or with a run longer than
 // MaxRun is an error. Decode gives the very same text back.
 func (t *Tokenizer) Encode(text string) ([]int, error) {
 	if err := checkText(text); err != nil {
@@ -107,8 +100,8 @@ func (t *Tokenizer) Encode(text string) ([]int, error) {
 	return ids, nil
 }
 
-// Decode returns the text of ids, which need not be valid UTF-8: a token may end,
-// or begin, inside a character. An id that is not in the vocabulary is an error.
+// Decode returns the text of ids, which need not be valid UTF-8: a token may end
+// inside a character. An id that is not in the vocabulary is an error.
 func (t *Tokenizer) Decode(ids []int) (string, error) {
 	var b strings.Builder
 	for i, id := range ids {
@@ -165,9 +158,8 @@ type Stream struct {
 // Stream returns a decoder at the beginning of a text.
 func (t *Tokenizer) Stream() *Stream { return &Stream{t: t} }
 
-// Push returns the text that id completes, valid UTF-8: the beginning of a
-// character is held back until the rest comes; a byte that can be part of none
-// becomes U+FFFD.
+// Push returns the text that id completes: the beginning of a character is held
+// back until the rest comes; a byte that can be part of none becomes U+FFFD.
 func (s *Stream) Push(id int) (string, error) {
 	piece, err := s.t.Decode([]int{id})
 	if err != nil {

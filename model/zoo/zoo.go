@@ -33,8 +33,8 @@ func indexReleased(name string) int {
 	return slices.IndexFunc(released, func(r release) bool { return r.name == name })
 }
 
-// ModelsVariable is the environment variable that names a folder of models,
-// each in a folder of its own name. It is looked at before the hub's cache.
+// ModelsVariable is the environment variable that names a folder of models, looked
+// at before the hub's cache.
 const ModelsVariable = "CHECKPOINT12_MODELS"
 
 // Names lists the models that Load knows by name.
@@ -46,11 +46,9 @@ func Names() []string {
 	return names
 }
 
-// Load opens a model: a folder, if nameOrDir has a path separator or is a
-// folder with a config.json in it; else the model of that name, in the folder
-// that Locate finds, or a synthetic one made in memory. A model loaded from a
-// folder has its name. The error for weights that are not here is a
-// [*NotFoundError].
+// Load opens a model: a folder, if nameOrDir has a path separator or is a folder
+// with a config.json; else the model of that name, in the folder that Locate finds,
+// or a synthetic one. The error for weights that are not here is a [*NotFoundError].
 func Load(nameOrDir string) (*model.Model, error) {
 	info, statErr := os.Stat(nameOrDir)
 	_, repoErr := hub.ParseRepo(nameOrDir)
@@ -99,9 +97,8 @@ func canonical(name string) string {
 }
 
 // Locate finds the folder of a model by name in $CHECKPOINT12_MODELS, or else in
-// the Hugging Face hub's cache, which has "owner/name" too. ok is false if it is in
-// neither, or not whole. A name that is no model's is an error, and so is a folder
-// in $CHECKPOINT12_MODELS that holds no model.
+// the hub's cache, which has "owner/name" too. ok is false if it is in neither, or
+// not whole. A folder in $CHECKPOINT12_MODELS that holds no model is an error.
 func Locate(name string) (dir string, ok bool, err error) {
 	name = canonical(name)
 	repo, commit, err := Source(name)
@@ -161,8 +158,7 @@ func Source(name string) (repo hub.Repo, commit string, err error) {
 }
 
 // snapshots lists the folders of the hub's cache that may hold a model: of the
-// commit that published figures refer to, which fetch gets, of the main branch,
-// and of any other commit if it is the only one.
+// commit, of the main branch, and of any other commit if it is the only one.
 func snapshots(repo hub.Repo, commit string) []string {
 	cache := hub.CacheDir()
 	if repo == "" || cache == "" {

@@ -40,8 +40,7 @@ const (
 	// in a core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
 	blockN = 512
 	// fewRows is the largest number of rows for which an InOut matrix is read in
-	// the order of memory, since all the time goes into reading it; with more it
-	// goes into multiplying, and a block of the matrix should stay in cache.
+	// the order of memory: with more, the time goes into multiplying.
 	fewRows = 16
 	// headRows is the number of rows of an OutIn matrix in one part.
 	headRows = 256
@@ -125,8 +124,7 @@ func (t *mulTask) transposed(i, _ int) {
 	}
 }
 
-// blocked is an InOut product in parts of blockN columns: a block of the matrix
-// stays in cache while all rows are multiplied with it.
+// blocked is an InOut product in parts of blockN columns.
 func (t *mulTask) blocked(i, worker int) {
 	lo := i * blockN
 	hi := min(lo+blockN, t.out)
@@ -146,9 +144,8 @@ func (t *mulTask) blocked(i, worker int) {
 	}
 }
 
-// streamed is an InOut product in parts of blockK rows of the matrix, which lie
-// one after the other in memory: a product with few rows is as fast as they are
-// read. Each part leaves its sums in a place of its own.
+// streamed is an InOut product in parts of blockK rows of the matrix, read in the
+// order of memory. Each part leaves its sums in a place of its own.
 func (t *mulTask) streamed(i, _ int) {
 	block, lo := i/t.split, i%t.split*t.width
 	hi := min(lo+t.width, t.out)
@@ -236,7 +233,7 @@ func (t *geluTask) Part(i, _ int) {
 }
 
 // Argmax returns the index of the largest value of x, the lowest of a tie, or -1
-// when x is empty or holds a NaN: a model that computes NaN has chosen nothing.
+// when x is empty or holds a NaN.
 func Argmax(x []float32) int {
 	best := -1
 	max := float32(math.Inf(-1))
@@ -253,9 +250,8 @@ func Argmax(x []float32) int {
 
 // Softmax writes softmax(src/temperature) to dst, which has the same length and
 // may be src itself. Each value is within 1.2e-7 of the float64 result, relative
-// to it, or within 1e-44, where float32 has no more digits. -Inf has probability
-// 0. Where there is no distribution (a NaN, a +Inf,
-// nothing but -Inf, or a temperature that is not positive) every value is NaN.
+// to it, or within 1e-44. Where there is no distribution (a NaN, a +Inf, nothing but
+// -Inf, or a temperature that is not positive) every value is NaN.
 func Softmax(dst, src []float32, temperature float64) {
 	top := math.Inf(-1)
 	if !(temperature > 0) {

@@ -9,9 +9,7 @@
 // bits may differ there.
 //
 // No function allocates once a Pool has seen the sizes at hand. NaN and
-// infinities propagate as in IEEE arithmetic; nothing here hides one.
-//
-// Lengths are the caller's duty: a slice that does not fit panics.
+// infinities propagate as in IEEE arithmetic. A slice that does not fit panics.
 package kernel
 
 import (
@@ -27,9 +25,8 @@ type Task interface {
 	Part(i, worker int)
 }
 
-// Pool runs tasks on a fixed number of goroutines: the caller's and threads-1
-// that wait in between. It serves one caller at a time. It keeps a task of every
-// kernel and scratch space for each worker, so that kernels allocate nothing.
+// Pool runs tasks on a fixed number of goroutines, for one caller at a time. It
+// keeps a task of every kernel and scratch space, so that kernels allocate nothing.
 type Pool struct {
 	*workers
 

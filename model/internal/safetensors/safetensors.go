@@ -20,9 +20,8 @@ type Tensor struct {
 	data  []byte
 }
 
-// Parse returns the tensors in the bytes of a safetensors file, by name. They
-// share its memory. The library checks offsets, shapes and sizes, but accepts a
-// key twice and a header that is no object; both are errors here.
+// Parse returns the tensors in the bytes of a safetensors file, by name. They share
+// its memory. A key that is there twice, which the library accepts, is an error.
 func Parse(file []byte) (map[string]Tensor, error) {
 	if len(file) < 8 {
 		return nil, fmt.Errorf("%d bytes are no safetensors file", len(file))
@@ -58,9 +57,8 @@ func Parse(file []byte) (map[string]Tensor, error) {
 	return tensors, nil
 }
 
-// Floats returns the tensor's values as float32: the bytes themselves where
-// memory already holds them so, a copy otherwise. Every F16 and BF16 value is
-// exact as float32.
+// Floats returns the tensor's values as float32: the bytes themselves where memory
+// already holds them so, a copy otherwise.
 func (t Tensor) Floats() ([]float32, error) {
 	size := 2
 	var value func(b []byte) float32
@@ -130,9 +128,8 @@ func (i Info) Size() int {
 	return n
 }
 
-// Header returns the first bytes of a file whose tensors follow in this order:
-// the length of the JSON, and the JSON padded so that the values begin at a
-// multiple of 8.
+// Header returns the first bytes of a file whose tensors follow in this order. The
+// values begin at a multiple of 8.
 func Header(tensors []Info) []byte {
 	b := make([]byte, 8, 1<<16)
 	open, offset := byte('{'), 0
