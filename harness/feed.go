@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,6 +11,9 @@ import (
 
 	"checkpoint12/harness/internal/words"
 )
+
+// TokensFile is the name of the ids in a dump.
+const TokensFile = "tokens.npy"
 
 // tokenDiff is where two sources were fed different tokens. Step k has seen
 // tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
@@ -24,17 +28,19 @@ type tokenDiff struct {
 // where the caller does not know it.
 func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff, error) {
 	f := tokenDiff{differ: math.MaxInt}
+	want, got := golden.Tokens(), candidate.Tokens()
 	for _, src := range []Source{golden, candidate} {
-		if err := CheckTokens(src); err != nil {
-			return f, err
+		if rows := src.Tokens(); rows != nil {
+			if err := CheckTokens(rows); err != nil {
+				return f, fmt.Errorf("%s: %w", src.Name(), err)
+			}
 		}
 	}
-	want, got := golden.Tokens(), candidate.Tokens()
 	switch {
-	case want.Shape == nil:
+	case want == nil:
 		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: taken to have been fed what the candidate was", golden.Name()))
 		return f, nil
-	case got.Shape == nil:
+	case got == nil:
 		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), TokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
@@ -42,16 +48,16 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 	if err != nil {
 		return f, err
 	}
-	if want.Shape[0] != got.Shape[0] {
-		return f, nothing(golden, candidate, n, fmt.Sprintf("batch of %s, golden has %d", words.Count(got.Shape[0], "row"), want.Shape[0]))
+	if len(want) != len(got) {
+		return f, nothing(golden, candidate, n, fmt.Sprintf("batch of %s, golden has %d", words.Count(len(got), "row"), len(want)))
 	}
-	cols := min(want.Shape[1], got.Shape[1])
+	cols := min(len(want[0]), len(got[0]))
 	if cols < n {
-		return f, nothing(golden, candidate, n, fmt.Sprintf("%s, golden's prompt has %d", words.Count(got.Shape[1], "token"), n))
+		return f, nothing(golden, candidate, n, fmt.Sprintf("%s, golden's prompt has %d", words.Count(len(got[0]), "token"), n))
 	}
 	for j := range cols {
-		for b := range want.Shape[0] {
-			w, g := want.I64[b*want.Shape[1]+j], got.I64[b*got.Shape[1]+j]
+		for b := range want {
+			w, g := want[b][j], got[b][j]
 			if w == g {
 				continue
 			}
@@ -63,20 +69,24 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 			return f, nil
 		}
 	}
-	if last := LastStep(candidate); got.Shape[1] < n+last {
+	if last := LastStep(candidate); len(got[0]) < n+last {
 		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), TokensFile, last))
 	}
 	return f, nil
 }
 
-// CheckTokens returns an error if a source has tokens that are not ids [B, L].
-func CheckTokens(src Source) error {
-	t := src.Tokens()
-	if t.Shape == nil {
-		return nil
+// CheckTokens returns an error unless there are ids, in rows of one length.
+func CheckTokens(rows [][]int) error {
+	if len(rows) == 0 || len(rows[0]) == 0 {
+		return errors.New("tokens: no ids")
 	}
-	if err := t.Check(); err != nil || len(t.Shape) != 2 || !t.IDs() {
-		return fmt.Errorf("%s: tokens of shape %v are not ids [B, prompt + new]", src.Name(), t.Shape)
+	for i, row := range rows {
+		if len(row) != len(rows[0]) {
+			return fmt.Errorf("tokens: row %d has %d ids, row 0 has %d", i, len(row), len(rows[0]))
+		}
+		if id := slices.Min(row); id < 0 {
+			return fmt.Errorf("tokens: id %d in row %d is negative", id, i)
+		}
 	}
 	return nil
 }
@@ -102,15 +112,15 @@ func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source, prompt int) 
 	}
 	want := golden.Tokens()
 	for _, step := range candidate.Steps() {
-		if shape, ok := candidate.Shape(step, stage); !ok || !slices.Equal(shape, want.Shape[:1]) || n+step >= want.Shape[1] {
+		if shape, ok := candidate.Shape(step, stage); !ok || !slices.Equal(shape, []int{len(want)}) || n+step >= len(want[0]) {
 			continue
 		}
 		got, err := candidate.Tensor(step, stage)
 		if err != nil {
 			return err
 		}
-		for b := range want.Shape[0] {
-			if w := want.I64[b*want.Shape[1]+n+step]; got.IDs() && got.I64[b] != w {
+		for b, row := range want {
+			if w := row[n+step]; got.IDs() && got.I64[b] != int64(w) {
 				f.differ = step + 1
 				f.why = fmt.Sprintf("chose %d at step %d, the golden was fed %d (row %d)", got.I64[b], step, w, b)
 				return nil
@@ -143,8 +153,8 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 	for _, src := range []Source{golden, candidate} {
 		if t := s.positions(src, 0); t > 0 {
 			n = min(n, t)
-		} else if t := src.Tokens(); len(t.Shape) == 2 {
-			n = min(n, t.Shape[1]-LastStep(src)-1)
+		} else if rows := src.Tokens(); len(rows) > 0 {
+			n = min(n, len(rows[0])-LastStep(src)-1)
 		}
 	}
 	return max(n, 1), nil
@@ -182,19 +192,33 @@ func LastStep(s Source) int {
 // nothing is ErrNothingCompared because of other prompt tokens, with the tokens
 // in its Diff; n is the prompt's length, 0 to show all.
 func nothing(golden, candidate Source, n int, what string) error {
-	rows := func(t Tensor) [][]int {
-		if len(t.Shape) != 2 {
-			return nil
+	prompt := func(src Source) (rows [][]int) {
+		for _, row := range src.Tokens() {
+			if n > 0 {
+				row = row[:min(n, len(row))]
+			}
+			rows = append(rows, row)
 		}
-		if n == 0 {
-			return TokenRows(t, t.Shape[1])
-		}
-		return TokenRows(t, min(n, t.Shape[1]))
+		return rows
 	}
 	return &DiffError{
 		Line: fmt.Sprintf("%v: %s has other prompt tokens than %s: %s; give the engine the golden's tokens",
 			ErrNothingCompared, candidate.Name(), golden.Name(), what),
-		Diff: cmp.Diff(rows(golden.Tokens()), rows(candidate.Tokens())),
+		Diff: cmp.Diff(prompt(golden), prompt(candidate)),
 		Err:  ErrNothingCompared,
 	}
 }
+
+// DiffError is an error of one line with a longer account of what differs, by
+// go-cmp, where - was wanted and + is there.
+type DiffError struct {
+	Line string
+	Diff string
+	Err  error // may be nil
+}
+
+// Error returns the line alone.
+func (e *DiffError) Error() string { return e.Line }
+
+// Unwrap returns the error behind it, if there is one.
+func (e *DiffError) Unwrap() error { return e.Err }

@@ -40,7 +40,7 @@ type Recorder struct {
 	steps  map[int]map[string]Tensor
 	begun  map[int]bool
 	tapped map[string]bool // of the current step, kept or not
-	tokens Tensor
+	tokens [][]int
 	errs   []error
 }
 
@@ -130,12 +130,11 @@ func (r *Recorder) fail(err error) {
 func (r *Recorder) SetTokens(rows [][]int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t, err := TokenTensor(rows)
-	if err != nil {
+	if err := CheckTokens(rows); err != nil {
 		r.fail(err)
 		return
 	}
-	r.tokens = t
+	r.tokens = slices.Clone(rows)
 }
 
 // Err returns the errors of the taps so far, or nil.
@@ -150,7 +149,7 @@ func (r *Recorder) Err() error {
 func (r *Recorder) Name() string { return r.name }
 
 // Tokens returns the ids that SetTokens was given.
-func (r *Recorder) Tokens() Tensor { return r.tokens }
+func (r *Recorder) Tokens() [][]int { return r.tokens }
 
 // Manifest returns nil: nothing binds a recording but the run it is of.
 func (r *Recorder) Manifest() *Manifest { return nil }

@@ -17,8 +17,8 @@ type Source interface {
 	Err() error
 
 	// Tokens returns the ids [B, prompt + new]: the prompt, what was fed, and
-	// the last choice. The zero Tensor means that nobody knows.
-	Tokens() Tensor
+	// the last choice. Nil means that nobody knows.
+	Tokens() [][]int
 
 	// Steps returns the steps of which there is anything, ascending.
 	Steps() []int

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,11 +67,7 @@ func TestCertifyTokens(t *testing.T) {
 				return tt.edit(step, stage, x)
 			})
 			if tt.name == "fed another token from step 5 on" {
-				tokens := g.Tokens()
-				row := make([]int, len(tokens.I64))
-				for i, id := range tokens.I64 {
-					row[i] = int(id)
-				}
+				row := slices.Clone(g.Tokens()[0])
 				row[2+4] = 1
 				c.SetTokens([][]int{row})
 			}

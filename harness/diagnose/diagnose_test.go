@@ -41,15 +41,9 @@ func faulty(t *testing.T, m *model.Model, g *dump.Dump, feed bool, planted ...gp
 		}
 	}}
 	if feed {
-		tokens := g.Tokens()
 		n := len(run.Tokens[0])
-		for b := range tokens.Shape[0] {
-			row := tokens.I64[b*tokens.Shape[1]:][:tokens.Shape[1]]
-			var ids []int
-			for _, id := range row[n : n+fewSteps-1] {
-				ids = append(ids, int(id))
-			}
-			run.Feed = append(run.Feed, ids)
+		for _, row := range g.Tokens() {
+			run.Feed = append(run.Feed, row[n:n+fewSteps-1])
 		}
 	}
 	trace, err := gpt2.RecordTrace(t.Context(), m, run) // which ends where NaN chose no token
@@ -184,7 +178,7 @@ func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 // untold is a source that does not say what it was fed.
 type untold struct{ harness.Source }
 
-func (untold) Tokens() harness.Tensor      { return harness.Tensor{} }
+func (untold) Tokens() [][]int             { return nil }
 func (untold) Manifest() *harness.Manifest { return nil }
 
 func TestDiagnoseExplains(t *testing.T) {

@@ -31,13 +31,13 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 		return nil, nil, err
 	}
 	tokens, steps := golden.Tokens(), golden.Steps()
-	if tokens.Shape == nil || len(steps) == 0 {
+	if tokens == nil || len(steps) == 0 {
 		return nil, nil, fmt.Errorf("%s: no tokens, or nothing to force", golden.Name())
 	}
-	last := min(steps[len(steps)-1], tokens.Shape[1]-prompt)
+	last := min(steps[len(steps)-1], len(tokens[0])-prompt)
 	forced := gpt2.Run{New: last + 1, Temperatures: temperatures, Match: func(int, string) bool { return false }}
-	for _, row := range harness.TokenRows(tokens, prompt+last) {
-		forced.Tokens, forced.Feed = append(forced.Tokens, row[:prompt]), append(forced.Feed, row[prompt:])
+	for _, row := range tokens {
+		forced.Tokens, forced.Feed = append(forced.Tokens, row[:prompt]), append(forced.Feed, row[prompt:prompt+last])
 	}
 	var rows []harness.Replayed
 	var first *withStage

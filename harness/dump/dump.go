@@ -25,7 +25,7 @@ type Dump struct {
 	dir      string
 	schedule *harness.Schedule
 	man      *harness.Manifest // nil for another engine's folder
-	tokens   harness.Tensor
+	tokens   [][]int
 	steps    map[int]map[string]header
 	unknown  []string
 }
@@ -81,12 +81,12 @@ func open(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest
 		path := filepath.Join(dir, filepath.FromSlash(listed.Tokens))
 		t, note, err := npy.Read(path, man == nil, new(harness.Tensor))
 		if err == nil {
-			err = checkTokens(path, t, man)
+			d.tokens, err = tokenRows(path, t, man)
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if d.tokens = t; note != "" {
+		if note != "" {
 			notes = append(notes, path+": "+note)
 		}
 	}
@@ -177,26 +177,40 @@ func dtypeError(path string, st harness.Stage, got string) error {
 	return fmt.Errorf("%s: holds %s, but %s is %s: np.save(%q, a.astype('%s'))", path, got, st.Name, want, path, dtype)
 }
 
-// checkTokens returns an error unless the tokens at path are ids [B, L], not
-// negative, none empty, and begin with those of the manifest, which may be nil.
-func checkTokens(path string, t harness.Tensor, man *harness.Manifest) error {
+// tokenRows returns the tokens at path as rows. They must be ids [B, L],
+// not negative, none empty, and begin with those of the manifest, which may be nil.
+func tokenRows(path string, t harness.Tensor, man *harness.Manifest) ([][]int, error) {
 	if !t.IDs() {
-		return fmt.Errorf("%s: holds %s, but tokens are ids: np.save(%q, a.astype('<i8'))", path, t.DType(), path)
+		return nil, fmt.Errorf("%s: holds %s, but tokens are ids: np.save(%q, a.astype('<i8'))", path, t.DType(), path)
 	}
 	if len(t.Shape) != 2 || len(t.I64) == 0 {
-		return fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, t.Shape, path)
+		return nil, fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, t.Shape, path)
 	}
-	if i := slices.IndexFunc(t.I64, func(id int64) bool { return id < 0 }); i >= 0 {
-		return fmt.Errorf("%s: id %d at index %v is negative", path, t.I64[i], shapes.Index(i, t.Shape))
+	rows := make([][]int, t.Shape[0])
+	for i, id := range t.I64 {
+		if id < 0 {
+			return nil, fmt.Errorf("%s: id %d at index %v is negative", path, id, shapes.Index(i, t.Shape))
+		}
+		rows[i/t.Shape[1]] = append(rows[i/t.Shape[1]], int(id))
 	}
+	return rows, checkTokens(path, rows, man)
+}
+
+// checkTokens returns an error unless the tokens at path begin with those of the
+// manifest, if it has any.
+func checkTokens(path string, rows [][]int, man *harness.Manifest) error {
 	if man == nil || len(man.Tokens) == 0 {
 		return nil
 	}
-	prompt := len(man.Tokens[0])
-	if want := []int{len(man.Tokens), prompt + man.New}; !slices.Equal(t.Shape, want) {
-		return fmt.Errorf("%s: shape %v, but %s says %v: prompt and %d new", path, t.Shape, ManifestFile, want, man.New)
+	got, n := []int{len(rows), len(rows[0])}, len(man.Tokens[0])
+	if want := []int{len(man.Tokens), n + man.New}; !slices.Equal(got, want) {
+		return fmt.Errorf("%s: shape %v, but %s says %v: prompt and %d new", path, got, ManifestFile, want, man.New)
 	}
-	if diff := cmp.Diff(man.Tokens, harness.TokenRows(t, prompt)); diff != "" {
+	prompt := make([][]int, len(rows))
+	for i, row := range rows {
+		prompt[i] = row[:n]
+	}
+	if diff := cmp.Diff(man.Tokens, prompt); diff != "" {
 		return &harness.DiffError{Line: fmt.Sprintf("%s: does not begin with the tokens that %s says", path, ManifestFile), Diff: diff}
 	}
 	return nil
@@ -205,8 +219,8 @@ func checkTokens(path string, t harness.Tensor, man *harness.Manifest) error {
 // Name returns the folder.
 func (d *Dump) Name() string { return d.dir }
 
-// Tokens returns tokens.npy, or the zero Tensor where there is none.
-func (d *Dump) Tokens() harness.Tensor { return d.tokens }
+// Tokens returns tokens.npy, or nil where there is none.
+func (d *Dump) Tokens() [][]int { return d.tokens }
 
 // Manifest returns the folder's manifest, or nil.
 func (d *Dump) Manifest() *harness.Manifest { return d.man }

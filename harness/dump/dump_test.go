@@ -46,7 +46,7 @@ func TestDumpRoundTrip(t *testing.T) {
 	if !slices.Equal(d.Steps(), []int{0, 1}) || !slices.Equal(d.Stages(0), []string{"a", "b", "next_id"}) || !slices.Equal(d.Stages(1), []string{"a", "next_id"}) {
 		t.Errorf("steps %v, stages %v, %v", d.Steps(), d.Stages(0), d.Stages(1))
 	}
-	if !harnesstest.SameTensor(d.Tokens(), harness.Tensor{Shape: []int{1, 3}, I64: []int64{7, 1, 2}}) {
+	if len(d.Tokens()) != 1 || !slices.Equal(d.Tokens()[0], []int{7, 1, 2}) {
 		t.Errorf("tokens %v", d.Tokens())
 	}
 	for place, want := range map[harness.Place]harness.Tensor{{Step: 0, Stage: "a"}: harnesstest.Vec(1, 2), {Step: 0, Stage: "b"}: harnesstest.Vec(3, harnesstest.Ninf), {Step: 0, Stage: "next_id"}: harnesstest.Ids(1), {Step: 1, Stage: "next_id"}: harnesstest.Ids(2)} {

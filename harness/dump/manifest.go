@@ -86,7 +86,7 @@ func checkManifest(m *harness.Manifest) error {
 		return errors.New("files is empty")
 	}
 	if len(m.Tokens) > 0 {
-		if _, err := harness.TokenTensor(m.Tokens); err != nil {
+		if err := harness.CheckTokens(m.Tokens); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
@@ -130,9 +131,15 @@ func writeTensor(path string, t harness.Tensor) (string, error) {
 // whose Schema and Files it fills in, and moves the dump to its place. After a
 // failed Put, or when the manifest does not go with what was put, it fails and
 // leaves the place as it was.
-func (w *Writer) Commit(tokens harness.Tensor, m harness.Manifest) error {
-	if tokens.Shape != nil {
-		w.write(harness.File{Path: harness.TokensFile}, tokens)
+func (w *Writer) Commit(tokens [][]int, m harness.Manifest) error {
+	if tokens != nil && w.err == nil {
+		if w.err = harness.CheckTokens(tokens); w.err == nil {
+			t := harness.Tensor{Shape: []int{len(tokens), len(tokens[0])}}
+			for _, id := range slices.Concat(tokens...) {
+				t.I64 = append(t.I64, int64(id))
+			}
+			w.write(harness.File{Path: harness.TokensFile}, t)
+		}
 	}
 	if w.err != nil {
 		return fmt.Errorf("%s: not written: %w", w.dir, w.err)
@@ -141,7 +148,7 @@ func (w *Writer) Commit(tokens harness.Tensor, m harness.Manifest) error {
 	if err := checkManifest(&m); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
 	}
-	if tokens.Shape != nil {
+	if tokens != nil {
 		if err := checkTokens(filepath.Join(w.dir, harness.TokensFile), tokens, &m); err != nil {
 			return err
 		}

@@ -47,31 +47,31 @@ func unchanged(t *testing.T, reason, dir string, before map[string]string) {
 // nothing is left beside it.
 func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 	one, none := harnesstest.Vec(1), harness.Tensor{}
-	ids := func(id ...int64) harness.Tensor { return harness.Tensor{Shape: []int{1, len(id)}, I64: id} }
+	ids := func(id ...int) [][]int { return [][]int{id} }
 	man, untold, bare := harnesstest.TestManifest(1), harnesstest.TestManifest(1), harnesstest.TestManifest(1)
 	untold.Tokens, untold.New = nil, 0
 	bare.Model.Name = ""
 	for _, c := range []struct {
 		reason string
 		put    func(w *Writer)
-		tokens harness.Tensor
+		tokens [][]int
 		man    harness.Manifest
 		want   string
 	}{
-		{"a tensor that is not its shape", func(w *Writer) { w.Put(0, "b", harness.Tensor{Shape: []int{3}, F32: []float32{1}}) }, none, man, "step_00/b.npy: shape [3] needs 3 elements"},
-		{"no tensor", func(w *Writer) { w.Put(0, "b", none) }, none, man, "no tensor"},
-		{"a stage twice", func(w *Writer) { w.Put(0, "a", one) }, none, man, "written twice"},
-		{"a name that leaves the folder", func(w *Writer) { w.Put(0, "../../a", one) }, none, man, "not a place in a dump"},
-		{"a negative step", func(w *Writer) { w.Put(-1, "a", one) }, none, man, "not a place in a dump"},
-		{"after the end", func(w *Writer) { w.Abort(); w.Put(0, "b", one) }, none, man, "already committed or aborted"},
-		{"tokens of values", nil, one, man, "want int64"},
-		{"tokens without a batch axis", nil, harnesstest.Ids(7, 1), untold, "a.reshape(B, -1)"},
-		{"no tokens where the manifest has some", nil, none, man, "tokens.npy is missing"},
+		{"a tensor that is not its shape", func(w *Writer) { w.Put(0, "b", harness.Tensor{Shape: []int{3}, F32: []float32{1}}) }, nil, man, "step_00/b.npy: shape [3] needs 3 elements"},
+		{"no tensor", func(w *Writer) { w.Put(0, "b", none) }, nil, man, "no tensor"},
+		{"a stage twice", func(w *Writer) { w.Put(0, "a", one) }, nil, man, "written twice"},
+		{"a name that leaves the folder", func(w *Writer) { w.Put(0, "../../a", one) }, nil, man, "not a place in a dump"},
+		{"a negative step", func(w *Writer) { w.Put(-1, "a", one) }, nil, man, "not a place in a dump"},
+		{"after the end", func(w *Writer) { w.Abort(); w.Put(0, "b", one) }, nil, man, "already committed or aborted"},
+		{"rows of tokens of two lengths", nil, [][]int{{7}, {7, 1}}, untold, "row 1 has 2 ids"},
+		{"a negative token", nil, ids(7, -1), man, "is negative"},
+		{"no tokens where the manifest has some", nil, nil, man, "tokens.npy is missing"},
 		{"tokens that do not begin with the prompt", nil, ids(8, 1), man, "does not begin with the tokens"},
 		{"fewer tokens than prompt and new", nil, ids(7), man, "shape [1 1], but manifest.json says [1 2]"},
 		{"a manifest without a model", nil, ids(7, 1), bare, "model.name is missing"},
-		{"no file", func(w *Writer) { w.files = nil }, none, untold, "files is empty"},
-		{"something else appeared at the place", func(w *Writer) { writeFile(t, filepath.Join(w.dir, "mine.txt"), nil) }, none, untold, `holds "mine.txt"`},
+		{"no file", func(w *Writer) { w.files = nil }, nil, untold, "files is empty"},
+		{"something else appeared at the place", func(w *Writer) { writeFile(t, filepath.Join(w.dir, "mine.txt"), nil) }, nil, untold, `holds "mine.txt"`},
 	} {
 		dir, s := writeTestDump(t)
 		before := snapshot(t, filepath.Dir(dir))

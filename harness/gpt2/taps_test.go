@@ -194,10 +194,10 @@ func TestRecordFeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens := fed.Tokens()
-	if diff := cmp.Diff([]int64{1, 2, 3, 7, 8, 9}, tokens.I64[:6]); diff != "" {
+	if diff := cmp.Diff([]int{1, 2, 3, 7, 8, 9}, tokens[0][:6]); diff != "" {
 		t.Errorf("row 0 (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]int64{4, 5, 6, 10, 11, 12}, tokens.I64[7:13]); diff != "" {
+	if diff := cmp.Diff([]int{4, 5, 6, 10, 11, 12}, tokens[1][:6]); diff != "" {
 		t.Errorf("row 1 (-want +got):\n%s", diff)
 	}
 	r, err := harness.Compare(Schedule(micro.Layers, nil), own, fed, harness.CompareOptions{RequireAll: true})

@@ -35,8 +35,8 @@ func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Siz
 		if src == nil {
 			continue
 		}
-		if t := src.Tokens(); len(t.Shape) == 2 {
-			s["B"] = t.Shape[0]
+		if rows := src.Tokens(); rows != nil {
+			s["B"] = len(rows)
 		}
 		m := src.Manifest()
 		if m == nil || len(m.Tokens) == 0 {

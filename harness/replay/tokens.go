@@ -10,24 +10,28 @@ import (
 // tokenStream is the ids that a candidate's steps were fed, as far as they are
 // known.
 type tokenStream struct {
-	rows   [][]int64 // the prompt and what was fed; nil if they are not known
-	prompt int       // ids of the prompt in each row, at least 1
+	rows   [][]int // the prompt and what was fed; nil if they are not known
+	prompt int     // ids of the prompt in each row, at least 1
 }
 
 // newTokenStream returns what the candidate was fed: its own tokens and, where they
 // end or there are none, its own choices or else the golden's tokens. An error is
 // of tokens that are no ids, or of a source that cannot be read.
 func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f tokenStream, err error) {
-	var golden [][]int64
 	known := candidate // the source that knows more of the prompt
 	if o.Golden != nil {
 		known = o.Golden
-		if golden, err = rowsOf(o.Golden); err != nil {
-			return f, err
+	}
+	golden := known.Tokens()
+	for _, src := range []harness.Source{known, candidate} {
+		if rows := src.Tokens(); rows != nil {
+			if err := harness.CheckTokens(rows); err != nil {
+				return f, fmt.Errorf("%s: %w", src.Name(), err)
+			}
 		}
 	}
-	if f.rows, err = rowsOf(candidate); err != nil {
-		return f, err
+	for _, row := range candidate.Tokens() {
+		f.rows = append(f.rows, slices.Clip(row))
 	}
 	if f.prompt, err = harness.PromptLength(s, known, candidate, o.Prompt); err != nil {
 		return f, err
@@ -45,32 +49,21 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 	return f, f.extend(s, candidate, golden)
 }
 
-// rowsOf returns the tokens of a source, nil if it has none.
-func rowsOf(src harness.Source) (rows [][]int64, err error) {
-	t := src.Tokens()
-	if err := harness.CheckTokens(src); err != nil || t.Shape == nil {
-		return nil, err
-	}
-	L := t.Shape[1]
-	for b := range t.Shape[0] {
-		rows = append(rows, t.I64[b*L:(b+1)*L:(b+1)*L])
-	}
-	return rows, nil
-}
-
 // extend adds ids for the steps that come after the end of the tokens.
-func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, golden [][]int64) error {
+func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, golden [][]int) error {
 	stage, choosing := s.NextIDs()
 	for step := len(f.rows[0]) - f.prompt + 1; step <= harness.LastStep(candidate); step++ {
-		var next []int64
+		var next []int
 		if shape, ok := candidate.Shape(step-1, stage); choosing && ok && slices.Equal(shape, []int{len(f.rows)}) {
 			t, err := candidate.Tensor(step-1, stage)
 			if err != nil {
 				return err
 			}
-			next = t.I64
+			for _, id := range t.I64 {
+				next = append(next, int(id))
+			}
 		}
-		begins := func(other, row []int64) bool { return len(other) > len(row) && slices.Equal(other[:len(row)], row) }
+		begins := func(other, row []int) bool { return len(other) > len(row) && slices.Equal(other[:len(row)], row) }
 		if next == nil && slices.EqualFunc(golden, f.rows, begins) {
 			for _, row := range golden {
 				next = append(next, row[len(f.rows[0])])
@@ -114,7 +107,9 @@ func (f *tokenStream) input(step int, name string) (v Value, err error) {
 	}
 	v.Shape = []int{at.B, at.T}
 	for _, row := range f.rows {
-		v.I64 = append(v.I64, row[at.P:][:at.T]...)
+		for _, id := range row[at.P:][:at.T] {
+			v.I64 = append(v.I64, int64(id))
+		}
 	}
 	return v, nil
 }

@@ -86,8 +86,8 @@ func (r *runner) run(name string, n int, whole bool) gpt2.Run {
 	g := r.cases[name]
 	run := gpt2.Run{Tokens: g.Manifest().Tokens, New: n, Temperatures: gpt2.Temperatures}
 	prompt := len(run.Tokens[0])
-	for _, row := range harness.TokenRows(g.Tokens(), prompt+n-1) {
-		run.Feed = append(run.Feed, row[prompt:])
+	for _, row := range g.Tokens() {
+		run.Feed = append(run.Feed, row[prompt:prompt+n-1])
 	}
 	if !whole {
 		run.Temperatures = []float64{}

@@ -111,7 +111,7 @@ func (g *Golden) open(s *harness.Schedule) error {
 	if err != nil {
 		return &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}
-	g.dump, g.tokens = d, harness.TokenRows(d.Tokens(), d.Tokens().Shape[1])
+	g.dump, g.tokens = d, d.Tokens()
 	return nil
 }
 

@@ -108,7 +108,11 @@ func TestReadyMaps(t *testing.T) {
 			for _, name := range p.more {
 				write(t, dir, 0, name, harness.Tensor{Shape: []int{1}, F32: []float32{1}})
 			}
-			tokens := g.Tokens()
+			row := g.Tokens()[0]
+			tokens := harness.Tensor{Shape: []int{1, len(row)}}
+			for _, id := range row {
+				tokens.I64 = append(tokens.I64, int64(id))
+			}
 			save(t, filepath.Join(dir, "tokens.npy"), tokens)
 
 			m, err := maps.Read(p.mapping)

@@ -50,14 +50,7 @@ func Foreign(t *testing.T, s *harness.Schedule, g *dump.Dump, edit func(step int
 			}
 		}
 	}
-	rows := make([][]int, len(man.Tokens))
-	tokens := g.Tokens()
-	for i := range rows {
-		for _, id := range tokens.I64[i*tokens.Shape[1]:][:tokens.Shape[1]] {
-			rows[i] = append(rows[i], int(id))
-		}
-	}
-	r.SetTokens(rows)
+	r.SetTokens(g.Tokens())
 	return r
 }
 

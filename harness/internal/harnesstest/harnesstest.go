@@ -52,14 +52,7 @@ func Ids(v ...int64) harness.Tensor   { return harness.Tensor{Shape: []int{len(v
 
 // Source returns a source that has just these tensors and tokens.
 func Source(s *harness.Schedule, name string, tokens [][]int, have Steps) *Memory {
-	m := &Memory{Of: s, Title: name, Kept: have}
-	for _, row := range tokens {
-		m.Fed.Shape = []int{len(tokens), len(row)}
-		for _, id := range row {
-			m.Fed.I64 = append(m.Fed.I64, int64(id))
-		}
-	}
-	return m
+	return &Memory{Of: s, Title: name, Fed: tokens, Kept: have}
 }
 
 // Statuses is the status of each row by its place's String.
@@ -90,14 +83,14 @@ func SameTensor(a, b harness.Tensor) bool {
 type Memory struct {
 	Of    *harness.Schedule
 	Title string
-	Fed   harness.Tensor
+	Fed   [][]int
 	Man   *harness.Manifest
 	Kept  Steps
 }
 
 func (m *Memory) Err() error                  { return nil }
 func (m *Memory) Name() string                { return m.Title }
-func (m *Memory) Tokens() harness.Tensor      { return m.Fed }
+func (m *Memory) Tokens() [][]int             { return m.Fed }
 func (m *Memory) Manifest() *harness.Manifest { return m.Man }
 func (m *Memory) Steps() []int                { return slices.Sorted(maps.Keys(m.Kept)) }
 func (m *Memory) Stages(step int) []string    { return slices.Sorted(maps.Keys(m.Kept[step])) }
