@@ -7,54 +7,42 @@ import (
 	"checkpoint12/harness/replay"
 )
 
-// The rounding bound of a stage: how far two correct engines may be apart at its
-// output when they compute it from the same stored inputs.
+// The rounding bound of a stage: how far apart two correct engines may be at its
+// output, given the same stored inputs.
 //
-// TF32 and float16 hide in the worst case of a sum of K float32 products,
-// K·u·Σ|terms|. But rounding errors behave like independent random numbers of mean
-// zero, so that the error grows with √K: Higham and Mary, "A new approach to
-// probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019, for any
-// order of summation; and with the partial sums in place of Σ|terms|: the same,
-// "Sharper probabilistic backward error analysis for basic linear algebra kernels
-// with random data", SIAM J. Sci. Comput. 42(5), 2020. The partial sums of terms t
-// are no larger than about |Σt| + ‖t‖₂, and each of K additions rounds by u of one:
+// TF32 and float16 hide in a sum's worst case, K·u·Σ|terms|. But rounding errors
+// behave like independent random numbers of mean zero, so the error grows with √K
+// in any order of summation (Higham and Mary, "A new approach to probabilistic
+// rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019), and with the partial
+// sums in place of Σ|terms| (the same, "Sharper probabilistic backward error
+// analysis for basic linear algebra kernels with random data", 42(5), 2020). Partial
+// sums of terms t are at most about |Σt| + ‖t‖₂; each of K additions rounds by u:
 //
 //	sum:  u·√K·(|Σt| + ‖t‖₂)
 //
-// Sums in blocks, lanes or pairs stay further below. To each stage's sums come the
-// roundings of its other operations, and u of each input, carried to the output,
-// for an engine that keeps more digits than it stores. The result is one standard
-// deviation of the error; a place may be off by lambda of them.
+// Added are the roundings of the stage's other operations, and u of each input,
+// carried to the output, for engines that keep more digits than they store. The
+// result is one standard deviation; a place may be off by lambda of them.
 //
-// An input that was computed, because the candidate lacks it, has a bound of its
-// own. Carried to the output, it adds as independent errors do, as the root of the
-// sum of squares: plain sums would grow tenfold a layer where errors do not grow.
+// The bound of an input that was computed, for want of the candidate's, adds as the
+// root of the sum of squares: plain sums would grow tenfold a layer, errors do not.
 const (
-	// unit is float32's unit roundoff u: rounding moves a value by at most this
-	// fraction of itself.
-	unit = 1.0 / (1 << 24)
-
-	// smallest is where float32 begins to lose digits: engines may flush smaller
-	// values to 0.
-	smallest = 0x1p-126
+	unit     = 1.0 / (1 << 24) // float32's unit roundoff u, relative
+	smallest = 0x1p-126        // the smallest normal float32: engines may flush what is below to 0
 )
 
-// lambda is how many standard deviations of its rounding, as derived for each
-// stage, a correct engine may be off. Measured with lambda at 4:
+// lambda is how many standard deviations of rounding a correct engine may be off.
+// Measured with lambda at 4, by go test ./harness/gpt2 -run TestReplay -v:
 //
-//   - Correct engines use at most 0.37 of their bounds, at any stage of any golden:
+//   - Correct engines use at most 0.37 of their bounds at any stage of any golden:
 //     tinygrad 0.37 (h.18.mlp.c_proj of synthetic-medium, 4096 terms), candle 0.36,
-//     float64 0.33, mistralrs 0.31; on six models of random weights, three of them
-//     with heavy tails and channels of 2800, at most 0.35.
-//
-//   - The same stages with less precision are 21 bounds off and more: float16 21
-//     (logits of synthetic-medium), TF32 38, bfloat16 38, an epsilon of 1e-6 42.
-//
-//     go test ./harness/gpt2 -run 'TestReplay' -v
+//     float64 0.33, mistralrs 0.31; on six models of random weights, three with
+//     heavy tails and channels of 2800, at most 0.35.
+//   - Less precision is 21 bounds off or more: float16 21 (logits of
+//     synthetic-medium), TF32 38, bfloat16 38, an epsilon of 1e-6 42.
 const lambda = 4
 
-// moved returns the bound of a stage that only moves values: those of its inputs,
-// moved by the same function; nil where they have none.
+// moved is of a stage that only moves values: its inputs' bounds, moved alike, or nil.
 func (s *stageCall) moved() []float32 {
 	if !slices.ContainsFunc(s.in, func(v replay.Value) bool { return v.Bound != nil }) {
 		return nil
@@ -72,8 +60,8 @@ func (s *stageCall) moved() []float32 {
 	return out
 }
 
-// boundAdd is of a + b: the sum is rounded, and so were a and b when they were
-// stored. The embedding's a and b are rows of a table, which no engine rounds.
+// boundAdd is of a + b: the sum is rounded, and so were a and b when stored, except
+// for the embedding's, which are rows of a table.
 func (s *stageCall) boundAdd() []float32 {
 	a, b := s.in[0], s.in[1]
 	out := make([]float32, len(s.out))
@@ -147,10 +135,9 @@ func (s *stageCall) boundNorm() []float32 {
 	return out
 }
 
-// boundGELU is of y = 0.5·x·(1+tanh z), z = √(2/π)·(x + 0.044715·x³), as float32
-// engines compute it: z is off by the eight roundings on its way, four of its
-// units as a size; tanh, or the sigmoid in its place, by two units of 1, of which
-// 1+tanh keeps all even where it is nearly 0. The input is u off.
+// boundGELU is of y = 0.5·x·(1+tanh z), z = √(2/π)·(x + 0.044715·x³): z is off by
+// eight roundings, four of its units in size; tanh, or a sigmoid in its place, by two
+// units of 1, all kept by 1+tanh even near 0; the input by u.
 func (s *stageCall) boundGELU() []float32 {
 	out := make([]float32, len(s.out))
 	for i, v := range s.in[0].F32 {

@@ -47,8 +47,8 @@ func (s *stageCall) boundContext() []float32 {
 	return out
 }
 
-// products returns Σp² of n products p = a·b of the inputs, a from i on and b from j
-// on in steps of stride, and Σδp² for the bounds of a and b.
+// products returns Σp² of n products p of the inputs, the first from i on, the second
+// from j on in steps of stride, and Σδp² for their bounds.
 func (s *stageCall) products(n, i, j, stride int) (terms, in float64) {
 	a, b := s.in[0], s.in[1]
 	for range n {
@@ -66,12 +66,10 @@ func (s *stageCall) products(n, i, j, stride int) (terms, in float64) {
 }
 
 // boundSoftmax is of p = e/Σe, e = exp((x-max)/t), in rows of n; t is 1 but for
-// probs_t*. The argument is
-// u off for x/t, max/t and their difference as stored and as computed; exp by
-// three units; the sum by u·√n, since its terms are positive. Errors α of the
-// arguments move p by p·(α - Σpα): by p·(α + Σpα) where all may go the same way,
-// as an engine's own roundings do, and by the root of the sum of squares where
-// they are an input's.
+// probs_t*. The argument is u off for x/t, max/t and their difference, as stored and
+// as computed; exp three units; the sum, of positive terms, u·√n. Errors α of the
+// arguments move p by p·(α - Σpα): at most p·(α + Σpα) for an engine's own roundings,
+// which may all go one way; the root of the sum of squares for an input's.
 //
 //	scores [B,H,T,S] or logits_last [B,V]
 func (s *stageCall) boundSoftmax() []float32 {

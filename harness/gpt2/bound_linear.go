@@ -10,9 +10,9 @@ import (
 )
 
 // boundLinear is of y = x·W + b: a sum of K products and a bias, from which some
-// engines start. ‖t‖₂ of the terms t = x·w is √(x²·W²), the same product of
-// squares. A bound δx of the input becomes √(δx²·W²), and, for the part that the
-// errors of all places have in common with x, the same part of x·W.
+// engines start. ‖t‖₂ of the terms is √(x²·W²). A bound δx of the input becomes
+// √(δx²·W²) and, for what the errors of all places have in common with x, as much
+// of x·W.
 //
 //	x [B,T,K]   W [K,N], or [N,K] if outIn   out [B,T,N]
 func (s *stageCall) boundLinear() []float32 {
@@ -60,11 +60,10 @@ func (s *stageCall) boundLinear() []float32 {
 	return out
 }
 
-// squares is the squares of rows of values, as parts of each row's largest, which
-// keeps them within float32.
+// squares are the squares of rows of values; scaling keeps them within float32.
 type squares struct {
-	z     []float32 // [rows,K]
-	scale []float64 // [rows]: what z is to be multiplied with
+	z     []float32 // [rows,K]: squares over scale
+	scale []float64 // [rows]: the largest square
 	sum   []float64 // [rows]: of the squares
 }
 
@@ -86,9 +85,8 @@ func newSquares(x []float32, rows, K int) squares {
 	return s
 }
 
-// squareMul is out = z·W², z [rows,K], W [K,N] or, if outIn, [N,K]. Each worker
-// takes some rows of W as they lie in memory and squares one at a time. Of [N,K] a
-// row gives one column of out, of [K,N] a part of all.
+// squareMul is out = z·W², z [rows,K], W [K,N] or, if outIn, [N,K]. Workers share the
+// rows of W in memory: of [N,K] one gives a column of out, of [K,N] a part of all.
 func squareMul(out, z, W []float32, rows, K, N int, outIn bool) {
 	width := N
 	if outIn {

@@ -11,8 +11,7 @@ import (
 	"checkpoint12/model"
 )
 
-// manifestConfig returns the config in the first manifest of the sources that has
-// one. A source may be nil.
+// manifestConfig returns the first config in the sources' manifests. A source may be nil.
 func manifestConfig(sources ...harness.Source) (cfg model.Config, ok bool) {
 	for _, src := range sources {
 		if src == nil || src.Manifest() == nil {
@@ -25,10 +24,10 @@ func manifestConfig(sources ...harness.Source) (cfg model.Config, ok bool) {
 	return model.Config{}, false
 }
 
-// fixedAxes are the axes that have the same length in every step.
+// fixedAxes have the same length in every step.
 var fixedAxes = []string{"C", "H", "D", "F", "V"}
 
-// sizesOf returns the lengths of the axes that a config fixes.
+// sizesOf returns the lengths of the fixedAxes.
 func sizesOf(cfg model.Config) align.Sizes {
 	s := align.Sizes{}
 	for _, axis := range fixedAxes {
@@ -37,8 +36,8 @@ func sizesOf(cfg model.Config) align.Sizes {
 	return s
 }
 
-// ConfigOf returns the config of the model whose runs the sources are: the first
-// manifest's or, where none has one, as much as the shapes of the stages tell.
+// ConfigOf returns the config of the sources' model: the first manifest's or, without
+// any, as much as the shapes of the stages tell.
 func ConfigOf(s *harness.Schedule, sources ...harness.Source) model.Config {
 	if cfg, ok := manifestConfig(sources...); ok {
 		return cfg
@@ -66,11 +65,10 @@ func ConfigOf(s *harness.Schedule, sources ...harness.Source) model.Config {
 	return cfg
 }
 
-// CheckModel returns an error if the source is the run of a model of another
-// shape: by the config in its manifest or, where it has none, because no tensor
-// has a size that only the model gives it. Replaying it, every stage computed from
-// the tokens for want of an input, would take long and tell nothing. One tensor
-// that fits is enough: the others are for the replay to judge.
+// CheckModel returns an error if the source is the run of a model of another shape,
+// whose replay would take long and tell nothing: by its manifest's config or, without
+// one, because no tensor has a size that only the model gives it. One that fits is
+// enough: the others are for the replay to judge.
 func CheckModel(m *model.Model, src harness.Source) error {
 	want := m.Config()
 	if got, ok := manifestConfig(src); ok {

@@ -7,15 +7,12 @@ import (
 	"checkpoint12/model"
 )
 
-// Override puts values into the live buffers of a run, from which the stages that
-// follow read them. Its Tap is what a Run or a session takes.
+// Override writes values into the live buffers of a run, which later stages read.
 type Override struct {
-	// Before, if set, is called with each live buffer first.
-	Before model.Tap
+	Before model.Tap // if set, called with each live buffer first
 
-	// Value returns the tensor to put in the place of the model's own.
-	// A tensor of another shape than the live one's, such as the zero Tensor,
-	// changes nothing. live is valid until Value returns.
+	// Value returns the tensor to write in place of live, which is valid until Value
+	// returns. One of another shape, such as the zero Tensor, changes nothing.
 	Value func(at harness.Place, live harness.Tensor) (harness.Tensor, error)
 
 	Written int   // places that were overwritten
@@ -49,8 +46,7 @@ func (o *Override) Tap(stage string, shape []int, data []float32) {
 	o.Written++
 }
 
-// Live returns a live buffer as a tensor, which shares its memory unless it is of
-// ids.
+// Live returns a live buffer as a tensor; values share its memory, ids do not.
 func Live(stage string, shape []int, data []float32) harness.Tensor {
 	if stage != "next_token" {
 		return harness.Tensor{Shape: shape, F32: data}

@@ -14,30 +14,18 @@ import (
 
 // A Run is what to feed a model and what to keep of it.
 type Run struct {
-	// Tokens is the prompt, B rows of equal length.
-	Tokens [][]int
-
-	// New is how many tokens to choose, at least 1: that many steps are run, and
-	// the last choice is not fed.
-	New int
-
-	// Feed, B rows of New-1 ids, is fed on the decode steps instead of what the
-	// model chose.
-	Feed [][]int
-
-	// Temperatures, each giving a stage probs_t*; nil means [Temperatures], empty
-	// means none.
-	Temperatures []float64
+	Tokens       [][]int   // the prompt, B rows of equal length
+	New          int       // steps, each choosing a token, at least 1; the last choice is not fed
+	Feed         [][]int   // B rows of New-1 ids to feed on decode steps instead of the choices; or nil
+	Temperatures []float64 // of the stages probs_t*; nil means [Temperatures], empty none
+	Threads      int       // 0 means GOMAXPROCS
 
 	// Match, if set, reports whether to keep a stage.
 	Match func(step int, stage string) bool
 
-	// Tap, if set, is called with each live buffer before it is recorded. Values
-	// that it writes there are recorded and read by the next stage.
+	// Tap, if set, is called with each live buffer before it is recorded, and may
+	// write to it.
 	Tap model.Tap
-
-	// Threads is how many threads compute; 0 means GOMAXPROCS.
-	Threads int
 }
 
 // Record runs the model and returns its stages. The recorder's tokens are the
@@ -53,15 +41,15 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 	return t.Recorder, nil
 }
 
-// Trace is a recording and how it came about.
+// Trace is a recording and the tokens fed.
 type Trace struct {
 	*harness.Recorder
-	Fed  []replay.StepDims // ids fed to each step that ran, and the session's position before
+	Fed  []replay.StepDims // of each step that ran; P is the session's position before
 	Rows [][]int           // B rows: the prompt, the ids fed after it, and the last choice
 }
 
-// RecordTrace is Record, except that it ends early, without an error, when a step
-// chooses nothing: that is for the checkpoints to report.
+// RecordTrace is Record, but ends early, without an error, at a step that chooses
+// nothing, which is for the checkpoints to report.
 func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 	if err := run.Check(); err != nil {
 		return nil, err
@@ -147,8 +135,8 @@ func (r Run) Check() error {
 // EngineName is the engine in the manifest of a dump of the Go model.
 const EngineName = "go"
 
-// Manifest returns the manifest of a dump of the Go model's run, all but its files.
-// It hashes the weights. caseName and prompt may be empty.
+// Manifest returns the manifest of a dump of the run, without its files. It hashes
+// the weights. caseName and prompt may be empty.
 func Manifest(m *model.Model, run Run, caseName, prompt string) (harness.Manifest, error) {
 	sum, err := m.WeightsSHA256()
 	if err != nil {

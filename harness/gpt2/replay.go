@@ -11,19 +11,17 @@ import (
 	"checkpoint12/model"
 )
 
-// replayer computes single stages of GPT-2 by the Go model's own stage functions,
-// each with its rounding bound.
+// replayer computes single stages by the Go model's functions, with rounding bounds.
 type replayer struct {
 	m       *model.Model
 	cfg     model.Config
 	weights bool // the model has them
-	wide    bool // the candidate computes with more than it stores: ids come from logits before they were rounded
+	wide    bool // the candidate chooses ids by logits in more digits than it stores
 }
 
-// NewReplayer returns the Replayer of a model for a candidate, whose manifest may
-// tell that it computes in more than float32. The candidate may be nil. Of a
-// [model.Weightless] only stages that need no weights are computed, and without
-// Heads in its config none of attention's.
+// NewReplayer returns the Replayer of a model for a candidate, which may be nil; its
+// manifest may say that it computes in float64. A [model.Weightless] computes only
+// stages that need no weights and, without Heads in its config, none of attention's.
 func NewReplayer(m *model.Model, candidate harness.Source) replay.Replayer {
 	_, _, weights := m.Weight("wte.weight")
 	wide := candidate != nil && candidate.Manifest() != nil && candidate.Manifest().Engine.DType == "float64"
@@ -73,7 +71,7 @@ func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value
 	return v, nil
 }
 
-// stageCall is one stage at work: its inputs, its dimensions and its output.
+// stageCall is a stage with its inputs, dimensions and output.
 type stageCall struct {
 	*replayer
 	model.Dims
@@ -84,8 +82,8 @@ type stageCall struct {
 	out   []float32
 }
 
-// gather takes the inputs and reads B, T and P off their shapes. An error is shapes
-// that do not go together, or ids that are none.
+// gather takes the inputs and reads B, T and P off their shapes. It returns an error
+// for shapes that do not go together and ids outside the vocabulary.
 func (s *stageCall) gather(in replay.Inputs) error {
 	sizes := sizesOf(s.cfg)
 	for _, name := range s.reads {
@@ -121,15 +119,15 @@ func (s *stageCall) gather(in replay.Inputs) error {
 	return nil
 }
 
-// apply computes the stage from the values that of takes from its inputs.
+// apply computes the stage from what of takes from its inputs.
 func (s *stageCall) apply(out []float32, of func(replay.Value) []float32) error {
 	return s.m.Apply(s.stage, s.Dims, func(name string) []float32 {
 		return of(s.in[slices.Index(s.reads, name)])
 	}, out)
 }
 
-// nearTie reports whether an id at row i is a correct choice too: within the
-// rounding of the logits, no other is above it for certain.
+// nearTie reports whether id is a correct choice at row i too: no other logit is
+// above its for certain, given their rounding.
 func (s *stageCall) nearTie(i int, id int64) bool {
 	v, V := s.in[0], s.cfg.Vocab
 	if id < 0 || id >= int64(V) {

@@ -8,10 +8,9 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
-// softmaxSlack returns by how much a difference of the logits may change the
-// probabilities at temperature t: p changes by a factor of at most
-// exp(2*max|dlogit|/t), so by 2*max|dlogit|/t*max p. Where one of the two has no
-// logits_last, the difference that checkpoint 9 would let pass stands in for it.
+// softmaxSlack returns how much a difference of the logits may move probabilities at
+// temperature t: by a factor of at most exp(2*max|dlogit|/t), so 2*max|dlogit|/t*max p.
+// Without logits_last in both, checkpoint 9's tolerance stands for the difference.
 func softmaxSlack(stage string, t float64) func(golden, candidate harness.Source, step int) float64 {
 	return func(golden, candidate harness.Source, step int) float64 {
 		probs, err := golden.Tensor(step, stage)
@@ -28,8 +27,8 @@ func softmaxSlack(stage string, t float64) func(golden, candidate harness.Source
 	}
 }
 
-// softmaxCheck reports whether the candidate's probabilities are within abs of the
-// softmax, in float64, of its own logits_last.
+// softmaxCheck reports whether probabilities are within abs of the softmax, in
+// float64, of the candidate's own logits_last.
 func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, step int) (string, bool) {
 	return func(candidate harness.Source, step int) (string, bool) {
 		probs, err := candidate.Tensor(step, stage)
@@ -52,9 +51,8 @@ func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, s
 	}
 }
 
-// SoftmaxError returns the largest distance, and where it is, of rows of probs from the
-// softmax of the rows of logits over temperature t, taken in float64. A NaN is
-// infinitely far.
+// SoftmaxError returns the largest distance of rows of probs from the float64 softmax
+// of logits/t, and its index. A NaN is infinitely far.
 func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64, at int) {
 	for row := 0; width > 0 && row+width <= len(probs); row += width {
 		p, l := probs[row:row+width], logits[row:row+width]
@@ -83,8 +81,7 @@ func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64,
 	return worst, at
 }
 
-// MaxDifference returns max|a-b| over the places finite in both; b is 0 behind its
-// end.
+// MaxDifference returns max|a-b| over the places finite in both; b is 0 past its end.
 func MaxDifference(a, b []float32) (most float64) {
 	for i, v := range a {
 		x := float64(v)

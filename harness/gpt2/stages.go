@@ -1,3 +1,6 @@
+// Package gpt2 binds the harness to GPT-2: its stages, their tolerances, layouts
+// and inputs, the recording of the Go model, and the replay of a stage within the
+// rounding that a correct engine may show.
 package gpt2
 
 import (
@@ -13,34 +16,29 @@ import (
 	"checkpoint12/model"
 )
 
-// stage is a row of the table of stages. Their names, axes, inputs and functions
-// are in the table of the forward pass, model/forward.go.
+// stage is a row of the table of stages; model/forward.go has their names, axes and inputs.
 type stage struct {
 	pattern    string // as names.Match takes it
-	label      string // short name for the head of a column; "" where the last part of the name is short enough
+	label      string // see Label
 	checkpoint int    // 0: a stage that no checkpoint names
 	abs, rel   float64
 	rounding   func(*stageCall) []float32 // see bound.go; nil for ids
-	layouts    []string                   // in which engines have it besides model's
+	layouts    []string                   // engines', besides the model's
 	reason     string                     // for the tolerance
 }
 
-// relTol is the relative part of every tolerance that has one. The absolute parts
-// are the owner's, meant for values of order one, and suffice alone on the
-// committed goldens: correct engines use at most 64% of them (h.23.ln_1 of
-// synthetic-medium), of every other stage 31%. Real GPT-2 pushes a few channels of
-// its residual stream into the thousands, where one float32 rounding is 1.2e-4.
-// Where a tensor's maximum is 4 or more, engines stay around float64 within 2.3e-6
-// (tinygrad), 2.0e-6 (Candle) and 1.4e-6 (mistral.rs) of it; two on opposite sides
-// could be 4.3e-6 apart, and none are more than 2.7e-6.
-//
-// Measured with scripts/engine_distance.py --above 4, and with go run . verify
-// --json of both synthetic models.
+// relTol is the relative part of tolerances. The absolute parts are the owner's, for
+// values of order one, and suffice on the committed goldens: correct engines use at
+// most 64% of them (h.23.ln_1 of synthetic-medium), elsewhere 31%. But real GPT-2 has
+// channels in the thousands, where one float32 rounding is 1.2e-4. Where a tensor's
+// maximum is 4 or more, engines are within 2.3e-6 (tinygrad), 2.0e-6 (Candle) and
+// 1.4e-6 (mistral.rs) of it from float64, so two could be 4.3e-6 apart; none are more
+// than 2.7e-6. Measured with scripts/engine_distance.py --above 4, and with
+// go run . verify --json of both synthetic models.
 const relTol = 4e-6
 
-// The layouts in which engines have tensors of the same axes, not every order there
-// could be: heads interleaved, say, are a fault. A batch of one may lack its axis
-// everywhere, and the rows of a batch may follow one another in the axis after it.
+// Layouts that engines use, not every order there could be: interleaved heads are a
+// fault. A batch of one may lack its axis; rows of a batch may be merged into the next.
 var (
 	streamLayouts = []string{"T B C", "B C T"}
 	headLayouts   = []string{"B T H D", "B T (H D)", "B H D T", "T B H D", "T B (H D)"}
@@ -50,8 +48,7 @@ var (
 	lastLayouts   = []string{"V B"}
 )
 
-// stages is the table of stages: the first row that matches a stage is its own.
-// A stage is compared in the layout of model.Axes.
+// stages has a row for each stage, the first that matches. model.Axes is its layout.
 var stages = []stage{
 	{"wte", "", 0, 0, 0, (*stageCall).moved, streamLayouts,
 		"rows copied from a table; nothing is computed"},
@@ -106,8 +103,7 @@ const (
 	laterBlocks = "each block adds its rounding to what came in; correct engines are up to 6.1e-5 apart after 24"
 )
 
-// rowOf returns the row of a stage. It panics where there is none, which a test
-// excludes for every stage of the forward pass.
+// rowOf returns the row of a stage. It panics for one that is none of GPT-2's.
 func rowOf(name string) *stage {
 	for i := range stages {
 		if names.Match(stages[i].pattern, name) {
@@ -123,18 +119,16 @@ func ToleranceOf(stage string) harness.Tolerance {
 	return harness.Tolerance{Abs: row.abs, Rel: row.rel, Reason: row.reason}
 }
 
-// Label returns a short name of a stage of GPT-2 for the head of a column; "" where
-// the last part of its name is short enough.
+// Label returns a stage's short name for the head of a column, or "" where the last
+// part of its name is short enough.
 func Label(stage string) string { return rowOf(stage).label }
 
 // Temperatures are the ones a dump has probabilities for unless told otherwise.
 var Temperatures = []float64{0.5, 1, 2}
 
-// Schedule returns the stages of one GPT-2 step in execution order, each with its
-// checkpoint, tolerance and layouts, for a model of so many layers and a stage
-// probs_t* for each temperature (nil: [Temperatures]). It panics when layers is
-// not positive or a temperature is not a positive number or there twice, since
-// neither can come from a configuration that was read.
+// Schedule returns the stages of one step in execution order, with a stage probs_t*
+// for each temperature (nil: [Temperatures]). It panics if layers or a temperature is
+// not positive, or a temperature comes twice.
 func Schedule(layers int, temperatures []float64) *harness.Schedule {
 	if temperatures == nil {
 		temperatures = Temperatures
@@ -166,10 +160,9 @@ type Folder struct {
 	Map *align.Map // joins another program's names to stages; nil for a folder of the stages' own
 }
 
-// DumpSchedule returns a schedule for dumps, with as many layers and temperatures
-// as every manifest and every file name in the folders ask for. It has at least
-// the given number of layers, such as those of the model that computes what the
-// dumps lack, and at least one, and [Temperatures].
+// DumpSchedule returns a schedule with every layer and temperature that a manifest or
+// a file name in the folders asks for, at least one layer and at least the given
+// number, such as the model's, and [Temperatures].
 func DumpSchedule(layers int, folders ...Folder) (*harness.Schedule, error) {
 	layers = max(layers, 1)
 	temperatures := slices.Clone(Temperatures)

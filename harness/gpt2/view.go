@@ -11,9 +11,9 @@ import (
 	"checkpoint12/model"
 )
 
-// View returns the candidate in the layouts and conventions of [Schedule]; its
-// Notes tell what was read how. golden, hints and cfg help to tell how long each
-// axis is and may be nil; without cfg a manifest's config serves.
+// View returns the candidate in the layouts and conventions of [Schedule]. golden,
+// hints and cfg help to find the lengths of axes and may be nil; without cfg a
+// manifest's config serves.
 func View(s *harness.Schedule, golden, candidate harness.Source, hints align.Hints, cfg *model.Config) (*align.View, error) {
 	if c, ok := manifestConfig(golden, candidate); ok && cfg == nil {
 		cfg = &c
@@ -24,8 +24,7 @@ func View(s *harness.Schedule, golden, candidate harness.Source, hints align.Hin
 	})
 }
 
-// stepSizes returns the lengths of axes at a step, as far as config, tokens and
-// manifests tell.
+// stepSizes returns the lengths of axes at a step that config, tokens and manifests tell.
 func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 	s := align.Sizes{}
 	if cfg != nil {
@@ -51,20 +50,13 @@ func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Siz
 }
 
 const (
-	// farBelow is the largest masked score that is taken for -inf: no score that is
-	// computed comes near it.
-	farBelow = -1e3
-
-	// underflow is how far below the largest score of its row a score has
-	// probability 0 in float32, whose smallest number is exp(-103.3).
-	underflow = 104
+	farBelow  = -1e3 // the largest masked score taken for -inf: none that is computed comes near it
+	underflow = 104  // this far below its row's largest, a score has probability 0: float32 ends at exp(-103.3)
 )
 
-// conformScores replaces the large negative number that many engines put at masked
-// places (transformers the lowest float32, picoGPT -1e10) by the contract's -inf,
-// where the candidate's own probability is exactly 0: there it makes no
-// difference. Without probabilities in the dump those that follow from the scores
-// stand in for them.
+// conformScores replaces the large negative number that many engines have at masked
+// places (transformers the lowest float32, picoGPT -1e10) by -inf where the
+// candidate's probability is exactly 0. Without probabilities the scores imply them.
 func conformScores(stage string) func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
 	probs := strings.TrimSuffix(stage, "scores") + "probs"
 	return func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {

@@ -1,5 +1,5 @@
-// Package maps holds the ready maps: the names that other programs give to the
-// tensors of GPT-2, joined to the contract's stages.
+// Package maps holds the ready maps, from other programs' names of GPT-2's tensors to
+// the contract's stages.
 package maps
 
 import (
