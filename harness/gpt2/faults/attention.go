@@ -60,54 +60,34 @@ func leaking(added bool) variant {
 
 func finite(v float32) bool { return v-v == 0 }
 
-// softmaxOverQueries normalises each key's column.
-func softmaxOverQueries(c *Context) []float32 {
-	x, out := c.reads(0), c.empty()
-	T, S := c.Dims.T, c.keys()
-	for head := range c.Dims.B * c.heads() {
-		for s := range S {
-			softmaxAlong(out, x, head*T*S+s, T, S, false)
+// softmaxAlong is the softmax over an axis of n places that are stride apart. A masked
+// value has probability 0; with open it takes part as a 0 all the same, since a softmax
+// over an axis that is masked as a whole would be NaN.
+func (c *Context) softmaxAlong(n, stride int, open bool) []float32 {
+	x, out, e := c.reads(0), c.empty(), make([]float64, n)
+	for first := range x {
+		if first/stride%n > 0 {
+			continue // not the first along the axis
+		}
+		top, sum := math.Inf(-1), 0.0
+		for i := range e {
+			e[i] = float64(x[first+i*stride])
+			if open && math.IsInf(e[i], -1) {
+				e[i] = 0
+			}
+			top = math.Max(top, e[i])
+		}
+		for i := range e {
+			e[i] = math.Exp(e[i] - top)
+			sum += e[i]
+		}
+		for i := range e {
+			if at := first + i*stride; !math.IsInf(float64(x[at]), -1) {
+				out[at] = float32(e[i] / sum)
+			}
 		}
 	}
 	return out
-}
-
-// softmaxOverHeads normalises each place of the heads.
-func softmaxOverHeads(c *Context) []float32 {
-	x, out := c.reads(0), c.empty()
-	H, n := c.heads(), c.Dims.T*c.keys()
-	for b := range c.Dims.B {
-		for i := range n {
-			softmaxAlong(out, x, b*H*n+i, H, n, true)
-		}
-	}
-	return out
-}
-
-// softmaxAlong is the softmax of n values, stride apart from first on. A masked
-// value has probability 0; with open it takes part as a 0 all the same, since a
-// softmax over an axis that is masked as a whole would be NaN.
-func softmaxAlong(out, x []float32, first, n, stride int, open bool) {
-	top, sum := math.Inf(-1), 0.0
-	e := make([]float64, n)
-	for i := range e {
-		e[i] = float64(x[first+i*stride])
-		if open && math.IsInf(e[i], -1) {
-			e[i] = 0
-		}
-		top = math.Max(top, e[i])
-	}
-	for i := range e {
-		e[i] = math.Exp(e[i] - top)
-		sum += e[i]
-	}
-	for i := range e {
-		p := float32(e[i] / sum)
-		if math.IsInf(float64(x[first+i*stride]), -1) {
-			p = 0
-		}
-		out[first+i*stride] = p
-	}
 }
 
 // headsNotMerged has the context as [B,H,T,D], as it lies, of [B,T,H,D].

@@ -206,7 +206,7 @@ func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 
 // values computes stages of the row's step as the match's fault makes them.
 func (g *rowGroup) values(e *wrongRow, m match, stages []string) map[harness.Place]replay.Value {
-	h := g.hypothesis(e, m.fault, m.stages, m.from)
+	h := g.hypothesis(e, m)
 	h.output(m.variant)
 	all := map[harness.Place]replay.Value{}
 	for _, stage := range stages {

@@ -7,27 +7,22 @@ import (
 	"checkpoint12/model"
 )
 
-// hypothesis is an engine that makes one fault, in one or more stages, at every
-// step from one on, and is right otherwise. What the candidate has is read from
-// there; what it lacks is computed as this engine would.
+// hypothesis is an engine that makes a match's fault and is right otherwise. What the
+// candidate has is read from there; what it lacks is computed as this engine would.
 type hypothesis struct {
 	*candidateRun
-	fault  Fault
-	stages []string // where it sits
-	from   int      // the first step at which it is made
-	e      *wrongRow
+	match
+	e *wrongRow
 
-	variant  int // which of the fault's variants is computed
 	variants int // the most that the fault has had at a place
 	computed map[harness.Place][]float32
 	touched  map[harness.Place]bool
 	outs     map[harness.Place][][]float32 // all variants at a place, where its inputs are free of the fault
 }
 
-func (g *rowGroup) hypothesis(e *wrongRow, f Fault, stages []string, from int) *hypothesis {
+func (g *rowGroup) hypothesis(e *wrongRow, m match) *hypothesis {
 	return &hypothesis{
-		candidateRun: g.candidateRun, fault: f, stages: stages, from: from, e: e,
-		touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
+		candidateRun: g.candidateRun, match: m, e: e, touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
 	}
 }
 

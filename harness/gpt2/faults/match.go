@@ -8,12 +8,12 @@ import (
 	"checkpoint12/harness"
 )
 
-// match is one fault in the place of the right function, held against a row.
+// match is a fault in the place of the right function, held against a row.
 type match struct {
 	fault    Fault
-	stages   []string // where it sits, of the row's span
-	variant  int
+	stages   []string         // where it sits, of the row's span
 	from     int              // the first step at which it is made
+	variant  int              // of the fault
 	left     harness.Distance // of the engine's output from the fault's
 	explains float64          // the fraction of the error that is gone
 	or       []string         // single stages of the span where the fault leaves the same
@@ -96,14 +96,16 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	var all []match
 	for _, stages := range f.places(e.Span) {
 		for _, from := range first {
-			h := g.hypothesis(e, f, stages, from)
-			for variant := 0; variant == 0 || variant < h.variants; variant++ {
-				out := h.output(variant)
-				if variant >= h.variants || out == nil || equal(out, e.right) {
+			m := match{fault: f, stages: stages, from: from}
+			h := g.hypothesis(e, m)
+			for ; m.variant == 0 || m.variant < h.variants; m.variant++ {
+				out := h.output(m.variant)
+				if m.variant >= h.variants || out == nil || equal(out, e.right) {
 					continue
 				}
-				left := harness.Between(out, e.got, e.bound)
-				all = append(all, match{f, stages, variant, from, left, explained(e.base, left, e.noise), nil})
+				m.left = harness.Between(out, e.got, e.bound)
+				m.explains = explained(e.base, m.left, e.noise)
+				all = append(all, m)
 			}
 		}
 	}

@@ -1,11 +1,14 @@
 package faults
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // normalising is a LayerNorm with its faults; the zero ones are none.
 type normalising struct {
 	x          []float32 // [rows, width]
-	gain, bias []float32 // [width]; nil is 1 and 0
+	gain, bias []float32 // [width]
 	width      int
 	eps        float64
 	unbiased   bool // divides by width-1
@@ -36,6 +39,9 @@ func epsilon(eps float64) variant {
 // rootMeanSquare is RMSNorm: the mean is taken off nowhere.
 func rootMeanSquare(_ *Context, n *normalising) { n.keepMean, n.aroundZero = true, true }
 
+// filled is n times one number.
+func filled(n int, v float32) []float32 { return slices.Repeat([]float32{v}, n) }
+
 // run computes in float64 and rounds once.
 func (n normalising) run() []float32 {
 	out := make([]float32, len(n.x))
@@ -62,14 +68,7 @@ func (n normalising) run() []float32 {
 			mean = 0
 		}
 		for i, v := range x {
-			f := (float64(v) - mean) * scale
-			if n.gain != nil {
-				f *= float64(n.gain[i])
-			}
-			if n.bias != nil {
-				f += float64(n.bias[i])
-			}
-			y[i] = float32(f)
+			y[i] = float32((float64(v)-mean)*scale*float64(n.gain[i]) + float64(n.bias[i]))
 		}
 	}
 	return out

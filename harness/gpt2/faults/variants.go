@@ -19,8 +19,8 @@ var variants = map[string][]variant{
 	"ln_eps_1e-6":     {epsilon(1e-6)},
 	"ln_eps_1e-12":    {epsilon(1e-12), epsilon(0)},
 	"ln_mean_kept":    {norm(func(_ *Context, n *normalising) { n.keepMean = true }), norm(rootMeanSquare)},
-	"ln_gain_dropped": {norm(func(_ *Context, n *normalising) { n.gain = nil })},
-	"ln_bias_dropped": {norm(func(_ *Context, n *normalising) { n.bias = nil })},
+	"ln_gain_dropped": {norm(func(_ *Context, n *normalising) { n.gain = filled(n.width, 1) })},
+	"ln_bias_dropped": {norm(func(_ *Context, n *normalising) { n.bias = filled(n.width, 0) })},
 	"ln2_with_ln1_weights": {norm(func(c *Context, n *normalising) {
 		n.gain, n.bias = c.weight(c.block("ln_1.weight")), c.weight(c.block("ln_1.bias"))
 	})},
@@ -69,13 +69,13 @@ var variants = map[string][]variant{
 	"mask_one_ahead":       {ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), 1) })},
 	"mask_without_past":    {withPast(func(c *Context) []float32 { return c.scores(c.scale(), -c.Dims.P) })},
 	"mask_leaking":         {leaking(false), leaking(true)},
-	"softmax_axis":         {softmaxOverQueries},
-	"softmax_axis_heads":   {softmaxOverHeads},
+	"softmax_axis":         {func(c *Context) []float32 { return c.softmaxAlong(c.Dims.T, c.keys(), false) }},
+	"softmax_axis_heads":   {func(c *Context) []float32 { return c.softmaxAlong(c.heads(), c.Dims.T*c.keys(), true) }},
 	"heads_not_merged":     {ofSeveral(headsNotMerged)},
 
 	"resid_missing":        {func(c *Context) []float32 { return c.reads(1) }},
-	"resid_from_normed":    {func(c *Context) []float32 { return sum(c.in(c.normBefore()), c.reads(1)) }},
-	"resid_of_block_input": {func(c *Context) []float32 { return sum(c.in(c.blockInput()), c.reads(1)) }},
+	"resid_from_normed":    {func(c *Context) []float32 { return c.addedTo(c.normBefore()) }},
+	"resid_of_block_input": {func(c *Context) []float32 { return c.addedTo(c.blockInput()) }},
 
 	"gelu_erf":  {each(func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) })},
 	"gelu_relu": {each(func(x float64) float64 { return math.Max(x, 0) })},
@@ -103,20 +103,14 @@ var variants = map[string][]variant{
 	"tf32":                 {operands(tf32), operands(tf32Cut), rounded(tf32, tf32)},
 }
 
-// withPast is a variant that changes nothing at the first step.
-func withPast(compute variant) variant {
-	return func(c *Context) []float32 {
-		if c.Dims.P == 0 {
-			return nil
-		}
-		return compute(c)
-	}
-}
+// withPast is a variant that changes nothing at the first step, and ofSeveral one
+// that changes nothing where there is one position alone.
+func withPast(v variant) variant  { return where(func(d model.Dims) bool { return d.P > 0 }, v) }
+func ofSeveral(v variant) variant { return where(func(d model.Dims) bool { return d.T > 1 }, v) }
 
-// ofSeveral is a variant that changes nothing where there is one position alone.
-func ofSeveral(compute variant) variant {
+func where(shows func(model.Dims) bool, compute variant) variant {
 	return func(c *Context) []float32 {
-		if c.Dims.T == 1 {
+		if !shows(c.Dims) {
 			return nil
 		}
 		return compute(c)
@@ -136,17 +130,15 @@ func (c *Context) positionsFrom(first int) (out []float32) {
 	return out
 }
 
-// normBefore is the norm whose output the sum's branch reads.
+// normBefore is the norm whose output the branch reads.
 func (c *Context) normBefore() string {
-	if word(c.Stage) == "resid_post" {
-		return c.block("ln_2")
-	}
-	return c.block("ln_1")
+	return c.block(map[string]string{"resid_mid": "ln_1", "resid_post": "ln_2"}[word(c.Stage)])
 }
 
-func sum(a, b []float32) []float32 {
-	out := make([]float32, len(a))
-	f32.Add(out, a, b)
+// addedTo is the branch, a residual sum's second input, added to another stage.
+func (c *Context) addedTo(name string) []float32 {
+	out := c.empty()
+	f32.Add(out, c.in(name), c.reads(1))
 	return out
 }
 
