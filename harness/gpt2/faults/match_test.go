@@ -34,10 +34,3 @@ func TestExplains(t *testing.T) {
 		}
 	}
 }
-
-func TestCompareDistance(t *testing.T) {
-	if compareDistance(harness.Distance{Nonfinite: 1}, harness.Distance{Nonfinite: 2, SqDiff: 0}) >= 0 ||
-		compareDistance(harness.Distance{SqDiff: 2}, harness.Distance{SqDiff: 1}) <= 0 {
-		t.Error("compareDistance is wrong")
-	}
-}

@@ -25,8 +25,12 @@ type Planter struct {
 
 // Value returns what Plant puts in the place of a live output.
 func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
-	if at.Stage == "wte" {
-		p.begin(live.Shape[0], live.Shape[1])
+	if at.Stage == "wte" { // a step of B rows of T positions begins
+		p.dims = model.Dims{B: live.Shape[0], T: live.Shape[1], P: p.dims.P + p.dims.T}
+		if p.dims.T > 1 {
+			p.dims.P = 0
+		}
+		p.before, p.now = p.now, map[string][]float32{}
 	}
 	right := values(live)
 	out := p.Plant(at, &Context{Model: p.Model, Dims: p.dims, Stage: at.Stage, In: p.in, right: right})
@@ -38,16 +42,6 @@ func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, 
 	return harness.Tensor{Shape: live.Shape, F32: out}, nil
 }
 
-// begin begins a step of B rows of T positions.
-func (p *Planter) begin(B, T int) {
-	past := p.dims.P + p.dims.T
-	if T > 1 {
-		past = 0
-	}
-	p.dims = model.Dims{B: B, T: T, P: past}
-	p.before, p.now = p.now, map[string][]float32{}
-}
-
 // in is an input of a stage of this step. The ids that are fed are not known, and
 // no fault in a row of a table needs them.
 func (p *Planter) in(name string) []float32 {
@@ -55,10 +49,10 @@ func (p *Planter) in(name string) []float32 {
 		return []float32{float32(p.dims.P)}
 	}
 	stage, earlier := strings.CutPrefix(name, "prev:")
-	switch {
-	case !earlier:
+	if !earlier {
 		return p.now[name]
-	case p.dims.P == 0:
+	}
+	if p.dims.P == 0 {
 		return []float32{}
 	}
 	return p.before[stage]

@@ -61,11 +61,18 @@ func (e *wrongRow) measure() {
 	e.base = harness.Between(e.right, e.got, e.bound)
 }
 
-// isWrong reports whether rounding does not account for a place.
-func (e *wrongRow) isWrong(i int) bool {
-	d := math.Abs(float64(e.got[i]) - float64(e.right[i]))
-	return e.got[i] != e.right[i] && !(e.bound != nil && d <= float64(e.bound[i]))
+// near reports whether the output at i is the right one's at j, to so many times what
+// rounding may do.
+func (e *wrongRow) near(i, j int, times float64) bool {
+	slack := 0.0
+	if e.bound != nil {
+		slack = times * float64(e.bound[j])
+	}
+	return e.got[i] == e.right[j] || math.Abs(float64(e.got[i])-float64(e.right[j])) <= slack
 }
+
+// isWrong reports whether rounding does not account for a place.
+func (e *wrongRow) isWrong(i int) bool { return !e.near(i, i, 1) }
 
 // wrongPlaces are the flat indices that rounding does not account for and where
 // both values are finite.
