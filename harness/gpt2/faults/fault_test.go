@@ -5,35 +5,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 	"checkpoint12/model/synthetic"
 )
 
-// TestVariants: the catalogue has an entry for every variant, and none twice.
-// Those without a variant are refused as the catalogue is read.
-func TestVariants(t *testing.T) {
-	entries := map[string]int{}
-	for _, f := range Catalogue() {
-		entries[f.ID]++
-	}
-	if len(entries) < 50 {
-		t.Errorf("%d faults, want more than 50", len(entries))
-	}
-	want := map[string]int{}
-	for id := range variants {
-		want[id] = 1
-	}
-	if diff := cmp.Diff(want, entries); diff != "" {
-		t.Errorf("ids (-variants +catalogue.json):\n%s", diff)
-	}
-}
-
-// TestCatalogue: every fault has words, and sits in a stage that there is.
+// TestCatalogue: the catalogue has every variant once, in words, and in a stage that
+// there is. An entry without a variant is refused as the catalogue is read.
 func TestCatalogue(t *testing.T) {
 	stages := model.StageNames(model.Config{Layers: 2}, []float64{1})
+	ids := map[string]bool{}
 	for _, f := range slices.Concat(Catalogue(), composites) {
 		if len(f.Text) < 20 || strings.HasSuffix(f.Text, ".") || strings.Contains(f.Text, "\n") {
 			t.Errorf("%s: text %q: want what is wrong and what to do, in one line without a full stop", f.ID, f.Text)
@@ -43,9 +24,13 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s: %q is no stage", f.ID, p)
 			}
 		}
-		if !slices.Contains([]Kind{Plain, GELU, Precision}, f.Kind) {
-			t.Errorf("%s: kind %q", f.ID, f.Kind)
+		if ids[f.ID] || !slices.Contains([]Kind{Plain, GELU, Precision}, f.Kind) {
+			t.Errorf("%s: twice, or of kind %q", f.ID, f.Kind)
 		}
+		ids[f.ID] = true
+	}
+	if len(Catalogue()) != len(variants) || len(variants) < 50 {
+		t.Errorf("%d faults in the catalogue, %d with variants; want as many, and more than 50", len(Catalogue()), len(variants))
 	}
 	for _, x := range Identities() {
 		some := func(f Fault) bool { return names.Match(x.Faults, f.ID) }

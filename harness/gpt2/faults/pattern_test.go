@@ -124,6 +124,18 @@ func TestPatterns(t *testing.T) {
 		{"not a number", "h.1.attn.c_proj", faults.PatternNonfinite, 0, []string{"1 NaN"}, edit(func(data []float32) { data[5] = float32(math.NaN()) })},
 		{"noise of 10 bits", "h.1.mlp.c_proj", faults.PatternNoise10, 0, []string{"10 bits"}, noisy(rng, 1.0/4096)},
 		{"noise of 7 bits", "h.1.mlp.c_proj", faults.PatternNoise7, 0, []string{"7 bits"}, noisy(rng, 1.0/512)},
+		{"weights and activations of bfloat16", "h.1.mlp.c_fc", "bfloat16_weights+bfloat16_activations", 0.99, nil, func(c *faults.Context) []float32 {
+			x, w, bias := bfloat16(c.In("h.1.ln_2")), bfloat16(weight("h.1.mlp.c_fc.weight")), bfloat16(weight("h.1.mlp.c_fc.bias"))
+			out, n := make([]float32, len(c.Right())), len(bias)
+			for i := range out {
+				sum := float64(bias[i%n])
+				for k := range C {
+					sum += float64(x[i/n*C+k]) * float64(w[k*n+i%n])
+				}
+				out[i] = float32(sum)
+			}
+			return bfloat16(out)
+		}},
 		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits are above"}, edit(func(data []float32) { data[0] = 7 })},
 		{"nothing known", "h.1.resid_post", "", 0, []string{"no known fault", "cosine"}, each(func(_ int, v float32) float32 { return v*v + float32(math.Sin(float64(v))) })},
 	} {
