@@ -47,8 +47,7 @@ type option struct {
 	views map[harness.Place]stridedView
 }
 
-// options returns the layouts to try: those known, and these with the rows of a
-// batch one after the other.
+// options returns the layouts to try: those known, as they are and by mergeBatch.
 func (f *family) options(batch string) (all []*option) {
 	layouts := slices.Clone(f.known)
 	for _, l := range f.known {
@@ -62,8 +61,8 @@ func (f *family) options(batch string) (all []*option) {
 	return all
 }
 
-// chooseLayout finds the layout of a family and keeps how to read the tensors
-// that are not as the schedule has them. One that no layout fits stays as it is.
+// chooseLayout finds a family's layout and keeps how to read its tensors. One that no
+// layout fits stays as it is.
 func (v *View) chooseLayout(f *family) error {
 	options := f.options(v.options.Batch)
 	var fitting []harness.Place
@@ -105,8 +104,8 @@ func texts(options []*option) string {
 	return strings.Join(all, " or ")
 }
 
-// fitAll fits every option to one tensor and reports whether any fits. One with
-// an axis more than the stage has fits where all along that axis is the same.
+// fitAll fits every option to one tensor and reports whether any fits. One with an
+// axis that the stage lacks fits if the values repeat along it.
 func (v *View) fitAll(options []*option, f *family, p harness.Place) (any bool, err error) {
 	shape, _ := v.Source.Shape(p.Step, p.Stage)
 	var array harness.Tensor // read when it is needed
@@ -134,8 +133,8 @@ func (v *View) fitAll(options []*option, f *family, p harness.Place) (any bool, 
 	return any, nil
 }
 
-// dropEquivalent keeps the options that fit all tensors, the exact ones if there
-// are any, and of those that take the same elements in the same order the first.
+// dropEquivalent keeps the options that fit all tensors, only exact ones if there are
+// any, and the first of those that take the same elements in the same order.
 func dropEquivalent(options []*option, places []harness.Place) (kept []*option) {
 	options = slices.DeleteFunc(options, func(o *option) bool { return len(o.views) < len(places) })
 	anyExact := slices.ContainsFunc(options, func(o *option) bool { return o.exact })
@@ -150,16 +149,17 @@ func dropEquivalent(options []*option, places []harness.Place) (kept []*option) 
 	return kept
 }
 
-// decide finds the option by which the tensors agree with the golden: some tensor
-// agrees by it alone, and none by another alone. Failing that it is the schedule's
-// own layout, or nil where that is none of the options.
+// decide returns the option by which alone some tensor agrees with the golden, if there
+// is just one such, else the schedule's own layout, or nil if that is no option.
 func (v *View) decide(options []*option, f *family, places []harness.Place) (*option, error) {
 	if len(options) == 1 {
 		return options[0], nil
 	}
 	var own, chosen *option
-	if i := slices.IndexFunc(options, func(o *option) bool { return o.text == f.own.text }); i >= 0 {
-		own = options[i]
+	for _, o := range options {
+		if o.text == f.own.text {
+			own = o
+		}
 	}
 	if v.options.Golden == nil {
 		return own, nil
@@ -187,8 +187,7 @@ func (v *View) decide(options []*option, f *family, places []harness.Place) (*op
 	return cmp.Or(chosen, own), nil
 }
 
-// agreeing returns the options by which a tensor is within its tolerance of the
-// golden's.
+// agreeing returns the options by which a tensor is within tolerance of the golden's.
 func (v *View) agreeing(options []*option, p harness.Place) (agreeing []*option, err error) {
 	if _, ok := v.options.Golden.Shape(p.Step, p.Stage); !ok {
 		return nil, nil
@@ -218,8 +217,7 @@ func (v *View) agreeing(options []*option, p harness.Place) (agreeing []*option,
 	return agreeing, nil
 }
 
-// useLayout keeps how the places are read, and notes which are not as the schedule
-// has them.
+// useLayout keeps how the places are read, and notes what is not the schedule's way.
 func (v *View) useLayout(o *option, f *family, places []harness.Place) {
 	for _, p := range places {
 		shape, _ := v.Source.Shape(p.Step, p.Stage)

@@ -18,20 +18,17 @@ import (
 // Hints tell in which layouts the tensors of a dump may be.
 type Hints map[harness.Place]hint
 
-// hint tells in which layout one tensor may be: as the rule that took it says,
-// which is the zero rule where the name is the stage's own.
+// hint is the rule that took one tensor; the zero rule if the name is the stage's own.
 type hint struct {
 	mapRule
-	part int // of the rule's stages, this one
+	part int // the index in To
 }
 
-// optional reports whether the tensor is another stage's if its shape is not this
-// one's.
+// optional reports whether the tensor, if its shape is not this stage's, is another's.
 func (h hint) optional() bool { return h.Split == "" && len(h.To) > 1 }
 
-// Open opens the folder at dir by the map's names, as dump.Open does without one,
-// and returns the map's hints at its layouts, for a View. Such a folder has no
-// manifest.
+// Open is dump.Open by the map's names, of a folder without a manifest; it also
+// returns the hints for a View.
 func (m *Map) Open(dir string, s *harness.Schedule) (*dump.Dump, Hints, []string, error) {
 	if err := m.Check(s); err != nil {
 		return nil, nil, nil, err
@@ -47,7 +44,7 @@ func (m *Map) Open(dir string, s *harness.Schedule) (*dump.Dump, Hints, []string
 	return d, hints, notes, err
 }
 
-// List is dump.List of a folder whose files the map names.
+// List is dump.List by the map's names.
 func (m *Map) List(dir string) (dump.Listing, error) {
 	l, _, err := m.list(dir, names.Valid)
 	return l, err
@@ -89,14 +86,14 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 	return l, hints, nil
 }
 
-// joined is the files of a folder as a map joins them to stages.
+// joined are the files of a folder as a map joins them to stages.
 type joined struct {
 	m       *Map
 	tokens  string                   // the file of ids
-	best    map[harness.Place]target // of those of one place the one whose rule comes first
-	ignored [][]string               // by the rule of Ignore
-	unnamed []string                 // with a name that neither the map nor the stages have
-	unused  []string                 // with a place that another file has by a rule before
+	best    map[harness.Place]target // by the first rule
+	ignored [][]string               // by rule of Ignore
+	unnamed []string                 // with names that neither the map nor the stages have
+	unused  []string                 // whose place another file has by an earlier rule
 	other   []string                 // that belong to no dump
 }
 
@@ -108,7 +105,7 @@ type target struct {
 	hint  hint
 }
 
-// add joins one file. An error is another of the same place by the same rule.
+// add joins one file. It returns an error if another has its place by the same rule.
 func (j *joined) add(path string, isStage func(name string) bool) error {
 	if path == j.m.Tokens {
 		j.tokens = path
@@ -144,7 +141,7 @@ func (j *joined) add(path string, isStage func(name string) bool) error {
 	return nil
 }
 
-// split takes a path apart: the engine's name of the tensor, and the step from 0.
+// split returns the engine's name and the step, from 0, of a path.
 func (m *Map) split(path string) (name string, step int, ok bool) {
 	match := m.path.FindStringSubmatch(path)
 	if match == nil {
@@ -160,8 +157,8 @@ func (m *Map) split(path string) (name string, step int, ok bool) {
 	return part(m.path, match, "name"), step, true
 }
 
-// find returns the stages that a tensor of the engine's name may be, or the rule
-// of Ignore that takes the name, else -1.
+// find returns the stages that a tensor of the engine's name may be, and the rule of
+// Ignore that takes it, or -1.
 func (m *Map) find(name string, isStage func(string) bool) (found []target, ignored int) {
 	short := []string{name}
 	for _, p := range m.Prefixes {
@@ -198,7 +195,7 @@ func (m *Map) find(name string, isStage func(string) bool) (found []target, igno
 	return nil, -1
 }
 
-// notes tells of the files that are not used, and why.
+// notes returns which files are not used, and why.
 func (j *joined) notes(dir string) (notes []string) {
 	var ignored []string
 	for i, r := range j.m.Ignore {

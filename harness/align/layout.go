@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// A layout is the order in which a tensor's axes come, outermost first, each by
-// its letter: "B H T D". Axes merged into one dimension stand in parentheses:
-// "B T (H D)". A number is an axis of that length: "B T (3 H D)". Letters are
-// words that begin with a capital; their meaning is the schedule's affair.
+// A layout is the order of a tensor's axes, outermost first: "B H T D". Axes merged
+// into one dimension stand in parentheses, a number is an axis of that length:
+// "B T (3 H D)". Others are words that begin with a capital, as the schedule has them.
 type layout struct {
 	text string
 	dims [][]string // of the array, each the axes merged in it
@@ -53,7 +52,7 @@ func parseLayout(text string) (layout, error) {
 	return l, nil
 }
 
-// axes returns the axes one by one, in the order of memory.
+// axes returns the axes one by one, outermost first.
 func (l layout) axes() []string { return slices.Concat(l.dims...) }
 
 // index returns which dimension is the axis alone, or -1.
@@ -61,8 +60,8 @@ func (l layout) index(axis string) int {
 	return slices.IndexFunc(l.dims, func(axes []string) bool { return len(axes) == 1 && axes[0] == axis })
 }
 
-// mergeBatch returns the layout with the batch's axis and the one after it made
-// one: engines that know no batches have its rows one after the other.
+// mergeBatch returns the layout with the batch's axis and the next merged: engines
+// without batches have its rows one after the other.
 func (l layout) mergeBatch(batch string) (layout, bool) {
 	i := l.index(batch)
 	if i < 0 || i+1 == len(l.dims) || len(l.dims[i+1]) > 1 {
@@ -76,7 +75,7 @@ func (l layout) mergeBatch(batch string) (layout, bool) {
 // Sizes are the lengths of axes by their letters.
 type Sizes map[string]int
 
-// length returns the length of one axis; ok is false where it is not known.
+// length returns the length of an axis, if it is known.
 func (s Sizes) length(axis string) (n int, ok bool) {
 	if axis != "" && axis[0] <= '9' {
 		n, err := strconv.Atoi(axis)
@@ -86,9 +85,8 @@ func (s Sizes) length(axis string) (n int, ok bool) {
 	return n, ok
 }
 
-// Learn adds to the sizes what the shape of an array says of axes that are not
-// known yet. It reports whether an array with these axes can have the shape; if
-// not, nothing is added.
+// Learn reports whether an array with these axes can have the shape and, if so, adds
+// the lengths of axes that follow.
 func (s Sizes) Learn(axes string, shape []int) bool {
 	l, err := parseLayout(axes)
 	return err == nil && s.learn(l, shape)
@@ -144,8 +142,8 @@ func (l layout) withBatch(shape []int, s Sizes, batch string) []int {
 }
 
 // fit reports whether an array of the shape can be in the layout, and returns the
-// lengths of its axes. The axis pad may be longer than in s, and axes of length 1
-// may be there or not; if exact, those are a batch's and some in front alone.
+// lengths of its axes. The axis pad may be longer than in s, and axes of length 1 may
+// be there or not; if exact, only a batch's and some in front.
 func (l layout) fit(shape []int, s Sizes, batch, pad string) (in Sizes, exact, ok bool) {
 	got := shape
 	for len(got) > len(l.dims) && got[0] == 1 {

@@ -1,3 +1,4 @@
+// Package align reads another engine's tensor names and layouts as the schedule's.
 package align
 
 import (
@@ -36,18 +37,14 @@ const maxMap = 1 << 20
 //	    {"from": "lm_head", "to": ["logits", "logits_last"]} ],
 //	  "ignore": [ {"from": "blocks.*.hook_scale", "why": "the deviation alone"} ] }
 //
-// {N} stands for the number of a layer, {step} for that of a step, {name} for a
-// name, which may have slashes. Where a template of files has no {step}, all is
-// of the prompt. A name that no rule takes and that is a stage's is that stage;
-// any other is named in a note. Of two rules that give the same stage the first
-// whose tensor is there counts.
+// {N} is the number of a layer, {step} of a step, {name} a name, which may have
+// slashes. Without {step} in files, all is of the prompt. A name that no rule takes may
+// be a stage's; if not, a note names it. Of rules for the same stage the first whose
+// tensor is there counts.
 //
-// axes are the layouts in which the tensor may be, by the schedule's letters, where
-// a number is an axis of that length and merged axes stand in parentheses; left
-// out, they are found by the shape. pad is an axis that may be longer than it
-// should, of which the rest is cut off. split is an axis along which the tensor
-// is cut into as many stages as to lists. Without split, to lists all that the
-// tensor may be: it is each whose shape it has.
+// axes are the layouts in which the tensor may be, the schedule's by default. pad is an
+// axis that may be too long and is cut. split is an axis along which the tensor is cut
+// into the stages of to; without it the tensor is each stage of to whose shape it has.
 type Map struct {
 	Schema    int          `json:"schema"`
 	Name      string       `json:"name"`
@@ -93,8 +90,8 @@ func (l *stringList) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
-// ReadMap reads a map strictly: one JSON object of schema 1, no unknown field, no
-// key twice, nothing after it, every rule well formed.
+// ReadMap reads a map strictly: schema 1, no unknown field, no key twice, nothing after
+// the object, every rule well formed.
 func ReadMap(r io.Reader) (*Map, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxMap+1))
 	if err != nil {
@@ -110,8 +107,7 @@ func ReadMap(r io.Reader) (*Map, error) {
 	return m, m.check()
 }
 
-// check returns an error for the first field that is not well formed, and
-// compiles the templates.
+// check compiles the templates, and returns an error for the first malformed field.
 func (m *Map) check() error {
 	switch {
 	case m.Schema != 1:
@@ -146,8 +142,8 @@ func (m *Map) check() error {
 	return nil
 }
 
-// template returns the expression of a text in which {mark} stands for any text
-// that the expression of the mark matches, as a group of that name.
+// template compiles a text in which {mark} is a group of that name, of the mark's
+// expression.
 func template(text string, marks map[string]string) *regexp.Regexp {
 	expr := regexp.QuoteMeta(text)
 	for mark, part := range marks {
@@ -156,8 +152,7 @@ func template(text string, marks map[string]string) *regexp.Regexp {
 	return regexp.MustCompile("^" + expr + "$")
 }
 
-// part returns the text that a mark of a template stands for in a match of it, ""
-// where it has no such mark.
+// part returns the text of a template's mark in a match, or "" without such a mark.
 func part(template *regexp.Regexp, match []string, mark string) string {
 	if i := template.SubexpIndex(mark); i >= 0 {
 		return match[i]
@@ -167,7 +162,7 @@ func part(template *regexp.Regexp, match []string, mark string) string {
 
 const layerMark = "{N}"
 
-// check returns an error if the rule is not well formed, and compiles it.
+// check compiles the rule, and returns an error if it is malformed.
 func (r *mapRule) check() error {
 	marks := strings.Count(r.From, layerMark)
 	if r.From == "" || marks > 1 {
@@ -206,8 +201,7 @@ func (r *mapRule) check() error {
 	return nil
 }
 
-// Check returns an error if a stage that the map names is none of the schedule's,
-// in layer 0.
+// Check returns an error if a stage of the map, in layer 0, is none of the schedule's.
 func (m *Map) Check(s *harness.Schedule) error {
 	for _, r := range m.Stages {
 		for _, to := range r.To {

@@ -8,20 +8,19 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
-// A stridedView is where the axes of a stage's tensor lie in the memory of an
-// array of another layout.
+// A stridedView is where a stage's tensor lies in an array of another layout.
 type stridedView struct {
-	offset int      // of the tensor's first element in the array
+	offset int      // of the first element
 	shape  []int    // of the tensor
-	size   []int    // of its axes one by one, the outermost first
+	size   []int    // of its axes, outermost first
 	stride []int    // of each in the array; 0 for one that the array lacks
 	extra  [][2]int // size and stride of axes that the tensor lacks; their first place is read
 	cut    bool     // an axis is longer in the array
 }
 
-// newStridedView finds a tensor of one layout, with axes of lengths s, in an array
-// of another, with axes of lengths in. ok is false where the array lacks an axis
-// that is longer than 1, or an axis is not known or of no length.
+// newStridedView finds a tensor of layout to and lengths s in an array of layout from
+// and lengths in. ok is false if the array lacks an axis longer than 1, or an axis is
+// unknown or empty.
 func newStridedView(from, to layout, in, s Sizes, h hint) (v stridedView, ok bool) {
 	stride, step := map[string]int{}, 1
 	for _, axis := range slices.Backward(from.axes()) {
@@ -90,15 +89,15 @@ func gather[E any](out, in []E, size, stride []int) []E {
 	return out
 }
 
-// repeats reports whether the tensor is the same, bit for bit, all along the axes
-// that it lacks.
+// repeats reports whether the values are bit for bit the same along the extra axes.
 func (v stridedView) repeats(array harness.Tensor) bool {
 	first := v.tensor(array)
 	for _, e := range v.extra {
 		next := v
 		for range e[0] - 1 {
 			next.offset += e[1]
-			if t := next.tensor(array); !slices.Equal(first.I64, t.I64) || !slices.EqualFunc(first.F32, t.F32, sameBits) {
+			t := next.tensor(array)
+			if !slices.Equal(first.I64, t.I64) || !slices.EqualFunc(first.F32, t.F32, sameBits) {
 				return false
 			}
 		}

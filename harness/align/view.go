@@ -12,49 +12,40 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// ViewOptions are a View's sources of knowledge besides the candidate.
+// ViewOptions is what a View can go by besides the candidate.
 type ViewOptions struct {
-	// Golden, if there is one, gives lengths of axes and, where a shape fits
-	// several layouts, the values that decide between them.
-	Golden harness.Source
+	Golden harness.Source // if set: its shapes give lengths of axes, its values decide between layouts
+	Hints  Hints          // of the Map that the candidate was opened with
+	Batch  string         // the axis that an engine without batches leaves out
 
-	// Hints are those of the Map that the candidate was opened with.
-	Hints Hints
-
-	// Sizes, if set, returns the lengths of axes at a step, as far as the caller
-	// knows them. Shapes of the golden, then of the candidate, tell others.
+	// Sizes, if set, returns the lengths of axes at a step that the caller knows.
+	// Shapes of the golden, then of the candidate, tell others.
 	Sizes func(step int) Sizes
-
-	// Batch is the axis that an engine without batches leaves out.
-	Batch string
 }
 
-// View is a candidate as the schedule has it: tensors of another but compatible
-// layout are given in the stage's own, after the stage's Conform. It never changes
-// anything silently: Notes tells how tensors were read.
+// View is a candidate in the schedule's layouts, after each stage's Conform. Notes
+// tells of every tensor that was not taken as it is.
 //
-// An engine has one layout for all tensors of a family, such as h.*.attn.q, so
-// one is chosen for a family: the only one of the stage's that all shapes fit.
-// Where several fit, as when there are as many heads as positions, the values
-// decide if exactly one agrees with the golden within its tolerance; otherwise
-// the tensors stay as they are and a note says that nobody can tell. A tensor
-// that fits no layout stays as it is too, and is judged.
+// One layout is chosen for a family, such as h.*.attn.q: the only one of the stage's
+// that all shapes fit. Where several fit, as with as many heads as positions, the
+// values decide if exactly one agrees with the golden within tolerance. Otherwise the
+// tensors stay as they are, as do those that no layout fits.
 type View struct {
 	harness.Source
 	schedule *harness.Schedule
 	options  ViewOptions
 	layouts  map[string][]layout // of each stage with axes: its own, then the others
 	sizes    map[int]Sizes
-	views    map[harness.Place]stridedView // of tensors that are not as the schedule has them
-	hidden   map[harness.Place]bool        // tensors that turned out to be another stage's
+	views    map[harness.Place]stridedView // of tensors not in the schedule's layout
+	hidden   map[harness.Place]bool        // tensors that are another stage's
 
 	mu     sync.Mutex
 	noted  []string                          // texts, each once
 	places map[string]map[harness.Place]bool // of which each text is true
 }
 
-// NewView looks at the candidate's shapes and, where they leave a doubt, at its
-// values. Errors are layouts that cannot be read, or tensors.
+// NewView chooses layouts by the candidate's shapes and, in doubt, its values. Errors
+// are of layouts and of reading tensors.
 func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*View, error) {
 	v := &View{
 		Source: candidate, schedule: s, options: o, layouts: map[string][]layout{}, sizes: map[int]Sizes{},
@@ -84,9 +75,8 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 	return v, nil
 }
 
-// sizesAt returns the lengths of axes at a step: those that the caller gives, then
-// those that follow from the golden's shapes, then from the candidate's where these
-// contradict nothing.
+// sizesAt returns the lengths of axes at a step: the caller's, then those that follow
+// from the golden's shapes, then from the candidate's.
 func (v *View) sizesAt(step int) Sizes {
 	s := Sizes{}
 	if v.options.Sizes != nil {
@@ -106,9 +96,8 @@ func (v *View) sizesAt(step int) Sizes {
 	return s
 }
 
-// Notes tells which tensors were not taken as they are, and how: a note for each
-// way, with the families that it goes for. What Conform mended is noted once the
-// tensors have been read.
+// Notes returns a note for each way in which tensors were read otherwise than they are,
+// with their families; of Conform's changes, once the tensors have been read.
 func (v *View) Notes() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -129,7 +118,7 @@ func (v *View) Notes() []string {
 	return notes
 }
 
-// note notes that a text is true of tensors.
+// note adds tensors to those of which a text is true.
 func (v *View) note(text string, places ...harness.Place) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -143,7 +132,8 @@ func (v *View) note(text string, places ...harness.Place) {
 
 // Stages returns the stages there are at a step.
 func (v *View) Stages(step int) []string {
-	return slices.DeleteFunc(slices.Clone(v.Source.Stages(step)), func(stage string) bool { return v.hidden[harness.Place{Step: step, Stage: stage}] })
+	hidden := func(stage string) bool { return v.hidden[harness.Place{Step: step, Stage: stage}] }
+	return slices.DeleteFunc(slices.Clone(v.Source.Stages(step)), hidden)
 }
 
 // Shape returns the stage's shape as the schedule has it.
