@@ -1,5 +1,5 @@
-// Command checkpoint12 says whether a GPT-2 engine is right and, if it is not,
-// at which stage its numbers first go wrong. README.md is the way in.
+// Command checkpoint12 reports whether a GPT-2 engine is correct and, if it is not,
+// the stage at which its numbers first go wrong. README.md is the way in.
 package main
 
 import (

@@ -33,7 +33,7 @@ func Check(t TB, golden Source, candidate *Recorder) {
 		}
 	}
 	if bad > 1 {
-		t.Logf("so do %d of the %d tensors in all; what follows from the first is not told apart here", bad, len(report.Stages))
+		t.Logf("%d of %d tensors differ in all; those after the first may only inherit its error", bad, len(report.Stages))
 	}
 }
 

@@ -38,7 +38,7 @@ func Example() {
 	harness.Check(t, run("golden", 0.5), run("mine", 0.25))
 	// Output:
 	// step 0, stage act: 1 of 2 values differ, worst at [0 1]: got -0.25, want -0.5; allowed is 1e-06 (one multiplication of numbers below 8)
-	// so do 2 of the 6 tensors in all; what follows from the first is not told apart here
+	// 2 of 6 tensors differ in all; those after the first may only inherit its error
 }
 
 // printer prints what a test would report.

@@ -38,10 +38,10 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 	}
 	switch {
 	case want == nil:
-		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: taken to have been fed what the candidate was", golden.Name()))
+		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: assumed to have been fed the candidate's", golden.Name()))
 		return f, nil
 	case got == nil:
-		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: taken to have been fed the golden's tokens as long as it chose them itself", candidate.Name(), TokensFile))
+		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: assumed to have been fed the golden's tokens for as long as it chose the same", candidate.Name(), TokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
 	n, err := PromptLength(s, golden, candidate, prompt)
@@ -70,7 +70,7 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 		}
 	}
 	if last := LastStep(candidate); len(got[0]) < n+last {
-		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: taken to be the golden's", candidate.Name(), TokensFile, last))
+		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: assumed to be the golden's", candidate.Name(), TokensFile, last))
 	}
 	return f, nil
 }
@@ -122,7 +122,7 @@ func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source, prompt int) 
 		for b, row := range want {
 			if w := row[n+step]; got.IDs() && got.I64[b] != int64(w) {
 				f.differ = step + 1
-				f.why = fmt.Sprintf("chose %d at step %d, the golden was fed %d (row %d)", got.I64[b], step, w, b)
+				f.why = fmt.Sprintf("chose %d at step %d, where the golden was fed %d (row %d)", got.I64[b], step, w, b)
 				return nil
 			}
 		}

@@ -34,7 +34,7 @@ func (f *Float) UnmarshalJSON(b []byte) error {
 	case `"-Inf"`:
 		*f = Float(math.Inf(-1))
 	case "null":
-		return fmt.Errorf("null is no number")
+		return fmt.Errorf("null is not a number")
 	default:
 		return json.Unmarshal(b, (*float64)(f))
 	}

@@ -51,13 +51,13 @@ func newRow(st Stage, shape []int) Row {
 	}
 }
 
-// CompareRounding compares one tensor with the right one, of the same shape and
+// CompareRounding compares one tensor with the correct one, of the same shape and
 // kind, each value within its rounding bound; nil asks for equality. accepts, if
-// not nil, reports whether another id is right too. The row's Tolerance and Bound
+// not nil, reports whether another id is correct too. The row's Tolerance and Bound
 // are the bound at Worst. Where the Distance has nothing judged, the row says
 // nothing.
 func CompareRounding(stage string, want, got Tensor, bound []float32, accepts func(i int, id int64) bool) (Row, Distance) {
-	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: "what rounding may do in this stage on the candidate's inputs"}}, want.Shape)
+	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: "the stage's rounding bound for the candidate's inputs"}}, want.Shape)
 	row.GotShape = got.Shape
 	if accepts != nil {
 		want.I64 = slices.Clone(want.I64)

@@ -95,7 +95,7 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 		return
 	}
 	if n, ok := shapes.Size(shape); !ok || n != len(data) {
-		r.fail(fmt.Errorf("step %d: stage %s: shape %v does not go with %d elements", r.step, stage, shape, len(data)))
+		r.fail(fmt.Errorf("step %d: stage %s: shape %v does not match %d elements", r.step, stage, shape, len(data)))
 		return
 	}
 	t := Tensor{Shape: append([]int{}, shape...)} // not nil, also for a scalar
@@ -104,7 +104,7 @@ func (r *Recorder) Tap(stage string, shape []int, data []float32) {
 		for i, v := range data {
 			t.I64[i] = int64(v)
 			if float32(t.I64[i]) != v {
-				r.fail(fmt.Errorf("step %d: stage %s: %v is no id", r.step, stage, v))
+				r.fail(fmt.Errorf("step %d: stage %s: %v is not an id", r.step, stage, v))
 				return
 			}
 		}

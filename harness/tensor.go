@@ -47,7 +47,7 @@ func (t Tensor) Check() error {
 	case t.F32 != nil && t.I64 != nil:
 		return fmt.Errorf("tensor of shape %v holds values and ids at once", t.Shape)
 	case !ok:
-		return fmt.Errorf("shape %v is none", t.Shape)
+		return fmt.Errorf("%v is not a shape", t.Shape)
 	case n != t.Elements():
 		return fmt.Errorf("shape %v needs %d elements, got %d", t.Shape, n, t.Elements())
 	}

@@ -104,7 +104,7 @@ func TestApplyErrors(t *testing.T) {
 		out   int
 		want  string
 	}{
-		{"unknown stage", "h.9.ln_1", model.Dims{B: 1, T: 1}, nil, 12, "no stage"},
+		{"unknown stage", "h.9.ln_1", model.Dims{B: 1, T: 1}, nil, 12, "not a stage"},
 		{"no rows", "wte", model.Dims{T: 1}, nil, 0, "B=0"},
 		{"past the end", "wpe", model.Dims{B: 1, T: 1, P: 12}, []float32{12}, 12, "n_positions"},
 		{"negative P", "wpe", model.Dims{B: 1, T: 1, P: -1}, []float32{0}, 12, "P=-1"},

@@ -156,7 +156,7 @@ func plan(cfg Config, head []stage, temperatures []float64) []placed {
 func find(cfg Config, name string) (placed, error) {
 	s, ok := ParseStage(name)
 	if !ok || s.Layer >= cfg.Layers {
-		return placed{}, fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", name, cfg.Layers)
+		return placed{}, fmt.Errorf("%.80q is not a stage of a GPT-2 of %d layers", name, cfg.Layers)
 	}
 	return place(cfg, rows[s.Kind()], s.Layer, s.Temperature), nil
 }

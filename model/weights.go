@@ -154,7 +154,7 @@ func mapFile(path string) (file, error) {
 		return file{}, fmt.Errorf("open weights: %w", err)
 	}
 	if !info.Mode().IsRegular() || info.Size() < 8 {
-		return file{}, fmt.Errorf("%s: no safetensors file (%d bytes)", path, info.Size())
+		return file{}, fmt.Errorf("%s: not a safetensors file (%d bytes)", path, info.Size())
 	}
 	m, err := mmap.Map(f, mmap.RDONLY, 0)
 	if err != nil {

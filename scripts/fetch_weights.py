@@ -126,7 +126,7 @@ def shards(path):
         raise Refused(f"{path}: no index of weights: {e!r}") from e
     for name in names:
         if not re.fullmatch(r"[\w-][\w.-]*\.safetensors", str(name), re.ASCII):
-            raise Refused(f"{path}: {name!r} is no safetensors file of this folder")
+            raise Refused(f"{path}: {name!r} is not a safetensors file of this folder")
     return names
 
 

@@ -77,7 +77,7 @@ func (v *View) chooseLayout(f *family) error {
 			v.hidden[p] = true
 		case len(f.hint.layouts) > 0:
 			shape, _ := v.Source.Shape(p.Step, p.Stage)
-			v.note(fmt.Sprintf("of a shape that is not %s, which the map says: such as %v at %s", texts(options), shape, f.places[0]), p)
+			v.note(fmt.Sprintf("of a shape that is not %s as the map has it: such as %v at %s", texts(options), shape, f.places[0]), p)
 		}
 	}
 	options = dropEquivalent(options, fitting)
@@ -89,7 +89,7 @@ func (v *View) chooseLayout(f *family) error {
 	case err != nil:
 		return err
 	case chosen == nil:
-		v.note(fmt.Sprintf("of a shape that goes with the axes %s, and the values do not decide: taken as they are", texts(options)), fitting...)
+		v.note(fmt.Sprintf("of a shape that fits the axes %s, and the values do not decide: read as they are", texts(options)), fitting...)
 	default:
 		v.useLayout(chosen, f, fitting)
 	}
@@ -230,7 +230,7 @@ func (v *View) useLayout(o *option, f *family, places []harness.Place) {
 		case o.text != f.own.text:
 			v.note(fmt.Sprintf("axes %s put into the order %s", o.text, f.own.text), p)
 		case len(shape) < len(view.shape) && f.own.index(v.options.Batch) >= 0:
-			v.note(fmt.Sprintf("no axis %s: taken for a batch of one", v.options.Batch), p)
+			v.note(fmt.Sprintf("no axis %s: read as a batch of one", v.options.Batch), p)
 		case !slices.Equal(shape, view.shape):
 			v.note(fmt.Sprintf("axes of length 1 added or left out: read as %s", f.own.text), p)
 		}

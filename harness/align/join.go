@@ -34,7 +34,7 @@ func (m *Map) Open(dir string, s *harness.Schedule) (*dump.Dump, Hints, []string
 		return nil, nil, nil, err
 	}
 	if _, err := dump.ReadManifest(dir); err == nil {
-		return nil, nil, nil, fmt.Errorf("%s: has a %s, so its stages have their own names already: leave the map %s away", dir, dump.ManifestFile, m.Name)
+		return nil, nil, nil, fmt.Errorf("%s: has a %s, so its stages already have their own names: leave out the map %s", dir, dump.ManifestFile, m.Name)
 	}
 	listed, hints, err := m.list(dir, func(name string) bool { _, ok := s.Index(name); return ok })
 	if err != nil {
@@ -207,7 +207,7 @@ func (j *joined) notes(dir string) (notes []string) {
 		notes = append(notes, fmt.Sprintf("%s: files that the map %s does not use: %s", dir, j.m.Name, strings.Join(ignored, "; ")))
 	}
 	for _, group := range dump.Alike(j.unnamed) {
-		notes = append(notes, fmt.Sprintf("%s: %s: neither the map %s nor the stages have that name", dir, group, j.m.Name))
+		notes = append(notes, fmt.Sprintf("%s: %s: neither a name in the map %s nor a stage", dir, group, j.m.Name))
 	}
 	if len(j.unused) > 0 {
 		slices.Sort(j.unused)

@@ -37,7 +37,7 @@ func parseLayout(text string) (layout, error) {
 		axes := strings.Fields(strings.Trim(d, "()"))
 		for _, a := range axes {
 			if seen[a] {
-				return layout{}, fmt.Errorf("axes %q: %s comes twice", text, a)
+				return layout{}, fmt.Errorf("axes %q: %s is given twice", text, a)
 			}
 			seen[a] = true
 		}

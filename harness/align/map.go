@@ -136,7 +136,7 @@ func (m *Map) check() error {
 			return fmt.Errorf("ignore: %w", err)
 		}
 		if r.Why == "" {
-			return fmt.Errorf("ignore: %q is ignored without a why", r.From)
+			return fmt.Errorf("ignore: %q is ignored without a \"why\"", r.From)
 		}
 	}
 	return nil
@@ -187,7 +187,7 @@ func (r *mapRule) check() error {
 		}
 		for _, axis := range []string{r.Pad, r.Split} {
 			if axis != "" && l.index(axis) < 0 {
-				return fmt.Errorf("pad and split: %q stands nowhere alone in axes %q", axis, text)
+				return fmt.Errorf("pad and split: %q is not an axis by itself in axes %q", axis, text)
 			}
 		}
 		r.layouts = append(r.layouts, l)

@@ -48,13 +48,13 @@ func TestReadMapRefuses(t *testing.T) {
 		{`"from": "layer{N}.q"`, `"from": "layer.q"`, "from has none"},
 		{`"to": "h.{N}.q", "axes"`, `"to": [], "axes"`, "names no stage"},
 		{`"to": "h.{N}.q", "axes"`, `"to": "h/{N}", "axes"`, "cannot be a stage's name"},
-		{`"axes": "B T H D"`, `"axes": "B T B D"`, "comes twice"},
+		{`"axes": "B T H D"`, `"axes": "B T B D"`, "is given twice"},
 		{`"axes": "B T H D"`, `"axes": 4`, "cannot unmarshal"},
-		{`"split": "2"`, `"split": "3"`, "stands nowhere alone"},
+		{`"split": "2"`, `"split": "3"`, "is not an axis by itself"},
 		{`"2 B H T D", "split": "2"`, `"2 B H T D", "split": "H"`, "not the number of stages"},
-		{`"pad": "T"`, `"pad": "S"`, "stands nowhere alone"},
+		{`"pad": "T"`, `"pad": "S"`, "is not an axis by itself"},
 		{`{"from": "head", "to": ["x", "last"]}`, `{"from": "head", "to": "x", "pad": "T"}`, "need axes"},
-		{`"why": "it is not ours"`, `"why": ""`, "without a why"},
+		{`"why": "it is not ours"`, `"why": ""`, `without a "why"`},
 		{`"from": "*.aux"`, `"from": "[a"`, "ignore"},
 		{goodMap, goodMap + " {}", "after top-level value"},
 		{goodMap, `[]`, "cannot unmarshal"},
@@ -174,7 +174,7 @@ func TestMappedDump(t *testing.T) {
 	for _, part := range []string{
 		"1 file not used, such as run/1.layer0.other_q.npy: the same stages",
 		"files that the map mine does not use: 1 such as run/1.some.aux.npy (it is not ours)",
-		"run/1.block3.thing.npy and 1 like it: neither the map mine nor the stages",
+		"run/1.block3.thing.npy and 1 like it: neither a name in the map mine nor a stage",
 		"run/notes.txt.npy: not part of a dump",
 		"h.*.q, h.*.k (2 tensors): axes B T H D put into the order B H T D",
 		"h.*.k (1 tensor): axis T is longer than it should be: the rest was cut off",
@@ -201,7 +201,7 @@ func TestMappedDumpRefuses(t *testing.T) {
 	if err := dump.Write(harnesstest.Source(s, "own", [][]int{{7, 1}}, harnesstest.Steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}}), own, harnesstest.TestManifest(1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := m.Open(own, s); err == nil || !strings.Contains(err.Error(), "leave the map mine away") {
+	if _, _, _, err := m.Open(own, s); err == nil || !strings.Contains(err.Error(), "leave out the map mine") {
 		t.Errorf("a folder with a manifest: %v", err)
 	}
 	m, err = ReadMap(strings.NewReader(strings.Replace(goodMap, `"to": "h.{N}.q", "axes"`, `"to": "h.{N}.qq", "axes"`, 1)))
@@ -232,7 +232,7 @@ func TestMappedDumpOfAnotherShape(t *testing.T) {
 	if shape, _ := v.Shape(0, "h.0.q"); !slices.Equal(shape, []int{1, 2, 4, 3}) {
 		t.Errorf("shape %v", shape)
 	}
-	if n := v.Notes(); len(n) != 1 || !strings.Contains(n[0], "of a shape that is not B T H D or (B T) H D, which the map says: such as [1 2 4 3] at step_00/h.0.q") {
+	if n := v.Notes(); len(n) != 1 || !strings.Contains(n[0], "of a shape that is not B T H D or (B T) H D as the map has it: such as [1 2 4 3] at step_00/h.0.q") {
 		t.Errorf("notes %q", n)
 	}
 }

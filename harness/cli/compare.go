@@ -71,7 +71,7 @@ judged (bad usage, a file that cannot be read, nothing to compare).`),
 	f.StringVar(&o.golden, "golden", "", "`DIR` of the dump to compare with")
 	f.StringVar(&o.candidate, "candidate", "", "`DIR` of the dump to judge")
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: a `NAME`, or a folder with config.json and model.safetensors")
-	f.StringVar(&o.mapping, "map", "", "read the candidate's names by the map in `FILE`, or by a ready one: "+strings.Join(maps.Names(), ", "))
+	f.StringVar(&o.mapping, "map", "", "read the candidate's names by the map in `FILE`, or by a built-in one: "+strings.Join(maps.Names(), ", "))
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when the candidate lacks a stage that the golden has")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
@@ -81,7 +81,7 @@ judged (bad usage, a file that cannot be read, nothing to compare).`),
 		case o.golden == "" && o.model == "":
 			return nil, need(c, "--golden DIR, or --model NAME to judge the candidate by itself,")
 		case o.golden == "" && o.RequireAll:
-			return nil, usage(c, "compare: --require-all asks for what a golden has; --golden DIR is needed")
+			return nil, usage(c, "compare: --require-all needs a golden: give --golden DIR")
 		}
 		return a.compare(c.Context(), o, p)
 	})
@@ -244,7 +244,7 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 		return nil, err
 	}
 	if n := len(candidate.Unknown()); n > 2 && mapping == nil {
-		a.note("%s: %d names are not those of stages; --map reads those of another program (ready: %s)", o.candidate, n, words.And(maps.Names()))
+		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)", o.candidate, n, words.And(maps.Names()))
 	}
 	view, err := gpt2.View(c.Schedule, golden, candidate, hints, config)
 	if err != nil {

@@ -59,14 +59,14 @@ empty folder or another dump of the Go model is ever replaced.`),
 	f.StringVar(&o.model, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")
 	f.StringArrayVar(&o.prompts, "prompt", nil, "prompt as `TEXT`; repeated, a batch")
 	f.Func("tokens", "prompt as token `IDS`, such as 15496,13; repeated, a batch", row(&o.Tokens))
-	f.IntVar(&o.New, "new", 0, "how many tokens to choose, `N`, at least 1")
-	f.Func("feed", "the N-1 `IDS` to feed after the prompt; once for each row", row(&o.Feed))
-	f.Func("temperatures", "temperatures of the stages probs_t…, a `LIST` (default 0.5,1,2)", func(s string) (err error) {
+	f.IntVar(&o.New, "new", 0, "choose `N` new tokens, at least 1")
+	f.Func("feed", "feed these N-1 `IDS` after the prompt; once for each row", row(&o.Feed))
+	f.Func("temperatures", "write a stage probs_t… for each temperature in `LIST` (default 0.5,1,2)", func(s string) (err error) {
 		o.Temperatures, err = temperatures(s)
 		return err
 	})
 	f.StringArrayVar(&o.stages, "stages", nil, "only stages that match `PATTERN`, where * matches anything; repeated, any of them")
-	f.StringVar(&o.out, "out", "", "`DIR` to write")
+	f.StringVar(&o.out, "out", "", "write to `DIR`")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := o.check(c); err != nil {
 			return err
@@ -101,7 +101,7 @@ func temperatures(s string) (list []float64, err error) {
 		case err != nil || !(v > 0) || math.IsInf(v, 0):
 			return nil, fmt.Errorf("%q is not a temperature above 0", field)
 		case slices.Contains(list, v):
-			return nil, fmt.Errorf("%q is there twice", field)
+			return nil, fmt.Errorf("%q is given twice", field)
 		}
 		list = append(list, v)
 	}
@@ -117,7 +117,7 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 	case len(o.prompts) == 0 && len(o.Tokens) == 0:
 		return need(c, "--prompt TEXT or --tokens IDS")
 	case len(o.prompts) > 0 && len(o.Tokens) > 0:
-		return errors.New("--prompt and --tokens are two ways to say the same: give one of them")
+		return errors.New("give either --prompt or --tokens, not both")
 	case o.New < 1:
 		return need(c, "--new N of at least 1")
 	case o.out == "":

@@ -45,7 +45,7 @@ gated models, HF_HUB_OFFLINE=1 never asks the network.`),
   HF_HOME=/data/hf {} fetch gpt2-xl`),
 		Args: cobra.ArbitraryArgs,
 	}
-	c.Flags().StringVar(&revision, "revision", "", "a branch, a tag or a commit, `REV`; else the commit of the figures, or main")
+	c.Flags().StringVar(&revision, "revision", "", "fetch `REV`, a branch, a tag or a commit (default: the commit of the figures, or main)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return need(c, "one NAME, such as gpt2-medium,")
@@ -76,7 +76,7 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 	bars.end()
 	if err != nil {
 		if ctx.Err() != nil && bars.file != "" {
-			a.note("what has come is kept, and the same command goes on from there")
+			a.note("what was downloaded is kept, and the same command resumes from there")
 		}
 		return err
 	}
@@ -161,8 +161,8 @@ func (a *app) synthCommand() *cobra.Command {
 		Short: "write a synthetic model, so that any engine can load it",
 		Long: a.text(`
 Writes the synthetic model NAME as config.json and model.safetensors, in Hugging
-Face layout. No weights are shipped: a synthetic model is a formula, and every
-machine makes the same bytes of it. NAME is one of: `) + names + `.
+Face layout. No weights are shipped: a synthetic model is a formula, from which every
+machine makes the same bytes. NAME is one of: `) + names + `.
 
 Each file is whole or absent: an interrupt leaves nothing half-written.`,
 		Example: a.text(`
@@ -170,7 +170,7 @@ Each file is whole or absent: an interrupt leaves nothing half-written.`,
   {} synth synthetic-medium --out my-medium     # 1.4 GB`),
 		Args: cobra.ArbitraryArgs,
 	}
-	c.Flags().StringVar(&out, "out", "", "`DIR` to write")
+	c.Flags().StringVar(&out, "out", "", "write to `DIR`")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) != 1:
@@ -213,11 +213,11 @@ the --top-k likeliest tokens and to the smallest set whose probabilities reach
 	f := c.Flags()
 	f.StringVar(&name, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")
 	f.StringVar(&prompt, "prompt", "", "`TEXT` to continue")
-	f.IntVar(&n, "new", 0, "how many tokens to add, `N`")
-	f.Float64Var(&s.Temperature, "temperature", 0, "`T`; 0 always takes the likeliest token")
+	f.IntVar(&n, "new", 0, "add `N` tokens")
+	f.Float64Var(&s.Temperature, "temperature", 0, "sample at temperature `T`; 0 always takes the likeliest token")
 	f.IntVar(&s.TopK, "top-k", 0, "draw from the `K` likeliest tokens; 0 is all")
 	f.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens whose probabilities add up to `P`")
-	f.Uint64Var(&s.Seed, "seed", 0, "`S` of the random numbers")
+	f.Uint64Var(&s.Seed, "seed", 0, "seed the random numbers with `S`")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {
 		case name == "":

@@ -27,7 +27,8 @@ The released models are checked by published figures too: the weights first, so
 that a wrong file is named before any stage is blamed, then checkpoints 8 to 12.
 
 Goldens and figures are found by the model's name or, for a folder, by the SHA-256
-of its weights. Without --goldens they are those in the folder goldens here or above.
+of its weights. Without --goldens they are looked for in a folder goldens, here or
+above.
 
 Exit status: 0 all passed, 1 a divergence was found, 2 nothing could be judged (bad
 usage or input, no weights, nothing to check by).`),
@@ -39,7 +40,7 @@ usage or input, no weights, nothing to check by).`),
 	}
 	f := c.Flags()
 	f.StringVar(&o.Model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
-	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
+	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` that holds the goldens, as MODEL/CASE/ENGINE")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
@@ -83,7 +84,7 @@ engine raised an alarm, 2 nothing could be judged (no goldens).`),
   {} selftest --json - | jq .wrong`),
 	}
 	f := c.Flags()
-	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` with the goldens, MODEL/CASE/ENGINE")
+	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` that holds the goldens, as MODEL/CASE/ENGINE")
 	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error

@@ -79,7 +79,7 @@ func (t *Tokens) String() string {
 		} else {
 			s += fmt.Sprintf("; steps %d to %d: %s", first.Step, t.Notes[n-1].Step, first.Why)
 			if t.Notes[n-1].Why != first.Why {
-				s += ", and the like"
+				s += fmt.Sprintf(" (at step %d)", first.Step)
 			}
 		}
 		i = n
@@ -107,7 +107,7 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 		return "", err
 	}
 	if !slices.Equal(got.Shape, want.Shape) {
-		return NotCertifiable + ": no such logits_last here", nil
+		return NotCertifiable + ": the candidate has no such logits_last", nil
 	}
 	width := want.Shape[1]
 	allowed := gpt2.ToleranceOf("logits_last")

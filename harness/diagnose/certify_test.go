@@ -40,13 +40,13 @@ func TestCertifyTokens(t *testing.T) {
 			}
 			return x
 		}},
-		{"without logits", "tokens: 0 of 10 certified; steps 0 to 9: not certifiable: no such logits_last here", func(_ int, stage string, x harness.Tensor) harness.Tensor {
+		{"without logits", "tokens: 0 of 10 certified; steps 0 to 9: not certifiable: the candidate has no such logits_last", func(_ int, stage string, x harness.Tensor) harness.Tensor {
 			if strings.HasPrefix(stage, "logits") {
 				return harness.Tensor{}
 			}
 			return x
 		}},
-		{"with the logits of all positions", "tokens: 1 of 10 certified; steps 1 to 9: not certifiable: no such logits_last here", func(_ int, stage string, x harness.Tensor) harness.Tensor {
+		{"with the logits of all positions", "tokens: 1 of 10 certified; steps 1 to 9: not certifiable: the candidate has no such logits_last", func(_ int, stage string, x harness.Tensor) harness.Tensor {
 			if stage == "logits_last" { // the golden has logits at step 0 alone
 				return harness.Tensor{}
 			}

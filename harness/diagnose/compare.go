@@ -119,7 +119,7 @@ func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) 
 	name := c.Candidate.Name()
 	report := &harness.Report{
 		Schema: 1, Golden: "the replay by " + c.Model.Name(), Candidate: name,
-		Notes: []string{name + ": no golden was compared: each stage is judged by its own inputs alone, and nothing says that another engine gives the same"},
+		Notes: []string{name + ": no golden was compared: each stage is judged on its own inputs alone, and no other engine confirms the result"},
 	}
 	rows, causes, err := c.judge(ctx, nil)
 	if err != nil {

@@ -115,13 +115,13 @@ func judgeByItself(at harness.Place, candidate harness.Source, r replay.Replayer
 		}
 	}
 	if name.Word == "attn.scores" {
-		return replay.Measure(at, got, right), "a masked place is not -Inf, or another is not finite", nil
+		return replay.Measure(at, got, right), "a masked place is not -inf, or another is not finite", nil
 	}
 	right, err = r.Replay(at.Step, at.Stage, func(string) (replay.Value, bool) { return right, true })
 	if err != nil {
 		return row, "", nil // of another model's dimensions
 	}
-	return replay.Measure(at, got, right), "its rows are no probabilities that sum to 1 and are 0 where masked", nil
+	return replay.Measure(at, got, right), "its rows are not probabilities that sum to 1 and are 0 where masked", nil
 }
 
 // isMasked reports whether place i of [B,H,T,S] is a key that comes after its query.

@@ -57,7 +57,7 @@ func TestContradictions(t *testing.T) {
 		}
 		return x.F32
 	}
-	const rows, masks = "its rows are no probabilities that sum to 1 and are 0 where masked", "a masked place is not -Inf, or another is not finite"
+	const rows, masks = "its rows are not probabilities that sum to 1 and are 0 where masked", "a masked place is not -inf, or another is not finite"
 	for _, tt := range []struct {
 		stage  string
 		step   int

@@ -144,7 +144,7 @@ func (c *cover) try(row harness.Place, x faults.Cause) (*trial, error) {
 			continue
 		case again.Verdict == harness.ReplayClean || t.flipped(again, row):
 			again.Verdict, again.Status = harness.ReplayClean, harness.Pass
-			again.Why = "right, given the fault that " + row.String() + " shows"
+			again.Why = "correct, given the fault at " + row.String()
 			t.covered = append(t.covered, i)
 		}
 		t.again[i] = again

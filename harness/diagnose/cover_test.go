@@ -122,7 +122,7 @@ func TestCover(t *testing.T) {
 				t.Errorf("%d causes of %d rows: %+v", len(causes), len(c.known), causes)
 			}
 			for _, row := range rows {
-				if row.Verdict == harness.ReplayClean && row.Why != "" && row.Why != "right, given the fault that step_01/h.1.out shows" {
+				if row.Verdict == harness.ReplayClean && row.Why != "" && row.Why != "correct, given the fault at step_01/h.1.out" {
 					t.Errorf("%s: %s", row.Place, row.Why)
 				}
 			}

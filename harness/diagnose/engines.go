@@ -15,7 +15,7 @@ import (
 	"checkpoint12/harness/dump"
 )
 
-// Yardstick is the engine that shows which of the others is nearer to the truth:
+// Yardstick is the reference, which shows which of the other engines is nearer to the truth:
 // the plain forward pass in float64.
 const Yardstick = "float64"
 
@@ -28,7 +28,7 @@ type EngineResult struct {
 }
 
 // OpenEngines opens the goldens in the folders below dir, one for each engine, the
-// yardstick first and then by name. None is no error. All must be of the same
+// reference first and then by name. None is no error. All must be of the same
 // weights and have the same prompt. A folder without a manifest is no golden.
 func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	paths, err := Folders(dir)

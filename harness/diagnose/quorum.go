@@ -17,14 +17,14 @@ import (
 type Quorum struct {
 	Engines []string `json:"engines"`
 
-	// Spread is how far each engine comes from the yardstick, as a fraction of the
+	// Spread is how far each engine comes from the reference, as a fraction of the
 	// tolerance: its worst, by checkpoint and engine. It is empty without a
-	// yardstick.
+	// reference.
 	Spread []Spread `json:"spread"`
 
 	// Outliers are the tensors in which one engine is wrong and not the candidate:
 	// it is outside tolerance of the candidate and of every other engine, while
-	// the candidate is within tolerance of them all, the yardstick or two at least.
+	// the candidate is within tolerance of them all, the reference or two at least.
 	Outliers []Outlier `json:"outliers"`
 }
 
@@ -33,7 +33,7 @@ type Spread struct {
 	Checkpoint int    `json:"checkpoint"`
 	Engine     string `json:"engine"`
 	harness.Place
-	Share harness.Float `json:"share"` // the distance from the yardstick as a fraction of the tolerance
+	Share harness.Float `json:"share"` // the distance from the reference as a fraction of the tolerance
 }
 
 // Outlier is a golden's tensor that is wrong.
@@ -71,7 +71,7 @@ func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
 	return q, nil
 }
 
-// spreadOf compares each engine with the yardstick.
+// spreadOf compares each engine with the reference.
 func spreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	all := []Spread{}
 	yard := slices.IndexFunc(engines, isYardstick)
@@ -176,7 +176,7 @@ func (q *Quorum) Lines() []string {
 		}
 		line := of[0].String()
 		if len(of) > 1 {
-			line += fmt.Sprintf("; so in %d of its tensors", len(of))
+			line += fmt.Sprintf("; as in %d of its tensors", len(of))
 		}
 		lines = append(lines, line)
 	}
@@ -185,10 +185,10 @@ func (q *Quorum) Lines() []string {
 		switch {
 		case q.Outlier(w.Engine, w.Place) != nil || q.Outlier(Yardstick, w.Place) != nil || share <= 0.5:
 		case share <= 1:
-			lines = append(lines, fmt.Sprintf("checkpoint %d: %s comes to %.2g of the tolerance away from %s, at %s: little room for correct engines",
+			lines = append(lines, fmt.Sprintf("checkpoint %d: %s is %.2g of the tolerance away from %s at %s: little room for correct engines",
 				w.Checkpoint, w.Engine, share, Yardstick, w.Place))
 		default:
-			lines = append(lines, fmt.Sprintf("checkpoint %d: the goldens of %s and %s are %.3g times the tolerance apart at %s, and the others do not tell which is wrong",
+			lines = append(lines, fmt.Sprintf("checkpoint %d: the goldens of %s and %s are %.3g times the tolerance apart at %s, and the others do not show which is wrong",
 				w.Checkpoint, w.Engine, Yardstick, share, w.Place))
 		}
 	}

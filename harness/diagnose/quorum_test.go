@@ -53,13 +53,13 @@ func TestQuorum(t *testing.T) {
 		{"all agree", nil, "", "", "float64"},
 		{"one engine is wrong", map[string]func(int, string, harness.Tensor){"tinygrad": shift(1)}, "tinygrad",
 			"the golden of tinygrad is the outlier, not the candidate: at step_00/h.1.mlp.act it is", "float64"},
-		{"the yardstick is wrong", map[string]func(int, string, harness.Tensor){"float64": shift(1)}, "float64",
+		{"the reference is wrong", map[string]func(int, string, harness.Tensor){"float64": shift(1)}, "float64",
 			"from candle and tinygrad, with which the candidate agrees", "candle"},
 		{"two engines are wrong in different ways", map[string]func(int, string, harness.Tensor){"float64": shift(1), "tinygrad": shift(2)}, "",
 			"the goldens of tinygrad and float64 are 1e+04 times the tolerance apart at step_00/h.1.mlp.act", "float64"},
 		// 1e-4 is allowed: the candidate is 1.9e-4 from one, half of that from the other.
 		{"opposite sides of an engine", map[string]func(int, string, harness.Tensor){"tinygrad": shift(1.9e-4), "float64": shift(0.95e-4)}, "",
-			"checkpoint 6: tinygrad comes to 0.95 of the tolerance away from float64", "float64"},
+			"checkpoint 6: tinygrad is 0.95 of the tolerance away from float64", "float64"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			engines := enginesOf(t, s, candidate, tt.edit)

@@ -166,7 +166,7 @@ func OwnError(r *harness.Report, row *harness.Row) string {
 	case row.Origin == harness.OriginIntroduced:
 		return forced + "is not the same: its own computation is wrong"
 	case row.Origin == harness.OriginInherited:
-		return forced + "is right: what is wrong came in"
+		return forced + "is correct: the error came in with its inputs"
 	case row.Origin == harness.OriginUnknown:
 		return forced + "cannot be judged: " + p.Why
 	}

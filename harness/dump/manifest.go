@@ -75,9 +75,9 @@ func checkManifest(m *harness.Manifest) error {
 	case m.Model.Name == "":
 		return errors.New("model.name is missing")
 	case m.Model.WeightsSHA256 != "" && !hexSHA256.MatchString(m.Model.WeightsSHA256):
-		return fmt.Errorf("model.weights_sha256 %q is no SHA-256", m.Model.WeightsSHA256)
+		return fmt.Errorf("model.weights_sha256 %q is not a SHA-256", m.Model.WeightsSHA256)
 	case len(m.Model.Config) > 0 && m.Model.Config[0] != '{':
-		return fmt.Errorf("model.config is no object: %.20s", m.Model.Config)
+		return fmt.Errorf("model.config is not an object: %.20s", m.Model.Config)
 	case m.Engine.Name == "":
 		return errors.New("engine.name is missing")
 	case m.New < 0 || len(m.Tokens) > 0 && m.New == 0:
@@ -97,7 +97,7 @@ func checkManifest(m *harness.Manifest) error {
 	}
 	for _, s := range m.Exporter {
 		if !hexSHA256.MatchString(s.SHA256) {
-			return fmt.Errorf("exporter %s: %q is no SHA-256", s.Path, s.SHA256)
+			return fmt.Errorf("exporter %s: %q is not a SHA-256", s.Path, s.SHA256)
 		}
 	}
 	seen := make(map[string]bool, len(m.Files))
@@ -144,10 +144,10 @@ func checkFile(m *harness.Manifest, f harness.File) error {
 		return fmt.Errorf("dtype %q, want float32 or int64", f.DType)
 	}
 	if _, ok := shapes.Size(f.Shape); !ok || f.Shape == nil {
-		return fmt.Errorf("shape %v is none", f.Shape)
+		return fmt.Errorf("%v is not a shape", f.Shape)
 	}
 	if !hexSHA256.MatchString(f.SHA256) {
-		return fmt.Errorf("%q is no SHA-256", f.SHA256)
+		return fmt.Errorf("%q is not a SHA-256", f.SHA256)
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"a key twice", `"new": 10`, `"new": 10, "new": 11`, `"new" is there twice`},
 		{"a key twice further in", `"version": "0.11.1"`, `"version": "0.11.1", "version": "0.11.2"`, `"version" is there twice`},
 		{"no model", `"name": "synthetic-tiny", `, ``, "model.name"},
-		{"a config that is no object", `{"n_layer": 2, "n_embd": 64}`, `null`, "model.config is no object"},
+		{"a config that is no object", `{"n_layer": 2, "n_embd": 64}`, `null`, "model.config is not an object"},
 		{"no engine", `"name": "candle", `, ``, "engine.name"},
 		{"a hash that is none", `"weights_sha256": "306c`, `"weights_sha256": "306C`, "weights_sha256"},
 		{"no new token", `"new": 10`, `"new": 0`, "new is 0"},

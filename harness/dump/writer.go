@@ -76,7 +76,7 @@ func replaceable(dir string) error {
 	for _, e := range entries {
 		step := e.IsDir() && stepFolder.MatchString(e.Name())
 		if !step && e.Name() != ManifestFile && e.Name() != harness.TokensFile {
-			return fmt.Errorf("%s: holds %q, which is no part of a dump, and will not be replaced; choose another folder", dir, e.Name())
+			return fmt.Errorf("%s: holds %q, which is not part of a dump, and will not be replaced; choose another folder", dir, e.Name())
 		}
 		isDump = isDump || step || e.Name() == ManifestFile
 	}

@@ -49,7 +49,7 @@ func (r *replayer) Shape(stage string, f replay.StepDims) []int {
 func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value, err error) {
 	s := &stageCall{replayer: r, stage: stage, reads: r.Reads(stage)}
 	if s.reads == nil {
-		return v, fmt.Errorf("%.80q is no stage of a GPT-2 of %d layers", stage, r.cfg.Layers)
+		return v, fmt.Errorf("%.80q is not a stage of a GPT-2 of %d layers", stage, r.cfg.Layers)
 	}
 	if err := s.gather(in); err != nil {
 		return v, err
@@ -96,7 +96,7 @@ func (s *stageCall) gather(in replay.Inputs) error {
 			axes = "T" // of all positions, not of the first alone
 		}
 		if !first && !sizes.Learn(axes, v.Shape) { // before the first step there is nothing
-			return fmt.Errorf("%s reads %s of shape %v, which does not go with the axes %s and the other inputs", s.stage, name, v.Shape, axes)
+			return fmt.Errorf("%s reads %s of shape %v, which does not match the axes %s and the other inputs", s.stage, name, v.Shape, axes)
 		}
 		switch {
 		case name == "pos":

@@ -17,7 +17,7 @@ import (
 	"checkpoint12/model/zoo"
 )
 
-// allowed is the largest part of its bound that a right engine may use here: the
+// allowed is the largest part of its bound that a correct engine may use here: the
 // bound is no narrower than twice what is seen.
 const allowed = 0.5
 

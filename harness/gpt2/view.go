@@ -93,6 +93,6 @@ func conformScores(stage string) func(candidate harness.Source, step int, t harn
 		if least == 0 {
 			return t, ""
 		}
-		return harness.Tensor{Shape: t.Shape, F32: out}, fmt.Sprintf("masked places hold %.3g, not -inf; %s: taken for -inf", least, why)
+		return harness.Tensor{Shape: t.Shape, F32: out}, fmt.Sprintf("masked places hold %.3g, not -inf; %s: read as -inf", least, why)
 	}
 }

@@ -101,7 +101,7 @@ func readHeaderText(r io.ReaderAt, size int64) (string, int64, error) {
 	var start, length int64
 	switch major, minor := pre[6], pre[7]; {
 	case minor != 0 || major < 1 || major > 3:
-		return "", 0, fmt.Errorf(".npy version %d.%d is none of 1.0, 2.0, 3.0", major, minor)
+		return "", 0, fmt.Errorf(".npy version %d.%d is not 1.0, 2.0 or 3.0", major, minor)
 	case major == 1:
 		start, length = 10, int64(binary.LittleEndian.Uint16(pre[8:]))
 	case len(pre) < 12:

@@ -118,11 +118,11 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 	case e.N == 0:
 		row.Why = "it is empty"
 	case e.Judged == 0:
-		row.Why = "nothing of it can be judged: its inputs are not finite"
+		row.Why = "it cannot be judged: its inputs are not finite"
 	case e.Wrong > 0:
 		row.Verdict = harness.ReplayIntroduced
 	case e.SqBound > maxRelBound*maxRelBound*e.SqWant:
-		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may come to %.2g of its size", math.Sqrt(e.SqBound/e.SqWant))
+		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may reach %.2g of its size", math.Sqrt(e.SqBound/e.SqWant))
 	default:
 		row.Verdict = harness.ReplayClean
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
@@ -35,7 +36,7 @@ func (p *printer) writeAbsent() {
 		missing = append(missing, []string{nameOf(places), extent(places)})
 	}
 	for _, l := range p.LeftOut {
-		leftOut = append(leftOut, []string{l.Stages, fmt.Sprintf("steps %s: %s", l.Steps, l.Reason)})
+		leftOut = append(leftOut, []string{l.Stages, stepsLeftOut(l.Steps) + ": " + l.Reason})
 	}
 	var unjudged []harness.Place
 	for i := range p.Replayed {
@@ -49,6 +50,17 @@ func (p *printer) writeAbsent() {
 	list("missing from "+p.Candidate, missing)
 	list("left out of "+p.Golden, leftOut)
 	list("could not be judged", unknown)
+}
+
+// stepsLeftOut words the steps of a harness.LeftOut.
+func stepsLeftOut(steps string) string {
+	if steps == "all" {
+		return "all steps"
+	}
+	if first, open := strings.CutSuffix(steps, "-"); open {
+		return "from step " + first + " on"
+	}
+	return "steps " + steps
 }
 
 // families groups places by family, in order of first sight.

@@ -214,7 +214,7 @@ func (p *printer) writeReplayed() {
 			text += "; the two differ before that: " + p.blameGolden()
 		}
 	case p.bad == 0:
-		text = "replayed on its own inputs, each of " + judged + " is right" + unknown
+		text = "replayed on its own inputs, each of " + judged + " is correct" + unknown
 	case unknown != "":
 		text = none + unknown + ": the fault is in one of these"
 	case ownCheck == p.bad:
@@ -243,10 +243,10 @@ func (p *printer) blameGolden() string {
 	}
 	for i := range p.GoldenReplayed {
 		if row := &p.GoldenReplayed[i]; row.Verdict == harness.ReplayIntroduced {
-			return fmt.Sprintf("the golden is wrong in %d of %s, first at %s: it is of another model, or incorrect", wrong, words.Count(judged, "stage"), row.Place)
+			return fmt.Sprintf("the golden is wrong in %d of %s, first at %s: it is of another model, or faulty", wrong, words.Count(judged, "stage"), row.Place)
 		}
 	}
-	return fmt.Sprintf("nor is any of the golden's %d; this is rounding, which the model amplifies beyond tolerance", judged)
+	return fmt.Sprintf("none of the golden's %d is wrong either, so this is rounding, which the model amplifies beyond tolerance", judged)
 }
 
 // writeAmplification writes where inherited errors grow most.

@@ -26,7 +26,7 @@ type cell struct {
 // begins with its mark; those of a replay stand behind another.
 var (
 	legend         = []string{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it", "2 up to 100", "and so on"}
-	otherLegend    = []string{"x not the same", "N not finite", "S another shape", "- missing", "~ fed other tokens than the golden"}
+	otherLegend    = []string{"x not equal", "N not finite", "S different shape", "- missing", "~ fed different tokens from the golden"}
 	replayLegend   = []string{"! its own computation is wrong", "? cannot be judged", "_ no golden"}
 	ownCheckLegend = []string{"c within tolerance of the golden, but fails the stage's own check"}
 )

@@ -119,7 +119,7 @@ func TestTextBlamesTheGolden(t *testing.T) {
 		want   string
 	}{
 		{nil, "or the golden is of another model"},
-		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Verdict: harness.ReplayUnknown}}, "nor is any of the golden's 1; this is rounding"},
+		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Verdict: harness.ReplayUnknown}}, "none of the golden's 1 is wrong either, so this is rounding"},
 		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Row: harness.Row{Place: harness.Place{Step: 1, Stage: "h.2.out"}}, Verdict: harness.ReplayIntroduced}}, "the golden is wrong in 1 of 2 stages, first at step_01/h.2.out"},
 	} {
 		r.GoldenReplayed = c.golden

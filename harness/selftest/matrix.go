@@ -135,7 +135,7 @@ func (m *Matrix) add(t trial, r result) {
 		wrong = wrong || !named || !exact
 	}
 	if wrong {
-		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named were %s", t, said(r)))
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named: %s", t, said(r)))
 	}
 }
 
@@ -206,7 +206,7 @@ func (m *Matrix) addClean(t trial, r result) {
 	row.Unknown += r.unknown
 	if len(r.introduced) > 0 {
 		row.Alarms++
-		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: nothing was planted, but named were %s", t, said(r)))
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: nothing was planted, but named: %s", t, said(r)))
 	}
 }
 
@@ -218,7 +218,7 @@ func (m *Matrix) judge() {
 		case row.Alone.Planted+row.Pairs.Planted == 0:
 			m.Wrong = append(m.Wrong, row.Fault+": was planted nowhere")
 		case row.Alone.Visible()+row.Pairs.Visible() == 0:
-			m.Wrong = append(m.Wrong, row.Fault+": is the identity wherever it was planted")
+			m.Wrong = append(m.Wrong, row.Fault+": changed nothing wherever it was planted")
 		}
 	}
 	m.Verdict = harness.VerdictPass

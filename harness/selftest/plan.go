@@ -229,7 +229,7 @@ func listIdentities() []Identity {
 	}
 	return append(all, Identity{Pairs: true, Identity: faults.Identity{
 		Faults: "*", Stages: "*",
-		Reason: "the other fault of the pair left it nothing to change: zeros are what they are in float16",
+		Reason: "the pair's other fault left it nothing to change: zeros are the same in float16",
 	}})
 }
 

@@ -36,9 +36,9 @@ func Info(n int) Checkpoint {
 
 var weights = Checkpoint{CheckWeights, "weights", "the file, and sums of its tensors", "hashes exactly, sums within the digits they are given with", []string{
 	"another model, or another revision of it, under this name",
-	"a file cut short or damaged on its way",
+	"a file cut short or damaged in transit",
 	"weights that were trained further, converted or quantised",
-}, "the weights: these are not the ones that the figures are of, so nothing else was judged rightly"}
+}, "the weights: these are not the ones that the figures are of, so nothing else could be judged"}
 
 // CheckpointCount is the number of checkpoints.
 const CheckpointCount = 12
@@ -47,21 +47,21 @@ var checkpoints = [CheckpointCount + 1]Checkpoint{
 	{0, "embeddings", "wte wpe embed", "rows exact, their sum within 1e-6", []string{
 		"positions restart at 0 on a decode step instead of going on at P",
 		"position embedding not added, or one position off",
-		"other tokens, or other weights, than the golden's",
+		"tokens or weights other than the golden's",
 	}, "the embedding lookup: wte[token] + wpe[P+t]"},
 	{1, "LayerNorm", "h.*.ln_1", "1e-5", []string{
 		"variance over C-1 instead of C (unbiased)",
-		"another eps than config.json's, or eps outside the root",
+		"an eps other than config.json's, or eps outside the root",
 		"mean not subtracted, gain or bias left out",
 		"ln_2's weights in ln_1's place",
 	}, "LayerNorm: (x-mean)/sqrt(var+eps)*gain+bias over the last axis, var divided by C"},
 	{2, "QKV", "h.*.attn.c_attn .q .k .v", "1e-4", []string{
 		"c_attn.bias not added, or the mask buffer h.N.attn.bias taken for it",
 		"Conv1D weight is [in,out]: x*W, not x*Wᵀ",
-		"split in another order than q, k, v",
+		"split in an order other than q, k, v",
 		"heads interleaved: head h is columns h*D to (h+1)*D of its third",
 	}, "the fused projection and its split into q, k, v and heads"},
-	{3, "KV cache", "h.*.attn.cache_k .cache_v", "own k and v exactly, old rows unchanged bit by bit, the golden within checkpoint 2's bound", []string{
+	{3, "KV cache", "h.*.attn.cache_k .cache_v", "own k and v exactly, old rows unchanged bit for bit, the golden within checkpoint 2's tolerance", []string{
 		"new rows written at position 0 instead of P",
 		"k stored in the place of v",
 		"cache shared between layers or rows of the batch",
@@ -92,19 +92,19 @@ var checkpoints = [CheckpointCount + 1]Checkpoint{
 		"head not tied to wte, or shifted by a row",
 		"a residual left out",
 	}, "the loop over the layers, ln_f, and logits = ln_f*wteᵀ"},
-	{9, "last-position logits", "logits_last", "own last row of logits exactly, the golden within checkpoint 8's bound", []string{
-		"the last but one position selected, or the first",
+	{9, "last-position logits", "logits_last", "own last row of logits exactly, the golden within checkpoint 8's tolerance", []string{
+		"the position before the last selected, or the first",
 		"last position of the padded length instead of the prompt's",
 	}, "the selection logits[:, T-1]"},
 	{10, "argmax", "next_token", "the same id", []string{
 		"argmin, or argmax over another axis",
 		"a tie not won by the lowest id",
-		"a near tie: the margin is smaller than rounding moves the logits",
+		"a near tie: rounding moves the logits by more than the margin",
 	}, "argmax over V, lowest id first"},
 	{11, "softmax", "probs_t*", "1e-6 of the softmax of own logits_last in float64", []string{
 		"multiplied by the temperature instead of divided",
 		"temperature ignored",
-		"maximum not taken off before exp",
+		"maximum not subtracted before exp",
 	}, "softmax(logits_last/t)"},
 	{12, "end to end", "the generated tokens and their text", "the same text", []string{
 		"one of checkpoints 1 to 11",

@@ -52,7 +52,7 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 			for _, f := range r.Failures {
 				alone = alone || f.Engine == Self && f.Checkpoint == b.Checkpoint && f.Stage == b.Stage && f.Step == b.Step
 				text = text || f.Checkpoint == CheckpointCount && f.Kind == otherText.name
-				if strings.Contains(f.Own, "it is right: what is wrong came in") {
+				if strings.Contains(f.Own, "it is correct: the error came in with its inputs") {
 					inherited++
 				} else if f.Own != "" && f.Stage != b.Stage && !strings.Contains(f.Own, "its own computation is wrong") {
 					t.Errorf("%s: %s", f.Name(), f.Own)

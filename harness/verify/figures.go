@@ -66,7 +66,7 @@ func (s *Suite) addFigures() error {
 	for i := range s.figures {
 		f := &s.figures[i]
 		if err := s.fits(f); err != nil {
-			return fmt.Errorf("the figures are of another model than %s: %s: %w", s.Name, f.Name, err)
+			return fmt.Errorf("the figures are not of the model %s: %s: %w", s.Name, f.Name, err)
 		}
 		if f.Reduce.OfText() {
 			texts = append(texts, *f)

@@ -42,7 +42,7 @@ func (s *Suite) judgeWeights(list []figures.Figure) ([]Finding, error) {
 		switch g.Reduce {
 		case figures.SHA256:
 			if hash = g; sum != g.Want.Text {
-				f = f.failing("%s: another file than the figures are of: SHA-256 %s, want %s", s.file(g.Stage), sum, g.Want.Text)
+				f = f.failing("%s: not the file that the figures are of: SHA-256 %s, want %s", s.file(g.Stage), sum, g.Want.Text)
 			}
 			files = append(files, f)
 		case figures.Bytes:
@@ -76,7 +76,7 @@ func (s *Suite) judgeWeights(list []figures.Figure) ([]Finding, error) {
 		case isKept && kept != sum:
 			notes = append(notes, "it is damaged: by its name in the hub's cache its SHA-256 was "+kept)
 		case len(tensors) > 0 && !slices.ContainsFunc(tensors, func(f Finding) bool { return f.Failed }):
-			notes = append(notes, "the tensors that the figures know are the right ones: it may hold the same weights, stored in another way")
+			notes = append(notes, "the tensors that have figures are correct: it may hold the same weights, stored in another way")
 		}
 	}
 	if at := filepath.Base(s.folder()); hub.IsCommit(at) && commit != nil && commit.Want.Text != at {

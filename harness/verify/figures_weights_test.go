@@ -72,7 +72,7 @@ func TestWeightsComeFirst(t *testing.T) {
 		says    string   // of the first failure
 	}{
 		{"the right file", right, nil, false, ""},
-		{"the sign of one value of wte", damage(end + 4*80*15496 + 3), []string{"weights.sha256", "weights.wte.weight"}, true, "model.safetensors: another file than the figures are of"},
+		{"the sign of one value of wte", damage(end + 4*80*15496 + 3), []string{"weights.sha256", "weights.wte.weight"}, true, "model.safetensors: not the file that the figures are of"},
 		{"the sign of one value of the last tensor", damage(len(right) - 1), []string{"weights.sha256", "weights.ln_f.bias"}, true, "SHA-256"},
 		{"stored with the prefix", rename(t, right, func(s string) string { return "transformer." + s }), []string{"weights.sha256", "weights.bytes"}, false, "stored in another way"},
 	} {
@@ -243,7 +243,7 @@ func TestWeightsByTheHubsHash(t *testing.T) {
 	write(t, filepath.Join(home, name, "config.json"), config)
 	write(t, filepath.Join(home, name, "model.safetensors"), weights)
 	t.Setenv(zoo.ModelsVariable, home)
-	if _, err := Open(Options{Model: name, Goldens: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "another model than gpt2-medium") {
+	if _, err := Open(Options{Model: name, Goldens: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "not of the model gpt2-medium") {
 		t.Errorf("error %v, want one that says so", err)
 	}
 }

@@ -138,7 +138,7 @@ func (g *Graft) String() string {
 	case g.Repaired && g.Before >= 0:
 		b.WriteString("the text is repaired")
 	case g.Repaired:
-		b.WriteString("every stage is within its bound (the text was right without it)")
+		b.WriteString("every stage is within tolerance (the text was correct without it)")
 	case g.After < 0 && g.Before >= 0:
 		fmt.Fprintf(&b, "the text is repaired, but the run still diverges at %s", g.Next)
 	default:

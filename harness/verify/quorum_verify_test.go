@@ -43,7 +43,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 	text := textOf(t, r)
 	for _, part := range []string{
 		"quick-brown: the golden of candle is the outlier, not the candidate: at step_00/h.1.mlp.act it is",
-		"; so in 3 of its tensors",
+		"; as in 3 of its tensors",
 		"usual causes: the golden's engine computes the stage wrong",
 		"fix: not this model, but the golden: make it again",
 		"regenerate_goldens.py --check --engine candle --model synthetic-tiny --case quick-brown",

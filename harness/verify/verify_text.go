@@ -52,7 +52,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 
 // writeLines writes the table.
 func (r *Report) writeLines(b *report.Writer, o TextOptions) {
-	t := report.NewTable("checkpoint", "engine", "compared", "worst, of its tolerance", "verdict")
+	t := report.NewTable("checkpoint", "engine", "compared", "worst, of tolerance", "verdict")
 	var all []CheckpointReport
 	for _, c := range r.before {
 		if len(c.lines) > 0 && (o.Verbose || c.Checkpoint == CheckWeights || c.Verdict == harness.VerdictFail) {
@@ -297,7 +297,7 @@ func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
 	if !o.Verbose || len(engines) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\ndistance of each engine from %s, of the tolerance\n", diagnose.Yardstick)
+	fmt.Fprintf(b, "\ndistance of each engine from %s, as a fraction of the tolerance\n", diagnose.Yardstick)
 	t := report.NewTable(columns...)
 	for n := 1; n < CheckpointCount; n++ {
 		cells := []string{fmt.Sprintf("%2d %s", n, Info(n).Title)}

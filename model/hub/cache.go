@@ -32,7 +32,7 @@ func ParseRepo(s string) (Repo, error) {
 	owner, name, ok := strings.Cut(s, "/")
 	if !ok || !repoPart.MatchString(owner) || !repoPart.MatchString(name) ||
 		strings.Contains(s, "--") || strings.Contains(s, "..") || strings.HasSuffix(s, ".git") {
-		return "", fmt.Errorf("%.80q is no model on the hub: want owner/name", s)
+		return "", fmt.Errorf("%.80q is not a model on the hub: want owner/name", s)
 	}
 	return Repo(s), nil
 }
@@ -46,7 +46,7 @@ var revisionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][
 func checkRevision(revision string) error {
 	if len(revision) > 200 || !revisionName.MatchString(revision) || strings.Contains(revision, "..") ||
 		strings.HasSuffix(revision, ".lock") || strings.HasSuffix(revision, ".tmp") {
-		return fmt.Errorf("%.80q is no revision: want a branch, a tag or a commit hash", revision)
+		return fmt.Errorf("%.80q is not a revision: want a branch, a tag or a commit hash", revision)
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ var hashName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 func parseETag(etag string) (contentHash, error) {
 	h := strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
 	if !hashName.MatchString(h) {
-		return "", fmt.Errorf("the hub names no hash of it (ETag %.80q), so that nothing could be checked", etag)
+		return "", fmt.Errorf("the hub gives no hash of it (ETag %.80q), so it cannot be checked", etag)
 	}
 	return contentHash(h), nil
 }
@@ -216,10 +216,10 @@ func Shards(index []byte) ([]string, error) {
 	}
 	for _, n := range names {
 		if !isFolderName(n) {
-			return nil, fmt.Errorf("%.80q is no file of this folder", n)
+			return nil, fmt.Errorf("%.80q is not a file of this folder", n)
 		}
 		if filepath.Ext(n) != ".safetensors" {
-			return nil, fmt.Errorf("%.80q is no safetensors file: other kinds of weights are not read", n)
+			return nil, fmt.Errorf("%.80q is not a safetensors file: other kinds of weights are not read", n)
 		}
 	}
 	return names, nil

@@ -26,7 +26,7 @@ func (s *session) small(ctx context.Context, revision, file string, limit int64)
 		return e, err
 	}
 	if e.size > limit {
-		return e, fmt.Errorf("%s: %s has %d bytes, which no model's has", s.repo, e.name, e.size)
+		return e, fmt.Errorf("%s: %s has %d bytes, more than any model's", s.repo, e.name, e.size)
 	}
 	most := e.size
 	if most < 0 {

@@ -68,9 +68,9 @@ func TestNew(t *testing.T) {
 	}{
 		{nil, "https://huggingface.co", "", false, ""},
 		{map[string]string{"HF_ENDPOINT": "http://localhost:8000/mirror/"}, "http://localhost:8000/mirror", "", false, ""},
-		{map[string]string{"HF_ENDPOINT": "huggingface.co"}, "", "", false, "HF_ENDPOINT is no address"},
-		{map[string]string{"HF_ENDPOINT": "ftp://huggingface.co"}, "", "", false, "HF_ENDPOINT is no address"},
-		{map[string]string{"HF_ENDPOINT": "https://x/?y"}, "", "", false, "HF_ENDPOINT is no address"},
+		{map[string]string{"HF_ENDPOINT": "huggingface.co"}, "", "", false, "HF_ENDPOINT is not an address"},
+		{map[string]string{"HF_ENDPOINT": "ftp://huggingface.co"}, "", "", false, "HF_ENDPOINT is not an address"},
+		{map[string]string{"HF_ENDPOINT": "https://x/?y"}, "", "", false, "HF_ENDPOINT is not an address"},
 		{map[string]string{"HF_TOKEN": " hf_a\n"}, "https://huggingface.co", "hf_a", false, ""},
 		{map[string]string{"HUGGING_FACE_HUB_TOKEN": "hf_b"}, "https://huggingface.co", "hf_b", false, ""},
 		{map[string]string{"HF_TOKEN_PATH": "~/other"}, "https://huggingface.co", "hf_other", false, ""},

@@ -90,7 +90,7 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		}
 	}
 	if c.Offline {
-		return nil, fmt.Errorf("%s at %q is not whole in %s, and HF_HUB_OFFLINE says to ask nobody: unset it to fetch the model",
+		return nil, fmt.Errorf("%s at %q is not whole in %s, and HF_HUB_OFFLINE forbids the network: unset it to fetch the model",
 			r.Repo, r.Revision, c.Cache)
 	}
 	files, err := s.list(ctx, r)

@@ -114,7 +114,7 @@ func TestFetchRevision(t *testing.T) {
 		t.Errorf("main is noted to be at %q", ref)
 	}
 	for _, bad := range []string{"..", "../x", "a/../b", "/x", "x/", "a//b", "-x", ".x", "x.lock", "a b", "a\nb", strings.Repeat("x", 201)} {
-		if _, err := p.Fetch(t.Context(), Request{Repo: mine, Revision: bad}); err == nil || !strings.Contains(err.Error(), "is no revision") {
+		if _, err := p.Fetch(t.Context(), Request{Repo: mine, Revision: bad}); err == nil || !strings.Contains(err.Error(), "is not a revision") {
 			t.Errorf("revision %q: %v", bad, err)
 		}
 	}
@@ -162,8 +162,8 @@ func TestFetchRefuses(t *testing.T) {
 		{map[string]hubtest.File{ConfigFile: hubtest.Bytes([]byte(config), false)}, nil, "has no model.safetensors"},
 		{map[string]hubtest.File{ConfigFile: hubtest.Bytes([]byte(config), false), PickledFile: hubtest.Bytes(weights, true)}, nil,
 			"has only pickled weights (pytorch_model.bin), which are programs and are neither downloaded nor read: look for a revision or another model with safetensors"},
-		{shard("../x.safetensors"), nil, `"../x.safetensors" is no file of this folder`},
-		{shard("x.bin"), nil, `"x.bin" is no safetensors file`},
+		{shard("../x.safetensors"), nil, `"../x.safetensors" is not a file of this folder`},
+		{shard("x.bin"), nil, `"x.bin" is not a safetensors file`},
 		{shard("x.safetensors"), nil, "has no x.safetensors"},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestFetchOffline(t *testing.T) {
 	p := start(t, files)
 	p.Offline = true
 	_, err := p.fetch(t, "", files)
-	contains(t, "empty cache", err, `someone/model at "main" is not whole in `+string(p.Cache)+`, and HF_HUB_OFFLINE says to ask nobody`)
+	contains(t, "empty cache", err, `someone/model at "main" is not whole in `+string(p.Cache)+`, and HF_HUB_OFFLINE forbids the network`)
 	p.nothing(t)
 	p.Offline = false
 	if _, err := p.fetch(t, "", files); err != nil {

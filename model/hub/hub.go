@@ -152,7 +152,7 @@ func endpoint() (*url.URL, error) {
 	s := cmp.Or(os.Getenv("HF_ENDPOINT"), "https://huggingface.co")
 	u, err := url.Parse(strings.TrimRight(s, "/"))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("HF_ENDPOINT is no address such as https://huggingface.co")
+		return nil, errors.New("HF_ENDPOINT is not an address such as https://huggingface.co")
 	}
 	return u, nil
 }

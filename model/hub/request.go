@@ -201,7 +201,7 @@ func (b *body) Read(p []byte) (int, error) {
 	case err == nil:
 		return n, nil
 	case b.sized && b.left == 0 || !b.sized && err == io.EOF:
-		return n, io.EOF // all is there; the hash says whether it is right
+		return n, io.EOF // all is there; the hash shows whether it is the file
 	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
 		err = errCut
 	}

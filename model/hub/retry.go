@@ -90,11 +90,11 @@ func (s *session) explain(err error, revision, file string) error {
 	case !errors.As(err, &status):
 		return err
 	case status.code == http.StatusUnauthorized && s.token == "":
-		return fmt.Errorf("%w: there is no model %s, or only for some: check the name, or set HF_TOKEN to a token that may read it", err, r)
+		return fmt.Errorf("%w: there is no model %s, or it is private: check the name, or set HF_TOKEN to a token that may read it", err, r)
 	case status.code == http.StatusUnauthorized:
 		return fmt.Errorf("%w: there is no model %s, or the access token may not read it", err, r)
 	case status.code == http.StatusForbidden && s.token == "":
-		return fmt.Errorf("%w: %s is for those who accepted its terms: set HF_TOKEN to a token of theirs", err, r)
+		return fmt.Errorf("%w: %s is gated: set HF_TOKEN to a token of an account that has accepted its terms", err, r)
 	case status.code == http.StatusForbidden:
 		return fmt.Errorf("%w: the access token may not read %s", err, r)
 	case status.code == http.StatusNotFound && status.reason == "RevisionNotFound":
@@ -175,7 +175,7 @@ func (e *networkError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.e
 func (e *networkError) Unwrap() error { return e.err }
 
 var (
-	errStalled = errors.New("nothing came for too long")
+	errStalled = errors.New("no data came for too long")
 	errCut     = errors.New("the connection was cut")
 )
 

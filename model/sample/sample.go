@@ -161,7 +161,7 @@ func Generate(ctx context.Context, m *model.Model, prompt []int, n int, o Option
 	positions := m.Config().Positions
 	switch {
 	case len(prompt) == 0:
-		return nil, errors.New("the prompt has no tokens: want one at least, such as <|endoftext|>")
+		return nil, errors.New("the prompt has no tokens: want at least one, such as <|endoftext|>")
 	case n < 1:
 		return nil, fmt.Errorf("%d new tokens: want 1 or more", n)
 	case len(prompt) > positions || n-1 > positions-len(prompt):

@@ -103,7 +103,7 @@ func SHA256(name string) string {
 func find(name string) (*formula, error) {
 	i := slices.IndexFunc(formulas, func(s *formula) bool { return s.name == name })
 	if i < 0 {
-		return nil, fmt.Errorf("%.80q is no synthetic model: there are %s", name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("%.80q is not a synthetic model: those are %s", name, strings.Join(Names(), ", "))
 	}
 	return formulas[i], nil
 }

@@ -205,8 +205,8 @@ func TestWriteSyntheticRefuses(t *testing.T) {
 		{"synthetic-tiny", weights, "without a config.json", "would replace weights of unknown origin"},
 		{"synthetic-tiny", file, "not a directory", "a file of that name"},
 		{"synthetic-tiny", occupied, "write " + occupied, "a folder where the file should be"},
-		{"gpt2", folder(), "no synthetic model", "not ours to make"},
-		{"../x", folder(), "no synthetic model", "no name"},
+		{"gpt2", folder(), "not a synthetic model", "not ours to make"},
+		{"../x", folder(), "not a synthetic model", "no name"},
 	} {
 		before := tree(t, filepath.Dir(tt.dir))
 		err := Write(t.Context(), tt.name, tt.dir)

@@ -220,8 +220,8 @@ def test_a_stage_of_NaN_alone_is_not_passed(compare):
 @pytest.mark.parametrize("layout, words", [
     (["heads-last"], ["axes B T H D put into the order B H T D", "axes B S H D put into the order B H S D"]),
     (["merged"], ["axes B T (H D) put into the order B H T D", "axes B S (H D) put into the order B H S D"]),
-    (["no-batch"], ["no axis B: taken for a batch of one"]),
-    (["no-batch", "heads-last"], ["axes B T H D put into the order B H T D", "no axis B: taken for a batch of one"]),
+    (["no-batch"], ["no axis B: read as a batch of one"]),
+    (["no-batch", "heads-last"], ["axes B T H D put into the order B H T D", "no axis B: read as a batch of one"]),
 ])
 @pytest.mark.parametrize("prompt", [PROMPT, ["--tokens", "3,14", "--new", "4"], ["--tokens", "3,14", "--new", "1"]])
 def test_another_layout(compare, layout, words, prompt):
@@ -239,7 +239,7 @@ def test_another_layout(compare, layout, words, prompt):
 def test_masked_scores_of_another_kind(compare):
     answer = compare(["--masked=-1e10"])
     assert answer["status"] == 0 and answer["introduced"] == []
-    assert "masked places hold -1e+10, not -inf; their probabilities are exactly 0: taken for -inf" in answer["notes"]
+    assert "masked places hold -1e+10, not -inf; their probabilities are exactly 0: read as -inf" in answer["notes"]
     answer = compare(["--masked=-1e10", "--fault", "mask_one_ahead@h.1.attn.scores"])
     assert answer["status"] == 1
     assert introduced(answer) == {("h.1.attn.scores", 1): [0]}

@@ -158,15 +158,15 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 			}
 		}
 		if len(others) > 0 {
-			rest += fmt.Sprintf(" (nothing here tells it from %s)", strings.Join(others, ", "))
+			rest += fmt.Sprintf(" (which cannot be told from %s here)", strings.Join(others, ", "))
 		}
 		flips := m.fault.Kind == Precision && m.leavesFlips()
 		if e.bound != nil && m.left.Share > secondFault && !flips {
-			left := fmt.Sprintf("%.2g times what rounding may do", m.left.Share)
+			left := fmt.Sprintf("%.2g times the rounding bound", m.left.Share)
 			if math.IsInf(m.left.Share, 1) {
-				left = "at places that rounding does not change"
+				left = "where rounding changes nothing"
 			}
-			rest += " (what is left is " + left + ": look for a second fault once this one is mended)"
+			rest += " (what is left is " + left + ": look for a second fault once this one is fixed)"
 		}
 		x := g.cause(e, m, rest)
 		for _, stage := range m.or {
@@ -186,7 +186,7 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 	text := m.fault.Text + rest
 	if m.from > 0 {
-		text += " (from this step on: what the steps before put into the cache is correct)"
+		text += " (from this step on: what earlier steps put into the cache is correct)"
 	}
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text

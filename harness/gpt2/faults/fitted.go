@@ -107,7 +107,7 @@ func (g *rowGroup) fitted(e *wrongRow) finding {
 		return finding{}
 	}
 	if !slices.ContainsFunc(wrong, func(i int) bool { return e.got[i] != 0 }) {
-		return finding{PatternZero, 1, "what is wrong is 0: it was never computed, or never written"}
+		return finding{PatternZero, 1, "the wrong values are 0: never computed, or never written"}
 	}
 	for _, p := range g.fittedPatterns(e) {
 		k := p.fit(e, wrong)

@@ -60,13 +60,13 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 	switch {
 	case found.id == "" && where != "":
 		found.id = PatternPlaces
-		text = "no known fault gives this output; all that is wrong is " + where + ". " + g.statistics(e)
+		text = "no known fault gives this output; only these values are wrong: " + where + ". " + g.statistics(e)
 	case found.id == "":
 		text = "no known fault gives this output. " + g.statistics(e)
 	case where != "":
-		text = "no known fault of the catalogue, but " + text + "; all that is wrong is " + where
+		text = "not a fault of the catalogue, but " + text + "; only these values are wrong: " + where
 	default:
-		text = "no known fault of the catalogue, but " + text
+		text = "not a fault of the catalogue, but " + text
 	}
 	if len(e.Span) > 1 {
 		text = "somewhere in " + strings.Join(e.Span, ", ") + ": " + text
@@ -95,7 +95,7 @@ func (g *rowGroup) choice(e *wrongRow) string {
 				above++
 			}
 		}
-		return text + fmt.Sprintf("; %d logits are above the chosen one's", above)
+		return text + fmt.Sprintf("; %d logits are above that of the chosen id", above)
 	}
 	return "no known fault gives this choice"
 }
@@ -123,7 +123,7 @@ func (e *wrongRow) nonfinite() finding {
 	}{
 		{nan, "NaN"},
 		{inf, "infinities that do not belong there (float16 overflows at 65504)"},
-		{hidden, "that are masked and belong to keys which the query sees"},
+		{hidden, "masked scores of keys that the query sees"},
 		{lost, "numbers where -inf belongs"},
 	} {
 		if c.n > 0 {
@@ -221,7 +221,7 @@ func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 	case past && n == of+e.dims.T:
 		text += ": this step's rows are there twice"
 	case axis >= 0 && n == g.model.Config().Positions:
-		text += ": the whole room for n_positions was written out, not the part in use"
+		text += ": all n_positions rows were written, not only those in use"
 	case axis >= 0:
 		text += fmt.Sprintf(": axis %d is off", axis)
 	}

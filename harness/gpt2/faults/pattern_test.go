@@ -66,20 +66,20 @@ func TestPatterns(t *testing.T) {
 			})},
 		{"a positions's values are noise", "h.1.attn.k", faults.PatternPlaces, 0, []string{"position 1", "no known fault"},
 			noise(func(i int) bool { return i/D%3 == 1 })},
-		{"the diagonal of a head is noise", "h.0.attn.scores", faults.PatternPlaces, 0, []string{"all that is wrong is on the diagonal, in head 3. "},
+		{"the diagonal of a head is noise", "h.0.attn.scores", faults.PatternPlaces, 0, []string{"only these values are wrong: on the diagonal, in head 3. "},
 			noise(func(i int) bool { return i/9%H == 3 && i/3%3 == i%3 })},
-		{"what the mask hides is noise", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"all that is wrong is at the places that the mask hides"},
+		{"what the mask hides is noise", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"only these values are wrong: at the places that the mask hides"},
 			noise(func(i int) bool { return i/3%3 < i%3 })},
-		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values there are 16 that are masked and belong to keys", "in key position 0"},
+		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values there are 16 masked scores of keys", "in key position 0"},
 			each(func(i int, v float32) float32 {
 				if i%3 == 0 && i/3%3 > 0 {
 					return float32(math.Inf(-1))
 				}
 				return v
 			})},
-		{"a batch row is noise", "h.1.mlp.act", faults.PatternPlaces, 0, []string{"all that is wrong is in batch row 1. "},
+		{"a batch row is noise", "h.1.mlp.act", faults.PatternPlaces, 0, []string{"only these values are wrong: in batch row 1. "},
 			noise(func(i int) bool { return i/(3*4*C) == 1 })},
-		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; all that is wrong is in the v third"}, each(func(i int, v float32) float32 {
+		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; only these values are wrong: in the v third"}, each(func(i int, v float32) float32 {
 			if c := i % (3 * C); c >= 2*C {
 				return v - attnBias[c]
 			}

@@ -115,9 +115,9 @@ func ordered(a axis, from []int) string {
 	}
 	switch {
 	case shift && n > 2 && from[0] > n/2:
-		return fmt.Sprintf("each %s has what belongs %d before it", a.one, n-from[0])
+		return fmt.Sprintf("each %s has the values that belong %d before it", a.one, n-from[0])
 	case shift && n > 2:
-		return fmt.Sprintf("each %s has what belongs %d after it", a.one, from[0])
+		return fmt.Sprintf("each %s has the values that belong %d after it", a.one, from[0])
 	case reversed && n > 2:
 		return fmt.Sprintf("%s in reverse", a.many)
 	}

@@ -16,7 +16,7 @@ import (
 //go:embed *.json
 var files embed.FS
 
-// Names returns the names of the ready maps, in alphabetical order.
+// Names returns the names of the built-in maps, in alphabetical order.
 func Names() []string {
 	names, err := fs.Glob(files, "*.json")
 	if err != nil {
@@ -28,7 +28,7 @@ func Names() []string {
 	return names
 }
 
-// Read reads a ready map by its name, or the file of another. Errors name it.
+// Read reads a built-in map by its name, or the file of another. Errors name it.
 func Read(nameOrFile string) (*align.Map, error) {
 	var f fs.File
 	f, err := files.Open(nameOrFile + ".json")
@@ -36,7 +36,7 @@ func Read(nameOrFile string) (*align.Map, error) {
 		f, err = os.Open(nameOrFile)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no such file, and no ready map: those are %s", nameOrFile, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("%s: no such file, and no built-in map: those are %s", nameOrFile, strings.Join(Names(), ", "))
 	}
 	if err != nil {
 		return nil, err

@@ -210,7 +210,7 @@ func save(t *testing.T, path string, a harness.Tensor) {
 	}
 }
 
-// Every ready map has a test here, fits the schedule and says what it is.
+// Every built-in map has a test here, fits the schedule and says what it is.
 func TestReadyMapsAreTested(t *testing.T) {
 	for _, name := range maps.Names() {
 		m, err := maps.Read(name)
@@ -231,7 +231,7 @@ func TestReadyMapsAreTested(t *testing.T) {
 
 func TestReadSaysWhichMapsThereAre(t *testing.T) {
 	_, err := maps.Read("pytorch")
-	if err == nil || err.Error() != "pytorch: no such file, and no ready map: those are llama.cpp, transformerlens, transformers" {
+	if err == nil || err.Error() != "pytorch: no such file, and no built-in map: those are llama.cpp, transformerlens, transformers" {
 		t.Errorf("%v", err)
 	}
 	path := filepath.Join(t.TempDir(), "mine.json")

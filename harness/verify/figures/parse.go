@@ -200,7 +200,7 @@ func (f *Figure) checkWant() error {
 			return errors.New("want: not the sum, sum of squares, minimum and maximum of a weight with a shape")
 		}
 	default:
-		return fmt.Errorf("reduce %q: there is none", f.Reduce)
+		return fmt.Errorf("reduce %q: no such reduction", f.Reduce)
 	}
 	return nil
 }
@@ -215,7 +215,7 @@ func (f *Figure) checkTolerance() error {
 	case !(t.Abs >= 0) || !(t.Rel >= 0) || !(t.Scale >= 0) || math.IsInf(t.Abs+t.Rel+t.Scale, 0) || t.Abs+t.Rel == 0:
 		return fmt.Errorf("abs %v, rel %v, scale %v: want none negative, abs or rel positive", t.Abs, t.Rel, t.Scale)
 	case strings.TrimSpace(t.Reason) == "":
-		return errors.New("no reason of the tolerance")
+		return errors.New("no reason for the tolerance")
 	}
 	return nil
 }

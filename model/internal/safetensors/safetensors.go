@@ -24,11 +24,11 @@ type Tensor struct {
 // its memory. A key that is there twice, which the library accepts, is an error.
 func Parse(file []byte) (map[string]Tensor, error) {
 	if len(file) < 8 {
-		return nil, fmt.Errorf("%d bytes are no safetensors file", len(file))
+		return nil, fmt.Errorf("%d bytes are not a safetensors file", len(file))
 	}
 	n := binary.LittleEndian.Uint64(file)
 	if n > uint64(len(file)-8) {
-		return nil, fmt.Errorf("header claims %d bytes, but the file ends after %d: cut short, or no safetensors file", n, len(file)-8)
+		return nil, fmt.Errorf("header claims %d bytes, but the file ends after %d: cut short, or not a safetensors file", n, len(file)-8)
 	}
 	keys, err := strictjson.Object(file[8 : 8+n])
 	if err != nil {
