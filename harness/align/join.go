@@ -56,7 +56,6 @@ const (
 	maxDepth = 6
 )
 
-// list lists a folder by the map's names.
 func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hints, error) {
 	j := &joined{m: m, best: map[harness.Place]target{}, ignored: make([][]string, len(m.Ignore))}
 	files := 0

@@ -10,44 +10,26 @@ import (
 	"checkpoint12/harness/gpt2/faults"
 )
 
-// Matrix is what a selftest found. Its JSON is the report of the command; no
-// list in it is null.
+// Matrix is the result of a selftest, and the command's JSON. No list in it is null.
 type Matrix struct {
-	Schema  int    `json:"schema"` // 1
-	Verdict string `json:"verdict"`
-	Model   string `json:"model"`
-
-	// Faults has a row for each fault of the catalogue, in its order.
-	Faults []Row `json:"faults"`
-
-	// Clean has a row for each kind of correct engine.
-	Clean []CleanRow `json:"clean"`
-
-	// NotChecked are the correct engines that could not be looked at, and how that
-	// becomes possible.
-	NotChecked []string `json:"not_checked"`
-
-	// Identities are the reasons why faults change nothing where they were planted.
-	Identities []Identity `json:"identities"`
-
-	// Equivalents are faults that were named together because nothing told them
-	// apart where one of them was planted.
-	Equivalents []Equivalent `json:"equivalents"`
-
-	// Wrong are the runs that went wrong: what was planted and what was named.
-	Wrong []string `json:"wrong"`
+	Schema      int          `json:"schema"` // 1
+	Verdict     string       `json:"verdict"`
+	Model       string       `json:"model"`
+	Faults      []Row        `json:"faults"`      // in the catalogue's order
+	Clean       []CleanRow   `json:"clean"`       // of correct engines
+	NotChecked  []string     `json:"not_checked"` // correct engines without goldens, and how to make them
+	Identities  []Identity   `json:"identities"`  // why faults change nothing where they were planted
+	Equivalents []Equivalent `json:"equivalents"` // faults that nothing told apart at a place
+	Wrong       []string     `json:"wrong"`       // the runs that went wrong: the planted and the named
 }
 
-// Row is one fault: alone, and in the company of another one.
+// Row is one fault: alone, and in a pair with another.
 type Row struct {
-	Fault string   `json:"fault"`
-	Kinds []string `json:"stages"` // of the stages it was planted in, layers as *
-	Alone Tally    `json:"alone"`
-	Pairs Tally    `json:"pairs"`
-
-	// Silent counts the places at which the fault changes nothing: nothing was
-	// planted there.
-	Silent int `json:"silent"`
+	Fault  string   `json:"fault"`
+	Kinds  []string `json:"stages"` // of the stages it was planted in, layers as *
+	Alone  Tally    `json:"alone"`
+	Pairs  Tally    `json:"pairs"`
+	Silent int      `json:"silent"` // places where the fault has no effect, so that nothing was planted
 }
 
 // Tally counts the injections of a fault.
@@ -149,8 +131,8 @@ func (m *Matrix) row(id string) *Row {
 	return &m.Faults[slices.IndexFunc(m.Faults, func(r Row) bool { return r.Fault == id })]
 }
 
-// named reports whether the injection's fault is among those named at its place,
-// and keeps those that are named with it.
+// named reports whether the fault is among those named at its place, and enters
+// those named together as equivalents.
 func (m *Matrix) named(in injection, ids []string) bool {
 	slices.Sort(ids)
 	if len(ids) > 1 {
@@ -210,8 +192,8 @@ func (m *Matrix) addClean(t trial, r result) {
 	}
 }
 
-// judge sets the verdict: a pass is that every fault of the catalogue was planted,
-// each was seen somewhere, and nothing went wrong.
+// judge sets the verdict: a pass if every fault of the catalogue was planted and seen
+// somewhere, and nothing went wrong.
 func (m *Matrix) judge() {
 	for _, row := range m.Faults {
 		switch {

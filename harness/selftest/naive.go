@@ -8,14 +8,11 @@ import (
 	"checkpoint12/model"
 )
 
-// naive is a correct engine as somebody would write it first: every operation in
-// float32, with sums added up in an order of its own.
+// naive is a correct engine with every operation in float32 and its own order of sums.
 type naive struct {
 	sum     func(terms []float32) float32
 	onePass bool // LayerNorm's variance is E[x²] - m²
 }
-
-// Orders of summation.
 
 // forwards adds one after the other.
 func forwards(terms []float32) (s float32) {
@@ -41,8 +38,7 @@ func pairwise(terms []float32) float32 {
 	return forwards(terms)
 }
 
-// naiveStage is a stage at work: its sizes as the contract names them, its inputs
-// and its output.
+// naiveStage is a stage with its sizes, inputs and output.
 type naiveStage struct {
 	naive
 	*faults.Context
@@ -53,8 +49,7 @@ type naiveStage struct {
 	terms []float32 // scratch
 }
 
-// naiveStages computes the stages by what they compute. Those that only move
-// values are not among them.
+// naiveStages has the stages that compute; the others only move values.
 var naiveStages = map[string]func(*naiveStage){
 	"embed":        (*naiveStage).add,
 	"ln_1":         (*naiveStage).norm,
@@ -77,7 +72,7 @@ var naiveStages = map[string]func(*naiveStage){
 	},
 }
 
-// output computes a stage; nil is one that only moves values.
+// output computes a stage; nil for one that only moves values.
 func (n naive) output(c *faults.Context) []float32 {
 	name, _ := model.ParseStage(c.Stage)
 	compute := naiveStages[name.Word]
@@ -98,7 +93,7 @@ func (n naive) output(c *faults.Context) []float32 {
 	return s.out
 }
 
-// weight returns one of the stage's own weights: "weight" or "bias".
+// weight returns the stage's "weight" or "bias".
 func (n *naiveStage) weight(word string) []float32 {
 	w, _, _ := n.Model.Weight(n.Stage + "." + word)
 	return w

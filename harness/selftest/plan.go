@@ -26,15 +26,14 @@ func (in injection) kind() string {
 	return s.Kind()
 }
 
-// trial is a run of a case with one fault or two in it, or that of a correct engine.
+// trial is a run of a case with one fault or two, or of a correct engine.
 type trial struct {
 	name    string // of the case
 	planted []injection
-
 	variant string  // the correct engine
-	golden  *golden // its run, if that was made before; else the Go model's,
+	golden  *golden // its run, if made before; else the Go model's,
 	threads int     // on so many threads,
-	naive   *naive  // with another engine's stages in the place of its own, if set
+	naive   *naive  // with these stages in place of its own, if set
 }
 
 func (t trial) String() string {
@@ -56,17 +55,16 @@ func planting(name string, in ...injection) *trial {
 // steps are the prompt and one decode step.
 const steps = 2
 
-// Cases with goldens of every stage of a block at the first two steps: prompts of
-// two and three tokens, and a batch. Faults of the stages after the last block,
-// which are as wide as the vocabulary, are planted in the first two of them.
+// Cases with goldens of a block's every stage at the first two steps: prompts of two and
+// three tokens, and a batch. Faults after the last block, where stages are as wide as
+// the vocabulary, are planted in the first two.
 var (
 	blockCases = []string{"hello", "quick-brown", "batch-of-two"}
 	headCases  = blockCases[:2]
 )
 
-// allFaultTrials returns the runs with each fault alone, with two, and with the pair in
-// which the tie rule shows: where every logit is 0. With quick every fifth fault alone
-// is in a pair.
+// allFaultTrials returns the runs with each fault alone, with two, and with the pair that
+// shows the tie rule: every logit 0. With quick every fifth fault alone is in a pair.
 func allFaultTrials(cfg model.Config, quick bool) ([]*trial, error) {
 	untied, err := faults.ByID("head_untied")
 	if err != nil {
@@ -85,8 +83,8 @@ func allFaultTrials(cfg model.Config, quick bool) ([]*trial, error) {
 }
 
 // plan returns the runs of every fault alone: in each stage where it can sit, at the
-// first, the middle and the last layer, at both steps. With quick it is one of these
-// layers, one of the steps, and one temperature, whichever comes round.
+// first, middle and last layer, at both steps; with quick at one layer, step and
+// temperature, in turn.
 func plan(cfg model.Config, quick bool) []*trial {
 	var all []*trial
 	turn := 0
@@ -136,8 +134,7 @@ func sites(cfg model.Config, f faults.Fault) [][]string {
 	return all
 }
 
-// shownAt chooses one of the stages: the turn's, unless the fault may be the
-// identity there.
+// shownAt returns the index of the turn's stage, or 0 if the fault may be the identity there.
 func shownAt(f faults.Fault, stages []string, turn int) int {
 	i := turn % len(stages)
 	in := injection{f, harness.Place{Stage: stages[i]}}
@@ -147,8 +144,8 @@ func shownAt(f faults.Fault, stages []string, turn int) int {
 	return i
 }
 
-// pairs puts each injection of the plan into one run with another of another
-// stage, far from it in the plan and so of another subject.
+// pairs puts each injection of the plan into one run with one of another stage, far off
+// in the plan and so of another subject.
 func pairs(alone []*trial, every int) []*trial {
 	var all []*trial
 	used := make([]bool, len(alone))
@@ -170,12 +167,12 @@ func pairs(alone []*trial, every int) []*trial {
 	return all
 }
 
-// wholeCase is the case that correct engines run to its end and with every stage. Of
-// the others the stages as wide as the vocabulary are left out, and most steps.
+// wholeCase is the case that correct engines run to its end, with every stage; of the
+// others the stages as wide as the vocabulary and most steps are left out.
 const wholeCase = "hello"
 
-// cleanTrials returns the runs of correct engines: those that made goldens, the Go
-// model on any number of threads, and a naive engine in several orders of summation.
+// cleanTrials returns the runs of correct engines: those with goldens, the Go model on 1
+// to 3 threads, and a naive engine in several orders of summation.
 func cleanTrials(engines map[string]map[string]*golden, quick bool) []*trial {
 	var all []*trial
 	cases := slices.Sorted(maps.Keys(engines[diagnose.Yardstick]))
@@ -217,13 +214,9 @@ type Identity struct {
 	Unseen int  `json:"unseen"` // injections that it excuses, in a Matrix
 }
 
-// Identities are the faults that need not be seen: those of the catalogue, and one
-// of a pair. A fault that moves more than the tolerance that goldens are judged by
-// and goes undetected is a failure whatever this list says.
-var Identities = listIdentities()
-
-func listIdentities() []Identity {
-	var all []Identity
+// Identities are the faults that need not be seen: those of the catalogue, and one of a
+// pair. They excuse no fault that moves its stage past the goldens' tolerance.
+var Identities = func() (all []Identity) {
 	for _, x := range faults.Identities() {
 		all = append(all, Identity{Identity: x})
 	}
@@ -231,10 +224,9 @@ func listIdentities() []Identity {
 		Faults: "*", Stages: "*",
 		Reason: "the pair's other fault left it nothing to change: zeros are the same in float16",
 	}})
-}
+}()
 
-// identity returns the index of the entry that excuses a fault of a run for its
-// effect; -1 if none does.
+// identity returns the index in Identities that excuses a fault for its effect, or -1.
 func identity(t trial, in injection, e effect) int {
 	return slices.IndexFunc(Identities, func(x Identity) bool {
 		excused := e == identical || e == within

@@ -12,8 +12,7 @@ import (
 	"checkpoint12/model"
 )
 
-// runner makes runs of the model and judges them by goldens. It serves one
-// goroutine; several runners share the goldens.
+// runner makes runs of the model and judges them by goldens, on one goroutine.
 type runner struct {
 	model    *model.Model
 	schedule *harness.Schedule
@@ -30,7 +29,7 @@ const (
 	moved                   // it does not
 )
 
-// result is what the harness finds in a run.
+// result is the harness's judgement of a run.
 type result struct {
 	effects      []effect // of the injections
 	introduced   []harness.Place
@@ -80,8 +79,8 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 	return found, err
 }
 
-// run returns the first n steps of a case's run, on the same tokens: whole or without
-// the stages after ln_f.
+// run returns n steps of a case, on its golden's tokens: whole, or without the stages
+// after ln_f.
 func (r *runner) run(name string, n int, whole bool) gpt2.Run {
 	g := r.cases[name]
 	run := gpt2.Run{Tokens: g.Manifest().Tokens, New: n, Temperatures: gpt2.Temperatures}
@@ -96,8 +95,8 @@ func (r *runner) run(name string, n int, whole bool) gpt2.Run {
 	return run
 }
 
-// isHead reports whether the stage comes after ln_f: those are as wide as the
-// vocabulary, or chosen from it, and are recorded only where they are judged.
+// isHead reports whether a stage comes after ln_f. Those are large, and recorded only
+// where they are judged.
 func isHead(stage string) bool {
 	switch s, _ := model.ParseStage(stage); s.Word {
 	case "logits", "logits_last", "next_token", "probs_t":
@@ -121,8 +120,7 @@ func (r *runner) effect(stage string, right, wrong []float32) effect {
 	return moved
 }
 
-// judge compares a run with the golden of the case, replays and explains it, as the
-// compare command does.
+// judge compares a run with its case's golden, as the compare command does.
 func (r *runner) judge(ctx context.Context, name string, candidate harness.Source) (result, error) {
 	c := diagnose.Comparison{
 		Schedule: r.schedule, Model: r.model, Goldens: []diagnose.EngineResult{{Source: r.cases[name]}}, Candidate: candidate,

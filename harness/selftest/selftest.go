@@ -1,3 +1,13 @@
+// Package selftest proves on a synthetic model that the harness sees every known
+// fault, names its stage and its cause, and is silent on correct engines.
+//
+// [Run] plants each fault of the catalogue in runs of the Go model, at several layers,
+// at the prompt and at a decode step, alone and with another; judges each run as the
+// compare command does; and judges so other engines' goldens, other numbers of threads
+// and other orders of summation. The result is a [Matrix].
+//
+// A fault that moves nothing somewhere, or less than rounding does, cannot be seen
+// there. [Identities] lists every such case and why; any other is a failure.
 package selftest
 
 import (
@@ -24,15 +34,9 @@ var expected = []string{"candle", diagnose.Yardstick, "tinygrad"}
 
 // Options are the extent of a selftest.
 type Options struct {
-	// Goldens is the folder with MODEL/CASE/ENGINE.
-	Goldens string
-
-	// Quick plants each fault at one layer and one step, and in fewer pairs, and
-	// looks at one case of each correct engine: seconds.
-	Quick bool
-
-	// Progress, if set, is called after each run with how many are done of all.
-	Progress func(done, all int)
+	Goldens  string              // the folder with MODEL/CASE/ENGINE
+	Quick    bool                // each fault at one layer and step, fewer pairs, one case of each correct engine: seconds
+	Progress func(done, all int) // if set, called after each run
 }
 
 // NoGoldensError is the error of a selftest without the goldens that it needs.
@@ -42,17 +46,15 @@ func (e *NoGoldensError) Error() string {
 	return fmt.Sprintf("%s: no goldens of %s for %s to judge by", e.Dir, diagnose.Yardstick, Model)
 }
 
-// Command makes what is missing.
+// Command returns the command that makes them.
 func (e *NoGoldensError) Command() string { return regenerate(diagnose.Yardstick) }
 
-// regenerate is the command that makes an engine's goldens.
 func regenerate(engine string) string {
 	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + engine
 }
 
-// Run plants every fault, and makes runs of correct engines. An error is a selftest
-// that could not be run: no goldens (NoGoldensError), damaged ones, or a context
-// that ended.
+// Run plants every fault, and makes runs of correct engines. It returns an error if that
+// cannot be done: no goldens (NoGoldensError), damaged ones, or an ended context.
 func Run(ctx context.Context, o Options) (*Matrix, error) {
 	runners, engines, err := open(o)
 	if err != nil {
@@ -84,8 +86,8 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 	return m, nil
 }
 
-// runAll makes each trial on a runner that is free. If quick, a trial of a fault that
-// changes nothing at its step becomes one at the other step.
+// runAll makes each trial on a free runner. With quick, one whose fault has no effect at
+// its step is made at the other.
 func runAll(ctx context.Context, runners []*runner, trials []*trial, o Options) ([]result, error) {
 	results := make([]result, len(trials))
 	free := make(chan *runner, len(runners))
@@ -122,13 +124,13 @@ func runAll(ctx context.Context, runners []*runner, trials []*trial, o Options) 
 	return results, g.Wait()
 }
 
-// golden is the dump of an engine in memory: many runs are compared with it.
+// golden is a dump that keeps the tensors read: many runs are compared with it.
 type golden struct {
 	harness.Source
 	kept sync.Map // by harness.Place, functions that read the tensor once
 }
 
-// Tensor returns the dump's.
+// Tensor reads a tensor once.
 func (g *golden) Tensor(step int, stage string) (harness.Tensor, error) {
 	read, _ := g.kept.LoadOrStore(harness.Place{Step: step, Stage: stage}, sync.OnceValues(func() (harness.Tensor, error) {
 		return g.Source.Tensor(step, stage)
@@ -136,8 +138,7 @@ func (g *golden) Tensor(step int, stage string) (harness.Tensor, error) {
 	return read.(func() (harness.Tensor, error))()
 }
 
-// open makes a runner for each processor and opens every engine's goldens, by engine
-// and case.
+// open makes a runner for each processor and opens the goldens, by engine and case.
 func open(o Options) (runners []*runner, engines map[string]map[string]*golden, err error) {
 	for range runtime.GOMAXPROCS(0) {
 		// Each with a model of its own: a model computes one single stage at a time.

@@ -9,8 +9,7 @@ import (
 	"checkpoint12/harness/report"
 )
 
-// WriteText writes the matrix for a person: the verdict, what went wrong, a row
-// for each fault, the clean runs, and the faults that cannot be seen.
+// WriteText writes the matrix for people.
 func (m *Matrix) WriteText(w io.Writer, s report.Style) error {
 	p := printer{report.NewWriter(w, s)}
 	p.verdict(m)
@@ -57,8 +56,7 @@ func (t *Tally) addUp(o Tally) {
 	t.CauseRight += o.CauseRight
 }
 
-// faults writes the matrix itself. A cell is how many were right of those that
-// change anything.
+// faults writes a row for each fault. Cells count the injections that were right.
 func (p *printer) faults(m *Matrix) {
 	t := report.NewTable("fault", "stages", ">alone", ">seen", ">stage", ">cause", ">in pairs", ">seen", ">stage", ">cause", ">invisible")
 	for _, row := range m.Faults {
