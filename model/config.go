@@ -47,8 +47,7 @@ type size struct {
 	most  int
 }
 
-// JSON returns the config.json that c was read from, or an equivalent one when
-// c was made in code.
+// JSON returns the config.json that c was read from, or an equivalent one.
 func (c Config) JSON() json.RawMessage {
 	if c.raw != nil {
 		return c.raw

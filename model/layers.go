@@ -48,8 +48,7 @@ func (c *call) add() {
 	kernel.Add(c.out, c.in[0], c.in[1])
 }
 
-// unembed multiplies rows with the head's matrix, wte or the model's own:
-// [B,T,C] to [B,T,V].
+// unembed multiplies rows with the head's matrix: [B,T,C] to [B,T,V].
 func (c *call) unembed() {
 	c.m.head.Mul(c.pool, c.out, c.in[0], nil, c.B*c.T)
 }
@@ -70,8 +69,7 @@ func lastRows(out, x []float32, T, width int) {
 	}
 }
 
-// argmax chooses the most probable token of each row, -1 if logits are NaN: [B,V]
-// to [B].
+// argmax chooses the most probable token, -1 if logits are NaN: [B,V] to [B].
 func (c *call) argmax() {
 	V := c.m.cfg.Vocab
 	for b := range c.B {
@@ -137,8 +135,7 @@ func (c *call) perHead(f func(*call, int), work int) {
 // Part implements kernel.Task.
 func (c *call) Part(i, _ int) { c.part(c, i) }
 
-// scores multiplies queries and keys, by head. Places after the query's own
-// position are -Inf.
+// scores multiplies queries and keys, by head; later places are -Inf.
 //
 //	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
 func (c *call) scores() {

@@ -26,8 +26,7 @@ type SessionOptions struct {
 	Tap          Tap       // sees every stage; nil costs nothing
 }
 
-// Session is a run of the model over one batch, with its cache. It serves one
-// goroutine at a time.
+// Session is a run over one batch, with its cache, for one goroutine at a time.
 type Session struct {
 	m      *Model
 	o      SessionOptions
@@ -130,8 +129,7 @@ func (s *Session) Pos() int { return s.call.P }
 // the live buffer, valid until the next Step; nil before the first.
 func (s *Session) LogitsLast() []float32 { return s.last.values }
 
-// ErrTooLong is wrapped by the error of a Step that would run past the
-// session's length.
+// ErrTooLong is wrapped by the error of a Step past the session's length.
 var ErrTooLong = errors.New("sequence too long")
 
 // Step feeds T = len(tokens)/B tokens to each row, B rows one after the other, and

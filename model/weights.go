@@ -126,8 +126,7 @@ func (m *Model) Weight(name string) (data []float32, shape []int, ok bool) {
 
 var errClosed = errors.New("the model was closed")
 
-// Close gives the mapped files back. Sessions of the model, and weights it
-// handed out, must not be used any more.
+// Close gives the files back. Nothing of the model must be used any more.
 func (m *Model) Close() error {
 	if m.closed.Swap(true) {
 		return nil
@@ -261,8 +260,7 @@ func (m *Model) assemble() {
 	m.head = kernel.NewMatrix(head, c.Embd, c.Vocab, kernel.OutIn)
 }
 
-// checkFinite returns an error for the first weight that is not finite. It reads
-// every weight once, on all cores.
+// checkFinite returns an error for the first weight that is not finite.
 func (m *Model) checkFinite() error {
 	names := slices.Sorted(maps.Keys(m.weights))
 	bad := make([]int, len(names))
@@ -318,8 +316,7 @@ func (m *Model) combine(hash func(file) (string, bool)) (string, bool) {
 	return hex.EncodeToString(sum[:]), len(lines) > 0
 }
 
-// WeightsSize returns the size of the safetensors file in bytes; of several files
-// that of all of them.
+// WeightsSize returns the size of all weight files in bytes.
 func (m *Model) WeightsSize() int64 {
 	var n int64
 	for _, f := range m.files {

@@ -1,10 +1,8 @@
 // Package cli is the command line: it reads flags, calls the packages that do
 // the work, and turns their answers into text, JSON and an exit status.
 //
-// Results go to stdout. Notes, errors and progress go to stderr, and progress
-// only where stderr is a terminal. An error is one lower-case line that names
-// the file and what is wrong, and where one command would help, a hint line
-// that is that command.
+// Results go to stdout; notes, errors and progress go to stderr. An error is one
+// lower-case line and, where one command would help, a hint line that is it.
 package cli
 
 import (
@@ -22,8 +20,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Exit statuses of the binary. "go run ." turns every one but 0 into 1 and adds
-// a line of its own.
+// Exit statuses of the binary. "go run ." turns every one but 0 into 1.
 const (
 	StatusPass        = 0   // everything compared is within tolerance
 	StatusDivergence  = 1   // a divergence was found, and the report says where
@@ -71,11 +68,8 @@ func (a *app) root(args []string) *cobra.Command {
 	root.Short = "find the first stage at which a GPT-2 engine goes wrong"
 	root.Long = a.text(`
 checkpoint12 tells you whether a GPT-2 engine is correct and, if it is not, at
-which stage its numbers first go wrong. It compares the tensors between the stages
-of a forward pass with goldens that other engines exported.
-
-Without a command it does what "verify" does: it runs the twelve checkpoints of
-the Go GPT-2 in model/ against the goldens in goldens/.
+which stage its numbers first go wrong. Without a command it does what "verify"
+does: it runs the twelve checkpoints of the Go GPT-2 in model/.
 
 To check an engine of your own, in any language: let it write its tensors as
 .npy files, one folder a step, then "compare" that folder with a golden.`)
@@ -104,14 +98,12 @@ To check an engine of your own, in any language: let it write its tensors as
 	return root
 }
 
-// text returns a raw string without its first line break and with the program's
-// name for each {}.
+// text returns a raw string with the program's name for each {}.
 func (a *app) text(s string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(s, "\n"), "{}", a.program)
 }
 
-// version returns the version, the commit and Go's version, as far as the go command
-// has put them into the binary.
+// version returns the version, the commit and Go's version, as the binary has them.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

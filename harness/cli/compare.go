@@ -186,8 +186,7 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 	return w.Flush()
 }
 
-// openComparison opens what the flags name, prints notes on it, and returns the
-// candidate.
+// openComparison opens the folders of the flags and returns the candidate.
 func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.View, error) {
 	var mapping *align.Map
 	var err error

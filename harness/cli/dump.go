@@ -108,8 +108,7 @@ func temperatures(s string) (list []float64, err error) {
 	return list, nil
 }
 
-// check completes the run, and returns an error for flags that are wrong whatever
-// the model.
+// check completes the run and checks the flags, as far as no model is needed.
 func (o *dumpOptions) check(c *cobra.Command) error {
 	switch {
 	case o.model == "":
@@ -145,8 +144,7 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 	return nil
 }
 
-// replacesOwn returns an error for a folder that holds another engine's dump: a golden, or
-// what somebody wants to compare.
+// replacesOwn returns an error for a folder that holds anything but a dump of the Go model.
 func replacesOwn(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -170,8 +168,7 @@ func (o *dumpOptions) wanted(stage string) bool {
 	return len(o.stages) == 0 || slices.ContainsFunc(o.stages, func(p string) bool { return names.Match(p, stage) })
 }
 
-// dump runs the model and writes each stage as it is computed, so that memory
-// does not grow with the size of the dump.
+// dump runs the model and writes each stage as it is computed.
 func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	m, err := zoo.Load(o.model)
 	if err != nil {

@@ -32,8 +32,7 @@ func need(c *cobra.Command, flags string) error {
 	return usage(c, "%s: %s is needed", c.Name(), flags)
 }
 
-// flagError returns the error for a flag that cannot be parsed, with the flag that
-// was meant if there is one like it.
+// flagError returns the error for a flag that cannot be parsed, with the one meant.
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {

@@ -78,8 +78,7 @@ func brief(folders []string) string {
 	return words.And(names)
 }
 
-// goldenFolders returns the folders of --golden: the golden itself or, of a case,
-// those of all engines.
+// goldenFolders returns the golden of --golden or, of a case, those of all engines.
 func goldenFolders(dir string) ([]string, error) {
 	if dir == "" {
 		return nil, nil
@@ -90,8 +89,7 @@ func goldenFolders(dir string) ([]string, error) {
 	return []string{dir}, checkDump("--golden", dir)
 }
 
-// checkDump returns an error if the folder of a flag holds no dump for a reason
-// that the flag's user can have made.
+// checkDump returns an error if the folder of a flag plainly holds no dump.
 func checkDump(flag, dir string) error {
 	entries, err := os.ReadDir(dir)
 	info, e := os.Stat(dir)
@@ -124,8 +122,7 @@ func hasSteps(dir string) bool {
 	return len(steps) > 0
 }
 
-// withManifest returns the folders in dir that have a manifest so many levels below
-// dir.
+// withManifest returns the folders in dir with a manifest so many levels below dir.
 func withManifest(dir string, levels int) []string {
 	found, _ := filepath.Glob(filepath.Join(dir, strings.Repeat("*/", levels), dump.ManifestFile))
 	var folders []string

@@ -49,8 +49,7 @@ func (o *output) endLine() {
 	}
 }
 
-// cause returns the reason alone of an error that names the path, which the
-// message around it has.
+// cause returns the reason alone of an error that names the path.
 func cause(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -78,8 +77,7 @@ func style(w io.Writer) report.Style {
 	return s
 }
 
-// note prints a remark on what the command does or has read: on a terminal wrapped,
-// elsewhere on one line.
+// note prints a remark: on a terminal wrapped, elsewhere on one line.
 func (a *app) note(format string, args ...any) {
 	s := style(a.stderr)
 	if !isTerminal(a.stderr) {
@@ -135,8 +133,7 @@ func (p *progress) clear() {
 }
 
 // wait runs f and returns its error, or at an interrupt the context's at once. Then
-// f goes on behind, and ends with the process; so f must have nothing half done
-// that a reader could take for whole.
+// f goes on behind, so it must leave nothing half done that looks whole.
 func wait(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -180,7 +177,10 @@ func (a *app) judges(c *cobra.Command, run func(c *cobra.Command, p *progress) (
 			err = json.NewEncoder(a.stdout).Encode(j.report)
 		default:
 			if err = j.text(a.stdout, style(a.stdout.w)); err == nil && *path != "" {
-				if err = out.finish(j.report); err != nil {
+				if err = json.NewEncoder(out).Encode(j.report); err == nil {
+					err = out.commit()
+				}
+				if err != nil {
 					err = fmt.Errorf("--json %s: %w", *path, cause(err))
 				}
 			}
@@ -192,48 +192,30 @@ func (a *app) judges(c *cobra.Command, run func(c *cobra.Command, p *progress) (
 	}
 }
 
-// jsonFile is the file of --json; the zero jsonFile is none.
+// jsonFile is the file of --json.
 type jsonFile struct {
-	whole  *atomicfile.File // what becomes it
-	device *os.File         // in its place: a pipe or a device
+	io.Writer
+	commit  func() error // puts the file in place
+	discard func()       // removes what was begun; after commit it does nothing
 }
 
-// openJSON makes sure, before long work begins, that the JSON can be written. Until
-// finish the file that stood there is untouched.
-func openJSON(path string) (f jsonFile, err error) {
+// openJSON makes sure, before long work begins, that the JSON can be written.
+func openJSON(path string) (*jsonFile, error) {
 	if path == "" || path == "-" {
-		return f, nil
+		return &jsonFile{discard: func() {}}, nil
 	}
-	info, err := os.Stat(path)
-	switch {
-	case err == nil && info.IsDir():
-		return f, fmt.Errorf("is a folder, not a file")
-	case err == nil && !info.Mode().IsRegular(): // there is nothing to keep whole
-		f.device, err = os.OpenFile(path, os.O_WRONLY, 0)
-	default:
-		f.whole, err = atomicfile.Create(path)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, errors.New("is a folder, not a file")
+	} else if err == nil && !info.Mode().IsRegular() { // a pipe or a device
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err == nil {
+			return &jsonFile{f, f.Close, func() {}}, nil
+		}
+		return nil, fmt.Errorf("cannot be written: %w", cause(err))
 	}
+	f, err := atomicfile.Create(path)
 	if err != nil {
-		return f, fmt.Errorf("cannot be written: %w", cause(err))
+		return nil, fmt.Errorf("cannot be written: %w", cause(err))
 	}
-	return f, nil
-}
-
-// finish writes v and puts the file in place.
-func (f jsonFile) finish(v any) error {
-	if f.device != nil {
-		return json.NewEncoder(f.device).Encode(v)
-	}
-	if err := json.NewEncoder(f.whole).Encode(v); err != nil {
-		return err
-	}
-	return f.whole.Commit()
-}
-
-// discard removes what was begun; after finish it does nothing.
-func (f jsonFile) discard() {
-	if f.whole != nil {
-		f.whole.Discard()
-	}
-	f.device.Close()
+	return &jsonFile{f, f.Commit, f.Discard}, nil
 }

@@ -89,8 +89,7 @@ func nameOf(places []harness.Place) string {
 	return places[0].Stage
 }
 
-// extent returns the layers and steps of places of one family, and how many places
-// there are.
+// extent returns the layers, the steps and the number of places of one family.
 func extent(places []harness.Place) string {
 	var layers, steps []int
 	for _, at := range places {

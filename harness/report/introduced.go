@@ -11,8 +11,7 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// introduced is introduced stages of one family, and of as many layers and steps
-// as have the same causes.
+// introduced is introduced stages of one family that have the same causes.
 type introduced struct {
 	places  []harness.Place
 	missing []string          // of the first place: the stages that were judged together with it
@@ -56,8 +55,7 @@ func (p *printer) causes(at harness.Place) []harness.Explanation {
 
 func sameFamily(a, b string) bool { return names.Family(a) == names.Family(b) }
 
-// sameFault reports whether two explanations are of one fault in stages of one
-// family.
+// sameFault reports whether two explanations are of one fault in one family.
 func sameFault(a, b harness.Explanation) bool {
 	return a.Fault == b.Fault && slices.EqualFunc(a.At, b.At, sameFamily)
 }
@@ -84,8 +82,7 @@ func (p *printer) writeIntroducedHeadline() {
 	fmt.Fprintln(p)
 }
 
-// writeIntroduced writes the stages whose own computation is wrong, with their
-// causes.
+// writeIntroduced writes the stages whose own computation is wrong.
 func (p *printer) writeIntroduced() {
 	if len(p.Introduced) == 0 {
 		return
@@ -113,8 +110,7 @@ func (p *printer) writeIntroduced() {
 }
 
 // causeText returns the text of the i-th explanation of places, with * for the
-// number of the layer. If the places' texts differ in more, it is that of the first
-// place, which it names.
+// number of the layer or, if they differ in more, that of the first place.
 func (p *printer) causeText(places []harness.Place, i int) string {
 	first := p.causes(places[0])[i].Text
 	if nameOf(places) == places[0].Stage {
@@ -167,8 +163,7 @@ func (p *printer) span(g *introduced) string {
 	return fmt.Sprintf("%s: dump %s next to tell them apart", s, next)
 }
 
-// shortened lists stages. A name that begins as the one before it is given by its
-// last word.
+// shortened lists stages; a name that begins as the one before is cut to its last word.
 func shortened(stages []string) string {
 	list, before := slices.Clone(stages), ""
 	for i, stage := range stages {
@@ -233,8 +228,7 @@ func verdicts(rows []harness.Replayed) map[string]int {
 	return n
 }
 
-// blameGolden returns why stages that are right for their inputs are outside
-// tolerance.
+// blameGolden returns why stages right for their inputs are outside tolerance.
 func (p *printer) blameGolden() string {
 	n := verdicts(p.GoldenReplayed)
 	wrong, judged := n[harness.ReplayIntroduced], n[harness.ReplayClean]+n[harness.ReplayIntroduced]

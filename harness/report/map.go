@@ -12,9 +12,8 @@ import (
 	"checkpoint12/harness/internal/names"
 )
 
-// A map shows one step at a glance: a line for each layer, a column for each family
-// of its stages, and in each cell how large the error is as a fraction of its
-// tolerance.
+// A map shows one step: a line for each layer, a column for each family of stages,
+// and in each cell the error as a fraction of its tolerance.
 
 // cell is one stage of the map.
 type cell struct {
@@ -116,9 +115,8 @@ func (p *printer) writeMaps() bool {
 	return true
 }
 
-// mapSteps returns step 0, if there is anything of it, and the step after it that
-// is worst: the one with the most introduced stages, and of equals the one with the
-// largest error as a fraction of its tolerance.
+// mapSteps returns step 0, if there is anything of it, and the worst step after it,
+// by its introduced stages and then by its largest error.
 func (p *printer) mapSteps() []int {
 	introduced, share := map[int]int{}, map[int]float64{}
 	for i := range p.Stages {
@@ -143,8 +141,7 @@ func (p *printer) mapSteps() []int {
 	return append(steps[:after], worst)
 }
 
-// mapOf returns the map of one step: its layers as a table, nil if there are
-// none, and the stages before and after these.
+// mapOf returns the layers of one step, nil if there are none, and what is around them.
 func (p *printer) mapOf(step int) (before []string, table *Table, after []string) {
 	var families, layers []string // in order of first sight
 	cells := map[string]map[string]string{}
@@ -193,8 +190,7 @@ func (c cell) stage() string {
 	return c.replayed.Stage
 }
 
-// cells merges the rows of a step with what was replayed and has none: both are
-// in execution order.
+// cells merges the rows of a step with what was replayed and has none, in order.
 func (p *printer) cells(step int) []cell {
 	var cells []cell
 	for i := range p.Stages {

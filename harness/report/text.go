@@ -16,23 +16,19 @@ type Options struct {
 	Style
 	Verbose bool // with a row for every stage of every step
 
-	// Causes, if set, returns the usual causes of a failure at a stage. They are
-	// written only where no cause is known.
+	// Causes, if set, returns the usual causes of a failure at a stage.
 	Causes func(stage string) []string
 
 	// Closer is the command that looks closer at the first divergence, or "".
 	Closer string
 
-	// Label, if set, returns a short name of a stage for the head of a column, or
-	// "" for the last part of its name.
+	// Label, if set, returns a short name of a stage for the head of a column, or "".
 	Label func(stage string) string
 }
 
-// Write writes the report for a person: the verdict and its reason; the
-// stages whose own computation is wrong, with their causes; the first divergence
-// with all that is needed to act on it; the error by layer and stage or, of a
-// pass, by stage alone; then what was missing, skipped, left out and could not be
-// judged.
+// Write writes the report for a person: the verdict and its reason; the introduced
+// stages with their causes; the first divergence; the error by layer and stage or, of
+// a pass, by stage alone; then what was missing, skipped and could not be judged.
 func Write(w io.Writer, report *harness.Report, o Options) error {
 	p := &printer{
 		Writer: NewWriter(w, o.Style), Report: report, options: o,
@@ -115,8 +111,7 @@ func (p *printer) writeHeadline() {
 	}
 }
 
-// writeFirstDivergence writes what an engineer needs to know of the first row that
-// diverges.
+// writeFirstDivergence writes all about the first row that diverges.
 func (p *printer) writeFirstDivergence() {
 	if p.FirstDivergence == nil {
 		return

@@ -11,8 +11,7 @@ import (
 // DefaultWidth is the number of columns of text that is not for a terminal.
 const DefaultWidth = 100
 
-// Style is how text for people is written. The zero Style is plain and
-// [DefaultWidth] columns wide.
+// Style is how text for people is written. The zero Style is plain.
 type Style struct {
 	Color bool // with colours, for a terminal
 	Width int  // columns at which lines wrap; 0 stands for DefaultWidth
@@ -30,12 +29,9 @@ func (s Style) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// A Writer wraps the lines that are written to it at the width of its Style.
-// Lines break at single spaces only, so that paths stay whole; [Unbroken] keeps
-// a command together too. What a line continues with stands below its text: behind
-// its indentation, or behind a label that two spaces or more set off.
-//
-// Nothing is written before Flush.
+// A Writer wraps the lines that are written to it at the width of its Style, at
+// single spaces only. What a line continues with stands behind its indentation, or
+// behind a label that two spaces or more set off. Nothing is written before Flush.
 type Writer struct {
 	Style
 	w    io.Writer
@@ -83,8 +79,7 @@ func (w *Writer) items(indent string, items []string) {
 // unbroken stands for a space at which no line breaks.
 const unbroken = "\u00a0"
 
-// Unbroken returns text, such as a command to be copied, that a Writer keeps on
-// one line.
+// Unbroken returns text that a Writer keeps on one line.
 func Unbroken(text string) string { return strings.ReplaceAll(text, " ", unbroken) }
 
 var (
@@ -105,9 +100,8 @@ func hang(line string, columns int) int {
 	return width(margin.FindString(line)) + 2
 }
 
-// wrap cuts a line into lines of at most so many columns, if its words allow it.
-// All but the first are indented by hang, or by less where a word is too long for
-// that.
+// wrap cuts a line into lines of at most so many columns, if its words allow it, all
+// but the first indented by hang, or by less where a word is too long for that.
 func wrap(line string, columns, hang int) []string {
 	if width(line) <= columns {
 		return []string{line}
@@ -152,8 +146,8 @@ func NewTable(columns ...string) *Table {
 // Row adds a row. It may have fewer cells than there are columns.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
-// Table writes a table. What is too long for the width in the last column
-// continues below it or, where that leaves no room, stands below the row.
+// Table writes a table. The last column is wrapped or, where that leaves no room,
+// stands below the row.
 func (w *Writer) Table(t *Table) {
 	rows := t.rows
 	if strings.Join(t.head, "") != "" {

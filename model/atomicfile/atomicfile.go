@@ -1,5 +1,4 @@
-// Package atomicfile puts files in place whole: each is written beside its
-// place, forced to disk, then renamed.
+// Package atomicfile puts files in place whole, and forced to disk.
 package atomicfile
 
 import (
@@ -37,8 +36,7 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, at(f.path, err)
 }
 
-// Commit puts the file in place. After an error nothing is left of it, and path
-// is as it was.
+// Commit puts the file in place. After an error path is as it was.
 func (f *File) Commit() error {
 	err := f.f.Sync()
 	if e := f.f.Close(); err == nil {
@@ -60,8 +58,7 @@ func (f *File) Discard() {
 	}
 }
 
-// Write puts in place what the function writes, unless it fails. After an error
-// path is as it was.
+// Write puts in place what the function writes. After an error path is as it was.
 func Write(path string, write func(io.Writer) error) error {
 	f, err := Create(path)
 	if err != nil {

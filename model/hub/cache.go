@@ -23,8 +23,7 @@ import (
 // Repo is the name of a model repository on the hub, "owner/name".
 type Repo string
 
-// repoPart matches an owner or a name as huggingface_hub does, but for a leading
-// underscore.
+// repoPart matches an owner or a name.
 var repoPart = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?$`)
 
 // ParseRepo reads "owner/name". A name that no repository can have is an error.
@@ -129,9 +128,8 @@ func isFolderName(s string) bool {
 	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, `/\:`) && filepath.Base(s) == s
 }
 
-// NamedHash returns the hash by which the cache names the content of a file in a
-// snapshot; ok is false for a file that is no link into blobs/. The content is not
-// read, and may be another: huggingface_hub does not check its downloads.
+// NamedHash returns the hash by which the cache names a file of a snapshot; ok is
+// false for a file that is no link into blobs/. The content may have another.
 func NamedHash(file string) (hash string, ok bool) {
 	// One step only: where huggingface_hub shares blobs between repositories the
 	// blob is a link too, to a name that is a hash of another kind.
@@ -149,8 +147,7 @@ type contentHash string
 
 var hashName = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// parseETag reads a hash out of an ETag or X-Linked-Etag header, such as
-// `"248d…"` or `W/"248d…"`.
+// parseETag reads a hash out of a header such as `"248d…"` or `W/"248d…"`.
 func parseETag(etag string) (contentHash, error) {
 	h := strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
 	if !hashName.MatchString(h) {
@@ -225,8 +222,7 @@ func Shards(index []byte) ([]string, error) {
 	return names, nil
 }
 
-// WeightFiles lists the weight files of a model's folder, without looking whether
-// those that an index names are there.
+// WeightFiles lists the weight files of a folder; those of an index may be missing.
 func WeightFiles(dir string) ([]string, error) {
 	index := filepath.Join(dir, IndexFile)
 	if exists(filepath.Join(dir, WeightsFile)) {
@@ -249,8 +245,7 @@ func WeightFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Whole reports whether a folder has a config and all of its weights. In a cache
-// they are links, which may lead nowhere.
+// Whole reports whether a folder has a config and all of its weights.
 func Whole(dir string) bool {
 	if !exists(filepath.Join(dir, ConfigFile)) {
 		return false

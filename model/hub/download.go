@@ -18,8 +18,7 @@ import (
 	"checkpoint12/model/atomicfile"
 )
 
-// small fetches a file of at most limit bytes into memory, or reads it in the
-// cache.
+// small fetches or reads a file of at most limit bytes into memory.
 func (s *session) small(ctx context.Context, revision, file string, limit int64) (entry, error) {
 	e, err := s.head(ctx, revision, file)
 	if err != nil {
@@ -95,8 +94,7 @@ func (s *session) obtain(ctx context.Context, e entry) error {
 	return nil
 }
 
-// lock keeps others, huggingface_hub among them, from fetching the same content,
-// and waits for those who do.
+// lock keeps others, huggingface_hub among them, from fetching the same content.
 func (s *session) lock(ctx context.Context, e entry) (unlock func(), err error) {
 	path := s.Cache.lock(s.repo, e.hash)
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
@@ -114,15 +112,13 @@ func (s *session) lock(ctx context.Context, e entry) (unlock func(), err error) 
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, errors.ErrUnsupported):
-		// A file system without locks. Two fetches at once then spoil each other's
-		// bytes, which the hash shows.
+		// Without locks two fetches at once may spoil each other's bytes; the hash shows it.
 		return func() {}, nil
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
-// fill puts a file's content in blob, from memory or from the hub, and reports
-// whether it was not there before.
+// fill puts a file's content in blob, and reports whether it was not there before.
 func (s *session) fill(ctx context.Context, e entry, blob string) (fresh bool, err error) {
 	switch ok, err := e.hash.of(blob); {
 	case ok:

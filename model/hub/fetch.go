@@ -115,8 +115,7 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	return snapshot, nil
 }
 
-// list asks for the files of a model: config.json, which is checked, the index if
-// there is one, and the weights.
+// list asks for config.json, which is checked, the index if any, and the weights.
 func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
 	config, err := s.small(ctx, r.Revision, ConfigFile, configLimit)
 	if err != nil {

@@ -1,10 +1,6 @@
-// Package hub downloads models from the Hugging Face hub into the cache that
-// Python's huggingface_hub keeps, in its layout, so that each finds the models that
-// the other has fetched. No other package knows that layout.
-//
-// A file becomes visible only when it is whole and has the hash that the hub gives
-// for it; until then its bytes stay in blobs/HASH.incomplete, and the next fetch
-// goes on from there.
+// Package hub downloads models from the Hugging Face hub into the cache of Python's
+// huggingface_hub, whose layout no other package knows. A file becomes visible only
+// when it is whole and has the hub's hash.
 package hub
 
 import (

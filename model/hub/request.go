@@ -16,9 +16,8 @@ import (
 // hops is how many redirects are followed.
 const hops = 10
 
-// request asks for a file of the repository at a revision, from the byte offset
-// on, and follows redirects until last reports that an answer is the one wanted;
-// next is where it redirects to, nil if nowhere.
+// request asks for a file at a revision, from the byte offset on, and follows
+// redirects until last reports that an answer is the one wanted; next may be nil.
 func (s *session) request(ctx context.Context, method, revision, file string, offset int64,
 	last func(h http.Header, next *url.URL) bool) (*http.Response, error) {
 	u, err := url.Parse(fmt.Sprintf("%s/%s/resolve/%s/%s", s.endpoint, s.repo, url.PathEscape(revision), url.PathEscape(file)))
@@ -208,9 +207,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, newNetworkError(b.ctx, b.host, err)
 }
 
-// retryAfter returns how long the server asks to wait: Retry-After in seconds or as a
-// date (RFC 9110, 10.2.3), else the reset time of the hub's RateLimit header
-// where nothing remains, as in `"resolvers";r=0;t=172`.
+// retryAfter returns how long the server asks to wait: Retry-After (RFC 9110, 10.2.3),
+// else the reset time of the hub's RateLimit header, as in `"resolvers";r=0;t=172`.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	if v := h.Get("Retry-After"); v != "" {
 		if s, err := strconv.Atoi(v); err == nil {

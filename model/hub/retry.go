@@ -25,9 +25,8 @@ type watched struct {
 }
 
 // try makes attempts to get a file, or its head, until one succeeds or another
-// would not help. Between them are pauses of 1, 2, 4… seconds, or as the server
-// asks; a body that is not the file is asked for again at once, and once. An attempt
-// returns how many bytes came.
+// would not help, with pauses of 1, 2, 4… seconds, or as the server asks; a body that
+// is not the file is asked for again at once, and once.
 func (s *session) try(ctx context.Context, revision, file string, attempt func(watched) (int64, error)) error {
 	failed, again := 0, false
 	for {
@@ -179,8 +178,7 @@ var (
 	errCut     = errors.New("the connection was cut")
 )
 
-// corruptError is a body that is not the file: of another length or hash. Its bytes
-// are of no use.
+// corruptError is a body that is not the file: of another length or hash.
 type corruptError struct{ error }
 
 func corrupt(format string, args ...any) error {

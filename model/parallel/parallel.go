@@ -7,8 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// For calls f for every i from 0 to n-1, on as many goroutines as there are cores,
-// and returns when all calls have.
+// For calls f for every i from 0 to n-1, on all cores, and waits for all calls.
 func For(n int, f func(i int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -18,12 +18,10 @@ import (
 // is not used: the division of logits by less might overflow.
 const GreedyBelow = 1e-6
 
-// ErrNoDistribution is wrapped by the error for logits of which there are none, one
-// is NaN or +Inf, or all are -Inf.
+// ErrNoDistribution is wrapped by the error for logits none, NaN, +Inf or all -Inf.
 var ErrNoDistribution = errors.New("logits hold no distribution")
 
-// Argmax returns the index of the largest value of x, the lowest index of a
-// tie, or -1 if x is empty or holds a NaN.
+// Argmax returns the lowest index of the largest value, or -1 for none or a NaN.
 func Argmax(x []float32) int { return kernel.Argmax(x) }
 
 // Softmax writes softmax(src/temperature) to dst, which has the same length and
@@ -35,8 +33,7 @@ type Options struct {
 	// Temperature divides the logits; below GreedyBelow the choice is argmax
 	// and the other fields have no effect.
 	Temperature float64
-	// TopK keeps the K most probable tokens, the lower id first among equals; 0
-	// keeps all.
+	// TopK keeps the K most probable tokens, of equals the lower id; 0 keeps all.
 	TopK int
 	// TopP keeps the fewest tokens, most probable first, that together have at
 	// least probability P among those TopK kept; 0 and 1 keep all.
@@ -86,8 +83,7 @@ func (s *Sampler) Next(logits []float32) (int, error) {
 		total += w
 	}
 	total = s.cut(logits, total)
-	// Drawn in the order of ids whatever was cut, so that a cut that removes
-	// nothing changes nothing.
+	// In the order of ids, so that a cut that removes nothing changes nothing.
 	left := s.rng.Float64() * total
 	last := best
 	for i, w := range s.weight {
@@ -102,8 +98,7 @@ func (s *Sampler) Next(logits []float32) (int, error) {
 	return last, nil // rounding may leave a rest: it belongs to the last
 }
 
-// cut zeroes the weights that TopK and TopP leave out and returns the sum of
-// the others. total is the sum of all.
+// cut zeroes the weights that TopK and TopP leave out and returns the others' sum.
 func (s *Sampler) cut(logits []float32, total float64) float64 {
 	k, p := s.options.TopK, s.options.TopP
 	cutK := k > 0 && k < len(logits)

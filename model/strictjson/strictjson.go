@@ -1,5 +1,4 @@
-// Package strictjson decodes JSON and refuses what encoding/json lets pass in
-// silence.
+// Package strictjson decodes JSON and refuses keys that are twice, or unknown.
 package strictjson
 
 import (
@@ -37,8 +36,7 @@ func Object(data []byte) (map[string]json.RawMessage, error) {
 	return keys, err
 }
 
-// checkKeys returns an error for the first key of the next value that is twice
-// in one object.
+// checkKeys returns an error for the first key that is twice in one object.
 func checkKeys(data []byte, d *json.Decoder) error {
 	token, err := d.Token()
 	if err != nil {

@@ -1,5 +1,4 @@
-// Package synthetic makes models by formula, in place of weights that nobody may
-// ship.
+// Package synthetic makes models by formula, in place of weights.
 package synthetic
 
 import (
@@ -90,8 +89,7 @@ func Names() []string {
 	return names
 }
 
-// SHA256 returns the SHA-256, in hexadecimal, of a synthetic model's
-// model.safetensors; "" for other names.
+// SHA256 returns the SHA-256 of a model's safetensors, or "".
 func SHA256(name string) string {
 	s, err := find(name)
 	if err != nil {
@@ -149,8 +147,7 @@ func kind(weight string) string {
 	return weight
 }
 
-// fill writes elements first, first+1, … of tensor t to dst, 4 bytes each,
-// little-endian.
+// fill writes elements first, first+1, … of t to dst, as little-endian float32.
 func (s *formula) fill(dst []byte, t safetensors.Info, first int) {
 	v, ok := safetensors.View(dst)
 	if !ok { // this machine keeps numbers otherwise
@@ -290,9 +287,8 @@ func (s *formula) stream(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// Write writes a synthetic model into a folder, made if need be, as config.json
-// and model.safetensors, which has the hash SHA256 and is there whole or not at
-// all. A folder that holds another model is refused.
+// Write writes a synthetic model into a folder, made if need be; the weights are there
+// whole or not at all. A folder that holds another model is refused.
 func Write(ctx context.Context, name, dir string) error {
 	s, err := find(name)
 	if err != nil {

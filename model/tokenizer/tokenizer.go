@@ -32,8 +32,7 @@ const (
 
 const (
 	vocabularySHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
-	// splitPattern cuts text into the pieces that are merged one by one, as in
-	// encoder.py of github.com/openai/gpt-2.
+	// splitPattern cuts text into pieces, as encoder.py of github.com/openai/gpt-2.
 	splitPattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 )
 
@@ -135,8 +134,7 @@ func checkText(text string) error {
 	return nil
 }
 
-// runeClass returns the class of a rune. No piece of splitPattern spans two classes,
-// but for one leading space.
+// runeClass returns the class of a rune; pieces span one, but for a leading space.
 func runeClass(r rune) int {
 	switch {
 	case unicode.IsLetter(r):

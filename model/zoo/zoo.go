@@ -1,5 +1,4 @@
-// Package zoo finds models by name: those that OpenAI released, synthetic ones, and
-// any other on the Hugging Face hub.
+// Package zoo finds models by name: released, synthetic, and others on the hub.
 package zoo
 
 import (
@@ -33,8 +32,7 @@ func indexReleased(name string) int {
 	return slices.IndexFunc(released, func(r release) bool { return r.name == name })
 }
 
-// ModelsVariable is the environment variable that names a folder of models, looked
-// at before the hub's cache.
+// ModelsVariable names a folder of models, looked at before the hub's cache.
 const ModelsVariable = "CHECKPOINT12_MODELS"
 
 // Names lists the models that Load knows by name.
@@ -87,8 +85,7 @@ func Load(nameOrDir string) (*model.Model, error) {
 	return nil, missing
 }
 
-// canonical returns the name of a released model without the owner, any other as
-// it is.
+// canonical returns the name of a released model without the owner.
 func canonical(name string) string {
 	if short, ok := strings.CutPrefix(name, publisher+"/"); ok && indexReleased(short) >= 0 {
 		return short

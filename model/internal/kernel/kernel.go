@@ -173,8 +173,7 @@ func Dot(a, b []float32) float32 { return f32.DotProduct(a, b) }
 func AddScaled(dst []float32, factor float32, x []float32) { f32.AddScaled(dst, factor, x) }
 
 // LayerNorm writes (x - mean)/sqrt(variance + eps)·gain + bias for each row of
-// x [rows, len(gain)] to y, with the biased variance (divided by the width). It is
-// the float64 result rounded once.
+// x [rows, len(gain)] to y, with the biased variance, rounded once from float64.
 func LayerNorm(p *Pool, y, x, gain, bias []float32, eps float64) {
 	p.norm = normTask{y: y, x: x, gain: gain, bias: bias, eps: eps}
 	p.Do(&p.norm, len(x)/len(gain), 4*len(x))
@@ -209,10 +208,9 @@ func (t *normTask) Part(i, _ int) {
 // geluChunk is the number of values of one part of a GELU task.
 const geluChunk = 2048
 
-// GELU writes the tanh form of the Gaussian error linear unit (arXiv:1606.08415),
-// 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), of each value of x to y. It is
-// computed in float64 as x/(1 + exp(-2u)), which does not cancel at negative x,
-// and rounded once.
+// GELU writes 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), the tanh form of
+// arXiv:1606.08415, of each value of x to y: in float64, as x/(1 + exp(-2u)), which
+// does not cancel at negative x, rounded once.
 func GELU(p *Pool, y, x []float32) {
 	p.gelu = geluTask{y: y, x: x}
 	p.Do(&p.gelu, (len(x)+geluChunk-1)/geluChunk, 16*len(x))

@@ -1,15 +1,10 @@
-// Package kernel holds the arithmetic of the forward pass: matrix products,
-// layer normalisation, GELU, softmax, and the pool of goroutines they share.
-//
-// # Guarantees
+// Package kernel holds the arithmetic of the forward pass and its pool of goroutines.
 //
 // Each output value is the same sequence of float32 operations for any number of
-// threads, any number of rows computed beside it, and in every run on the same
-// CPU. Between CPUs the vector width may change the order of a dot product, so
-// bits may differ there.
-//
-// No function allocates once a Pool has seen the sizes at hand. NaN and
-// infinities propagate as in IEEE arithmetic. A slice that does not fit panics.
+// threads and of rows computed beside it, in every run on the same CPU; another CPU's
+// vector width may change the order of a dot product. No function allocates once a
+// Pool has seen the sizes at hand. NaN and infinities propagate as in IEEE arithmetic.
+// A slice that does not fit panics.
 package kernel
 
 import (
@@ -20,8 +15,7 @@ import (
 
 // A Task is work in parts that may run in any order and at the same time.
 type Task interface {
-	// Part does part i. worker, below the pool's thread count, names the
-	// scratch space that is this call's own.
+	// Part does part i, with the scratch space of that worker.
 	Part(i, worker int)
 }
 
@@ -47,8 +41,7 @@ type workers struct {
 	scratch [][]float32    // [threads+1][whatever was asked for]
 }
 
-// NewPool returns a pool of the given number of threads, or of GOMAXPROCS if
-// that is 0 or less.
+// NewPool returns a pool of so many threads, or of GOMAXPROCS if that is 0 or less.
 func NewPool(threads int) *Pool {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -62,8 +55,7 @@ func NewPool(threads int) *Pool {
 	return p
 }
 
-// serialWork is the number of multiplications below which waking a goroutine
-// costs more than it saves.
+// serialWork is the number of multiplications below which one goroutine is faster.
 const serialWork = 1 << 15
 
 // Do runs all parts of t and returns when they are done. work is about how many

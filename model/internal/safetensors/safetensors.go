@@ -57,8 +57,7 @@ func Parse(file []byte) (map[string]Tensor, error) {
 	return tensors, nil
 }
 
-// Floats returns the tensor's values as float32: the bytes themselves where memory
-// already holds them so, a copy otherwise.
+// Floats returns the values as float32, without a copy where memory holds them so.
 func (t Tensor) Floats() ([]float32, error) {
 	size := 2
 	var value func(b []byte) float32
@@ -101,16 +100,12 @@ func View(b []byte) ([]float32, bool) {
 
 // fromFloat16 widens an IEEE binary16 value.
 func fromFloat16(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exponent, fraction := uint32(h>>10)&0x1f, uint32(h&0x3ff)
-	switch exponent {
-	case 0: // zero and subnormals: fraction·2^-24
-		f := float32(fraction) * (1.0 / (1 << 24))
-		return math.Float32frombits(math.Float32bits(f) | sign)
-	case 0x1f: // infinity and NaN
-		return math.Float32frombits(sign | 0x7f800000 | fraction<<13)
+	sign, rest := uint32(h&0x8000)<<16, uint32(h&0x7fff)<<13
+	if rest>>23 == 0x1f { // infinity and NaN
+		return math.Float32frombits(sign | 0x7f800000 | rest)
 	}
-	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+	const up = 1 << (127 - 15) // the difference of the exponents' biases, exact for subnormals too
+	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(rest)*up))
 }
 
 // Info describes a tensor of float32 that is to be written.
