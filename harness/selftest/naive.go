@@ -44,9 +44,8 @@ type naiveStage struct {
 	*faults.Context
 	T, P, S, C, H, D, V int
 
-	x, y  []float32 // the first input and the second, if there is one
-	out   []float32
-	terms []float32 // scratch
+	x, y, out []float32 // the first input and the second, if there is one; the output
+	terms     []float32 // scratch
 }
 
 // naiveStages has the stages that compute; the others only move values.

@@ -113,10 +113,9 @@ func (p *printer) clean(m *Matrix) {
 func (p *printer) lists(m *Matrix) {
 	fmt.Fprintln(p, "\nfaults that change nothing where they are planted")
 	for _, x := range m.Identities {
-		if x.Unseen == 0 {
-			continue
+		if x.Unseen > 0 {
+			fmt.Fprintf(p, "  %s %s at %s: %s\n", words.Count(x.Unseen, "time"), x.Faults, x.Stages, x.Reason)
 		}
-		fmt.Fprintf(p, "  %s %s at %s: %s\n", words.Count(x.Unseen, "time"), x.Faults, x.Stages, x.Reason)
 	}
 	silent := 0
 	for _, row := range m.Faults {

@@ -148,15 +148,14 @@ const secondFault = 3
 
 // describe words the matches that reproduce a row.
 func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
+	var ids []string
+	for _, m := range matches {
+		ids = append(ids, m.fault.ID)
+	}
 	var all []Cause
 	for i, m := range matches {
 		rest := ""
-		var others []string
-		for j, other := range matches {
-			if j != i {
-				others = append(others, other.fault.ID)
-			}
-		}
+		others := slices.Delete(slices.Clone(ids), i, i+1)
 		if len(others) > 0 {
 			rest += fmt.Sprintf(" (which cannot be told from %s here)", strings.Join(others, ", "))
 		}

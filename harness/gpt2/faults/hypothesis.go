@@ -72,10 +72,7 @@ func (h *hypothesis) compute(at harness.Place) []float32 {
 // value is an input of a stage of the step.
 func (h *hypothesis) value(step int, name string) []float32 {
 	at := harness.InputPlace(step, name)
-	if h.given(at) {
-		return h.own(step, name)
-	}
-	if _, there := h.candidate.Shape(at.Step, at.Stage); !there && !h.touches(at) {
+	if _, there := h.candidate.Shape(at.Step, at.Stage); h.given(at) || !there && !h.touches(at) {
 		return h.own(step, name)
 	}
 	return h.compute(at)

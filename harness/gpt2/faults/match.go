@@ -154,17 +154,18 @@ func compareDistance(a, b harness.Distance) int {
 // a fraction of their number, and of the finite places only if these are off by
 // more than rounding too.
 func explained(base, left harness.Distance, noise float64) float64 {
-	if base.Nonfinite == 0 {
-		if left.Nonfinite > 0 || base.SqDiff == 0 {
-			return 0
-		}
-		return math.Max(0, 1-left.SqDiff/base.SqDiff)
-	}
-	part := math.Max(0, 1-float64(left.Nonfinite)/float64(base.Nonfinite))
-	if base.SqDiff > noise {
-		part = math.Min(part, math.Max(0, 1-left.SqDiff/base.SqDiff))
-	} else if left.SqDiff > 4*noise {
+	gone := func(left, base float64) float64 { return math.Max(0, 1-left/base) }
+	switch {
+	case base.Nonfinite == 0 && (left.Nonfinite > 0 || base.SqDiff == 0):
+		return 0
+	case base.Nonfinite == 0:
+		return gone(left.SqDiff, base.SqDiff)
+	case base.SqDiff <= noise && left.SqDiff > 4*noise:
 		return 0 // the mask is right, the values are off by twice what rounding may do
+	}
+	part := gone(float64(left.Nonfinite), float64(base.Nonfinite))
+	if base.SqDiff > noise {
+		part = math.Min(part, gone(left.SqDiff, base.SqDiff))
 	}
 	return part
 }
@@ -177,10 +178,7 @@ func scale(x []float32) float64 {
 			s, n = s+float64(v)*float64(v), n+1
 		}
 	}
-	if n == 0 {
-		return 0
-	}
-	return math.Sqrt(s / float64(n))
+	return math.Sqrt(s / float64(max(n, 1)))
 }
 
 // equal reports whether two tensors are equal in every element, two NaN being equal.

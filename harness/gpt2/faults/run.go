@@ -42,17 +42,16 @@ func (c *candidateRun) dims(step int) (model.Dims, bool) {
 	}
 	d := model.Dims{}
 	for k := 0; k <= step; k++ {
-		found := false
-		for _, stage := range c.candidate.Stages(k) {
+		stages := c.candidate.Stages(k)
+		i := slices.IndexFunc(stages, func(stage string) bool {
 			shape, _ := c.candidate.Shape(k, stage)
-			if len(shape) == 3 && stage != "logits" && !strings.HasSuffix(stage, ".c_attn") {
-				d, found = model.Dims{B: shape[0], T: shape[1], P: d.P + d.T}, true
-				break
-			}
-		}
-		if !found {
+			return len(shape) == 3 && stage != "logits" && !strings.HasSuffix(stage, ".c_attn")
+		})
+		if i < 0 {
 			return d, false
 		}
+		shape, _ := c.candidate.Shape(k, stages[i])
+		d = model.Dims{B: shape[0], T: shape[1], P: d.P + d.T}
 	}
 	return d, d.B > 0 && d.T > 0
 }
