@@ -1,13 +1,11 @@
 package harness
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/google/go-cmp/cmp"
@@ -156,24 +154,17 @@ func modelNotes(golden, candidate Source) []string {
 	if a, b := g.Model.WeightsSHA256, c.Model.WeightsSHA256; a != b && a != "" && b != "" {
 		notes = append(notes, fmt.Sprintf("%s: made from weights %.12s…, the golden from %.12s…", candidate.Name(), b, a))
 	}
-	if diff := diffJSON(g.Model.Config, c.Model.Config); diff != "" {
-		notes = append(notes, fmt.Sprintf("%s: made with another config than the golden (-golden +candidate):\n%s", candidate.Name(), diff))
+	var want, got map[string]any
+	if json.Unmarshal(g.Model.Config, &want) == nil && json.Unmarshal(c.Model.Config, &got) == nil {
+		if diff := cmp.Diff(want, got); diff != "" {
+			notes = append(notes, fmt.Sprintf("%s: made with another config than the golden (-golden +candidate):\n%s", candidate.Name(), diff))
+		}
 	}
 	return notes
 }
 
-// diffJSON returns the difference of two JSON objects, "" if there is none or only
-// one object.
-func diffJSON(a, b json.RawMessage) string {
-	var x, y map[string]any
-	if len(a) == 0 || len(b) == 0 || bytes.Equal(a, b) || json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
-		return ""
-	}
-	return cmp.Diff(x, y)
-}
-
 func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed tokenDiff) error {
-	why := ""
+	var why string
 	switch {
 	case len(places) == 0:
 		why = fmt.Sprintf("%s has no stage", golden.Name())
@@ -182,7 +173,7 @@ func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed 
 	case len(common(candidate, places)) > 0:
 		why = fmt.Sprintf("%s: every step in common was skipped: %s", candidate.Name(), fed.why)
 	default:
-		why = fmt.Sprintf("%s and %s have no stage of a step in common; the golden begins with %s", golden.Name(), candidate.Name(), strings.TrimSpace(places[0].File()))
+		why = fmt.Sprintf("%s and %s have no stage of a step in common; the golden begins with %s", golden.Name(), candidate.Name(), places[0].File())
 	}
 	return fmt.Errorf("%w: %s", ErrNothingCompared, why)
 }

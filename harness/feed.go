@@ -29,13 +29,6 @@ type tokenDiff struct {
 func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff, error) {
 	f := tokenDiff{differ: math.MaxInt}
 	want, got := golden.Tokens(), candidate.Tokens()
-	for _, src := range []Source{golden, candidate} {
-		if rows := src.Tokens(); rows != nil {
-			if err := CheckTokens(rows); err != nil {
-				return f, fmt.Errorf("%s: %w", src.Name(), err)
-			}
-		}
-	}
 	switch {
 	case want == nil:
 		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: assumed to have been fed the candidate's", golden.Name()))
@@ -137,6 +130,11 @@ func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source, prompt int) 
 func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error) {
 	var said []int
 	for _, src := range []Source{golden, candidate} {
+		if rows := src.Tokens(); rows != nil {
+			if err := CheckTokens(rows); err != nil {
+				return 0, fmt.Errorf("%s: %w", src.Name(), err)
+			}
+		}
 		if m := src.Manifest(); m != nil && len(m.Tokens) > 0 {
 			said = append(said, len(m.Tokens[0]))
 		}
@@ -153,7 +151,7 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 	for _, src := range []Source{golden, candidate} {
 		if t := s.positions(src, 0); t > 0 {
 			n = min(n, t)
-		} else if rows := src.Tokens(); len(rows) > 0 {
+		} else if rows := src.Tokens(); rows != nil {
 			n = min(n, len(rows[0])-LastStep(src)-1)
 		}
 	}

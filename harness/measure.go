@@ -14,7 +14,9 @@ import (
 // by (empty, or not what its shape says) and ids where values belong.
 func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 	row := newRow(st, want.Shape)
-	row.Tolerance.Abs += positive(extra)
+	if extra > 0 && finite(extra) {
+		row.Tolerance.Abs += extra
+	}
 	row.GotShape = got.Shape
 	if err := want.Check(); err != nil {
 		return row, fmt.Errorf("golden: %w", err)
@@ -89,7 +91,9 @@ func CompareRounding(stage string, want, got Tensor, bound []float32, accepts fu
 func (d *Distance) fill(row *Row, want, got Tensor) {
 	at := max(d.At, 0)
 	row.MaxAbs, row.Scale, row.Elements, row.Mismatched = Float(d.MaxDiff), d.MaxWant, d.N, d.Wrong
-	row.MaxRel = relative(d.MaxDiff, d.MaxWant)
+	if row.MaxRel = 0; d.MaxDiff > 0 {
+		row.MaxRel = Float(d.MaxDiff / d.MaxWant)
+	}
 	if d.Nonfinite > 0 {
 		row.MaxAbs = Float(math.Abs(got.At(at) - want.At(at)))
 		row.MaxRel = row.MaxAbs
@@ -106,19 +110,4 @@ func (d *Distance) fill(row *Row, want, got Tensor) {
 	default:
 		row.Status = Pass
 	}
-}
-
-func relative(diff, scale float64) Float {
-	if diff == 0 {
-		return 0
-	}
-	return Float(diff / scale)
-}
-
-// positive is x, or 0 where x is no finite positive number.
-func positive(x float64) float64 {
-	if x > 0 && !math.IsInf(x, 1) {
-		return x
-	}
-	return 0
 }

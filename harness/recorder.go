@@ -176,3 +176,38 @@ func (r *Recorder) Tensor(step int, stage string) (Tensor, error) {
 	}
 	return t, nil
 }
+
+// TB is the part of a *testing.T that [Check] needs.
+type TB interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// Check compares what a model under test computed with a golden, and fails t with
+// the first stage that differs, in execution order over all steps. Every stage
+// that the golden has and the recorder wanted must be there. Comparing nothing
+// fails too.
+func Check(t TB, golden Source, candidate *Recorder) {
+	t.Helper()
+	report, err := Compare(candidate.schedule, golden, candidate, CompareOptions{RequireAll: true, Match: candidate.match})
+	if err != nil {
+		t.Fatalf("%v", err)
+		return
+	}
+	for _, note := range report.Notes {
+		t.Logf("%s", note)
+	}
+	bad := 0
+	for i := range report.Stages {
+		if row := &report.Stages[i]; row.Status.Diverges() || row.Status == Missing {
+			if bad++; bad == 1 {
+				t.Errorf("%v", row)
+			}
+		}
+	}
+	if bad > 1 {
+		t.Logf("%d of %d tensors differ in all; those after the first may only inherit its error", bad, len(report.Stages))
+	}
+}

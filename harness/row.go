@@ -1,6 +1,11 @@
 package harness
 
-import "math"
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+)
 
 // Status is the outcome of comparing one stage of one step.
 type Status string
@@ -97,4 +102,65 @@ func (r *Row) Share() float64 {
 // fails the stage's own Check.
 func (r *Row) FailsOwnCheck() bool {
 	return r.Status == Fail && r.Detail != "" && r.Mismatched == 0
+}
+
+// String returns what became of the row and, of one that diverges, where it is
+// worst and what is allowed there.
+func (r *Row) String() string {
+	s := fmt.Sprintf("step %d, stage %s: ", r.Step, r.Stage)
+	switch {
+	case r.Status == Missing:
+		return s + "missing: the golden has it, the candidate does not"
+	case r.Status == Shape:
+		return s + fmt.Sprintf("shape %v, want %v", r.GotShape, r.Shape)
+	case r.Worst == nil || r.Mismatched == 0:
+		s += string(r.Status)
+	default:
+		s += fmt.Sprintf("%d of %d values differ, worst at %v: got %v, want %v; allowed is %s",
+			r.Mismatched, r.Elements, r.Worst.Index, r.Worst.Got, r.Worst.Want, r.Allowed())
+	}
+	if r.Tolerance.Reason != "" && r.Mismatched > 0 {
+		s += " (" + r.Tolerance.Reason + ")"
+	}
+	if r.Detail != "" {
+		s += ": " + r.Detail
+	}
+	return s
+}
+
+// Allowed returns the row's tolerance and what it is made of, in figures.
+func (r *Row) Allowed() string {
+	t := r.Tolerance
+	switch {
+	case t.Abs == 0 && t.Rel == 0:
+		return "0: exact"
+	case t.Rel == 0:
+		return fmt.Sprintf("%.3g", t.Abs)
+	}
+	return fmt.Sprintf("%.3g = %.3g + %.3g * max|want|", r.Bound, t.Abs, t.Rel)
+}
+
+// Float is a float64 whose JSON knows the numbers that JSON lacks: they are the
+// strings "NaN", "+Inf" and "-Inf".
+type Float float64
+
+// MarshalJSON writes a number, or one of the three strings.
+func (f Float) MarshalJSON() ([]byte, error) {
+	if !finite(float64(f)) {
+		return json.Marshal(strconv.FormatFloat(float64(f), 'g', -1, 64))
+	}
+	return json.Marshal(float64(f))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *Float) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case "null":
+		return fmt.Errorf("null is not a number")
+	case `"NaN"`, `"+Inf"`, `"-Inf"`:
+		v, err := strconv.ParseFloat(string(b[1:len(b)-1]), 64)
+		*f = Float(v)
+		return err
+	}
+	return json.Unmarshal(b, (*float64)(f))
 }

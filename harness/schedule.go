@@ -140,9 +140,6 @@ func (s *Schedule) Stage(name string) (Stage, bool) {
 // Stages returns all stages in execution order. The slice is the caller's.
 func (s *Schedule) Stages() []Stage { return slices.Clone(s.stages) }
 
-// Len returns the number of stages.
-func (s *Schedule) Len() int { return len(s.stages) }
-
 // NextIDs returns the one stage of ids, if there is exactly one: the choice of a
 // step, which the next step was fed when nothing else is known.
 func (s *Schedule) NextIDs() (string, bool) {

@@ -50,7 +50,7 @@ func TestScheduleIsExecutionOrder(t *testing.T) {
 		t.Errorf("sorted: %v", got)
 	}
 	s.Stages()[0].Name = "changed"
-	if s.Stages()[0].Name != "h.9" || s.Len() != 4 {
+	if s.Stages()[0].Name != "h.9" || len(s.Stages()) != 4 {
 		t.Error("the schedule can be changed from outside")
 	}
 }

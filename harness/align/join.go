@@ -40,7 +40,7 @@ func (m *Map) Open(dir string, s *harness.Schedule) (*dump.Dump, Hints, []string
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	d, notes, err := dump.OpenListed(dir, s, listed)
+	d, notes, err := dump.OpenListed(dir, s, listed, nil)
 	return d, hints, notes, err
 }
 

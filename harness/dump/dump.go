@@ -1,3 +1,5 @@
+// Package dump reads and writes a recording as a folder of .npy files that a
+// manifest binds to what made them.
 package dump
 
 import (
@@ -49,19 +51,15 @@ func Open(dir string, s *harness.Schedule) (*Dump, []string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	return open(dir, s, listed, man)
+	return OpenListed(dir, s, listed, man)
 }
 
-// OpenListed opens a folder without a manifest, as Open does, of which the caller
-// has listed the files.
-func OpenListed(dir string, s *harness.Schedule, listed Listing) (*Dump, []string, error) {
-	return open(dir, s, listed, nil)
-}
-
-func open(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest) (*Dump, []string, error) {
+// OpenListed opens a folder as Open does, of which the caller has listed the files
+// and read the manifest, nil for none.
+func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest) (*Dump, []string, error) {
 	d := &Dump{dir: dir, schedule: s, man: man, steps: map[int]map[string]header{}}
-	notes, unknown := listed.notes(dir, s)
-	d.unknown = unknown
+	var notes []string
+	notes, d.unknown = listed.notes(dir, s)
 	if man != nil {
 		want := make(map[string]bool, len(man.Files))
 		for _, f := range man.Files {

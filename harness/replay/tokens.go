@@ -22,19 +22,12 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 	if o.Golden != nil {
 		known = o.Golden
 	}
-	golden := known.Tokens()
-	for _, src := range []harness.Source{known, candidate} {
-		if rows := src.Tokens(); rows != nil {
-			if err := harness.CheckTokens(rows); err != nil {
-				return f, fmt.Errorf("%s: %w", src.Name(), err)
-			}
-		}
-	}
-	for _, row := range candidate.Tokens() {
-		f.rows = append(f.rows, slices.Clip(row))
-	}
 	if f.prompt, err = harness.PromptLength(s, known, candidate, o.Prompt); err != nil {
 		return f, err
+	}
+	golden := known.Tokens()
+	for _, row := range candidate.Tokens() {
+		f.rows = append(f.rows, slices.Clip(row))
 	}
 	if f.rows == nil {
 		for _, row := range golden {
