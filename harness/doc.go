@@ -55,5 +55,5 @@
 //   - span: stages that are replayed as one, because the candidate lacks what lies
 //     between them
 //   - fault: a way to compute a stage wrong; the catalogue lists the known ones
-//   - quorum: what the goldens of several engines say of each other
+//   - quorum: the goldens of several engines of one case, compared with each other
 package harness

@@ -37,7 +37,7 @@ func (a *app) compareCommand() *cobra.Command {
 Compares each stage of the candidate with the golden's, in execution order over
 all steps, and names the first one outside its tolerance (CHECKPOINTS.md):
 |got - want| <= abs + rel * max|want|. The candidate is a folder, which needs no
-manifest and may hold a subset; its layouts are recognised by their shapes:
+manifest and may hold a subset; other layouts are recognised by their shapes:
 
   DIR/tokens.npy             ids [B, prompt + new], int64
   DIR/step_00/STAGE.npy      the prompt, float32
@@ -48,8 +48,8 @@ different tokens are skipped.
 
 With --model, the model that both engines ran, each stage is also computed again
 from the candidate's own inputs. That finds every stage whose own computation is
-wrong, rather than inherits an error, and names the fault where it is a known one.
-It needs no --golden. Without --model only the stages that need no weights are.
+wrong, rather than inheriting an error, and names the fault if it is a known one.
+It needs no --golden. Without --model only stages that need no weights are replayed.
 
 --golden may be the folder of a case, with the goldens of several engines. The
 report is then of float64's, or else of the first engine's by name; an engine that

@@ -43,9 +43,9 @@ Runs the Go GPT-2 on a prompt, then --new tokens greedily, and writes every stag
 of every step into a folder that "compare" reads, with a manifest of what made it.
 
 N new tokens are N steps: the last one is chosen and never fed. --prompt or
---tokens, repeated, make a batch, whose rows must have as many tokens as each
-other. --feed gives the steps after the first these tokens instead of the model's
-own choice, so that two engines remain comparable after a near tie.
+--tokens, repeated, make a batch, whose rows must have the same number of tokens.
+--feed gives the tokens to feed after the prompt in place of the model's own choice,
+so that two engines stay comparable after a near tie.
 
 The folder is whole or absent: an interrupt leaves nothing half-written. Only an
 empty folder or another dump of the Go model is ever replaced.`),

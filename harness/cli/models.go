@@ -32,13 +32,13 @@ file with its SHA-256. NAME is gpt2, gpt2-medium, gpt2-large or gpt2-xl (0.5, 1.
 3.2 and 6.4 GB), each at the commit that published figures refer to, or owner/name
 of any GPT-2 on the hub.
 
-A file is visible only when it is whole and has the hash that the hub names for
-it. A download that was cut goes on where it ended when the same command is run
+A file appears only when it is whole and has the hash that the hub gives for it. A
+download that was cut off resumes where it ended when the same command is run
 again. Pickled weights (pytorch_model.bin) are programs and are never downloaded.
 
-The variables are huggingface_hub's: HF_HOME and HF_HUB_CACHE are the place of the
-cache, HF_ENDPOINT that of the hub, HF_TOKEN (or the file of "hf auth login") is for
-gated models, HF_HUB_OFFLINE=1 never asks the network.`),
+The environment variables are huggingface_hub's: HF_HOME and HF_HUB_CACHE place the
+cache, HF_ENDPOINT is the hub's address, HF_TOKEN (or the file of "hf auth login")
+gives access to gated models, and HF_HUB_OFFLINE=1 keeps off the network.`),
 		Example: a.text(`
   {} fetch gpt2-medium
   {} fetch distilbert/distilgpt2 --revision main

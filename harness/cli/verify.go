@@ -18,8 +18,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "run the twelve checkpoints of the Go model against its goldens and figures",
 		Long: a.text(`
-Runs the Go GPT-2 on every case for which there are goldens of the model, and
-compares each stage with each engine's golden, in the order of the checkpoints
+Runs the Go GPT-2 on every case that has goldens of the model, and compares each
+stage with each engine's golden, in the order of the checkpoints
 (CHECKPOINTS.md). A checkpoint for which nothing was compared is "not checked",
 never passed; the report then has the command that makes the missing goldens.
 
@@ -65,7 +65,7 @@ func (a *app) selftestCommand() *cobra.Command {
 		Use:   "selftest",
 		Short: "plant every known fault at every stage and print the detection matrix",
 		Long: a.text(`
-Proves the claims of compare. It plants each fault of the catalogue in runs of the
+Tests what compare claims. It plants each fault of the catalogue in runs of the
 Go model on ` + selftest.Model + `, in every stage where it can sit, alone and in
 pairs. Each run is judged as "compare --model" does it, and the matrix says how often
 
@@ -76,8 +76,8 @@ pairs. Each run is judged as "compare --model" does it, and the matrix says how 
 Runs of correct engines, with other numbers of threads and orders of summation, must
 raise no alarm. harness/selftest/README.md has more.
 
-Exit status: 0 all seen, 1 something went unseen, was named wrong, or a correct
-engine raised an alarm, 2 nothing could be judged (no goldens).`),
+Exit status: 0 all seen, 1 a fault was missed or named wrong, or a correct engine
+raised an alarm, 2 nothing could be judged (no goldens).`),
 		Example: a.text(`
   {} selftest
   {} selftest --quick

@@ -1,4 +1,4 @@
-// Package maps holds the ready maps, from other programs' names of GPT-2's tensors to
+// Package maps holds the built-in maps, from other programs' names of GPT-2's tensors to
 // the contract's stages.
 package maps
 
