@@ -99,12 +99,11 @@ type rowGroup struct {
 	vain  [2]int  // searches in vain at step 0 and at later ones
 }
 
-// maxSearches is how many rows of a kind are searched in vain, of the prompt's
-// step and of the later ones each, since there are faults that show in one of the
-// two alone. Three rows are as many layers, not all of which may have the fault.
+// maxSearches is how many rows of a kind are searched in vain, of the prompt's step and
+// of the later ones each, since some faults show in one of the two alone. Three rows are
+// as many layers, not all of which may have the fault.
 const maxSearches = 3
 
-// explain explains one introduced row.
 func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	e, err := g.wrongRow(row)
 	if err != nil {
@@ -142,8 +141,7 @@ func (g *rowGroup) remember(matches []match) {
 	}
 }
 
-// secondFault is how many times what rounding may do is left of the error where
-// another fault has a part in it.
+// secondFault is how many times what rounding may do another fault leaves at least.
 const secondFault = 3
 
 // describe words the matches that reproduce a row.

@@ -41,22 +41,20 @@ func (m match) reproduces() bool {
 		m.explains >= halfExplained && m.left.Share <= 1)
 }
 
-// maxFlips is of how many values one may be a flip: where values are rounded to
-// fewer bits, a last bit of float32 decides which way one falls, and one that falls
-// the other way is off by more than all others.
+// maxFlips is of how many values one may be a flip: rounded to fewer bits it falls the
+// other way, for a last bit of float32, and is off by more than all others.
 const maxFlips = 50
 
 // leavesFlips reports whether what is left is at as few places as flips are.
 func (m match) leavesFlips() bool { return m.left.Wrong <= m.left.N/maxFlips }
 
-// sameLeft is by what factor what two faults leave must differ for the one that
-// leaves less to be the only cause. What both leave is rounding then, and differs
-// from one order of summation to the next.
+// sameLeft is how many times more another fault must leave for one to be the only
+// cause: what both leave is rounding, which varies with the order of summation.
 const sameLeft = 1.5
 
-// try holds faults against a row and returns those that reproduce it: the one
-// that leaves least, and those which nothing here tells from it. One that is made
-// in its usual way comes first. It keeps the nearest of the others in the row.
+// try returns the faults that reproduce a row: the one that leaves least, and those
+// which nothing here tells from it, one made in its usual way first. It keeps the
+// nearest of the others in the row.
 func (g *rowGroup) try(e *wrongRow, faults []Fault) []match {
 	var all []match
 	for _, f := range faults {
@@ -141,18 +139,16 @@ func (f Fault) places(span []string) (sets [][]string) {
 // rms returns the root of the mean squared difference over all elements.
 func rms(d harness.Distance) float64 { return math.Sqrt(d.SqDiff / float64(max(d.N, 1))) }
 
-// compareDistance is negative if a is the smaller distance, and 0 if the two are
-// equal.
+// compareDistance is negative if a is the smaller distance, 0 if they are equal.
 func compareDistance(a, b harness.Distance) int {
 	return cmp.Or(cmp.Compare(a.Nonfinite, b.Nonfinite), cmp.Compare(a.SqDiff, b.SqDiff))
 }
 
-// explained returns the fraction of an error that is gone when something else
-// stands in the place of the right output: base is the engine's distance from the
-// right output, left that from the other one. noise is the sum of the squared
-// bounds. Where infinities or NaN are among the differences, as in a mask, it is
-// a fraction of their number, and of the finite places only if these are off by
-// more than rounding too.
+// explained returns the fraction of an error that is gone when something else stands
+// in the place of the right output: base is the engine's distance from the right one,
+// left that from the other, noise the sum of the squared bounds. Where infinities or
+// NaN differ, as in a mask, it is a fraction of their number, and of the finite places
+// only if these are off by more than rounding too.
 func explained(base, left harness.Distance, noise float64) float64 {
 	gone := func(left, base float64) float64 { return math.Max(0, 1-left/base) }
 	switch {

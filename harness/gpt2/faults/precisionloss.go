@@ -28,8 +28,7 @@ const (
 	leastNoise = 16
 )
 
-// precisionLoss: the error is as large, and as much without structure, as fewer
-// bits of mantissa would leave it.
+// precisionLoss: the error is as large and as shapeless as fewer bits would leave it.
 func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	if e.base.Nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
 		return finding{}

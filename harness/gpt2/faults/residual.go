@@ -10,9 +10,9 @@ import (
 	"checkpoint12/model"
 )
 
-// inResidual returns causes of a row that no known fault explains: an unknown
-// fault in a stage of the residual stream that the candidate lacks. The stage
-// follows from a later one and what was added in between.
+// inResidual returns causes of a row that no known fault explains: an unknown fault in
+// a stage of the residual stream that the candidate lacks, and which follows from a
+// later one and what was added in between.
 func (g *rowGroup) inResidual(e *wrongRow, x harness.Explanation) []Cause {
 	var all []Cause
 	for _, stage := range e.Span {

@@ -52,7 +52,6 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 	return e, nil
 }
 
-// measure measures the row's error.
 func (e *wrongRow) measure() {
 	e.noise = 0
 	for _, b := range e.bound {
@@ -86,8 +85,8 @@ func (e *wrongRow) wrongPlaces() []int {
 	return at
 }
 
-// maxSampled is how many rows of a matrix product are looked at: each is computed
-// apart from the others, and a fault shows in all or in the worst.
+// maxSampled is how many rows of a matrix product are looked at: each is computed by
+// itself, and a fault shows in all or in the worst.
 const maxSampled = 8
 
 // sample is the row with some rows of a matrix product, the worst among them; of

@@ -11,8 +11,7 @@ import (
 	"checkpoint12/model"
 )
 
-// candidateRun is a candidate's run as the faults see it: its own tensors, and
-// what is computed where it has none.
+// candidateRun is a candidate's run: its tensors, and what follows where it has none.
 type candidateRun struct {
 	model     *model.Model
 	candidate harness.Source
@@ -68,8 +67,8 @@ func (c *candidateRun) isRightShape(step int, stage string, shape []int) bool {
 	return ok && err == nil && slices.Equal(shape, want)
 }
 
-// own is an input of a stage of the step as the candidate has it or, where it
-// has none, as it follows from what the candidate has; nil where it does not.
+// own is an input of a stage of the step as the candidate has it or as it follows from
+// what the candidate has; nil where it does not.
 func (c *candidateRun) own(step int, name string) []float32 {
 	at := harness.InputPlace(step, name)
 	if at.Step < 0 {
@@ -89,9 +88,8 @@ func (c *candidateRun) own(step int, name string) []float32 {
 	return values(v.Tensor)
 }
 
-// maxSearched is how many values a tensor may have to be looked for among all
-// others of the dump, or in another order: the candidate is read and hashed once,
-// and logits, of which no other stage is a copy, would be most of it.
+// maxSearched is how many values a tensor may have to be looked for among the others,
+// or in another order: logits, of which no stage is a copy, would be most of the work.
 const maxSearched = 1 << 18
 
 // equal are the candidate's tensors with these very values, in order. All are
@@ -117,7 +115,6 @@ func (c *candidateRun) equal(x []float32) []harness.Place {
 
 var seed = maphash.MakeSeed()
 
-// hash is a hash of values.
 func hash(x []float32) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
