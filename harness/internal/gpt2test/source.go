@@ -1,5 +1,4 @@
-// Package gpt2test has what tests of GPT-2's harness share: faults to plant, a
-// small model, the committed goldens and sources made of them.
+// Package gpt2test has faults, a small model, and the goldens for tests of GPT-2's harness.
 package gpt2test
 
 import (
@@ -22,8 +21,7 @@ var Dir = func() string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..", "goldens")
 }()
 
-// Foreign returns the golden as an engine of other layouts has it: edit is given each
-// tensor and the sizes of its step.
+// Foreign returns the golden in other layouts: edit gets each tensor and its step's sizes.
 func Foreign(t *testing.T, s *harness.Schedule, g *dump.Dump, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
 	t.Helper()
 	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: "foreign"})
@@ -64,8 +62,7 @@ func Golden(t *testing.T, s *harness.Schedule, name string) *dump.Dump {
 	return d
 }
 
-// IsModule reports whether a stage is the output of a module, which is all that an
-// engine hooked at module boundaries gives.
+// IsModule reports whether a stage is a module's output, as an engine's hooks give them.
 func IsModule(stage string) bool {
 	_, word, _ := strings.Cut(strings.TrimPrefix(stage, "h."), ".")
 	switch word {

@@ -23,8 +23,8 @@ func Dimensions(axes string, length map[string]int) (shape []int) {
 	return shape
 }
 
-// Arrange returns the values x, whose axes are own, with their axes as other has
-// them, by index arithmetic. Along an axis that own lacks the values repeat.
+// Arrange returns x, of axes own, with the axes other, by index arithmetic. Values repeat
+// along an axis that own lacks.
 func Arrange(x harness.Tensor, own, other string, length map[string]int) harness.Tensor {
 	single := func(axes string) []string {
 		return strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(axes))

@@ -1,5 +1,4 @@
-// Package harnesstest has what tests of the harness's packages share: small
-// schedules, tensors and sources.
+// Package harnesstest has small schedules, tensors and sources for the harness's tests.
 package harnesstest
 
 import (
@@ -24,8 +23,7 @@ type Tester interface {
 	Fatalf(format string, args ...any)
 }
 
-// MustSchedule makes a schedule of values within 1e-5, and of ids for the names
-// that end in "_id".
+// MustSchedule makes a schedule of values within 1e-5, and of ids for names in "_id".
 func MustSchedule(t Tester, names ...string) *harness.Schedule {
 	t.Helper()
 	var stages []harness.Stage

@@ -13,9 +13,8 @@ var valid = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 // Valid reports whether a stage can have the name, with which a file's begins.
 func Valid(stage string) bool { return valid.MatchString(stage) }
 
-// Match reports whether a stage's name matches a pattern as Python's fnmatch
-// would: * is any characters, dots included, ? is one, [abc] and [!abc] one of a
-// set. A malformed pattern matches nothing; CheckPattern returns its error.
+// Match reports whether a stage's name matches a pattern, as Python's fnmatch: * is any
+// characters, ? is one, [abc] and [!abc] one of a set. A malformed pattern matches none.
 func Match(pattern, stage string) bool {
 	// path.Match never lets * cross a slash, and stage names have none.
 	ok, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), stage)
@@ -33,15 +32,13 @@ func CheckPattern(pattern string) error {
 	return nil
 }
 
-// numbered finds a part of a stage's name that is a number. After a digit it is
-// the rest of a fraction: probs_t0.5.
+// numbered is a part of a name that is a number, but no fraction's: probs_t0.5.
 var numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
 
 // Family returns a stage's name with * for each part that is a number: h.*.ln_1.
 func Family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$2") }
 
-// Layer returns a stage's name up to its last number: "h.3." for h.3.ln_1, ""
-// where there is none.
+// Layer returns a stage's name up to its last number: "h.3." for h.3.ln_1, else "".
 func Layer(stage string) string {
 	end := 0
 	for _, number := range numbered.FindAllStringIndex(stage, -1) {
@@ -50,8 +47,7 @@ func Layer(stage string) string {
 	return stage[:end]
 }
 
-// Numbers returns the parts of a stage's name that are numbers, joined by dots:
-// "3" for h.3.ln_1, "" where there are none.
+// Numbers returns the numbers in a stage's name, joined by dots: "3" for h.3.ln_1.
 func Numbers(stage string) string {
 	var numbers []string
 	for rest := stage; ; {

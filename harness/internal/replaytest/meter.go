@@ -1,5 +1,4 @@
-// Package replaytest has a model with a Replayer that is small enough to reckon by
-// hand.
+// Package replaytest has a model with a Replayer, small enough to reckon by hand.
 package replaytest
 
 import (
@@ -153,8 +152,7 @@ func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, erro
 	return replay.Value{}, errors.New("no such stage")
 }
 
-// Run runs the meter on 2 rows of 3 prompt tokens for 4 steps. fault, if set, may
-// change each stage's tensor before it is kept and read.
+// Run runs 4 steps from 2 rows of 3 tokens. fault, if set, may change each tensor.
 func (m Meter) Run(t harnesstest.Tester, fault func(at harness.Place, x *harness.Tensor)) *harnesstest.Memory {
 	t.Helper()
 	s := m.Schedule(t)

@@ -3,8 +3,8 @@ package shapes
 
 import "math"
 
-// Size returns the product of a shape's dimensions; ok is false for a negative
-// dimension, or where the product of those above 0 does not fit an int.
+// Size returns the product of a shape's dimensions; ok is false if one is negative or
+// the product of the others than 0 overflows.
 func Size(shape []int) (n int, ok bool) {
 	n, zero := 1, false
 	for _, d := range shape {

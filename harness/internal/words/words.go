@@ -23,8 +23,7 @@ func And(items []string) string {
 	return strings.Join(items[:last], ", ") + " and " + items[last]
 }
 
-// Nearest returns the name that differs least from word, by at most so many letters,
-// or "" if none does.
+// Nearest returns the name that differs least from word, by at most so many letters, or "".
 func Nearest(word string, most int, names []string) string {
 	nearest, least := "", most+1
 	for _, name := range names {
