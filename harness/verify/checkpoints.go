@@ -20,10 +20,11 @@ func (c Checkpoint) String() string {
 	return fmt.Sprintf("checkpoint %d (%s)", c.Number, c.Title)
 }
 
-// Numbers of the checks that come before the twelve.
+// Numbers of the checks before the twelve, and of the twelve.
 const (
 	CheckWeights    = -1 // the weights are those that the figures are of
 	CheckEmbeddings = 0  // the embeddings, which no checkpoint names and all of them read
+	CheckpointCount = 12
 )
 
 // Info returns checkpoint n, 1 to 12, or one of the checks before them.
@@ -39,9 +40,6 @@ var weights = Checkpoint{CheckWeights, "weights", "the file, and sums of its ten
 	"a file cut short or damaged in transit",
 	"weights that were trained further, converted or quantised",
 }, "the weights: these are not the ones that the figures are of, so nothing else could be judged"}
-
-// CheckpointCount is the number of checkpoints.
-const CheckpointCount = 12
 
 var checkpoints = [CheckpointCount + 1]Checkpoint{
 	{0, "embeddings", "wte wpe embed", "rows exact, their sum within 1e-6", []string{

@@ -41,8 +41,7 @@ type failureKind struct {
 	causes []string
 }
 
-// endToEnd is checkpoint 12 of one case: each item of its list is an assertion of
-// its own.
+// endToEnd is checkpoint 12 of one case: a list of assertions.
 type endToEnd struct {
 	s        *Suite
 	c        *Case
@@ -71,8 +70,7 @@ func (s *Suite) endToEnd(ctx context.Context, c *Case, t *gpt2.Trace, stages []F
 	return e.findings, nil
 }
 
-// assert adds one assertion of the model's own run, on n values; it fails when
-// problem is not "".
+// assert adds an assertion on n values of the model's own run. It fails unless problem is "".
 func (e *endToEnd) assert(name, what string, n int, kind failureKind, problem string) {
 	e.add(Finding{Engine: Self, Step: e.c.New - 1, Stage: name, What: what, Elements: n}, kind, problem)
 }
@@ -87,9 +85,8 @@ func (e *endToEnd) add(f Finding, kind failureKind, problem string) {
 	e.findings = append(e.findings, f)
 }
 
-// lists asserts that start_pos is 0 and advances by the number of tokens fed, and
-// of the token list that it begins with the prompt and is as long as prompt and new
-// tokens together.
+// lists asserts that start_pos is 0 and advances by the tokens fed, and that the token
+// list is the prompt and the new tokens.
 func (e *endToEnd) lists() {
 	var start, begin, iterations, length string
 	prompt, batch, n, want := len(e.c.Tokens[0]), len(e.c.Tokens), e.c.New, 0
@@ -117,8 +114,8 @@ func (e *endToEnd) lists() {
 	e.assert("new_tokens", fmt.Sprintf("%s, %d in all", words.Count(n, "new token"), prompt+n), n*batch, wrongLength, length)
 }
 
-// cache asserts that the cache is made on the first pass, grows on each by the
-// number of tokens fed, is read by the attention, and never changes once written.
+// cache asserts that the cache is made on the first pass, grows by the tokens fed, is
+// read by the attention, and never changes once written.
 func (e *endToEnd) cache() {
 	var created, updated string
 	caches, total := 2*e.s.Model.Config().Layers, 0
@@ -152,8 +149,8 @@ func (e *endToEnd) cache() {
 	e.merge(3, "cache_uncorrupted", "new rows are own k and v, old rows unchanged, bit for bit", "")
 }
 
-// merge makes one assertion of the self-check's findings of a checkpoint. none is
-// the problem if there are none.
+// merge makes one assertion of the self-check's findings of a checkpoint; none is the
+// problem without any.
 func (e *endToEnd) merge(checkpoint int, name, what, none string) {
 	f, problem := Finding{Engine: Self, Step: e.c.New - 1, Stage: name, What: what}, ""
 	for _, w := range e.stages {
@@ -172,8 +169,7 @@ func (e *endToEnd) merge(checkpoint int, name, what, none string) {
 	e.add(f, otherText, problem)
 }
 
-// text asserts that the tokens decode to a text that begins with the prompt, and
-// that the tokenizer round-trips.
+// text asserts that the text begins with the prompt, and the tokenizer round-trips.
 func (e *endToEnd) text() {
 	problem := ""
 	for b, row := range e.t.Rows {
@@ -195,8 +191,7 @@ func (e *endToEnd) text() {
 	e.assert("decoded_text", "the text begins with the prompt", len(e.t.Rows), otherText, problem)
 }
 
-// greedy asserts that the tokens, as many as the figure has, are the figure's, or
-// their text is.
+// greedy asserts that the run begins with the figure's tokens or text.
 func (e *endToEnd) greedy(g *figures.Figure) {
 	ids := e.t.Rows[0][:min(len(e.t.Rows[0]), len(e.c.Tokens[0])+g.New)]
 	got, want := fmt.Sprint(ids), fmt.Sprint(g.Want.IDs())
@@ -212,8 +207,7 @@ func (e *endToEnd) greedy(g *figures.Figure) {
 	}, otherText, problem)
 }
 
-// runs asserts that three runs give the same tokens: the recorded one and two
-// without taps.
+// runs asserts that two runs without taps give the recorded one's tokens.
 func (e *endToEnd) runs(ctx context.Context) error {
 	kind, problem := notDeterministic, ""
 	for b, prompt := range e.c.Tokens {
@@ -242,8 +236,7 @@ func (e *endToEnd) runs(ctx context.Context) error {
 	return nil
 }
 
-// generate makes one more greedy run of one row, with the planted fault if there is
-// one.
+// generate makes one more greedy run of one row, with the planted fault if any.
 func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error) {
 	if s.o.Tap == nil {
 		return sample.Generate(ctx, s.Model, prompt, n, sample.Options{}, nil)
@@ -300,8 +293,8 @@ func (s *Suite) quote(row []int) string {
 	return strconv.Quote(text)
 }
 
-// closer returns the command that looks closer at a case: it dumps every stage and
-// compares the dump with one golden, or with the case's first.
+// closer returns the command that dumps every stage of a case and compares the dump
+// with one golden, by default the case's first.
 func (s *Suite) closer(c *Case, g *Golden) string {
 	const out = "checkpoint12-dump"
 	command, n, feed := fmt.Sprintf("%s dump --model %s", s.o.Command, s.o.Model), c.New, [][]int(nil)

@@ -16,13 +16,12 @@ import (
 	"checkpoint12/model"
 )
 
-// Figures is the engine's name in findings that compare with a figure: a value
-// that somebody has published, or that reference/float64/figures.py computed.
+// Figures is the engine in findings that compare with a figure: a value that was
+// published, or computed by reference/float64/figures.py.
 const Figures = "figures"
 
-// findFigures lists the figures of a model: published ones by its name, and those
-// of the files in folders of goldens. Where name is "" both are found by the hash of
-// the weights.
+// findFigures returns the figures of a model, published or in folders of goldens, by its
+// name or, without one, by the hash of the weights.
 func findFigures(folders []string, name, sha256 string) ([]figures.Figure, error) {
 	published, err := figures.Published()
 	if err != nil {
@@ -59,8 +58,8 @@ func findFigures(folders []string, name, sha256 string) ([]figures.Figure, error
 	return all, nil
 }
 
-// addFigures refuses figures that cannot be of the model, and gives the texts
-// among them to the cases whose runs they begin, or makes cases of them.
+// addFigures refuses figures that cannot be of the model, and gives texts to the cases
+// whose runs they begin, or makes cases of them.
 func (s *Suite) addFigures() error {
 	var texts []figures.Figure
 	for i := range s.figures {
@@ -137,8 +136,7 @@ func (s *Suite) fits(f *figures.Figure) error {
 	return nil
 }
 
-// caseOf returns the case that continues a prompt by n tokens or more, made if
-// there is none.
+// caseOf returns the case that continues a prompt by n tokens or more, or makes it.
 func (s *Suite) caseOf(name, prompt string, ids []int, n int) *Case {
 	for _, c := range s.Cases {
 		if len(c.Tokens) == 1 && slices.Equal(c.Tokens[0], ids) && c.New >= n {
@@ -153,8 +151,7 @@ func (s *Suite) caseOf(name, prompt string, ids []int, n int) *Case {
 	return c
 }
 
-// checkFigures is Check by the figures of stages. Those of texts are with their
-// cases.
+// checkFigures is Check by the figures of stages; cases have those of texts.
 func (s *Suite) checkFigures(ctx context.Context, n int) ([]Finding, error) {
 	if s.byFigures == nil && len(s.figures) > 0 {
 		s.say("%s: figures", s.Name)
@@ -167,8 +164,8 @@ func (s *Suite) checkFigures(ctx context.Context, n int) ([]Finding, error) {
 	return of(n, s.byFigures), nil
 }
 
-// figureCloser returns the command that looks closer at the run that a figure
-// fails on: it makes a golden of it, by which the wrong stage is found.
+// figureCloser returns the command that makes a golden of the run that a figure fails
+// on and compares by it, to find the wrong stage.
 func (s *Suite) figureCloser(f *figures.Figure) string {
 	run, err := s.runOf(f)
 	if err != nil {

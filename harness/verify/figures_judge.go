@@ -43,7 +43,7 @@ func (s *Suite) checkpointOf(f *figures.Figure) int {
 	return st.Checkpoint
 }
 
-// figureFinding begins the finding of a figure: it passes so far.
+// figureFinding returns a passing finding of a figure.
 func figureFinding(f *figures.Figure, checkpoint int, stage string, elements int) Finding {
 	return Finding{
 		Checkpoint: checkpoint, Case: f.Kind(), Engine: Figures, Stage: stage, Figure: f.Name,
@@ -51,8 +51,7 @@ func figureFinding(f *figures.Figure, checkpoint int, stage string, elements int
 	}
 }
 
-// off returns the largest difference of the elements that figures have of a row of
-// a stage of the reading's run.
+// off returns the largest difference from figures in a row of a stage of the run.
 func (r *reading) off(read []reading, stage string, row int) (off float64) {
 	for _, o := range read {
 		if o.run != r.run || o.Stage != stage || o.Reduce != figures.Value || len(o.got) != len(o.Want.Values) {
@@ -67,8 +66,8 @@ func (r *reading) off(read []reading, stage string, row int) (off float64) {
 	return off
 }
 
-// accounted returns what the differences of the logits account for in a
-// probability, which is theirs to be judged by: so does checkpoint 11.
+// accounted returns how much the differences of the logits move a probability, which
+// is no fault of its own, as in checkpoint 11.
 func (r *reading) accounted(read []reading, k int) float64 {
 	if st, _ := model.ParseStage(r.Stage); st.Temperature == 0 || r.Reduce != figures.Value {
 		return 0
@@ -76,8 +75,7 @@ func (r *reading) accounted(read []reading, k int) float64 {
 	return r.Want.Values[k] * math.Expm1(2*r.off(read, "logits_last", r.at[k]))
 }
 
-// compareFigure judges values by a figure's tolerance, and what more is allowed
-// of each.
+// compareFigure judges values by a figure's tolerance plus more(k) for each.
 func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k int) float64) Finding {
 	want, wrong, worst := figure.Want.Values, 0, 0
 	if len(got) != len(want) {
@@ -108,9 +106,8 @@ func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k
 	return f
 }
 
-// ranks asks whether the largest elements of each row are those of the figure. The
-// first of Top is exact: it is what is chosen. Others may change places with one
-// that is as near as the differences seen in the row can account for.
+// ranks judges the largest elements of each row. The first of Top, which is chosen, is
+// exact; others may change places if the differences seen in the row can do that.
 func (r *reading) ranks(f Finding, read []reading) Finding {
 	ids, certified, wrong, first := r.Want.IDs(), 0, 0, ""
 	n := len(ids) / len(r.rows)

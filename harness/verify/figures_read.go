@@ -139,8 +139,8 @@ func (r *reading) sizes(i int) []float64 {
 	return x
 }
 
-// elements returns the elements of a row at some indices, where -1 is the last;
-// all where there are none. It is NaN where the row has no such element.
+// elements returns the elements of a row at indices, where -1 is the last, or all
+// without indices; NaN where there is no such element.
 func elements(x []float64, index []int) []float64 {
 	if len(index) == 0 {
 		return x
@@ -157,8 +157,8 @@ func elements(x []float64, index []int) []float64 {
 	return out
 }
 
-// largest returns the indices of the n largest elements, the lowest of equals
-// first; -1 where there is none, since NaN has no rank.
+// largest returns the indices of the n largest elements, the lowest of equals first, and
+// -1 for want of elements that are not NaN.
 func largest(x []float64, n int) []int {
 	ids := slices.Repeat([]int{-1}, n)
 	for i, v := range x {

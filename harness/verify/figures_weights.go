@@ -12,11 +12,9 @@ import (
 	"checkpoint12/model/zoo"
 )
 
-// checkWeights compares the weights with those that the figures are of: by the
-// file's SHA-256 where the figures have it, else by the hash under which the
-// Hugging Face hub's cache has kept it since it was fetched, and by the sums of
-// the tensors. The checkpoints are not worth looking at when one of these fails.
-// No findings means that there are no figures, or that they cannot say.
+// checkWeights compares the weights with the figures': by the file's SHA-256 or, if the
+// figures have none, the one kept by the Hugging Face hub's cache, and by sums of the
+// tensors. If it fails, the checkpoints mean nothing. Without such figures nothing is found.
 func (s *Suite) checkWeights() ([]Finding, error) {
 	var err error
 	if s.ofWeights == nil {
@@ -118,8 +116,7 @@ func (s *Suite) folder() string {
 // file returns the path of a file of weights, as far as there is one.
 func (s *Suite) file(name string) string { return filepath.Join(s.folder(), name) }
 
-// fetch returns the command that gets the right file, "" for weights that are
-// nowhere to be fetched.
+// fetch returns the command that gets the right file, or "" if none does.
 func (s *Suite) fetch() string {
 	if _, _, err := zoo.Source(s.Name); err != nil {
 		return ""
@@ -127,9 +124,8 @@ func (s *Suite) fetch() string {
 	return s.o.Command + " fetch " + s.Name
 }
 
-// WeightsUnknown returns why nothing can be said of the weights: the figures name
-// a commit and that is all, and no hash has been kept. It is "" where they have
-// been looked at, or where there are no figures.
+// WeightsUnknown returns why the weights cannot be checked: the figures have no more than
+// a commit, and no hash was kept. It is "" if they were checked or have no figures.
 func (s *Suite) WeightsUnknown() string {
 	found, err := s.checkWeights()
 	if err != nil || len(found) > 0 {

@@ -10,8 +10,7 @@ import (
 	"checkpoint12/harness/report"
 )
 
-// Self is the engine's name in findings that need no golden: the model's own
-// stages compared with each other.
+// Self is the engine in findings about the model's own stages, without a golden.
 const Self = "self"
 
 // Finding is one comparison of a checkpoint: a stage at a step with one engine's
@@ -27,12 +26,9 @@ type Finding struct {
 	Source     string `json:"source,omitempty"` // of a figure: who published it
 	Elements   int    `json:"elements"`         // values compared
 
-	// Share is the error as a fraction of its tolerance: 1 is all that is allowed; 0
-	// or infinity where there is none.
-	Share harness.Float `json:"share"`
-
-	Failed bool   `json:"failed"`
-	Note   string `json:"note,omitempty"` // a remark, such as a near tie
+	Share  harness.Float `json:"share"` // the error as a fraction of its tolerance; 0 or infinity without one
+	Failed bool          `json:"failed"`
+	Note   string        `json:"note,omitempty"` // a remark, such as a near tie
 
 	// Of a failure:
 	Outlier bool   `json:"outlier,omitempty"` // the golden is wrong, by the other engines' goldens
@@ -52,8 +48,7 @@ func (f Finding) failing(format string, args ...any) Finding {
 	return f
 }
 
-// Name returns the finding's place as a test's: case/engine/step/stage, and the
-// part of a figure.
+// Name returns the place as a test's name: case/engine/step/stage, and a figure's part.
 func (f Finding) Name() string {
 	_, part, _ := strings.Cut(f.Figure, ".")
 	if f.Checkpoint == CheckWeights {
@@ -79,8 +74,7 @@ func (f Finding) Line() string {
 	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), line)
 }
 
-// report returns the finding in full, for an engineer who has to act on it, with
-// unbroken commands, as a report.Writer takes them.
+// report returns the finding in full, with unbroken commands for a report.Writer.
 func (f Finding) report() string {
 	c := Info(f.Checkpoint)
 	text := fmt.Sprintf("%s: %s", c, f.Name())
@@ -115,12 +109,10 @@ var goldenCauses = []string{
 	"its exporter writes another tensor under the stage's name",
 }
 
-// first returns the failure that comes first in execution order, over all cases
-// and engines, or nil: those after it may be no more than its consequences. A
-// LayerNorm that reads a sum without its residual is no culprit, though its
-// checkpoint has the lower number. Before all stages come the weights. After them
-// come the figures, which see only the end of a run, then checkpoint 12, and last the
-// failures that a golden is to blame for.
+// first returns the failure that is first in execution order, over all cases and engines,
+// or nil: later ones may be its consequences, though their checkpoints have lower numbers.
+// The weights come before all stages; after them come the figures, which see only the
+// end of a run, then checkpoint 12, then failures that a golden is to blame for.
 func (s *Suite) first(found []Finding) *Finding {
 	order := func(f *Finding) []int {
 		n, ok := s.schedule.Index(f.Stage)

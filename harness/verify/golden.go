@@ -26,9 +26,8 @@ type Golden struct {
 	tokens   [][]int    // the prompt, the ids fed after it and the last choice
 }
 
-// findGoldens lists the cases in folders of models, CASE/ENGINE. Where the model has
-// no name, its goldens are those of its weights; else what lies there and cannot be
-// its golden is an error, never passed over.
+// findGoldens returns the cases in folders of models, CASE/ENGINE. A model without a name
+// has the goldens of its weights; for others, a folder that is no golden is an error.
 func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
 	var cases []*Case
 	for _, m := range models {
@@ -68,8 +67,8 @@ func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
 	return cases, nil
 }
 
-// add takes a golden into the case. It must be of these weights, lie in its place,
-// GOLDENS/MODEL/CASE/ENGINE, and have the prompt of the others.
+// add takes a golden into the case. It must have these weights, the case and engine of
+// its folder, and the prompt of the others.
 func (c *Case) add(g *Golden, sha256 string) error {
 	const remake = "; remake it: python3 scripts/regenerate_goldens.py"
 	m := g.manifest
@@ -131,8 +130,7 @@ func (g *Golden) wants(step int, stage string) bool {
 // prompt returns the prompt's length.
 func (g *Golden) prompt() int { return len(g.manifest.Tokens[0]) }
 
-// feed returns the tokens that the golden's decode steps were fed, B rows of New-1
-// ids.
+// feed returns the tokens fed on the golden's decode steps, B rows of New-1 ids.
 func (g *Golden) feed() [][]int {
 	var rows [][]int
 	for _, row := range g.tokens {
@@ -141,8 +139,7 @@ func (g *Golden) feed() [][]int {
 	return rows
 }
 
-// forced reports whether the golden was fed other tokens than its own choices, so
-// that its tokens are no text of its own.
+// forced reports whether the golden was fed tokens other than its own choices.
 func (g *Golden) forced() (bool, error) {
 	for k := range g.manifest.New {
 		if !g.has(k, "next_token") {
@@ -161,8 +158,8 @@ func (g *Golden) forced() (bool, error) {
 	return false, nil
 }
 
-// firstOther returns the place of the first of the wanted tokens that a row lacks or
-// has another in place of; -1 if there is none.
+// firstOther returns the index of the first wanted token that a row does not have there,
+// or -1.
 func firstOther(row, want []int) int {
 	for i, id := range want {
 		if i >= len(row) || row[i] != id {

@@ -14,13 +14,12 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// maxGrafts is the number of stages that are put in, one after the other, before
-// giving up: by then it is no longer a matter of single stages.
+// maxGrafts is how many stages are grafted before giving up: it is no matter of single
+// stages then.
 const maxGrafts = 6
 
-// Graft is the proof that a stage is at fault: the golden's tensors were put into
-// the model where they come out of it, through the tap, and the run looked at
-// again.
+// Graft is the proof that a stage is at fault: a run with the golden's tensors written
+// over that stage's output.
 type Graft struct {
 	Case   string `json:"case"`
 	Engine string `json:"engine"`
@@ -33,21 +32,19 @@ type Graft struct {
 	Repaired bool   `json:"repaired"`       // nothing diverges any more, and the tokens are the golden's
 	Next     string `json:"next,omitempty"` // where the run first diverges in spite of the grafts
 
-	// Before and After are the first token that is not the golden's, counted over
-	// the new ones, -1 where all are.
+	// Before and After are the index of the first new token that is not the golden's, or -1.
 	Before int `json:"before"`
 	After  int `json:"after"`
 
-	// LogitsBefore and LogitsAfter are max|Δlogits_last| to the golden, over all
-	// steps in which both were fed the same; NaN where the golden has none.
+	// LogitsBefore and LogitsAfter are max|Δlogits_last| to the golden, over all steps
+	// fed the same; NaN if the golden has none.
 	LogitsBefore harness.Float `json:"logits_before"`
 	LogitsAfter  harness.Float `json:"logits_after"`
 }
 
-// graft runs the case again with the golden's tensors in place of the model's at
-// the first stage that diverges, at every step for which the golden has it, and
-// goes on with the next stage that then diverges first, until nothing does. It
-// is nil where nothing diverges to begin with.
+// graft reruns the case with the golden's tensors at the first stage that diverges, at
+// every step that the golden has, then also at the stage that diverges first in that
+// run, until none does. It returns nil if nothing diverges to begin with.
 func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 	out := &Graft{Case: c.Name, Engine: g.Engine}
 	for {
@@ -73,9 +70,8 @@ func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 	}
 }
 
-// grafted reruns the case with the golden's tensors written over the model's at
-// the stages, and compares the result with the golden. If the golden was fed
-// tokens that it did not choose, the rerun is fed the same.
+// grafted reruns the case with the golden's tensors at the stages, fed as a forced golden
+// was, and compares the result with the golden.
 func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, out *Graft) (*harness.Report, error) {
 	in := gpt2.Override{Before: s.o.Tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
 		if !slices.ContainsFunc(out.Stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
@@ -114,8 +110,8 @@ func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, out *Graft) (*h
 	return r, nil
 }
 
-// suspect adds a stage to the grafts: once it has been suspected in one layer
-// and is in another, in all. It is false for a stage that is grafted already.
+// suspect adds a stage to the grafts; suspected in a second layer, it is added in all.
+// It reports whether the stage was not grafted already.
 func (g *Graft) suspect(stage string) bool {
 	for i, have := range g.Stages {
 		switch family := names.Family(stage); {
@@ -150,8 +146,7 @@ func (g *Graft) String() string {
 	return b.String()
 }
 
-// prove grafts for the first failure: from its own engine's golden, in its case. It
-// is nil where there is no golden to take a stage from.
+// prove grafts from the golden of the first failure, or returns nil without one.
 func (s *Suite) prove(ctx context.Context, first *Finding) (*Graft, error) {
 	if first == nil || first.Checkpoint == CheckpointCount || first.Outlier {
 		return nil, nil

@@ -20,8 +20,7 @@ type outcome struct {
 	rows     [][]int           // the tokens, prompt included
 }
 
-// run runs the case on the model's own choices, compares it with every golden and
-// then with itself.
+// run runs the case on the model's own choices and compares it with every golden and itself.
 func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	for _, g := range c.Goldens {
 		if err := g.open(s.schedule); err != nil {
@@ -55,10 +54,9 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	return o, nil
 }
 
-// compareAll compares a run with each golden of the case. Where a golden was fed
-// other tokens than the model chose, the run is made again on those, so that a near
-// tie ends no comparison. Where one diverges, the model is run once more with that
-// golden's values forced on it.
+// compareAll compares a run with each golden of the case. The run is made again on the
+// tokens of a golden that was fed others, so that a near tie ends no comparison, and
+// with a golden's values forced on it if it diverges.
 func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2.Trace, o *outcome) error {
 	traces := map[string]*gpt2.Trace{} // by the tokens fed
 	var forced []harness.Replayed
@@ -147,9 +145,8 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 	return found, nil
 }
 
-// begin returns where the run that has a failed row begins to diverge: at the first
-// divergence or, if that one inherits, at a stage before it that the golden lacks
-// and that was computed wrong.
+// begin returns where a run with a failed row begins to diverge: at the first divergence
+// or, if that is inherited, at an introduced one before it that the golden lacks.
 func (s *Suite) begin(r *harness.Report, row *harness.Row) harness.Place {
 	first := row.Place
 	if r.FirstDivergence != nil {
@@ -166,8 +163,7 @@ func (s *Suite) begin(r *harness.Report, row *harness.Row) harness.Place {
 	return first
 }
 
-// causeOf returns the known fault that explains a row; "" if none does. A stage
-// that is wrong at several steps was explained at the first of them.
+// causeOf returns the known fault that explains a row, at the first of its steps, or "".
 func causeOf(r *harness.Report, row *harness.Row) string {
 	for _, e := range r.Explanations {
 		if e.Stage == row.Stage && row.Origin == harness.OriginIntroduced && e.Fault != "" && e.Explains > 0 {
@@ -186,8 +182,8 @@ func detail(row *harness.Row) string {
 	return d
 }
 
-// judgeGoldens compares the goldens of a case with each other, and marks the
-// failures that one of them is to blame for.
+// judgeGoldens compares a case's goldens with each other, and marks failures that one of
+// them is to blame for.
 func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 	if len(c.Goldens) < 2 {
 		return nil

@@ -10,8 +10,7 @@ import (
 	"checkpoint12/model"
 )
 
-// selfChecks are the stages that a model's own run is asked about, by kind, and
-// what is asked of them.
+// selfChecks are the self-check's stages, by kind, and their assertions.
 var selfChecks = map[string]struct {
 	checkpoint int
 	what       string
@@ -28,9 +27,8 @@ var selfChecks = map[string]struct {
 // forSelfCheck reports whether the self-check looks at a stage, or reads it.
 func forSelfCheck(stage string) bool { return stage == "logits" || !model.NeedsWeights(stage) }
 
-// selfCheck replays stages of a run from the run's own inputs to them, without
-// weights. Retrieval from the cache is looked at on the first decode step and on
-// the last.
+// selfCheck replays stages from the run's own inputs, without weights; retrieval from the
+// cache on the first and the last decode step.
 func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
 	run, err := replay.NewRun(s.schedule, t, gpt2.NewReplayer(model.Weightless(s.Model.Config()), nil), replay.Options{Prompt: len(c.Tokens[0])})
 	if err != nil {
@@ -82,8 +80,7 @@ func (f Finding) replayed(row harness.Replayed) Finding {
 		float32(row.Worst.Got), float32(row.Worst.Want))
 }
 
-// softmax judges probabilities [B,V] by the softmax of the logits over
-// temperature t, within the stage's tolerance.
+// softmax judges probabilities [B,V] by the softmax of logits/t, within tolerance.
 func (f Finding) softmax(probs, logits harness.Tensor, t float64) Finding {
 	allowed := gpt2.ToleranceOf(f.Stage).Abs
 	worst, at := gpt2.SoftmaxError(probs.F32, logits.F32, probs.Shape[1], t)

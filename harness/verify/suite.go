@@ -32,9 +32,8 @@ type Case struct {
 	outcome *outcome // once it has run
 }
 
-// Suite is a model with all its cases. Its methods run a case when a checkpoint
-// first asks for it and remember what was found, not the tensors. They are not for
-// several goroutines at once.
+// Suite is a model with all its cases. A case runs when a checkpoint first asks for it;
+// its findings are kept. Methods are not for several goroutines at once.
 type Suite struct {
 	Model *model.Model
 	Name  string // as goldens are filed under and reports say
@@ -56,15 +55,11 @@ type Options struct {
 	Goldens  string    // folder with MODEL/CASE/ENGINE; "" is "goldens"
 	Command  string    // how the user runs this program, for the commands in reports; "" is "checkpoint12"
 	Progress io.Writer // gets a line for each case that is run; nil: none
-
-	// Tap, if set, is called with each live buffer of the model in every run, and
-	// may plant a fault there.
-	Tap model.Tap
+	Tap      model.Tap // if set, called with each live buffer in every run, to plant faults
 }
 
-// Open loads a model and finds its goldens and figures: by the model's name or,
-// for a folder, by the hash of its weights. It is no error if there are none. The
-// caller closes the suite.
+// Open loads a model and finds its goldens and figures, if any, by the model's name or,
+// for a folder, by the hash of its weights. The caller closes the suite.
 func Open(o Options) (*Suite, error) {
 	m, err := zoo.Load(o.Model)
 	if err != nil {
@@ -131,8 +126,7 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	return s, nil
 }
 
-// prompts, by model, are continued greedily though there may be no goldens of them.
-// Nobody has published their continuations: three runs must agree.
+// prompts, by model, are continued greedily even without goldens: three runs must agree.
 var prompts = map[string][]struct{ name, text string }{
 	"gpt2-medium": {{"quick-brown", "The quick brown"}, {"once-upon", "Once upon a time"}},
 }
@@ -140,10 +134,9 @@ var prompts = map[string][]struct{ name, text string }{
 // Close lets go of the model.
 func (s *Suite) Close() error { return s.Model.Close() }
 
-// Check runs one checkpoint, 1 to 12, [CheckEmbeddings] or [CheckWeights], on
-// every case. It returns the findings in the order of cases, steps and stages, and
-// then those of figures. No findings means that there is neither golden nor
-// figure, which is not a pass.
+// Check runs one checkpoint, 1 to 12, [CheckEmbeddings] or [CheckWeights], on every case.
+// It returns findings by case, step and stage, then those of figures. None means that
+// there is neither golden nor figure, which is not a pass.
 func (s *Suite) Check(ctx context.Context, n int) ([]Finding, error) {
 	if n == CheckWeights {
 		return s.checkWeights()

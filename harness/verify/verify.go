@@ -1,11 +1,10 @@
 // Package verify runs the twelve checkpoints of the Go model against goldens and
 // published figures.
 //
-// [Open] finds a model and its goldens; [Suite.Check] runs one checkpoint and
-// returns findings as values, so that a test is a loop over them; [Suite.Verify]
-// runs all twelve and returns a report. A divergence is a finding, and the report's
-// verdict, never an error. An error means that a checkpoint could not be run: bad
-// input, no weights, a golden that is damaged or bound to other weights.
+// [Open] finds a model and its goldens; [Suite.Check] runs one checkpoint and returns
+// findings; [Suite.Verify] runs all twelve and returns a report. A divergence is a
+// finding, never an error: that means a checkpoint that could not be run, for bad input,
+// no weights, or a golden that is damaged or bound to other weights.
 package verify
 
 import (
@@ -56,8 +55,7 @@ type CheckpointReport struct {
 	lines []line
 }
 
-// Worst is the place where a checkpoint came nearest to its tolerance, or went
-// furthest past it.
+// Worst is where a checkpoint had its largest share of the tolerance.
 type Worst struct {
 	Case   string        `json:"case"`
 	Engine string        `json:"engine"`
@@ -97,9 +95,7 @@ type RunReport struct {
 	*harness.Report
 }
 
-// Verify runs all twelve checkpoints of a model. A divergence is in the report; an
-// error means that there is no report: no such model, a golden that cannot be
-// used, nothing to check by.
+// Verify is [Suite.Verify] of the model that it opens.
 func Verify(ctx context.Context, o Options) (*Report, error) {
 	s, err := Open(o)
 	if err != nil {
@@ -109,7 +105,8 @@ func Verify(ctx context.Context, o Options) (*Report, error) {
 	return s.Verify(ctx)
 }
 
-// Verify runs all twelve checkpoints.
+// Verify runs all twelve checkpoints. It returns an error, and no report, if a golden
+// cannot be used or there is nothing to check by.
 func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	begin := time.Now()
 	r := &Report{
@@ -204,8 +201,8 @@ type line struct {
 	why              string // of a line on which nothing was compared: the manifest's reason
 }
 
-// summarize sums up the findings of one checkpoint. Where all of them come from
-// the model itself it is "not checked": neither golden nor figure was compared.
+// summarize sums up the findings of one checkpoint. It is "not checked" if all of them
+// are the model's own.
 func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 	c := CheckpointReport{Checkpoint: n, Verdict: harness.VerdictPass}
 	failed, others := false, false
@@ -270,8 +267,7 @@ func worse(w *Worst, f Finding) *Worst {
 	return w
 }
 
-// engines lists the engines of the goldens, in the order of the cases, then
-// Figures and Self.
+// engines returns the engines of the goldens, in the order of the cases, Figures and Self.
 func (s *Suite) engines() []string {
 	var names []string
 	for _, c := range s.Cases {
@@ -284,8 +280,8 @@ func (s *Suite) engines() []string {
 	return append(names, Figures, Self)
 }
 
-// leftOut returns why none of an engine's goldens has a stage of the checkpoint, by
-// their manifests: a rule for all steps comes before one for some.
+// leftOut returns why none of an engine's goldens has a stage of the checkpoint: the
+// manifests' reason for all steps, else for some.
 func (s *Suite) leftOut(engine string, n int) string {
 	reason := ""
 	for _, c := range s.Cases {

@@ -15,7 +15,7 @@ import (
 	"checkpoint12/harness/report"
 )
 
-// TextOptions configures a report for people.
+// TextOptions configures WriteText.
 type TextOptions struct {
 	report.Style
 	Verbose bool // with every stage of every step, and every failure in full
@@ -24,8 +24,8 @@ type TextOptions struct {
 // textWidth is the number of columns for a generated text.
 const textWidth = 84
 
-// WriteText writes the report for a person: a line for each checkpoint and
-// engine, the generated texts, the first failure, and one line of verdict.
+// WriteText writes the report for people: a line for each checkpoint and engine, the
+// texts, the first failure, and the verdict.
 func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	b := report.NewWriter(w, o.Style)
 	r.writeLines(b, o)
@@ -46,7 +46,11 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	r.writeQuorums(b, o)
 	fmt.Fprintln(b)
 	r.writeFailures(b, o)
-	fmt.Fprintln(b, paint(b.Style, r.verdict(), r.Verdict))
+	paint := b.Green
+	if r.Failed() {
+		paint = b.Red
+	}
+	fmt.Fprintln(b, paint(r.verdict()))
 	return b.Flush()
 }
 
@@ -157,8 +161,7 @@ func (l *line) verdict(s report.Style) string {
 	return s.Green("pass")
 }
 
-// writeFailures writes the first failure and, in a line, that the text is wrong too;
-// verbose, every failure in full.
+// writeFailures writes the first failure; verbose, every failure in full.
 func (r *Report) writeFailures(b *report.Writer, o TextOptions) {
 	if r.First == nil {
 		return
@@ -175,8 +178,8 @@ func (r *Report) writeFailures(b *report.Writer, o TextOptions) {
 	}
 }
 
-// FirstFailure returns the first failure in full, the proof that its stage is at
-// fault, if there is one, and where to look; "" if nothing failed.
+// FirstFailure returns the first failure in full, its proof, if any, and where to look;
+// "" if nothing failed.
 func (r *Report) FirstFailure() string {
 	var text strings.Builder
 	if r.First != nil {
@@ -272,9 +275,8 @@ func (r *Report) writeFigures(b *report.Writer, o TextOptions) {
 	}
 }
 
-// writeQuorums writes which golden is wrong, if one is, and where the tolerances
-// leave correct engines little room; verbose, how far each engine is from the
-// reference at worst, over all cases.
+// writeQuorums writes which golden is wrong and where tolerances are narrow for correct
+// engines; verbose, each engine's largest distance from the reference, over all cases.
 func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
 	columns := []string{"checkpoint"}
 	var engines []string
@@ -313,15 +315,7 @@ func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
 	b.Table(t)
 }
 
-// paint colours text by its verdict.
-func paint(s report.Style, text, verdict string) string {
-	if verdict == harness.VerdictFail {
-		return s.Red(text)
-	}
-	return s.Green(text)
-}
-
-// shorten cuts a text in the middle so that its end, which was generated, is seen.
+// shorten cuts a text in the middle: its end was generated.
 func shorten(s string, width int, whole bool) string {
 	n := utf8.RuneCountInString(s)
 	if whole || n <= width {
@@ -332,8 +326,7 @@ func shorten(s string, width int, whole bool) string {
 	return string(r[:head]) + " … " + string(r[n-(width-head-3):])
 }
 
-// extent returns a share of a tolerance in per cent; past the tolerance, how many
-// times it.
+// extent returns a share of a tolerance in per cent or, past it, as a multiple.
 func extent(s harness.Float) string {
 	switch share := float64(s); {
 	case share == 0:
