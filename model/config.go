@@ -25,8 +25,7 @@ type Config struct {
 	raw json.RawMessage
 }
 
-// The largest values that a config may have. Real models are far below, and
-// nothing is allocated by a config whose weights are not there.
+// The largest values that a config may have. Real models are far below.
 const (
 	maxDimension = 1 << 24 // token ids stay exact as float32
 	maxLayers    = 4096
@@ -76,8 +75,7 @@ func ReadConfig(path string) (Config, error) {
 	return c, nil
 }
 
-// asReleased are the values that keys must have where they are given: GPT-2's as
-// released, first, and others that mean the same.
+// asReleased are the values that keys must have if given: GPT-2's first, then equals.
 var asReleased = []struct {
 	key    string
 	values []any

@@ -47,8 +47,7 @@ var (
 	probsStages = []stage{
 		{"probs_t*", "B V", "logits_last", (*call).distribution}, // exp(x/t)/Σexp(x/t), over V, t the temperature
 	}
-	// untappedHead is run in place of headStages and probsStages when no tap
-	// looks: of the logits only the last position's are computed.
+	// untappedHead is the head where no tap looks: only the last position's logits.
 	untappedHead = []stage{
 		*rows["ln_f"],
 		{"logits_last", "B V", "ln_f", (*call).unembedLast}, // x[b,T-1]·Wᵀ

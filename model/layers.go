@@ -3,6 +3,8 @@ package model
 import (
 	"math"
 
+	"github.com/tphakala/simd/f32"
+
 	"checkpoint12/model/internal/kernel"
 )
 
@@ -24,7 +26,7 @@ func (c *call) embedPositions() {
 func (c *call) addPositions() {
 	n := c.T * c.m.cfg.Embd
 	for b := range c.B {
-		kernel.Add(c.out[b*n:(b+1)*n], c.in[0][b*n:(b+1)*n], c.in[1])
+		f32.Add(c.out[b*n:(b+1)*n], c.in[0][b*n:(b+1)*n], c.in[1])
 	}
 }
 
@@ -45,7 +47,7 @@ func (c *call) gelu() {
 
 // add is a residual connection, [B,T,C].
 func (c *call) add() {
-	kernel.Add(c.out, c.in[0], c.in[1])
+	f32.Add(c.out, c.in[0], c.in[1])
 }
 
 // unembed multiplies rows with the head's matrix: [B,T,C] to [B,T,V].
@@ -153,7 +155,7 @@ func (c *call) scoresOfHead(i int) {
 		row := c.out[(i*c.T+t)*S:][:S]
 		seen := c.P + t + 1
 		for s := range seen {
-			row[s] = float32(float64(kernel.Dot(q, keys[s*D:(s+1)*D])) * scale)
+			row[s] = float32(float64(f32.DotProduct(q, keys[s*D:(s+1)*D])) * scale)
 		}
 		for s := seen; s < S; s++ {
 			row[s] = masked
@@ -193,7 +195,7 @@ func (c *call) contextOfHead(i int) {
 		clear(out)
 		for s, p := range c.in[0][(i*c.T+t)*S:][:S] {
 			if p != 0 {
-				kernel.AddScaled(out, p, values[s*D:(s+1)*D])
+				f32.AddScaled(out, p, values[s*D:(s+1)*D])
 			}
 		}
 	}

@@ -16,8 +16,7 @@ import (
 // keeps the values copies them. next_token comes as ids in float32, which are exact.
 type Tap = func(stage string, shape []int, data []float32)
 
-// SessionOptions are the settings of a session. The zero value is a batch of
-// one, room for n_positions, all threads and no tap.
+// SessionOptions are the settings of a session; all may be zero.
 type SessionOptions struct {
 	Batch        int       // B: rows; 0 is 1
 	Length       int       // positions that the cache has room for; 0 is n_positions
@@ -186,8 +185,7 @@ func (s *Session) begin(tokens []int) error {
 	return nil
 }
 
-// Weightless returns a model of which only the config is known. Nothing but
-// Apply works on it, and Apply only for stages that need no weights.
+// Weightless returns a model on which only Apply works, for stages without weights.
 func Weightless(cfg Config) *Model {
 	return &Model{cfg: cfg, sha256: func() (string, error) { return "", errWeightless }}
 }
@@ -198,8 +196,7 @@ func NeedsWeights(stage string) bool {
 	return weighted[s.Kind()]
 }
 
-// weighted are the kinds of stages that are computed with weights: with those of
-// their own names, and the logits with wte or lm_head.
+// weighted are the kinds of stages that are computed with weights.
 var weighted = func() map[string]bool {
 	kinds := map[string]bool{"logits": true}
 	for name := range (Config{Layers: 1}).Weights() {

@@ -93,8 +93,7 @@ func (s StageName) String() string {
 	return s.Word
 }
 
-// Kind returns the name with * for the layer or the temperature: the pattern
-// that matches every stage which computes the same.
+// Kind returns the name with * for the layer or the temperature.
 func (s StageName) Kind() string {
 	switch {
 	case s.Layer >= 0:
@@ -113,8 +112,7 @@ func (s StageName) number() string {
 	return strconv.FormatFloat(s.Temperature, 'f', -1, 64)
 }
 
-// StageNames lists the stages of one step in the order in which they are
-// computed and tapped, with a probs_t for each temperature.
+// StageNames lists the stages of one step in the order in which they are computed.
 func StageNames(cfg Config, temperatures []float64) []string {
 	var names []string
 	for _, p := range plan(cfg, headStages, temperatures) {

@@ -24,8 +24,7 @@ import (
 	"checkpoint12/model/parallel"
 )
 
-// Model is a GPT-2: a config and its weights, which are never written to. It
-// serves any number of sessions at the same time.
+// Model is a GPT-2, which serves any number of sessions at the same time.
 type Model struct {
 	name    string
 	cfg     Config
@@ -213,8 +212,7 @@ func (m *Model) load() error {
 	return nil
 }
 
-// Weights yields the name and shape of every weight of the model in the order
-// of use; lm_head.weight, the last, may be absent.
+// Weights yields every weight in the order of use; lm_head.weight may be absent.
 func (c Config) Weights() iter.Seq2[string, []int] {
 	C, F, V := c.Embd, c.Inner, c.Vocab
 	return func(yield func(string, []int) bool) {

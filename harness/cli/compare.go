@@ -128,14 +128,11 @@ func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) string {
 		return ""
 	}
 	command := a.program + " compare"
-	add := func(flag, value string) {
-		if value != "" {
-			command += flag + quote(value)
+	for _, f := range [][2]string{{"golden", o.golden}, {"candidate", o.candidate}, {"map", o.mapping}} {
+		if f[1] != "" {
+			command += " --" + f[0] + " " + quote(f[1])
 		}
 	}
-	add(" --golden ", o.golden)
-	add(" --candidate ", o.candidate)
-	add(" --map ", o.mapping)
 	if o.model != "" {
 		return command + " --model " + quote(o.model) + " --verbose"
 	}
@@ -144,9 +141,6 @@ func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) string {
 	}
 	return command + " --model MODEL"
 }
-
-// maxViolations is how many violations are printed one by one.
-const maxViolations = 10
 
 // writeMore writes what the report itself does not say.
 func writeMore(w *report.Writer, a *diagnose.Result) error {
@@ -159,7 +153,7 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 	if len(a.Violations) > 0 && a.Replayed == nil {
 		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n", len(a.Violations), words.Count(a.Checked, "place"))
 		for i, v := range a.Violations {
-			if i == maxViolations {
+			if i == 10 {
 				fmt.Fprintf(w, "  and %d more\n", len(a.Violations)-i)
 				break
 			}

@@ -53,8 +53,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// noFolder returns the error for a folder of a flag that does not exist. It names
-// the folders that do, in the nearest one above.
+// noFolder returns the error for a folder that does not exist, with those that do.
 func noFolder(flag, dir string) error {
 	err := fmt.Errorf("%s %s: no such folder", flag, dir)
 	for above := filepath.Dir(dir); above != filepath.Dir(above); above = filepath.Dir(above) {

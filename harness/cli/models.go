@@ -95,8 +95,7 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 	return nil
 }
 
-// bars shows how files come in, one after the other: what has come, the rate and the
-// time left; where stderr is no terminal it shows nothing.
+// bars shows on a terminal how files come in: what has come, the rate, the time left.
 type bars struct {
 	app  *app
 	file string        // the one that comes, or came last

@@ -64,8 +64,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// style returns how to write text to w: in colours if it is a terminal and the
-// person did not say otherwise (https://no-color.org), and as wide as it is.
+// style returns how to write text to w: in colours (https://no-color.org), and its width.
 func style(w io.Writer) report.Style {
 	if !isTerminal(w) {
 		return report.Style{}
@@ -95,8 +94,7 @@ func (a *app) notes(notes []string) {
 	}
 }
 
-// progress is one line on the terminal that is written over, ten times a second at
-// most; where stderr is no terminal it is nothing.
+// progress is one line on a terminal, written over ten times a second at most.
 type progress struct {
 	w    io.Writer // nil: no terminal
 	mu   sync.Mutex

@@ -20,23 +20,18 @@ func (p *printer) writeAbsent() {
 			fmt.Fprintln(p, "  these steps were replayed, but not compared with the golden")
 		}
 	}
-	list := func(title string, rows [][]string) {
-		if len(rows) == 0 {
-			return
+	list := func(title string, t *Table) {
+		if len(t.rows) > 0 {
+			fmt.Fprintf(p, "\n%s:\n", title)
+			p.Table(t)
 		}
-		fmt.Fprintf(p, "\n%s:\n", title)
-		t := NewTable("", "")
-		for _, row := range rows {
-			t.Row("  "+row[0], row[1])
-		}
-		p.Table(t)
 	}
-	var missing, leftOut, unknown [][]string
+	missing, leftOut, unknown := NewTable("", ""), NewTable("", ""), NewTable("", "")
 	for _, places := range families(p.Missing) {
-		missing = append(missing, []string{nameOf(places), extent(places)})
+		missing.Row("  "+nameOf(places), extent(places))
 	}
 	for _, l := range p.LeftOut {
-		leftOut = append(leftOut, []string{l.Stages, stepsLeftOut(l.Steps) + ": " + l.Reason})
+		leftOut.Row("  "+l.Stages, stepsLeftOut(l.Steps)+": "+l.Reason)
 	}
 	var unjudged []harness.Place
 	for i := range p.Replayed {
@@ -45,7 +40,7 @@ func (p *printer) writeAbsent() {
 		}
 	}
 	for _, places := range families(unjudged) {
-		unknown = append(unknown, []string{nameOf(places), extent(places) + ": " + p.replays[places[0]].Why})
+		unknown.Row("  "+nameOf(places), extent(places)+": "+p.replays[places[0]].Why)
 	}
 	list("missing from "+p.Candidate, missing)
 	list("left out of "+p.Golden, leftOut)
@@ -124,8 +119,7 @@ func ranged(noun string, numbers []int) string {
 	return fmt.Sprintf("%d %ss from %d to %d", n, noun, first, last)
 }
 
-// stageTable has a row for each family of stages: over its layers and steps, how
-// many tensors there are, how many are outside tolerance, and the worst of them.
+// stageTable has a row for each family of stages, over its layers and steps.
 func (p *printer) stageTable() *Table {
 	columns := []string{"stage", ">compared", ">worst abs", ">worst rel", ">of tolerance", "worst at"}
 	if p.FirstDivergence != nil {

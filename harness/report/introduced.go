@@ -156,8 +156,7 @@ func (p *printer) span(g *introduced) string {
 	case n == 2:
 		next = words.And(missing)
 	case n > 2:
-		// Few stages are read past the last, and past the one at two thirds, so
-		// what lies between them is judged by itself.
+		// Few stages are read past these two, so what lies between is judged by itself.
 		next = words.And([]string{missing[2*n/3], missing[n-1]})
 	}
 	return fmt.Sprintf("%s: dump %s next to tell them apart", s, next)

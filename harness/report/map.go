@@ -21,8 +21,7 @@ type cell struct {
 	replayed *harness.Replayed // nil without a replay
 }
 
-// The legends explain the marks of a comparison, of a replay, and of a check. Each
-// begins with its mark; those of a replay stand behind another.
+// The legends explain the marks: of a replay, those that stand behind another.
 var (
 	legend         = []string{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it", "2 up to 100", "and so on"}
 	otherLegend    = []string{"x not equal", "N not finite", "S different shape", "- missing", "~ fed different tokens from the golden"}
@@ -83,8 +82,7 @@ func (c cell) text(s Style) string {
 	return mark
 }
 
-// writeMaps writes the map of the prompt, and of the worst step after it. It
-// writes nothing, and returns false, for a model without layers.
+// writeMaps writes the maps; of a model without layers none, and returns false.
 func (p *printer) writeMaps() bool {
 	for i, step := range p.mapSteps() {
 		before, layers, after := p.mapOf(step)

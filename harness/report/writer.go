@@ -132,8 +132,7 @@ type Table struct {
 	gap   string // between two columns
 }
 
-// NewTable returns a table with these columns. A name that begins with a > is
-// that of a column of numbers, which stand to the right.
+// NewTable returns a table with these columns; > begins the name of one of numbers.
 func NewTable(columns ...string) *Table {
 	t := &Table{gap: "  "}
 	for _, c := range columns {

@@ -131,8 +131,7 @@ func isFolderName(s string) bool {
 // NamedHash returns the hash by which the cache names a file of a snapshot; ok is
 // false for a file that is no link into blobs/. The content may have another.
 func NamedHash(file string) (hash string, ok bool) {
-	// One step only: where huggingface_hub shares blobs between repositories the
-	// blob is a link too, to a name that is a hash of another kind.
+	// One step only: a shared blob is a link too, to a hash of another kind.
 	target, err := os.Readlink(file)
 	hash = filepath.Base(target)
 	if err != nil || filepath.Base(filepath.Dir(target)) != "blobs" || !hashName.MatchString(hash) {
@@ -198,8 +197,7 @@ const (
 	PickledFile = "pytorch_model.bin"
 )
 
-// Shards lists the weight files that an index, the content of IndexFile, names:
-// each once, sorted. A name that leads out of the folder is an error.
+// Shards lists the weight files that an index names: once, sorted, all in its folder.
 func Shards(index []byte) ([]string, error) {
 	var parsed struct {
 		WeightMap map[string]string `json:"weight_map"`

@@ -186,8 +186,7 @@ func (p *partial) attempt(ctx watched) (gained int64, err error) {
 	if err == nil {
 		err = p.check(p.sum, p.have)
 	}
-	var wrong *corruptError
-	if errors.As(err, &wrong) {
+	if wrong := new(corruptError); errors.As(err, &wrong) {
 		err = cmp.Or(p.restart(), err)
 	}
 	return gained, err

@@ -19,8 +19,7 @@ const (
 type Request struct {
 	Repo     Repo
 	Revision string // a branch, a tag or a commit hash; "" is main
-	// Check, if not nil, is given the content of config.json before anything else
-	// is fetched or written. Its error ends the fetch.
+	// Check, if not nil, is given config.json first. Its error ends the fetch.
 	Check func(config []byte) error
 }
 

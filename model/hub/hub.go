@@ -20,14 +20,12 @@ import (
 	"time"
 )
 
-// Client fetches models. Its settings must not be changed while it works; one
-// client may fetch several models at the same time.
+// Client fetches models, several at a time. Its settings must not change meanwhile.
 type Client struct {
 	Cache   Cache // where to
 	Offline bool  // HF_HUB_OFFLINE: use what is in the cache and ask nobody
 
-	// Progress is called as a large file comes in: done of total bytes are there.
-	// done goes back when the file has to be started again.
+	// Progress is called with how much of a large file is there; done may go back.
 	Progress func(file string, done, total int64)
 	// Note is called with messages for a person who waits.
 	Note func(message string)

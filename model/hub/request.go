@@ -177,8 +177,7 @@ func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, 
 	return &body{resp.Body, ctx, host, e.size >= 0, most, most - offset}, offset, nil
 }
 
-// body is a file's content as it comes in. Its errors are those of the network,
-// and corruptError where more comes than can be.
+// body is a file's content as it comes in. Too much of it is a corruptError.
 type body struct {
 	io.ReadCloser
 	ctx   watched

@@ -116,8 +116,7 @@ type statusError struct {
 }
 
 func (c *Client) newStatusError(r *http.Response) *statusError {
-	// said makes one short line of a text that somebody else wrote, without the
-	// token: a server, or something on the way to it, may echo what it was sent.
+	// said makes one short line of a server's text, without the token if it echoes that.
 	said := func(key string) string {
 		text := r.Header.Get(key)
 		if c.token != "" {

@@ -24,14 +24,12 @@ var ErrNoDistribution = errors.New("logits hold no distribution")
 // Argmax returns the lowest index of the largest value, or -1 for none or a NaN.
 func Argmax(x []float32) int { return kernel.Argmax(x) }
 
-// Softmax writes softmax(src/temperature) to dst, which has the same length and
-// may be src itself: NaN where logits hold no distribution.
+// Softmax writes softmax(src/temperature) to dst: NaN where there is none.
 func Softmax(dst, src []float32, temperature float64) { kernel.Softmax(dst, src, temperature) }
 
 // Options are how a token is chosen from logits. The zero value is argmax.
 type Options struct {
-	// Temperature divides the logits; below GreedyBelow the choice is argmax
-	// and the other fields have no effect.
+	// Temperature divides the logits; below GreedyBelow the choice is argmax.
 	Temperature float64
 	// TopK keeps the K most probable tokens, of equals the lower id; 0 keeps all.
 	TopK int

@@ -225,8 +225,7 @@ const (
 	batch = 1 << 22 // elements written at a time, 16 MiB
 )
 
-// Open makes a model in memory, without a file. Medium takes 1.42 GB, which Close
-// gives back. WeightsSHA256 is that of the file which Write writes.
+// Open makes a model in memory, which Close gives back; Medium takes 1.42 GB.
 func Open(name string) (*model.Model, error) {
 	s, err := find(name)
 	if err != nil {
@@ -241,8 +240,7 @@ func Open(name string) (*model.Model, error) {
 	for _, t := range s.tensors() {
 		size += 4 * t.Size()
 	}
-	// Mapped, private and without a file, so that it goes when the model is
-	// closed: in Go's heap it would double what the collector lets pile up.
+	// Mapped: in Go's heap it would double what the collector lets pile up.
 	data, err := mmap.MapRegion(nil, size, mmap.COPY, mmap.ANON, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: memory for %d MB of weights: %w", name, size/1e6, err)

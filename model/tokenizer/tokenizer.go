@@ -175,8 +175,7 @@ func (s *Stream) Push(id int) (string, error) {
 	return string(out), nil
 }
 
-// Flush returns the bytes that are held back when no more tokens come, each as
-// U+FFFD, and leaves the Stream at the beginning of a text.
+// Flush returns the bytes that are held back, each as U+FFFD, and begins anew.
 func (s *Stream) Flush() string {
 	out := strings.Repeat(string(utf8.RuneError), len(s.held))
 	s.held = s.held[:0]

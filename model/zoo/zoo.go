@@ -17,8 +17,7 @@ import (
 // publisher is the owner of the released models' repositories.
 const publisher = "openai-community"
 
-// released are the models that OpenAI released: their name on the hub, the commit
-// that published figures refer to, and the size of their weights.
+// released are OpenAI's models, with the commit that published figures refer to.
 var released = []release{
 	{"gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", "548 MB"},
 	{"gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", "1.52 GB"},

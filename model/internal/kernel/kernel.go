@@ -16,8 +16,7 @@ const (
 	OutIn
 )
 
-// Matrix is a weight matrix for products with rows from the left. It refers to
-// the data it was made from, which it neither changes nor copies.
+// Matrix is a weight matrix for products with rows from the left. It shares its data.
 type Matrix struct {
 	in, out int
 	layout  Layout
@@ -163,15 +162,6 @@ func (t *mulTask) streamed(i, _ int) {
 	}
 }
 
-// Add writes a + b to dst; the three have the same length.
-func Add(dst, a, b []float32) { f32.Add(dst, a, b) }
-
-// Dot returns the sum of a[i]·b[i].
-func Dot(a, b []float32) float32 { return f32.DotProduct(a, b) }
-
-// AddScaled adds factor·x to dst.
-func AddScaled(dst []float32, factor float32, x []float32) { f32.AddScaled(dst, factor, x) }
-
 // LayerNorm writes (x - mean)/sqrt(variance + eps)·gain + bias for each row of
 // x [rows, len(gain)] to y, with the biased variance, rounded once from float64.
 func LayerNorm(p *Pool, y, x, gain, bias []float32, eps float64) {
@@ -230,8 +220,7 @@ func (t *geluTask) Part(i, _ int) {
 	}
 }
 
-// Argmax returns the index of the largest value of x, the lowest of a tie, or -1
-// when x is empty or holds a NaN.
+// Argmax returns the lowest index of the largest value, or -1 for none or a NaN.
 func Argmax(x []float32) int {
 	best := -1
 	max := float32(math.Inf(-1))

@@ -29,8 +29,7 @@ type Pool struct {
 	gelu geluTask
 }
 
-// workers is the part of a pool that its goroutines hold on to, so that an
-// abandoned Pool can be collected and its goroutines ended.
+// workers is what the goroutines hold on to, so that an abandoned Pool is collected.
 type workers struct {
 	threads int
 	task    Task
@@ -58,8 +57,7 @@ func NewPool(threads int) *Pool {
 // serialWork is the number of multiplications below which one goroutine is faster.
 const serialWork = 1 << 15
 
-// Do runs all parts of t and returns when they are done. work is about how many
-// multiplications they take together; a small task is left to the caller alone.
+// Do runs all parts of t. work is about how many multiplications they take together.
 func (w *workers) Do(t Task, parts, work int) {
 	helpers := min(w.threads, parts) - 1
 	if helpers <= 0 || work < serialWork {
@@ -105,8 +103,7 @@ func (w *workers) work(worker int) {
 	}
 }
 
-// space returns n values of scratch for one worker, or for the whole task if
-// worker is the number of threads, whatever is in them.
+// space returns n values of scratch for a worker or, past the last, for the whole task.
 func (w *workers) space(worker, n int) []float32 {
 	if cap(w.scratch[worker]) < n {
 		w.scratch[worker] = make([]float32, n)

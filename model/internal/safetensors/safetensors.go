@@ -85,8 +85,7 @@ func (t Tensor) Floats() ([]float32, error) {
 // littleEndian reports whether this machine keeps numbers as the file does.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// View returns the float32 values in the bytes of a file without a copy, if their
-// address and the machine's byte order allow it.
+// View returns the float32 values in b without a copy, if this machine allows it.
 func View(b []byte) ([]float32, bool) {
 	if len(b) == 0 {
 		return []float32{}, true
@@ -123,8 +122,7 @@ func (i Info) Size() int {
 	return n
 }
 
-// Header returns the first bytes of a file whose tensors follow in this order. The
-// values begin at a multiple of 8.
+// Header returns the first bytes of a file whose tensors follow in this order.
 func Header(tensors []Info) []byte {
 	b := make([]byte, 8, 1<<16)
 	open, offset := byte('{'), 0
