@@ -78,8 +78,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// connect lays out the forward pass: each stage gets one buffer, which all
-// layers share, and reads the buffers of the stages that the table names.
+// connect lays out the forward pass: each stage gets one buffer, which layers share.
 func (s *Session) connect() {
 	m, tapped := s.m, s.o.Tap != nil
 	head, temperatures := headStages, s.o.Temperatures
@@ -124,8 +123,7 @@ func (s *Session) connect() {
 // Pos returns the number of positions in the cache, where the next Step starts.
 func (s *Session) Pos() int { return s.call.P }
 
-// LogitsLast returns the logits [B,V] of the last position of the last Step:
-// the live buffer, valid until the next Step; nil before the first.
+// LogitsLast returns the last logits [B,V]: the live buffer, valid until the next Step.
 func (s *Session) LogitsLast() []float32 { return s.last.values }
 
 // ErrTooLong is wrapped by the error of a Step past the session's length.

@@ -97,8 +97,7 @@ func Open(name, dir string) (*Model, error) {
 	return m, nil
 }
 
-// FromBytes makes a model of the bytes of a safetensors file, which must not
-// change until Close. Close calls release, if that is not nil.
+// FromBytes makes a model of a safetensors file; Close calls release, unless nil.
 func FromBytes(name string, cfg Config, data []byte, release func() error) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -120,8 +120,7 @@ func version() string {
 	return fmt.Sprintf("checkpoint12 %s, commit %s%s, %s", info.Main.Version, settings["vcs.revision"], changed, info.GoVersion)
 }
 
-// programName returns the program as the person typed it, so that a hint can be
-// pasted: "go run ." where the go command built it for one run, else "checkpoint12".
+// programName returns the program as typed: "go run ." or "checkpoint12".
 func programName() string {
 	exe, _ := os.Executable() // "" if that is not known
 	for dir := filepath.Dir(exe); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {

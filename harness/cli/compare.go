@@ -62,7 +62,6 @@ judged (bad usage, a file that cannot be read, nothing to compare).`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump --model synthetic-tiny
-  {} compare --golden goldens/synthetic-tiny/hello --candidate my-dump
   {} compare --candidate my-dump --model synthetic-tiny
   {} compare --golden goldens/gpt2/hello/float64 --candidate hooks --map transformers
   {} compare --golden their-dump --candidate my-dump --json - | jq .first_divergence`),

@@ -19,8 +19,7 @@ import (
 // goldensFolder is where verify and selftest look for goldens.
 const goldensFolder = "goldens"
 
-// findGoldens returns the folder with the goldens: that of --goldens or, without
-// the flag, the one here or in the nearest folder above, which a note then names.
+// findGoldens returns the folder of --goldens or, without it, the nearest one, here or above.
 func (a *app) findGoldens(c *cobra.Command) (string, error) {
 	if flag := c.Flags().Lookup("goldens"); flag.Changed {
 		if !isFolder(flag.Value.String()) {

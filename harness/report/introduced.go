@@ -131,8 +131,7 @@ func withoutLayer(text, stage string) string {
 	return strings.ReplaceAll(text, layer, names.Family(layer))
 }
 
-// span returns the stages that the group was judged together with and, unless a
-// known fault tells them apart, which of them to dump for that.
+// span returns the stages that were judged together, and which of them to dump next.
 func (p *printer) span(g *introduced) string {
 	lacks := "which the dump lacks"
 	for _, stage := range g.missing {

@@ -145,8 +145,7 @@ func NewTable(columns ...string) *Table {
 // Row adds a row. It may have fewer cells than there are columns.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
-// Table writes a table. The last column is wrapped or, where that leaves no room,
-// stands below the row.
+// Table writes a table, its last column wrapped or below the row.
 func (w *Writer) Table(t *Table) {
 	rows := t.rows
 	if strings.Join(t.head, "") != "" {

@@ -16,8 +16,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"checkpoint12/model/atomicfile"
 )
 
 // Repo is the name of a model repository on the hub, "owner/name".
@@ -97,22 +95,6 @@ func (c Cache) Ref(r Repo, revision string) (commit string, ok bool) {
 		return "", false
 	}
 	return commit, true
-}
-
-// setRef records that a branch or a tag is at a commit.
-func (c Cache) setRef(r Repo, revision, commit string) error {
-	path := c.ref(r, revision)
-	if old, err := os.ReadFile(path); err == nil && string(old) == commit {
-		return nil // the cache may be another user's
-	}
-	err := os.MkdirAll(filepath.Dir(path), 0o777)
-	if err == nil {
-		err = atomicfile.WriteFile(path, []byte(commit))
-	}
-	if err != nil {
-		return fmt.Errorf("note that %s is at %.12s: %w", revision, commit, err)
-	}
-	return nil
 }
 
 // Commits lists the commits of which the cache has files.

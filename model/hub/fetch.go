@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"checkpoint12/model/atomicfile"
 )
 
 const (
@@ -195,7 +197,18 @@ func (s *session) refer(ctx context.Context, revision, commit string) error {
 		}
 		revision = "main"
 	}
-	return s.Cache.setRef(s.repo, revision, commit)
+	path := s.Cache.ref(s.repo, revision)
+	if old, err := os.ReadFile(path); err == nil && string(old) == commit {
+		return nil // the cache may be another user's
+	}
+	err := os.MkdirAll(filepath.Dir(path), 0o777)
+	if err == nil {
+		err = atomicfile.WriteFile(path, []byte(commit))
+	}
+	if err != nil {
+		return fmt.Errorf("note that %s is at %.12s: %w", revision, commit, err)
+	}
+	return nil
 }
 
 // cached returns the snapshot of a commit if it is whole and right in the cache,

@@ -151,8 +151,7 @@ func endpoint() (*url.URL, error) {
 	return u, nil
 }
 
-// token returns the user's access token: HF_TOKEN, else the one that `hf auth login`
-// keeps in a file, else "". Errors never hold it.
+// token returns the user's access token, or "". Errors never hold it.
 func token() (string, error) {
 	if isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
 		return "", nil

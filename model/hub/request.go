@@ -52,8 +52,7 @@ func (s *session) request(ctx context.Context, method, revision, file string, of
 	return nil, fmt.Errorf("%s redirects more than %d times", u.Hostname(), hops)
 }
 
-// sameOrigin reports whether two addresses are of the same scheme, host and port:
-// the token goes nowhere else.
+// sameOrigin reports whether the token for one address may go to the other.
 func sameOrigin(a, b *url.URL) bool {
 	port := func(u *url.URL) string {
 		return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])

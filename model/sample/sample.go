@@ -14,8 +14,7 @@ import (
 	"checkpoint12/model/internal/kernel"
 )
 
-// GreedyBelow is the temperature under which sampling is argmax and the seed
-// is not used: the division of logits by less might overflow.
+// GreedyBelow is the temperature under which sampling is argmax: less might overflow.
 const GreedyBelow = 1e-6
 
 // ErrNoDistribution is wrapped by the error for logits none, NaN, +Inf or all -Inf.
@@ -61,8 +60,7 @@ func New(o Options) (*Sampler, error) {
 	return &Sampler{options: o, rng: rand.New(rand.NewPCG(o.Seed, 0x9e3779b97f4a7c15))}, nil
 }
 
-// Next draws a token id from logits [V]. It fails with ErrNoDistribution, and
-// leaves the generator where it was, when they hold none.
+// Next draws a token id from logits [V], or fails with ErrNoDistribution.
 func (s *Sampler) Next(logits []float32) (int, error) {
 	best := Argmax(logits)
 	if best < 0 || math.IsInf(float64(logits[best]), 0) {

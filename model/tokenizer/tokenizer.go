@@ -50,8 +50,7 @@ var shared = sync.OnceValues(func() (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded vocabulary r50k_base.tiktoken: %w", err)
 	}
-	// Built from its parts: tiktoken.GetEncoding would take the vocabulary from the
-	// network. EndOfText is no part of it: Encode and Decode know it.
+	// Built from its parts: tiktoken.GetEncoding would ask the network.
 	core, err := tiktoken.NewCoreBPE(ranks, nil, splitPattern)
 	if err != nil {
 		return nil, fmt.Errorf("tiktoken: %w", err)

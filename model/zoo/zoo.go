@@ -136,8 +136,7 @@ func (e *NotFoundError) Error() string {
 	return s + " in " + strings.Join(e.Looked, " or ")
 }
 
-// Source returns the place of a model on the Hugging Face hub, and of a released
-// one the commit that published figures refer to. A synthetic model has none.
+// Source returns the place of a model on the hub; commit is set for a released one.
 func Source(name string) (repo hub.Repo, commit string, err error) {
 	name = canonical(name)
 	if i := indexReleased(name); i >= 0 {

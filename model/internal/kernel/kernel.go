@@ -38,8 +38,7 @@ const (
 	// blockN is the number of columns of a block of an InOut matrix, which stays
 	// in a core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
 	blockN = 512
-	// fewRows is the largest number of rows for which an InOut matrix is read in
-	// the order of memory: with more, the time goes into multiplying.
+	// fewRows is the most rows for which an InOut matrix is read in the order of memory.
 	fewRows = 16
 	// headRows is the number of rows of an OutIn matrix in one part.
 	headRows = 256

@@ -87,9 +87,6 @@ var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 // View returns the float32 values in b without a copy, if this machine allows it.
 func View(b []byte) ([]float32, bool) {
-	if len(b) == 0 {
-		return []float32{}, true
-	}
 	p := unsafe.Pointer(unsafe.SliceData(b))
 	if !littleEndian || uintptr(p)%unsafe.Alignof(float32(0)) != 0 {
 		return nil, false
