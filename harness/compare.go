@@ -157,7 +157,7 @@ func modelNotes(golden, candidate Source) []string {
 	var want, got map[string]any
 	if json.Unmarshal(g.Model.Config, &want) == nil && json.Unmarshal(c.Model.Config, &got) == nil {
 		if diff := cmp.Diff(want, got); diff != "" {
-			notes = append(notes, fmt.Sprintf("%s: made with another config than the golden (-golden +candidate):\n%s", candidate.Name(), diff))
+			notes = append(notes, fmt.Sprintf("%s: made with a different config from the golden's (-golden +candidate):\n%s", candidate.Name(), diff))
 		}
 	}
 	return notes

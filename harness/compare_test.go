@@ -175,7 +175,7 @@ func TestCompareNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	notes := strings.Join(r.Notes, "\n")
-	for _, want := range []string{"2 tensors without a golden, not compared", "made from weights bbbbbbbbbbbb", "another config", "n_layer"} {
+	for _, want := range []string{"2 tensors without a golden, not compared", "made from weights bbbbbbbbbbbb", "a different config", "n_layer"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes do not say %q:\n%s", want, notes)
 		}

@@ -164,7 +164,7 @@ func OwnError(r *harness.Report, row *harness.Row) string {
 	case row.Origin == harness.OriginIntroduced && p.Bound > 0:
 		return fmt.Sprintf("%sis off by %.3g times the rounding bound: its own computation is wrong", forced, float64(p.Share))
 	case row.Origin == harness.OriginIntroduced:
-		return forced + "is not the same: its own computation is wrong"
+		return forced + "is not equal: its own computation is wrong"
 	case row.Origin == harness.OriginInherited:
 		return forced + "is correct: the error came in with its inputs"
 	case row.Origin == harness.OriginUnknown:
