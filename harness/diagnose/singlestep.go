@@ -19,28 +19,27 @@ import (
 // own computation is wrong. A stage that the golden lacks stays as the model
 // computes it, and is of one span with those that read it.
 //
-// The explanations are of the first stage that is introduced.
-//
-// tap, if set, is called with each live buffer first.
-func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, tap model.Tap) ([]harness.Replayed, []harness.Explanation, error) {
-	temperatures := temperaturesOf(golden)
+// The explanations are of the first stage that is introduced. temperatures are
+// those of the stages probs_t*. tap, if set, is called with each live buffer first.
+func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, temperatures []float64, tap model.Tap) ([]harness.Replayed, []harness.Explanation, error) {
 	s := gpt2.Schedule(m.Config().Layers, temperatures)
 	r := gpt2.NewReplayer(m, golden)
 	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt})
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens, steps := golden.Tokens(), golden.Steps()
-	if tokens == nil || len(steps) == 0 {
+	tokens := golden.Tokens()
+	if tokens == nil || len(golden.Steps()) == 0 {
 		return nil, nil, fmt.Errorf("%s: no tokens, or nothing to force", golden.Name())
 	}
-	last := min(steps[len(steps)-1], len(tokens[0])-prompt)
+	last := min(harness.LastStep(golden), len(tokens[0])-prompt)
 	forced := gpt2.Run{New: last + 1, Temperatures: temperatures, Match: func(int, string) bool { return false }}
 	for _, row := range tokens {
 		forced.Tokens, forced.Feed = append(forced.Tokens, row[:prompt]), append(forced.Feed, row[prompt:prompt+last])
 	}
 	var rows []harness.Replayed
-	var first *withStage
+	var first *withStage // the golden with the first output that is introduced
+	var wrongRow harness.Replayed
 	o := gpt2.Override{Before: tap, Value: func(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
 		if _, ok := golden.Shape(at.Step, at.Stage); !ok {
 			return harness.Tensor{}, nil
@@ -52,7 +51,7 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 		rows = append(rows, row)
 		if row.Verdict == harness.ReplayIntroduced && first == nil {
 			live.Shape, live.F32 = slices.Clone(live.Shape), slices.Clone(live.F32)
-			first = &withStage{golden, at, live}
+			first, wrongRow = &withStage{golden, at, live}, row
 		}
 		want, err := run.Input(at.Step, at.Stage)
 		return want.Tensor, err
@@ -64,43 +63,31 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	if o.Err != nil || first == nil {
 		return rows, nil, o.Err
 	}
-	causes, err := explainStage(ctx, s, m, first, prompt)
-	return rows, causes, err
-}
-
-// explainStage explains the stage that the model computed from a golden's values.
-func explainStage(ctx context.Context, s *harness.Schedule, m *model.Model, candidate *withStage, prompt int) ([]harness.Explanation, error) {
-	r := gpt2.NewReplayer(m, candidate)
-	judge := func(r replay.Replayer) (*replay.Run, harness.Replayed, error) {
-		run, err := replay.NewRun(s, candidate, r, replay.Options{Prompt: prompt})
-		if err != nil {
-			return nil, harness.Replayed{}, err
-		}
-		row, err := run.JudgeAt(candidate.at)
-		return run, row, err
-	}
-	run, row, err := judge(r)
-	wrong := row.Verdict == harness.ReplayClean // the model's own function of the stage is wrong
-	if err == nil && wrong {
-		var want harness.Tensor
-		if want, err = candidate.Source.Tensor(candidate.at.Step, candidate.at.Stage); err != nil {
-			return nil, err
-		}
-		run, row, err = judge(goldenReplayer{r, candidate.at, want})
-	}
+	right, err := run.Right(first.at.Step, first.at.Stage)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	found, err := faults.Explain(ctx, m, candidate, run, []harness.Replayed{row})
-	var all []harness.Explanation
+	// The model's own function of the stage may be what is wrong.
+	wrong := replay.Measure(first.at, first.tensor, right).Verdict == harness.ReplayClean
+	if wrong {
+		want, err := golden.Tensor(first.at.Step, first.at.Stage)
+		if err != nil {
+			return nil, nil, err
+		}
+		if run, err = replay.NewRun(s, golden, goldenReplayer{r, first.at, want}, replay.Options{Prompt: prompt}); err != nil {
+			return nil, nil, err
+		}
+	}
+	found, err := faults.Explain(ctx, m, first, run, []harness.Replayed{wrongRow})
+	var causes []harness.Explanation
 	for _, cause := range found {
 		// A wrong function gives the same wrong values with a few bits less.
 		if f, err := faults.ByID(cause.Fault); err == nil && wrong && f.Kind == faults.Precision {
 			continue
 		}
-		all = append(all, cause.Explanation)
+		causes = append(causes, cause.Explanation)
 	}
-	return all, err
+	return rows, causes, err
 }
 
 // goldenReplayer gives the golden's value of one stage.
@@ -118,7 +105,7 @@ func (r goldenReplayer) Replay(step int, stage string, in replay.Inputs) (replay
 	return v, err
 }
 
-// withStage is a golden with another tensor at one place.
+// withStage is a source with another tensor at one place.
 type withStage struct {
 	harness.Source
 	at     harness.Place
@@ -137,19 +124,6 @@ func (r *withStage) Tensor(step int, stage string) (harness.Tensor, error) {
 		return r.tensor, nil
 	}
 	return r.Source.Tensor(step, stage)
-}
-
-// temperaturesOf lists the temperatures of a source's stages probs_t*.
-func temperaturesOf(src harness.Source) []float64 {
-	all := []float64{} // not nil, which would stand for Temperatures
-	for _, step := range src.Steps() {
-		for _, stage := range src.Stages(step) {
-			if s, _ := model.ParseStage(stage); s.Temperature > 0 && !slices.Contains(all, s.Temperature) {
-				all = append(all, s.Temperature)
-			}
-		}
-	}
-	return all
 }
 
 // OwnError returns a sentence on the stage of a row with a golden's values forced

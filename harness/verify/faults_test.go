@@ -174,7 +174,7 @@ func TestNothingIsWrongInTheCorrectModel(t *testing.T) {
 	t.Parallel()
 	s := withTap(t, nil)
 	for _, g := range s.Cases[0].Goldens {
-		rows, causes, err := diagnose.SingleStep(t.Context(), s.Model, g.dump, 2, nil)
+		rows, causes, err := diagnose.SingleStep(t.Context(), s.Model, g.dump, 2, s.temps, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,8 +210,8 @@ func TestAFaultOfTheModelIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	golden := withTap(t, nil).Cases[0].Goldens[0].dump
-	rows, causes, err := diagnose.SingleStep(t.Context(), m, golden, 2, nil)
+	suite := withTap(t, nil)
+	rows, causes, err := diagnose.SingleStep(t.Context(), m, suite.Cases[0].Goldens[0].dump, 2, suite.temps, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

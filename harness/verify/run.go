@@ -82,7 +82,7 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 		}
 		if r.FirstDivergence != nil {
 			if forced == nil { // the stages that are wrong are the model's, whichever golden is forced on it
-				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.o.Tap); err != nil {
+				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.temps, s.o.Tap); err != nil {
 					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
 			}
