@@ -20,8 +20,7 @@ var ErrNothingCompared = errors.New("nothing compared")
 
 // CompareOptions are the options of [Compare]; the zero value compares all there is.
 type CompareOptions struct {
-	// RequireAll fails a candidate that lacks a stage the golden has.
-	RequireAll bool
+	RequireAll bool // fail a candidate that lacks a stage the golden has
 
 	// Prompt is the number of prompt tokens, where the caller knows it; 0 takes
 	// it from the manifests, or from the lengths of tokens and steps.

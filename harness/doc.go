@@ -9,21 +9,14 @@
 // the whole [Report]. This package knows nothing of any model; the example is the
 // tutorial.
 //
-// # Goals
+// # Guarantees
 //
 //   - The first divergence is the first in execution order, over all steps,
 //     never in alphabetical order: h.10 comes after h.9.
 //   - A value passes when |got − want| ≤ abs + rel·max|want|, and only then. NaN
 //     never passes, an infinity only against the same infinity.
-//   - A failure has what is needed to act on it: stage, step, how many of how
-//     many, the worst difference and where, both values, the tolerance and its
-//     reason.
-//   - Nothing is ignored in silence: what was missing, left out, skipped or not
-//     understood is listed.
-//
-// # Guarantees
-//
-//   - Comparing nothing is never a pass: it is [ErrNothingCompared].
+//   - Comparing nothing is never a pass: it is [ErrNothingCompared]. What was
+//     missing, left out, skipped or not understood is listed.
 //   - A dump is written whole or not at all; a folder that is no dump is never
 //     replaced.
 //   - A dump with a manifest is read only if every file is there, none is

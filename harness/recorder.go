@@ -12,23 +12,18 @@ import (
 
 // RecorderOptions are the options of [NewRecorder].
 type RecorderOptions struct {
-	// Schedule is the stages there may be. Required.
-	Schedule *Schedule
+	Schedule *Schedule // the stages there may be; required
 
 	// Match, if set, is asked before a stage is copied; what it declines costs
 	// nothing more. Unset, all is kept.
 	Match func(step int, stage string) bool
 
-	// Name says whose tensors these are, in messages; "recorder" if empty.
-	Name string
+	Name string // whose tensors these are, in messages; "recorder" if empty
 }
 
-// Recorder keeps copies of the stages a running model taps. Its Tap fits the
-// func(stage string, shape []int, data []float32) that a model calls with live
-// buffers. It is a Source, in memory.
-//
-// Tap returns nothing, so errors (a name that is no stage, a stage twice in a
-// step, data that is not its shape, a tap before the first Step) are kept and
+// Recorder keeps copies of the stages a running model taps. It is a Source, in
+// memory. Tap returns nothing, so errors (a name that is no stage, a stage twice in
+// a step, data that is not its shape, a tap before the first Step) are kept and
 // reported by Err; [Compare] and [Check] refuse a recorder that has any.
 type Recorder struct {
 	schedule *Schedule

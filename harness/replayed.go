@@ -18,8 +18,7 @@ const (
 type Replayed struct {
 	Row
 
-	// Verdict is ReplayIntroduced, ReplayClean or ReplayUnknown.
-	Verdict string `json:"verdict"`
+	Verdict string `json:"verdict"` // ReplayIntroduced, ReplayClean or ReplayUnknown
 
 	// Span lists the stages that were computed to judge this one, in execution
 	// order; this one is the last. It has more than one where the candidate lacks
@@ -34,12 +33,10 @@ type Replayed struct {
 	Share Float `json:"share"`
 
 	// Amplification is the relative error against the golden at this stage over
-	// the largest of what it reads, as [Report.AddReplay] finds it; NaN where one
-	// of them is not known, or there is no error at the inputs.
+	// the largest of what it reads; NaN where one is not known or there is none.
 	Amplification Float `json:"amplification"`
 
-	// Why is the reason of an unknown verdict, or of a wrong shape.
-	Why string `json:"why,omitempty"`
+	Why string `json:"why,omitempty"` // of an unknown verdict, or of a wrong shape
 }
 
 // The origins of a row's error.

@@ -9,11 +9,9 @@ const (
 // Report is the result of [Compare]. Its JSON is the report that the compare command
 // writes; no list in it is null.
 type Report struct {
-	Schema  int    `json:"schema"` // 1
-	Verdict string `json:"verdict"`
-
-	// Compared counts the rows of status pass, fail, shape and nonfinite.
-	Compared int `json:"compared"`
+	Schema   int    `json:"schema"` // 1
+	Verdict  string `json:"verdict"`
+	Compared int    `json:"compared"` // rows of status pass, fail, shape and nonfinite
 
 	// Missing lists the places that the golden has and the candidate lacks.
 	Missing []Place `json:"missing"`
@@ -22,8 +20,8 @@ type Report struct {
 	// that is outside its tolerance; nil if none is.
 	FirstDivergence *Place `json:"first_divergence"`
 
-	// Introduced lists the stages whose own computation is wrong. A comparison
-	// alone does not know them; a replay does.
+	// Introduced lists the stages whose own computation is wrong, as a replay
+	// finds them; a comparison alone finds none.
 	Introduced []Introduced `json:"introduced"`
 
 	// Stages has a row for each stage that the golden has at each step, by step
@@ -34,25 +32,15 @@ type Report struct {
 	Explanations []Explanation `json:"explanations"`
 
 	// Replayed has the rows given to AddReplay, with each stage's amplification;
-	// nil without a replay.
-	Replayed []Replayed `json:"replayed,omitempty"`
-
-	// GoldenReplayed is the replay of the golden, where there was one.
+	// nil without a replay. GoldenReplayed is the golden's, where it was replayed.
+	Replayed       []Replayed `json:"replayed,omitempty"`
 	GoldenReplayed []Replayed `json:"-"`
 
-	// Golden and Candidate are the names of the two sources.
-	Golden    string `json:"-"`
-	Candidate string `json:"-"`
-
-	// Notes are remarks for stderr.
-	Notes []string `json:"-"`
-
-	// LeftOut lists the stages that the golden's exporter did not write, by its
-	// manifest.
-	LeftOut []LeftOut `json:"-"`
-
-	// RequireAll makes a missing stage a failure.
-	RequireAll bool `json:"-"`
+	Golden     string    `json:"-"` // the source's name, as Candidate
+	Candidate  string    `json:"-"`
+	Notes      []string  `json:"-"` // remarks for stderr
+	LeftOut    []LeftOut `json:"-"` // of the golden's manifest
+	RequireAll bool      `json:"-"` // a missing stage is a failure
 }
 
 // Introduced is a stage whose own computation is wrong. Span lists the stages
@@ -71,8 +59,7 @@ type Explanation struct {
 	Explains Float  `json:"explains"` // which part of the error, 1 being all
 	Text     string `json:"text"`
 
-	// At are the stages that the fault sits in, if that is known.
-	At []string `json:"-"`
+	At []string `json:"-"` // the stages that the fault sits in, if that is known
 }
 
 // Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,

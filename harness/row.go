@@ -55,23 +55,13 @@ type Row struct {
 	Elements   int    `json:"elements"`   // the number that were compared
 	Worst      *Worst `json:"worst"`
 
-	// Tolerance is the stage's; Abs includes what its Extra added.
-	Tolerance Tolerance `json:"tolerance"`
+	Tolerance Tolerance `json:"tolerance"` // the stage's; Abs includes what its Extra added
 
-	// Scale is max|want| over the golden's finite values.
-	Scale float64 `json:"-"`
-
-	// Bound is Tolerance.Abs + Tolerance.Rel · Scale.
-	Bound float64 `json:"-"`
-
-	// GotShape is the candidate's shape; nil where it has none.
-	GotShape []int `json:"-"`
-
-	// Detail is the finding of the stage's own Check, or why a row was skipped.
-	Detail string `json:"-"`
-
-	// Checkpoint is the stage's.
-	Checkpoint int `json:"-"`
+	Scale      float64 `json:"-"` // max|want| over the golden's finite values
+	Bound      float64 `json:"-"` // Tolerance.Abs + Tolerance.Rel · Scale
+	GotShape   []int   `json:"-"` // the candidate's; nil where it has none
+	Detail     string  `json:"-"` // the finding of the stage's own Check, or why a row was skipped
+	Checkpoint int     `json:"-"` // the stage's
 }
 
 // Worst is the first place with the largest violation; an unequal infinity or a

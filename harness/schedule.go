@@ -29,14 +29,9 @@ type Stage struct {
 	// digits, dots, dashes and underscores.
 	Name string
 
-	// Checkpoint is the number of the checkpoint the stage belongs to; 0 if none.
-	Checkpoint int
-
-	// Tolerance is the stage's.
-	Tolerance Tolerance
-
-	// IDs marks a stage of int64 ids, which compare exactly.
-	IDs bool
+	Checkpoint int // the number of the checkpoint it belongs to; 0 if none
+	Tolerance  Tolerance
+	IDs        bool // it is of int64 ids, which compare exactly
 
 	// Axes, if set, names the axes of the stage's tensor: "B H T D", those that
 	// are merged into one dimension in parentheses: "B T (H D)". Layouts are

@@ -52,12 +52,8 @@ type Replayer interface {
 
 // Options configure a replay.
 type Options struct {
-	// Golden, if set, lends its tokens to a candidate that has none.
-	Golden harness.Source
-
-	// Prompt is the number of prompt tokens, if the caller knows it; 0 is that of
-	// harness.PromptLength.
-	Prompt int
+	Golden harness.Source // if set, lends its tokens to a candidate that has none
+	Prompt int            // number of prompt tokens; 0 is that of harness.PromptLength
 
 	// Match, if set, reports whether a stage is to be judged. The others still are
 	// inputs.
