@@ -92,6 +92,7 @@ func gather[E any](out, in []E, size, stride []int) []E {
 // repeats reports whether the values are bit for bit the same along the extra axes.
 func (v stridedView) repeats(array harness.Tensor) bool {
 	first := v.tensor(array)
+	sameBits := func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
 	for _, e := range v.extra {
 		next := v
 		for range e[0] - 1 {
@@ -104,5 +105,3 @@ func (v stridedView) repeats(array harness.Tensor) bool {
 	}
 	return true
 }
-
-func sameBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }

@@ -22,17 +22,16 @@ func (m *Matrix) WriteText(w io.Writer, s report.Style) error {
 type printer struct{ *report.Writer }
 
 func (p *printer) verdict(m *Matrix) {
-	var alone, pairs Tally
+	alone, pairs := 0, 0
 	for _, row := range m.Faults {
-		alone.addUp(row.Alone)
-		pairs.addUp(row.Pairs)
+		alone, pairs = alone+row.Alone.Planted, pairs+row.Pairs.Planted
 	}
 	runs, alarms := 0, 0
 	for _, c := range m.Clean {
 		runs, alarms = runs+c.Runs, alarms+c.Alarms
 	}
 	what := fmt.Sprintf("%s: %s planted %s alone and %s in pairs, %s of correct engines: ",
-		m.Model, words.Count(len(m.Faults), "fault"), words.Count(alone.Planted, "time"), words.Count(pairs.Planted, "time"), words.Count(runs, "run"))
+		m.Model, words.Count(len(m.Faults), "fault"), words.Count(alone, "time"), words.Count(pairs, "time"), words.Count(runs, "run"))
 	if m.Passed() {
 		fmt.Fprintf(p, "%s %sall seen, stage and cause right, no false alarm\n\n", p.Green("PASS"), what)
 		return
@@ -46,14 +45,6 @@ func (p *printer) verdict(m *Matrix) {
 		fmt.Fprintf(p, "  %s\n", s)
 	}
 	fmt.Fprintln(p)
-}
-
-func (t *Tally) addUp(o Tally) {
-	t.Planted += o.Planted
-	t.Identity += o.Identity
-	t.Detected += o.Detected
-	t.StageRight += o.StageRight
-	t.CauseRight += o.CauseRight
 }
 
 // faults writes a row for each fault. Cells count the injections that were right.

@@ -75,12 +75,12 @@ func (r *Report) writeLines(b *report.Writer, o TextOptions) {
 			command = c.Command
 			continue
 		}
-		self := c.self()
+		own := slices.ContainsFunc(c.lines, func(l line) bool { return l.engine == Self && l.failed == 0 })
 		for _, l := range c.lines {
 			if l.engine == Self && l.failed == 0 && len(c.lines) > 1 && !o.Verbose {
 				continue // said on the engines' lines
 			}
-			t.Row(title, l.engine, l.what(c.Checkpoint, self), l.where(), l.verdict(b.Style))
+			t.Row(title, l.engine, l.what(c.Checkpoint, own), l.where(), l.verdict(b.Style))
 			title = ""
 		}
 	}
@@ -90,18 +90,8 @@ func (r *Report) writeLines(b *report.Writer, o TextOptions) {
 	}
 }
 
-// self returns the checkpoint's line of the model alone, or nil.
-func (c *CheckpointReport) self() *line {
-	for i := range c.lines {
-		if c.lines[i].engine == Self {
-			return &c.lines[i]
-		}
-	}
-	return nil
-}
-
-// what returns what was compared, in words.
-func (l *line) what(checkpoint int, self *line) string {
+// what returns what was compared, in words; own is whether the self-check passed.
+func (l *line) what(checkpoint int, own bool) string {
 	if l.compared == 0 {
 		return "-"
 	}
@@ -126,7 +116,7 @@ func (l *line) what(checkpoint int, self *line) string {
 	default:
 		s = count(l.compared, "stage") + ", " + count(l.values, "value")
 	}
-	if self == nil || self.failed > 0 {
+	if !own {
 		return s
 	}
 	return s + map[int]string{3: ", own rows exact", 9: ", own row exact", 11: ", own softmax", 12: ", three runs alike"}[checkpoint]

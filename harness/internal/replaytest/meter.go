@@ -166,24 +166,23 @@ func (m Meter) Run(t harnesstest.Tester, fault func(at harness.Place, x *harness
 		}
 		for _, st := range s.Stages() {
 			v, err := m.Replay(step, st.Name, func(name string) (replay.Value, bool) {
-				if name == "tokens" || name == "pos" {
-					x := harness.Tensor{Shape: []int{2, T}}
-					if name == "pos" {
-						x.Shape = []int{T}
-						for i := range T {
-							x.I64 = append(x.I64, int64(len(tokens[0])-T+i))
-						}
-						return replay.Value{Tensor: x}, true
+				in := harness.InputPlace(step, name)
+				x := have[in.Step][in.Stage] // of step -1: nothing
+				switch name {
+				case "pos":
+					x.Shape = []int{T}
+					for i := range T {
+						x.I64 = append(x.I64, int64(len(tokens[0])-T+i))
 					}
+				case "tokens":
+					x.Shape = []int{2, T}
 					for _, row := range tokens {
 						for _, id := range row[len(row)-T:] {
 							x.I64 = append(x.I64, int64(id))
 						}
 					}
-					return replay.Value{Tensor: x}, true
 				}
-				in := harness.InputPlace(step, name)
-				return replay.Value{Tensor: have[in.Step][in.Stage]}, true // of step -1: nothing
+				return replay.Value{Tensor: x}, true
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -1,10 +1,8 @@
-// Package figures reads figures: values of a model that can be checked without a
-// golden, because somebody has published them, each with its source and a
-// tolerance. The package knows neither the model nor how a figure is checked.
+// Package figures reads figures: published values of a model, each with its source and
+// tolerance, that can be checked without a golden. It knows nothing of models and checks.
 //
-// Figures of the released GPT-2s are in figures.json beside this file; none of
-// them was computed here. The same kind of file may lie in goldens/MODEL, made by
-// reference/float64/figures.py. A figure is one line of it.
+// Figures of the released GPT-2s are in figures.json, one a line; none of them was
+// computed here. reference/float64/figures.py makes such files in goldens/MODEL.
 package figures
 
 import (
@@ -35,8 +33,8 @@ type Figure struct {
 	Name   string `json:"name"` // its kind and its part, "logits.top3"
 	Source string `json:"source"`
 
-	// The model is run on B rows of tokens, or on a text. After a prefix the text
-	// is fed token by token, so that the cache is used.
+	// The model is run on B rows of tokens, or on a text: after a prefix token by token,
+	// to use the cache.
 	Tokens [][]int `json:"tokens"`
 	Text   string  `json:"text"`
 	Prefix []int   `json:"prefix"`
@@ -102,9 +100,8 @@ func (f *Figure) Exact() bool {
 	return f.Reduce.OfText() || f.Reduce.OfWeights() && f.Reduce != Moments || f.Stage == "next_token"
 }
 
-// Tolerance bounds a figure: |got-want| <= Abs + Rel*Scale, or Abs + Rel*|want|
-// where Scale is 0. Of indices it bounds how near two elements must be to change
-// places.
+// Tolerance bounds a figure: |got-want| <= Abs + Rel*Scale, or Abs + Rel*|want| if Scale
+// is 0. Of indices it is how near two elements must be to change places.
 type Tolerance struct {
 	Abs    float64 `json:"abs"`
 	Rel    float64 `json:"rel"`

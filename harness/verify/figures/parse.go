@@ -13,10 +13,9 @@ import (
 	"checkpoint12/model/strictjson"
 )
 
-// Parse reads a file of figures. It is strict: a key that is unknown or there
-// twice, a figure without source or a tolerance without reason is an error that
-// names the place. A figure passed over by a mistyped key would be a check that
-// cannot fail.
+// Parse reads a file of figures. A key that is unknown or there twice, a figure without
+// source or a tolerance without reason is an error that names the place: a figure passed
+// over by a mistyped key would be a check that cannot fail.
 func Parse(data []byte) (*File, error) {
 	f := new(File)
 	if err := strictjson.Unmarshal(data, f); err != nil {
