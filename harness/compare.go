@@ -56,8 +56,18 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	if n := len(s.Places(candidate, o.Match)) - len(common(candidate, places)); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s: %s without a golden, not compared", candidate.Name(), words.Count(n, "tensor")))
 	}
-	if r.Stages, err = compareAll(s, golden, candidate, places, fed); err != nil {
-		return nil, err
+	r.Stages = make([]Row, len(places))
+	errs := make([]error, len(places))
+	parallel.For(len(places), func(i int) {
+		p := places[i]
+		st, _ := s.Stage(p.Stage)
+		r.Stages[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
+		r.Stages[i].Step = p.Step
+	})
+	for i, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)
+		}
 	}
 	r.Judge()
 	if r.Compared == 0 {
@@ -72,23 +82,6 @@ func common(src Source, places []Place) []Place {
 		_, ok := src.Shape(p.Step, p.Stage)
 		return !ok
 	})
-}
-
-func compareAll(s *Schedule, golden, candidate Source, places []Place, fed tokenDiff) ([]Row, error) {
-	rows := make([]Row, len(places))
-	errs := make([]error, len(places))
-	parallel.For(len(places), func(i int) {
-		p := places[i]
-		st, _ := s.Stage(p.Stage)
-		rows[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
-		rows[i].Step = p.Step
-	})
-	for i, err := range errs {
-		if err != nil {
-			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)
-		}
-	}
-	return rows, nil
 }
 
 func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Row, error) {

@@ -84,6 +84,15 @@ func CheckTokens(rows [][]int) error {
 	return nil
 }
 
+// FirstTokens returns the first n ids of each row, or all that it has. The caller
+// may append to the rows.
+func FirstTokens(rows [][]int, n int) (first [][]int) {
+	for _, row := range rows {
+		first = append(first, slices.Clip(row[:min(n, len(row))]))
+	}
+	return first
+}
+
 // FirstOtherTokens returns the first step at which the two were fed different
 // tokens, math.MaxInt if there is none. prompt is the prompt's length, 0 where
 // the caller does not know it. Other prompt tokens are ErrNothingCompared.
@@ -141,7 +150,7 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 	}
 	switch {
 	case len(said) == 2 && said[0] != said[1]:
-		return 0, nothing(golden, candidate, 0, fmt.Sprintf("prompt of %d tokens, golden's has %d", said[1], said[0]))
+		return 0, nothing(golden, candidate, math.MaxInt, fmt.Sprintf("prompt of %d tokens, golden's has %d", said[1], said[0]))
 	case prompt > 0:
 		return prompt, nil
 	case len(said) > 0:
@@ -188,21 +197,12 @@ func LastStep(s Source) int {
 }
 
 // nothing is ErrNothingCompared because of other prompt tokens, with the tokens
-// in its Diff; n is the prompt's length, 0 to show all.
+// in its Diff; n is the prompt's length.
 func nothing(golden, candidate Source, n int, what string) error {
-	prompt := func(src Source) (rows [][]int) {
-		for _, row := range src.Tokens() {
-			if n > 0 {
-				row = row[:min(n, len(row))]
-			}
-			rows = append(rows, row)
-		}
-		return rows
-	}
 	return &DiffError{
 		Line: fmt.Sprintf("%v: %s has other prompt tokens than %s: %s; give the engine the golden's tokens",
 			ErrNothingCompared, candidate.Name(), golden.Name(), what),
-		Diff: cmp.Diff(prompt(golden), prompt(candidate)),
+		Diff: cmp.Diff(FirstTokens(golden.Tokens(), n), FirstTokens(candidate.Tokens(), n)),
 		Err:  ErrNothingCompared,
 	}
 }

@@ -81,3 +81,16 @@ func Folders(dir string) ([]string, error) {
 	}
 	return paths, nil
 }
+
+// GoldenError is the error of a golden that cannot be used: it is damaged, bound
+// to other weights, or not bound to any.
+type GoldenError struct {
+	Path string // the folder or file
+	Err  error
+}
+
+// Error returns the golden and the reason.
+func (e *GoldenError) Error() string { return fmt.Sprintf("golden %s: %v", e.Path, e.Err) }
+
+// Unwrap returns the reason.
+func (e *GoldenError) Unwrap() error { return e.Err }

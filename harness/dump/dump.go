@@ -112,7 +112,11 @@ func (d *Dump) readHeaders(listed Listing) (notes []string, err error) {
 			err = agree(path, info, files[i])
 		}
 		if st, ok := d.schedule.Stage(files[i].Stage); err == nil && ok && info.DType != st.DType() {
-			err = dtypeError(path, st, info.DType)
+			want, dtype := "values", "<f4"
+			if st.IDs {
+				want, dtype = "ids", "<i8"
+			}
+			err = fmt.Errorf("%s: holds %s, but %s is %s: np.save(%q, a.astype('%s'))", path, info.DType, st.Name, want, path, dtype)
 		}
 		headers[i], errs[i] = header{path, info}, err
 	})
@@ -167,14 +171,6 @@ func agree(path string, info npy.Info, f harness.File) error {
 	return nil
 }
 
-func dtypeError(path string, st harness.Stage, got string) error {
-	want, dtype := "values", "<f4"
-	if st.IDs {
-		want, dtype = "ids", "<i8"
-	}
-	return fmt.Errorf("%s: holds %s, but %s is %s: np.save(%q, a.astype('%s'))", path, got, st.Name, want, path, dtype)
-}
-
 // tokenRows returns the tokens at path as rows. They must be ids [B, L],
 // not negative, none empty, and begin with those of the manifest, which may be nil.
 func tokenRows(path string, t harness.Tensor, man *harness.Manifest) ([][]int, error) {
@@ -204,11 +200,7 @@ func checkTokens(path string, rows [][]int, man *harness.Manifest) error {
 	if want := []int{len(man.Tokens), n + man.New}; !slices.Equal(got, want) {
 		return fmt.Errorf("%s: shape %v, but %s says %v: prompt and %d new", path, got, ManifestFile, want, man.New)
 	}
-	prompt := make([][]int, len(rows))
-	for i, row := range rows {
-		prompt[i] = row[:n]
-	}
-	if diff := cmp.Diff(man.Tokens, prompt); diff != "" {
+	if diff := cmp.Diff(man.Tokens, harness.FirstTokens(rows, n)); diff != "" {
 		return &harness.DiffError{Line: fmt.Sprintf("%s: does not begin with the tokens that %s says", path, ManifestFile), Diff: diff}
 	}
 	return nil

@@ -4,6 +4,9 @@ package replay
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"slices"
 
 	"checkpoint12/harness"
 )
@@ -73,4 +76,136 @@ func Judge(ctx context.Context, s *harness.Schedule, candidate harness.Source, r
 		return nil, err
 	}
 	return run.Judge(ctx)
+}
+
+// Judge judges every stage that the candidate has, by step and in execution
+// order.
+func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
+	places := r.schedule.Places(r.candidate, r.o.Match)
+	all := make([]harness.Replayed, 0, len(places))
+	for i, at := range places {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		row, err := r.JudgeAt(at)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, row)
+		if r.o.Progress != nil {
+			r.o.Progress(i+1, len(places))
+		}
+	}
+	return all, nil
+}
+
+// JudgeAt judges one place that the candidate has.
+func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	row := unknown(at)
+	got, _ := r.read.get(at)
+	right, span, err := r.compute(at, got.Shape)
+	switch shape := r.shape(at); {
+	case r.read.err != nil:
+		return row, r.read.err
+	case err != nil && shape != nil && !slices.Equal(shape, got.Shape):
+		return Measure(at, got, Value{Tensor: harness.Tensor{Shape: shape}}), nil
+	case err != nil:
+		row.Why = err.Error()
+		return row, nil
+	}
+	row = r.measure(at, got, right, span)
+	if row.Verdict == harness.ReplayIntroduced {
+		// An input of a wrong shape may still give the right shape, from other places.
+		if right, span, err := r.replay(at, true); err == nil {
+			if other := r.measure(at, got, right, span); other.Verdict == harness.ReplayClean {
+				return other, nil
+			}
+		}
+	}
+	return row, nil
+}
+
+// Against judges a tensor that somebody else computed from the candidate's inputs
+// to a place by what the candidate itself has there, with the rounding bound of
+// the stage. The candidate is then what is right, such as a golden whose values
+// were forced on a model under test. It must have the place.
+func (r *Run) Against(at harness.Place, got harness.Tensor) (harness.Replayed, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	want, _ := r.read.get(at)
+	right, span, err := r.compute(at, want.Shape)
+	if err != nil {
+		row := unknown(at)
+		row.Why = err.Error()
+		return row, r.read.err
+	}
+	return r.measure(at, got, Value{Tensor: want, Bound: right.Bound, Accepts: right.Accepts}, span), nil
+}
+
+// measure measures a tensor at a place by the right value; span is what was
+// computed for that.
+func (r *Run) measure(at harness.Place, got harness.Tensor, right Value, span []harness.Place) harness.Replayed {
+	row := Measure(at, got, right)
+	row.Span = nil
+	for _, p := range span {
+		if p.Step != at.Step {
+			row.Earlier = append(row.Earlier, p)
+		}
+		if !slices.Contains(row.Span, p.Stage) {
+			row.Span = append(row.Span, p.Stage)
+		}
+	}
+	row.Span = r.schedule.Sorted(row.Span)
+	return row
+}
+
+// maxRelBound is the RMS of the rounding bound, relative to the RMS of the right
+// values, above which a replay that finds nothing wrong is inconclusive.
+const maxRelBound = 0.01
+
+// Measure compares a tensor at a place with the right value. The verdict is
+// harness.ReplayUnknown where nothing can be said, for the reason in Why.
+func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed {
+	row := unknown(at)
+	switch {
+	case !slices.Equal(got.Shape, right.Shape):
+		row.Verdict, row.Status = harness.ReplayIntroduced, harness.Shape
+		row.Shape, row.GotShape = right.Shape, got.Shape
+		row.Why = fmt.Sprintf("shape %v, want %v", got.Shape, right.Shape)
+		return row
+	case got.IDs() != right.IDs():
+		row.Why = fmt.Sprintf("is %s, the replay gives %s", got.DType(), right.DType())
+		return row
+	}
+	var e harness.Distance
+	row.Row, e = harness.CompareRounding(at.Stage, right.Tensor, got, right.Bound, right.Accepts)
+	row.Step, row.Bound, row.Share = at.Step, harness.Float(row.Row.Bound), harness.Float(e.Share)
+	row.Verdict = harness.ReplayUnknown
+	switch {
+	case e.N == 0:
+		row.Why = "it is empty"
+	case e.Judged == 0:
+		row.Why = "it cannot be judged: its inputs are not finite"
+	case e.Wrong > 0:
+		row.Verdict = harness.ReplayIntroduced
+	case e.SqBound > maxRelBound*maxRelBound*e.SqWant:
+		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may reach %.2g of its size", math.Sqrt(e.SqBound/e.SqWant))
+	default:
+		row.Verdict = harness.ReplayClean
+	}
+	if row.Verdict == harness.ReplayUnknown {
+		row.Status = harness.Skipped
+	}
+	return row
+}
+
+// unknown returns a row of which nothing is known.
+func unknown(at harness.Place) harness.Replayed {
+	nan := harness.Float(math.NaN())
+	return harness.Replayed{
+		Row:     harness.Row{Place: at, Status: harness.Skipped, MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN(), Bound: math.NaN()},
+		Verdict: harness.ReplayUnknown, Span: []string{at.Stage}, Bound: nan, Share: nan, Amplification: nan,
+	}
 }

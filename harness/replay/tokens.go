@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"checkpoint12/harness"
@@ -26,14 +27,8 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 		return f, err
 	}
 	golden := known.Tokens()
-	for _, row := range candidate.Tokens() {
-		f.rows = append(f.rows, slices.Clip(row))
-	}
-	if f.rows == nil {
-		for _, row := range golden {
-			n := min(f.prompt, len(row))
-			f.rows = append(f.rows, row[:n:n])
-		}
+	if f.rows = harness.FirstTokens(candidate.Tokens(), math.MaxInt); f.rows == nil {
+		f.rows = harness.FirstTokens(golden, f.prompt)
 	}
 	if len(f.rows) == 0 || len(f.rows[0]) < f.prompt {
 		f.rows = nil
