@@ -111,6 +111,13 @@ const (
 	ReplayUnknown    = "unknown"    // it cannot be said, for the reason in Why
 )
 
+// The origins of a row's error.
+const (
+	OriginIntroduced = ReplayIntroduced
+	OriginInherited  = "inherited" // outside its bound of the golden, but right for its inputs
+	OriginUnknown    = ReplayUnknown
+)
+
 // Replayed is the result of replaying one stage of one step: a row whose golden is
 // the replayed value and whose tolerance is the rounding bound. Its Status is Skipped
 // where the Verdict is ReplayUnknown.
@@ -138,13 +145,6 @@ type Replayed struct {
 	Why string `json:"why,omitempty"` // of an unknown verdict, or of a wrong shape
 }
 
-// The origins of a row's error.
-const (
-	OriginIntroduced = "introduced" // the stage's own computation is wrong
-	OriginInherited  = "inherited"  // outside its bound of the golden, but right for its inputs
-	OriginUnknown    = "unknown"    // what it should be for its inputs cannot be said
-)
-
 // AddReplay puts what a replay found into the report: Introduced, each row's
 // Origin, and how each stage amplifies the error of what it reads. reads is
 // Replayer.Reads.
@@ -162,12 +162,12 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 		if row == nil {
 			row = new(Row) // a stage that the golden lacks
 		}
-		switch {
-		case p.Verdict == ReplayIntroduced:
+		if p.Verdict == ReplayIntroduced {
 			r.Introduced = append(r.Introduced, Introduced{p.Step, p.Stage, p.Span})
-			row.Origin = OriginIntroduced
-		case p.Verdict == ReplayUnknown:
-			row.Origin = OriginUnknown
+		}
+		switch {
+		case p.Verdict != ReplayClean:
+			row.Origin = p.Verdict
 		case row.Status.Diverges() && !row.FailsOwnCheck():
 			row.Origin = OriginInherited
 		}

@@ -24,9 +24,7 @@ type Comparison struct {
 	Goldens   []EngineResult // of one case, by engine; their Reports are not read
 	Candidate harness.Source
 	harness.CompareOptions
-
-	// Progress, if set, is called with how many stages of all are replayed.
-	Progress func(done, all int)
+	Progress func(done, all int) // if set, called with how many stages of all are replayed
 }
 
 // Result is what is wrong with a candidate. Its JSON is the report of the compare
@@ -45,14 +43,12 @@ type Result struct {
 // anything in common with the candidate stands for all, but for the places at
 // which it is the outlier.
 //
-// With a model each stage of the candidate is replayed on its own inputs, so that
-// the report has the stages whose own computation is wrong, and why; where the
-// candidate diverges from the golden before any of them, the golden is replayed
-// too. Without a model the stages that need no weights are replayed for Violations.
-// Without a golden the replay alone is the report.
+// With a model each stage of the candidate is replayed on its own inputs; where the
+// candidate diverges from the golden before any stage of its own is wrong, the
+// golden is replayed too. Without a model the stages that need no weights are
+// replayed for Violations. Without a golden the replay alone is the report.
 //
-// An error is what harness.Compare gives, a ModelError, a GoldenError, or a model
-// that cannot compute.
+// An error is harness.Compare's, a ModelError, a GoldenError, or the model's.
 func Compare(ctx context.Context, c Comparison) (*Result, error) {
 	r := &Result{Violations: []Violation{}}
 	var golden harness.Source

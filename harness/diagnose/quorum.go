@@ -17,9 +17,8 @@ import (
 type Quorum struct {
 	Engines []string `json:"engines"`
 
-	// Spread is how far each engine comes from the reference, as a fraction of the
-	// tolerance: its worst, by checkpoint and engine. It is empty without a
-	// reference.
+	// Spread is the worst of each engine against the reference, by checkpoint and
+	// engine; empty without a reference.
 	Spread []Spread `json:"spread"`
 
 	// Outliers are the tensors in which one engine is wrong and not the candidate:

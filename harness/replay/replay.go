@@ -62,8 +62,7 @@ type Options struct {
 	// inputs.
 	Match func(step int, stage string) bool
 
-	// Progress, if set, is called after each stage.
-	Progress func(done, all int)
+	Progress func(done, all int) // if set, called after each stage
 }
 
 // Judge judges every stage that the candidate has by the replayer's function of
