@@ -44,8 +44,7 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 // Trace is a recording and the tokens fed.
 type Trace struct {
 	*harness.Recorder
-	Fed  []replay.StepDims // of each step that ran; P is the session's position before
-	Rows [][]int           // B rows: the prompt, the ids fed after it, and the last choice
+	Fed []replay.StepDims // of each step that ran; P is the session's position before
 }
 
 // RecordTrace is Record, but ends early, without an error, at a step that chooses
@@ -73,8 +72,9 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
+	var rows [][]int // the prompt, the ids fed after it, and the last choice
 	for _, row := range run.Tokens {
-		t.Rows = append(t.Rows, slices.Clone(row))
+		rows = append(rows, slices.Clone(row))
 	}
 	fed := slices.Concat(run.Tokens...)
 	for k := range run.New {
@@ -88,20 +88,20 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 			return nil, fmt.Errorf("step %d: %w", k, err)
 		}
 		fed = slices.Clone(next)
-		for b := range t.Rows {
+		for b := range rows {
 			if run.Feed != nil && k < run.New-1 {
 				fed[b] = run.Feed[b][k]
 			}
-			t.Rows[b] = append(t.Rows[b], fed[b])
+			rows[b] = append(rows[b], fed[b])
 		}
 		if slices.Min(fed) < 0 {
-			for b := range t.Rows {
-				t.Rows[b] = t.Rows[b][:prompt+k]
+			for b := range rows {
+				rows[b] = rows[b][:prompt+k]
 			}
 			break
 		}
 	}
-	t.SetTokens(t.Rows)
+	t.SetTokens(rows)
 	return t, t.Err()
 }
 

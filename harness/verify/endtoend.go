@@ -96,7 +96,7 @@ func (e *endToEnd) lists() {
 		}
 		want += fed.T
 	}
-	for b, row := range e.t.Rows {
+	for b, row := range e.t.Tokens() {
 		if len(row) < prompt || !slices.Equal(row[:prompt], e.c.Tokens[b]) {
 			begin = fmt.Sprintf("row %d is %v, the prompt %v", b, row, e.c.Tokens[b])
 		}
@@ -172,7 +172,7 @@ func (e *endToEnd) merge(checkpoint int, name, what, none string) {
 // text asserts that the text begins with the prompt, and the tokenizer round-trips.
 func (e *endToEnd) text() {
 	problem := ""
-	for b, row := range e.t.Rows {
+	for b, row := range e.t.Tokens() {
 		text, err := e.s.tokenizer.Decode(row)
 		var ids []int
 		if err == nil && e.c.Prompt != "" && b == 0 {
@@ -188,12 +188,12 @@ func (e *endToEnd) text() {
 			problem = fmt.Sprintf("%q does not begin with the prompt %q", text, e.c.Prompt)
 		}
 	}
-	e.assert("decoded_text", "the text begins with the prompt", len(e.t.Rows), otherText, problem)
+	e.assert("decoded_text", "the text begins with the prompt", len(e.t.Tokens()), otherText, problem)
 }
 
 // greedy asserts that the run begins with the figure's tokens or text.
 func (e *endToEnd) greedy(g *figures.Figure) {
-	ids := e.t.Rows[0][:min(len(e.t.Rows[0]), len(e.c.Tokens[0])+g.New)]
+	ids := e.t.Tokens()[0][:min(len(e.t.Tokens()[0]), len(e.c.Tokens[0])+g.New)]
 	got, want := fmt.Sprint(ids), fmt.Sprint(g.Want.IDs())
 	if g.Reduce == figures.Text {
 		got, want = e.s.quote(ids), strconv.Quote(g.Want.Text)
@@ -222,7 +222,7 @@ func (e *endToEnd) runs(ctx context.Context) error {
 			}
 			again[n] = got
 		}
-		switch row := e.t.Rows[b]; {
+		switch row := e.t.Tokens()[b]; {
 		case problem != "":
 		case !slices.Equal(again[0], again[1]):
 			problem = fmt.Sprintf("row %d: run 2 gave %v, run 3 gave %v", b, again[0], again[1])
@@ -247,7 +247,7 @@ func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error
 	if err != nil {
 		return nil, err
 	}
-	return t.Rows[0], nil
+	return t.Tokens()[0], nil
 }
 
 // sameAs asserts that the tokens are those of an engine that chose its own.
@@ -258,7 +258,7 @@ func (e *endToEnd) sameAs(g *Golden) error {
 	}
 	problem, kind, n := "", otherText, 0
 	for b, want := range g.tokens {
-		row := e.t.Rows[b]
+		row := e.t.Tokens()[b]
 		n += len(want) - g.prompt()
 		i := firstOther(row, want)
 		switch {

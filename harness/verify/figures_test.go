@@ -208,7 +208,9 @@ func TestEachTextPerturbedFails(t *testing.T) {
 					changed.Want.Values = slices.Clone(g.Want.Values)
 					changed.Want.Values[len(g.Tokens[0])+n]++
 				}
-				e := endToEnd{s: s, c: c, t: &gpt2.Trace{Rows: c.outcome.rows}}
+				run := harness.NewRecorder(harness.RecorderOptions{Schedule: s.schedule})
+				run.SetTokens(c.outcome.rows)
+				e := endToEnd{s: s, c: c, t: &gpt2.Trace{Recorder: run}}
 				e.greedy(&changed)
 				if f := e.findings[0]; f.Failed != (n >= 0) || f.Figure != g.Name || f.Step != g.New-1 || f.Source == "" {
 					t.Errorf("%s, token or byte %d wrong: %+v", g.Name, n, f)

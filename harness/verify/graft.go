@@ -98,7 +98,7 @@ func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, out *Graft) (*h
 	}
 	out.Places, out.After, out.LogitsAfter = in.Written, -1, harness.Float(math.NaN())
 	for b, want := range g.tokens {
-		if i := firstOther(t.Rows[b], want) - g.prompt(); i >= 0 && (out.After < 0 || i < out.After) {
+		if i := firstOther(t.Tokens()[b], want) - g.prompt(); i >= 0 && (out.After < 0 || i < out.After) {
 			out.After = i
 		}
 	}

@@ -34,7 +34,7 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
-	o := &outcome{rows: t.Rows}
+	o := &outcome{rows: t.Tokens()}
 	run.Match = c.wanted
 	if err := s.compareAll(ctx, c, run, t, o); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 	for _, g := range c.Goldens {
 		t, feed := own, g.feed()
 		for b, ids := range feed {
-			if firstOther(own.Rows[b][g.prompt():], ids) >= 0 { // not what the model chose
+			if firstOther(own.Tokens()[b][g.prompt():], ids) >= 0 { // not what the model chose
 				t = traces[fmt.Sprint(feed)]
 			}
 		}

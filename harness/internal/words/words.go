@@ -4,6 +4,8 @@ package words
 import (
 	"fmt"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // Count returns "1 tensor" or "2 tensors".
@@ -23,36 +25,19 @@ func And(items []string) string {
 	return strings.Join(items[:last], ", ") + " and " + items[last]
 }
 
+// maxLength bounds the words that are compared letter by letter.
+const maxLength = 256
+
 // Nearest returns the name that differs least from word, by at most so many letters, or "".
 func Nearest(word string, most int, names []string) string {
 	nearest, least := "", most+1
 	for _, name := range names {
-		if d := distance(word, name, least); d < least {
+		if len(word) > maxLength || len(name) > maxLength {
+			continue
+		}
+		if d := levenshtein.ComputeDistance(word, name); d < least {
 			nearest, least = name, d
 		}
 	}
 	return nearest
-}
-
-// distance returns Levenshtein's distance, or limit where it would be that or more.
-func distance(a, b string, limit int) int {
-	if abs := max(len(a)-len(b), len(b)-len(a)); abs >= limit || len(a) > 256 {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(diag+cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return min(row[len(b)], limit)
 }
