@@ -45,7 +45,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 		return nil, err
 	}
 	r := &Report{
-		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{},
+		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{}, Violations: []Violation{},
 		Golden: golden.Name(), Candidate: candidate.Name(), RequireAll: o.RequireAll,
 		Notes: append(fed.notes, modelNotes(golden, candidate)...),
 	}

@@ -41,11 +41,23 @@ type Report struct {
 	Replayed       []Replayed `json:"replayed,omitempty"`
 	GoldenReplayed []Replayed `json:"-"`
 
+	// Violations lists the places at which the candidate contradicts itself.
+	Violations []Violation `json:"violations"`
+
 	Golden     string    `json:"-"` // the source's name, as Candidate
 	Candidate  string    `json:"-"`
 	Notes      []string  `json:"-"` // remarks for stderr
 	LeftOut    []LeftOut `json:"-"` // of the golden's manifest
 	RequireAll bool      `json:"-"` // a missing stage is a failure
+	Checked    int       `json:"-"` // places judged for Violations
+}
+
+// Violation is a stage of a dump that contradicts the stages it is computed from.
+// Neither weights nor a golden are needed to see it.
+type Violation struct {
+	Place
+	Rule   string `json:"rule"`   // what does not hold, in a few words
+	Detail string `json:"detail"` // how many values are off, and the worst
 }
 
 // Introduced is a stage whose own computation is wrong. Span lists the stages
@@ -68,8 +80,8 @@ type Explanation struct {
 }
 
 // Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,
-// Introduced and RequireAll. Compare has done so; whoever adds to a report does
-// it again.
+// Introduced, Violations and RequireAll. Compare has done so; whoever adds to a
+// report does it again.
 func (r *Report) Judge() {
 	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, nil
 	for i := range r.Stages {
@@ -86,7 +98,7 @@ func (r *Report) Judge() {
 		}
 	}
 	r.Verdict = VerdictPass
-	if r.FirstDivergence != nil || len(r.Introduced) > 0 || r.RequireAll && len(r.Missing) > 0 || r.Compared == 0 {
+	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations) > 0 || r.RequireAll && len(r.Missing) > 0 || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}
 }

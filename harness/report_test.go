@@ -45,7 +45,8 @@ func TestReportJSON(t *testing.T) {
    "max_abs": 1, "max_rel": 0.25, "rms": 1, "cosine": 1, "mismatched": 1, "elements": 1,
    "worst": {"index": [0], "got": 5, "want": 4}, "tolerance": {"abs": 0, "rel": 0}}
  ],
- "explanations": []
+ "explanations": [],
+ "violations": []
 }`
 	var x, y any
 	if err := json.Unmarshal([]byte(want), &x); err != nil {
@@ -98,6 +99,7 @@ func TestJudge(t *testing.T) {
 		{"missing is no failure", harness.Report{Stages: []harness.Row{pass, missing}}, "pass"},
 		{"unless all is required", harness.Report{Stages: []harness.Row{pass, missing}, RequireAll: true}, "fail"},
 		{"an introduced fault within the bound", harness.Report{Stages: []harness.Row{pass}, Introduced: []harness.Introduced{{0, "a", []string{"a"}}}}, "fail"},
+		{"a contradiction within the bound", harness.Report{Stages: []harness.Row{pass}, Violations: []harness.Violation{{Place: pass.Place}}}, "fail"},
 		{"nothing compared", harness.Report{Stages: []harness.Row{missing}}, "fail"},
 	} {
 		c.report.Judge()

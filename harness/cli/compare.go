@@ -49,7 +49,8 @@ different tokens are skipped.
 With --model, the model that both engines ran, each stage is also computed again
 from the candidate's own inputs. That finds every stage whose own computation is
 wrong, rather than inheriting an error, and names the fault if it is a known one.
-It needs no --golden. Without --model only stages that need no weights are replayed.
+It needs no --golden. Without --model only stages that need no weights are replayed:
+one that the rest of the dump contradicts fails, whatever the golden.
 
 --golden may be the folder of a case, with the goldens of several engines. The
 report is then of float64's, or else of the first engine's by name; an engine that
@@ -149,7 +150,7 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 	case a.Tokens.String() != "":
 		fmt.Fprintf(w, "\n%s\n", a.Tokens)
 	}
-	if len(a.Violations) > 0 && a.Replayed == nil {
+	if len(a.Violations) > 0 && len(a.Introduced) == 0 {
 		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n", len(a.Violations), words.Count(a.Checked, "place"))
 		for i, v := range a.Violations {
 			if i == 10 {

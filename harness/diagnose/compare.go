@@ -31,11 +31,9 @@ type Comparison struct {
 // command.
 type Result struct {
 	*harness.Report
-	Violations []Violation `json:"violations"`
-	Tokens     *Tokens     `json:"tokens,omitempty"` // how certain they are; nil without a golden
-	Quorum     *Quorum     `json:"quorum,omitempty"` // what several goldens say of each other
+	Tokens *Tokens `json:"tokens,omitempty"` // how certain they are; nil without a golden
+	Quorum *Quorum `json:"quorum,omitempty"` // what several goldens say of each other
 
-	Checked int            `json:"-"` // places judged for Violations
 	Engines []EngineResult `json:"-"` // the goldens compared
 }
 
@@ -50,7 +48,7 @@ type Result struct {
 //
 // An error is harness.Compare's, a ModelError, a GoldenError, or the model's.
 func Compare(ctx context.Context, c Comparison) (*Result, error) {
-	r := &Result{Violations: []Violation{}}
+	r := new(Result)
 	var golden harness.Source
 	err := c.checkModel()
 	if err == nil && len(c.Goldens) > 0 {
@@ -116,7 +114,7 @@ func (r *Result) compareGoldens(c Comparison) error {
 func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) {
 	name := c.Candidate.Name()
 	report := &harness.Report{
-		Schema: 1, Golden: "the replay by " + c.Model.Name(), Candidate: name,
+		Schema: 1, Violations: []harness.Violation{}, Golden: "the replay by " + c.Model.Name(), Candidate: name,
 		Notes: []string{name + ": no golden was compared: each stage is judged on its own inputs alone, and no other engine confirms the result"},
 	}
 	rows, causes, err := c.judge(ctx, nil)

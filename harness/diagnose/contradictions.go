@@ -13,16 +13,8 @@ import (
 	"checkpoint12/model"
 )
 
-// Violation is a stage of a dump that contradicts the stages it is computed from.
-// Neither weights nor a golden are needed to see it.
-type Violation struct {
-	harness.Place
-	Rule   string `json:"rule"`   // what does not hold, in a few words
-	Detail string `json:"detail"` // how many values are off, and the worst
-}
-
 // findViolations takes from the replay the places at which the candidate
-// contradicts itself. Without a model it first replays the stages that need no
+// contradicts itself, which fail it. Without a model it first replays the stages that need no
 // weights; the golden then tells the model's dimensions.
 func (r *Result) findViolations(ctx context.Context, c Comparison, golden harness.Source) error {
 	var config model.Config
@@ -61,10 +53,11 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 		}
 		r.Checked++
 		if row.Verdict == harness.ReplayIntroduced {
-			r.Violations = append(r.Violations, Violation{row.Place, rule, fmt.Sprintf("%d of %d values, the worst at %v: got %v, want %v",
+			r.Violations = append(r.Violations, harness.Violation{Place: row.Place, Rule: rule, Detail: fmt.Sprintf("%d of %d values, the worst at %v: got %v, want %v",
 				row.Mismatched, row.Elements, row.Worst.Index, float32(row.Worst.Got), float32(row.Worst.Want))})
 		}
 	}
+	r.Judge()
 	return nil
 }
 

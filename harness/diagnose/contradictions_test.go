@@ -121,6 +121,8 @@ func TestContradictions(t *testing.T) {
 				switch {
 				case err != nil:
 					t.Fatal(err)
+				case c.Passed() && (rule != "" || len(c.Violations) > 0):
+					t.Errorf("alone %v: it passes", alone)
 				case rule == "" && len(c.Violations) == 0:
 				case len(c.Violations) == 0 || c.Violations[0].Place != at || c.Violations[0].Rule != rule || !strings.Contains(c.Violations[0].Detail, "want"):
 					t.Errorf("alone %v: violations %v, want the first at %s: %s", alone, c.Violations, at, rule)

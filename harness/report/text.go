@@ -104,6 +104,10 @@ func (p *printer) writeHeadline() {
 	case at != nil:
 		fmt.Fprintf(p, "%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n",
 			p.Candidate, p.Golden, at.Step, p.Bold(at.Stage), p.bad, compared, rest)
+	case len(p.Violations) > 0:
+		first := p.Violations[0]
+		fmt.Fprintf(p, "%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s\n",
+			p.Candidate, len(p.Violations), words.Count(p.Checked, "place"), first.Step, p.Bold(first.Stage), first.Rule)
 	case missing > 0:
 		fmt.Fprintf(p, "%s lacks %s that %s has\n", p.Candidate, words.Count(missing, "tensor"), p.Golden)
 	default:
