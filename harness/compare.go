@@ -20,7 +20,7 @@ var ErrNothingCompared = errors.New("nothing compared")
 
 // CompareOptions are the options of [Compare]; the zero value compares all there is.
 type CompareOptions struct {
-	RequireAll bool // fail a candidate that lacks a stage the golden has
+	RequireAll bool // fail a candidate in which a stage that the golden has is missing or skipped
 
 	// Prompt is the number of prompt tokens, where the caller knows it; 0 takes
 	// it from the manifests, or from the lengths of tokens and steps.

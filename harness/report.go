@@ -48,7 +48,7 @@ type Report struct {
 	Candidate  string    `json:"-"`
 	Notes      []string  `json:"-"` // remarks for stderr
 	LeftOut    []LeftOut `json:"-"` // of the golden's manifest
-	RequireAll bool      `json:"-"` // a missing stage is a failure
+	RequireAll bool      `json:"-"` // a stage missing or skipped is a failure
 	Checked    int       `json:"-"` // places judged for Violations
 }
 
@@ -98,7 +98,7 @@ func (r *Report) Judge() {
 		}
 	}
 	r.Verdict = VerdictPass
-	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations) > 0 || r.RequireAll && len(r.Missing) > 0 || r.Compared == 0 {
+	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations) > 0 || r.RequireAll && r.Compared < len(r.Stages) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}
 }

@@ -89,6 +89,7 @@ func TestReportJSONHasNoNullLists(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	pass, fail, missing := harness.Row{Place: harness.Place{Stage: "a"}, Status: harness.Pass}, harness.Row{Place: harness.Place{Stage: "b"}, Status: harness.Fail}, harness.Row{Place: harness.Place{Stage: "c"}, Status: harness.Missing}
+	skipped := harness.Row{Place: harness.Place{Stage: "d"}, Status: harness.Skipped}
 	for _, c := range []struct {
 		reason  string
 		report  harness.Report
@@ -98,6 +99,8 @@ func TestJudge(t *testing.T) {
 		{"one fails", harness.Report{Stages: []harness.Row{pass, fail}}, "fail"},
 		{"missing is no failure", harness.Report{Stages: []harness.Row{pass, missing}}, "pass"},
 		{"unless all is required", harness.Report{Stages: []harness.Row{pass, missing}, RequireAll: true}, "fail"},
+		{"skipped is no failure", harness.Report{Stages: []harness.Row{pass, skipped}}, "pass"},
+		{"unless all is required", harness.Report{Stages: []harness.Row{pass, skipped}, RequireAll: true}, "fail"},
 		{"an introduced fault within the bound", harness.Report{Stages: []harness.Row{pass}, Introduced: []harness.Introduced{{0, "a", []string{"a"}}}}, "fail"},
 		{"a contradiction within the bound", harness.Report{Stages: []harness.Row{pass}, Violations: []harness.Violation{{Place: pass.Place}}}, "fail"},
 		{"nothing compared", harness.Report{Stages: []harness.Row{missing}}, "fail"},

@@ -43,8 +43,8 @@ manifest and may hold a subset; other layouts are recognised by their shapes:
   DIR/step_00/STAGE.npy      the prompt, float32
   DIR/step_01/STAGE.npy      the first new token, and so on
 
-What it lacks is listed as missing, and fails only under --require-all. Steps fed
-different tokens are skipped.
+What it lacks is listed as missing, and steps fed different tokens are skipped.
+Either fails only under --require-all.
 
 With --model, the model that both engines ran, each stage is also computed again
 from the candidate's own inputs. That finds every stage whose own computation is
@@ -72,7 +72,7 @@ judged (bad usage, a file that cannot be read, nothing to compare).`),
 	f.StringVar(&o.candidate, "candidate", "", "`DIR` of the dump to judge")
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: a `NAME`, or a folder with config.json and model.safetensors")
 	f.StringVar(&o.mapping, "map", "", "read the candidate's names by the map in `FILE`, or by a built-in one: "+strings.Join(maps.Names(), ", "))
-	f.BoolVar(&o.RequireAll, "require-all", false, "fail when the candidate lacks a stage that the golden has")
+	f.BoolVar(&o.RequireAll, "require-all", false, "fail when a stage that the golden has is missing or skipped")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		switch {

@@ -200,7 +200,7 @@ func TestRecordFeeds(t *testing.T) {
 	if diff := cmp.Diff([]int{4, 5, 6, 10, 11, 12}, tokens[1][:6]); diff != "" {
 		t.Errorf("row 1 (-want +got):\n%s", diff)
 	}
-	r, err := harness.Compare(Schedule(micro.Layers, nil), own, fed, harness.CompareOptions{RequireAll: true})
+	r, err := harness.Compare(Schedule(micro.Layers, nil), own, fed, harness.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestRecordFeeds(t *testing.T) {
 			skipped++
 		}
 	}
-	if !r.Passed() || skipped != 3*len(contractNames) {
+	if !r.Passed() || len(r.Missing) > 0 || skipped != 3*len(contractNames) {
 		t.Errorf("verdict %s with %d rows skipped, want pass with %d: the prompt is the same, what follows is not", r.Verdict, skipped, 3*len(contractNames))
 	}
 }

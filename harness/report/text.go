@@ -108,8 +108,9 @@ func (p *printer) writeHeadline() {
 		first := p.Violations[0]
 		fmt.Fprintf(p, "%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s\n",
 			p.Candidate, len(p.Violations), words.Count(p.Checked, "place"), first.Step, p.Bold(first.Stage), first.Rule)
-	case missing > 0:
-		fmt.Fprintf(p, "%s lacks %s that %s has\n", p.Candidate, words.Count(missing, "tensor"), p.Golden)
+	case p.RequireAll && p.Compared > 0:
+		fmt.Fprintf(p, "%s leaves %s of %s uncompared: %s within tolerance%s\n",
+			p.Candidate, words.Count(len(p.Stages)-p.Compared, "tensor"), p.Golden, compared, rest)
 	default:
 		fmt.Fprintln(p, "nothing compared")
 	}

@@ -109,7 +109,10 @@ func TestTextHeadlines(t *testing.T) {
 	}{
 		{"a pass", harness.Report{Stages: []harness.Row{row(harness.Pass)}}, "PASS  c agrees with g: 1 tensor within tolerance\n"},
 		{"another shape", harness.Report{Stages: []harness.Row{row(harness.Shape)}}, "got [7], want [1]"},
-		{"missing under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Missing)}, RequireAll: true}, "FAIL  c lacks 1 tensor that g has"},
+		{"missing under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Missing)}, RequireAll: true},
+			"FAIL  c leaves 1 tensor of g uncompared: 1 tensor within tolerance, 1 missing\n"},
+		{"skipped under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Skipped)}, RequireAll: true},
+			"FAIL  c leaves 1 tensor of g uncompared: 1 tensor within tolerance, 1 skipped\n"},
 		{"a dump that contradicts itself", harness.Report{Stages: []harness.Row{row(harness.Pass)}, Checked: 7,
 			Violations: []harness.Violation{{Place: harness.Place{Step: 2, Stage: "h.0.a"}, Rule: "does not follow from h.0.z"}}},
 			"FAIL  c contradicts itself at 1 of 7 places checked, first at step 2, stage h.0.a: does not follow from h.0.z\n"},
