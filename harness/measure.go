@@ -8,7 +8,7 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
-// CompareTensor compares one tensor with its golden by the stage's bound, widened
+// CompareTensor compares one tensor with its golden by the stage's tolerance, widened
 // by extra. It asks neither the stage's Extra nor its Check. Different shapes
 // are judged, in the Row's Status; the errors are a golden that cannot be judged
 // by (empty, or not what its shape says) and ids where values belong.

@@ -53,7 +53,7 @@ func NewRecorder(o RecorderOptions) *Recorder {
 	}
 }
 
-// Step says that the taps that follow belong to step k.
+// Step begins step k; the taps that follow belong to it.
 func (r *Recorder) Step(k int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

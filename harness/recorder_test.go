@@ -54,7 +54,7 @@ func TestRecorderAsksBeforeCopying(t *testing.T) {
 	}
 }
 
-func TestRecorderKeepsMistakes(t *testing.T) {
+func TestRecorderKeepsErrors(t *testing.T) {
 	one := []float32{1}
 	for _, c := range []struct {
 		reason string

@@ -126,7 +126,7 @@ const (
 // The origins of a row's error.
 const (
 	OriginIntroduced = ReplayIntroduced
-	OriginInherited  = "inherited" // outside its bound of the golden, but right for its inputs
+	OriginInherited  = "inherited" // outside its tolerance of the golden, but right for its inputs
 	OriginUnknown    = ReplayUnknown
 )
 

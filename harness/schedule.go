@@ -45,7 +45,7 @@ type Stage struct {
 	// it returns t and "". It does not write to t. A View calls it.
 	Conform func(candidate Source, step int, t Tensor) (mended Tensor, what string)
 
-	// Extra, if set, widens the absolute part of the bound at a step by what the
+	// Extra, if set, widens the absolute part of the tolerance at a step by what the
 	// two sources account for elsewhere. It is asked only when both have the
 	// stage; an answer that is not a finite positive number widens nothing.
 	Extra func(golden, candidate Source, step int) float64

@@ -20,7 +20,7 @@ type Source interface {
 	Err() error
 
 	// Tokens returns the ids [B, prompt + new]: the prompt, what was fed, and
-	// the last choice. Nil means that nobody knows.
+	// the last choice. Nil means that they are not known.
 	Tokens() [][]int
 
 	// Steps returns the steps of which there is anything, ascending.

@@ -1,3 +1,4 @@
+// Package model runs GPT-2's forward pass and hands every stage to a tap.
 package model
 
 // The forward pass of GPT-2, a stage a row: its name (* is the layer, or the

@@ -239,3 +239,25 @@ func TestFiguresDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestSuggestedFoldersAreIgnored asks git's list for every folder that a hint of
+// the program suggests to write to.
+func TestSuggestedFoldersAreIgnored(t *testing.T) {
+	suggested := regexp.MustCompile(`"(checkpoint12-[a-z]+)"|--out (checkpoint12-[a-z]+)`)
+	ignored := strings.Fields(document(t, ".gitignore"))
+	seen := 0
+	for _, file := range []string{"endtoend.go", "figures.go"} {
+		for _, m := range suggested.FindAllStringSubmatch(document(t, "harness/verify/"+file), -1) {
+			seen++
+			if !slices.ContainsFunc(ignored, func(pattern string) bool {
+				ok, _ := path.Match(strings.Trim(pattern, "/"), m[1]+m[2])
+				return ok
+			}) {
+				t.Errorf("%s: %s is not in .gitignore", file, m[1]+m[2])
+			}
+		}
+	}
+	if seen < 3 {
+		t.Errorf("only %d folders found in the hints", seen)
+	}
+}

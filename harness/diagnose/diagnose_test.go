@@ -145,7 +145,7 @@ func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
 	}
 }
 
-// Without tokens nobody knows which rows of the tables are right.
+// Without tokens it is not known which rows of the tables are right.
 func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")

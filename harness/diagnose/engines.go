@@ -15,9 +15,9 @@ import (
 	"checkpoint12/harness/dump"
 )
 
-// Yardstick is the reference, which shows which of the other engines is nearer to the truth:
+// Reference is the reference, which shows which of the other engines is nearer to the truth:
 // the plain forward pass in float64.
-const Yardstick = "float64"
+const Reference = "float64"
 
 // EngineResult is one engine's golden of a case, and how the candidate compares
 // with it.
@@ -58,14 +58,14 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 		}
 		engines = append(engines, EngineResult{Engine: filepath.Base(path), Source: d})
 	}
-	if i := slices.IndexFunc(engines, isYardstick); i > 0 {
+	if i := slices.IndexFunc(engines, isReference); i > 0 {
 		yard := engines[i]
 		engines = slices.Insert(slices.Delete(engines, i, i+1), 0, yard)
 	}
 	return engines, nil
 }
 
-func isYardstick(e EngineResult) bool { return e.Engine == Yardstick }
+func isReference(e EngineResult) bool { return e.Engine == Reference }
 
 // Folders lists the folders in dir, by name. A dir that does not exist has none.
 func Folders(dir string) ([]string, error) {

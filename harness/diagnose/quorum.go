@@ -73,7 +73,7 @@ func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
 // spreadOf compares each engine with the reference.
 func spreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	all := []Spread{}
-	yard := slices.IndexFunc(engines, isYardstick)
+	yard := slices.IndexFunc(engines, isReference)
 	for i, e := range engines {
 		if yard < 0 || i == yard {
 			continue
@@ -120,7 +120,7 @@ func outlier(s *harness.Schedule, engines []EngineResult, wrong EngineResult, p 
 		}
 		o.Share = min(o.Share, harness.Float(apart.Share()))
 		o.Against = append(o.Against, e.Engine)
-		enough = enough || isYardstick(e) || len(o.Against) > 1
+		enough = enough || isReference(e) || len(o.Against) > 1
 	}
 	if !enough {
 		return nil, nil
@@ -182,13 +182,13 @@ func (q *Quorum) Lines() []string {
 	for _, w := range q.Spread {
 		share := float64(w.Share)
 		switch {
-		case q.Outlier(w.Engine, w.Place) != nil || q.Outlier(Yardstick, w.Place) != nil || share <= 0.5:
+		case q.Outlier(w.Engine, w.Place) != nil || q.Outlier(Reference, w.Place) != nil || share <= 0.5:
 		case share <= 1:
 			lines = append(lines, fmt.Sprintf("checkpoint %d: %s is %.2g of the tolerance away from %s at %s: little room for correct engines",
-				w.Checkpoint, w.Engine, share, Yardstick, w.Place))
+				w.Checkpoint, w.Engine, share, Reference, w.Place))
 		default:
 			lines = append(lines, fmt.Sprintf("checkpoint %d: the goldens of %s and %s are %.3g times the tolerance apart at %s, and the others do not show which is wrong",
-				w.Checkpoint, w.Engine, Yardstick, share, w.Place))
+				w.Checkpoint, w.Engine, Reference, share, w.Place))
 		}
 	}
 	return lines

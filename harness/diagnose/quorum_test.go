@@ -93,7 +93,7 @@ func TestQuorum(t *testing.T) {
 }
 
 // Around float64 no engine uses more than half of any bound: the bounds hold for
-// right engines with room.
+// correct engines with room.
 func TestBoundsHoldForTheEngines(t *testing.T) {
 	s := gpt2.Schedule(3, nil)
 	dirs, err := Folders(gpt2test.Dir + "/synthetic-tiny")
@@ -106,7 +106,7 @@ func TestBoundsHoldForTheEngines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(engines) < 3 || engines[0].Engine != Yardstick {
+		if len(engines) < 3 || engines[0].Engine != Reference {
 			t.Fatalf("%s: %d engines", dir, len(engines))
 		}
 		for i := range engines {

@@ -193,7 +193,7 @@ func TestWriterIsDeterministic(t *testing.T) {
 	}
 }
 
-func TestWriteDumpRefusesMistakes(t *testing.T) {
+func TestWriteRefusesErrors(t *testing.T) {
 	r := harness.NewRecorder(harness.RecorderOptions{Schedule: harnesstest.MustSchedule(t, "a")})
 	r.Tap("a", []int{1}, []float32{1}) // before the first step
 	dir := filepath.Join(t.TempDir(), "d")

@@ -16,13 +16,14 @@ import (
 //
 //	x [B,T,K]   W [K,N], or [N,K] if outIn   out [B,T,N]
 func (s *stageCall) boundLinear() []float32 {
-	W, shape, ok := s.m.Weight(s.stage + ".weight")
-	outIn := s.stage == "logits"
+	weight, outIn := s.stage+".weight", s.stage == "logits"
 	if outIn {
-		if W, shape, ok = s.m.Weight("lm_head.weight"); !ok {
-			W, shape, _ = s.m.Weight("wte.weight")
+		weight = "lm_head.weight"
+		if _, _, ok := s.m.Weight(weight); !ok {
+			weight = "wte.weight"
 		}
 	}
+	W, shape, _ := s.m.Weight(weight)
 	b, _, _ := s.m.Weight(s.stage + ".bias") // nil for logits
 	K, N := shape[0], shape[1]
 	if outIn {

@@ -175,7 +175,7 @@ const wholeCase = "hello"
 // to 3 threads, and a naive engine in several orders of summation.
 func cleanTrials(engines map[string]map[string]*golden, quick bool) []*trial {
 	var all []*trial
-	cases := slices.Sorted(maps.Keys(engines[diagnose.Yardstick]))
+	cases := slices.Sorted(maps.Keys(engines[diagnose.Reference]))
 	if quick {
 		cases = blockCases[1:2]
 	}

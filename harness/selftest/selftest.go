@@ -30,7 +30,7 @@ import (
 const Model = "synthetic-tiny"
 
 // expected are the engines that a selftest wants to see.
-var expected = []string{"candle", diagnose.Yardstick, "tinygrad"}
+var expected = []string{"candle", diagnose.Reference, "tinygrad"}
 
 // Options are the extent of a selftest.
 type Options struct {
@@ -43,11 +43,11 @@ type Options struct {
 type NoGoldensError struct{ Dir string }
 
 func (e *NoGoldensError) Error() string {
-	return fmt.Sprintf("%s: no goldens of %s for %s to judge by", e.Dir, diagnose.Yardstick, Model)
+	return fmt.Sprintf("%s: no goldens of %s for %s to judge by", e.Dir, diagnose.Reference, Model)
 }
 
 // Command returns the command that makes them.
-func (e *NoGoldensError) Command() string { return regenerate(diagnose.Yardstick) }
+func (e *NoGoldensError) Command() string { return regenerate(diagnose.Reference) }
 
 func regenerate(engine string) string {
 	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + engine
@@ -173,12 +173,12 @@ func open(o Options) (runners []*runner, engines map[string]map[string]*golden, 
 		}
 	}
 	for _, name := range blockCases {
-		if engines[diagnose.Yardstick][name] == nil {
-			return nil, nil, &NoGoldensError{filepath.Join(o.Goldens, Model, name, diagnose.Yardstick)}
+		if engines[diagnose.Reference][name] == nil {
+			return nil, nil, &NoGoldensError{filepath.Join(o.Goldens, Model, name, diagnose.Reference)}
 		}
 	}
 	for _, r := range runners {
-		r.cases = engines[diagnose.Yardstick]
+		r.cases = engines[diagnose.Reference]
 	}
 	return runners, engines, nil
 }

@@ -167,12 +167,12 @@ func TestMissing(t *testing.T) {
 	// One that is damaged is refused, by name.
 	dir := t.TempDir()
 	for _, name := range blockCases {
-		part := filepath.Join(Model, name, diagnose.Yardstick)
+		part := filepath.Join(Model, name, diagnose.Reference)
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(goldens, part))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	path := filepath.Join(dir, Model, "quick-brown", diagnose.Yardstick, "step_00", "embed.npy")
+	path := filepath.Join(dir, Model, "quick-brown", diagnose.Reference, "step_00", "embed.npy")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

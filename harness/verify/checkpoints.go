@@ -7,7 +7,7 @@ type Checkpoint struct {
 	Number int      // 1 to 12; 0 for the embeddings, CheckWeights for the weights
 	Title  string   // a few words, "attention scores"
 	Stages string   // the stages it looks at, as patterns
-	Bound  string   // the tolerance in words; the numbers are in the table of tolerances
+	Bound  string   // its tolerance in words; the numbers are in the table of tolerances
 	Causes []string // the usual causes of a failure, likeliest first
 	Fix    string   // where to look
 }

@@ -289,7 +289,7 @@ func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
 	if !o.Verbose || len(engines) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\ndistance of each engine from %s, as a fraction of the tolerance\n", diagnose.Yardstick)
+	fmt.Fprintf(b, "\ndistance of each engine from %s, as a fraction of the tolerance\n", diagnose.Reference)
 	t := report.NewTable(columns...)
 	for n := 1; n < CheckpointCount; n++ {
 		cells := []string{fmt.Sprintf("%2d %s", n, Info(n).Title)}

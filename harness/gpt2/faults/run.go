@@ -33,7 +33,7 @@ func values(t harness.Tensor) []float32 {
 	return out
 }
 
-// dims are a step's dimensions: from what it was fed or, where nobody knows
+// dims are a step's dimensions: from what it was fed or, where that is not known
 // that, from the shapes of the candidate's stages [B,T,C].
 func (c *candidateRun) dims(step int) (model.Dims, bool) {
 	if f, ok := c.run.Dims(step); ok {
