@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"slices"
 
+	"checkpoint12/model/hub"
+	"checkpoint12/model/regularfile"
 	"checkpoint12/model/strictjson"
 )
 
@@ -64,7 +65,7 @@ func (c Config) JSON() json.RawMessage {
 
 // ReadConfig reads the config.json at path.
 func ReadConfig(path string) (Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := regularfile.Read(path, hub.MaxConfig)
 	if err != nil {
 		return Config{}, fmt.Errorf("read model config: %w; want a folder with config.json and model.safetensors, as Hugging Face lays them out", err)
 	}

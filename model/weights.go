@@ -8,7 +8,6 @@ import (
 	"iter"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"checkpoint12/model/internal/kernel"
 	"checkpoint12/model/internal/safetensors"
 	"checkpoint12/model/parallel"
+	"checkpoint12/model/regularfile"
 )
 
 // Model is a GPT-2, which serves any number of sessions at the same time.
@@ -141,17 +141,13 @@ func (m *Model) Close() error {
 }
 
 func mapFile(path string) (file, error) {
-	f, err := os.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return file{}, fmt.Errorf("open weights: %w", err)
 	}
 	defer f.Close() // the mapping stays
-	info, err := f.Stat()
-	if err != nil {
-		return file{}, fmt.Errorf("open weights: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() < 8 {
-		return file{}, fmt.Errorf("%s: not a safetensors file (%d bytes)", path, info.Size())
+	if size < 8 {
+		return file{}, fmt.Errorf("%s: not a safetensors file (%d bytes)", path, size)
 	}
 	m, err := mmap.Map(f, mmap.RDONLY, 0)
 	if err != nil {

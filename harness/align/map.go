@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,8 +16,8 @@ import (
 	"checkpoint12/model/strictjson"
 )
 
-// maxMap is the largest size of a map's file.
-const maxMap = 1 << 20
+// MaxMap is the largest size of a map's file, in bytes.
+const MaxMap = 1 << 20
 
 // A Map joins the names that an engine gives its tensors to stages. It is a JSON
 // file:
@@ -90,16 +89,9 @@ func (l *stringList) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
-// ReadMap reads a map strictly: schema 1, no unknown field, no key twice, nothing after
+// ParseMap reads a map strictly: schema 1, no unknown field, no key twice, nothing after
 // the object, every rule well formed.
-func ReadMap(r io.Reader) (*Map, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxMap+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxMap {
-		return nil, fmt.Errorf("longer than %d bytes", maxMap)
-	}
+func ParseMap(b []byte) (*Map, error) {
 	m := &Map{Tokens: harness.TokensFile, Files: "step_{step}/{name}.npy"}
 	if err := strictjson.Unmarshal(b, m); err != nil {
 		return nil, err

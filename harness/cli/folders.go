@@ -81,8 +81,10 @@ func goldenFolders(dir string) ([]string, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	if engines := withManifest(dir, 1); len(engines) > 1 && !hasSteps(dir) {
-		return engines, nil
+	if isFolder(dir) && !diagnose.HasSteps(dir) {
+		if engines, err := diagnose.Engines(dir); err != nil || len(engines) > 1 {
+			return engines, err
+		}
 	}
 	return []string{dir}, checkDump("--golden", dir)
 }
@@ -98,7 +100,7 @@ func checkDump(flag, dir string) error {
 		return noFolder(flag, dir)
 	case err != nil:
 		return fmt.Errorf("%s %s: %w", flag, dir, cause(err))
-	case hasSteps(dir):
+	case diagnose.HasSteps(dir):
 		return nil
 	}
 	for i, what := range []string{"dumps", "cases", "models"} {
@@ -113,11 +115,6 @@ func checkDump(flag, dir string) error {
 		}
 	}
 	return nil
-}
-
-func hasSteps(dir string) bool {
-	steps, _ := filepath.Glob(filepath.Join(dir, "step_*"))
-	return len(steps) > 0
 }
 
 // withManifest returns the folders in dir with a manifest so many levels below dir.

@@ -28,20 +28,21 @@ type EngineResult struct {
 }
 
 // OpenEngines opens the goldens in the folders below dir, one for each engine, the
-// reference first and then by name. None is no error. All must be of the same
-// weights and have the same prompt. A folder without a manifest is no golden.
+// reference first and then by name. None is no error. All must have a manifest, be of
+// the same weights and have the same prompt.
 func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
-	paths, err := Folders(dir)
+	paths, err := Engines(dir)
 	if err != nil {
 		return nil, err
 	}
 	var engines []EngineResult
 	for _, path := range paths {
-		if _, err := os.Stat(filepath.Join(path, dump.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		d, notes, err := dump.Open(path, s)
-		if err == nil && len(notes) > 0 {
+		switch {
+		case err != nil:
+		case d.Manifest() == nil:
+			err = fmt.Errorf("has no %s, so nothing binds it to what made it: name it alone", dump.ManifestFile)
+		case len(notes) > 0:
 			err = errors.New(notes[0])
 		}
 		if err == nil && len(engines) > 0 {
@@ -67,7 +68,16 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 
 func isReference(e EngineResult) bool { return e.Engine == Reference }
 
-// Folders lists the folders in dir, by name. A dir that does not exist has none.
+// Engines lists the folders in dir, links to folders among them, that hold a dump, by
+// name.
+func Engines(dir string) ([]string, error) {
+	paths, err := Folders(dir)
+	return slices.DeleteFunc(paths, func(path string) bool { return !holdsDump(path) }), err
+}
+
+// Folders lists the folders in dir, links to folders among them, by name. Hidden ones
+// are not listed, but one that holds a dump is an error, as is a link to nowhere. A
+// dir that does not exist has none.
 func Folders(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -75,11 +85,31 @@ func Folders(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			paths = append(paths, filepath.Join(dir, e.Name()))
+		path, hidden := filepath.Join(dir, e.Name()), strings.HasPrefix(e.Name(), ".")
+		info, err := os.Stat(path) // of what a link leads to
+		switch {
+		case err != nil && !hidden:
+			return nil, &GoldenError{path, fmt.Errorf("cannot be followed: %w", err)}
+		case err != nil || !info.IsDir():
+		case !hidden:
+			paths = append(paths, path)
+		case holdsDump(path):
+			return nil, &GoldenError{path, errors.New("is hidden, as is what a killed dump leaves: remove it, or give it another name")}
 		}
 	}
 	return paths, nil
+}
+
+// holdsDump reports whether a folder has a dump's manifest or a dump's steps.
+func holdsDump(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, dump.ManifestFile))
+	return err == nil || HasSteps(dir)
+}
+
+// HasSteps reports whether a folder has a dump's steps.
+func HasSteps(dir string) bool {
+	steps, _ := filepath.Glob(filepath.Join(dir, "step_*"))
+	return len(steps) > 0
 }
 
 // GoldenError is the error of a golden that cannot be used: it is damaged, bound

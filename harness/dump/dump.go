@@ -19,6 +19,7 @@ import (
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/npy"
 	"checkpoint12/model/parallel"
+	"checkpoint12/model/regularfile"
 )
 
 // Dump is a folder of tensors, opened: a Source. Headers have been read and
@@ -156,7 +157,7 @@ func agree(path string, info npy.Info, f harness.File) error {
 	if info.DType != f.DType {
 		return fmt.Errorf("%s: dtype %s, but %s says %s", path, info.DType, ManifestFile, f.DType)
 	}
-	file, err := os.Open(path)
+	file, _, err := regularfile.Open(path)
 	if err != nil {
 		return err
 	}

@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model/regularfile"
 	"checkpoint12/model/strictjson"
 )
 
@@ -25,12 +24,7 @@ const maxManifest = 32 << 20
 // there. Errors name the file. Where there is none the error is fs.ErrNotExist.
 func ReadManifest(dir string) (*harness.Manifest, error) {
 	path := filepath.Join(dir, ManifestFile)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	b, err := regularfile.Read(path, maxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -45,9 +39,6 @@ func ReadManifest(dir string) (*harness.Manifest, error) {
 // unknown field, no key twice, nothing after it, every hash, path, shape and rule
 // well formed.
 func ParseManifest(b []byte) (*harness.Manifest, error) {
-	if len(b) > maxManifest {
-		return nil, fmt.Errorf("longer than %d bytes", maxManifest)
-	}
 	var head struct {
 		Schema *int `json:"schema"`
 	}

@@ -116,6 +116,12 @@ func TestReadManifest(t *testing.T) {
 	if _, err := ReadManifest(dir); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, ManifestFile)) {
 		t.Errorf("a bad one: %v", err)
 	}
+	if err := os.Truncate(filepath.Join(dir, ManifestFile), maxManifest+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadManifest(dir); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Errorf("one of more than the limit: %v", err)
+	}
 }
 
 // Whatever is changed in a dump after it was made is found, and named.

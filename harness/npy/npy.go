@@ -20,9 +20,9 @@ package npy
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"checkpoint12/harness"
+	"checkpoint12/model/regularfile"
 )
 
 // Info is what a header says, after all of it has been checked.
@@ -67,25 +67,14 @@ func decode(r io.ReaderAt, size int64, foreign bool, name string, mem *harness.T
 	return t, info.Note, err
 }
 
-// open calls read with the file at path and its size. It refuses what is no
-// regular file before opening it: opening a pipe waits.
+// open calls read with the file at path and its size.
 func open(path string, read func(r io.ReaderAt, size int64) error) error {
-	st, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if !st.Mode().IsRegular() {
-		return fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if st, err = f.Stat(); err != nil {
-		return err
-	}
-	if err := read(f, st.Size()); err != nil {
+	if err := read(f, size); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -14,6 +13,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model"
+	"checkpoint12/model/regularfile"
 )
 
 // Figures is the engine in findings that compare with a figure: a value that was
@@ -30,7 +30,7 @@ func findFigures(folders []string, name, sha256 string) ([]figures.Figure, error
 	files := []*figures.File{published}
 	for _, dir := range folders {
 		path := filepath.Join(dir, figures.FileName)
-		data, err := os.ReadFile(path)
+		data, err := regularfile.Read(path, figures.MaxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -31,6 +31,9 @@ type Golden struct {
 func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
 	var cases []*Case
 	for _, m := range models {
+		if err := refuseLinks(m); err != nil {
+			return nil, err
+		}
 		dirs, err := diagnose.Folders(m)
 		if err != nil {
 			return nil, err
@@ -65,6 +68,23 @@ func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
 		}
 	}
 	return cases, nil
+}
+
+// refuseLinks returns the error for the first link in a folder of goldens, or for the
+// folder if it is one: what is judged by must be here, and stay.
+func refuseLinks(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err == nil && e.Type()&fs.ModeSymlink != 0:
+			err = errors.New("is a link; compare follows links, verify does not")
+		}
+		if err != nil {
+			return &diagnose.GoldenError{Path: path, Err: err}
+		}
+		return nil
+	})
 }
 
 // add takes a golden into the case. It must have these weights, the case and engine of

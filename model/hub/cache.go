@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"checkpoint12/model/regularfile"
 )
 
 // Repo is the name of a model repository on the hub, "owner/name".
@@ -89,7 +91,7 @@ func (c Cache) Ref(r Repo, revision string) (commit string, ok bool) {
 	if checkRevision(revision) != nil {
 		return "", false
 	}
-	data, err := os.ReadFile(c.ref(r, revision))
+	data, err := regularfile.Read(c.ref(r, revision), maxRef)
 	commit = strings.TrimSpace(string(data))
 	if err != nil || !isFolderName(commit) {
 		return "", false
@@ -153,16 +155,12 @@ func (h contentHash) start(size int64) hash.Hash {
 
 // of reports whether a file has this hash.
 func (h contentHash) of(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	sum := h.start(info.Size())
+	sum := h.start(size)
 	if _, err := io.Copy(sum, f); err != nil {
 		return false, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -177,6 +175,14 @@ const (
 
 	// PickledFile is a Python program. It is neither downloaded nor read.
 	PickledFile = "pytorch_model.bin"
+)
+
+// Limits of the files that are read whole, in bytes.
+const (
+	MaxConfig = 1 << 20
+	maxIndex  = 64 << 20
+	maxRef    = 1 << 10
+	maxToken  = 64 << 10
 )
 
 // Shards lists the weight files that an index names: once, sorted, all in its folder.
@@ -208,7 +214,7 @@ func WeightFiles(dir string) ([]string, error) {
 	if exists(filepath.Join(dir, WeightsFile)) {
 		return []string{WeightsFile}, nil
 	}
-	data, err := os.ReadFile(index)
+	data, err := regularfile.Read(index, maxIndex)
 	if errors.Is(err, fs.ErrNotExist) {
 		if exists(filepath.Join(dir, PickledFile)) {
 			return nil, fmt.Errorf("%s: there are only pickled weights (%s), which are not read: use %s", dir, PickledFile, WeightsFile)

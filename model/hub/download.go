@@ -16,6 +16,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"checkpoint12/model/atomicfile"
+	"checkpoint12/model/regularfile"
 )
 
 // small fetches or reads a file of at most limit bytes into memory.
@@ -32,7 +33,7 @@ func (s *session) small(ctx context.Context, revision, file string, limit int64)
 		most = limit
 	}
 	if ok, _ := e.hash.of(s.Cache.blob(s.repo, e.hash)); ok {
-		e.content, err = os.ReadFile(s.Cache.blob(s.repo, e.hash))
+		e.content, err = regularfile.Read(s.Cache.blob(s.repo, e.hash), limit)
 	} else {
 		err = s.try(ctx, e.commit, e.name, func(ctx watched) (int64, error) {
 			b, _, err := s.open(ctx, e, 0, most)
@@ -247,7 +248,7 @@ func (s *session) publish(blob, file string, fresh bool) error {
 	if fresh {
 		return os.Rename(blob, file)
 	}
-	r, err := os.Open(blob)
+	r, _, err := regularfile.Open(blob)
 	if err != nil {
 		return err
 	}

@@ -10,11 +10,7 @@ import (
 	"time"
 
 	"checkpoint12/model/atomicfile"
-)
-
-const (
-	configLimit = 1 << 20  // bytes of a config.json
-	indexLimit  = 64 << 20 // bytes of an index
+	"checkpoint12/model/regularfile"
 )
 
 // Request is a model to fetch.
@@ -118,7 +114,7 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 
 // list asks for config.json, which is checked, the index if any, and the weights.
 func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
-	config, err := s.small(ctx, r.Revision, ConfigFile, configLimit)
+	config, err := s.small(ctx, r.Revision, ConfigFile, MaxConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +126,7 @@ func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
 	if !isMissing(err) {
 		return []entry{config, single}, err
 	}
-	index, err := s.small(ctx, commit, IndexFile, indexLimit)
+	index, err := s.small(ctx, commit, IndexFile, maxIndex)
 	if isMissing(err) {
 		what := "no " + WeightsFile
 		if _, err := s.head(ctx, commit, PickledFile); err == nil {
@@ -198,7 +194,7 @@ func (s *session) refer(ctx context.Context, revision, commit string) error {
 		revision = "main"
 	}
 	path := s.Cache.ref(s.repo, revision)
-	if old, err := os.ReadFile(path); err == nil && string(old) == commit {
+	if old, err := regularfile.Read(path, maxRef); err == nil && string(old) == commit {
 		return nil // the cache may be another user's
 	}
 	err := os.MkdirAll(filepath.Dir(path), 0o777)
@@ -249,7 +245,7 @@ func (s *session) cached(commit string, check func([]byte) error) (*Snapshot, er
 		snapshot.add(name, info.Size(), contentHash(named))
 	}
 	path := filepath.Join(snapshot.Dir, ConfigFile)
-	config, err := os.ReadFile(path)
+	config, err := regularfile.Read(path, MaxConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"checkpoint12/model/regularfile"
 )
 
 // Client fetches models, several at a time. Its settings must not change meanwhile.
@@ -159,7 +161,7 @@ func token() (string, error) {
 	from, value := firstOf("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 	if value == "" {
 		from = expand(cmp.Or(os.Getenv("HF_TOKEN_PATH"), inHome("token")))
-		data, err := os.ReadFile(from) // "" is no file
+		data, err := regularfile.Read(from, maxToken) // "" is no file
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("read the hub's access token: %w", err)
 		}

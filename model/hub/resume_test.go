@@ -293,7 +293,7 @@ func TestUnknownLength(t *testing.T) {
 	if err != nil || n.Load() < 2 || s.Files[0].Size != int64(len(config)) {
 		t.Errorf("%+v, %v", s, err)
 	}
-	endless := hubtest.Bytes(make([]byte, 2*configLimit), false)
+	endless := hubtest.Bytes(make([]byte, 2*MaxConfig), false)
 	p.hub.Intercept = func(w http.ResponseWriter, r *http.Request, cdn bool, serve http.HandlerFunc) {
 		w.Header().Set("X-Repo-Commit", second)
 		w.Header().Set("ETag", `"`+endless.Hash()+`"`)

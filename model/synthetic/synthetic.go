@@ -22,8 +22,10 @@ import (
 
 	"checkpoint12/model"
 	"checkpoint12/model/atomicfile"
+	"checkpoint12/model/hub"
 	"checkpoint12/model/internal/safetensors"
 	"checkpoint12/model/parallel"
+	"checkpoint12/model/regularfile"
 )
 
 // formula is a synthetic model, as reference/float64/synthetic.py defines it.
@@ -296,7 +298,7 @@ func Write(ctx context.Context, name, dir string) error {
 		return fmt.Errorf("make folder for %s: %w", name, err)
 	}
 	config, weights := filepath.Join(dir, "config.json"), filepath.Join(dir, "model.safetensors")
-	switch old, err := os.ReadFile(config); {
+	switch old, err := regularfile.Read(config, hub.MaxConfig); {
 	case err == nil && !bytes.Equal(old, s.config()):
 		return fmt.Errorf("%s is another model's: choose another folder for %s", config, name)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):

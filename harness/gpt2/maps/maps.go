@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"checkpoint12/harness/align"
+	"checkpoint12/model/regularfile"
 )
 
 //go:embed *.json
@@ -30,10 +30,9 @@ func Names() []string {
 
 // Read reads a built-in map by its name, or the file of another. Errors name it.
 func Read(nameOrFile string) (*align.Map, error) {
-	var f fs.File
-	f, err := files.Open(nameOrFile + ".json")
+	b, err := files.ReadFile(nameOrFile + ".json")
 	if err != nil {
-		f, err = os.Open(nameOrFile)
+		b, err = regularfile.Read(nameOrFile, align.MaxMap)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such file, and no built-in map: those are %s", nameOrFile, strings.Join(Names(), ", "))
@@ -41,8 +40,7 @@ func Read(nameOrFile string) (*align.Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	m, err := align.ReadMap(f)
+	m, err := align.ParseMap(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", nameOrFile, err)
 	}

@@ -21,6 +21,9 @@ var Published = sync.OnceValues(func() (*File, error) { return Parse(published) 
 // FileName is the name of a file of figures in the folder of a model's goldens.
 const FileName = "figures.json"
 
+// MaxFile is the largest size of a file of figures, in bytes.
+const MaxFile = 4 << 20
+
 // File is a file of figures.
 type File struct {
 	Schema int                 `json:"schema"` // 2

@@ -20,6 +20,9 @@ type Tensor struct {
 	data  []byte
 }
 
+// maxHeader bounds what is parsed as a header: GPT-2 XL's has less than 64 KiB.
+const maxHeader = 4 << 20
+
 // Parse returns the tensors in the bytes of a safetensors file, by name. They share
 // its memory. A key that is there twice, which the library accepts, is an error.
 func Parse(file []byte) (map[string]Tensor, error) {
@@ -29,6 +32,9 @@ func Parse(file []byte) (map[string]Tensor, error) {
 	n := binary.LittleEndian.Uint64(file)
 	if n > uint64(len(file)-8) {
 		return nil, fmt.Errorf("header claims %d bytes, but the file ends after %d: cut short, or not a safetensors file", n, len(file)-8)
+	}
+	if n > maxHeader {
+		return nil, fmt.Errorf("header of %d bytes is longer than %d", n, maxHeader)
 	}
 	keys, err := strictjson.Object(file[8 : 8+n])
 	if err != nil {
