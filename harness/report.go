@@ -44,6 +44,10 @@ type Report struct {
 	// Violations lists the places at which the candidate contradicts itself.
 	Violations []Violation `json:"violations"`
 
+	// Unusable lists the tensors of the candidate whose shape is none of their
+	// stages', whether or not the golden has those.
+	Unusable []Place `json:"unusable,omitempty"`
+
 	Golden     string    `json:"-"` // the source's name, as Candidate
 	Candidate  string    `json:"-"`
 	Notes      []string  `json:"-"` // remarks for stderr
@@ -80,7 +84,7 @@ type Explanation struct {
 }
 
 // Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,
-// Introduced, Violations and RequireAll. Compare has done so; whoever adds to a
+// Introduced, Violations, Unusable and RequireAll. Compare has done so; whoever adds to a
 // report does it again.
 func (r *Report) Judge() {
 	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, nil
@@ -98,7 +102,7 @@ func (r *Report) Judge() {
 		}
 	}
 	r.Verdict = VerdictPass
-	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations) > 0 || r.RequireAll && r.Compared < len(r.Stages) || r.Compared == 0 {
+	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 || r.RequireAll && r.Compared < len(r.Stages) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}
 }

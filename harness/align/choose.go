@@ -75,9 +75,12 @@ func (v *View) chooseLayout(f *family) error {
 			fitting = append(fitting, p)
 		case f.hint.optional():
 			v.hidden[p] = true
-		case len(f.hint.layouts) > 0:
-			shape, _ := v.Source.Shape(p.Step, p.Stage)
-			v.note(fmt.Sprintf("of a shape that is not %s as the map has it: such as %v at %s", texts(options), shape, f.places[0]), p)
+		default:
+			v.unusable = append(v.unusable, p)
+			if len(f.hint.layouts) > 0 {
+				shape, _ := v.Source.Shape(p.Step, p.Stage)
+				v.note(fmt.Sprintf("of a shape that is not %s as the map has it: such as %v at %s", texts(options), shape, f.places[0]), p)
+			}
 		}
 	}
 	options = dropEquivalent(options, fitting)
@@ -94,6 +97,26 @@ func (v *View) chooseLayout(f *family) error {
 		v.useLayout(chosen, f, fitting)
 	}
 	return nil
+}
+
+// showUnusable shows a tensor that has the shape of none of its stages as the first of
+// them, so that it is judged.
+func (v *View) showUnusable() {
+	hidden := map[string]int{} // of the stages of a file
+	for p := range v.hidden {
+		hidden[v.options.Hints[p].path]++
+	}
+	for p := range v.hidden {
+		if h := v.options.Hints[p]; h.part == 0 && hidden[h.path] == len(h.To) {
+			delete(v.hidden, p)
+			v.unusable = append(v.unusable, p)
+		}
+	}
+	slices.SortFunc(v.unusable, func(a, b harness.Place) int {
+		i, _ := v.schedule.Index(a.Stage)
+		j, _ := v.schedule.Index(b.Stage)
+		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(i, j))
+	})
 }
 
 func texts(options []*option) string {

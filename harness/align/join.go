@@ -21,7 +21,8 @@ type Hints map[harness.Place]hint
 // hint is the rule that took one tensor; the zero rule if the name is the stage's own.
 type hint struct {
 	mapRule
-	part int // the index in To
+	part int    // the index in To
+	path string // the tensor's file
 }
 
 // optional reports whether the tensor, if its shape is not this stage's, is another's.
@@ -78,7 +79,7 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 	}
 	l, hints := dump.Listing{Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{}
 	for at, t := range j.best {
-		l.Tensors = append(l.Tensors, dump.TensorFile{Path: t.path, Place: at})
+		l.Tensors = append(l.Tensors, dump.TensorFile{Path: t.hint.path, Place: at})
 		hints[at] = t.hint
 	}
 	slices.SortFunc(l.Tensors, func(a, b dump.TensorFile) int { return cmp.Compare(a.Place.File(), b.Place.File()) })
@@ -98,7 +99,6 @@ type joined struct {
 
 // target is a stage that a file may be.
 type target struct {
-	path  string
 	stage string
 	rule  int // of Stages; their number where the name is the stage's own
 	hint  hint
@@ -123,17 +123,17 @@ func (j *joined) add(path string, isStage func(name string) bool) error {
 		j.unnamed = append(j.unnamed, path)
 	}
 	for _, t := range found {
-		t.path = path
+		t.hint.path = path
 		at := harness.Place{Step: step, Stage: t.stage}
 		have, twice := j.best[at]
 		switch {
 		case twice && have.rule == t.rule:
-			return fmt.Errorf("%s: the same step and stage as %s", path, have.path)
+			return fmt.Errorf("%s: the same step and stage as %s", path, have.hint.path)
 		case twice && have.rule < t.rule:
 			j.unused = append(j.unused, path)
 			continue
 		case twice:
-			j.unused = append(j.unused, have.path)
+			j.unused = append(j.unused, have.hint.path)
 		}
 		j.best[at] = t
 	}
@@ -173,7 +173,7 @@ func (m *Map) find(name string, isStage func(string) bool) (found []target, igno
 			}
 			layer := cmp.Or(strings.TrimLeft(part(r.name, match, "N"), "0"), "0")
 			for k, to := range r.To {
-				found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: hint{r, k}})
+				found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: hint{mapRule: r, part: k}})
 			}
 			return found, -1
 		}

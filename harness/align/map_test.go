@@ -1,11 +1,14 @@
 package align
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
@@ -230,6 +233,40 @@ func TestMappedDumpOfAnotherShape(t *testing.T) {
 	}
 	if n := v.Notes(); len(n) != 1 || !strings.Contains(n[0], "of a shape that is not B T H D or (B T) H D as the map has it: such as [1 2 4 3] at step_00/h.0.q") {
 		t.Errorf("notes %q", n)
+	}
+}
+
+// A tensor that may be either of two stages is shown as the first if it is neither.
+func TestMappedDumpOfNoStagesShape(t *testing.T) {
+	s, dir := mapped(t), t.TempDir()
+	m, err := ParseMap([]byte(`{"schema": 1, "name": "mine", "stages": [{"from": "head", "to": ["x", "last"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shapes := [][]int{{1, 4, 6}, {1, 5}, {1, 5, 4, 1, 2}, {7}}
+	for step, shape := range shapes {
+		put(t, filepath.Join(dir, fmt.Sprintf("step_%02d", step), "head.npy"), random(1, shape...))
+	}
+	d, hints, _, err := m.Open(dir, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := NewView(s, d, ViewOptions{Hints: hints, Batch: "B", Sizes: func(int) Sizes { return Sizes{"B": 1, "T": 4, "V": 5} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]harness.Place{{Step: 0, Stage: "x"}, {Step: 2, Stage: "x"}, {Step: 3, Stage: "x"}}, v.Unusable()); diff != "" {
+		t.Errorf("unusable (-want +got):\n%s", diff)
+	}
+	for step, want := range shapes {
+		x, _ := v.Shape(step, "x")
+		last, _ := v.Shape(step, "last")
+		if step == 1 {
+			x, last = last, x
+		}
+		if !slices.Equal(x, want) || last != nil {
+			t.Errorf("step %d: shape %v, and %v of the other stage", step, x, last)
+		}
 	}
 }
 

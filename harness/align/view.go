@@ -38,6 +38,7 @@ type View struct {
 	sizes    map[int]Sizes
 	views    map[harness.Place]stridedView // of tensors not in the schedule's layout
 	hidden   map[harness.Place]bool        // tensors that are another stage's
+	unusable []harness.Place
 
 	mu     sync.Mutex
 	noted  []string                          // texts, each once
@@ -72,8 +73,12 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 			return nil, err
 		}
 	}
+	v.showUnusable()
 	return v, nil
 }
+
+// Unusable returns the tensors whose shape is none of their stages', in execution order.
+func (v *View) Unusable() []harness.Place { return v.unusable }
 
 // sizesAt returns the lengths of axes at a step: the caller's, then those that follow
 // from the golden's shapes, then from the candidate's.

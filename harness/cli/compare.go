@@ -243,7 +243,7 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 	if err != nil {
 		return nil, fmt.Errorf("--candidate: %w", err)
 	}
-	c.Candidate = view
+	c.Candidate, c.Unusable = view, view.Unusable()
 	return view, nil
 }
 

@@ -104,6 +104,10 @@ func (p *printer) writeHeadline() {
 	case at != nil:
 		fmt.Fprintf(p, "%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n",
 			p.Candidate, p.Golden, at.Step, p.Bold(at.Stage), p.bad, compared, rest)
+	case len(p.Unusable) > 0:
+		first := p.Unusable[0]
+		fmt.Fprintf(p, "%s has %s of a wrong shape, first at step %d, stage %s: %s within tolerance%s\n",
+			p.Candidate, words.Count(len(p.Unusable), "tensor"), first.Step, p.Bold(first.Stage), compared, rest)
 	case len(p.Violations) > 0:
 		first := p.Violations[0]
 		fmt.Fprintf(p, "%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s\n",

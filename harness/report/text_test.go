@@ -113,6 +113,8 @@ func TestTextHeadlines(t *testing.T) {
 			"FAIL  c leaves 1 tensor of g uncompared: 1 tensor within tolerance, 1 missing\n"},
 		{"skipped under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Skipped)}, RequireAll: true},
 			"FAIL  c leaves 1 tensor of g uncompared: 1 tensor within tolerance, 1 skipped\n"},
+		{"a tensor that cannot be used", harness.Report{Stages: []harness.Row{row(harness.Pass)}, Unusable: []harness.Place{{Step: 2, Stage: "h.0.b"}}},
+			"FAIL  c has 1 tensor of a wrong shape, first at step 2, stage h.0.b: 1 tensor within tolerance\n"},
 		{"a dump that contradicts itself", harness.Report{Stages: []harness.Row{row(harness.Pass)}, Checked: 7,
 			Violations: []harness.Violation{{Place: harness.Place{Step: 2, Stage: "h.0.a"}, Rule: "does not follow from h.0.z"}}},
 			"FAIL  c contradicts itself at 1 of 7 places checked, first at step 2, stage h.0.a: does not follow from h.0.z\n"},
