@@ -216,12 +216,10 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 	if c.Schedule, err = gpt2.DumpSchedule(layers, folders...); err != nil {
 		return nil, err
 	}
-	var golden harness.Source // the first
 	if len(goldens) > 1 {
 		if c.Goldens, err = diagnose.OpenEngines(o.golden, c.Schedule); err != nil {
 			return nil, err
 		}
-		golden = c.Goldens[0].Source
 	} else if len(goldens) == 1 {
 		d, _, err := a.openDump("--golden", goldens[0], c.Schedule, nil)
 		if err != nil {
@@ -230,11 +228,23 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 		if d.Manifest() == nil {
 			a.note("%s: has no %s, so nothing binds it to what made it", goldens[0], dump.ManifestFile)
 		}
-		c.Goldens, golden = []diagnose.EngineResult{{Source: d}}, d
+		c.Goldens = []diagnose.EngineResult{{Source: d}}
 	}
 	candidate, hints, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping)
 	if err != nil {
 		return nil, err
+	}
+	others, err := diagnose.WithoutCandidate(c.Goldens, candidate)
+	if err != nil {
+		return nil, fmt.Errorf("--candidate %w", err)
+	}
+	if len(others) < len(c.Goldens) {
+		a.note("%s: is one of the goldens itself, which is left out", o.candidate)
+	}
+	c.Goldens = others
+	var golden harness.Source // the first
+	if len(others) > 0 {
+		golden = others[0].Source
 	}
 	if n := len(candidate.Unknown()); n > 2 && mapping == nil {
 		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)", o.candidate, n, words.And(maps.Names()))

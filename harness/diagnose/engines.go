@@ -66,6 +66,20 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	return engines, nil
 }
 
+// WithoutCandidate returns the goldens whose files are not the candidate's own, as
+// nothing can be judged by itself. It is an error if none is left of some.
+func WithoutCandidate(goldens []EngineResult, candidate *dump.Dump) ([]EngineResult, error) {
+	others := slices.DeleteFunc(slices.Clone(goldens), func(e EngineResult) bool {
+		d, ok := e.Source.(*dump.Dump)
+		return ok && dump.SameFiles(d, candidate)
+	})
+	if len(others) == 0 && len(goldens) > 0 {
+		return nil, fmt.Errorf("%s: is the golden %s itself, or links to its files, so there is nothing to compare: give the dump of another run",
+			candidate.Name(), goldens[0].Source.Name())
+	}
+	return others, nil
+}
+
 func isReference(e EngineResult) bool { return e.Engine == Reference }
 
 // Engines lists the folders in dir, links to folders among them, that hold a dump, by

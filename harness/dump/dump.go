@@ -233,6 +233,27 @@ func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 	return e.Shape, ok
 }
 
+// SameFiles reports whether each tensor that two dumps have in common, one at least, is
+// the same file in both, by its path or by links.
+func SameFiles(a, b *Dump) bool {
+	common := 0
+	for step, stages := range a.steps {
+		for stage, e := range stages {
+			other, ok := b.steps[step][stage]
+			if !ok {
+				continue
+			}
+			x, err1 := os.Stat(e.path)
+			y, err2 := os.Stat(other.path)
+			if err1 != nil || err2 != nil || !os.SameFile(x, y) {
+				return false
+			}
+			common++
+		}
+	}
+	return common > 0
+}
+
 // Err returns nil: a folder that cannot be relied on is not opened.
 func (d *Dump) Err() error { return nil }
 
