@@ -142,6 +142,9 @@ func (s *session) fill(ctx context.Context, e entry, blob string) (fresh bool, e
 // download fetches a file's content to blob, which it becomes when it is whole.
 func (s *session) download(ctx context.Context, e entry, blob string) error {
 	path := blob + ".incomplete"
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is not a regular file, and is not written to: remove it", path)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return err
