@@ -3,6 +3,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,12 +57,14 @@ func Compare(ctx context.Context, c Comparison) (*Result, error) {
 			golden = r.Engines[0].Source
 		}
 	}
-	switch {
-	case err != nil:
-	case golden == nil:
-		r.Report, err = c.withoutGolden(ctx)
-	case c.Model != nil:
-		err = c.addReplay(ctx, golden, r.Report)
+	if err == nil && c.Model != nil {
+		err = c.whileWeightsAgree(ctx, golden, func(ctx context.Context) (err error) {
+			if golden == nil {
+				r.Report, err = c.withoutGolden(ctx)
+				return err
+			}
+			return c.addReplay(ctx, golden, r.Report)
+		})
 	}
 	if err == nil {
 		err = r.findViolations(ctx, c, golden)
@@ -145,27 +148,33 @@ func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) 
 	return report, nil
 }
 
-// addReplay adds the replay to a comparison with a golden, unless that was made
-// from other weights.
-func (c Comparison) addReplay(ctx context.Context, golden harness.Source, report *harness.Report) error {
+// whileWeightsAgree calls judge and meanwhile checks that what is judged was made from
+// the model's weights: hashing them takes as long as replaying a few steps.
+func (c Comparison) whileWeightsAgree(ctx context.Context, golden harness.Source, judge func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	weights := make(chan error, 1) // hashing them takes as long as replaying a few steps
+	weights := make(chan error, 1)
 	go func() {
-		err := checkWeights(c.Model, golden)
+		err := checkWeights(c.Model, "candidate", c.Candidate)
+		if golden != nil {
+			err = cmp.Or(checkWeights(c.Model, "golden", golden), err)
+		}
 		if err != nil {
 			cancel()
 		}
 		weights <- err
 	}()
+	err := judge(ctx)
+	return cmp.Or(<-weights, err)
+}
+
+// addReplay adds the replay to a comparison with a golden.
+func (c Comparison) addReplay(ctx context.Context, golden harness.Source, report *harness.Report) error {
 	rows, causes, err := c.judge(ctx, golden)
 	report.AddReplay(rows, c.replayer(c.Candidate).Reads)
 	report.Explanations = causes
 	if err == nil && goldenInDoubt(c.Schedule, report) {
 		report.GoldenReplayed, err = replay.Judge(ctx, c.Schedule, golden, c.replayer(golden), c.replayOptions(nil))
-	}
-	if e := <-weights; e != nil {
-		return e
 	}
 	return err
 }
@@ -260,12 +269,12 @@ func (c Comparison) checkModel() error {
 	return nil
 }
 
-// checkWeights returns a ModelError if the golden was made from other weights than
-// the model has, and a GoldenError if its manifest does not tell which made it.
-// One without a manifest is bound to none.
-func checkWeights(m *model.Model, golden harness.Source) error {
-	man := golden.Manifest()
-	if man == nil {
+// checkWeights returns a ModelError if the source, a "golden" or "candidate", was made
+// from other weights than the model has, and a GoldenError if the manifest of a golden
+// does not tell which made it. One without a manifest is bound to none.
+func checkWeights(m *model.Model, role string, src harness.Source) error {
+	man := src.Manifest()
+	if man == nil || role != "golden" && man.Model.WeightsSHA256 == "" {
 		return nil
 	}
 	sum, err := m.WeightsSHA256()
@@ -277,7 +286,7 @@ func checkWeights(m *model.Model, golden harness.Source) error {
 	case err == nil:
 		return nil
 	case man.Model.WeightsSHA256 == "":
-		return &GoldenError{golden.Name(), err}
+		return &GoldenError{src.Name(), err}
 	}
-	return &ModelError{"golden", man.Model.Name, fmt.Errorf("%s was %w", golden.Name(), err)}
+	return &ModelError{role, man.Model.Name, fmt.Errorf("%s was %w", src.Name(), err)}
 }

@@ -220,6 +220,15 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	if _, err := Compare(t.Context(), comparisonOf(m, other, own)); !errors.As(err, &refused) || refused.Source() != "the golden (micro)" {
 		t.Errorf("got %v, want a ModelError", err)
 	}
+	bound, err := gpt2.Manifest(m, run, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, golden := range []harness.Source{nil, harnesstest.Bound{Source: c, Man: &bound}} {
+		if _, err := Compare(t.Context(), comparisonOf(m, golden, other)); !errors.As(err, &refused) || refused.Source() != "the candidate (micro)" {
+			t.Errorf("golden %v: got %v, want a ModelError", golden, err)
+		}
+	}
 	man.Model.WeightsSHA256 = ""
 	var unbound *GoldenError
 	if _, err := Compare(t.Context(), comparisonOf(m, other, own)); !errors.As(err, &unbound) {
