@@ -48,9 +48,10 @@ type Cause struct {
 // is tried first on the next. Once maxSearches rows of a kind have been searched
 // in vain, the others are only held against what was found: the time that an
 // unknown fault takes does not grow with the number of layers and steps. The
-// result depends on the rows alone, not on time or threads.
-func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed) ([]Cause, error) {
-	c := &candidateRun{model: m, candidate: candidate, run: run}
+// result depends on the rows alone, not on time or threads. Faults of a kind in
+// except are not tried.
+func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed, except ...Kind) ([]Cause, error) {
+	c := &candidateRun{model: m, candidate: candidate, run: run, except: except}
 	groups := map[string]*rowGroup{}
 	for i, row := range rows {
 		if row.Verdict != harness.ReplayIntroduced {

@@ -58,6 +58,9 @@ const sameLeft = 1.5
 func (g *rowGroup) try(e *wrongRow, faults []Fault) []match {
 	var all []match
 	for _, f := range faults {
+		if slices.Contains(g.except, f.Kind) {
+			continue
+		}
 		m, ok := g.best(e, f)
 		switch {
 		case !ok:
