@@ -26,8 +26,9 @@ type CompareOptions struct {
 	// it from the manifests, or from the lengths of tokens and steps.
 	Prompt int
 
-	// Unusable is the report's.
+	// Unusable and Unknown are the report's.
 	Unusable []Place
+	Unknown  int
 
 	// Match, if set, leaves out of the comparison what it declines.
 	Match func(step int, stage string) bool
@@ -49,7 +50,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	}
 	r := &Report{
 		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{}, Violations: []Violation{},
-		Golden: golden.Name(), Candidate: candidate.Name(), RequireAll: o.RequireAll, Unusable: o.Unusable,
+		Golden: golden.Name(), Candidate: candidate.Name(), RequireAll: o.RequireAll, Unusable: o.Unusable, Unknown: o.Unknown,
 		Notes: append(fed.notes, modelNotes(golden, candidate)...),
 	}
 	if m := golden.Manifest(); m != nil {

@@ -54,6 +54,7 @@ type Report struct {
 	LeftOut    []LeftOut `json:"-"` // of the golden's manifest
 	RequireAll bool      `json:"-"` // a stage missing or skipped is a failure
 	Checked    int       `json:"-"` // places judged for Violations
+	Unknown    int       `json:"-"` // names of the candidate's tensors that are no stage's
 }
 
 // Violation is a stage of a dump that contradicts the stages it is computed from.

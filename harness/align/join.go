@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -82,6 +83,12 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 		l.Tensors = append(l.Tensors, dump.TensorFile{Path: t.hint.path, Place: at})
 		hints[at] = t.hint
 	}
+	unnamed := map[string]bool{}
+	for _, path := range j.unnamed {
+		name, _, _ := m.split(path)
+		unnamed[name] = true
+	}
+	l.Unnamed = slices.Sorted(maps.Keys(unnamed))
 	slices.SortFunc(l.Tensors, func(a, b dump.TensorFile) int { return cmp.Compare(a.Place.File(), b.Place.File()) })
 	return l, hints, nil
 }

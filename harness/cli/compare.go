@@ -253,7 +253,7 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 	if err != nil {
 		return nil, fmt.Errorf("--candidate: %w", err)
 	}
-	c.Candidate, c.Unusable = view, view.Unusable()
+	c.Candidate, c.Unusable, c.Unknown = view, view.Unusable(), len(candidate.Unknown())
 	return view, nil
 }
 

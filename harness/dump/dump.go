@@ -61,6 +61,7 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 	d := &Dump{dir: dir, schedule: s, man: man, steps: map[int]map[string]header{}}
 	var notes []string
 	notes, d.unknown = listed.notes(dir, s)
+	d.unknown = append(d.unknown, listed.Unnamed...)
 	if man != nil {
 		want := make(map[string]bool, len(man.Files))
 		for _, f := range man.Files {
@@ -216,7 +217,7 @@ func (d *Dump) Tokens() [][]int { return d.tokens }
 // Manifest returns the folder's manifest, or nil.
 func (d *Dump) Manifest() *harness.Manifest { return d.man }
 
-// Unknown returns the names of .npy files, each once, that are no stage's.
+// Unknown returns the names of tensors, each once, that are no stage's.
 func (d *Dump) Unknown() []string { return d.unknown }
 
 // Steps returns the steps that have a stage's file, ascending.

@@ -20,6 +20,7 @@ type Listing struct {
 	Tokens  string       // the file of ids; "" if there is none
 	Tensors []TensorFile // by path
 	Other   []string     // files that belong to no dump
+	Unnamed []string     // names, besides those of Tensors, that are no stage's
 	Notes   []string     // remarks on the files
 
 	parts []string // the file of ids and every file in a step's folder

@@ -207,7 +207,7 @@ func (p *printer) writeReplayed() {
 			text += "; the two differ before that: " + p.blameGolden()
 		}
 	case p.bad == 0:
-		text = "replayed on its own inputs, each of " + judged + " is correct" + unknown
+		text = "replayed on its own inputs, each of " + judged + " is correct"
 	case unknown != "":
 		text = none + unknown + ": the fault is in one of these"
 	case ownCheck == p.bad:

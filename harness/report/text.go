@@ -34,18 +34,21 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		Writer: NewWriter(w, o.Style), Report: report, options: o,
 		count: map[harness.Status]int{}, rows: map[harness.Place]*harness.Row{}, replays: map[harness.Place]*harness.Replayed{},
 	}
+	for i := range p.Replayed {
+		p.replays[p.Replayed[i].Place] = &p.Replayed[i]
+	}
 	for i := range p.Stages {
 		row := &p.Stages[i]
 		p.rows[row.Place] = row
+		if own := p.replays[row.Place]; own != nil && row.Status == harness.Skipped && row.Detail == own.Why {
+			continue // without a golden: it could not be judged
+		}
 		if p.count[row.Status]++; row.Status.Diverges() {
 			p.bad++
 		}
 		if row.Status == harness.Skipped && p.skipped == nil {
 			p.skipped = row
 		}
-	}
-	for i := range p.Replayed {
-		p.replays[p.Replayed[i].Place] = &p.Replayed[i]
 	}
 	p.writeHeadline()
 	p.writeReplayed()
@@ -80,19 +83,30 @@ type printer struct {
 	replays map[harness.Place]*harness.Replayed
 }
 
-// writeHeadline writes the verdict and its reason.
-func (p *printer) writeHeadline() {
-	compared, rest := words.Count(p.Compared, "tensor"), ""
-	missing := p.count[harness.Missing]
-	if missing > 0 {
-		rest += fmt.Sprintf(", %d missing", missing)
+// unseen returns how much the verdict is not about.
+func (p *printer) unseen() string {
+	var text string
+	if n := p.count[harness.Missing]; n > 0 {
+		text += fmt.Sprintf(", %d missing", n)
+	}
+	if n := verdicts(p.Replayed)[harness.ReplayUnknown]; n > 0 && p.bad == 0 { // else writeReplayed says so
+		text += fmt.Sprintf(", %s could not be judged", words.Count(n, "stage"))
+	}
+	if p.Unknown > 0 {
+		text += fmt.Sprintf(", %s not understood", words.Count(p.Unknown, "name"))
 	}
 	if p.skipped != nil {
-		rest += fmt.Sprintf(", %d skipped", p.count[harness.Skipped])
+		text += fmt.Sprintf(", %d skipped", p.count[harness.Skipped])
 		if p.skipped.Detail != "" {
-			rest += fmt.Sprintf(" from step %d on: %s", p.skipped.Step, p.skipped.Detail)
+			text += fmt.Sprintf(" from step %d on: %s", p.skipped.Step, p.skipped.Detail)
 		}
 	}
+	return text
+}
+
+// writeHeadline writes the verdict and its reason.
+func (p *printer) writeHeadline() {
+	compared, rest := words.Count(p.Compared, "tensor"), p.unseen()
 	if p.Passed() {
 		fmt.Fprintf(p, "%s  %s agrees with %s: %s within tolerance%s\n", p.Green("PASS"), p.Candidate, p.Golden, compared, rest)
 		return
@@ -110,8 +124,8 @@ func (p *printer) writeHeadline() {
 			p.Candidate, words.Count(len(p.Unusable), "tensor"), first.Step, p.Bold(first.Stage), compared, rest)
 	case len(p.Violations) > 0:
 		first := p.Violations[0]
-		fmt.Fprintf(p, "%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s\n",
-			p.Candidate, len(p.Violations), words.Count(p.Checked, "place"), first.Step, p.Bold(first.Stage), first.Rule)
+		fmt.Fprintf(p, "%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s; %s within tolerance%s\n",
+			p.Candidate, len(p.Violations), words.Count(p.Checked, "place"), first.Step, p.Bold(first.Stage), first.Rule, compared, rest)
 	case p.RequireAll && p.Compared > 0:
 		fmt.Fprintf(p, "%s leaves %s of %s uncompared: %s within tolerance%s\n",
 			p.Candidate, words.Count(len(p.Stages)-p.Compared, "tensor"), p.Golden, compared, rest)
