@@ -39,7 +39,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	a := &app{program: programName(), stdout: &output{w: stdout}, stderr: stderr}
+	a := &app{program: programName(), args: args, stdout: &output{w: stdout}, stderr: stderr}
 	err := a.root(args).ExecuteContext(ctx)
 	switch {
 	case err == nil:
@@ -56,7 +56,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 // app is what all commands share.
 type app struct {
-	program string // as the person typed it: "go run ." or "checkpoint12"
+	program string   // as the person typed it: "go run ." or "checkpoint12"
+	args    []string // without the program
 	stdout  *output
 	stderr  io.Writer
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,7 @@ func (a *app) fail(err error) {
 	var (
 		hinted  *hintError
 		weights *zoo.NotFoundError
+		folder  *noFolderError
 		other   *diagnose.ModelError
 		golden  *diagnose.GoldenError
 		missing *selftest.NoGoldensError
@@ -78,8 +80,14 @@ func (a *app) fail(err error) {
 		hint = a.program + " fetch " + quote(weights.Name)
 	case errors.As(err, &other):
 		err = fmt.Errorf("--model must be the model of %s: %w", other.Source(), other.Err)
-		if other.Model != "" {
-			hint = "--model " + quote(other.Model)
+		if _, _, e := zoo.Locate(other.Model); other.Model != "" && (e == nil || isFolder(other.Model)) {
+			hint = a.with("--model", other.Model)
+		}
+	case errors.As(err, &folder):
+		if first, _, _ := strings.Cut(filepath.ToSlash(folder.dir), "/"); first == goldensFolder {
+			if path := nearest(folder.dir); path != "" {
+				hint = a.with(folder.flag, path)
+			}
 		}
 	case errors.As(err, &golden):
 		hint = "git checkout -- " + quote(golden.Path) + ", or make it anew: python3 scripts/regenerate_goldens.py"
@@ -91,6 +99,27 @@ func (a *app) fail(err error) {
 	if hint != "" {
 		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s\n", hint)
 	}
+}
+
+// with returns the command line as typed, but for the value of a flag; "" if it has
+// that value already.
+func (a *app) with(flag, value string) string {
+	line := a.program
+	changed := false
+	for i, arg := range a.args {
+		was := arg
+		if strings.HasPrefix(arg, flag+"=") {
+			arg = flag + "=" + value
+		} else if i > 0 && a.args[i-1] == flag {
+			arg = value
+		}
+		changed = changed || arg != was
+		line += " " + quote(arg)
+	}
+	if !changed {
+		return ""
+	}
+	return line
 }
 
 // quote makes s one word of a shell's command line.

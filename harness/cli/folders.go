@@ -27,22 +27,30 @@ func (a *app) findGoldens(c *cobra.Command) (string, error) {
 		}
 		return flag.Value.String(), nil
 	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
+	path := nearest(goldensFolder)
+	switch path {
+	case goldensFolder:
+	case "":
+		return "", &hintError{
+			fmt.Errorf("no folder %s here or above: run this in a clone of checkpoint12, or name the folder", goldensFolder),
+			c.CommandPath() + " --goldens path/to/checkpoint12/goldens",
+		}
+	default:
+		a.note("the goldens are those in %s", path)
 	}
-	for path := goldensFolder; ; path, dir = filepath.Join("..", path), filepath.Dir(dir) {
+	return path, nil
+}
+
+// nearest returns the path of a folder here or, from the nearest folder that has it,
+// above; "" if there is none.
+func nearest(path string) string {
+	dir, _ := os.Getwd() // "" if that is not known
+	for ; ; path, dir = filepath.Join("..", path), filepath.Dir(dir) {
 		switch {
 		case isFolder(path):
-			if path != goldensFolder {
-				a.note("the goldens are those in %s", path)
-			}
-			return path, nil
-		case dir == filepath.Dir(dir):
-			return "", &hintError{
-				fmt.Errorf("no folder %s here or above: run this in a clone of checkpoint12, or name the folder", goldensFolder),
-				c.CommandPath() + " --goldens path/to/checkpoint12/goldens",
-			}
+			return path
+		case dir == "" || dir == filepath.Dir(dir):
+			return ""
 		}
 	}
 }
@@ -52,15 +60,22 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// noFolder returns the error for a folder that does not exist, with those that do.
+// noFolderError is the error for a flag's folder that does not exist.
+type noFolderError struct {
+	error
+	flag, dir string
+}
+
+// noFolder returns a noFolderError with the folders that do exist.
 func noFolder(flag, dir string) error {
 	err := fmt.Errorf("%s %s: no such folder", flag, dir)
 	for above := filepath.Dir(dir); above != filepath.Dir(above); above = filepath.Dir(above) {
 		if folders, _ := diagnose.Folders(above); len(folders) > 0 {
-			return fmt.Errorf("%w: %s has %s", err, above, brief(folders))
+			err = fmt.Errorf("%w: %s has %s", err, above, brief(folders))
+			break
 		}
 	}
-	return err
+	return &noFolderError{err, flag, dir}
 }
 
 // brief lists the names of folders, of many the first.
