@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,12 +21,12 @@ import (
 // interrupter interrupts this process when the first byte is written to it.
 type interrupter struct {
 	once sync.Once
-	n    int
+	n    atomic.Int64 // bytes; generate may still write one token when Main has returned
 }
 
 func (w *interrupter) Write(p []byte) (int, error) {
 	w.once.Do(func() { syscall.Kill(os.Getpid(), syscall.SIGINT) })
-	w.n += len(p)
+	w.n.Add(int64(len(p)))
 	return len(p), nil
 }
 
@@ -45,7 +46,7 @@ func TestInterruptGenerate(t *testing.T) {
 	if want := "checkpoint12: error: interrupted\n"; status != StatusInterrupted || stderr.String() != want {
 		t.Errorf("status %d and %q, want %d and %q", status, stderr.String(), StatusInterrupted, want)
 	}
-	if out.n == 0 {
+	if out.n.Load() == 0 {
 		t.Error("nothing was printed before the interrupt")
 	}
 }
