@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/report"
 	"checkpoint12/model"
 )
 
@@ -38,6 +40,15 @@ func TestMatrix(t *testing.T) {
 	}
 	if !m.Passed() || len(m.Wrong) > 0 {
 		t.Errorf("verdict %s:\n%s", m.Verdict, strings.Join(m.Wrong, "\n"))
+	}
+	var text strings.Builder
+	if err := m.WriteText(&text, report.Style{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{`^PASS synthetic-tiny: .* faults planted `, `^gelu_erf +mlp\.act `, `^Go, threads: 3 +.* 0$`, `^faults that change nothing where they are planted`} {
+		if !regexp.MustCompile("(?m)" + line).MatchString(text.String()) {
+			t.Errorf("the text has no line %q", line)
+		}
 	}
 	for _, row := range m.Faults {
 		if row.Alone.Visible()+row.Pairs.Visible() == 0 || !row.Alone.right() || !row.Pairs.right() {
