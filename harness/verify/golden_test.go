@@ -84,12 +84,9 @@ func microSuite(t *testing.T, root string) (*Suite, error) {
 	return open(modeltest.New(t, modeltest.Micro, 1), Options{Model: "micro", Goldens: root})
 }
 
-func TestVerifyReport(t *testing.T) {
-	root := t.TempDir()
-	fixture{}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
-	fixture{engine: "second", leftOut: []harness.LeftOut{{Stages: "h.*.attn.scores", Steps: "all", Reason: "flash attention"}},
-		change: func(_ int, stage string, _ harness.Tensor) bool { return !strings.HasSuffix(stage, ".scores") }}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
-	fixture{name: "batch", run: gpt2.Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 3}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+// verifyMicro opens microSuite and verifies it.
+func verifyMicro(t *testing.T, root string) (*Suite, *Report) {
+	t.Helper()
 	s, err := microSuite(t, root)
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +95,16 @@ func TestVerifyReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s, r
+}
+
+func TestVerifyReport(t *testing.T) {
+	root := t.TempDir()
+	fixture{}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+	fixture{engine: "second", leftOut: []harness.LeftOut{{Stages: "h.*.attn.scores", Steps: "all", Reason: "flash attention"}},
+		change: func(_ int, stage string, _ harness.Tensor) bool { return !strings.HasSuffix(stage, ".scores") }}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+	fixture{name: "batch", run: gpt2.Run{Tokens: [][]int{{1, 2, 3}, {4, 5, 6}}, New: 3}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+	_, r := verifyMicro(t, root)
 	if r.Schema != 1 || r.Verdict != "pass" || len(r.Checkpoints) != 12 {
 		t.Errorf("schema %d, verdict %q, %d checkpoints; want 1, pass, 12", r.Schema, r.Verdict, len(r.Checkpoints))
 	}
@@ -148,14 +155,7 @@ func TestVerifyChecksNothing(t *testing.T) {
 	t.Run("only some stages", func(t *testing.T) {
 		root := t.TempDir()
 		fixture{change: func(_ int, stage string, _ harness.Tensor) bool { return strings.HasSuffix(stage, "ln_1") }}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
-		s, err := microSuite(t, root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := s.Verify(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		_, r := verifyMicro(t, root)
 		for _, c := range r.Checkpoints {
 			want := NotChecked
 			if c.Checkpoint == 1 || c.Checkpoint == 12 {
@@ -172,14 +172,7 @@ func TestGoldensFedOtherTokens(t *testing.T) {
 	root := t.TempDir()
 	fixture{engine: "fed", run: gpt2.Run{Tokens: [][]int{{15, 13}}, New: 4, Feed: [][]int{{1, 2, 3}}}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 	fixture{engine: "own"}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
-	s, err := microSuite(t, root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Verify(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, r := verifyMicro(t, root)
 	for _, run := range r.Runs {
 		for _, row := range run.Stages {
 			if row.Status != harness.Pass {
