@@ -281,11 +281,11 @@ func TestShare(t *testing.T) {
 		row  harness.Row
 		want float64
 	}{
-		{harness.Row{Status: harness.Pass, MaxAbs: 0.5, Bound: 2}, 0.25},
-		{harness.Row{Status: harness.Pass, MaxAbs: 0, Bound: 0}, 0},
-		{harness.Row{Status: harness.Fail, MaxAbs: 1, Bound: 0}, math.Inf(1)},
+		{harness.Row{Status: harness.Pass, MaxAbs: 0.5, Tolerance: harness.Tolerance{Abs: 1, Rel: 0.5}, Scale: 2}, 0.25},
+		{harness.Row{Status: harness.Pass, MaxAbs: 0}, 0},
+		{harness.Row{Status: harness.Fail, MaxAbs: 1}, math.Inf(1)},
 		{harness.Row{Status: harness.Shape}, math.Inf(1)},
-		{harness.Row{Status: harness.Nonfinite, MaxAbs: harness.Float(math.NaN()), Bound: 1}, math.Inf(1)},
+		{harness.Row{Status: harness.Nonfinite, MaxAbs: harness.Float(math.NaN())}, math.Inf(1)},
 		{harness.Row{Status: harness.Missing}, math.NaN()},
 		{harness.Row{Status: harness.Skipped}, math.NaN()},
 	} {

@@ -38,8 +38,7 @@ func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 		return row, fmt.Errorf("candidate is %s, but the stage is %s", got.DType(), st.DType())
 	}
 	d := distance(want, got, nil, false)
-	row.Bound = row.Tolerance.Abs + row.Tolerance.Rel*d.MaxWant
-	d.applyTolerance(want, got, row.Bound)
+	d.applyTolerance(want, got, row.Tolerance.At(d.MaxWant))
 	d.fill(&row, want, got)
 	return row, nil
 }
@@ -49,14 +48,14 @@ func newRow(st Stage, shape []int) Row {
 	nan := Float(math.NaN())
 	return Row{
 		Place: Place{Stage: st.Name}, Shape: shape, Tolerance: st.Tolerance, Checkpoint: st.Checkpoint,
-		MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Bound: math.NaN(), Scale: math.NaN(),
+		MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN(),
 	}
 }
 
 // CompareRounding compares one tensor with the correct one, of the same shape and
 // kind, each value within its rounding bound; nil asks for equality. accepts, if
-// not nil, reports whether another id is correct too. The row's Tolerance and Bound
-// are the bound at Worst. Where the Distance has nothing judged, the row says
+// not nil, reports whether another id is correct too. The row's Tolerance is the bound
+// at Worst, where the error is largest relative to its bound. Where the Distance has nothing judged, the row says
 // nothing.
 func CompareRounding(stage string, want, got Tensor, bound []float32, accepts func(i int, id int64) bool) (Row, Distance) {
 	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: "the stage's rounding bound for the candidate's inputs"}}, want.Shape)
@@ -73,12 +72,10 @@ func CompareRounding(stage string, want, got Tensor, bound []float32, accepts fu
 	if d.Judged == 0 {
 		return row, d
 	}
-	row.Bound = 0
 	if bound != nil {
-		row.Bound = float64(bound[max(d.At, 0)])
-	}
-	if finite(row.Bound) { // JSON has no other numbers
-		row.Tolerance.Abs = row.Bound
+		if b := float64(bound[max(d.At, 0)]); finite(b) { // JSON has no other numbers
+			row.Tolerance.Abs = b
+		}
 	}
 	d.fill(&row, want, got)
 	if d.Nonfinite > 0 {

@@ -74,8 +74,8 @@ func TestCompareTensorMeasures(t *testing.T) {
 	if got := float64(row.Cosine); math.Abs(got-24.0/25) > 1e-15 {
 		t.Errorf("cosine %v, want 0.96", got)
 	}
-	if row.Scale != 4 || row.Bound != 1.25 || row.Tolerance.Abs != 1.25 {
-		t.Errorf("scale %v, bound %v, abs %v, want 4, 1.25, 1.25", row.Scale, row.Bound, row.Tolerance.Abs)
+	if row.Scale != 4 || row.Tolerance.At(row.Scale) != 1.25 || row.Tolerance.Abs != 1.25 {
+		t.Errorf("scale %v, tolerance %+v, want 4 and an abs of 1.25", row.Scale, row.Tolerance)
 	}
 	if !math.IsInf(float64(row.MaxRel), 1) {
 		t.Errorf("max_rel %v, want +Inf", row.MaxRel)
@@ -211,9 +211,9 @@ func TestCompareTensorIsItsDefinition(t *testing.T) {
 		} else if mismatched > 0 {
 			status = harness.Fail
 		}
-		if row.Status != status || row.Mismatched != mismatched || row.Worst.Index[1] != worst || row.Bound != bound {
+		if row.Status != status || row.Mismatched != mismatched || row.Worst.Index[1] != worst || row.Tolerance.At(row.Scale) != bound {
 			t.Fatalf("status %s, mismatched %d, worst %d, bound %v; want %s, %d, %d, %v",
-				row.Status, row.Mismatched, row.Worst.Index[1], row.Bound, status, mismatched, worst, bound)
+				row.Status, row.Mismatched, row.Worst.Index[1], row.Tolerance.At(row.Scale), status, mismatched, worst, bound)
 		}
 	})
 }

@@ -150,11 +150,6 @@ type Replayed struct {
 	Span    []string `json:"span"`
 	Earlier []Place  `json:"earlier,omitempty"`
 
-	// Bound is the rounding bound at Worst, where the error is largest relative to
-	// its bound, and Share is MaxAbs / Bound: above 1 is no rounding.
-	Bound Float `json:"bound"`
-	Share Float `json:"share"`
-
 	// Amplification is the relative error against the golden at this stage over
 	// the largest of what it reads; NaN where one is not known or there is none.
 	Amplification Float `json:"amplification"`

@@ -58,7 +58,6 @@ type Row struct {
 	Tolerance Tolerance `json:"tolerance"` // the stage's; Abs includes what its Extra added
 
 	Scale      float64 `json:"-"` // max|want| over the golden's finite values
-	Bound      float64 `json:"-"` // Tolerance.Abs + Tolerance.Rel · Scale
 	GotShape   []int   `json:"-"` // the candidate's; nil where it has none
 	Detail     string  `json:"-"` // the finding of the stage's own Check, or why a row was skipped
 	Checkpoint int     `json:"-"` // the stage's
@@ -85,7 +84,7 @@ func (r *Row) Share() float64 {
 	case d == 0:
 		return 0
 	}
-	return d / r.Bound
+	return d / r.Tolerance.At(r.Scale)
 }
 
 // FailsOwnCheck reports whether the row is within its tolerance of the golden and
@@ -127,7 +126,7 @@ func (r *Row) Allowed() string {
 	case t.Rel == 0:
 		return fmt.Sprintf("%.3g", t.Abs)
 	}
-	return fmt.Sprintf("%.3g = %.3g + %.3g * max|want|", r.Bound, t.Abs, t.Rel)
+	return fmt.Sprintf("%.3g = %.3g + %.3g * max|want|", t.At(r.Scale), t.Abs, t.Rel)
 }
 
 // Float is a float64 whose JSON knows the numbers that JSON lacks: they are the

@@ -9,7 +9,7 @@ import (
 	"checkpoint12/harness/internal/names"
 )
 
-// Tolerance is how far golden and candidate may be apart at a stage: a value
+// A Tolerance bounds how far apart golden and candidate may be at a stage: a value
 // passes when
 //
 //	|got − want| ≤ Abs + Rel · max|want|
@@ -22,6 +22,9 @@ type Tolerance struct {
 	Rel    float64 `json:"rel"`
 	Reason string  `json:"-"`
 }
+
+// At returns how far apart the two may be where max|want| is scale.
+func (t Tolerance) At(scale float64) float64 { return t.Abs + t.Rel*scale }
 
 // Stage is one named result of a model's step.
 type Stage struct {

@@ -132,8 +132,8 @@ func OwnError(r *harness.Report, row *harness.Row) string {
 	}
 	const forced = "with a golden's values forced on its inputs it "
 	switch p := &r.Replayed[i]; {
-	case row.Origin == harness.OriginIntroduced && p.Bound > 0:
-		return fmt.Sprintf("%sis off by %.3g times the rounding bound: its own computation is wrong", forced, float64(p.Share))
+	case row.Origin == harness.OriginIntroduced && p.Tolerance.Abs > 0:
+		return fmt.Sprintf("%sis off by %.3g times the rounding bound: its own computation is wrong", forced, p.Share())
 	case row.Origin == harness.OriginIntroduced:
 		return forced + "is not equal: its own computation is wrong"
 	case row.Origin == harness.OriginInherited:

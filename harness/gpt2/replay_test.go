@@ -34,8 +34,8 @@ func (s shares) add(rows []harness.Replayed, name string) {
 		if len(r.Span) > 1 {
 			word += " (span)"
 		}
-		if best, ok := s[word]; !ok || float64(r.Share) > best.share {
-			best.share, best.at = float64(r.Share), name+" "+r.Place.String()
+		if best, ok := s[word]; !ok || r.Share() > best.share {
+			best.share, best.at = r.Share(), name+" "+r.Place.String()
 			s[word] = best
 		}
 	}
@@ -63,8 +63,8 @@ func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, strin
 		t.Fatalf("%s: nothing was replayed", c.Name())
 	}
 	for _, r := range rows {
-		if r.Verdict != harness.ReplayClean || float64(r.Share) > allowed {
-			t.Errorf("%s: %s is %s at %v of its bound %v, span %v: %s", c.Name(), r.Place, r.Verdict, r.Share, r.Bound, r.Span, r.Why)
+		if r.Verdict != harness.ReplayClean || r.Share() > allowed {
+			t.Errorf("%s: %s is %s at %v of its bound %v, span %v: %s", c.Name(), r.Place, r.Verdict, r.Share(), r.Tolerance.Abs, r.Span, r.Why)
 		}
 	}
 	return rows

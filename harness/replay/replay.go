@@ -180,8 +180,7 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 	}
 	var e harness.Distance
 	row.Row, e = harness.CompareRounding(at.Stage, right.Tensor, got, right.Bound, right.Accepts)
-	row.Step, row.Bound, row.Share = at.Step, harness.Float(row.Row.Bound), harness.Float(e.Share)
-	row.Verdict = harness.ReplayUnknown
+	row.Step, row.Verdict = at.Step, harness.ReplayUnknown
 	switch {
 	case e.N == 0:
 		row.Why = "it is empty"
@@ -204,7 +203,7 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 func unknown(at harness.Place) harness.Replayed {
 	nan := harness.Float(math.NaN())
 	return harness.Replayed{
-		Row:     harness.Row{Place: at, Status: harness.Skipped, MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN(), Bound: math.NaN()},
-		Verdict: harness.ReplayUnknown, Span: []string{at.Stage}, Bound: nan, Share: nan, Amplification: nan,
+		Row:     harness.Row{Place: at, Status: harness.Skipped, MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN()},
+		Verdict: harness.ReplayUnknown, Span: []string{at.Stage}, Amplification: nan,
 	}
 }

@@ -35,7 +35,7 @@ func (p *printer) groupIntroduced() []*introduced {
 		}
 		g := groups[i]
 		g.places = append(g.places, at)
-		if row := p.replays[at]; row != nil && (g.worst == nil || row.Share > g.worst.Share) {
+		if row := p.replays[at]; row != nil && (g.worst == nil || row.Share() > g.worst.Share()) {
 			g.worst = row
 		}
 	}
@@ -267,7 +267,7 @@ func distance(r *harness.Replayed) string {
 		return r.Why
 	}
 	at := fmt.Sprintf("at step %d, %s, index %v: got %s, want %s for these inputs", r.Step, r.Stage, r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
-	switch share := float64(r.Share); {
+	switch share := r.Share(); {
 	case r.Status == harness.Nonfinite:
 		return "a NaN or an infinity, or none where one belongs, " + at
 	case math.IsInf(share, 1):

@@ -96,7 +96,7 @@ func TestTextColours(t *testing.T) {
 func TestTextHeadlines(t *testing.T) {
 	row := func(status harness.Status) harness.Row {
 		r := harness.Row{Place: harness.Place{Stage: "h.0.a"}, Shape: []int{1}, Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
-		r.Status, r.Elements, r.MaxAbs, r.Bound, r.Worst = status, 1, 0.5, 1, &harness.Worst{Index: []int{0}}
+		r.Status, r.Elements, r.MaxAbs, r.Worst = status, 1, 0.5, &harness.Worst{Index: []int{0}}
 		if status == harness.Shape {
 			r.Elements, r.MaxAbs, r.Worst, r.GotShape = 0, harness.Float(math.NaN()), nil, []int{7}
 		}

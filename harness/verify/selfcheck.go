@@ -67,8 +67,8 @@ func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
 
 // replayed judges a stage by what follows from its inputs.
 func (f Finding) replayed(row harness.Replayed) Finding {
-	if !math.IsNaN(float64(row.Share)) {
-		f.Share = row.Share
+	if share := row.Share(); !math.IsNaN(share) {
+		f.Share = harness.Float(share)
 	}
 	switch {
 	case row.Verdict != harness.ReplayIntroduced:
