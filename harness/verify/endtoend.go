@@ -14,33 +14,6 @@ import (
 	"checkpoint12/model/sample"
 )
 
-// The three ways in which checkpoint 12 fails.
-var (
-	otherText = failureKind{"other text", []string{
-		"start_pos does not advance by the number of tokens fed",
-		"the cache is not kept, or not read",
-		"the token list does not begin with the prompt",
-		"the tokenizer does not round-trip",
-		"one of checkpoints 1 to 11",
-	}}
-	notDeterministic = failureKind{"not deterministic", []string{
-		"temperature is not exactly 0",
-		"the seed is not fixed",
-		"the order of a sum depends on threads",
-		"memory is read before it is written",
-	}}
-	wrongLength = failureKind{"wrong length", []string{
-		"it ended early, at end-of-text or at a NaN",
-		"one iteration too few or too many",
-		"the last choice was not appended, or was fed",
-	}}
-)
-
-type failureKind struct {
-	name   string
-	causes []string
-}
-
 // endToEnd is checkpoint 12 of one case: a list of assertions.
 type endToEnd struct {
 	s        *Suite
@@ -71,16 +44,16 @@ func (s *Suite) endToEnd(ctx context.Context, c *Case, t *gpt2.Trace, stages []F
 }
 
 // assert adds an assertion on n values of the model's own run. It fails unless problem is "".
-func (e *endToEnd) assert(name, what string, n int, kind failureKind, problem string) {
+func (e *endToEnd) assert(name, what string, n int, kind, problem string) {
 	e.add(Finding{Engine: Self, Step: e.c.New - 1, Stage: name, What: what, Elements: n}, kind, problem)
 }
 
 // add adds an assertion.
-func (e *endToEnd) add(f Finding, kind failureKind, problem string) {
+func (e *endToEnd) add(f Finding, kind, problem string) {
 	f.Checkpoint, f.Case = CheckpointCount, e.c.Name
 	if problem != "" {
 		f = f.failing("%s", problem)
-		f.Kind, f.causes, f.Closer = kind.name, kind.causes, e.s.closer(e.c, nil)
+		f.Kind, f.Closer = kind, e.s.closer(e.c, nil)
 	}
 	e.findings = append(e.findings, f)
 }

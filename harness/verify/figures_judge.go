@@ -24,7 +24,6 @@ func (s *Suite) judgeFigures(read []reading) []Finding {
 		}
 		if f.Failed {
 			f.Closer = s.figureCloser(r.Figure)
-			f.causes = append([]string{"an earlier stage, which no figure covers: a golden of the same tokens does"}, Info(f.Checkpoint).Causes...)
 		}
 		found = append(found, f)
 	}

@@ -38,8 +38,6 @@ type Finding struct {
 	Cause   string `json:"cause,omitempty"`   // the known fault that explains it
 	Begin   string `json:"begin,omitempty"`   // where the run diverges earlier
 	Closer  string `json:"closer,omitempty"`  // the command that looks closer
-
-	causes []string // narrower than the checkpoint's
 }
 
 // failing returns the finding as a failure that no tolerance allows.
@@ -91,22 +89,26 @@ func (f Finding) report() string {
 	add("", f.Own)
 	add("", f.Note)
 	add("the run diverges earlier, at ", f.Begin)
-	switch {
-	case f.Cause != "" || f.Begin != "" && !f.Outlier: // it is known
-	case f.causes != nil:
-		add("usual causes: ", strings.Join(f.causes, "; "))
-	default:
-		add("usual causes: ", strings.Join(c.Causes, "; "))
+	if f.Cause == "" && (f.Begin == "" || f.Outlier) { // it is not known
+		add("usual causes: ", strings.Join(f.usualCauses(), "; "))
 	}
 	add("cause: ", f.Cause)
 	add("look closer: ", report.Unbroken(f.Closer))
 	return text
 }
 
-// goldenCauses are the usual causes of a failure that a golden is to blame for.
-var goldenCauses = []string{
-	"the golden's engine computes the stage wrong, or did when the golden was made",
-	"its exporter writes another tensor under the stage's name",
+// usualCauses returns the usual causes of the failure, likeliest first.
+func (f Finding) usualCauses() []string {
+	switch causes := Info(f.Checkpoint).Causes; {
+	case f.Outlier:
+		return texts.Causes["outlier"]
+	case f.Kind != "":
+		return texts.Causes[f.Kind]
+	case f.Engine == Figures && f.Checkpoint != CheckWeights:
+		return slices.Concat(texts.Causes["figures"], causes)
+	default:
+		return causes
+	}
 }
 
 // first returns the failure that is first in execution order, over all cases and engines,

@@ -199,7 +199,7 @@ func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 	for i := range o.findings {
 		f := &o.findings[i]
 		if out := o.quorum.Outlier(f.Engine, harness.Place{Step: f.Step, Stage: f.Stage}); f.Failed && out != nil {
-			f.Outlier, f.Note, f.causes, f.Cause = true, out.String(), goldenCauses, ""
+			f.Outlier, f.Note, f.Cause = true, out.String(), ""
 		}
 	}
 	return nil
