@@ -8,29 +8,36 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
-	"checkpoint12/harness/internal/replaytest"
+	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/replay"
+	"checkpoint12/model/modeltest"
 )
 
-// metered runs a meter, changed at some places, and judges it without the stages
+// judged runs a small GPT-2, changed at some places, and judges it without the stages
 // named. It returns what was at each place.
-func metered(t *testing.T, missing []string, changed ...harness.Place) (*replay.Run, []harness.Replayed, map[harness.Place]harness.Tensor) {
+func judged(t *testing.T, missing []string, changed ...harness.Place) (*replay.Run, []harness.Replayed, map[harness.Place]harness.Tensor) {
 	t.Helper()
-	m := replaytest.Meter{Layers: 2}
-	truth := map[harness.Place]harness.Tensor{}
-	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
+	m := modeltest.New(t, modeltest.Micro, 1)
+	change := gpt2.Override{Value: func(at harness.Place, live harness.Tensor) (x harness.Tensor, _ error) {
 		if slices.Contains(changed, at) {
+			x = harness.Tensor{Shape: live.Shape, F32: slices.Clone(live.F32)}
 			x.F32[len(x.F32)-1] *= 1.01
 		}
-		truth[at] = *x
-	})
-	for _, stages := range r.Kept {
-		for _, stage := range missing {
-			delete(stages, stage)
-		}
+		return x, nil
+	}}
+	rec, err := gpt2.Record(t.Context(), m, gpt2.Run{Tokens: [][]int{{1, 2, 3}}, New: 4, Tap: change.Tap})
+	if err != nil {
+		t.Fatal(err)
 	}
-	run, err := replay.NewRun(r.Of, r, m, replay.Options{Prompt: 3})
+	s := gpt2.Schedule(modeltest.Micro.Layers, nil)
+	truth := map[harness.Place]harness.Tensor{}
+	for _, at := range s.Places(rec, nil) {
+		truth[at], _ = rec.Tensor(at.Step, at.Stage)
+	}
+	some := gpt2test.Only{Source: rec, Keep: func(_ int, stage string) bool { return !slices.Contains(missing, stage) }}
+	run, err := replay.NewRun(s, some, gpt2.NewReplayer(m, nil), replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +48,13 @@ func metered(t *testing.T, missing []string, changed ...harness.Place) (*replay.
 	return run, rows, truth
 }
 
-// because returns a cause of a row: a fault in h.1.scaled, which gives it the
-// values x.
-func because(row harness.Place, fault string, x harness.Tensor) faults.Cause {
+// because returns a cause of a row: a fault in a stage of its step, which gives that
+// the values x.
+func because(row harness.Place, stage, fault string, x harness.Tensor) faults.Cause {
 	return faults.Cause{
 		Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Fault: fault, Explains: 1, Text: fault},
 		Values: func() map[harness.Place]replay.Value {
-			return map[harness.Place]replay.Value{{Step: row.Step, Stage: "h.1.scaled"}: {Tensor: x}}
+			return map[harness.Place]replay.Value{{Step: row.Step, Stage: stage}: {Tensor: x}}
 		},
 	}
 }
@@ -71,10 +78,10 @@ func introduced(rows []harness.Replayed) (all []string) {
 
 // A fault in a stage that the candidate lacks leaves one introduced row.
 func TestCover(t *testing.T) {
-	once, again := harness.Place{Step: 1, Stage: "h.1.scaled"}, harness.Place{Step: 3, Stage: "h.1.scaled"}
+	once, again := harness.Place{Step: 1, Stage: "h.1.attn.k"}, harness.Place{Step: 3, Stage: "h.1.attn.k"}
 	out := func(steps ...int) (all []string) {
 		for _, step := range steps {
-			all = append(all, fmt.Sprintf("step_%02d/h.1.out [h.1.scaled h.1.kept h.1.out]", step))
+			all = append(all, fmt.Sprintf("step_%02d/h.1.attn.scores [h.1.attn.k h.1.attn.cache_k h.1.attn.scores]", step))
 		}
 		return all
 	}
@@ -97,7 +104,7 @@ func TestCover(t *testing.T) {
 			changed: []harness.Place{once}, known: []harness.Place{once}, wrong: true, want: out(1, 2, 3)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			run, rows, truth := metered(t, []string{"h.0.scaled", "h.0.kept", "h.1.scaled", "h.1.kept"}, c.changed...)
+			run, rows, truth := judged(t, []string{"h.0.attn.k", "h.0.attn.cache_k", "h.1.attn.k", "h.1.attn.cache_k"}, c.changed...)
 			causes, err := coverRows(run, rows, func(_ *replay.Run, rows []harness.Replayed) (all []faults.Cause, _ error) {
 				for _, row := range rows {
 					for _, at := range c.known {
@@ -106,7 +113,7 @@ func TestCover(t *testing.T) {
 							if c.wrong {
 								values = besides(values)
 							}
-							all = append(all, because(row.Place, "x", values))
+							all = append(all, because(row.Place, once.Stage, "x", values))
 						}
 					}
 				}
@@ -122,7 +129,7 @@ func TestCover(t *testing.T) {
 				t.Errorf("%d causes of %d rows: %+v", len(causes), len(c.known), causes)
 			}
 			for _, row := range rows {
-				if row.Verdict == harness.ReplayClean && row.Why != "" && row.Why != "correct, given the fault at step_01/h.1.out" {
+				if row.Verdict == harness.ReplayClean && row.Why != "" && row.Why != "correct, given the fault at step_01/h.1.attn.scores" {
 					t.Errorf("%s: %s", row.Place, row.Why)
 				}
 			}
@@ -133,8 +140,8 @@ func TestCover(t *testing.T) {
 // Of causes that explain a row alike, the one that makes another row right too is
 // taken, and none by which a right row would be wrong.
 func TestCoverTakesWhatExplainsMost(t *testing.T) {
-	at := harness.Place{Step: 1, Stage: "h.1.scaled"}
-	kept, out := harness.Place{Step: 1, Stage: "h.1.kept"}, harness.Place{Step: 1, Stage: "h.1.out"}
+	at := harness.Place{Step: 1, Stage: "h.1.resid_mid"}
+	norm, sum := harness.Place{Step: 1, Stage: "h.1.ln_2"}, harness.Place{Step: 1, Stage: "h.1.resid_post"}
 	for _, c := range []struct {
 		name    string
 		changed []harness.Place
@@ -144,39 +151,39 @@ func TestCoverTakesWhatExplainsMost(t *testing.T) {
 		want    []string // the text of the causes
 	}{
 		{"two rows for one", []harness.Place{at},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]", "step_01/h.1.resid_post [h.1.resid_mid h.1.resid_post]"},
 			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
-				return []faults.Cause{because(kept, "other", other), because(kept, "both", right), because(out, "both", right)}
+				return []faults.Cause{because(norm, at.Stage, "other", other), because(norm, at.Stage, "both", right), because(sum, at.Stage, "both", right)}
 			},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]"}, []string{"both; h.1.out is off by the same fault", "other"}},
-		{"a right row", []harness.Place{kept},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]"},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"}, []string{"both; h.1.resid_post is off by the same fault", "other"}},
+		{"a right row", []harness.Place{norm},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"},
 			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
-				return []faults.Cause{because(kept, "out is wrong", other), because(kept, "out is right", right)}
+				return []faults.Cause{because(norm, at.Stage, "sum is wrong", other), because(norm, at.Stage, "sum is right", right)}
 			},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]"}, []string{"out is right", "out is wrong"}},
-		{"a fault of its own besides", []harness.Place{at, kept},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"}, []string{"sum is right", "sum is wrong"}},
+		{"a fault of its own besides", []harness.Place{at, norm},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]", "step_01/h.1.resid_post [h.1.resid_mid h.1.resid_post]"},
 			func(run *replay.Run, right, _ harness.Tensor) []faults.Cause {
 				if run.Supposes(at) {
-					own := because(kept, "own", right)
+					own := because(norm, at.Stage, "own", right)
 					own.Values = nil
 					return []faults.Cause{own}
 				}
-				return []faults.Cause{because(out, "scaled", right)}
+				return []faults.Cause{because(sum, at.Stage, "resid_mid", right)}
 			},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"}, []string{"own", "scaled"}},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]", "step_01/h.1.resid_post [h.1.resid_mid h.1.resid_post]"}, []string{"own", "resid_mid"}},
 		{"elsewhere", []harness.Place{at},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]", "step_01/h.1.out [h.1.scaled h.1.out]"},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]", "step_01/h.1.resid_post [h.1.resid_mid h.1.resid_post]"},
 			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
-				x := because(kept, "here", other)
-				x.Or = []faults.Cause{because(kept, "there", right)}
+				x := because(norm, at.Stage, "here", other)
+				x.Or = []faults.Cause{because(norm, at.Stage, "there", right)}
 				return []faults.Cause{x}
 			},
-			[]string{"step_01/h.1.kept [h.1.scaled h.1.kept]"}, []string{"there; h.1.out is off by the same fault"}},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"}, []string{"there; h.1.resid_post is off by the same fault"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			run, rows, truth := metered(t, []string{"h.1.scaled"}, c.changed...)
+			run, rows, truth := judged(t, []string{"h.1.resid_mid"}, c.changed...)
 			if diff := cmp.Diff(c.before, introduced(rows)); diff != "" {
 				t.Fatalf("before: introduced (-want +got):\n%s", diff)
 			}

@@ -13,7 +13,6 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/internal/names"
-	"checkpoint12/harness/internal/replaytest"
 	"checkpoint12/harness/replay"
 )
 
@@ -54,7 +53,7 @@ func verdicts(rows []harness.Replayed) (introduced, unknown []string) {
 }
 
 func TestReplay(t *testing.T) {
-	m := replaytest.Meter{Layers: 2}
+	m := meter{layers: 2}
 	add := func(stage string, steps ...int) func(harness.Place, *harness.Tensor) {
 		return func(at harness.Place, x *harness.Tensor) {
 			if at.Stage == stage && slices.Contains(steps, at.Step) {
@@ -89,7 +88,7 @@ func TestReplay(t *testing.T) {
 			fault: func(at harness.Place, x *harness.Tensor) {
 				if strings.HasSuffix(at.Stage, "out") {
 					for i := range x.F32 {
-						x.F32[i] *= 1 + 0.8*replaytest.MeterUnit
+						x.F32[i] *= 1 + 0.8*meterUnit
 					}
 				}
 			}},
@@ -122,7 +121,7 @@ func TestReplay(t *testing.T) {
 			fault: change(2, "h.1.scaled", func(x *harness.Tensor) { x.F32[1] = harnesstest.Pinf }), introduced: []string{"step_02/h.1.scaled nonfinite"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := m.Run(t, c.fault)
+			r := m.run(t, c.fault)
 			for step, stages := range r.Kept {
 				for stage := range stages {
 					if slices.ContainsFunc(c.drop, func(p string) bool { return names.Match(p, stage) }) {
@@ -146,14 +145,14 @@ func TestReplay(t *testing.T) {
 }
 
 func TestReplayMeasures(t *testing.T) {
-	m := replaytest.Meter{Layers: 1}
-	r := m.Run(t, change(0, "h.0.scaled", func(x *harness.Tensor) {
+	m := meter{layers: 1}
+	r := m.run(t, change(0, "h.0.scaled", func(x *harness.Tensor) {
 		x.F32[4] += 0.5 // right is 3*(5+0.5) = 16.5
 		x.F32[0] += 0.01
 	}))
 	rows := judge(t, r, m, nil)
 	row := rows[1]
-	bound := float64(float32(replaytest.MeterUnit * 16.5))
+	bound := float64(float32(meterUnit * 16.5))
 	if row.Place != (harness.Place{Step: 0, Stage: "h.0.scaled"}) || row.Mismatched != 2 || row.Elements != 6 || row.MaxAbs != 0.5 || row.Tolerance.Abs != bound || row.Share() != 0.5/bound {
 		t.Errorf("%+v", row)
 	}
@@ -167,8 +166,8 @@ func TestReplayMeasures(t *testing.T) {
 
 // A span so long that its bound covers everything says nothing.
 func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
-	m := replaytest.Meter{Layers: 3}
-	r := m.Run(t, func(at harness.Place, x *harness.Tensor) {
+	m := meter{layers: 3}
+	r := m.run(t, func(at harness.Place, x *harness.Tensor) {
 		if at.Stage == "h.2.out" {
 			x.F32[0] *= 1.001
 		}
@@ -189,10 +188,10 @@ func TestReplayDoesNotPassWhatRoundingCovers(t *testing.T) {
 }
 
 // vague is a meter with bounds of a twentieth.
-type vague struct{ replaytest.Meter }
+type vague struct{ meter }
 
 func (m vague) Replay(step int, stage string, in replay.Inputs) (replay.Value, error) {
-	v, err := m.Meter.Replay(step, stage, in)
+	v, err := m.meter.Replay(step, stage, in)
 	if stage == "h.2.out" {
 		for i := range v.Bound {
 			v.Bound[i] = float32(math.Abs(float64(v.F32[i]))) / 20
@@ -204,9 +203,9 @@ func (m vague) Replay(step int, stage string, in replay.Inputs) (replay.Value, e
 // What the candidate was fed is known from its tokens, from its own choices, or
 // else from the golden.
 func TestReplayFindsTokens(t *testing.T) {
-	m := replaytest.Meter{Layers: 1}
-	full := m.Run(t, nil).Tokens()
-	golden := &harnesstest.Memory{Of: m.Schedule(t), Title: "golden"}
+	m := meter{layers: 1}
+	full := m.run(t, nil).Tokens()
+	golden := &harnesstest.Memory{Of: m.schedule(t), Title: "golden"}
 	golden.Fed = full
 	for _, c := range []struct {
 		reason string
@@ -229,7 +228,7 @@ func TestReplayFindsTokens(t *testing.T) {
 		}, nil, []string{"step_02/embed", "step_03/embed"}},
 		{"nothing", func(r *harnesstest.Memory) { r.Fed = nil }, nil, []string{"step_00/embed", "step_01/embed", "step_02/embed", "step_03/embed"}},
 	} {
-		r := m.Run(t, nil)
+		r := m.run(t, nil)
 		c.change(r)
 		rows := judge(t, r, m, c.golden)
 		introduced, unknown := verdicts(rows)
@@ -240,8 +239,8 @@ func TestReplayFindsTokens(t *testing.T) {
 }
 
 func TestReplayStopsForWhatCannotBeRead(t *testing.T) {
-	m := replaytest.Meter{Layers: 1}
-	r := m.Run(t, nil)
+	m := meter{layers: 1}
+	r := m.run(t, nil)
 	_, err := replay.Judge(t.Context(), r.Of, unreadable{r}, m, replay.Options{Prompt: 3})
 	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "h.0.kept") {
 		t.Errorf("got %v, want the error of h.0.kept", err)
@@ -259,8 +258,8 @@ func (u unreadable) Tensor(step int, stage string) (harness.Tensor, error) {
 }
 
 func TestRunHandsOutInputs(t *testing.T) {
-	m := replaytest.Meter{Layers: 1}
-	r := m.Run(t, change(1, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] += 1 }))
+	m := meter{layers: 1}
+	r := m.run(t, change(1, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] += 1 }))
 	delete(r.Kept[1], "h.0.kept")
 	run, err := replay.NewRun(r.Of, r, m, replay.Options{Prompt: 3})
 	if err != nil {
@@ -295,8 +294,8 @@ func TestRunHandsOutInputs(t *testing.T) {
 
 // Suppose gives a missing stage another value, and leaves the Run as it was.
 func TestSuppose(t *testing.T) {
-	m := replaytest.Meter{Layers: 1}
-	r := m.Run(t, nil)
+	m := meter{layers: 1}
+	r := m.run(t, nil)
 	for step := range r.Kept {
 		delete(r.Kept[step], "h.0.scaled")
 		delete(r.Kept[step], "h.0.kept")
@@ -337,9 +336,9 @@ func TestSuppose(t *testing.T) {
 }
 
 func TestAddReplay(t *testing.T) {
-	m := replaytest.Meter{Layers: 2}
-	golden := m.Run(t, nil)
-	r := m.Run(t, change(1, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] += 1 }))
+	m := meter{layers: 2}
+	golden := m.run(t, nil)
+	r := m.run(t, change(1, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] += 1 }))
 	report, err := harness.Compare(golden.Of, golden, r, harness.CompareOptions{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)

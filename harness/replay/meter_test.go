@@ -1,5 +1,4 @@
-// Package replaytest has a model with a Replayer, small enough to reckon by hand.
-package replaytest
+package replay_test
 
 import (
 	"errors"
@@ -13,18 +12,18 @@ import (
 	"checkpoint12/harness/replay"
 )
 
-// Meter is a model of a few layers. A step is fed ids [B,T]:
+// meter is a model of a few layers, small enough to reckon by hand. A step is fed ids [B,T]:
 //
 //	embed      [B,T]  id + position/2
 //	h.N.scaled [B,T]  3 times what comes in
 //	h.N.kept   [B,S]  the scaled ones of all steps so far
 //	h.N.out    [B,T]  scaled times the sum of what is kept
 //	next_id    [B]    the last of the last out, modulo 7
-type Meter struct{ Layers int }
+type meter struct{ layers int }
 
-func (m Meter) Schedule(t harnesstest.Tester) *harness.Schedule {
+func (m meter) schedule(t harnesstest.Tester) *harness.Schedule {
 	names := []string{"embed"}
-	for n := range m.Layers {
+	for n := range m.layers {
 		for _, word := range []string{"scaled", "kept", "out"} {
 			names = append(names, fmt.Sprintf("h.%d.%s", n, word))
 		}
@@ -32,7 +31,7 @@ func (m Meter) Schedule(t harnesstest.Tester) *harness.Schedule {
 	return harnesstest.MustSchedule(t, append(names, "next_id")...)
 }
 
-func (m Meter) Reads(stage string) []string {
+func (m meter) Reads(stage string) []string {
 	var n int
 	in := func() string {
 		if n == 0 {
@@ -44,7 +43,7 @@ func (m Meter) Reads(stage string) []string {
 	case stage == "embed":
 		return []string{"tokens", "pos"}
 	case stage == "next_id":
-		n = m.Layers
+		n = m.layers
 		return []string{in()}
 	}
 	var word string
@@ -63,7 +62,7 @@ func (m Meter) Reads(stage string) []string {
 	return nil
 }
 
-func (m Meter) Shape(stage string, f replay.StepDims) []int {
+func (m meter) Shape(stage string, f replay.StepDims) []int {
 	switch {
 	case stage == "next_id":
 		return []int{f.B}
@@ -73,10 +72,10 @@ func (m Meter) Shape(stage string, f replay.StepDims) []int {
 	return []int{f.B, f.T}
 }
 
-// MeterUnit is the rounding bound relative to the value.
-const MeterUnit = 1e-6
+// meterUnit is the rounding bound relative to the value.
+const meterUnit = 1e-6
 
-func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, error) {
+func (m meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, error) {
 	var v []replay.Value
 	for _, name := range m.Reads(stage) {
 		x, ok := in(name)
@@ -102,7 +101,7 @@ func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, erro
 		out := replay.Value{Tensor: harness.Tensor{Shape: v[0].Shape}}
 		for i, x := range v[0].F32 {
 			out.F32 = append(out.F32, 3*x)
-			out.Bound = append(out.Bound, float32(MeterUnit*math.Abs(float64(3*x))+3*bound(v[0], i)))
+			out.Bound = append(out.Bound, float32(meterUnit*math.Abs(float64(3*x))+3*bound(v[0], i)))
 		}
 		return out, nil
 	case "kept":
@@ -133,7 +132,7 @@ func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, erro
 			}
 			y := float64(x) * sum
 			out.F32 = append(out.F32, float32(y))
-			out.Bound = append(out.Bound, float32(MeterUnit*math.Abs(y)+math.Abs(float64(x))*off+bound(v[0], i)*math.Abs(sum)))
+			out.Bound = append(out.Bound, float32(meterUnit*math.Abs(y)+math.Abs(float64(x))*off+bound(v[0], i)*math.Abs(sum)))
 		}
 		return out, nil
 	case "next_id":
@@ -152,10 +151,10 @@ func (m Meter) Replay(_ int, stage string, in replay.Inputs) (replay.Value, erro
 	return replay.Value{}, errors.New("no such stage")
 }
 
-// Run runs 4 steps from 2 rows of 3 tokens. fault, if set, may change each tensor.
-func (m Meter) Run(t harnesstest.Tester, fault func(at harness.Place, x *harness.Tensor)) *harnesstest.Memory {
+// run runs 4 steps from 2 rows of 3 tokens. fault, if set, may change each tensor.
+func (m meter) run(t harnesstest.Tester, fault func(at harness.Place, x *harness.Tensor)) *harnesstest.Memory {
 	t.Helper()
-	s := m.Schedule(t)
+	s := m.schedule(t)
 	tokens := [][]int{{1, 2, 3}, {4, 5, 6}}
 	have := harnesstest.Steps{}
 	for step := range 4 {

@@ -1,21 +1,35 @@
-package report
+package replay_test
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/harnesstest"
-	"checkpoint12/harness/internal/replaytest"
 	"checkpoint12/harness/replay"
+	"checkpoint12/harness/report"
 )
+
+func text(t *testing.T, r *harness.Report, o report.Options) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := report.Write(&b, r, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
 
 // replayed is the report of a meter with faults in two stages, compared with one
 // without, replayed, and explained.
 func replayed(t *testing.T, fault func(at harness.Place, x *harness.Tensor), change func(golden, candidate *harnesstest.Memory)) *harness.Report {
 	t.Helper()
-	m := replaytest.Meter{Layers: 3}
-	golden, candidate := m.Run(t, nil), m.Run(t, fault)
+	m := meter{layers: 3}
+	golden, candidate := m.run(t, nil), m.run(t, fault)
 	golden.Title, candidate.Title = "golden", "mine"
 	if change != nil {
 		change(golden, candidate)
@@ -102,12 +116,18 @@ func TestTextOfReplay(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name+": "+c.reason, func(t *testing.T) {
-			got := writeText(t, replayed(t, c.fault, c.change), Options{
-				Style:  Style{Width: 100},
+			got := text(t, replayed(t, c.fault, c.change), report.Options{
+				Style:  report.Style{Width: 100},
 				Causes: func(string) []string { return []string{"one of the usual"} },
 				Label:  func(stage string) string { return map[string]string{"h.0.kept": "cache"}[stage] },
 			})
-			expect(t, "replay/"+strings.ReplaceAll(c.name, " ", "_"), got)
+			want, err := os.ReadFile(filepath.Join("testdata", strings.ReplaceAll(c.name, " ", "_")+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
 		})
 	}
 }
@@ -123,7 +143,7 @@ func TestTextBlamesTheGolden(t *testing.T) {
 		{[]harness.Replayed{{Verdict: harness.ReplayClean}, {Row: harness.Row{Place: harness.Place{Step: 1, Stage: "h.2.out"}}, Verdict: harness.ReplayIntroduced}}, "the golden is wrong in 1 of 2 stages, first at step_01/h.2.out"},
 	} {
 		r.GoldenReplayed = c.golden
-		if got := writeText(t, r, Options{}); !strings.Contains(got, c.want) {
+		if got := text(t, r, report.Options{Style: report.Style{Width: 1000}}); !strings.Contains(got, c.want) {
 			t.Errorf("the report does not say %q:\n%s", c.want, got)
 		}
 	}
