@@ -15,7 +15,7 @@ import (
 // TokensFile is the name of the ids in a dump.
 const TokensFile = "tokens.npy"
 
-// tokenDiff is where two sources were fed different tokens. Step k has seen
+// A tokenDiff tells from which step on two sources were fed different tokens. Step k has seen
 // tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
 type tokenDiff struct {
 	differ int    // the first step with others; math.MaxInt if there is none

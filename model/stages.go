@@ -197,20 +197,27 @@ func Reads(cfg Config, stage string) []string {
 // first: "B H T D". A number is an axis of that length, and axes in parentheses are
 // one dimension: "B T (3 H D)". It is "" for any other name.
 func Axes(name string) string {
-	if s, ok := ParseStage(name); ok {
-		return rows[s.Kind()].axes
+	_, axes := parseInput(name)
+	return axes
+}
+
+// parseInput is ParseStage and Axes of something that Reads names.
+func parseInput(name string) (s StageName, axes string) {
+	earlier, prev := strings.CutPrefix(name, "prev:")
+	s, ok := ParseStage(earlier)
+	switch {
+	case prev:
+		return s, inputs["prev:"+s.Kind()]
+	case ok:
+		return s, rows[s.Kind()].axes
 	}
-	if earlier, ok := strings.CutPrefix(name, "prev:"); ok {
-		s, _ := ParseStage(earlier)
-		name = "prev:" + s.Kind()
-	}
-	return inputs[name]
+	return s, inputs[name]
 }
 
 // Shape returns the shape of a stage, or of something that Reads names.
 func Shape(cfg Config, name string, d Dims) ([]int, error) {
-	axes := Axes(name)
-	if s, _ := ParseStage(strings.TrimPrefix(name, "prev:")); axes == "" || s.Layer >= cfg.Layers {
+	s, axes := parseInput(name)
+	if axes == "" || s.Layer >= cfg.Layers {
 		return nil, fmt.Errorf("%.80q is nothing that a GPT-2 of %d layers computes or reads", name, cfg.Layers)
 	}
 	return parseShape(axes).of(cfg, d), nil

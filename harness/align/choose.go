@@ -23,7 +23,7 @@ func (v *View) families() []*family {
 	var all []*family
 	index := map[string]*family{}
 	for _, p := range v.schedule.Places(v.Source, nil) {
-		layouts, h := v.layouts[p.Stage], v.options.Hints[p]
+		layouts, h := v.layouts[p.Stage], v.options.Hints.of[p]
 		if len(layouts) == 0 {
 			continue
 		}
@@ -104,10 +104,10 @@ func (v *View) chooseLayout(f *family) error {
 func (v *View) showUnusable() {
 	hidden := map[string]int{} // of the stages of a file
 	for p := range v.hidden {
-		hidden[v.options.Hints[p].path]++
+		hidden[v.options.Hints.of[p].path]++
 	}
 	for p := range v.hidden {
-		if h := v.options.Hints[p]; h.part == 0 && hidden[h.path] == len(h.To) {
+		if h := v.options.Hints.of[p]; h.part == 0 && hidden[h.path] == len(h.To) {
 			delete(v.hidden, p)
 			v.unusable = append(v.unusable, p)
 		}

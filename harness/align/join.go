@@ -16,8 +16,8 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// Hints tell in which layouts the tensors of a dump may be.
-type Hints map[harness.Place]hint
+// Hints tell in which layouts the tensors of a dump may be. The zero Hints say nothing.
+type Hints struct{ of map[harness.Place]hint }
 
 // hint is the rule that took one tensor; the zero rule if the name is the stage's own.
 type hint struct {
@@ -33,14 +33,14 @@ func (h hint) optional() bool { return h.Split == "" && len(h.To) > 1 }
 // returns the hints for a View.
 func (m *Map) Open(dir string, s *harness.Schedule) (*dump.Dump, Hints, []string, error) {
 	if err := m.Check(s); err != nil {
-		return nil, nil, nil, err
+		return nil, Hints{}, nil, err
 	}
 	if _, err := dump.ReadManifest(dir); err == nil {
-		return nil, nil, nil, fmt.Errorf("%s: has a %s, so its stages already have their own names: leave out the map %s", dir, dump.ManifestFile, m.Name)
+		return nil, Hints{}, nil, fmt.Errorf("%s: has a %s, so its stages already have their own names: leave out the map %s", dir, dump.ManifestFile, m.Name)
 	}
 	listed, hints, err := m.list(dir, func(name string) bool { _, ok := s.Index(name); return ok })
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, Hints{}, nil, err
 	}
 	d, notes, err := dump.OpenListed(dir, s, listed, nil)
 	return d, hints, notes, err
@@ -76,12 +76,12 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 		return j.add(path, isStage)
 	})
 	if err != nil {
-		return dump.Listing{}, nil, fmt.Errorf("%s: %w", dir, err)
+		return dump.Listing{}, Hints{}, fmt.Errorf("%s: %w", dir, err)
 	}
-	l, hints := dump.Listing{Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{}
+	l, hints := dump.Listing{Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{map[harness.Place]hint{}}
 	for at, t := range j.best {
 		l.Tensors = append(l.Tensors, dump.TensorFile{Path: t.hint.path, Place: at})
-		hints[at] = t.hint
+		hints.of[at] = t.hint
 	}
 	unnamed := map[string]bool{}
 	for _, path := range j.unnamed {

@@ -80,6 +80,7 @@ type ignoreRule struct {
 // stringList is a list in whose place JSON may have a single string.
 type stringList []string
 
+// UnmarshalJSON reads a list of strings, or one string.
 func (l *stringList) UnmarshalJSON(b []byte) error {
 	var one string
 	if json.Unmarshal(b, &one) == nil {

@@ -12,7 +12,7 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// ViewOptions is what a View can go by besides the candidate.
+// ViewOptions are the options of [NewView]; the zero value goes by the candidate alone.
 type ViewOptions struct {
 	Golden harness.Source // if set: its shapes give lengths of axes, its values decide between layouts
 	Hints  Hints          // of the Map that the candidate was opened with

@@ -266,7 +266,7 @@ func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map
 		d, notes, err = dump.Open(dir, s)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", flag, err)
+		return nil, hints, fmt.Errorf("%s: %w", flag, err)
 	}
 	a.notes(notes)
 	return d, hints, nil

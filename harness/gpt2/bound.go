@@ -42,7 +42,8 @@ const (
 //     synthetic-medium), TF32 38, bfloat16 38, an epsilon of 1e-6 42.
 const lambda = 4
 
-// moved is of a stage that only moves values: its inputs' bounds, moved alike, or nil.
+// moved returns the bound of a stage that only moves values: its inputs' bounds, moved
+// alike, or nil.
 func (s *stageCall) moved() []float32 {
 	if !slices.ContainsFunc(s.in, func(v replay.Value) bool { return v.Bound != nil }) {
 		return nil

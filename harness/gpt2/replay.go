@@ -91,7 +91,7 @@ func (s *stageCall) gather(in replay.Inputs) error {
 		if !ok {
 			return fmt.Errorf("%s is missing", name)
 		}
-		axes, first := model.Axes(name), v.Shape == nil && strings.HasPrefix(name, "prev:")
+		axes, first := model.Axes(name), v.Shape == nil && harness.InputPlace(0, name).Step < 0
 		if name == "pos" {
 			axes = "T" // of all positions, not of the first alone
 		}

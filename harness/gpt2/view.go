@@ -11,9 +11,9 @@ import (
 	"checkpoint12/model"
 )
 
-// View returns the candidate in the layouts and conventions of [Schedule]. golden,
-// hints and cfg help to find the lengths of axes and may be nil; without cfg a
-// manifest's config serves.
+// View returns the candidate in the layouts and conventions of [Schedule]. golden and
+// cfg help to find the lengths of axes and may be nil; without cfg a manifest's config
+// serves.
 func View(s *harness.Schedule, golden, candidate harness.Source, hints align.Hints, cfg *model.Config) (*align.View, error) {
 	if c, ok := manifestConfig(golden, candidate); ok && cfg == nil {
 		cfg = &c

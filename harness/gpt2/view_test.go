@@ -49,7 +49,7 @@ func TestEveryLayoutIsRecognised(t *testing.T) {
 func check(t *testing.T, g *dump.Dump, c harness.Source, notes bool) *align.View {
 	t.Helper()
 	s := Schedule(3, nil)
-	v, err := View(s, g, c, nil, nil)
+	v, err := View(s, g, c, align.Hints{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestMaskedScoresOfAnotherKind(t *testing.T) {
 				return x
 			})
 			s := Schedule(3, nil)
-			v, err := View(s, g, c, nil, nil)
+			v, err := View(s, g, c, align.Hints{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

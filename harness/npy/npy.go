@@ -25,7 +25,7 @@ import (
 	"checkpoint12/model/regularfile"
 )
 
-// Info is what a header says, after all of it has been checked.
+// Info describes the array of a file, by its header, all of which has been checked.
 type Info struct {
 	Shape []int  // empty, not nil, for a zero-dimensional array
 	DType string // in memory: "float32" or "int64"

@@ -125,6 +125,7 @@ type NotFoundError struct {
 	Looked []string // the places where they would have been found
 }
 
+// Error names the model and the places where it is not.
 func (e *NotFoundError) Error() string {
 	s := "no weights of " + e.Name
 	if isPath(e.Name) {

@@ -19,7 +19,7 @@ type Fault struct {
 	Plant func(c *faults.Context) []float32 // returns the faulty stage's output
 }
 
-// Faults are of the catalogue, one for each kind of stage.
+// Faults lists faults of the catalogue, one for each kind of stage.
 var Faults = []Fault{
 	{"unbiased variance", "h.1.ln_1", "the default of torch.var and of many a statistics library", 1, 0, "ln_unbiased", nil},
 	{"missing c_attn bias", "h.1.attn.c_attn", "h.N.attn.bias, the mask buffer, is taken for it", 2, 0, "bias_dropped", nil},

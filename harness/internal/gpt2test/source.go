@@ -78,6 +78,7 @@ type Only struct {
 	Keep func(step int, stage string) bool
 }
 
+// Steps returns the steps of which there is something left.
 func (o Only) Steps() (steps []int) {
 	for _, step := range o.Source.Steps() {
 		if len(o.Stages(step)) > 0 {
@@ -87,10 +88,12 @@ func (o Only) Steps() (steps []int) {
 	return steps
 }
 
+// Stages returns the stages of a step that Keep keeps.
 func (o Only) Stages(step int) []string {
 	return slices.DeleteFunc(o.Source.Stages(step), func(stage string) bool { return !o.Keep(step, stage) })
 }
 
+// Shape is that of the Source, of a stage that Keep keeps.
 func (o Only) Shape(step int, stage string) ([]int, bool) {
 	if !o.Keep(step, stage) {
 		return nil, false

@@ -16,7 +16,7 @@ var (
 	Ninf = float32(math.Inf(-1))
 )
 
-// Tester is what testing.T and rapid.T have in common here.
+// A Tester is a testing.T or a rapid.T.
 type Tester interface {
 	Helper()
 	Fatal(args ...any)
