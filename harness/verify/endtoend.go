@@ -269,29 +269,36 @@ func (s *Suite) quote(row []int) string {
 // closer returns the command that dumps every stage of a case and compares the dump
 // with one golden, by default the case's first.
 func (s *Suite) closer(c *Case, g *Golden) string {
-	const out = "checkpoint12-dump"
-	command, n, feed := fmt.Sprintf("%s dump --model %s", s.o.Command, s.o.Model), c.New, [][]int(nil)
+	run, golden := gpt2.Run{Tokens: c.Tokens, New: c.New}, ""
 	if g != nil {
-		n, feed = g.manifest.New, g.feed()
+		run.New, run.Feed = g.manifest.New, g.feed()
 	} else if len(c.Goldens) > 0 {
 		g = c.Goldens[0]
 	}
-	for _, row := range c.Tokens {
-		command += " --tokens " + join(row)
-	}
-	command += fmt.Sprintf(" --new %d", n)
-	for _, row := range feed {
-		if len(row) > 0 {
-			command += " --feed " + join(row)
-		}
-	}
-	command += " --out " + out
 	if g != nil {
-		command += fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s", s.o.Command, g.Dir, out, s.o.Model)
+		golden = g.Dir
+	}
+	return s.dumpCommand(run, golden)
+}
+
+// dumpCommand returns the command that dumps a run and, with a golden, compares the dump
+// with it.
+func (s *Suite) dumpCommand(run gpt2.Run, golden string) string {
+	const out = "checkpoint12-dump"
+	command := fmt.Sprintf("%s dump --model %s%s --new %d%s --out %s",
+		s.o.Command, s.o.Model, flags("--tokens", run.Tokens), run.New, flags("--feed", run.Feed), out)
+	if golden != "" {
+		command += fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s", s.o.Command, golden, out, s.o.Model)
 	}
 	return command
 }
 
-func join(ids []int) string {
-	return strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ","), "[]")
+// flags returns a flag for each row of ids, as a command line has them.
+func flags(name string, rows [][]int) (list string) {
+	for _, row := range rows {
+		if len(row) > 0 {
+			list += " " + name + " " + strings.Trim(strings.ReplaceAll(fmt.Sprint(row), " ", ","), "[]")
+		}
+	}
+	return list
 }

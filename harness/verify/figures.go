@@ -174,17 +174,13 @@ func (s *Suite) figureCloser(f *figures.Figure) string {
 	if run.Feed != nil {
 		run.Tokens = [][]int{slices.Concat(run.Tokens[0], run.Feed[0])}
 	}
-	tokens := ""
-	for _, row := range run.Tokens {
-		tokens += " --tokens " + join(row)
-	}
+	run.New, run.Feed = 1, nil
+	const golden = "checkpoint12-golden"
 	command, dir := "", s.folder()
 	if dir == "" {
 		dir = "checkpoint12-model"
 		command = fmt.Sprintf("%s synth %s --out %s && ", s.o.Command, s.Name, dir)
 	}
-	return command + fmt.Sprintf("python3 reference/float64/export.py --model %[1]s --name %[2]s%[3]s --new 1 --out checkpoint12-golden"+
-		" && %[4]s dump --model %[5]s%[3]s --new 1 --out checkpoint12-dump"+
-		" && %[4]s compare --golden checkpoint12-golden --candidate checkpoint12-dump --model %[5]s",
-		dir, s.Name, tokens, s.o.Command, s.o.Model)
+	return command + fmt.Sprintf("python3 reference/float64/export.py --model %s --name %s%s --new 1 --out %s && %s",
+		dir, s.Name, flags("--tokens", run.Tokens), golden, s.dumpCommand(run, golden))
 }

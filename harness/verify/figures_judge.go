@@ -50,14 +50,16 @@ func figureFinding(f *figures.Figure, checkpoint int, stage string, elements int
 	}
 }
 
-// off returns the largest difference from figures in a row of a stage of the run.
-func (r *reading) off(read []reading, stage string, row int) (off float64) {
-	for _, o := range read {
-		if o.run != r.run || o.Stage != stage || o.Reduce != figures.Value || len(o.got) != len(o.Want.Values) {
+// off returns the largest difference from the figures of a stage of the run, by a reduce,
+// among the elements that match.
+func (r *reading) off(read []reading, stage string, reduce figures.Reduce, match func(o *reading, at element) bool) (off float64) {
+	for i := range read {
+		o := &read[i]
+		if o.run != r.run || o.Stage != stage || o.Reduce != reduce || len(o.got) != len(o.Want.Values) {
 			continue
 		}
 		for k, want := range o.Want.Values {
-			if o.at[k] == row {
+			if match(o, o.at[k]) {
 				off = max(off, math.Abs(o.got[k]-want))
 			}
 		}
@@ -65,13 +67,17 @@ func (r *reading) off(read []reading, stage string, row int) (off float64) {
 	return off
 }
 
-// accounted returns how much the differences of the logits move a probability, which
-// is no fault of its own, as in checkpoint 11.
+// accounted returns how much the differences of its logit and of the log-sum-exp move a
+// probability at temperature 1, which is no fault of its own.
 func (r *reading) accounted(read []reading, k int) float64 {
-	if st, _ := model.ParseStage(r.Stage); st.Temperature == 0 || r.Reduce != figures.Value {
+	if st, _ := model.ParseStage(r.Stage); st.Temperature != 1 || r.Reduce != figures.Value {
 		return 0
 	}
-	return r.Want.Values[k] * math.Expm1(2*r.off(read, "logits_last", r.at[k]))
+	logit := r.off(read, "logits_last", figures.Value, func(_ *reading, at element) bool { return at == r.at[k] })
+	sum := r.off(read, "logits", figures.LogSumExp, func(o *reading, at element) bool {
+		return at.row == (r.at[k].row+1)*len(o.rows)/len(r.rows)-1 // its last position
+	})
+	return r.Want.Values[k] * math.Expm1(logit+sum)
 }
 
 // compareFigure judges values by a figure's tolerance plus more(k) for each.
@@ -114,9 +120,9 @@ func (r *reading) ranks(f Finding, read []reading) Finding {
 		return f.failing("%d rows, want indices of each, not %d", len(r.rows), len(ids))
 	}
 	for i, order := range r.order {
-		size, off := r.sizes(i), r.off(read, r.Stage, i)
+		off := r.off(read, r.Stage, figures.Value, func(_ *reading, at element) bool { return at.row == i })
 		apart := func(a, b int) float64 { // NaN where one is no element
-			of := elements(size, []int{max(a, 0), b})
+			of := elements(r.rows[i], []int{max(a, 0), b})
 			return math.Abs(of[0] - of[1])
 		}
 		if order[1] >= 0 && apart(order[0], order[1]) > 2*off {

@@ -19,9 +19,12 @@ type reading struct {
 	rows [][]float64 // of the stage
 
 	got   []float64 // to compare with Want
-	at    []int     // the row of each
+	at    []element // the place of each
 	order [][]int   // of Top and AbsMax, in the place of got: the largest elements of each row
 }
+
+// An element is a place in the rows of a reading; index is -1 for one of a whole row.
+type element struct{ row, index int }
 
 // readFigures runs the model on the runs that the figures are of, each once.
 func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
@@ -56,7 +59,7 @@ func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.Name, err)
 			}
-			r.rows = append(r.rows, rowsOf(x)...)
+			r.rows = append(r.rows, rowsOf(x, f.Reduce == figures.AbsMax)...)
 		}
 		r.reduce()
 		all = append(all, r)
@@ -64,11 +67,14 @@ func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
 	return all, nil
 }
 
-// rowsOf returns the rows of a tensor [...,width]; of next_token [B], rows of one.
-func rowsOf(x harness.Tensor) [][]float64 {
+// rowsOf returns the rows of a tensor [...,width], or their magnitudes; of next_token [B],
+// rows of one.
+func rowsOf(x harness.Tensor, magnitudes bool) [][]float64 {
 	values := make([]float64, x.Elements())
 	for i := range values {
-		values[i] = x.At(i)
+		if values[i] = x.At(i); magnitudes {
+			values[i] = math.Abs(values[i])
+		}
 	}
 	width := 1
 	if len(x.Shape) > 1 {
@@ -80,30 +86,34 @@ func rowsOf(x harness.Tensor) [][]float64 {
 // reduce takes from the rows what Want is of.
 func (r *reading) reduce() {
 	r.got, r.at, r.order = nil, nil, nil
-	add := func(row int, v float64) { r.got, r.at = append(r.got, v), append(r.at, row) }
+	add := func(row, index int, v float64) { r.got, r.at = append(r.got, v), append(r.at, element{row, index}) }
 	for i, x := range r.rows {
 		if r.Row != nil && i != *r.Row {
 			continue
 		}
 		switch r.Reduce {
 		case figures.Value, figures.Log, figures.LogSum:
-			for _, v := range elements(x, r.index(i)) {
+			ids := r.index(i)
+			for k, v := range elements(x, ids) {
 				if r.Reduce != figures.Value {
 					v = math.Log(v)
 				}
-				add(i, v)
+				if len(ids) > 0 {
+					k = ids[k]
+				}
+				add(i, k, v)
 			}
 		case figures.L2:
-			add(i, math.Sqrt(moments(x)[1]))
+			add(i, -1, math.Sqrt(moments(x)[1]))
 		case figures.LogSumExp:
-			add(i, logSumExp(x))
+			add(i, -1, logSumExp(x))
 		case figures.NLL: // Index has the labels of the first tokens of each row of the batch
 			B, n := r.Index.Shape[0], r.Index.Shape[1]
 			if b, t := i/(len(r.rows)/B), i%(len(r.rows)/B); t < n {
-				add(i, logSumExp(x)-elements(x, r.Index.IDs()[b*n+t:][:1])[0])
+				add(i, -1, logSumExp(x)-elements(x, r.Index.IDs()[b*n+t:][:1])[0])
 			}
 		case figures.Top, figures.AbsMax:
-			r.order = append(r.order, largest(r.sizes(i), max(len(r.Want.Values)/len(r.rows), 2)))
+			r.order = append(r.order, largest(x, max(len(r.Want.Values)/len(r.rows), 2)))
 		}
 	}
 	switch n := float64(len(r.got)); r.Reduce {
@@ -125,18 +135,6 @@ func (r *reading) index(i int) []int {
 		return ids[i*n : (i+1)*n]
 	}
 	return ids
-}
-
-// sizes returns the elements of row i by which they are ranked.
-func (r *reading) sizes(i int) []float64 {
-	if r.Reduce == figures.Top {
-		return r.rows[i]
-	}
-	x := make([]float64, len(r.rows[i]))
-	for j, v := range r.rows[i] {
-		x[j] = math.Abs(v)
-	}
-	return x
 }
 
 // elements returns the elements of a row at indices, where -1 is the last, or all

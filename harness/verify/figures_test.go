@@ -187,6 +187,40 @@ func TestEachValuePerturbedFails(t *testing.T) {
 	}
 }
 
+// A probability is excused by the differences of its own logit and of the log-sum-exp,
+// not by those of other logits of its row.
+func TestAProbabilityIsHeldToItsOwnLogit(t *testing.T) {
+	t.Parallel()
+	s := withFigures(t, nil)
+	read, err := s.readFigures(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(name, stage string) int {
+		return slices.IndexFunc(read, func(r reading) bool { return r.Name == name && r.Stage == stage })
+	}
+	i := of("logits.top3_probs", "probs_t1")
+	prob, other := &read[i], &read[of("logits.first4", "logits_last")]
+	off := 0.9 * other.Allowed(other.Want.Values[0])
+	other.Want.Values[0] += off
+	narrow := prob.Allowed(0) + prob.accounted(read, 0)
+	wide := prob.Allowed(0) + prob.Want.Values[0]*math.Expm1(2*off)
+	if wide < 1.1*narrow {
+		t.Fatalf("%g, with all logits of the row %g: nothing is between them", narrow, wide)
+	}
+	for _, tt := range []struct {
+		moved  float64
+		failed bool
+	}{{0.9 * narrow, false}, {(narrow + wide) / 2, true}} {
+		was := prob.got[0]
+		prob.got[0] = prob.Want.Values[0] + tt.moved
+		if f := s.judgeFigures(read)[i]; f.Failed != tt.failed {
+			t.Errorf("off by %g of %g: failed %t", tt.moved, narrow, f.Failed)
+		}
+		prob.got[0] = was
+	}
+}
+
 func TestEachTextPerturbedFails(t *testing.T) {
 	t.Parallel()
 	s := withFigures(t, nil)

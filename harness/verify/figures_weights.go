@@ -24,72 +24,82 @@ func (s *Suite) checkWeights() ([]Finding, error) {
 }
 
 func (s *Suite) judgeWeights(list []figures.Figure) ([]Finding, error) {
-	if !slices.ContainsFunc(list, func(f figures.Figure) bool { return f.Reduce.OfWeights() }) {
-		return []Finding{}, nil
-	}
 	sum, err := s.Model.WeightsSHA256()
 	if err != nil {
 		return nil, err
 	}
 	kept, isKept := s.Model.HubSHA256()
-	var files, tensors []Finding
-	var hash, commit *figures.Figure
+	hash, commit := firstOf(list, figures.SHA256), firstOf(list, figures.Commit)
+	if hash == nil && commit != nil && isKept {
+		hash = &figures.Figure{
+			Name: commit.Kind() + ".hub_sha256", Source: commit.Source, Stage: hub.WeightsFile, Reduce: figures.SHA256, Want: figures.Want{Text: kept},
+		}
+		list = append([]figures.Figure{*hash}, list...)
+	}
+	found, tensors, wrong := []Finding{}, 0, 0
 	for i := range list {
 		g := &list[i]
-		f := figureFinding(g, CheckWeights, "weights", max(1, len(g.Want.Values)))
-		switch g.Reduce {
-		case figures.SHA256:
-			if hash = g; sum != g.Want.Text {
-				f = f.failing("%s: not the file that the figures are of: SHA-256 %s, want %s", s.file(g.Stage), sum, g.Want.Text)
-			}
-			files = append(files, f)
-		case figures.Bytes:
-			if n, want := s.Model.WeightsSize(), int64(g.Want.Values[0]); n != want {
-				f = f.failing("%s: %d bytes, want %d", s.file(g.Stage), n, want)
-			}
-			files = append(files, f)
-		case figures.Moments:
-			data, shape, ok := s.Model.Weight(g.Stage)
-			if got := moments(data); !ok || !slices.Equal(shape, g.Shape) {
-				f = f.failing("shape %v, want %v", shape, g.Shape)
-			} else {
-				f = compareFigure(f, g, got[:], func(int) float64 { return 0 })
-			}
-			tensors = append(tensors, f)
-		case figures.Commit:
-			commit = g
+		if !g.Reduce.OfWeights() || g.Reduce == figures.Commit {
+			continue
 		}
-	}
-	if hash == nil && isKept && commit != nil {
-		f := figureFinding(commit, CheckWeights, "weights", 1)
-		f.Figure = commit.Kind() + ".hub_sha256"
-		if sum != kept {
-			f = f.failing("%s: the file is damaged: SHA-256 %s, and by its name in the hub's cache it was %s", s.file(hub.WeightsFile), sum, kept)
+		f := s.judgeWeight(g, sum)
+		if g.Reduce == figures.Moments {
+			if tensors++; f.Failed {
+				wrong++
+			}
 		}
-		files = append(files, f)
+		found = append(found, f)
 	}
 	var notes []string
-	if hash != nil && sum != hash.Want.Text {
-		switch {
-		case isKept && kept != sum:
-			notes = append(notes, "it is damaged: by its name in the hub's cache its SHA-256 was "+kept)
-		case len(tensors) > 0 && !slices.ContainsFunc(tensors, func(f Finding) bool { return f.Failed }):
-			notes = append(notes, "the tensors that have figures are correct: it may hold the same weights, stored in another way")
-		}
+	switch {
+	case hash == nil || sum == hash.Want.Text:
+	case isKept && kept != sum:
+		notes = append(notes, "it is damaged: by its name in the hub's cache its SHA-256 was "+kept)
+	case tensors > 0 && wrong == 0:
+		notes = append(notes, "the tensors that have figures are correct: it may hold the same weights, stored in another way")
 	}
 	if at := filepath.Base(s.folder()); hub.IsCommit(at) && commit != nil && commit.Want.Text != at {
 		notes = append(notes, fmt.Sprintf("fetched at commit %.12s; the figures are of %.12s", at, commit.Want.Text))
 	}
-	if len(files) > 0 {
-		files[0].Note = strings.Join(notes, "; ")
-	}
-	found := append(files, tensors...)
-	for i := range found {
-		if found[i].Failed {
-			found[i].Closer = s.fetch()
-		}
+	if len(found) > 0 {
+		found[0].Note = strings.Join(notes, "; ")
 	}
 	return found, nil
+}
+
+// firstOf returns the first figure of a reduce, or nil.
+func firstOf(list []figures.Figure, reduce figures.Reduce) *figures.Figure {
+	if i := slices.IndexFunc(list, func(f figures.Figure) bool { return f.Reduce == reduce }); i >= 0 {
+		return &list[i]
+	}
+	return nil
+}
+
+// judgeWeight compares the weights, of which the file has the hash sum, with one figure.
+func (s *Suite) judgeWeight(g *figures.Figure, sum string) Finding {
+	f := figureFinding(g, CheckWeights, "weights", max(1, len(g.Want.Values)))
+	file := filepath.Join(s.folder(), g.Stage)
+	switch g.Reduce {
+	case figures.SHA256:
+		if sum != g.Want.Text {
+			f = f.failing("%s: not the file that the figures are of: SHA-256 %s, want %s", file, sum, g.Want.Text)
+		}
+	case figures.Bytes:
+		if n, want := s.Model.WeightsSize(), int64(g.Want.Values[0]); n != want {
+			f = f.failing("%s: %d bytes, want %d", file, n, want)
+		}
+	case figures.Moments:
+		if data, shape, ok := s.Model.Weight(g.Stage); !ok || !slices.Equal(shape, g.Shape) {
+			f = f.failing("shape %v, want %v", shape, g.Shape)
+		} else {
+			got := moments(data)
+			f = compareFigure(f, g, got[:], func(int) float64 { return 0 })
+		}
+	}
+	if f.Failed {
+		f.Closer = s.fetch()
+	}
+	return f
 }
 
 // moments returns the sum, the sum of squares, the minimum and the maximum.
@@ -113,9 +123,6 @@ func (s *Suite) folder() string {
 	return dir
 }
 
-// file returns the path of a file of weights, as far as there is one.
-func (s *Suite) file(name string) string { return filepath.Join(s.folder(), name) }
-
 // fetch returns the command that gets the right file, or "" if none does.
 func (s *Suite) fetch() string {
 	if _, _, err := zoo.Source(s.Name); err != nil {
@@ -131,11 +138,9 @@ func (s *Suite) WeightsUnknown() string {
 	if err != nil || len(found) > 0 {
 		return ""
 	}
-	for _, f := range s.figures {
-		if f.Reduce == figures.Commit {
-			return fmt.Sprintf("nothing says what the weights should be: the figures have no hash, and one is kept only in the hub's cache; to get them at commit %.12s: %s",
-				f.Want.Text, s.fetch())
-		}
+	if commit := firstOf(s.figures, figures.Commit); commit != nil {
+		return fmt.Sprintf("nothing says what the weights should be: the figures have no hash, and one is kept only in the hub's cache; to get them at commit %.12s: %s",
+			commit.Want.Text, s.fetch())
 	}
 	return ""
 }

@@ -14,23 +14,22 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// maxGrafts is how many stages are grafted before giving up: it is no matter of single
-// stages then.
+// maxGrafts bounds the stages of a graft: if more diverge, it is no matter of single stages.
 const maxGrafts = 6
 
-// Graft is the proof that a stage is at fault: a run with the golden's tensors written
+// A Graft is the proof that a stage is at fault: a run with the golden's tensors written
 // over that stage's output.
 type Graft struct {
 	Case   string `json:"case"`
 	Engine string `json:"engine"`
 
-	// Stages are the grafted ones, in the order in which the run then diverged first
-	// there. A pattern, h.*.mlp.act, is the stage in all layers.
+	// Stages are those written over, in the order in which the run first diverged at
+	// them. A pattern, h.*.mlp.act, is the stage in all layers.
 	Stages []string `json:"stages"`
 	Places int      `json:"places"` // tensors put in, over all steps
 
 	Repaired bool   `json:"repaired"`       // nothing diverges any more, and the tokens are the golden's
-	Next     string `json:"next,omitempty"` // where the run first diverges in spite of the grafts
+	Next     string `json:"next,omitempty"` // where the run first diverges all the same
 
 	// Before and After are the index of the first new token that is not the golden's, or -1.
 	Before int `json:"before"`
@@ -46,21 +45,18 @@ type Graft struct {
 // every step that the golden has, then also at the stage that diverges first in that
 // run, until none does. It returns nil if nothing diverges to begin with.
 func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
+	s.say("%s: case %s: graft of %s's stages", s.Name, c.Name, g.Engine)
 	out := &Graft{Case: c.Name, Engine: g.Engine}
 	for {
-		r, err := s.grafted(ctx, c, g, out)
-		if err != nil {
+		first, err := s.rerun(ctx, c, g, out)
+		if err != nil || first == nil && len(out.Stages) == 0 {
 			return nil, err
 		}
-		first := r.FirstDivergence
 		if len(out.Stages) == 0 {
-			if first == nil {
-				return nil, nil
-			}
 			out.Before, out.LogitsBefore = out.After, out.LogitsAfter
 		}
-		out.Repaired = first == nil && out.After < 0
 		if first == nil {
+			out.Repaired = out.After < 0
 			return out, nil
 		}
 		if len(out.Stages) == maxGrafts || !out.suspect(first.Stage) {
@@ -70,9 +66,9 @@ func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 	}
 }
 
-// grafted reruns the case with the golden's tensors at the stages, fed as a forced golden
-// was, and compares the result with the golden.
-func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, out *Graft) (*harness.Report, error) {
+// rerun makes the run of a graft, fed as a forced golden was, and returns where it first
+// diverges from the golden, or nil.
+func (s *Suite) rerun(ctx context.Context, c *Case, g *Golden, out *Graft) (*harness.Place, error) {
 	in := gpt2.Override{Before: s.o.Tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
 		if !slices.ContainsFunc(out.Stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
 			return harness.Tensor{}, nil
@@ -107,11 +103,11 @@ func (s *Suite) grafted(ctx context.Context, c *Case, g *Golden, out *Graft) (*h
 			out.LogitsAfter = row.MaxAbs
 		}
 	}
-	return r, nil
+	return r.FirstDivergence, nil
 }
 
 // suspect adds a stage to the grafts; suspected in a second layer, it is added in all.
-// It reports whether the stage was not grafted already.
+// It reports whether the stage was not among them already.
 func (g *Graft) suspect(stage string) bool {
 	for i, have := range g.Stages {
 		switch family := names.Family(stage); {
@@ -148,13 +144,9 @@ func (g *Graft) String() string {
 
 // prove grafts from the golden of the first failure, or returns nil without one.
 func (s *Suite) prove(ctx context.Context, first *Finding) (*Graft, error) {
-	if first == nil || first.Checkpoint == CheckpointCount || first.Outlier {
-		return nil, nil
-	}
 	for _, c := range s.Cases {
 		for _, g := range c.Goldens {
-			if c.Name == first.Case && g.Engine == first.Engine {
-				s.say("%s: case %s: graft of %s's stages", s.Name, c.Name, g.Engine)
+			if first != nil && first.Checkpoint != CheckpointCount && !first.Outlier && c.Name == first.Case && g.Engine == first.Engine {
 				return s.graft(ctx, c, g)
 			}
 		}

@@ -39,7 +39,7 @@ type Report struct {
 	Quorums     []CaseQuorum       `json:"quorums"`         // of the cases with goldens of several engines
 	Graft       *Graft             `json:"graft,omitempty"` // the proof of the first failure
 
-	before  []CheckpointReport // of CheckWeights and CheckEmbeddings
+	all     []CheckpointReport // from CheckWeights on
 	figures []Finding          // of figures
 	seconds float64
 }
@@ -126,12 +126,9 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 			}
 			r.addFigure(f)
 		}
-		if n < 1 {
-			r.before = append(r.before, c)
-		} else {
-			r.Checkpoints = append(r.Checkpoints, c)
-		}
+		r.all = append(r.all, c)
 	}
+	r.Checkpoints = r.all[1-CheckWeights:]
 	if r.First = s.first(r.Failures); r.First != nil {
 		r.Verdict = harness.VerdictFail
 	} else if r.Compared == 0 || r.unchecked() == CheckpointCount {
@@ -193,12 +190,12 @@ func (r *Report) unchecked() (n int) {
 
 // line is one checkpoint's findings with one engine.
 type line struct {
-	engine           string
-	compared, values int
-	failed           int
-	worst            *Worst
-	certified, ties  int    // checkpoint 10: tokens by their margins
-	why              string // of a line on which nothing was compared: the manifest's reason
+	engine                  string
+	compared, values        int
+	failed                  int
+	worst                   *Worst
+	tokens, certified, ties int    // checkpoint 10: with a margin, and by it certain, or a near tie
+	why                     string // of a line on which nothing was compared: the manifest's reason
 }
 
 // summarize sums up the findings of one checkpoint. It is "not checked" if all of them
@@ -248,11 +245,11 @@ func (l *line) add(f Finding) {
 	if f.Failed {
 		l.failed++
 	}
-	if f.Checkpoint == 10 && f.Engine != Self {
-		switch {
-		case f.Note == diagnose.Certified:
+	if f.Stage == "next_token" && f.Note != "" {
+		l.tokens++
+		if f.Note == diagnose.Certified {
 			l.certified++
-		case strings.HasPrefix(f.Note, diagnose.NearTie):
+		} else if strings.HasPrefix(f.Note, diagnose.NearTie) {
 			l.ties++
 		}
 	}
@@ -310,7 +307,7 @@ func (s *Suite) MakeGoldens() string {
 		for i := range prompt {
 			prompt[i] = (i + 1) % c.Vocab
 		}
-		command += fmt.Sprintf(" --case own --tokens %s --new %d", join(prompt), min(10, c.Positions-n+1))
+		command += fmt.Sprintf(" --case own%s --new %d", flags("--tokens", [][]int{prompt}), min(10, c.Positions-n+1))
 	}
 	return command
 }

@@ -54,33 +54,35 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	return b.Flush()
 }
 
-// writeLines writes the table.
+// writeLines writes the table. The embeddings stand in it if they fail, or verbose.
 func (r *Report) writeLines(b *report.Writer, o TextOptions) {
-	t := report.NewTable("checkpoint", "engine", "compared", "worst, of tolerance", "verdict")
-	var all []CheckpointReport
-	for _, c := range r.before {
-		if len(c.lines) > 0 && (o.Verbose || c.Checkpoint == CheckWeights || c.Verdict == harness.VerdictFail) {
-			all = append(all, c)
-		}
-	}
+	t := report.NewTable("checkpoint", "engine", ">checks", ">values", "", "worst, of tolerance")
 	command := ""
-	for _, c := range append(all, r.Checkpoints...) {
+	for _, c := range r.all {
 		d := Info(c.Checkpoint)
 		title := fmt.Sprintf("%2d %s", d.Number, d.Title)
-		if c.Checkpoint == CheckWeights {
+		switch {
+		case c.Checkpoint == CheckWeights:
 			title = "   " + d.Title
-		}
-		if c.Verdict == NotChecked && c.Checkpoint != CheckWeights {
-			t.Row(title, "-", "-", "-", b.Yellow(NotChecked))
+		case c.Checkpoint == CheckEmbeddings && !o.Verbose && c.Verdict != harness.VerdictFail:
+			continue
+		case c.Verdict == NotChecked && c.Checkpoint > 0:
+			t.Row(title, "-", "-", "-", b.Yellow("-"), b.Yellow(NotChecked))
 			command = c.Command
 			continue
 		}
-		own := slices.ContainsFunc(c.lines, func(l line) bool { return l.engine == Self && l.failed == 0 })
 		for _, l := range c.lines {
-			if l.engine == Self && l.failed == 0 && len(c.lines) > 1 && !o.Verbose {
-				continue // said on the engines' lines
+			verdict, values := b.Green("pass"), thousands(l.values)
+			switch {
+			case l.compared == 0:
+				verdict = b.Yellow("-")
+			case l.failed > 0:
+				verdict = b.Red("FAIL")
 			}
-			t.Row(title, l.engine, l.what(c.Checkpoint, own), l.where(), l.verdict(b.Style))
+			if l.engine == Self {
+				values = ""
+			}
+			t.Row(title, l.engine, thousands(l.compared), values, verdict, l.said(b.Style))
 			title = ""
 		}
 	}
@@ -90,65 +92,30 @@ func (r *Report) writeLines(b *report.Writer, o TextOptions) {
 	}
 }
 
-// what returns what was compared, in words; own is whether the self-check passed.
-func (l *line) what(checkpoint int, own bool) string {
-	if l.compared == 0 {
-		return "-"
-	}
-	var s string
-	switch {
-	case l.engine == Figures:
-		s = count(l.compared, "figure") + ", " + count(l.values, "value")
-	case checkpoint == 12 && l.engine == Self:
-		return words.Count(l.compared, "assertion")
-	case checkpoint == 12:
-		s = words.Count(l.compared, "text")
-	case l.engine == Self:
-		return words.Count(l.compared, "stage") + " of its own"
-	case checkpoint == 10:
-		s = fmt.Sprintf("%s, %d certified", words.Count(l.compared, "step"), l.certified)
-		if l.ties > 0 {
-			s += ", " + words.Count(l.ties, "near tie")
-		}
-		if n := l.compared - l.certified - l.ties; n > 0 {
-			s += fmt.Sprintf(", %d not certifiable", n)
-		}
-	default:
-		s = count(l.compared, "stage") + ", " + count(l.values, "value")
-	}
-	if !own {
-		return s
-	}
-	return s + map[int]string{3: ", own rows exact", 9: ", own row exact", 11: ", own softmax", 12: ", three runs alike"}[checkpoint]
-}
-
-// where returns the worst error and its place.
-func (l *line) where() string {
+// said returns the worst error and its place, or why there is none.
+func (l *line) said(s report.Style) string {
 	if l.worst == nil {
-		return "-"
+		return s.Yellow(NotChecked) + ": " + l.why
 	}
-	w := l.worst
-	place := fmt.Sprintf("%s step %d %s", w.Case, w.Step, w.Stage)
+	w, text := l.worst, ""
+	if l.failed > 0 {
+		text = fmt.Sprintf("%d fail: ", l.failed)
+	}
+	text += extent(w.Share)
 	switch {
 	case w.Share == 0:
-		return extent(w.Share)
 	case w.Stage == w.Case: // of a figure
-		place = w.Case
+		text += " " + w.Case
+	default:
+		text += fmt.Sprintf(" %s step %d %s", w.Case, w.Step, w.Stage)
 	}
-	if math.IsInf(float64(w.Share), 1) {
-		place = "at " + place
+	if l.tokens > 0 {
+		text += fmt.Sprintf("; %d of %d %s", l.certified, l.tokens, diagnose.Certified)
 	}
-	return extent(w.Share) + " " + place
-}
-
-func (l *line) verdict(s report.Style) string {
-	switch {
-	case l.compared == 0:
-		return s.Yellow(NotChecked) + ": " + l.why
-	case l.failed > 0:
-		return s.Red(fmt.Sprintf("FAIL, %d of %d", l.failed, l.compared))
+	if l.ties > 0 {
+		text += "; " + words.Count(l.ties, "near tie")
 	}
-	return s.Green("pass")
+	return text
 }
 
 // writeFailures writes the first failure; verbose, every failure in full.
@@ -268,39 +235,30 @@ func (r *Report) writeFigures(b *report.Writer, o TextOptions) {
 // writeQuorums writes which golden is wrong and where tolerances are narrow for correct
 // engines; verbose, each engine's largest distance from the reference, over all cases.
 func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
-	columns := []string{"checkpoint"}
-	var engines []string
-	worst := map[string]diagnose.Spread{} // by checkpoint and engine
-	key := func(checkpoint int, engine string) string { return fmt.Sprint(checkpoint, engine) }
+	worst := [CheckpointCount][]diagnose.Spread{} // of each engine
 	for _, q := range r.Quorums {
 		for _, line := range q.Lines() {
 			fmt.Fprintf(b, "\n%s: %s\n", q.Case, line)
 		}
 		for _, w := range q.Spread {
-			if !slices.Contains(engines, w.Engine) {
-				engines, columns = append(engines, w.Engine), append(columns, ">"+w.Engine, "at")
-			}
-			k := key(w.Checkpoint, w.Engine)
-			if have, ok := worst[k]; !ok || w.Share > have.Share || math.IsNaN(float64(w.Share)) {
-				worst[k] = w
+			list := &worst[w.Checkpoint]
+			i := slices.IndexFunc(*list, func(have diagnose.Spread) bool { return have.Engine == w.Engine })
+			if i < 0 {
+				*list = append(*list, w)
+			} else if w.Share > (*list)[i].Share || math.IsNaN(float64(w.Share)) {
+				(*list)[i] = w
 			}
 		}
 	}
-	if !o.Verbose || len(engines) == 0 {
+	if !o.Verbose || len(r.Quorums) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\ndistance of each engine from %s, as a fraction of the tolerance\n", diagnose.Reference)
-	t := report.NewTable(columns...)
+	t := report.NewTable("checkpoint", "engine", ">distance", "at")
 	for n := 1; n < CheckpointCount; n++ {
-		cells := []string{fmt.Sprintf("%2d %s", n, Info(n).Title)}
-		for _, e := range engines {
-			if w, ok := worst[key(n, e)]; ok {
-				cells = append(cells, fmt.Sprintf("%.2g%%", 100*float64(w.Share)), w.Place.String())
-			} else {
-				cells = append(cells, "-", "")
-			}
+		for _, w := range worst[n] {
+			t.Row(fmt.Sprintf("%2d %s", n, Info(n).Title), w.Engine, fmt.Sprintf("%.2g%%", 100*float64(w.Share)), w.Place.String())
 		}
-		t.Row(cells...)
 	}
 	b.Table(t)
 }
@@ -332,10 +290,10 @@ func extent(s harness.Float) string {
 	}
 }
 
-// count returns "1 value" or "2,000 values".
-func count(n int, noun string) string {
-	text := words.Count(n, noun)
-	for i := len(strconv.Itoa(n)) - 3; i > 0; i -= 3 {
+// thousands returns 2000 as "2,000".
+func thousands(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
 		text = text[:i] + "," + text[i:]
 	}
 	return text
