@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
@@ -245,6 +244,6 @@ func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	if err := w.Commit(recorder.Tokens(), manifest); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, % .1f\n", o.out, words.Count(o.New, "step"), words.Count(files, "tensor"), decor.SizeB1000(bytes))
+	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %.1f MB\n", o.out, words.Count(o.New, "step"), words.Count(files, "tensor"), float64(bytes)/1e6)
 	return err
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"checkpoint12/model/hub"
 	"checkpoint12/model/hub/hubtest"
@@ -172,5 +174,18 @@ func TestFetchToken(t *testing.T) {
 	}
 	if strings.Contains(all, "hf_") {
 		t.Errorf("shows the token: %q", all)
+	}
+}
+
+// What comes in is shown with its rate, from what was there already, and what is left.
+func TestDownload(t *testing.T) {
+	var b bytes.Buffer
+	show := download(&progress{w: &b})
+	show("w", 1e6, 4e6)
+	time.Sleep(150 * time.Millisecond) // a line is shown ten times a second at most
+	show("w", 2e6, 4e6)
+	want := regexp.MustCompile(`^\r\x1b\[Kw: 1\.0 of 4\.0 MB, 0\.0 MB/s, unknown time left\r\x1b\[Kw: 2\.0 of 4\.0 MB, [1-6]\.\d MB/s, \ds left$`)
+	if !want.Match(b.Bytes()) {
+		t.Errorf("%q", b.String())
 	}
 }

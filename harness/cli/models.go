@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
@@ -67,15 +65,19 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 	if err != nil {
 		return err
 	}
-	bars := &bars{app: a}
-	client.Progress, client.Note = bars.set, bars.note
+	p := a.progress()
+	client.Progress = download(p)
+	client.Note = func(message string) {
+		p.clear()
+		a.note("%s", message)
+	}
 	snapshot, err := client.Fetch(ctx, hub.Request{Repo: repo, Revision: revision, Check: func(config []byte) error {
 		_, err := model.ParseConfig(config)
 		return err
 	}})
-	bars.end()
+	p.clear()
 	if err != nil {
-		if ctx.Err() != nil && bars.file != "" {
+		if ctx.Err() != nil {
 			a.note("what was downloaded is kept, and the same command resumes from there")
 		}
 		return err
@@ -95,60 +97,21 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 	return nil
 }
 
-// bars shows on a terminal how files come in: what has come, the rate, the time left.
-type bars struct {
-	app  *app
-	file string        // the one that comes, or came last
-	all  *mpb.Progress // nil: no terminal, or no file yet
-	bar  *mpb.Bar      // of file
-	at   time.Time     // when bar was last moved
-}
-
-// set shows that done of total bytes of a file are there.
-func (b *bars) set(file string, done, total int64) {
-	before := b.file
-	b.file = file
-	if !isTerminal(b.app.stderr) {
-		return
-	}
-	if b.all == nil {
-		b.all = mpb.New(mpb.WithOutput(b.app.stderr), mpb.WithWidth(100))
-	}
-	now := time.Now()
-	switch {
-	case file != before || b.bar.Completed() && done < total: // the first time, or all over again
-		b.bar = b.all.AddBar(total,
-			mpb.PrependDecorators(decor.Name(file+" "), decor.Counters(decor.SizeB1000(0), "% .1f of % .1f")),
-			mpb.AppendDecorators(
-				decor.EwmaSpeed(decor.SizeB1000(0), "% .1f", 0), decor.Name("  "),
-				decor.OnComplete(decor.EwmaETA(decor.ET_STYLE_GO, 0, decor.WCSyncWidth), "done"),
-			))
-		b.bar.SetRefill(done)
-		b.bar.SetCurrent(done) // what was there before has no rate
-	case done < b.bar.Current(): // from the start
-		b.bar.SetCurrent(done)
-	case done < total && now.Sub(b.at) < 100*time.Millisecond:
-		return
-	default:
-		b.bar.EwmaSetCurrent(done, now.Sub(b.at))
-	}
-	b.at = now
-}
-
-// note prints a note above the bars.
-func (b *bars) note(message string) {
-	above := app{stderr: b.app.stderr}
-	if b.all != nil {
-		above.stderr = b.all
-	}
-	above.note("%s", message)
-}
-
-// end leaves the bars as they are. A file that is not whole has one that stops.
-func (b *bars) end() {
-	if b.all != nil {
-		b.bar.Abort(false)
-		b.all.Wait()
+// download shows on p how much of a file is there, the rate, and the time left.
+func download(p *progress) func(file string, done, total int64) {
+	var last string
+	var began time.Time
+	var from int64 // what was there when it began has no rate
+	return func(file string, done, total int64) {
+		if file != last || done < from {
+			last, began, from = file, time.Now(), done
+		}
+		rate := float64(done-from) / time.Since(began).Seconds()
+		left := "unknown time"
+		if rate >= 1 {
+			left = (time.Duration(float64(total-done)/rate) * time.Second).String()
+		}
+		fmt.Fprintf(p, "%s: %.1f of %.1f MB, %.1f MB/s, %s left", file, float64(done)/1e6, float64(total)/1e6, rate/1e6, left)
 	}
 }
 
