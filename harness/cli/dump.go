@@ -19,6 +19,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/internal/words"
+	"checkpoint12/model"
 	"checkpoint12/model/tokenizer"
 	"checkpoint12/model/zoo"
 )
@@ -188,37 +189,26 @@ func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	var mu sync.Mutex // of w, which at an interrupt is aborted while the model runs
+	var mu sync.Mutex // of w
 	defer func() {
-		mu.Lock()
-		defer mu.Unlock()
+		mu.Lock() // for good: at an interrupt the model still runs
 		w.Abort()
 	}()
-
 	p := a.progress()
-	var files int
-	var bytes int64
-	var live harness.Tensor // the stage that was tapped, in the model's own buffer
-	o.Tap = func(_ string, shape []int, data []float32) { live = harness.Tensor{Shape: shape, F32: data} }
-	// Match comes next. It writes the stage and declines it: the recorder keeps nothing.
-	o.Match = func(step int, stage string) bool {
-		fmt.Fprintf(p, "step %d of %d", step+1, o.New)
-		if !o.wanted(stage) {
-			return false
+	step, files, bytes := -1, 0, 0
+	o.Match = func(int, string) bool { return false } // the tap writes what the recorder need not keep
+	o.Tap = func(stage string, shape []int, data []float32) {
+		if i, _ := schedule.Index(stage); i == 0 {
+			step++
+			fmt.Fprintf(p, "step %d of %d", step+1, o.New)
 		}
-		if s, _ := schedule.Stage(stage); s.IDs {
-			ids := make([]int64, len(live.F32))
-			for i, v := range live.F32 {
-				ids[i] = int64(v)
-			}
-			live.F32, live.I64 = nil, ids
+		if o.wanted(stage) {
+			mu.Lock()
+			defer mu.Unlock()
+			s, _ := schedule.Stage(stage)
+			w.Put(step, stage, tensor(s, shape, data)) // Commit returns the error
+			files, bytes = files+1, bytes+4*len(data)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		w.Put(step, stage, live) // Commit returns the error
-		files++
-		bytes += int64(live.Elements()) * 4
-		return false
 	}
 	var recorder *harness.Recorder
 	err = wait(ctx, func() (err error) {
@@ -229,21 +219,41 @@ func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := gpt2.Manifest(m, o.Run, "", "")
+	manifest, err := o.manifest(m, schedule)
 	if err != nil {
 		return err
 	}
-	if len(o.prompts) == 1 {
-		manifest.Prompt = o.prompts[0]
+	if err := w.Commit(recorder.Tokens(), manifest); err != nil {
+		return fmt.Errorf("--out: %w", err)
 	}
+	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %.1f MB\n",
+		o.out, words.Count(o.New, "step"), words.Count(files, "tensor"), float64(bytes)/1e6)
+	return err
+}
+
+// tensor returns a stage's live buffer, of ids a copy.
+func tensor(s harness.Stage, shape []int, data []float32) harness.Tensor {
+	if !s.IDs {
+		return harness.Tensor{Shape: shape, F32: data}
+	}
+	ids := make([]int64, len(data))
+	for i, v := range data {
+		ids[i] = int64(v)
+	}
+	return harness.Tensor{Shape: shape, I64: ids}
+}
+
+// manifest returns the manifest of the run, without its files.
+func (o *dumpOptions) manifest(m *model.Model, schedule *harness.Schedule) (harness.Manifest, error) {
+	prompt := ""
+	if len(o.prompts) == 1 {
+		prompt = o.prompts[0]
+	}
+	manifest, err := gpt2.Manifest(m, o.Run, "", prompt)
 	for _, s := range schedule.Stages() {
 		if !o.wanted(s.Name) {
 			manifest.LeftOut = append(manifest.LeftOut, harness.LeftOut{Stages: s.Name, Steps: "all", Reason: "not among --stages"})
 		}
 	}
-	if err := w.Commit(recorder.Tokens(), manifest); err != nil {
-		return fmt.Errorf("--out: %w", err)
-	}
-	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %.1f MB\n", o.out, words.Count(o.New, "step"), words.Count(files, "tensor"), float64(bytes)/1e6)
-	return err
+	return manifest, err
 }
