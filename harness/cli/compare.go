@@ -75,11 +75,12 @@ judged (bad usage, a file that cannot be read, nothing to compare).`),
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when a stage that the golden has is missing or skipped")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
+		err := need(c, "candidate")
 		switch {
-		case o.candidate == "":
-			return nil, need(c, "--candidate DIR")
+		case err != nil:
+			return nil, err
 		case o.golden == "" && o.model == "":
-			return nil, need(c, "--golden DIR, or --model NAME to judge the candidate by itself,")
+			return nil, usage(c, "compare: --golden DIR, or --model NAME to judge the candidate by itself, is needed")
 		case o.golden == "" && o.RequireAll:
 			return nil, usage(c, "compare: --require-all needs a golden: give --golden DIR")
 		}

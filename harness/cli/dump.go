@@ -34,7 +34,7 @@ type dumpOptions struct {
 }
 
 func (a *app) dumpCommand() *cobra.Command {
-	o := dumpOptions{Run: gpt2.Run{Temperatures: gpt2.Temperatures}}
+	var o dumpOptions
 	c := &cobra.Command{
 		Use:   "dump",
 		Short: "write every tensor between the stages of the Go model as .npy files",
@@ -61,10 +61,7 @@ empty folder or another dump of the Go model is ever replaced.`),
 	f.Func("tokens", "prompt as token `IDS`, such as 15496,13; repeated, a batch", row(&o.Tokens))
 	f.IntVar(&o.New, "new", 0, "choose `N` new tokens, at least 1")
 	f.Func("feed", "feed these N-1 `IDS` after the prompt; once for each row", row(&o.Feed))
-	f.Func("temperatures", "write a stage probs_t… for each temperature in `LIST` (default 0.5,1,2)", func(s string) (err error) {
-		o.Temperatures, err = temperatures(s)
-		return err
-	})
+	f.Float64SliceVar(&o.Temperatures, "temperatures", nil, "write a stage probs_t… for each temperature in `LIST` (default 0.5,1,2)")
 	f.StringArrayVar(&o.stages, "stages", nil, "only stages that match `PATTERN`, where * matches anything; repeated, any of them")
 	f.StringVar(&o.out, "out", "", "write to `DIR`")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -93,36 +90,21 @@ func row(rows *[][]int) func(string) error {
 	}
 }
 
-// temperatures reads a list of temperatures.
-func temperatures(s string) (list []float64, err error) {
-	for field := range strings.SplitSeq(s, ",") {
-		v, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
-		switch {
-		case err != nil || !(v > 0) || math.IsInf(v, 0):
-			return nil, fmt.Errorf("%q is not a temperature above 0", field)
-		case slices.Contains(list, v):
-			return nil, fmt.Errorf("%q is given twice", field)
-		}
-		list = append(list, v)
-	}
-	return list, nil
-}
-
 // check completes the run and checks the flags, as far as no model is needed.
 func (o *dumpOptions) check(c *cobra.Command) error {
+	if err := need(c, "model", "new", "out"); err != nil {
+		return err
+	}
 	switch {
-	case o.model == "":
-		return need(c, "--model NAME or DIR")
-	case len(o.prompts) == 0 && len(o.Tokens) == 0:
-		return need(c, "--prompt TEXT or --tokens IDS")
-	case len(o.prompts) > 0 && len(o.Tokens) > 0:
-		return errors.New("give either --prompt or --tokens, not both")
-	case o.New < 1:
-		return need(c, "--new N of at least 1")
-	case o.out == "":
-		return need(c, "--out DIR")
+	case (len(o.prompts) > 0) == (len(o.Tokens) > 0):
+		return usage(c, "dump: either --prompt TEXT or --tokens IDS is needed")
 	case slices.Contains(o.stages, ""):
 		return errors.New("--stages: an empty pattern matches no stage")
+	}
+	for i, t := range o.Temperatures {
+		if !(t > 0) || math.IsInf(t, 0) || slices.Contains(o.Temperatures[:i], t) {
+			return fmt.Errorf("--temperatures: %v: want numbers above 0, none of them twice", t)
+		}
 	}
 	tokenizer, err := tokenizer.New()
 	if err != nil {

@@ -28,9 +28,15 @@ func usage(c *cobra.Command, format string, args ...any) error {
 	return &hintError{fmt.Errorf(format, args...), c.CommandPath() + " --help"}
 }
 
-// need returns the error for flags that were not given.
-func need(c *cobra.Command, flags string) error {
-	return usage(c, "%s: %s is needed", c.Name(), flags)
+// need returns an error for the first of the flags that was not given.
+func need(c *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if f := c.Flag(name); f.Value.String() == f.DefValue {
+			value, _ := pflag.UnquoteUsage(f)
+			return usage(c, "%s: --%s %s is needed", c.Name(), name, value)
+		}
+	}
+	return nil
 }
 
 // flagError returns the error for a flag that cannot be parsed, with the one meant.
@@ -59,6 +65,14 @@ func noArguments(c *cobra.Command, args []string) error {
 		path += " " + near[0]
 	}
 	return &hintError{fmt.Errorf("there is no command %q", args[0]), path + " --help"}
+}
+
+// oneName refuses all but one word.
+func oneName(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage(c, "%s: one NAME is needed", c.Name())
+	}
+	return nil
 }
 
 // fail prints an error and its hint, each on a line of its own.

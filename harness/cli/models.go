@@ -41,13 +41,10 @@ gives access to gated models, and HF_HUB_OFFLINE=1 keeps off the network.`),
   {} fetch gpt2-medium
   {} fetch distilbert/distilgpt2 --revision main
   HF_HOME=/data/hf {} fetch gpt2-xl`),
-		Args: cobra.ArbitraryArgs,
+		Args: oneName,
 	}
 	c.Flags().StringVar(&revision, "revision", "", "fetch `REV`, a branch, a tag or a commit (default: the commit of the figures, or main)")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return need(c, "one NAME, such as gpt2-medium,")
-		}
 		return a.fetch(c.Context(), args[0], revision)
 	}
 	return c
@@ -130,19 +127,17 @@ Each file is whole or absent: an interrupt leaves nothing half-written.`,
 		Example: a.text(`
   {} synth synthetic-tiny --out my-tiny
   {} synth synthetic-medium --out my-medium     # 1.4 GB`),
-		Args: cobra.ArbitraryArgs,
+		Args: oneName,
 	}
 	c.Flags().StringVar(&out, "out", "", "write to `DIR`")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		switch {
-		case len(args) != 1:
-			return need(c, "one NAME ("+names+")")
-		case !slices.Contains(synthetic.Names(), args[0]):
-			return usage(c, "there is no synthetic model %q, only %s", args[0], names)
-		case out == "":
-			return need(c, "--out DIR")
-		}
 		name := args[0]
+		if !slices.Contains(synthetic.Names(), name) {
+			return usage(c, "there is no synthetic model %q, only %s", name, names)
+		}
+		if err := need(c, "out"); err != nil {
+			return err
+		}
 		p := a.progress()
 		fmt.Fprintln(p, "making", name)
 		err := synthetic.Write(c.Context(), name, out)
@@ -181,13 +176,8 @@ the --top-k likeliest tokens and to the smallest set whose probabilities reach
 	f.Float64Var(&s.TopP, "top-p", 1, "draw from the likeliest tokens whose probabilities add up to `P`")
 	f.Uint64Var(&s.Seed, "seed", 0, "seed the random numbers with `S`")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		switch {
-		case name == "":
-			return need(c, "--model NAME or DIR")
-		case prompt == "":
-			return need(c, "--prompt TEXT")
-		case n < 1:
-			return need(c, "--new N of at least 1")
+		if err := need(c, "model", "prompt", "new"); err != nil {
+			return err
 		}
 		return a.generate(c.Context(), name, prompt, n, s)
 	}
