@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"checkpoint12/harness/report"
 )
 
 // Exit statuses of the binary. "go run ." turns every one but 0 into 1.
@@ -86,6 +88,13 @@ To check an engine of your own, in any language: let it write its tensors as
 	root.SetErr(a.stderr)
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		w := report.NewWriter(a.stdout, style(a.stdout.w))
+		c.SetOut(w)
+		help(c, args)
+		w.Flush()
+	})
 	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2
 	cobra.EnableCommandSorting = false
@@ -95,6 +104,7 @@ To check an engine of your own, in any language: let it write its tensors as
 			c.Args = noArguments
 		}
 		c.Flags().SortFlags = false
+		c.Example = report.Unbroken(c.Example)
 	}
 	return root
 }
@@ -110,15 +120,13 @@ func version() string {
 	if !ok {
 		return "checkpoint12, built without version"
 	}
-	settings := map[string]string{"vcs.revision": "unknown"}
+	commit := "unknown"
 	for _, s := range info.Settings {
-		settings[s.Key] = s.Value
+		if s.Key == "vcs.revision" {
+			commit = s.Value
+		}
 	}
-	changed := ""
-	if settings["vcs.modified"] == "true" {
-		changed = " with changes"
-	}
-	return fmt.Sprintf("checkpoint12 %s, commit %s%s, %s", info.Main.Version, settings["vcs.revision"], changed, info.GoVersion)
+	return fmt.Sprintf("checkpoint12 %s, commit %.12s, %s", info.Main.Version, commit, info.GoVersion)
 }
 
 // programName returns the program as typed: "go run ." or "checkpoint12".

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,8 @@ Exit status: 0 all within tolerance, 1 a divergence was found, 2 nothing could b
 judged (bad usage, a file that cannot be read, nothing to compare).`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
-  {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump --model synthetic-tiny
+  {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump \
+    --model synthetic-tiny
   {} compare --candidate my-dump --model synthetic-tiny
   {} compare --golden goldens/gpt2/hello/float64 --candidate hooks --map transformers
   {} compare --golden their-dump --candidate my-dump --json - | jq .first_divergence`),
@@ -123,24 +125,22 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 	}}, nil
 }
 
-// closer returns the command that looks closer than o, or "".
+// closer returns the command that looks closer than o, or words for it, or "".
 func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) string {
-	if o.model != "" && o.verbose {
+	args := slices.Clone(a.args)
+	switch {
+	case o.model != "" && o.verbose:
 		return ""
-	}
-	command := a.program + " compare"
-	for _, f := range [][2]string{{"golden", o.golden}, {"candidate", o.candidate}, {"map", o.mapping}} {
-		if f[1] != "" {
-			command += " --" + f[0] + " " + quote(f[1])
+	case o.model != "":
+		args = append(args, "--verbose")
+	default:
+		man := goldens[0].Source.Manifest()
+		if man == nil || man.Model.Name == "" {
+			return "the same command with --model and the model that both ran"
 		}
+		args = append(args, "--model", man.Model.Name)
 	}
-	if o.model != "" {
-		return command + " --model " + quote(o.model) + " --verbose"
-	}
-	if man := goldens[0].Source.Manifest(); man != nil && man.Model.Name != "" {
-		return command + " --model " + quote(man.Model.Name)
-	}
-	return command + " --model MODEL"
+	return report.Unbroken(a.line(args...))
 }
 
 // writeMore writes what the report itself does not say.

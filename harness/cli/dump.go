@@ -208,9 +208,8 @@ func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	if err := w.Commit(recorder.Tokens(), manifest); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s: %s, %s, %.1f MB\n",
+	return a.print("%s: %s, %s, %.1f MB\n",
 		o.out, words.Count(o.New, "step"), words.Count(files, "tensor"), float64(bytes)/1e6)
-	return err
 }
 
 // tensor returns a stage's live buffer, of ids a copy.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ type hintError struct {
 	hint string
 }
 
+// Unwrap returns the error without the hint.
 func (h *hintError) Unwrap() error { return h.error }
 
 // usage returns an error in how a command was called; the hint is its help.
@@ -75,7 +77,7 @@ func oneName(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// fail prints an error and its hint, each on a line of its own.
+// fail prints an error and its hint, a command that can be run as it is printed.
 func (a *app) fail(err error) {
 	a.stdout.endLine()
 	var (
@@ -91,7 +93,7 @@ func (a *app) fail(err error) {
 	case errors.As(err, &hinted):
 		hint = hinted.hint
 	case errors.As(err, &weights):
-		hint = a.program + " fetch " + quote(weights.Name)
+		hint = a.line("fetch", weights.Name)
 	case errors.As(err, &other):
 		err = fmt.Errorf("--model must be the model of %s: %w", other.Source(), other.Err)
 		if _, _, e := zoo.Locate(other.Model); other.Model != "" && (e == nil || isFolder(other.Model)) {
@@ -103,35 +105,39 @@ func (a *app) fail(err error) {
 				hint = a.with(folder.flag, path)
 			}
 		}
-	case errors.As(err, &golden):
-		hint = "git checkout -- " + quote(golden.Path) + ", or make it anew: python3 scripts/regenerate_goldens.py"
+	case errors.As(err, &golden) && nearest(".git") != "":
+		hint = "git checkout -- " + quote(golden.Path)
 	case errors.As(err, &missing):
 		hint = missing.Command()
 	}
-	newline := func(r rune) bool { return r == '\n' || r == '\r' }
-	fmt.Fprintf(a.stderr, "checkpoint12: error: %s\n", strings.Join(strings.FieldsFunc(err.Error(), newline), " "))
+	a.say("error", err.Error())
 	if hint != "" {
-		fmt.Fprintf(a.stderr, "checkpoint12: hint: %s\n", hint)
+		a.say("hint", hint)
 	}
 }
 
 // with returns the command line as typed, but for the value of a flag; "" if it has
 // that value already.
 func (a *app) with(flag, value string) string {
-	line := a.program
-	changed := false
-	for i, arg := range a.args {
-		was := arg
+	args := slices.Clone(a.args)
+	for i, arg := range args {
 		if strings.HasPrefix(arg, flag+"=") {
-			arg = flag + "=" + value
-		} else if i > 0 && a.args[i-1] == flag {
-			arg = value
+			args[i] = flag + "=" + value
+		} else if i > 0 && args[i-1] == flag {
+			args[i] = value
 		}
-		changed = changed || arg != was
-		line += " " + quote(arg)
 	}
-	if !changed {
+	if slices.Equal(args, a.args) {
 		return ""
+	}
+	return a.line(args...)
+}
+
+// line returns a command line of the program.
+func (a *app) line(args ...string) string {
+	line := a.program
+	for _, arg := range args {
+		line += " " + quote(arg)
 	}
 	return line
 }

@@ -70,7 +70,7 @@ func TestFetchByName(t *testing.T) {
 		t.Errorf("before: status %d, %q, %q; want %q", status, stdout, stderr, want)
 	}
 	snapshot := filepath.Join(cache, "models--openai-community--gpt2-medium", "snapshots", mediumCommit)
-	line := "gpt2-medium: " + filepath.Join(snapshot, hub.WeightsFile) + "  sha256 " + files[hub.WeightsFile].Hash() + "\n"
+	line := "gpt2-medium:\n  " + filepath.Join(snapshot, hub.WeightsFile) + "\n  sha256 " + files[hub.WeightsFile].Hash() + "\n"
 	for range 2 { // the second time nothing is fetched
 		if status, stdout, stderr = run("fetch", "gpt2-medium"); status != StatusPass || stdout != line || stderr != "" {
 			t.Errorf("fetch: status %d, %q, %q; want %q", status, stdout, stderr, line)
@@ -112,8 +112,8 @@ func TestFetchRevision(t *testing.T) {
 	}
 	later := filepath.Join(cache, "models--openai-community--gpt2-medium", "snapshots", laterCommit)
 	status, stdout, stderr := run("fetch", "gpt2-medium", "--revision", "main")
-	if status != StatusPass || !strings.Contains(stdout, later) || !strings.Contains(stderr, "note: --model gpt2-medium is ") ||
-		!strings.HasSuffix(stderr, "give --model "+later+"\n") {
+	if status != StatusPass || !strings.Contains(stdout, later) || !strings.Contains(stderr, "note: --model gpt2-medium is\n") ||
+		!strings.HasSuffix(stderr, "give --model\n  "+later+"\n") {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
 }

@@ -31,10 +31,7 @@ func (a *app) findGoldens(c *cobra.Command) (string, error) {
 	switch path {
 	case goldensFolder:
 	case "":
-		return "", &hintError{
-			fmt.Errorf("no folder %s here or above: run this in a clone of checkpoint12, or name the folder", goldensFolder),
-			c.CommandPath() + " --goldens path/to/checkpoint12/goldens",
-		}
+		return "", usage(c, "no folder %s here or above: run this in a clone of checkpoint12, or give --goldens that of one", goldensFolder)
 	default:
 		a.note("the goldens are those in %s", path)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
 	"checkpoint12/model/sample"
@@ -80,11 +81,7 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 		return err
 	}
 	for _, w := range snapshot.Weights() {
-		sum := ""
-		if w.SHA256 != "" {
-			sum = "  sha256 " + w.SHA256
-		}
-		if _, err := fmt.Fprintf(a.stdout, "%s: %s%s\n", name, filepath.Join(snapshot.Dir, w.Name), sum); err != nil {
+		if err := a.printWeights(name, filepath.Join(snapshot.Dir, w.Name), w.SHA256); err != nil {
 			return err
 		}
 	}
@@ -92,6 +89,14 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 		a.note("--model %s is %s, not the folder just fetched: to use that, give --model %s", name, dir, snapshot.Dir)
 	}
 	return nil
+}
+
+// printWeights prints the place of a weight file and, if it is known, its hash.
+func (a *app) printWeights(name, path, sum string) error {
+	if sum != "" {
+		sum = "  " + report.Unbroken("sha256 "+sum)
+	}
+	return a.print("%s: %s%s\n", name, path, sum)
 }
 
 // download shows on p how much of a file is there, the rate, and the time left.
@@ -143,7 +148,7 @@ Each file is whole or absent: an interrupt leaves nothing half-written.`,
 		err := synthetic.Write(c.Context(), name, out)
 		p.clear()
 		if err == nil {
-			_, err = fmt.Fprintf(a.stdout, "%s: %s  sha256 %s\n", name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
+			err = a.printWeights(name, filepath.Join(out, "model.safetensors"), synthetic.SHA256(name))
 		}
 		return err
 	}
@@ -165,7 +170,8 @@ the --top-k likeliest tokens and to the smallest set whose probabilities reach
 --top-p; the same --seed draws the same text. A synthetic model prints noise.`),
 		Example: a.text(`
   {} generate --model gpt2-medium --prompt "Hello." --new 10
-  {} generate --model gpt2 --prompt "Once upon a time" --new 40 --temperature 0.8 --top-k 40 --seed 7`),
+  {} generate --model gpt2 --prompt "Once upon a time" --new 40 \
+    --temperature 0.8 --top-k 40 --seed 7`),
 	}
 	f := c.Flags()
 	f.StringVar(&name, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")

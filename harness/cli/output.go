@@ -27,6 +27,7 @@ type output struct {
 	begun bool // a line, without its end
 }
 
+// Write writes to stdout.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,17 +77,27 @@ func style(w io.Writer) report.Style {
 	return s
 }
 
-// note prints a remark: on a terminal wrapped, elsewhere on one line.
-func (a *app) note(format string, args ...any) {
+// print prints a result on stdout, wrapped.
+func (a *app) print(format string, args ...any) error {
+	w := report.NewWriter(a.stdout, style(a.stdout.w))
+	fmt.Fprintf(w, format, args...)
+	return w.Flush()
+}
+
+// say prints a message, wrapped, but for a hint, which is a command, and for an error
+// that no terminal shows, which is one line.
+func (a *app) say(kind, text string) {
 	s := style(a.stderr)
-	if !isTerminal(a.stderr) {
+	if kind == "hint" || kind == "error" && !isTerminal(a.stderr) {
 		s.Width = math.MaxInt
 	}
 	w := report.NewWriter(a.stderr, s)
-	text := strings.TrimSpace(fmt.Sprintf(format, args...))
-	fmt.Fprintf(w, "checkpoint12: note: %s\n", strings.ReplaceAll(text, "\n", "\n  "))
+	fmt.Fprintf(w, "checkpoint12: %s: %s\n", kind, strings.NewReplacer("\r", "", "\n", " ").Replace(text))
 	w.Flush()
 }
+
+// note prints a remark.
+func (a *app) note(format string, args ...any) { a.say("note", fmt.Sprintf(format, args...)) }
 
 func (a *app) notes(notes []string) {
 	for _, n := range notes {

@@ -19,7 +19,7 @@ type Options struct {
 	// Causes, if set, returns the usual causes of a failure at a stage.
 	Causes func(stage string) []string
 
-	// Closer is the command that looks closer at the first divergence, or "".
+	// Closer says what looks closer at the first divergence, such as an Unbroken command.
 	Closer string
 
 	// Label, if set, returns a short name of a stage for the head of a column, or "".
@@ -186,7 +186,7 @@ func (p *printer) writeFirstDivergence() {
 		}
 	}
 	if p.options.Closer != "" {
-		line("look closer", "%s", Unbroken(p.options.Closer))
+		line("look closer", "%s", p.options.Closer)
 	}
 }
 

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// What the program prints to no terminal is 100 columns wide at most; but an error is one
+// line, and a command is not broken.
+func TestWidth(t *testing.T) {
+	golden, err := filepath.Abs("../../goldens/synthetic-tiny/hello/float64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if status, _, stderr := run("dump", "--model", "synthetic-tiny", "--prompt", "Hello.", "--new", "10", "--out", "mine"); status != StatusPass {
+		t.Fatal(stderr)
+	}
+	if err := os.CopyFS("bare", os.DirFS("mine")); err != nil {
+		t.Fatal(err)
+	}
+	for _, edit := range [][]string{{"bare", "step_02/h.1.mlp.act.npy", "5", "9.5"}, {"bare", "step_00/h.0.attn.q.npy", "5", "NaN"}} {
+		if err := plant(edit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"h.0.attn.scores", "h.0.attn.probs", "h.2.attn.context"} {
+		if err := os.Remove("bare/step_00/" + name + ".npy"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"a.name.that.is.of.no.stage", "another.name", "one.more"} {
+		if err := os.WriteFile("bare/step_00/"+name+".npy", nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := 0
+	for _, args := range [][]string{
+		{"--help"}, {"verify", "--help"}, {"compare", "--help"}, {"dump", "--help"}, {"generate", "--help"},
+		{"synth", "--help"}, {"fetch", "--help"}, {"selftest", "--help"}, {"--version"},
+		{"compare", "--golden", golden, "--candidate", "mine"},
+		{"compare", "--golden", golden, "--candidate", "bare"},
+		{"compare", "--golden", filepath.Dir(golden), "--candidate", "bare"},
+		{"compare", "--golden", golden, "--candidate", "bare", "--model", "synthetic-tiny"},
+		{"compare", "--golden", golden, "--candidate", "bare", "--model", "synthetic-tiny", "--verbose"},
+		{"compare", "--candidate", "bare", "--model", "synthetic-tiny"},
+		{"compare", "--golden", golden, "--candidate", "bare", "--map", "transformers"},
+		{"compare", "--golden", golden, "--candidate", "nowhere"},
+		{"dump", "--model", "synthetic-tiny", "--prompt", "Hello.", "--new", "1", "--out", "mine"},
+		{"synth", "synthetic-tiny", "--out", "tiny"},
+		{"verify"}, {"selftest"}, {"frobnicate"}, {"verify", "--modle", "x"},
+	} {
+		_, stdout, stderr := run(args...)
+		for line := range strings.Lines(stdout + stderr) {
+			lines++
+			first, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+			rest = strings.TrimSpace(rest)
+			whole := strings.HasPrefix(rest, "error: ") || strings.HasPrefix(rest, "hint: ") || first == "checkpoint12:" && rest == "" ||
+				strings.HasPrefix(strings.TrimSpace(line), programName()) || !strings.Contains(rest, " ") && strings.HasPrefix(line, "  ")
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 && !whole {
+				t.Errorf("%q: %d columns:\n%s", args, n, line)
+			}
+		}
+	}
+	if lines < 500 {
+		t.Errorf("only %d lines", lines)
+	}
+}
+
+// A hint is a command that runs as it is printed.
+func TestHintsRun(t *testing.T) {
+	t.Setenv("CHECKPOINT12_MODELS", t.TempDir())
+	t.Setenv("HF_HUB_CACHE", t.TempDir())
+	repository, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		dir  string // "" is one outside of the repository
+		args []string
+		want string // the hint, without the program
+	}{
+		{"", nil, "--help"},
+		{"", []string{"verify"}, "verify --help"},
+		{"", []string{"selftest"}, "selftest --help"},
+		{"", []string{"verfy"}, "verify --help"},
+		{"", []string{"verify", "--modle", "x"}, "verify --help"},
+		{"", []string{"compare"}, "compare --help"},
+		{"", []string{"compare", "--candidate", "d"}, "compare --help"},
+		{"", []string{"dump"}, "dump --help"},
+		{"", []string{"fetch"}, "fetch --help"},
+		{"harness", []string{"compare", "--golden=goldens/synthetic-tiny/hello/candle", "--candidate", "../goldens/synthetic-tiny/hello/float64"},
+			"compare --golden=../goldens/synthetic-tiny/hello/candle --candidate ../goldens/synthetic-tiny/hello/float64"},
+		{"", []string{"compare", "--golden", repository + "/goldens/synthetic-tiny/hello/candle", "--candidate",
+			repository + "/goldens/synthetic-tiny/hello/float64", "--model", repository + "/goldens/synthetic-tiny"}, ""},
+	} {
+		if t.Chdir(t.TempDir()); c.dir != "" {
+			t.Chdir(filepath.Join(repository, c.dir))
+		}
+		status, _, stderr := run(c.args...)
+		_, hint, found := strings.Cut(stderr, "\ncheckpoint12: hint: "+programName()+" ")
+		hint = strings.TrimSuffix(hint, "\n")
+		if status != StatusError || hint != c.want || found != (c.want != "") {
+			t.Errorf("%q: status %d, hint %q, want %q\n%s", c.args, status, hint, c.want, stderr)
+		}
+		if !found {
+			continue
+		}
+		if status, _, stderr := run(strings.Fields(hint)...); status != StatusPass {
+			t.Errorf("%q: the hint %q ends with status %d\n%s", c.args, hint, status, stderr)
+		}
+	}
+}
