@@ -53,7 +53,7 @@ usage or input, no weights, nothing to check by).`),
 			return nil, err
 		}
 		return &judgement{r, !r.Failed(), func(w io.Writer, s report.Style) error {
-			return r.WriteText(w, verify.TextOptions{Style: s, Verbose: verbose})
+			return r.WriteText(w, s, verbose)
 		}}, nil
 	})
 	return c

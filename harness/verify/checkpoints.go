@@ -7,7 +7,7 @@ import (
 	"checkpoint12/model/strictjson"
 )
 
-// A Checkpoint is what is said of one of the twelve, or of a check before them.
+// A Checkpoint describes one of the twelve, or a check before them.
 type Checkpoint struct {
 	Number    int      `json:"number"`    // 1 to 12, CheckEmbeddings or CheckWeights
 	Title     string   `json:"title"`     // a few words, "attention scores"

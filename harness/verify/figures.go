@@ -151,7 +151,7 @@ func (s *Suite) caseOf(name, prompt string, ids []int, n int) *Case {
 	return c
 }
 
-// checkFigures is Check by the figures of stages; cases have those of texts.
+// checkFigures runs one checkpoint by the figures of stages; cases have those of texts.
 func (s *Suite) checkFigures(ctx context.Context, n int) ([]Finding, error) {
 	if s.byFigures == nil && len(s.figures) > 0 {
 		s.say("%s: figures", s.Name)

@@ -171,7 +171,7 @@ func largest(x []float64, n int) []int {
 	return ids
 }
 
-// logSumExp is log(sum(exp(x))); NaN if there is one among x.
+// logSumExp returns log(sum(exp(x))); NaN if there is one among x.
 func logSumExp(x []float64) float64 {
 	top, s := slices.Max(x), 0.0
 	for _, v := range x {

@@ -12,7 +12,7 @@ import (
 	"checkpoint12/harness/gpt2"
 )
 
-// outcome is what is kept of a case's run: not its tensors.
+// An outcome holds what is kept of a case's run: not its tensors.
 type outcome struct {
 	findings []Finding         // of all checkpoints
 	reports  []*harness.Report // one for each golden

@@ -159,7 +159,7 @@ func (s *Suite) Check(ctx context.Context, n int) ([]Finding, error) {
 	return append(all, found...), nil
 }
 
-// CheckCase is Check of one case, without figures of other runs.
+// CheckCase runs one checkpoint on one case, without figures of other runs.
 func (s *Suite) CheckCase(ctx context.Context, c *Case, n int) ([]Finding, error) {
 	if c.outcome == nil {
 		s.say("%s: case %s: %s", s.Name, c.Name, words.Count(c.New, "step"))

@@ -15,7 +15,7 @@ import (
 
 // The absolute parts are the owner's, and which checkpoint a stage belongs to is
 // the contract's.
-func TestBounds(t *testing.T) {
+func TestTolerances(t *testing.T) {
 	s := gpt2.Schedule(12, []float64{0.5, 1, 2})
 	for _, tt := range []struct {
 		stages     string
@@ -94,7 +94,7 @@ func TestSoftmaxIsJudgedByItsOwnLogits(t *testing.T) {
 		wantDetail string
 	}{
 		{"the same", base, 0, true, true, harness.Pass, ""},
-		{"logits moved within their bound", moved, 0, true, true, harness.Pass, ""},
+		{"logits moved within their tolerance", moved, 0, true, true, harness.Pass, ""},
 		{"off by 2e-6 of its own logits", base, 2e-6, true, true, harness.Fail, "softmax of its own logits_last"},
 		{"off by 2e-6 where moved logits hide it from the golden", moved, 2e-6, true, true, harness.Fail, "softmax of its own logits_last"},
 		{"golden without logits", moved, 0, false, true, harness.Pass, ""},

@@ -55,7 +55,7 @@ type CheckpointReport struct {
 	lines []line
 }
 
-// Worst is where a checkpoint had its largest share of the tolerance.
+// Worst is the place of a checkpoint's largest share of the tolerance.
 type Worst struct {
 	Case   string        `json:"case"`
 	Engine string        `json:"engine"`
@@ -95,7 +95,7 @@ type RunReport struct {
 	*harness.Report
 }
 
-// Verify is [Suite.Verify] of the model that it opens.
+// Verify opens a model and runs all twelve checkpoints, as [Suite.Verify] does.
 func Verify(ctx context.Context, o Options) (*Report, error) {
 	s, err := Open(o)
 	if err != nil {
@@ -211,15 +211,10 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 				c.Worst = worse(c.Worst, f)
 			}
 		}
-		switch {
-		case l.compared > 0:
-		case n == CheckWeights && engine == Figures:
-			l.why = s.WeightsUnknown()
-		case n != CheckWeights && engine != Figures && engine != Self:
-			l.why = s.leftOut(engine, n)
-		}
-		if l.compared == 0 && l.why == "" {
-			continue
+		if l.compared == 0 {
+			if l.why = s.notCompared(engine, n); l.why == "" {
+				continue
+			}
 		}
 		c.Compared += l.compared
 		failed = failed || l.failed > 0
@@ -277,9 +272,15 @@ func (s *Suite) engines() []string {
 	return append(names, Figures, Self)
 }
 
-// leftOut returns why none of an engine's goldens has a stage of the checkpoint: the
+// notCompared returns why nothing was compared with an engine, if it could have been: the
 // manifests' reason for all steps, else for some.
-func (s *Suite) leftOut(engine string, n int) string {
+func (s *Suite) notCompared(engine string, n int) string {
+	switch {
+	case n == CheckWeights && engine == Figures:
+		return s.WeightsUnknown()
+	case n == CheckWeights || engine == Figures || engine == Self:
+		return ""
+	}
 	reason := ""
 	for _, c := range s.Cases {
 		for _, g := range c.Goldens {
@@ -302,12 +303,8 @@ func (s *Suite) leftOut(engine string, n int) string {
 func (s *Suite) MakeGoldens() string {
 	command := "python3 scripts/regenerate_goldens.py --model " + s.o.Model
 	if c := s.Model.Config(); c.Vocab < s.tokenizer.Size() || c.Positions < 11 { // the script's prompts do not fit
-		n := min(3, c.Positions)
-		prompt := make([]int, n)
-		for i := range prompt {
-			prompt[i] = (i + 1) % c.Vocab
-		}
-		command += fmt.Sprintf(" --case own%s --new %d", flags("--tokens", [][]int{prompt}), min(10, c.Positions-n+1))
+		prompt := []int{1 % c.Vocab, 2 % c.Vocab, 3 % c.Vocab}[:min(3, c.Positions)]
+		command += fmt.Sprintf(" --case own%s --new %d", flags("--tokens", [][]int{prompt}), min(10, c.Positions-len(prompt)+1))
 	}
 	return command
 }

@@ -15,20 +15,15 @@ import (
 	"checkpoint12/harness/report"
 )
 
-// TextOptions configures WriteText.
-type TextOptions struct {
-	report.Style
-	Verbose bool // with every stage of every step, and every failure in full
-}
-
 // textWidth is the number of columns for a generated text.
 const textWidth = 84
 
 // WriteText writes the report for people: a line for each checkpoint and engine, the
-// texts, the first failure, and the verdict.
-func (r *Report) WriteText(w io.Writer, o TextOptions) error {
-	b := report.NewWriter(w, o.Style)
-	r.writeLines(b, o)
+// texts, the first failure, and the verdict; verbose, every stage of every step and every
+// failure in full too.
+func (r *Report) WriteText(w io.Writer, style report.Style, verbose bool) error {
+	b := report.NewWriter(w, style)
+	r.writeLines(b, verbose)
 	fmt.Fprintln(b)
 	texts := report.NewTable("", "")
 	for _, t := range r.Texts {
@@ -36,16 +31,16 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 		if t.Row > 0 {
 			name = ""
 		}
-		texts.Row(name, shorten(strconv.Quote(t.Text), textWidth, o.Verbose))
+		texts.Row(name, shorten(strconv.Quote(t.Text), textWidth, verbose))
 	}
 	b.Table(texts)
-	r.writeFigures(b, o)
-	if o.Verbose {
+	r.writeFigures(b, verbose)
+	if verbose {
 		r.writeRuns(b)
 	}
-	r.writeQuorums(b, o)
+	r.writeQuorums(b, verbose)
 	fmt.Fprintln(b)
-	r.writeFailures(b, o)
+	r.writeFailures(b, verbose)
 	paint := b.Green
 	if r.Failed() {
 		paint = b.Red
@@ -55,7 +50,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 }
 
 // writeLines writes the table. The embeddings stand in it if they fail, or verbose.
-func (r *Report) writeLines(b *report.Writer, o TextOptions) {
+func (r *Report) writeLines(b *report.Writer, verbose bool) {
 	t := report.NewTable("checkpoint", "engine", ">checks", ">values", "", "worst, of tolerance")
 	command := ""
 	for _, c := range r.all {
@@ -64,7 +59,7 @@ func (r *Report) writeLines(b *report.Writer, o TextOptions) {
 		switch {
 		case c.Checkpoint == CheckWeights:
 			title = "   " + d.Title
-		case c.Checkpoint == CheckEmbeddings && !o.Verbose && c.Verdict != harness.VerdictFail:
+		case c.Checkpoint == CheckEmbeddings && !verbose && c.Verdict != harness.VerdictFail:
 			continue
 		case c.Verdict == NotChecked && c.Checkpoint > 0:
 			t.Row(title, "-", "-", "-", b.Yellow("-"), b.Yellow(NotChecked))
@@ -119,11 +114,11 @@ func (l *line) said(s report.Style) string {
 }
 
 // writeFailures writes the first failure; verbose, every failure in full.
-func (r *Report) writeFailures(b *report.Writer, o TextOptions) {
+func (r *Report) writeFailures(b *report.Writer, verbose bool) {
 	if r.First == nil {
 		return
 	}
-	if o.Verbose {
+	if verbose {
 		for _, f := range r.Failures {
 			fmt.Fprintf(b, "%s\n\n", f.report())
 		}
@@ -201,7 +196,7 @@ func (r *Report) writeRuns(b *report.Writer) {
 }
 
 // writeFigures writes the source of every figure; verbose, every figure.
-func (r *Report) writeFigures(b *report.Writer, o TextOptions) {
+func (r *Report) writeFigures(b *report.Writer, verbose bool) {
 	kinds := map[string][]string{} // by source
 	for i, g := range r.Figures {
 		if i == 0 {
@@ -221,20 +216,20 @@ func (r *Report) writeFigures(b *report.Writer, o TextOptions) {
 			}
 			switch {
 			case f.Source != g.Source:
-			case o.Verbose:
+			case verbose:
 				t.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), judged, f.Note)
 			case f.Checkpoint == CheckWeights && f.Note != "" && !f.Failed:
 				t.Row("  "+f.Figure, f.Note)
 			}
 		}
-		fmt.Fprintf(b, "figures: %s: %s\n", strings.Join(kinds[g.Source], ", "), shorten(g.Source, textWidth, o.Verbose))
+		fmt.Fprintf(b, "figures: %s: %s\n", strings.Join(kinds[g.Source], ", "), shorten(g.Source, textWidth, verbose))
 		b.Table(t)
 	}
 }
 
 // writeQuorums writes which golden is wrong and where tolerances are narrow for correct
 // engines; verbose, each engine's largest distance from the reference, over all cases.
-func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
+func (r *Report) writeQuorums(b *report.Writer, verbose bool) {
 	worst := [CheckpointCount][]diagnose.Spread{} // of each engine
 	for _, q := range r.Quorums {
 		for _, line := range q.Lines() {
@@ -250,7 +245,7 @@ func (r *Report) writeQuorums(b *report.Writer, o TextOptions) {
 			}
 		}
 	}
-	if !o.Verbose || len(r.Quorums) == 0 {
+	if !verbose || len(r.Quorums) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\ndistance of each engine from %s, as a fraction of the tolerance\n", diagnose.Reference)

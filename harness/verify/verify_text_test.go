@@ -30,7 +30,7 @@ func TestTextIsWrapped(t *testing.T) {
 		}
 		for _, verbose := range []bool{false, true} {
 			var text strings.Builder
-			if err := r.WriteText(&text, TextOptions{Verbose: verbose}); err != nil {
+			if err := r.WriteText(&text, report.Style{}, verbose); err != nil {
 				t.Fatal(err)
 			}
 			for line := range strings.Lines(text.String()) {

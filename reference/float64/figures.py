@@ -26,14 +26,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 VOCABULARY = os.path.join(ROOT, "model", "vocab", "r50k_base.tiktoken")
 SOURCE = "reference/float64/figures.py, numpy in float64"
 
-# Checkpoint 8's bound, for single values of ln_f and logits.
-VALUES = {"abs": 1e-3, "rel": 4e-6, "reason": "checkpoint 8's bound of ln_f and logits"}
-LOGPROB = {"abs": 1e-3, "rel": 0, "reason": "a logit less the log-sum-exp: checkpoint 8's bound without its relative part, "
-           "since what shifts all logits alike drops out"}
+# Checkpoint 8's tolerance, for single values of ln_f and logits.
+VALUES = {"abs": 1e-3, "rel": 4e-6, "reason": "checkpoint 8's tolerance of ln_f and logits"}
+LOGPROB = {"abs": 1e-3, "rel": 0, "reason": "a logit less the log-sum-exp: checkpoint 8's tolerance without its relative "
+           "part, since what shifts all logits alike drops out"}
 MEAN = {"abs": 1e-4, "rel": 0, "reason": "as of published ones: a mean, in which roundings cancel"}
 SUM = {"abs": 0, "rel": 1e-3, "reason": "as of published ones"}
 PUBLISHED = {"abs": 1e-4, "rel": 0, "reason": "as of published ones"}
-PROBS = {"abs": 1e-6, "rel": 0, "reason": "checkpoint 11's bound, besides what the differences of the logits account for"}
+PROBS = {"abs": 1e-6, "rel": 0, "reason": "checkpoint 11's tolerance, besides what the differences of the logit and of "
+         "the log-sum-exp account for"}
 EXACT_DIGITS = {"abs": 0, "rel": 1e-7, "reason": "sums in float64, given with 8 digits: rounded by 5e-8 at most"}
 
 # Texts and their tokens, which the decoder below confirms; a prompt that is also a case of scripts/cases.json needs no
@@ -106,11 +107,11 @@ def ln_f(model):
     x = run(model, tokens, "ln_f")
     channel = np.abs(x).argmax(-1)
     peak = np.take_along_axis(x, channel[..., None], -1)[..., 0]
-    bound, batch = {"scale": digits(np.abs(peak).max()), **VALUES}, {"tokens": tokens.tolist()}
-    return [figure("ln_f.first4", "ln_f", "value", digits(x[..., :4]), bound, **batch, index=[0, 1, 2, 3]),
-            figure("ln_f.absmax", "ln_f", "value", digits(peak), bound, **batch, index=channel.tolist()),
-            figure("ln_f.absmax_channel", "ln_f", "absmax", channel.tolist(), bound, **batch),
-            figure("ln_f.l2", "ln_f", "l2", digits(np.linalg.norm(x, axis=-1)), bound, **batch)]
+    tolerance, batch = {"scale": digits(np.abs(peak).max()), **VALUES}, {"tokens": tokens.tolist()}
+    return [figure("ln_f.first4", "ln_f", "value", digits(x[..., :4]), tolerance, **batch, index=[0, 1, 2, 3]),
+            figure("ln_f.absmax", "ln_f", "value", digits(peak), tolerance, **batch, index=channel.tolist()),
+            figure("ln_f.absmax_channel", "ln_f", "absmax", channel.tolist(), tolerance, **batch),
+            figure("ln_f.l2", "ln_f", "l2", digits(np.linalg.norm(x, axis=-1)), tolerance, **batch)]
 
 
 def logits(model):
@@ -119,17 +120,17 @@ def logits(model):
     top, total = np.argsort(-x, -1, "stable")[..., :3], logsumexp(x)
     best, batch = np.take_along_axis(x, top, -1), {"tokens": tokens.tolist()}
     known = np.concatenate([best, x[..., :4], x[..., -1:]], -1)
-    bound = {"scale": digits(np.abs(known).max()), **VALUES}
+    tolerance = {"scale": digits(np.abs(known).max()), **VALUES}
     nll = total[:, :-1] - np.take_along_axis(x[:, :-1], labels[:, 1:, None], -1)[..., 0]
     out = []
     for stage, rows in (("logits", slice(None)), ("logits_last", -1)):
-        out += [figure("logits.top3", stage, "value", digits(best[:, rows]), bound, **batch, index=top[:, rows].tolist()),
-                figure("logits.first4", stage, "value", digits(x[:, rows, :4]), bound, **batch, index=[0, 1, 2, 3]),
-                figure("logits.last", stage, "value", digits(x[:, rows, -1:]), bound, **batch, index=[-1])]
+        out += [figure("logits.top3", stage, "value", digits(best[:, rows]), tolerance, **batch, index=top[:, rows].tolist()),
+                figure("logits.first4", stage, "value", digits(x[:, rows, :4]), tolerance, **batch, index=[0, 1, 2, 3]),
+                figure("logits.last", stage, "value", digits(x[:, rows, -1:]), tolerance, **batch, index=[-1])]
     return out + [
-        figure("logits.top3_ids", "logits", "top", top.tolist(), bound, **batch),
+        figure("logits.top3_ids", "logits", "top", top.tolist(), tolerance, **batch),
         figure("logits.top1_id", "next_token", "value", top[:, -1, 0].tolist(), **batch),
-        figure("logits.logsumexp", "logits", "logsumexp", digits(total), bound, **batch),
+        figure("logits.logsumexp", "logits", "logsumexp", digits(total), tolerance, **batch),
         figure("logits.top3_probs", "probs_t1", "value", digits(np.exp(best[:, -1] - total[:, -1:])), PROBS, **batch,
                index=top[:, -1].tolist()),
         figure("logits.mean_nll", "logits", "nll", digits(nll.mean()), MEAN, **batch, index=labels[:, 1:].tolist())]

@@ -24,14 +24,14 @@ const FileName = "figures.json"
 // MaxFile is the largest size of a file of figures, in bytes.
 const MaxFile = 4 << 20
 
-// File is a file of figures.
+// A File is a file of figures.
 type File struct {
 	Schema int                 `json:"schema"` // 2
 	About  string              `json:"about"`  // where they come from, for a person
 	Models map[string][]Figure `json:"models"`
 }
 
-// Figure is one assertion: Want is what Reduce gives of Stage.
+// A Figure is one assertion: that Reduce gives Want of Stage.
 type Figure struct {
 	Name   string `json:"name"` // its kind and its part, "logits.top3"
 	Source string `json:"source"`
@@ -53,18 +53,12 @@ type Figure struct {
 }
 
 // Kind returns the part of the name before the first dot.
-func (f *Figure) Kind() string {
-	kind, _, _ := strings.Cut(f.Name, ".")
-	return kind
-}
+func (f *Figure) Kind() string { return strings.Split(f.Name, ".")[0] }
 
 // Part returns the part of the name after the first dot.
-func (f *Figure) Part() string {
-	_, part, _ := strings.Cut(f.Name, ".")
-	return part
-}
+func (f *Figure) Part() string { return strings.TrimPrefix(f.Name, f.Kind()+".") }
 
-// Reduce names what a figure takes of its stage. A row is a vector along the
+// A Reduce is the name of what a figure takes of its stage. A row is a vector along the
 // stage's last axis.
 type Reduce string
 
@@ -95,7 +89,7 @@ func (r Reduce) OfWeights() bool {
 // OfText reports whether the figure is of a generated text.
 func (r Reduce) OfText() bool { return r == Tokens || r == Text }
 
-// Indices reports whether Want is indices of elements.
+// Indices reports whether Want has indices of elements.
 func (r Reduce) Indices() bool { return r == Top || r == AbsMax }
 
 // Exact reports whether nothing but Want itself will do.
@@ -103,8 +97,8 @@ func (f *Figure) Exact() bool {
 	return f.Reduce.OfText() || f.Reduce.OfWeights() && f.Reduce != Moments || f.Stage == "next_token"
 }
 
-// Tolerance bounds a figure: |got-want| <= Abs + Rel*Scale, or Abs + Rel*|want| if Scale
-// is 0. Of indices it is how near two elements must be to change places.
+// A Tolerance allows |got-want| <= Abs + Rel*Scale, or Abs + Rel*|want| if Scale is 0. Of
+// indices it is the distance up to which two elements may change places.
 type Tolerance struct {
 	Abs    float64 `json:"abs"`
 	Rel    float64 `json:"rel"`
@@ -112,7 +106,7 @@ type Tolerance struct {
 	Reason string  `json:"reason"`
 }
 
-// Allowed returns the bound of a value.
+// Allowed returns how far a value may be from want.
 func (t Tolerance) Allowed(want float64) float64 {
 	if t.Scale > 0 {
 		want = t.Scale
@@ -120,7 +114,7 @@ func (t Tolerance) Allowed(want float64) float64 {
 	return t.Abs + t.Rel*max(want, -want)
 }
 
-// Rule returns how the bound comes about, and why it is that.
+// Rule returns the tolerance in words, with its reason.
 func (t Tolerance) Rule() string {
 	switch {
 	case t == Tolerance{}:

@@ -107,19 +107,24 @@ var (
 // check returns what is wrong with the figure, as far as that can be told without
 // the model.
 func (f *Figure) check() error {
+	t := f.Tolerance
 	switch {
 	case !nameForm.MatchString(f.Name):
 		return errors.New(`name: want one such as "logits.top3"`)
 	case strings.TrimSpace(f.Source) == "":
 		return errors.New("no source")
+	case f.Exact() && t != (Tolerance{}):
+		return fmt.Errorf("%s is exact: want no tolerance", f.Reduce)
+	case f.Exact():
+	case !(t.Abs >= 0) || !(t.Rel >= 0) || !(t.Scale >= 0) || math.IsInf(t.Abs+t.Rel+t.Scale, 0) || t.Abs+t.Rel == 0:
+		return fmt.Errorf("abs %v, rel %v, scale %v: want none negative, abs or rel positive", t.Abs, t.Rel, t.Scale)
+	case strings.TrimSpace(t.Reason) == "":
+		return errors.New("no reason for the tolerance")
 	}
 	if err := f.checkRun(); err != nil {
 		return err
 	}
-	if err := f.checkWant(); err != nil {
-		return err
-	}
-	return f.checkTolerance()
+	return f.checkWant()
 }
 
 // checkRun checks what the model is run on, and what is looked at.
@@ -200,21 +205,6 @@ func (f *Figure) checkWant() error {
 		}
 	default:
 		return fmt.Errorf("reduce %q: no such reduction", f.Reduce)
-	}
-	return nil
-}
-
-func (f *Figure) checkTolerance() error {
-	t := f.Tolerance
-	switch {
-	case f.Exact():
-		if t != (Tolerance{}) {
-			return fmt.Errorf("%s is exact: want no tolerance", f.Reduce)
-		}
-	case !(t.Abs >= 0) || !(t.Rel >= 0) || !(t.Scale >= 0) || math.IsInf(t.Abs+t.Rel+t.Scale, 0) || t.Abs+t.Rel == 0:
-		return fmt.Errorf("abs %v, rel %v, scale %v: want none negative, abs or rel positive", t.Abs, t.Rel, t.Scale)
-	case strings.TrimSpace(t.Reason) == "":
-		return errors.New("no reason for the tolerance")
 	}
 	return nil
 }
