@@ -135,7 +135,7 @@ func (c *call) perHead(f func(*call, int), work int) {
 }
 
 // Part implements kernel.Task.
-func (c *call) Part(i, _ int) { c.part(c, i) }
+func (c *call) Part(i int) { c.part(c, i) }
 
 // scores multiplies queries and keys, by head; later places are -Inf.
 //

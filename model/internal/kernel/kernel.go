@@ -52,23 +52,25 @@ const (
 // is one dot product a value.
 func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 	t := &p.mul
-	t.Matrix, t.pool, t.rows = w, p, rows
+	t.Matrix, t.rows = w, rows
 	t.y, t.x, t.bias = y[:rows*w.out], x[:rows*w.in], bias
 	blocks := (w.in + blockK - 1) / blockK
 	work := rows * w.in * w.out
 	switch {
 	case w.layout == OutIn:
-		t.do((*mulTask).transposed, (w.out+headRows-1)/headRows, work)
+		t.part = (*mulTask).transposed
+		p.Do(t, (w.out+headRows-1)/headRows, work)
 	case rows > fewRows:
-		t.do((*mulTask).blocked, (w.out+blockN-1)/blockN, work)
+		t.part, t.sums = (*mulTask).blocked, p.space(w.out)
+		p.Do(t, (w.out+blockN-1)/blockN, work)
 	default:
 		t.width = w.out
 		for t.width > 2*blockN && blocks*(w.out/t.width) < 2*p.threads {
 			t.width = (t.width/2 + blockN - 1) / blockN * blockN
 		}
 		t.split = (w.out + t.width - 1) / t.width
-		t.sums = p.space(p.threads, blocks*rows*w.out)
-		t.do((*mulTask).streamed, blocks*t.split, work)
+		t.part, t.sums = (*mulTask).streamed, p.space(blocks*rows*w.out)
+		p.Do(t, blocks*t.split, work)
 		t.start(0, w.out)
 		for b := range blocks {
 			f32.Add(t.y, t.y, t.sums[b*rows*w.out:][:rows*w.out])
@@ -80,21 +82,15 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 // mulTask is a product at work.
 type mulTask struct {
 	*Matrix
-	pool         *Pool
 	y, x, bias   []float32
 	rows         int
-	part         func(t *mulTask, i, worker int)
-	sums         []float32 // [blocks][rows][out], of streamed
+	part         func(t *mulTask, i int)
+	sums         []float32 // [out] of blocked, [blocks][rows][out] of streamed
 	width, split int       // columns of one part of streamed, and how many parts make a row
 }
 
-func (t *mulTask) do(part func(t *mulTask, i, worker int), parts, work int) {
-	t.part = part
-	t.pool.Do(t, parts, work)
-}
-
 // Part implements Task.
-func (t *mulTask) Part(i, worker int) { t.part(t, i, worker) }
+func (t *mulTask) Part(i int) { t.part(t, i) }
 
 // start fills columns lo to hi of y with the bias.
 func (t *mulTask) start(lo, hi int) {
@@ -109,7 +105,7 @@ func (t *mulTask) start(lo, hi int) {
 }
 
 // transposed is an OutIn product in parts of headRows outputs.
-func (t *mulTask) transposed(i, _ int) {
+func (t *mulTask) transposed(i int) {
 	for j := i * headRows; j < min((i+1)*headRows, t.out); j++ {
 		w := t.data[j*t.in : (j+1)*t.in]
 		for r := range t.rows {
@@ -123,10 +119,10 @@ func (t *mulTask) transposed(i, _ int) {
 }
 
 // blocked is an InOut product in parts of blockN columns.
-func (t *mulTask) blocked(i, worker int) {
+func (t *mulTask) blocked(i int) {
 	lo := i * blockN
 	hi := min(lo+blockN, t.out)
-	sum := t.pool.space(worker, blockN)[:hi-lo]
+	sum := t.sums[lo:hi]
 	t.start(lo, hi)
 	for k0 := 0; k0 < t.in; k0 += blockK {
 		k1 := min(k0+blockK, t.in)
@@ -144,7 +140,7 @@ func (t *mulTask) blocked(i, worker int) {
 
 // streamed is an InOut product in parts of blockK rows of the matrix, read in the
 // order of memory. Each part leaves its sums in a place of its own.
-func (t *mulTask) streamed(i, _ int) {
+func (t *mulTask) streamed(i int) {
 	block, lo := i/t.split, i%t.split*t.width
 	hi := min(lo+t.width, t.out)
 	k0 := block * blockK
@@ -174,7 +170,7 @@ type normTask struct {
 	eps              float64
 }
 
-func (t *normTask) Part(i, _ int) {
+func (t *normTask) Part(i int) {
 	n := len(t.gain)
 	x, y := t.x[i*n:(i+1)*n], t.y[i*n:(i+1)*n]
 	var sum float64
@@ -208,7 +204,7 @@ func GELU(p *Pool, y, x []float32) {
 
 type geluTask struct{ y, x []float32 }
 
-func (t *geluTask) Part(i, _ int) {
+func (t *geluTask) Part(i int) {
 	const c = 2 * 0.79788456080286535587989211986876 // 2·√(2/π)
 	lo := i * geluChunk
 	hi := min(lo+geluChunk, len(t.x))

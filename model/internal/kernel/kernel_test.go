@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -257,7 +256,7 @@ func TestArgmax(t *testing.T) {
 // counting counts how often each part ran.
 type counting []atomic.Int32
 
-func (c counting) Part(i, _ int) { c[i].Add(1) }
+func (c counting) Part(i int) { c[i].Add(1) }
 
 // Every part runs exactly once, whatever the threads and the size.
 func TestPool(t *testing.T) {
@@ -278,21 +277,6 @@ func TestPool(t *testing.T) {
 	if got := NewPool(0).threads; got != runtime.GOMAXPROCS(0) {
 		t.Errorf("NewPool(0) has %d threads, want GOMAXPROCS", got)
 	}
-}
-
-func TestPoolGoroutinesEnd(t *testing.T) {
-	before := runtime.NumGoroutine()
-	for range 5 {
-		NewPool(8).Do(make(counting, 9), 9, serialWork)
-	}
-	for range 100 {
-		runtime.GC()
-		if runtime.NumGoroutine() <= before {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("%d goroutines, %d before the pools", runtime.NumGoroutine(), before)
 }
 
 func BenchmarkMul(b *testing.B) {
