@@ -2,11 +2,7 @@
 
 package hub
 
-import (
-	"errors"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // freeBytes returns how many bytes a user may still write to the file system of dir.
 func freeBytes(dir string) (uint64, error) {
@@ -15,9 +11,4 @@ func freeBytes(dir string) (uint64, error) {
 		return 0, err
 	}
 	return uint64(max(0, s.Bavail)) * uint64(s.Bsize), nil
-}
-
-// diskFull reports whether there was no room to write.
-func diskFull(err error) bool {
-	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

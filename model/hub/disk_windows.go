@@ -1,10 +1,6 @@
 package hub
 
-import (
-	"errors"
-
-	"golang.org/x/sys/windows"
-)
+import "golang.org/x/sys/windows"
 
 // freeBytes returns how many bytes a user may still write to the file system of dir.
 func freeBytes(dir string) (n uint64, err error) {
@@ -14,9 +10,4 @@ func freeBytes(dir string) (n uint64, err error) {
 	}
 	err = windows.GetDiskFreeSpaceEx(path, &n, nil, nil)
 	return n, err
-}
-
-// diskFull reports whether there was no room to write.
-func diskFull(err error) bool {
-	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

@@ -163,7 +163,7 @@ func (s *session) download(ctx context.Context, e entry, blob string) error {
 	case errors.As(err, &wrong) || p.have == 0:
 		os.Remove(path)
 		return err
-	case diskFull(err):
+	case errors.As(err, new(*fs.PathError)): // not the network
 		err = fmt.Errorf("%w: make room, or set HF_HOME to a folder on another disk", err)
 	}
 	return fmt.Errorf("%w (%d of %d bytes are there, and the next fetch goes on from them)", err, p.have, e.size)
@@ -242,11 +242,11 @@ func (s *session) publish(blob, file string, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // what is there is not the file, or a link to nowhere
-	}
-	if !s.copies && os.Symlink(relative, file) == nil {
-		return nil
+	link := fmt.Sprintf("%s.%08x.tmp", file, os.Getpid())
+	os.Remove(link)
+	if !s.copies && os.Symlink(relative, link) == nil {
+		defer os.Remove(link)
+		return os.Rename(link, file) // in the place of what is not the file, or leads nowhere
 	}
 	if fresh {
 		return os.Rename(blob, file)
