@@ -16,7 +16,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,7 +104,10 @@ func New(t testing.TB) *Hub {
 		})
 		return s.URL
 	}
-	h.URL = start(false, h.serve)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{owner}/{name}/resolve/{revision}/{file}", h.serve)
+	mux.HandleFunc("/api/resolve-cache/models/{owner}/{name}/{revision}/{file}", h.serveSmall)
+	h.URL = start(false, mux.ServeHTTP)
 	h.cdn = strings.Replace(start(true, h.serveCDN), "127.0.0.1", "localhost", 1)
 	return h
 }
@@ -145,7 +147,7 @@ func (h *Hub) Requests() []Request {
 }
 
 // find returns the file that a path asks for, or answers why there is none.
-func (h *Hub) find(w http.ResponseWriter, r *http.Request, repo, revision, name string) (*commit, File, bool) {
+func (h *Hub) find(w http.ResponseWriter, r *http.Request) (*commit, File, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	no := func(status int, code, message string) (*commit, File, bool) {
@@ -154,7 +156,8 @@ func (h *Hub) find(w http.ResponseWriter, r *http.Request, repo, revision, name 
 		w.WriteHeader(status)
 		return nil, File{}, false
 	}
-	branches, ok := h.repos[repo]
+	revision := r.PathValue("revision")
+	branches, ok := h.repos[r.PathValue("owner")+"/"+r.PathValue("name")]
 	switch {
 	case h.Token != "" && r.Header.Get("Authorization") != "Bearer "+h.Token:
 		return no(http.StatusUnauthorized, "RepoNotFound", "Invalid username or password.")
@@ -166,7 +169,7 @@ func (h *Hub) find(w http.ResponseWriter, r *http.Request, repo, revision, name 
 		return no(http.StatusNotFound, "RevisionNotFound", "Invalid rev id: "+revision)
 	}
 	c := branches[revision]
-	f, ok := c.files[name]
+	f, ok := c.files[r.PathValue("file")]
 	w.Header().Set("X-Repo-Commit", c.hash)
 	if !ok {
 		return no(http.StatusNotFound, "EntryNotFound", "Entry not found")
@@ -174,34 +177,23 @@ func (h *Hub) find(w http.ResponseWriter, r *http.Request, repo, revision, name 
 	return c, f, true
 }
 
+func (h *Hub) serveSmall(w http.ResponseWriter, r *http.Request) {
+	if c, f, ok := h.find(w, r); ok {
+		w.Header().Set("ETag", strconv.Quote(c.hashes[r.PathValue("file")]))
+		content(w, r, f)
+	}
+}
+
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
-	if path, ok := strings.CutPrefix(r.URL.Path, "/api/resolve-cache/models/"); ok {
-		if p := strings.SplitN(path, "/", 4); len(p) == 4 {
-			if c, f, ok := h.find(w, r, p[0]+"/"+p[1], p[2], p[3]); ok {
-				w.Header().Set("ETag", strconv.Quote(c.hashes[p[3]]))
-				content(w, r, f)
-			}
-			return
-		}
-	}
-	p := strings.SplitN(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/", 5)
-	if len(p) != 5 || p[2] != "resolve" {
-		http.NotFound(w, r)
-		return
-	}
-	revision, err := url.PathUnescape(p[3])
-	if err != nil {
-		http.NotFound(w, r)
-		return
-	}
-	repo, name := p[0]+"/"+p[1], p[4]
-	c, f, ok := h.find(w, r, repo, revision, name)
+	c, f, ok := h.find(w, r)
 	if !ok {
 		return
 	}
+	name := r.PathValue("file")
 	w.Header().Set("RateLimit", `"resolvers";r=2998;t=172`)
 	if !f.Large {
-		w.Header().Set("Location", fmt.Sprintf("/api/resolve-cache/models/%s/%s/%s?etag=%%22%s%%22", repo, c.hash, name, c.hashes[name]))
+		w.Header().Set("Location", fmt.Sprintf("/api/resolve-cache/models/%s/%s/%s/%s?etag=%%22%s%%22",
+			r.PathValue("owner"), r.PathValue("name"), c.hash, name, c.hashes[name]))
 		w.WriteHeader(http.StatusTemporaryRedirect)
 		return
 	}
