@@ -60,7 +60,7 @@ var (
 func (s *Session) forward() {
 	c := &s.call
 	if s.o.Tap != nil {
-		c.stride = c.P + c.T // attention reads the gathered caches
+		c.prev, c.stride = c.P, c.P+c.T // caches without room to spare
 	}
 	for i := range s.steps {
 		st := &s.steps[i]
@@ -71,9 +71,8 @@ func (s *Session) forward() {
 		st.run(c)
 		if s.o.Tap != nil {
 			s.o.Tap(st.name, st.shape.of(s.m.cfg, c.Dims), st.out.values)
-			if st.cache != nil {
-				D := s.m.cfg.Embd / s.m.cfg.Heads
-				scatter(st.cache.values, st.out.values, c.stride*D, s.o.Length*D)
+			if st.cache != nil { // with what the tap has changed
+				st.cache.values = append(st.cache.values[:0], st.out.values...)
 			}
 		}
 	}

@@ -103,9 +103,8 @@ func (c *call) splitHeads(third int) {
 	}
 }
 
-// appendCache writes the earlier positions and after them the new ones. Without a
-// tap out and in[0] are the session's own cache; with one, out is contiguous, and
-// scatter copies it back, so that a tap's changes stay in later steps.
+// appendCache writes the earlier positions and after them the new ones. In a session
+// without a tap out and in[0] are the same.
 //
 //	in[0] earlier cache [B,H,P,D], heads prev positions apart
 //	in[1] k or v [B,H,T,D]
@@ -117,14 +116,6 @@ func (c *call) appendCache() {
 		to := c.out[h*c.stride*D:]
 		copy(to[:old], c.in[0][h*c.prev*D:])
 		copy(to[old:old+add], c.in[1][h*add:])
-	}
-}
-
-// scatter copies a gathered cache [heads,S,D] back into the session's,
-// [heads,length,D]: n = S·D values a head, room = length·D apart.
-func scatter(cache, gathered []float32, n, room int) {
-	for h := 0; h*n < len(gathered); h++ {
-		copy(cache[h*room:], gathered[h*n:(h+1)*n])
 	}
 }
 

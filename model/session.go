@@ -51,7 +51,7 @@ type step struct {
 	in    []*buffer
 	out   *buffer
 	block *block
-	cache *buffer // [B,H,Length,D] that a cache stage writes through to
+	cache *buffer // of a cache stage, what the next step begins with
 }
 
 // NewSession starts a session with an empty cache.
@@ -99,7 +99,7 @@ func (s *Session) connect() {
 		if p.layer >= 0 {
 			st.block = &m.blocks[p.layer]
 		}
-		if p.axes == "B H S D" {
+		if p.axes == "B H S D" { // room for [B,H,Length,D]
 			st.cache = &buffer{values: make([]float32, s.o.Batch*s.o.Length*m.cfg.Embd)}
 			byName["prev:"+p.name] = st.cache
 		}

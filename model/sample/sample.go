@@ -96,14 +96,10 @@ func (s *Sampler) Next(logits []float32) (int, error) {
 
 // cut zeroes the weights that TopK and TopP leave out and returns the others' sum.
 func (s *Sampler) cut(logits []float32, total float64) float64 {
-	k, p := s.options.TopK, s.options.TopP
-	cutK := k > 0 && k < len(logits)
-	cutP := p > 0 && p < 1
-	if !cutK && !cutP {
+	all := len(logits)
+	k, p := min(cmp.Or(s.options.TopK, all), all), cmp.Or(s.options.TopP, 1)
+	if k == all && p == 1 {
 		return total
-	}
-	if !cutK {
-		k = len(logits)
 	}
 	s.ids = s.ids[:0]
 	for id := range logits {
@@ -112,14 +108,14 @@ func (s *Sampler) cut(logits []float32, total float64) float64 {
 	slices.SortFunc(s.ids, func(a, b int) int {
 		return cmp.Or(cmp.Compare(logits[b], logits[a]), cmp.Compare(a, b))
 	})
-	if cutK && cutP { // P is a share of what K leaves
+	if k < all { // P is a share of what K leaves
 		total = 0
 		for _, id := range s.ids[:k] {
 			total += s.weight[id]
 		}
 	}
 	n, sum := 0, 0.0
-	for n < k && (!cutP || n == 0 || sum < p*total) {
+	for n < k && (p == 1 || n == 0 || sum < p*total) {
 		sum += s.weight[s.ids[n]]
 		n++
 	}
