@@ -119,10 +119,13 @@ func (c *call) appendCache() {
 	}
 }
 
-// perHead calls f for every head of the batch; work is as for Pool.Do.
-func (c *call) perHead(f func(*call, int), work int) {
+// perHead calls f for every head of the batch.
+func (c *call) perHead(f func(*call, int)) {
+	H := c.m.cfg.Heads
+	// An exponential costs about as much as sixteen multiplications.
+	work := c.B * H * c.T * (c.P + c.T) * max(16, c.m.cfg.Embd/H)
 	c.part = f
-	c.pool.Do(c, c.B*c.m.cfg.Heads, work)
+	c.pool.Do(c, c.B*H, work)
 }
 
 // Part implements kernel.Task.
@@ -131,9 +134,7 @@ func (c *call) Part(i int) { c.part(c, i) }
 // scores multiplies queries and keys, by head; later places are -Inf.
 //
 //	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
-func (c *call) scores() {
-	c.perHead((*call).scoresOfHead, len(c.out)*c.m.cfg.Embd/c.m.cfg.Heads)
-}
+func (c *call) scores() { c.perHead((*call).scoresOfHead) }
 
 func (c *call) scoresOfHead(i int) {
 	D := c.m.cfg.Embd / c.m.cfg.Heads
@@ -155,10 +156,7 @@ func (c *call) scoresOfHead(i int) {
 }
 
 // softmax turns each query's scores into probabilities, [B,H,T,S].
-func (c *call) softmax() {
-	// An exponential costs about as much as sixteen multiplications.
-	c.perHead((*call).softmaxOfHead, 16*len(c.out))
-}
+func (c *call) softmax() { c.perHead((*call).softmaxOfHead) }
 
 func (c *call) softmaxOfHead(i int) {
 	S := c.P + c.T
@@ -172,9 +170,7 @@ func (c *call) softmaxOfHead(i int) {
 // side by side again. A probability of exactly 0 adds nothing whatever the value.
 //
 //	in[0] probs [B,H,T,S]   in[1] cache_v [B,H,S,D]   out [B,T,C]
-func (c *call) context() {
-	c.perHead((*call).contextOfHead, len(c.in[0])*c.m.cfg.Embd/c.m.cfg.Heads)
-}
+func (c *call) context() { c.perHead((*call).contextOfHead) }
 
 func (c *call) contextOfHead(i int) {
 	C, H := c.m.cfg.Embd, c.m.cfg.Heads

@@ -122,7 +122,7 @@ func noLength(body []byte) answer {
 // silence accepts a request and never answers it.
 func silence(_ http.ResponseWriter, r *http.Request, _ http.HandlerFunc) { <-r.Context().Done() }
 
-// redirect is what the hub does, on the way to where the fault is.
+// redirect answers as the hub does, on the way to where the fault is.
 func redirect(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) { serve(w, r) }
 
 func ignoreRange(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {

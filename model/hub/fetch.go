@@ -228,19 +228,17 @@ func (s *session) cached(commit string, check func([]byte) error) (*Snapshot, er
 			return nil, err
 		}
 		named, ok := NamedHash(path)
-		if !ok && !s.Offline {
-			return nil, nil // the hub says what its hash is
-		}
+		right := false
 		if ok {
-			right, err := contentHash(named).of(path)
-			switch {
-			case err != nil:
+			if right, err = contentHash(named).of(path); err != nil {
 				return nil, err
-			case !right && s.Offline:
-				return nil, fmt.Errorf("%s is not the file that the hub has (hash %.16s…): unset HF_HUB_OFFLINE to fetch it again", path, named)
-			case !right:
-				return nil, nil
 			}
+		}
+		switch {
+		case !right && !s.Offline:
+			return nil, nil // the hub says what its hash is
+		case !right && ok:
+			return nil, fmt.Errorf("%s is not the file that the hub has (hash %.16s…): unset HF_HUB_OFFLINE to fetch it again", path, named)
 		}
 		snapshot.add(name, info.Size(), contentHash(named))
 	}

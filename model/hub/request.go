@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// hops is how many redirects are followed.
+// hops is the number of redirects that are followed.
 const hops = 10
 
 // request asks for a file at a revision, from the byte offset on, and follows

@@ -26,7 +26,7 @@ func Argmax(x []float32) int { return kernel.Argmax(x) }
 // Softmax writes softmax(src/temperature) to dst: NaN where there is none.
 func Softmax(dst, src []float32, temperature float64) { kernel.Softmax(dst, src, temperature) }
 
-// Options are how a token is chosen from logits. The zero value is argmax.
+// Options choose a token from logits. The zero value is argmax.
 type Options struct {
 	// Temperature divides the logits; below GreedyBelow the choice is argmax.
 	Temperature float64

@@ -12,7 +12,6 @@ import (
 	"hash/fnv"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,11 +153,7 @@ func (s *formula) fill(dst []byte, t safetensors.Info, first int) {
 	v, ok := safetensors.View(dst)
 	if !ok { // this machine keeps numbers otherwise
 		v = make([]float32, len(dst)/4)
-		defer func() {
-			for i, x := range v {
-				binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(x))
-			}
-		}()
+		defer binary.Encode(dst, binary.LittleEndian, v)
 	}
 	kind, key := kind(t.Name), s.key(t.Name)
 	a, ok := s.own[kind]

@@ -65,25 +65,24 @@ func Parse(file []byte) (map[string]Tensor, error) {
 
 // Floats returns the values as float32, without a copy where memory holds them so.
 func (t Tensor) Floats() ([]float32, error) {
-	size := 2
-	var value func(b []byte) float32
+	widen := fromFloat16
 	switch t.dtype {
 	case safetensors.F32:
 		if f, ok := View(t.data); ok {
 			return f, nil
 		}
-		size = 4
-		value = func(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }
+		f := make([]float32, len(t.data)/4)
+		_, err := binary.Decode(t.data, binary.LittleEndian, f)
+		return f, err
 	case safetensors.F16:
-		value = func(b []byte) float32 { return fromFloat16(binary.LittleEndian.Uint16(b)) }
 	case safetensors.BF16:
-		value = func(b []byte) float32 { return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16) }
+		widen = func(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 	default:
 		return nil, fmt.Errorf("values are %v: want F32, F16 or BF16", t.dtype)
 	}
-	f := make([]float32, len(t.data)/size)
+	f := make([]float32, len(t.data)/2)
 	for i := range f {
-		f[i] = value(t.data[size*i:])
+		f[i] = widen(binary.LittleEndian.Uint16(t.data[2*i:]))
 	}
 	return f, nil
 }
