@@ -1,7 +1,6 @@
 package model_test
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,32 +102,4 @@ func TestParseConfigErrors(t *testing.T) {
 	if _, err := model.ReadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("an empty config: error %v does not name the file", err)
 	}
-}
-
-// Whatever the bytes, ParseConfig does not panic, and what it accepts is valid
-// and survives its own JSON.
-func FuzzParseConfig(f *testing.F) {
-	f.Add([]byte(releasedConfig))
-	f.Add([]byte(`{"vocab_size":9,"n_positions":8,"n_embd":6,"n_layer":4,"n_head":3,"n_inner":null}`))
-	f.Add([]byte(`{"a":{"a":[1,null]},"a":1}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := model.ParseConfig(data)
-		if err != nil {
-			return
-		}
-		if err := c.Validate(); err != nil {
-			t.Errorf("accepted an invalid config: %v", err)
-		}
-		if !json.Valid(c.JSON()) {
-			t.Errorf("JSON() is not JSON: %q", c.JSON())
-		}
-		made := model.Config{Vocab: c.Vocab, Positions: c.Positions, Embd: c.Embd, Layers: c.Layers, Heads: c.Heads, Inner: c.Inner, Eps: c.Eps}
-		again, err := model.ParseConfig(made.JSON())
-		if err != nil {
-			t.Fatalf("%s: %v", made.JSON(), err)
-		}
-		if diff := cmp.Diff(made, again, cmpopts.IgnoreUnexported(model.Config{})); diff != "" {
-			t.Error(diff)
-		}
-	})
 }

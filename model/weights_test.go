@@ -383,28 +383,3 @@ func TestFolderErrors(t *testing.T) {
 		}
 	}
 }
-
-// Whatever the bytes of a weight file, reading them does not panic, and what is
-// accepted computes.
-func FuzzFromBytes(f *testing.F) {
-	tiny := model.Config{Vocab: 3, Positions: 2, Embd: 2, Layers: 1, Heads: 1, Inner: 2, Eps: 1e-5}
-	weights := modeltest.Weights(tiny, 1)
-	f.Add(modeltest.Encode(tiny, weights))
-	f.Add(encode(entries(tiny, weights, "BF16")))
-	f.Add(misalign(modeltest.Encode(tiny, weights)))
-	f.Add(append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, "null"...))
-	f.Add(append([]byte{2, 0, 0, 0, 0, 0, 0, 0}, "{}"...))
-	f.Fuzz(func(t *testing.T, file []byte) {
-		m, err := model.FromBytes("fuzz", tiny, file, nil)
-		if err != nil {
-			return
-		}
-		s, err := m.NewSession(model.SessionOptions{Threads: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Step([]int{0, 2}); err != nil {
-			t.Error(err)
-		}
-	})
-}
