@@ -105,15 +105,6 @@ func (r *Run) Suppose(values map[harness.Place]Value) *Run {
 	return &next
 }
 
-// Supposes reports whether a stage that the candidate lacks has a value given to
-// Suppose.
-func (r *Run) Supposes(at harness.Place) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	d := r.derived[at]
-	return d != nil && d.supposed
-}
-
 // input returns an input and the places that had to be computed for it. If strict,
 // a tensor of the candidate in a wrong shape counts as missing.
 func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place, error) {

@@ -197,22 +197,10 @@ func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 		return there
 	})
 	if len(missing) > 0 {
-		x.Values = func() map[harness.Place]replay.Value { return g.values(e, m, missing) }
-	}
-	return x
-}
-
-// values computes stages of the row's step as the match's fault makes them.
-func (g *rowGroup) values(e *wrongRow, m match, stages []string) map[harness.Place]replay.Value {
-	h := g.hypothesis(e, m)
-	h.output(m.variant)
-	all := map[harness.Place]replay.Value{}
-	for _, stage := range stages {
-		at := harness.Place{Step: e.Step, Stage: stage}
-		shape, err := model.Shape(g.model.Config(), stage, e.dims)
-		if x := h.computed[at]; x != nil && err == nil && product(shape) == len(x) {
-			all[at] = replay.Value{Tensor: harness.Tensor{Shape: shape, F32: x}}
+		x.Values = func() map[harness.Place]replay.Value {
+			_, made := g.output(e, m)
+			return made
 		}
 	}
-	return all
+	return x
 }

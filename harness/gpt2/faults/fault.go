@@ -50,27 +50,12 @@ func (f Fault) isAmong(list []Fault) bool {
 
 // Output returns the stage's output with the fault made in its usual way; nil where
 // it changes nothing, or where an input that it needs is not known.
-func (f Fault) Output(c *Context) []float32 {
-	f.variants = f.variants[:1]
-	for _, out := range f.outputs(c) {
-		return out
-	}
-	return nil
-}
+func (f Fault) Output(c *Context) []float32 { return f.output(c, 0) }
 
-// outputs runs the variants and returns what those give that change anything;
-// nil where an input that one of them needs is not known.
-func (f Fault) outputs(c *Context) (outs [][]float32) {
-	for _, compute := range f.variants {
-		var out []float32
-		if !ifKnown(func() { out = compute(c) }) {
-			return nil
-		}
-		if out != nil {
-			outs = append(outs, out)
-		}
-	}
-	return outs
+// output is Output of one of the variants.
+func (f Fault) output(c *Context, variant int) (out []float32) {
+	ifKnown(func() { out = f.variants[variant](c) })
+	return out
 }
 
 //go:embed catalogue.json

@@ -4,105 +4,59 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 
-// hypothesis is an engine that makes a match's fault and is right otherwise. What the
-// candidate has is read from there; what it lacks is computed as this engine would.
-type hypothesis struct {
-	*candidateRun
-	match
-	e *wrongRow
-
-	variants int // the most that the fault has had at a place
-	computed map[harness.Place][]float32
-	touched  map[harness.Place]bool
-	outs     map[harness.Place][][]float32 // all variants at a place, where its inputs are free of the fault
-}
-
-func (g *rowGroup) hypothesis(e *wrongRow, m match) *hypothesis {
-	return &hypothesis{
-		candidateRun: g.candidateRun, match: m, e: e, touched: map[harness.Place]bool{}, outs: map[harness.Place][][]float32{},
-	}
-}
-
-// output is the engine's output at the judged place with one variant of its
-// fault; nil where something is not known.
-func (h *hypothesis) output(variant int) []float32 {
-	h.variant, h.variants, h.computed = variant, 0, map[harness.Place][]float32{}
-	return h.compute(h.e.Place)
-}
-
-// compute is a place as the engine computes it; nil where something is not known.
-func (h *hypothesis) compute(at harness.Place) []float32 {
-	if x, ok := h.computed[at]; ok {
-		return x
-	}
-	h.computed[at] = nil
-	d, ok := h.dims(at.Step)
-	if !ok {
-		return nil
-	}
-	in := func(name string) []float32 { return h.value(at.Step, name) }
-	c := &Context{Model: h.model, Dims: d, Stage: at.Stage, In: in}
-	if at == h.e.Place {
-		c = h.e.context(h.model, d, in)
-		if !h.reads(at) { // then the run has judged the row by it
-			c.right = h.e.right
+// output returns what an engine that makes a match's fault and is right otherwise puts
+// out at a row, and its values of the stages of the row's step that the candidate lacks
+// and in which the fault sits. It is nil where the fault changes nothing.
+func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness.Place]replay.Value) {
+	run, made := g.run, map[harness.Place]replay.Value{}
+	for _, at := range e.computed() {
+		if at.Step < m.from || !slices.Contains(m.stages, at.Stage) || at != e.Place && g.has(at.Step, at.Stage) {
+			continue
 		}
-	}
-	if h.sits(at) {
-		outs, ok := h.outs[at]
-		if !ok {
-			outs = h.fault.outputs(c)
-			if !h.reads(at) {
-				h.outs[at] = outs
+		d, ok := g.dims(at.Step)
+		shape, err := model.Shape(g.model.Config(), at.Stage, d)
+		if !ok || err != nil {
+			return nil, nil
+		}
+		c := &Context{Model: g.model, Dims: d, Stage: at.Stage, In: func(name string) []float32 { return g.input(run, at.Step, name) }}
+		if at == e.Place {
+			c = e.context(g.model, d, c.In)
+			if run == g.run { // then the run has judged the row by it
+				c.right = e.right
 			}
 		}
-		h.variants = max(h.variants, len(outs))
-		if h.variant < len(outs) {
-			h.computed[at] = outs[h.variant]
-			return outs[h.variant]
+		out := m.fault.output(c, m.variant)
+		switch {
+		case out == nil:
+		case at == e.Place:
+			return out, made
+		default:
+			v := replay.Value{Tensor: harness.Tensor{Shape: shape, F32: out}}
+			run = run.Suppose(map[harness.Place]replay.Value{at: v})
+			if at.Step == e.Step {
+				made[at] = v
+			}
 		}
 	}
-	ifKnown(func() { h.computed[at] = c.Right() })
-	return h.computed[at]
-}
-
-// value is an input of a stage of the step.
-func (h *hypothesis) value(step int, name string) []float32 {
-	at := harness.InputPlace(step, name)
-	if _, there := h.candidate.Shape(at.Step, at.Stage); h.given(at) || !there && !h.touches(at) {
-		return h.own(step, name)
+	if run == g.run {
+		return nil, nil
 	}
-	return h.compute(at)
-}
-
-// given reports whether an input is the candidate's own, whatever the fault.
-func (h *hypothesis) given(at harness.Place) bool {
-	return at.Stage == "tokens" || at.Stage == "pos" || at.Step < 0 || h.has(at.Step, at.Stage) || h.run.Supposes(at)
-}
-
-// sits reports whether the fault sits in a place.
-func (h *hypothesis) sits(at harness.Place) bool {
-	return at.Step >= h.from && slices.Contains(h.stages, at.Stage)
-}
-
-// touches reports whether a place is computed with the fault in it or before it.
-func (h *hypothesis) touches(at harness.Place) bool {
-	if t, ok := h.touched[at]; ok {
-		return t
+	right, err := run.Right(e.Step, e.Stage)
+	if err != nil {
+		return nil, nil
 	}
-	h.touched[at] = false
-	h.touched[at] = h.sits(at) || h.reads(at)
-	return h.touched[at]
+	return values(right.Tensor), made
 }
 
-// reads reports whether an input of a place is computed with the fault in it or
-// before it.
-func (h *hypothesis) reads(at harness.Place) bool {
-	return slices.ContainsFunc(model.Reads(h.model.Config(), at.Stage), func(name string) bool {
-		from := harness.InputPlace(at.Step, name)
-		return !h.given(from) && h.touches(from)
-	})
+// computed lists what was computed to judge the row, itself among it, in that order.
+func (e *wrongRow) computed() []harness.Place {
+	all := slices.Clone(e.Earlier)
+	for _, stage := range e.Span {
+		all = append(all, harness.Place{Step: e.Step, Stage: stage})
+	}
+	return all
 }

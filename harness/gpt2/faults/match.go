@@ -98,10 +98,9 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	for _, stages := range f.places(e.Span) {
 		for _, from := range first {
 			m := match{fault: f, stages: stages, from: from}
-			h := g.hypothesis(e, m)
-			for ; m.variant == 0 || m.variant < h.variants; m.variant++ {
-				out := h.output(m.variant)
-				if m.variant >= h.variants || out == nil || equal(out, e.right) {
+			for ; m.variant < len(f.variants); m.variant++ {
+				out, _ := g.output(e, m)
+				if out == nil || equal(out, e.right) {
 					continue
 				}
 				m.left = harness.Between(out, e.got, e.bound)

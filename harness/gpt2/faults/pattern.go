@@ -77,7 +77,7 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 
 // choice describes ids chosen by how the engine's own logits rank them.
 func (g *rowGroup) choice(e *wrongRow) string {
-	logits, V := g.own(e.Step, "logits_last"), g.model.Config().Vocab
+	logits, V := g.input(g.run, e.Step, "logits_last"), g.model.Config().Vocab
 	for b, id := range e.got {
 		if id == e.right[b] {
 			continue

@@ -43,7 +43,7 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	}
 	d, _ := g.dims(e.Step)
 	some := e.some
-	c := some.context(g.model, d, func(name string) []float32 { return g.own(e.Step, name) })
+	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
 	for _, p := range precisions {
 		var out []float32
 		if !ifKnown(func() { out = p.round.of(c.rounded(p.round, p.round)) }) {

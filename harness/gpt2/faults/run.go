@@ -68,14 +68,14 @@ func (c *candidateRun) isRightShape(step int, stage string, shape []int) bool {
 	return ok && err == nil && slices.Equal(shape, want)
 }
 
-// own is an input of a stage of the step as the candidate has it or as it follows from
-// what the candidate has; nil where it does not.
-func (c *candidateRun) own(step int, name string) []float32 {
+// input is an input of a stage of the step as the candidate has it or as it follows, in
+// the run, from what the candidate has; nil where it does not.
+func (c *candidateRun) input(run *replay.Run, step int, name string) []float32 {
 	at := harness.InputPlace(step, name)
 	if at.Step < 0 {
 		return []float32{}
 	}
-	v, err := c.run.Input(at.Step, at.Stage)
+	v, err := run.Input(at.Step, at.Stage)
 	switch d, ok := c.dims(at.Step); {
 	case name == "pos" && err == nil:
 		return values(v.Tensor)[:1] // P; the positions after it follow

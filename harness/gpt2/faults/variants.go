@@ -50,7 +50,7 @@ var variants = map[string][]variant{
 		})
 	})},
 	"cache_stale":   {func(c *Context) []float32 { return c.cacheRows(c.cached) }},
-	"cache_k_for_v": {otherWhole, otherRows, func(c *Context) []float32 { return c.In(c.otherCache()) }},
+	"cache_k_for_v": {otherWhole, otherRows, func(c *Context) []float32 { return c.in(c.otherCache()) }},
 	"cache_shifted": {withPast(func(c *Context) []float32 {
 		return c.cacheRows(func(head, s int) []float32 {
 			if s < c.Dims.P-1 {
