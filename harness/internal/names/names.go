@@ -33,10 +33,10 @@ func CheckPattern(pattern string) error {
 }
 
 // numbered is a part of a name that is a number, but no fraction's: probs_t0.5.
-var numbered = regexp.MustCompile(`([^.0-9])\.[0-9]+(\.|$)`)
+var numbered = regexp.MustCompile(`([^.0-9])\.([0-9]+)(\.|$)`)
 
 // Family returns a stage's name with * for each part that is a number: h.*.ln_1.
-func Family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$2") }
+func Family(stage string) string { return numbered.ReplaceAllString(stage, "$1.*$3") }
 
 // Layer returns a stage's name up to its last number: "h.3." for h.3.ln_1, else "".
 func Layer(stage string) string {
@@ -50,12 +50,8 @@ func Layer(stage string) string {
 // Numbers returns the numbers in a stage's name, joined by dots: "3" for h.3.ln_1.
 func Numbers(stage string) string {
 	var numbers []string
-	for rest := stage; ; {
-		m := numbered.FindStringSubmatchIndex(rest)
-		if m == nil {
-			return strings.Join(numbers, ".")
-		}
-		numbers = append(numbers, strings.Trim(rest[m[3]:m[4]], "."))
-		rest = rest[m[4]:]
+	for _, m := range numbered.FindAllStringSubmatch(stage, -1) {
+		numbers = append(numbers, m[2])
 	}
+	return strings.Join(numbers, ".")
 }
