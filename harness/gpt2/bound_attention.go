@@ -11,15 +11,18 @@ import (
 //	q [B,H,T,D]   cache_k [B,H,S,D]   out [B,H,T,S]
 func (s *stageCall) boundScores() []float32 {
 	D, S := s.cfg.Embd/s.cfg.Heads, s.P+s.T
+	q, k := s.in[0], s.in[1]
 	root := math.Sqrt(float64(D))
 	scale := 1 / root
 	out := make([]float32, len(s.out))
 	for i := range s.B * s.cfg.Heads * s.T {
 		head, seen := i/s.T, s.P+i%s.T+1
+		ours, ourBound := row(q.F32, i, D), row(q.Bound, i, D)
 		for j := range seen {
-			terms, in := s.products(D, i*D, (head*S+j)*D, 1)
+			key := row(k.F32, head*S+j, D)
+			in := dotSquares(ourBound, key) + dotSquares(row(k.Bound, head*S+j, D), ours)
 			y := abs(s.out[i*S+j])
-			e := lambda * unit * (root*(y+scale*math.Sqrt(terms)) + 2*y)
+			e := lambda * unit * (root*(y+scale*math.Sqrt(dotSquares(ours, key))) + 2*y)
 			out[i*S+j] = float32(math.Sqrt(e*e + scale*scale*in))
 		}
 	}
@@ -32,37 +35,55 @@ func (s *stageCall) boundScores() []float32 {
 func (s *stageCall) boundContext() []float32 {
 	C, H := s.cfg.Embd, s.cfg.Heads
 	D, S := C/H, s.P+s.T
+	p, v := s.in[0], s.in[1]
 	root := math.Sqrt(float64(S))
 	out := make([]float32, len(s.out))
+	terms, in := make([]float64, D), make([]float64, D)
 	for i := range s.B * H * s.T {
 		head, t := i/s.T, i%s.T
+		clear(terms)
+		clear(in)
+		for j := range S {
+			weight, value := float64(p.F32[i*S+j]), row(v.F32, head*S+j, D)
+			addSquares(terms, weight, value) // 0·NaN is NaN: engines differ in whether they skip it
+			addSquares(in, weight, row(v.Bound, head*S+j, D))
+			if p.Bound != nil {
+				addSquares(in, float64(p.Bound[i*S+j]), value)
+			}
+		}
 		to := (head/H*s.T+t)*C + head%H*D
 		for d := range D {
-			terms, in := s.products(S, i*S, head*S*D+d, D)
 			y := abs(s.out[to+d])
-			e := lambda * unit * (root*(y+math.Sqrt(terms)) + y)
-			out[to+d] = float32(math.Sqrt(e*e + in))
+			e := lambda * unit * (root*(y+math.Sqrt(terms[d])) + y)
+			out[to+d] = float32(math.Sqrt(e*e + in[d]))
 		}
 	}
 	return out
 }
 
-// products returns Σp² of n products p of the inputs, the first from i on, the second
-// from j on in steps of stride, and Σδp² for their bounds.
-func (s *stageCall) products(n, i, j, stride int) (terms, in float64) {
-	a, b := s.in[0], s.in[1]
-	for range n {
-		x, y := float64(a.F32[i]), float64(b.F32[j])
-		terms += sq(x * y) // 0·NaN is NaN: engines differ in whether they skip it
-		if a.Bound != nil {
-			in += sq(float64(a.Bound[i]) * y)
-		}
-		if b.Bound != nil {
-			in += sq(x * float64(b.Bound[j]))
-		}
-		i, j = i+1, j+stride
+// row returns row i of x, whose rows are so wide; nil if x is, which stands for zeros.
+func row(x []float32, i, width int) []float32 {
+	if x == nil {
+		return nil
 	}
-	return terms, in
+	return x[i*width : (i+1)*width]
+}
+
+// dotSquares returns Σ(a·b)² over the places of a.
+func dotSquares(a, b []float32) (sum float64) {
+	b = b[:len(a)]
+	for i, x := range a {
+		sum += sq(float64(x) * float64(b[i]))
+	}
+	return sum
+}
+
+// addSquares adds (w·x)² to the sums.
+func addSquares(sums []float64, w float64, x []float32) {
+	sums = sums[:len(x)]
+	for i, v := range x {
+		sums[i] += sq(w * float64(v))
+	}
 }
 
 // boundSoftmax is of p = e/Σe, e = exp((x-max)/t), in rows of n; t is 1 but for
