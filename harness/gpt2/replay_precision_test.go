@@ -26,8 +26,9 @@ func TestReplaySeesPrecision(t *testing.T) {
 	separate(t, m, rec, nil)
 }
 
-// separate plants each loss of precision, and at h.0.ln_1, whose variance is not far
-// above it, another epsilon, in stages of the prompt, and asks that each is at least
+// separate computes stages of the prompt with fewer bits: each loss of precision of the
+// catalogue, and its parts, the output alone and each input alone; at h.0.ln_1, whose
+// variance is not far above it, also with another epsilon. It asks that each is at least
 // seen times its bound off.
 func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage string) bool) {
 	t.Helper()
@@ -37,7 +38,15 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 	if err != nil {
 		t.Fatal(err)
 	}
-	dims, _ := run.Dims(0)
+	fed, _ := run.Dims(0)
+	dims := model.Dims(fed)
+	in := func(name string) []float32 {
+		v, err := run.Input(0, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.F32
+	}
 	least := map[string]float64{}
 	for _, stage := range c.Stages(0) {
 		right, err := run.Right(0, stage)
@@ -47,17 +56,7 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 		if right.Bound == nil || match != nil && !match(stage) {
 			continue
 		}
-		for _, f := range faults.Catalogue() {
-			if !f.At(stage) || f.Kind != faults.Precision && (f.ID != "ln_eps_1e-6" || stage != "h.0.ln_1") {
-				continue
-			}
-			out := f.Output(&faults.Context{Model: m, Dims: model.Dims(dims), Stage: stage, In: func(name string) []float32 {
-				v, err := run.Input(0, name)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return v.F32
-			}})
+		try := func(what string, out []float32) {
 			share := 0.0
 			for i, v := range out {
 				if d := math.Abs(float64(v) - float64(right.F32[i])); d > 0 && !math.IsInf(d, 0) {
@@ -65,12 +64,39 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 				}
 			}
 			name, _ := model.ParseStage(stage)
-			key := f.ID + " " + name.Word
+			key := what + " " + name.Word
 			if old, ok := least[key]; !ok || share < old {
 				least[key] = share
 			}
 			if share < seen {
-				t.Errorf("%s at %s is off by %.3g of the bound, want %d", f.ID, stage, share, seen)
+				t.Errorf("%s at %s is off by %.3g of the bound, want %d", what, stage, share, seen)
+			}
+		}
+		for _, f := range faults.Catalogue() {
+			if f.At(stage) && (f.Kind == faults.Precision || f.ID == "ln_eps_1e-6" && stage == "h.0.ln_1") {
+				try(f.ID, f.Output(&faults.Context{Model: m, Dims: dims, Stage: stage, In: in}))
+			}
+		}
+		for _, to := range []struct {
+			name string
+			drop uint // bits of the mantissa
+		}{{"float16", 13}, {"bfloat16", 16}} {
+			try(to.name+" output", cut(right.F32, to.drop))
+			for i, rounded := range model.Reads(m.Config(), stage) {
+				if len(in(rounded)) == 0 {
+					continue // ids, or a cache before the first step
+				}
+				out := make([]float32, len(right.F32))
+				err := m.Apply(stage, dims, func(name string) []float32 {
+					if name == rounded {
+						return cut(in(name), to.drop)
+					}
+					return in(name)
+				}, out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				try(fmt.Sprintf("%s input %d", to.name, i), out)
 			}
 		}
 	}
@@ -82,4 +108,15 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 		fmt.Fprintf(&b, "\n  %-28s %6.1f", key, least[key])
 	}
 	t.Logf("least multiples of the bound, of %d:%s", len(least), b.String())
+}
+
+// cut rounds to nearest, ties to even, without the last bits of the mantissa: to float16
+// in its normal range, which is TF32, or to bfloat16.
+func cut(x []float32, drop uint) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		b := math.Float32bits(v)
+		out[i] = math.Float32frombits((b + 1<<(drop-1) - 1 + b>>drop&1) &^ (1<<drop - 1))
+	}
+	return out
 }

@@ -34,3 +34,21 @@ func TestExplains(t *testing.T) {
 		}
 	}
 }
+
+func TestCompareDistance(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		a, b   harness.Distance
+		want   int
+	}{
+		{"alike", harness.Distance{Nonfinite: 1, SqDiff: 2}, harness.Distance{Nonfinite: 1, SqDiff: 2, Wrong: 3}, 0},
+		{"less of an error", harness.Distance{SqDiff: 1}, harness.Distance{SqDiff: 2}, -1},
+		{"more of an error", harness.Distance{Nonfinite: 1, SqDiff: 3}, harness.Distance{Nonfinite: 1, SqDiff: 2}, 1},
+		{"one NaN is worse than any error", harness.Distance{Nonfinite: 1}, harness.Distance{SqDiff: 1e9}, 1},
+		{"and an error better than more of them", harness.Distance{Nonfinite: 1, SqDiff: 1e9}, harness.Distance{Nonfinite: 2}, -1},
+	} {
+		if got := compareDistance(c.a, c.b); got != c.want {
+			t.Errorf("%s: %d, want %d", c.reason, got, c.want)
+		}
+	}
+}
