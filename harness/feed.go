@@ -104,27 +104,20 @@ func FirstOtherTokens(s *Schedule, golden, candidate Source, prompt int) (step i
 // byChoice finds where a candidate without tokens chose another id than the
 // golden was fed next.
 func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source, prompt int) error {
-	stage, ok := s.NextIDs()
-	if !ok {
-		return nil
-	}
 	n, err := PromptLength(s, golden, candidate, prompt)
 	if err != nil {
 		return err
 	}
 	want := golden.Tokens()
 	for _, step := range candidate.Steps() {
-		if shape, ok := candidate.Shape(step, stage); !ok || !slices.Equal(shape, []int{len(want)}) || n+step >= len(want[0]) {
-			continue
-		}
-		got, err := candidate.Tensor(step, stage)
-		if err != nil {
+		got, err := s.Choice(candidate, step, len(want))
+		if err != nil || n+step >= len(want[0]) {
 			return err
 		}
-		for b, row := range want {
-			if w := row[n+step]; got.IDs() && got.I64[b] != int64(w) {
+		for b, id := range got {
+			if w := want[b][n+step]; id != int64(w) {
 				f.differ = step + 1
-				f.why = fmt.Sprintf("chose %d at step %d, where the golden was fed %d (row %d)", got.I64[b], step, w, b)
+				f.why = fmt.Sprintf("chose %d at step %d, where the golden was fed %d (row %d)", id, step, w, b)
 				return nil
 			}
 		}

@@ -138,16 +138,21 @@ func (s *Schedule) Stage(name string) (Stage, bool) {
 // Stages returns all stages in execution order. The slice is the caller's.
 func (s *Schedule) Stages() []Stage { return slices.Clone(s.stages) }
 
-// NextIDs returns the one stage of ids, if there is exactly one: the choice of a
-// step, which the next step was fed when nothing else is known.
-func (s *Schedule) NextIDs() (string, bool) {
+// Choice returns the ids that a source chose at a step, one for each of so many rows:
+// its one stage of ids, which the next step was fed when nothing else is known. It is
+// nil if there is none, or not of that shape.
+func (s *Schedule) Choice(src Source, step, rows int) ([]int64, error) {
 	name, n := "", 0
 	for _, st := range s.stages {
 		if st.IDs {
 			name, n = st.Name, n+1
 		}
 	}
-	return name, n == 1
+	if shape, ok := src.Shape(step, name); n != 1 || !ok || !slices.Equal(shape, []int{rows}) {
+		return nil, nil
+	}
+	t, err := src.Tensor(step, name)
+	return t.I64, err
 }
 
 // Sorted puts names in execution order, those that are no stages last, and returns

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/tphakala/simd/f16"
+
 	"checkpoint12/harness"
 )
 
@@ -76,7 +78,7 @@ func convert(t harness.Tensor, dtype string, buf []byte) {
 	switch dtype {
 	case "<f2":
 		for i := range t.F32 {
-			t.F32[i] = half(binary.LittleEndian.Uint16(buf[2*i:]))
+			t.F32[i] = f16.ToFloat32(binary.LittleEndian.Uint16(buf[2*i:]))
 		}
 	case "<f8":
 		for i := range t.F32 {
@@ -87,20 +89,6 @@ func convert(t harness.Tensor, dtype string, buf []byte) {
 			t.I64[i] = int64(int32(binary.LittleEndian.Uint32(buf[4*i:])))
 		}
 	}
-}
-
-// half widens an IEEE 754 binary16: 1 sign bit, 5 exponent bits with bias 15,
-// 10 mantissa bits. Every binary16 is a float32.
-func half(h uint16) float32 {
-	sign, exp, man := uint32(h>>15)<<31, uint32(h>>10)&0x1f, uint32(h)&0x3ff
-	switch exp {
-	case 0x1f: // infinity, NaN
-		return math.Float32frombits(sign | 0xff<<23 | man<<13)
-	case 0: // zero, subnormal: man · 2⁻²⁴
-		v := float32(man) * (1.0 / (1 << 24))
-		return math.Float32frombits(sign | math.Float32bits(v))
-	}
-	return math.Float32frombits(sign | (exp+127-15)<<23 | man<<13)
 }
 
 // Write writes t as numpy would: version 1, C order, little-endian, payload

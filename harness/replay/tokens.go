@@ -39,29 +39,22 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 
 // extend adds ids for the steps that come after the end of the tokens.
 func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, golden [][]int) error {
-	stage, choosing := s.NextIDs()
 	for step := len(f.rows[0]) - f.prompt + 1; step <= harness.LastStep(candidate); step++ {
-		var next []int
-		if shape, ok := candidate.Shape(step-1, stage); choosing && ok && slices.Equal(shape, []int{len(f.rows)}) {
-			t, err := candidate.Tensor(step-1, stage)
-			if err != nil {
-				return err
-			}
-			for _, id := range t.I64 {
-				next = append(next, int(id))
-			}
+		next, err := s.Choice(candidate, step-1, len(f.rows))
+		if err != nil {
+			return err
 		}
 		begins := func(other, row []int) bool { return len(other) > len(row) && slices.Equal(other[:len(row)], row) }
 		if next == nil && slices.EqualFunc(golden, f.rows, begins) {
 			for _, row := range golden {
-				next = append(next, row[len(f.rows[0])])
+				next = append(next, int64(row[len(f.rows[0])]))
 			}
 		}
 		if len(next) != len(f.rows) {
 			return nil
 		}
 		for b, id := range next {
-			f.rows[b] = append(f.rows[b], id)
+			f.rows[b] = append(f.rows[b], int(id))
 		}
 	}
 	return nil
