@@ -21,6 +21,7 @@
 //     replaced.
 //   - A dump with a manifest is read only if every file is there, none is
 //     surplus, and every shape, dtype and hash is the manifest's.
+//     A golden's manifest also says of each stage that is not there why it is not.
 //   - Bad input is an error that names the file, never a panic.
 //   - The recorder copies what it was asked to keep and changes nothing; an
 //     unwanted stage costs one function call.

@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -80,7 +82,7 @@ func (l LeftOut) Check() error {
 	if err := names.CheckPattern(l.Stages); err != nil {
 		return err
 	}
-	if err := checkSteps(l.Steps); err != nil {
+	if _, err := stepRanges(l.Steps); err != nil {
 		return err
 	}
 	if l.Reason == "" {
@@ -89,21 +91,30 @@ func (l LeftOut) Check() error {
 	return nil
 }
 
-// checkSteps returns an error unless a list of steps is well formed.
-func checkSteps(list string) error {
+// Covers reports whether a well-formed rule leaves out a stage at a step.
+func (l LeftOut) Covers(step int, stage string) bool {
+	ranges, _ := stepRanges(l.Steps)
+	return slices.ContainsFunc(ranges, func(r [2]uint64) bool { return r[0] <= uint64(step) && uint64(step) <= r[1] }) &&
+		names.Match(l.Stages, stage)
+}
+
+// stepRanges returns the first and the last of the steps in each part of a list, or an
+// error unless the list is well formed.
+func stepRanges(list string) (ranges [][2]uint64, err error) {
 	if list == "all" {
-		return nil
+		list = "0-"
 	}
 	for part := range strings.SplitSeq(list, ",") {
 		lo, hi, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		a, err := strconv.ParseUint(lo, 10, 31)
 		b := a
-		if isRange && hi != "" && err == nil {
-			b, err = strconv.ParseUint(hi, 10, 31)
+		if isRange && err == nil {
+			b, err = strconv.ParseUint(cmp.Or(hi, "2147483647"), 10, 31)
 		}
 		if err != nil || b < a {
-			return fmt.Errorf("steps %q: want all, 0, 1-, 1-8 or 2,5", list)
+			return nil, fmt.Errorf("steps %q: want all, 0, 1-, 1-8 or 2,5", list)
 		}
+		ranges = append(ranges, [2]uint64{a, b})
 	}
-	return nil
+	return ranges, nil
 }

@@ -1,6 +1,7 @@
 package harness_test
 
 import (
+	"slices"
 	"testing"
 
 	"checkpoint12/harness"
@@ -47,6 +48,26 @@ func TestLeftOutCheck(t *testing.T) {
 	} {
 		if err := (harness.LeftOut{Stages: "*", Steps: steps, Reason: "test"}).Check(); (err == nil) != want {
 			t.Errorf("steps %q: %v", steps, err)
+		}
+	}
+}
+
+func TestLeftOutCovers(t *testing.T) {
+	for steps, want := range map[string][]int{
+		"all": {0, 1, 2, 3, 4, 5}, "0": {0}, "1-": {1, 2, 3, 4, 5}, "1-3": {1, 2, 3}, "2,5": {2, 5}, "0, 3-4": {0, 3, 4}, "nonsense": nil,
+	} {
+		rule := harness.LeftOut{Stages: "h.*.attn.*", Steps: steps}
+		var got []int
+		for step := range 6 {
+			if rule.Covers(step, "h.10.attn.q") {
+				got = append(got, step)
+			}
+			if rule.Covers(step, "h.10.ln_1") {
+				t.Errorf("steps %q: covers a stage that it does not name", steps)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("steps %q: covers %v, want %v", steps, got, want)
 		}
 	}
 }

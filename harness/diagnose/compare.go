@@ -83,7 +83,10 @@ func Compare(ctx context.Context, c Comparison) (*Result, error) {
 func (r *Result) compareGoldens(c Comparison) error {
 	var nothing error
 	for _, g := range c.Goldens {
-		var err error
+		err := gpt2.CheckComplete(c.Schedule, g.Source)
+		if err != nil {
+			return &GoldenError{g.Source.Name(), err}
+		}
 		g.Report, err = harness.Compare(c.Schedule, g.Source, c.Candidate, c.CompareOptions)
 		switch {
 		case err == nil:

@@ -284,6 +284,25 @@ func TestDiagnoseRefusesAnotherModel(t *testing.T) {
 	}
 }
 
+// A golden that lacks a stage and does not say why is refused, with a model and without;
+// a candidate may lack any.
+func TestAGoldenSaysWhatItLacks(t *testing.T) {
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	short := gpt2test.Only{Source: g, Keep: func(step int, stage string) bool { return step != 3 || stage != "h.1.mlp.act" }}
+	for _, m := range []*model.Model{nil, gpt2test.Tiny(t)} {
+		c := comparisonOf(gpt2test.Tiny(t), short, g)
+		c.Model, c.Match = m, func(step int, _ string) bool { return step == 0 }
+		var golden *GoldenError
+		if _, err := Compare(t.Context(), c); !errors.As(err, &golden) || !strings.Contains(err.Error(), "step_03/h.1.mlp.act is neither") {
+			t.Errorf("got %v, want a GoldenError that names the place", err)
+		}
+		c.Goldens, c.Candidate = []EngineResult{{Source: g}}, short
+		if _, err := Compare(t.Context(), c); err != nil {
+			t.Errorf("a candidate that lacks a stage: %v", err)
+		}
+	}
+}
+
 // Where the candidate is right throughout, the golden is asked.
 func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	m := gpt2test.Tiny(t)

@@ -65,6 +65,30 @@ func ConfigOf(s *harness.Schedule, sources ...harness.Source) model.Config {
 	return cfg
 }
 
+// CheckComplete returns an error if a stage of a step is neither among the files of the
+// source's manifest nor left out by it. A source without a manifest may lack any.
+func CheckComplete(s *harness.Schedule, src harness.Source) error {
+	man := src.Manifest()
+	if man == nil {
+		return nil
+	}
+	steps := src.Steps()
+	for step := range man.New {
+		if !slices.Contains(steps, step) {
+			steps = append(steps, step)
+		}
+	}
+	for _, stage := range model.StageNames(ConfigOf(s, src), man.Temperatures) {
+		for _, step := range steps {
+			leftOut := func(l harness.LeftOut) bool { return l.Covers(step, stage) }
+			if _, ok := src.Shape(step, stage); !ok && !slices.ContainsFunc(man.LeftOut, leftOut) {
+				return fmt.Errorf("%s is neither among the files of its manifest nor left out there with a reason", harness.Place{Step: step, Stage: stage})
+			}
+		}
+	}
+	return nil
+}
+
 // CheckModel returns an error if the source is the run of a model of another shape,
 // whose replay would take long and tell nothing: by its manifest's config or, without
 // one, because no tensor has a size that only the model gives it. One that fits is

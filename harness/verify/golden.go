@@ -109,6 +109,8 @@ func (c *Case) add(g *Golden, sha256 string) error {
 			Line: fmt.Sprintf("its prompt tokens are not those of %s for the same case", c.Goldens[0].Dir),
 			Diff: cmp.Diff(c.Tokens, m.Tokens),
 		}
+	case c.Prompt != "" && m.Prompt != "" && c.Prompt != m.Prompt:
+		return fmt.Errorf("its prompt is %q, that of %s for the same case %q", m.Prompt, c.Goldens[0].Dir, c.Prompt)
 	}
 	if c.Prompt == "" {
 		c.Prompt = m.Prompt
@@ -119,13 +121,19 @@ func (c *Case) add(g *Golden, sha256 string) error {
 }
 
 // open reads and checks the golden's files, once. Errors name the file.
-func (g *Golden) open(s *harness.Schedule) error {
+func (g *Golden) open(s *Suite) error {
 	if g.dump != nil {
 		return nil
 	}
-	d, notes, err := dump.Open(g.Dir, s)
+	d, notes, err := dump.Open(g.Dir, s.schedule)
 	if err == nil && len(notes) > 0 {
 		err = errors.New(notes[0]) // a manifest lists every file: this is a stage that is none
+	}
+	if err == nil {
+		err = gpt2.CheckModel(s.Model, d)
+	}
+	if err == nil {
+		err = gpt2.CheckComplete(s.schedule, d)
 	}
 	if err != nil {
 		return &diagnose.GoldenError{Path: g.Dir, Err: err}

@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,7 +23,8 @@ import (
 
 // fixture writes what the micro model computes as if an engine had exported it:
 // enough to test how goldens are found, refused and reported. change may alter a
-// tensor, or leave it out by returning false.
+// tensor, or leave it out by returning false; the manifest says so unless man, which
+// comes last, unsays it.
 type fixture struct {
 	engine  string // folder; "other" if empty
 	name    string // of the case; "hello" if empty
@@ -51,10 +54,11 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 		t.Fatal(err)
 	}
 	man.Engine.Name, man.LeftOut = f.engine, f.leftOut
+	folder := man
 	if f.man != nil {
-		f.man(&man)
+		f.man(&folder)
 	}
-	dir := filepath.Join(root, man.Model.Name, f.name, f.engine)
+	dir := filepath.Join(root, folder.Model.Name, f.name, f.engine)
 	w, err := dump.Create(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -71,8 +75,13 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 			must(err)
 			if f.change == nil || f.change(step, stage, x) {
 				must(w.Put(step, stage, x))
+			} else {
+				man.LeftOut = append(man.LeftOut, harness.LeftOut{Stages: stage, Steps: strconv.Itoa(step), Reason: "not needed"})
 			}
 		}
+	}
+	if f.man != nil {
+		f.man(&man)
 	}
 	must(w.Commit(rec.Tokens(), man))
 	return dir
@@ -237,6 +246,21 @@ func TestMargins(t *testing.T) {
 // What is wrong with a golden's files is dump.Open's to find, and the command's
 // test has what a user meets; here is what lies in another's place.
 func TestGoldensRefused(t *testing.T) {
+	config := func(key string, value any) func(*harness.Manifest) {
+		return func(m *harness.Manifest) {
+			keys := map[string]any{}
+			if err := json.Unmarshal(m.Model.Config, &keys); err != nil {
+				t.Fatal(err)
+			}
+			keys[key] = value
+			m.Model.Config, _ = json.Marshal(keys)
+		}
+	}
+	explains := func(step int, stage string) func(*harness.Manifest) { // every absence but this
+		return func(m *harness.Manifest) {
+			m.LeftOut = slices.DeleteFunc(m.LeftOut, func(l harness.LeftOut) bool { return l.Covers(step, stage) })
+		}
+	}
 	for _, tt := range []struct {
 		name   string
 		man    func(*harness.Manifest)
@@ -244,25 +268,33 @@ func TestGoldensRefused(t *testing.T) {
 		want   string // part of the error
 	}{
 		{"one bit of one file", nil, func(dir string) error {
-			path := filepath.Join(dir, "step_02", "h.1.mlp.act.npy")
+			path := filepath.Join(dir, "step_01", "h.1.mlp.act.npy")
 			b, err := os.ReadFile(path)
 			if err != nil {
 				return err
 			}
 			b[len(b)-1] ^= 1
 			return os.WriteFile(path, b, 0o666)
-		}, "step_02/h.1.mlp.act.npy"},
+		}, "step_01/h.1.mlp.act.npy"},
 		{"no manifest", nil, func(dir string) error { return os.Remove(filepath.Join(dir, "manifest.json")) }, "nothing binds it"},
 		{"the Go model's own dump", func(m *harness.Manifest) { m.Engine.Name = gpt2.EngineName }, nil, "cannot judge itself"},
 		{"another engine's", func(m *harness.Manifest) { m.Engine.Name = "candle" }, nil, `made by engine "candle"`},
 		{"another case's", func(m *harness.Manifest) { m.Case = "bye" }, nil, `of case "bye"`},
 		{"other weights", func(m *harness.Manifest) { m.Model.WeightsSHA256 = strings.Repeat("ab", 32) }, nil, "abababababab"},
 		{"a surplus file", nil, func(dir string) error { return os.WriteFile(filepath.Join(dir, "step_01", "more.npy"), nil, 0o666) }, "step_01/more.npy"},
+		{"another shape", config("n_head", 1), nil, "n_head 1; micro has 2"},
+		{"another eps", config("layer_norm_epsilon", 1), nil, "layer_norm_epsilon 1; micro has 1e-05"},
+		{"another prompt", func(m *harness.Manifest) { m.Prompt = "Bye." }, nil, `its prompt is "Bye."`},
+		{"a stage not there at one step, and nothing says so", explains(2, "h.1.mlp.act"), nil, "step_02/h.1.mlp.act is neither"},
+		{"the last step not there", explains(3, "wte"), nil, "step_03/wte is neither"},
+		{"a stage not there at all", explains(0, "h.0.ln_1"), nil, "step_00/h.0.ln_1 is neither"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
-			fixture{engine: "sound"}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
-			dir := fixture{man: tt.man}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+			fixture{engine: "a-sound", man: func(m *harness.Manifest) { m.Prompt = "Hello." }}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
+			dir := fixture{man: tt.man, change: func(step int, stage string, _ harness.Tensor) bool {
+				return stage != "h.0.ln_1" && step != 3 && (step != 2 || stage != "h.1.mlp.act")
+			}}.write(t, modeltest.New(t, modeltest.Micro, 1), root)
 			if tt.damage != nil {
 				if err := tt.damage(dir); err != nil {
 					t.Fatal(err)

@@ -23,7 +23,7 @@ type outcome struct {
 // run runs the case on the model's own choices and compares it with every golden and itself.
 func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	for _, g := range c.Goldens {
-		if err := g.open(s.schedule); err != nil {
+		if err := g.open(s); err != nil {
 			return nil, err
 		}
 	}
