@@ -6,7 +6,7 @@ import (
 	"checkpoint12/model"
 )
 
-// boundScores is of q·k/√D: a sum of D products, scaled.
+// boundScores returns the bound of q·k/√D, a sum of D products, scaled.
 //
 //	q [B,H,T,D]   cache_k [B,H,S,D]   out [B,H,T,S]
 func (s *stageCall) boundScores() []float32 {
@@ -29,7 +29,7 @@ func (s *stageCall) boundScores() []float32 {
 	return out
 }
 
-// boundContext is of probs·v: a sum of S products.
+// boundContext returns the bound of probs·v, a sum of S products.
 //
 //	probs [B,H,T,S]   cache_v [B,H,S,D]   out [B,T,C]
 func (s *stageCall) boundContext() []float32 {
@@ -86,8 +86,8 @@ func addSquares(sums []float64, w float64, x []float32) {
 	}
 }
 
-// boundSoftmax is of p = e/Σe, e = exp((x-max)/t), in rows of n; t is 1 but for
-// probs_t*. The argument is u off for x/t, max/t and their difference, as stored and
+// boundSoftmax returns the bound of p = e/Σe, e = exp((x-max)/t), in rows of n; t is 1
+// but for probs_t*. The argument is u off for x/t, max/t and their difference, as stored and
 // as computed; exp three units; the sum, of positive terms, u·√n. Errors α of the
 // arguments move p by p·(α - Σpα): at most p·(α + Σpα) for an engine's own roundings,
 // which may all go one way; the root of the sum of squares for an input's.

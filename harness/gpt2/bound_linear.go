@@ -9,8 +9,8 @@ import (
 	"checkpoint12/model/parallel"
 )
 
-// boundLinear is of y = x·W + b: a sum of K products and a bias, from which some
-// engines start. ‖t‖₂ of the terms is √(x²·W²). A bound δx of the input becomes
+// boundLinear returns the bound of y = x·W + b: a sum of K products and a bias, from
+// which some engines start. ‖t‖₂ of the terms is √(x²·W²). A bound δx of the input becomes
 // √(δx²·W²) and, for what the errors of all places have in common with x, as much
 // of x·W.
 //
