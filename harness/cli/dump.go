@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,29 +118,10 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 	if err := o.Run.Check(); err != nil {
 		return err
 	}
-	if err := replacesOwn(o.out); err != nil {
+	if err := dump.Replaceable(o.out, gpt2.EngineName); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	return nil
-}
-
-// replacesOwn returns an error for a folder that holds anything but a dump of the Go model.
-func replacesOwn(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	man, err := dump.ReadManifest(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not empty and has no %s that says the Go model wrote it: choose another folder", dir, dump.ManifestFile)
-	}
-	if err == nil && man.Engine.Name != gpt2.EngineName {
-		return fmt.Errorf("%s holds a dump of engine %q, which is not replaced: choose another folder", dir, man.Engine.Name)
-	}
-	return err
 }
 
 // wanted reports whether --stages names a stage.

@@ -8,82 +8,86 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/npy"
+	"checkpoint12/model/atomicfile"
 )
 
 // Writer writes a dump beside its place and moves it there whole: until
 // Commit has returned, what stood at the place still does.
 type Writer struct {
-	dir   string // the place
-	tmp   string // where the dump grows
-	files []harness.File
-	err   error // the first failure, or errEnded: after it there is no Commit
+	dir    string // the place
+	folder *atomicfile.Folder
+	files  []harness.File
+	err    error // the first failure, or errEnded: after it there is no Commit
 }
 
 var errEnded = errors.New("dump is already committed or aborted")
 
-// Create begins a dump for dir, whose parents it makes. What stands at dir
-// is replaced on Commit if it is a dump or an empty folder; anything else is
-// refused here, before anything is written. Call Abort, deferred, in any case.
+// Create begins a dump for dir, whose parents it makes. Commit replaces what stands
+// there if Replaceable allows it. Call Abort, deferred, in any case.
 func Create(dir string) (*Writer, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		abs = real
+	if _, err := os.Lstat(abs); err == nil {
+		if abs, err = filepath.EvalSymlinks(abs); err != nil {
+			return nil, err
+		}
 	}
-	if err := replaceable(abs); err != nil {
+	if err := os.MkdirAll(filepath.Dir(abs), 0o777); err != nil {
 		return nil, err
 	}
-	parent := filepath.Dir(abs)
-	if err := os.MkdirAll(parent, 0o777); err != nil {
+	folder, err := atomicfile.CreateFolder(abs)
+	if err != nil {
 		return nil, err
 	}
-	w := &Writer{dir: abs, tmp: sibling(abs, "tmp")}
-	return w, os.Mkdir(w.tmp, 0o777)
+	if err := Replaceable(abs, ""); err != nil {
+		folder.Discard()
+		return nil, err
+	}
+	return &Writer{dir: abs, folder: folder}, nil
 }
 
-// sibling returns a hidden name beside path that nothing has.
-func sibling(path, purpose string) string {
-	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%s-%08x", filepath.Base(path), purpose, rand.Uint32()))
-}
-
-// replaceable returns an error unless dir is free, or a dump and nothing but a dump.
-func replaceable(dir string) error {
-	st, err := os.Lstat(dir)
+// Replaceable returns an error unless dir is free, an empty folder, or a dump of which
+// the manifest lists every file. If engine is not "", it must be of that engine.
+func Replaceable(dir, engine string) error {
+	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: not a folder, and is not replaced", dir)
+	}
 	if err != nil {
 		return err
 	}
-	if !st.IsDir() {
-		return fmt.Errorf("%s: not a folder, will not be replaced", dir)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	listed := map[string]fs.FileMode{".": fs.ModeDir}
+	switch man, err := ReadManifest(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return err
-	}
-	isDump := len(entries) == 0
-	for _, e := range entries {
-		step := e.IsDir() && stepFolder.MatchString(e.Name())
-		if !step && e.Name() != ManifestFile && e.Name() != harness.TokensFile {
-			return fmt.Errorf("%s: holds %q, which is not part of a dump, and will not be replaced; choose another folder", dir, e.Name())
+	case engine != "" && man.Engine.Name != engine:
+		return fmt.Errorf("%s: holds a dump of engine %q, and is not replaced: choose another folder", dir, man.Engine.Name)
+	default:
+		listed[ManifestFile] = 0
+		for _, f := range man.Files {
+			listed[f.Path], listed[path.Dir(f.Path)] = 0, fs.ModeDir
 		}
-		isDump = isDump || step || e.Name() == ManifestFile
 	}
-	if !isDump {
-		return fmt.Errorf("%s: neither empty nor a dump, will not be replaced; choose another folder", dir)
-	}
-	return nil
+	return fs.WalkDir(os.DirFS(dir), ".", func(name string, e fs.DirEntry, err error) error {
+		if mode, ok := listed[name]; err == nil && !(ok && mode == e.Type()) {
+			err = fmt.Errorf("%s: holds %s, which no %s there lists, and is not replaced: choose another folder", dir, name, ManifestFile)
+		}
+		return err
+	})
 }
 
 // Put writes one stage of one step. The manifest lists files in the order put.
@@ -101,7 +105,7 @@ func (w *Writer) write(f harness.File, t harness.Tensor) error {
 	f.Shape, f.DType = t.Shape, t.DType()
 	err := t.Check()
 	if err == nil {
-		f.SHA256, err = writeTensor(filepath.Join(w.tmp, filepath.FromSlash(f.Path)), t)
+		f.SHA256, err = writeTensor(filepath.Join(w.folder.Name(), filepath.FromSlash(f.Path)), t)
 	}
 	switch {
 	case errors.Is(err, fs.ErrExist):
@@ -160,38 +164,22 @@ func (w *Writer) Commit(tokens [][]int, m harness.Manifest) error {
 	if err := e.Encode(m); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
 	}
-	if err := os.WriteFile(filepath.Join(w.tmp, ManifestFile), b.Bytes(), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(w.folder.Name(), ManifestFile), b.Bytes(), 0o666); err != nil {
 		return err
 	}
-	if err := w.swap(); err != nil {
+	if err := Replaceable(w.dir, ""); err != nil {
+		return err
+	}
+	if err := w.folder.Commit(); err != nil {
 		return err
 	}
 	w.err = errEnded
 	return nil
 }
 
-// swap moves the new dump in and the old one, if any, out. Between the two
-// renames the place is empty; if the second fails the old dump comes back.
-func (w *Writer) swap() error {
-	if err := replaceable(w.dir); err != nil {
-		return err
-	}
-	old := sibling(w.dir, "old")
-	if err := os.Rename(w.dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(w.tmp, w.dir); err != nil {
-		if back := os.Rename(old, w.dir); !errors.Is(back, fs.ErrNotExist) {
-			err = errors.Join(err, back)
-		}
-		return err
-	}
-	return os.RemoveAll(old)
-}
-
 // Abort removes what was written unless Commit has moved it to its place.
 func (w *Writer) Abort() {
-	os.RemoveAll(w.tmp)
+	w.folder.Discard()
 	w.err = errEnded
 }
 

@@ -71,7 +71,7 @@ func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 		{"fewer tokens than prompt and new", nil, ids(7), man, "shape [1 1], but manifest.json says [1 2]"},
 		{"a manifest without a model", nil, ids(7, 1), bare, "model.name is missing"},
 		{"no file", func(w *Writer) { w.files = nil }, nil, untold, "files is empty"},
-		{"something else appeared at the place", func(w *Writer) { writeFile(t, filepath.Join(w.dir, "mine.txt"), nil) }, nil, untold, `holds "mine.txt"`},
+		{"something else appeared at the place", func(w *Writer) { writeFile(t, filepath.Join(w.dir, "mine.txt"), nil) }, nil, untold, "holds mine.txt"},
 	} {
 		dir, s := writeTestDump(t)
 		before := snapshot(t, filepath.Dir(dir))
@@ -117,6 +117,11 @@ func TestCommitReplacesADump(t *testing.T) {
 }
 
 func TestWriterReplacesNothingButADump(t *testing.T) {
+	writeOld := func(dir string) {
+		if err := Write(harnesstest.Source(harnesstest.MustSchedule(t, "a"), "old", [][]int{{7, 9}}, harnesstest.Steps{0: {"a": harnesstest.Vec(4)}}), dir, harnesstest.TestManifest(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		reason string
 		make   func(dir string)
@@ -124,14 +129,21 @@ func TestWriterReplacesNothingButADump(t *testing.T) {
 	}{
 		{"nothing there", func(dir string) {}, true},
 		{"an empty folder", func(dir string) { os.Mkdir(dir, 0o777) }, true},
-		{"a dump of another engine", func(dir string) { writeFile(t, dir+"/step_0/a.npy", nil) }, true},
 		{"a folder under folders that are not there", func(dir string) {}, true},
 		{"a file", func(dir string) { writeFile(t, dir, []byte("x")) }, false},
 		{"somebody's folder", func(dir string) { writeFile(t, dir+"/thesis.tex", nil) }, false},
-		{"a dump with something of somebody's in it", func(dir string) {
-			writeFile(t, dir+"/step_00/a.npy", nil)
-			writeFile(t, dir+"/thesis.tex", nil)
+		{"a dump", writeOld, true},
+		{"a dump with a file of somebody's in it", func(dir string) { writeOld(dir); writeFile(t, dir+"/thesis.tex", nil) }, false},
+		{"in a step", func(dir string) { writeOld(dir); writeFile(t, dir+"/step_00/thesis.tex", nil) }, false},
+		{"called as a stage's", func(dir string) { writeOld(dir); writeFile(t, dir+"/step_00/other.npy", nil) }, false},
+		{"in another step", func(dir string) { writeOld(dir); writeFile(t, dir+"/step_77/a.npy", nil) }, false},
+		{"a dump with an empty folder", func(dir string) { writeOld(dir); os.Mkdir(dir+"/step_77", 0o777) }, false},
+		{"a dump with a folder for a file", func(dir string) {
+			writeOld(dir)
+			os.Remove(dir + "/step_00/a.npy")
+			os.Mkdir(dir+"/step_00/a.npy", 0o777)
 		}, false},
+		{"a dump without a manifest", func(dir string) { writeFile(t, dir+"/step_0/a.npy", nil) }, false},
 		{"a project with a manifest.json of its own", func(dir string) {
 			writeFile(t, dir+"/manifest.json", nil)
 			writeFile(t, dir+"/src/main.js", nil)

@@ -1,34 +1,38 @@
-// Package atomicfile puts files in place whole, and forced to disk.
+// Package atomicfile puts files and folders in place whole, and forced to disk.
+//
+// Until then they are beside their place, hidden, and locked by the process that writes
+// them. What a killed process leaves there is removed by the next that writes to the
+// place, but on Windows, which has no such locks.
 package atomicfile
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 )
 
 // File is a file that Commit puts in place and that is not there before.
 type File struct {
-	f    *os.File
-	path string
+	draft
+	f *os.File
 }
 
-// Create begins a file at path, with the permissions of os.Create.
+// Create begins a file at path, with the permissions of os.Create. A link there is
+// replaced, not followed.
 func Create(path string) (*File, error) {
-	for n := os.Getpid(); ; n++ {
-		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), n))
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		switch {
-		case err == nil:
-			return &File{f, path}, nil
-		case !errors.Is(err, fs.ErrExist):
-			return nil, at(path, err)
-		}
+	var f File
+	err := f.begin(path, func(name string) (err error) {
+		f.f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return &f, nil
 }
+
+// Chmod gives the file other permissions.
+func (f *File) Chmod(mode fs.FileMode) error { return at(f.path, f.f.Chmod(mode)) }
 
 // Write writes to the file.
 func (f *File) Write(p []byte) (int, error) {
@@ -43,19 +47,16 @@ func (f *File) Commit() error {
 		err = e
 	}
 	if err == nil {
-		err = os.Rename(f.f.Name(), f.path)
+		err = os.Rename(f.name, f.path)
 	}
-	if err != nil {
-		os.Remove(f.f.Name())
-	}
+	f.Discard()
 	return at(f.path, err)
 }
 
 // Discard removes the file unless Commit has put it in place.
 func (f *File) Discard() {
-	if f.f.Close() == nil {
-		os.Remove(f.f.Name())
-	}
+	f.f.Close()
+	f.end()
 }
 
 // Write puts in place what the function writes. After an error path is as it was.

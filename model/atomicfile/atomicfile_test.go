@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -82,5 +84,58 @@ func TestTwoAtOnce(t *testing.T) {
 	a.Discard() // too late
 	if got, err := os.ReadFile(path); err != nil || string(got) != "a" {
 		t.Errorf("the file holds %q, %v; want the one that was committed", got, err)
+	}
+}
+
+// What killed processes left is removed or put back, but not what is locked, as a living
+// one's, nor what only looks alike.
+func TestLeftovers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such locks")
+	}
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{".f.0123abcd.tmp", ".f.0123abc.tmp", ".f.0123abcd.tmp2", ".g.0123abcd.tmp", "f.0123abcd.tmp",
+		".d.0123abcd.tmp/x", ".d.0123abcd.old/old", ".d.ffffffff.tmp/x"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(in(name)), 0o777), os.WriteFile(in(name), nil, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alive, err := Create(in("f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Discard()
+	living, err := lock(in(".d.ffffffff.tmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer living.Unlock()
+	f, err := Create(in("f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Discard()
+	d, err := CreateFolder(in("d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Discard()
+	var left []string
+	for _, pattern := range []string{"*", ".d*/*", "d/*"} {
+		names, err := filepath.Glob(in(pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			left = append(left, name[len(dir)+1:])
+		}
+	}
+	want := []string{".d.ffffffff.tmp", ".f.0123abc.tmp", ".f.0123abcd.tmp2", filepath.Base(alive.name), ".g.0123abcd.tmp",
+		"d", "f.0123abcd.tmp", ".d.ffffffff.tmp/x", "d/old"}
+	slices.Sort(left)
+	slices.Sort(want)
+	if !slices.Equal(left, want) {
+		t.Errorf("left %q, want %q", left, want)
 	}
 }
