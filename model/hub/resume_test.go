@@ -303,3 +303,17 @@ func TestUnknownLength(t *testing.T) {
 	_, err = p.fetch(t, second, nil)
 	contains(t, "endless", err, "sends more than 1048576 bytes")
 }
+
+// What is at a file's place stays there until another is whole.
+func TestPublishAtOnce(t *testing.T) {
+	p := start(t, nil)
+	p.copies = true
+	file := filepath.Join(p.Cache.Snapshot(mine, first), ConfigFile)
+	write(t, file, []byte("before"))
+	if err := (&session{Client: p.Client}).publish(p.Cache.blob(mine, "none"), file, false); err == nil {
+		t.Error("a blob that is not there was published")
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != "before" {
+		t.Errorf("%q, %v: the file was removed", got, err)
+	}
+}
