@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"checkpoint12/model/internal/kernel"
 )
@@ -37,6 +38,7 @@ type Session struct {
 	last   *buffer   // [B,V] logits_last
 	choice *buffer   // [B] next_token
 	next   []int     // [B]
+	busy   sync.Mutex
 }
 
 // buffer is an array that is made anew only when it must grow.
@@ -134,6 +136,10 @@ var ErrTooLong = errors.New("sequence too long")
 // wrote something that is no id. The result is valid until the next Step. After an
 // error the session is as it was.
 func (s *Session) Step(tokens []int) ([]int, error) {
+	if !s.busy.TryLock() {
+		return nil, errors.New("the session is computing a step: use one session for each goroutine")
+	}
+	defer s.busy.Unlock()
 	if err := s.begin(tokens); err != nil {
 		return nil, err
 	}

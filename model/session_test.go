@@ -280,3 +280,17 @@ func TestNaNChoosesNothing(t *testing.T) {
 		t.Errorf("Step = %v, %v; want [-1] and no error", next, err)
 	}
 }
+
+// A session that is at work takes no other step: from a tap, or from another goroutine.
+func TestStepWithinStep(t *testing.T) {
+	m := modeltest.New(t, modeltest.Micro, 1)
+	var s *model.Session
+	var within error
+	s, err := m.NewSession(model.SessionOptions{Tap: func(string, []int, []float32) { _, within = s.Step([]int{1}) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Step([]int{1}); err != nil || within == nil || s.Pos() != 1 {
+		t.Errorf("%v; within it %v; position %d", err, within, s.Pos())
+	}
+}

@@ -373,7 +373,7 @@ func TestFolderErrors(t *testing.T) {
 		{"no weights", map[string][]byte{}, "no model.safetensors"},
 		{"pickled weights", map[string][]byte{"pytorch_model.bin": {1}}, "use model.safetensors"},
 		{"index is no JSON", map[string][]byte{"model.safetensors.index.json": []byte("x")}, "index.json"},
-		{"index lists nothing", map[string][]byte{"model.safetensors.index.json": []byte("{}")}, "lists no files"},
+		{"index lists nothing", map[string][]byte{"model.safetensors.index.json": []byte("{}")}, "lists 0 files"},
 		{"index leads out of the folder", map[string][]byte{"model.safetensors.index.json": index("../x.safetensors")}, "not a file of this folder"},
 		{"a file of the index is missing", map[string][]byte{"model.safetensors.index.json": index("x.safetensors")}, "x.safetensors"},
 	} {

@@ -185,6 +185,8 @@ const (
 	maxToken  = 64 << 10
 )
 
+const maxShards = 1000 // files that a model may be cut into
+
 // Shards lists the weight files that an index names: once, sorted, all in its folder.
 func Shards(index []byte) ([]string, error) {
 	var parsed struct {
@@ -194,8 +196,8 @@ func Shards(index []byte) ([]string, error) {
 		return nil, err
 	}
 	names := slices.Compact(slices.Sorted(maps.Values(parsed.WeightMap)))
-	if len(names) == 0 {
-		return nil, errors.New("weight_map lists no files")
+	if len(names) == 0 || len(names) > maxShards {
+		return nil, fmt.Errorf("weight_map lists %d files: want 1 to %d", len(names), maxShards)
 	}
 	for _, n := range names {
 		if !isFolderName(n) {

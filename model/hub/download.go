@@ -104,7 +104,7 @@ func (s *session) lock(ctx context.Context, e entry) (unlock func(), err error) 
 	l := flock.New(path, flock.SetPermissions(0o664))
 	ok, err := l.TryLock()
 	if err == nil && !ok {
-		s.Note(e.name + ": waiting for another fetch of it to end")
+		s.note("%s: waiting for another fetch of it to end", e.name)
 		ok, err = l.TryLockContext(ctx, 100*time.Millisecond)
 	}
 	switch {
@@ -128,7 +128,7 @@ func (s *session) fill(ctx context.Context, e entry, blob string) (fresh bool, e
 	case err != nil:
 		return false, err
 	default: // it cannot have come from the hub as it is
-		s.Note(fmt.Sprintf("%s: what is in the cache is not the file that the hub has; fetching it again", e.name))
+		s.note("%s: what is in the cache is not the file that the hub has; fetching it again", e.name)
 		if err := os.Remove(blob); err != nil {
 			return false, err
 		}
@@ -142,13 +142,12 @@ func (s *session) fill(ctx context.Context, e entry, blob string) (fresh bool, e
 // download fetches a file's content to blob, which it becomes when it is whole.
 func (s *session) download(ctx context.Context, e entry, blob string) error {
 	path := blob + ".incomplete"
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: is not a regular file, and is not written to: remove it", path)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := regularfile.Update(path)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := s.within(ctx, e.size)
+	defer cancel()
 	p := &partial{session: s, entry: e, sum: e.hash.start(e.size), file: f, out: s.disk(f)}
 	if p.have, err = io.Copy(p.sum, f); err == nil { // and now the offset is the end
 		err = s.try(ctx, e.commit, e.name, p.attempt)
@@ -246,6 +245,10 @@ func (s *session) publish(blob, file string, fresh bool) error {
 	os.Remove(link)
 	if !s.copies && os.Symlink(relative, link) == nil {
 		defer os.Remove(link)
+		to, _ := os.Stat(link)
+		if content, _ := os.Stat(blob); !os.SameFile(to, content) {
+			return fmt.Errorf("%s: leads out of the cache, and from there no link leads back: remove it", filepath.Dir(file))
+		}
 		return os.Rename(link, file) // in the place of what is not the file, or leads nowhere
 	}
 	if fresh {

@@ -183,11 +183,11 @@ func TestFaultsOnce(t *testing.T) {
 		{on: getContent, faults: []answer{noLength(other[:1000])}, ranges: "[][bytes=1000-][]", note: "not the file"},
 		{on: getContent, faults: []answer{instead(weights, "Content-Encoding", "gzip")}, ranges: "[][]", note: "encoded"},
 
-		{on: headConfig, faults: []answer{silence}, stall: 100 * time.Millisecond, note: "no data came for too long"},
-		{on: getConfig, faults: []answer{silence}, stall: 100 * time.Millisecond, note: "no data came for too long"},
-		{on: getConfig, faults: []answer{redirect, pause(time.Minute, 1)}, stall: 100 * time.Millisecond, note: "no data came for too long"},
-		{on: getContent, faults: []answer{silence}, stall: 100 * time.Millisecond, note: "no data came for too long"},
-		{on: getContent, faults: []answer{pause(time.Minute, 1)}, stall: 100 * time.Millisecond, note: "no data came for too long"},
+		{on: headConfig, faults: []answer{silence}, stall: 100 * time.Millisecond, note: "less than 1 kB a second came"},
+		{on: getConfig, faults: []answer{silence}, stall: 100 * time.Millisecond, note: "less than 1 kB a second came"},
+		{on: getConfig, faults: []answer{redirect, pause(time.Minute, 1)}, stall: 100 * time.Millisecond, note: "less than 1 kB a second came"},
+		{on: getContent, faults: []answer{silence}, stall: 100 * time.Millisecond, note: "less than 1 kB a second came"},
+		{on: getContent, faults: []answer{pause(time.Minute, 1)}, stall: 100 * time.Millisecond, note: "less than 1 kB a second came"},
 		// Slow, and steady: longer in all than it may be silent.
 		{on: getContent, faults: []answer{pause(150*time.Millisecond, 5)}, stall: 700 * time.Millisecond, pauses: []time.Duration{}, ranges: "[]"},
 	} {

@@ -80,6 +80,15 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		r.Check = func([]byte) error { return nil }
 	}
 	s := &session{Client: c, repo: r.Repo}
+	snapshot, err := s.fetch(ctx, r)
+	if err != nil {
+		err = &redactedError{err, c.redact(err.Error())}
+	}
+	return snapshot, err
+}
+
+func (s *session) fetch(ctx context.Context, r Request) (*Snapshot, error) {
+	c := s.Client
 	if commit, ok := c.Cache.Ref(r.Repo, r.Revision); ok && (c.Offline || commit == r.Revision) {
 		snapshot, err := s.cached(commit, r.Check)
 		if snapshot != nil || err != nil {
@@ -107,13 +116,15 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	}
 	snapshot.Fetched = s.fetched
 	if err := s.refer(ctx, r.Revision, commit); err != nil {
-		c.Note(err.Error()) // the files are there, by their commit
+		s.note("%v", err) // the files are there, by their commit
 	}
 	return snapshot, nil
 }
 
 // list asks for config.json, which is checked, the index if any, and the weights.
 func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
+	ctx, cancel := s.within(ctx, 0)
+	defer cancel()
 	config, err := s.small(ctx, r.Revision, ConfigFile, MaxConfig)
 	if err != nil {
 		return nil, err
@@ -143,6 +154,9 @@ func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
 	}
 	files := []entry{config, index}
 	for _, name := range names {
+		if s.redact(name) != name {
+			return nil, fmt.Errorf("%s: %s has the access token for the name of a file", s.repo, IndexFile)
+		}
 		e, err := s.head(ctx, commit, name)
 		if err != nil {
 			return nil, err
@@ -154,15 +168,15 @@ func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
 
 // room returns an error if the disk has no room for what is still missing.
 func (s *session) room(files []entry) error {
-	var need int64
+	var need float64 // a sum of sizes may be more than an integer can hold
 	for _, f := range files {
 		blob := s.Cache.blob(s.repo, f.hash)
 		if exists(blob) || exists(filepath.Join(s.Cache.Snapshot(s.repo, f.commit), f.name)) {
 			continue
 		}
-		need += f.size
+		need += float64(f.size)
 		if info, err := os.Stat(blob + ".incomplete"); err == nil {
-			need -= min(info.Size(), f.size)
+			need -= float64(min(info.Size(), f.size))
 		}
 	}
 	dir := string(s.Cache)
@@ -174,11 +188,11 @@ func (s *session) room(files []entry) error {
 		dir = filepath.Dir(dir)
 	}
 	have, err := s.free(dir)
-	if err != nil || uint64(need) <= have {
+	if err != nil || need <= float64(have) {
 		return nil // where nobody can say, writing will
 	}
 	return fmt.Errorf("%s needs %.2f GB in %s, where %.2f GB are free: make room, or set HF_HOME to a folder on another disk",
-		s.repo, float64(need)/1e9, s.Cache, float64(have)/1e9)
+		s.repo, need/1e9, s.Cache, float64(have)/1e9)
 }
 
 // refer records the commit of the revision. A commit that was asked for as such is

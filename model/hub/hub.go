@@ -37,7 +37,7 @@ type Client struct {
 	copies   bool     // no links in the cache
 
 	transport *http.Transport
-	stall     time.Duration // without a byte, after which a connection counts as cut
+	stall     time.Duration // with too few bytes, after which a connection counts as cut
 
 	// The machine, as far as tests put something else in its place.
 	sleep func(context.Context, time.Duration) error
@@ -77,6 +77,29 @@ func New() (*Client, error) {
 	c.transport.DisableCompression = true // lengths and ranges are those of the file
 	return c, nil
 }
+
+// note calls Note.
+func (c *Client) note(format string, args ...any) { c.Note(c.redact(fmt.Sprintf(format, args...))) }
+
+// redact replaces every piece of the access token in a message, whatever a server has
+// put it into. Fewer than 8 characters may be anything.
+func (c *Client) redact(message string) string {
+	for n := len(c.token); n > 0 && n >= min(8, len(c.token)); n-- {
+		for i := range len(c.token) - n + 1 {
+			message = strings.ReplaceAll(message, c.token[i:i+n], "***")
+		}
+	}
+	return message
+}
+
+// redactedError is an error with another text.
+type redactedError struct {
+	error
+	text string
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.error }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	select {

@@ -106,7 +106,7 @@ func (s *session) head(ctx context.Context, revision, file string) (e entry, err
 		}
 		resp.Body.Close()
 		if next, _ := target(resp.Request.URL, resp); next == nil && resp.StatusCode != http.StatusOK {
-			return 0, s.newStatusError(resp)
+			return 0, newStatusError(resp)
 		}
 		e, err = s.newEntry(revision, file, commit, etag, size)
 		return 0, err
@@ -163,7 +163,7 @@ func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, 
 	case http.StatusRequestedRangeNotSatisfiable:
 		return refuse(corrupt("%s has no byte %d of it, though the hub says it has %d", host, offset, e.size))
 	default:
-		err := error(s.newStatusError(resp))
+		err := error(newStatusError(resp))
 		if gone := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound; gone && !sameOrigin(resp.Request.URL, s.endpoint) {
 			// The signed address of a large file has run out: ask for another.
 			err = &networkError{host, err}
@@ -188,9 +188,7 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if n > 0 {
-		b.ctx.alive()
-	}
+	b.ctx.came(n)
 	b.left -= int64(n)
 	switch {
 	case b.left < 0:

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,25 +15,39 @@ const (
 	tries          = 6                // attempts in a row that get nowhere
 	unreachedTries = 2                // the same while nobody has answered: soon, for a machine without a network
 	headway        = 1 << 20          // bytes that count as getting somewhere
-	longest        = 5 * time.Minute  // that a server may ask to wait; more is for a person to decide
+	longest        = 5 * time.Minute  // of pauses while it gets nowhere; more is for a person to decide
 	slowest        = 30 * time.Second // pause where the server asks for none
+	pace           = 32 << 10         // bytes that must come in each time of Client.stall, 1 kB/s
 )
 
-// watched is a context that ends when alive is not called for a while.
+// watched is a context that ends when less comes than the pace.
 type watched struct {
 	context.Context
-	alive func()
+	came func(n int)
+}
+
+// within limits what a server may take in all to send so many bytes.
+func (s *session) within(ctx context.Context, size int64) (context.Context, context.CancelFunc) {
+	limit := (60 + time.Duration(min(size, 1<<43)/(16*pace))) * s.stall
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s from %s: not there after %v: check the network and HF_ENDPOINT",
+		s.repo, s.endpoint.Hostname(), limit))
 }
 
 // try makes attempts to get a file, or its head, until one succeeds or another
 // would not help, with pauses of 1, 2, 4… seconds, or as the server asks; a body that
 // is not the file is asked for again at once, and once.
 func (s *session) try(ctx context.Context, revision, file string, attempt func(watched) (int64, error)) error {
-	failed, again := 0, false
+	failed, waited, again := 0, time.Duration(0), false
 	for {
 		inner, cancel := context.WithCancelCause(ctx)
 		timer := time.AfterFunc(s.stall, func() { cancel(errStalled) })
-		gained, err := attempt(watched{inner, func() { timer.Reset(s.stall) }})
+		since := 0
+		gained, err := attempt(watched{inner, func(n int) {
+			if since += n; since >= pace {
+				since = 0
+				timer.Reset(s.stall)
+			}
+		}})
 		timer.Stop()
 		cancel(nil)
 		var wrong *corruptError
@@ -45,15 +60,15 @@ func (s *session) try(ctx context.Context, revision, file string, attempt func(w
 			return context.Cause(ctx)
 		case errors.As(err, &wrong) && !again:
 			again = true // perhaps it was what had come before
-			s.Note(fmt.Sprintf("%s: %v; starting it again", file, err))
+			s.note("%s: %v; starting it again", file, err)
 			continue
-		case errors.As(err, &network):
+		case errors.As(err, &network) && !errors.As(err, new(*tls.CertificateVerificationError)):
 		case errors.As(err, &status) && status.transient():
 		default:
 			return s.explain(err, revision, file)
 		}
 		if gained >= headway {
-			failed = 0
+			failed, waited = 0, 0
 		}
 		failed++
 		limit := tries
@@ -68,10 +83,10 @@ func (s *session) try(ctx context.Context, revision, file string, attempt func(w
 		if status != nil && status.after > 0 {
 			pause = status.after
 		}
-		if pause > longest {
-			return s.explain(fmt.Errorf("%w: it asks to wait %v", err, pause), revision, file)
+		if waited += pause; waited > longest {
+			return s.explain(fmt.Errorf("%w: it asks to wait %v in all", err, waited), revision, file)
 		}
-		s.Note(fmt.Sprintf("%s: %v; trying again in %v", file, err, pause))
+		s.note("%s: %v; trying again in %v", file, err, pause)
 		if err := s.sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -115,19 +130,15 @@ type statusError struct {
 	after  time.Duration // as Retry-After asks; 0 if it does not
 }
 
-func (c *Client) newStatusError(r *http.Response) *statusError {
-	// said makes one short line of a server's text, without the token if it echoes that.
+func newStatusError(r *http.Response) *statusError {
+	// said makes one short line of a server's text.
 	said := func(key string) string {
-		text := r.Header.Get(key)
-		if c.token != "" {
-			text = strings.ReplaceAll(text, c.token, "***")
-		}
-		text = strings.Map(func(r rune) rune {
+		text := strings.Map(func(r rune) rune {
 			if r < ' ' || r > '~' {
 				return ' '
 			}
 			return r
-		}, text)
+		}, r.Header.Get(key))
 		return text[:min(len(text), 160)]
 	}
 	return &statusError{
@@ -173,7 +184,7 @@ func (e *networkError) Error() string { return fmt.Sprintf("%s: %v", e.host, e.e
 func (e *networkError) Unwrap() error { return e.err }
 
 var (
-	errStalled = errors.New("no data came for too long")
+	errStalled = errors.New("less than 1 kB a second came")
 	errCut     = errors.New("the connection was cut")
 )
 

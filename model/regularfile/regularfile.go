@@ -2,6 +2,7 @@
 package regularfile
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -30,6 +31,30 @@ func Open(path string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
+// Update opens the file at path for reading and writing, made if it is not there.
+// Anything but a regular file is an error, a link too.
+func Update(path string) (*os.File, error) {
+	before, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return nil, refuse(path, before.Mode())
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if opened, err := f.Stat(); err != nil || !os.SameFile(before, opened) {
+		f.Close()
+		return nil, fmt.Errorf("%s: is another file by now", path)
+	}
+	return f, nil
+}
+
 // Read returns the content of the file at path, which [Open] must take. More than
 // limit bytes are an error, and are not read.
 func Read(path string, limit int64) ([]byte, error) {
@@ -56,6 +81,8 @@ func tooLong(path string, limit int64) error {
 func refuse(path string, mode fs.FileMode) error {
 	kind := "not a regular file"
 	switch {
+	case mode&fs.ModeSymlink != 0:
+		kind = "a link, not a file"
 	case mode.IsDir():
 		kind = "a folder, not a file"
 	case mode&fs.ModeNamedPipe != 0:

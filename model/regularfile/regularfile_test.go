@@ -58,6 +58,54 @@ func TestRefusesAtOnce(t *testing.T) {
 	}
 }
 
+// What a link leads to is never written to, not even when it is put in place while the
+// file is opened.
+func TestUpdate(t *testing.T) {
+	dir := t.TempDir()
+	path, link, victim := filepath.Join(dir, "f"), filepath.Join(dir, "link"), filepath.Join(dir, "victim")
+	for _, target := range []string{"victim", "nowhere"} {
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Update(path); err == nil || !strings.Contains(err.Error(), path+": is a link") {
+			t.Errorf("a link to %s: %v", target, err)
+		}
+		os.Remove(path)
+	}
+	if names, _ := os.ReadDir(dir); len(names) > 0 {
+		t.Errorf("made %v", names)
+	}
+	if err := os.WriteFile(victim, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for range 1000 {
+			os.Symlink("victim", link)
+			os.Rename(link, path)
+			os.WriteFile(link, nil, 0o600)
+			os.Rename(link, path)
+		}
+	}()
+	opened := 0
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		if f, err := Update(path); err == nil {
+			opened++
+			f.WriteString("yours")
+			f.Close()
+		}
+	}
+	if b, err := os.ReadFile(victim); string(b) != "mine" || err != nil || opened == 0 {
+		t.Errorf("opened %d times, and the file that the link led to holds %q, %v", opened, b, err)
+	}
+}
+
 // A file that says no size is bounded by what comes.
 func TestReadOfNoSize(t *testing.T) {
 	const path = "/proc/self/status"
