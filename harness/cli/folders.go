@@ -77,15 +77,11 @@ func noFolder(flag, dir string) error {
 
 // brief lists the names of folders, of many the first.
 func brief(folders []string) string {
-	const most = 10
 	var names []string
-	for _, dir := range folders[:min(len(folders), most)] {
+	for _, dir := range folders {
 		names = append(names, filepath.Base(dir))
 	}
-	if n := len(folders) - most; n > 0 {
-		names = append(names, fmt.Sprintf("%d more", n))
-	}
-	return words.And(names)
+	return words.Some(names, 10)
 }
 
 // goldenFolders returns the golden of --golden or, of a case, those of all engines.

@@ -8,9 +8,10 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/words"
 )
 
-// Matrix is the result of a selftest, and the command's JSON. No list in it is null.
+// A Matrix is the result of a selftest, and the command's JSON. No list in it is null.
 type Matrix struct {
 	Schema      int          `json:"schema"` // 1
 	Verdict     string       `json:"verdict"`
@@ -23,7 +24,7 @@ type Matrix struct {
 	Wrong       []string     `json:"wrong"`       // the runs that went wrong: the planted and the named
 }
 
-// Row is one fault: alone, and in a pair with another.
+// A Row is one fault: alone, and in a pair with another.
 type Row struct {
 	Fault  string   `json:"fault"`
 	Kinds  []string `json:"stages"` // of the stages it was planted in, layers as *
@@ -32,7 +33,7 @@ type Row struct {
 	Silent int      `json:"silent"` // places where the fault has no effect, so that nothing was planted
 }
 
-// Tally counts the injections of a fault.
+// A Tally counts the injections of a fault.
 type Tally struct {
 	Planted    int `json:"planted"`
 	Identity   int `json:"identity"`    // of these, invisible, for a reason in Identities
@@ -41,7 +42,7 @@ type Tally struct {
 	CauseRight int `json:"cause_right"` // the fault was named there, alone or among Equivalents
 }
 
-// Visible is how many injections changed something.
+// Visible returns how many injections changed something.
 func (t Tally) Visible() int { return t.Planted - t.Identity }
 
 // right reports whether every visible injection was seen, placed and named.
@@ -50,7 +51,7 @@ func (t Tally) right() bool {
 	return t.Detected == n && t.StageRight == n && t.CauseRight == n
 }
 
-// CleanRow is a kind of correct engine.
+// A CleanRow is a kind of correct engine.
 type CleanRow struct {
 	Variant string `json:"variant"`
 	Runs    int    `json:"runs"`
@@ -59,7 +60,7 @@ type CleanRow struct {
 	Alarms  int    `json:"alarms"`  // runs in which a stage was called wrong
 }
 
-// Equivalent is faults that were named together, and where.
+// An Equivalent is several faults that were named together, and where.
 type Equivalent struct {
 	Faults []string `json:"faults"`
 	Kinds  []string `json:"stages"`
@@ -69,6 +70,7 @@ type Equivalent struct {
 // Passed reports whether the verdict is a pass.
 func (m *Matrix) Passed() bool { return m.Verdict == harness.VerdictPass }
 
+// newMatrix returns the matrix of no runs.
 func newMatrix(model string) *Matrix {
 	m := &Matrix{
 		Schema: 1, Model: model, Faults: []Row{}, Clean: []CleanRow{}, NotChecked: []string{},
@@ -117,7 +119,7 @@ func (m *Matrix) add(t trial, r result) {
 		wrong = wrong || !named || !exact
 	}
 	if wrong {
-		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named: %s", t, said(r)))
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named: %s", t, r))
 	}
 }
 
@@ -160,8 +162,8 @@ func (r result) ids(at harness.Place) (ids []string) {
 	return ids
 }
 
-// said lists the stages and causes that were named in a run.
-func said(r result) string {
+// String lists the stages and causes that were named.
+func (r result) String() string {
 	if len(r.introduced) == 0 {
 		return "no stage"
 	}
@@ -169,10 +171,7 @@ func said(r result) string {
 	for _, at := range r.introduced {
 		parts = append(parts, fmt.Sprintf("%s (%s)", at, strings.Join(r.ids(at), ", ")))
 	}
-	if len(parts) > 4 {
-		parts = append(parts[:4], fmt.Sprintf("… %d in all", len(r.introduced)))
-	}
-	return strings.Join(parts, ", ")
+	return words.Some(parts, 4)
 }
 
 // addClean enters the result of a run without faults.
@@ -188,7 +187,7 @@ func (m *Matrix) addClean(t trial, r result) {
 	row.Unknown += r.unknown
 	if len(r.introduced) > 0 {
 		row.Alarms++
-		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: nothing was planted, but named: %s", t, said(r)))
+		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: nothing was planted, but named: %s", t, r))
 	}
 }
 

@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -66,50 +67,44 @@ var (
 // allFaultTrials returns the runs with each fault alone, with two, and with the pair that
 // shows the tie rule: every logit 0. With quick every fifth fault alone is in a pair.
 func allFaultTrials(cfg model.Config, quick bool) ([]*trial, error) {
-	untied, err := faults.ByID("head_untied")
-	if err != nil {
-		return nil, err
-	}
-	rule, err := faults.ByID("tie_rule")
-	if err != nil {
-		return nil, err
-	}
+	untied, err1 := faults.ByID("head_untied")
+	rule, err2 := faults.ByID("tie_rule")
 	alone, every := plan(cfg, quick), 1
 	if quick {
 		every = 5
 	}
 	tie := planting(headCases[0], injection{untied, harness.Place{Stage: "logits"}}, injection{rule, harness.Place{Stage: "next_token"}})
-	return slices.Concat(alone, pairs(alone, every), []*trial{tie}), nil
+	return slices.Concat(alone, pairs(alone, every), []*trial{tie}), errors.Join(err1, err2)
 }
 
 // plan returns the runs of every fault alone: in each stage where it can sit, at the
-// first, middle and last layer, at both steps; with quick at one layer, step and
-// temperature, in turn.
+// first, middle and last layer, at both steps; with quick one of these for each kind of
+// stage, in turn, at which the fault may be seen.
 func plan(cfg model.Config, quick bool) []*trial {
 	var all []*trial
 	turn := 0
 	for i, f := range faults.Catalogue() {
-		for j, stages := range sites(cfg, f) {
-			if quick && len(stages) > 1 {
-				stages = stages[shownAt(f, stages, i+j):][:1]
-			}
+		for _, stages := range sites(cfg, f) {
+			var some []*trial
 			for _, stage := range stages {
 				names := blockCases[turn%len(blockCases):][:1]
 				if isHead(stage) {
-					if names = headCases; quick {
-						names = headCases[turn%len(headCases):][:1]
-					}
+					names = headCases
 				}
 				for step := range steps {
-					if quick && step != turn%steps {
-						continue
-					}
 					for _, name := range names {
-						all = append(all, planting(name, injection{f, harness.Place{Step: step, Stage: stage}}))
+						some = append(some, planting(name, injection{f, harness.Place{Step: step, Stage: stage}}))
 					}
 				}
 				turn++
 			}
+			if quick {
+				k := (i + turn) % len(some)
+				some = slices.Concat(some[k:], some[:k])
+				seen := slices.IndexFunc(some, func(t *trial) bool { return identity(*t, t.planted[0], identical) < 0 })
+				some = some[max(seen, 0):][:1]
+			}
+			all = append(all, some...)
 		}
 	}
 	return all
@@ -124,24 +119,14 @@ func sites(cfg model.Config, f faults.Fault) [][]string {
 		if !f.At(stage) || !slices.Contains([]int{-1, 0, cfg.Layers / 2, cfg.Layers - 1}, name.Layer) {
 			continue
 		}
-		kind := name.Kind()
-		if _, ok := at[kind]; !ok {
-			at[kind] = len(all)
-			all = append(all, nil)
+		i, ok := at[name.Kind()]
+		if !ok {
+			i, all = len(all), append(all, nil)
+			at[name.Kind()] = i
 		}
-		all[at[kind]] = append(all[at[kind]], stage)
+		all[i] = append(all[i], stage)
 	}
 	return all
-}
-
-// shownAt returns the index of the turn's stage, or 0 if the fault may be the identity there.
-func shownAt(f faults.Fault, stages []string, turn int) int {
-	i := turn % len(stages)
-	in := injection{f, harness.Place{Stage: stages[i]}}
-	if identity(*planting("", in), in, identical) >= 0 {
-		return 0
-	}
-	return i
 }
 
 // pairs puts each injection of the plan into one run with one of another stage, far off
@@ -174,10 +159,17 @@ const wholeCase = "hello"
 // cleanTrials returns the runs of correct engines: those with goldens, the Go model on 1
 // to 3 threads, and a naive engine in several orders of summation.
 func cleanTrials(engines map[string]map[string]*golden, quick bool) []*trial {
-	var all []*trial
 	cases := slices.Sorted(maps.Keys(engines[diagnose.Reference]))
 	if quick {
 		cases = blockCases[1:2]
+	}
+	var all []*trial
+	add := func(t trial) {
+		for _, name := range cases {
+			t := t
+			t.name = name
+			all = append(all, &t)
+		}
 	}
 	for _, engine := range slices.Sorted(maps.Keys(engines)) {
 		for _, name := range cases {
@@ -187,23 +179,12 @@ func cleanTrials(engines map[string]map[string]*golden, quick bool) []*trial {
 		}
 	}
 	for threads := 1; threads <= 3; threads++ {
-		for _, name := range cases {
-			all = append(all, &trial{name: name, variant: fmt.Sprintf("Go, threads: %d", threads), threads: threads})
-		}
+		add(trial{variant: fmt.Sprintf("Go, threads: %d", threads), threads: threads})
 	}
-	for _, o := range []struct {
-		variant string
-		naive
-	}{
-		{"float32, summed forwards", naive{sum: forwards}},
-		{"float32, summed backwards", naive{sum: backwards}},
-		{"float32, summed in halves", naive{sum: pairwise}},
-		{"float32, variance in one pass", naive{sum: forwards, onePass: true}},
-	} {
-		for _, name := range cases {
-			all = append(all, &trial{name: name, variant: o.variant, threads: 1, naive: &o.naive})
-		}
-	}
+	add(trial{variant: "float32, summed forwards", threads: 1, naive: &naive{sum: forwards}})
+	add(trial{variant: "float32, summed backwards", threads: 1, naive: &naive{sum: backwards}})
+	add(trial{variant: "float32, summed in halves", threads: 1, naive: &naive{sum: pairwise}})
+	add(trial{variant: "float32, variance in one pass", threads: 1, naive: &naive{sum: forwards, onePass: true}})
 	return all
 }
 

@@ -86,37 +86,35 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 	return m, nil
 }
 
-// runAll makes each trial on a free runner. With quick, one whose fault has no effect at
-// its step is made at the other.
+// runAll makes the trials, one at a time on each runner. With quick, one whose fault has
+// no effect at its step is made at the other.
 func runAll(ctx context.Context, runners []*runner, trials []*trial, o Options) ([]result, error) {
 	results := make([]result, len(trials))
-	free := make(chan *runner, len(runners))
-	for _, r := range runners {
-		free <- r
+	queue := make(chan int, len(trials))
+	for i := range trials {
+		queue <- i
 	}
-	var mu sync.Mutex
+	close(queue)
+	var mu sync.Mutex // of done, and for Progress
 	done := 0
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(len(runners))
-	for i, t := range trials {
+	for _, r := range runners {
 		g.Go(func() (err error) {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			r := <-free
-			defer func() { free <- r }()
-			results[i], err = r.make(ctx, t)
-			if err == nil && o.Quick && slices.Equal(results[i].effects, []effect{silent}) {
-				t.planted[0].at.Step = steps - 1 - t.planted[0].at.Step
+			for i := range queue {
+				t := trials[i]
 				results[i], err = r.make(ctx, t)
-			}
-			if err != nil {
-				return fmt.Errorf("%s: %w", t, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if done++; o.Progress != nil {
-				o.Progress(done, len(trials))
+				if err == nil && o.Quick && slices.Equal(results[i].effects, []effect{silent}) {
+					t.planted[0].at.Step = steps - 1 - t.planted[0].at.Step
+					results[i], err = r.make(ctx, t)
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w", t, err)
+				}
+				mu.Lock()
+				if done++; o.Progress != nil {
+					o.Progress(done, len(trials))
+				}
+				mu.Unlock()
 			}
 			return nil
 		})

@@ -49,7 +49,7 @@ func (p *printer) verdict(m *Matrix) {
 
 // faults writes a row for each fault. Cells count the injections that were right.
 func (p *printer) faults(m *Matrix) {
-	t := report.NewTable("fault", "stages", ">alone", ">seen", ">stage", ">cause", ">in pairs", ">seen", ">stage", ">cause", ">invisible")
+	t := report.NewTable("fault", "stages", ">alone", ">seen", ">stage", ">cause", ">pairs", ">seen", ">stage", ">cause")
 	for _, row := range m.Faults {
 		name := row.Fault
 		if !row.Alone.right() || !row.Pairs.right() {
@@ -60,16 +60,12 @@ func (p *printer) faults(m *Matrix) {
 			n := tally.Visible()
 			cells = append(cells, fmt.Sprint(n), p.of(tally.Detected, n), p.of(tally.StageRight, n), p.of(tally.CauseRight, n))
 		}
-		hidden := ""
-		if n := row.Alone.Identity + row.Pairs.Identity; n > 0 {
-			hidden = fmt.Sprint(n)
-		}
-		t.Row(append(cells, hidden)...)
+		t.Row(cells...)
 	}
 	p.Table(t)
 }
 
-// of is n, in red unless it is all.
+// of returns n, in red unless it is all.
 func (p *printer) of(n, all int) string {
 	if n == all {
 		return fmt.Sprint(n)
@@ -77,16 +73,13 @@ func (p *printer) of(n, all int) string {
 	return p.Red(fmt.Sprint(n))
 }
 
-// brief is kinds of stages in one short cell.
+// brief returns kinds of stages, of several long ones the first.
 func brief(kinds []string) string {
-	short := make([]string, len(kinds))
-	for i, k := range kinds {
-		short[i] = strings.TrimPrefix(k, "h.*.")
+	short := strings.ReplaceAll(strings.Join(kinds, " "), "h.*.", "")
+	if len(kinds) > 1 && len(short) > 21 {
+		return strings.ReplaceAll(words.Some(kinds, 1), "h.*.", "")
 	}
-	if len(short) > 3 {
-		return fmt.Sprintf("%s and %d more", short[0], len(short)-1)
-	}
-	return strings.Join(short, " ")
+	return short
 }
 
 func (p *printer) clean(m *Matrix) {
@@ -113,7 +106,8 @@ func (p *printer) lists(m *Matrix) {
 		silent += row.Silent
 	}
 	if silent > 0 {
-		fmt.Fprintf(p, "  %s nothing was planted, since the fault has no effect there: no past at the prompt, one position at a decode step, the third of q, k, v that another order leaves in place\n", words.Count(silent, "time"))
+		fmt.Fprintf(p, "  %s nothing was planted, since the fault has no effect there: no past at the prompt, "+
+			"one position at a decode step, the third of q, k, v that another order leaves in place\n", words.Count(silent, "time"))
 	}
 	if len(m.Equivalents) > 0 {
 		fmt.Fprintln(p, "\nfaults named together, since nothing at the place tells them apart")

@@ -25,6 +25,15 @@ func And(items []string) string {
 	return strings.Join(items[:last], ", ") + " and " + items[last]
 }
 
+// Some returns what And does, of more than so many items the first and the number of the
+// rest: "a, b and 7 more".
+func Some(items []string, most int) string {
+	if n := len(items) - most; n > 0 {
+		items = append(items[:most:most], fmt.Sprintf("%d more", n))
+	}
+	return And(items)
+}
+
 // maxLength bounds the words that are compared letter by letter.
 const maxLength = 256
 
