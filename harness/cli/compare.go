@@ -152,7 +152,8 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 		fmt.Fprintf(w, "\n%s\n", a.Tokens)
 	}
 	if len(a.Violations) > 0 && len(a.Introduced) == 0 {
-		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n", len(a.Violations), words.Count(a.Checked, "place"))
+		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n",
+			len(a.Violations), words.Count(a.Checked, "place"))
 		for i, v := range a.Violations {
 			if i == 10 {
 				fmt.Fprintf(w, "  and %d more\n", len(a.Violations)-i)
@@ -171,7 +172,8 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 					bad++
 				}
 			}
-			t.Row("against "+v.Engine+":", fmt.Sprintf("%d of %s outside tolerance", bad, words.Count(v.Report.Compared, "tensor")))
+			t.Row("against "+v.Engine+":",
+				fmt.Sprintf("%d of %s outside tolerance", bad, words.Count(v.Report.Compared, "tensor")))
 		}
 		w.Table(t)
 		for _, line := range a.Quorum.Lines() {
@@ -183,28 +185,20 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 
 // openComparison opens the folders of the flags and returns the candidate.
 func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.View, error) {
-	var mapping *align.Map
-	var err error
-	if o.mapping != "" {
-		if mapping, err = maps.Read(o.mapping); err != nil {
-			return nil, fmt.Errorf("--map: %w", err)
-		}
-		for _, n := range mapping.Notes {
-			a.note("map %s: %s", mapping.Name, n)
-		}
+	mapping, err := a.readMap(o.mapping)
+	if err == nil && (mapping == nil || !isFolder(o.candidate)) {
+		err = checkDump("--candidate", o.candidate)
 	}
-	folders := []gpt2.Folder{{Dir: o.candidate, Map: mapping}}
+	if err != nil {
+		return nil, err
+	}
 	goldens, err := goldenFolders(o.golden)
 	if err != nil {
 		return nil, err
 	}
+	folders := []gpt2.Folder{{Dir: o.candidate, Map: mapping}}
 	for _, dir := range goldens {
 		folders = append(folders, gpt2.Folder{Dir: dir})
-	}
-	if mapping == nil || !isFolder(o.candidate) {
-		if err := checkDump("--candidate", o.candidate); err != nil {
-			return nil, err
-		}
 	}
 	layers, config := 1, (*model.Config)(nil)
 	if o.model != "" {
@@ -217,19 +211,8 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 	if c.Schedule, err = gpt2.DumpSchedule(layers, folders...); err != nil {
 		return nil, err
 	}
-	if len(goldens) > 1 {
-		if c.Goldens, err = diagnose.OpenEngines(o.golden, c.Schedule); err != nil {
-			return nil, err
-		}
-	} else if len(goldens) == 1 {
-		d, _, err := a.openDump("--golden", goldens[0], c.Schedule, nil)
-		if err != nil {
-			return nil, err
-		}
-		if d.Manifest() == nil {
-			a.note("%s: has no %s, so nothing binds it to what made it", goldens[0], dump.ManifestFile)
-		}
-		c.Goldens = []diagnose.EngineResult{{Source: d}}
+	if err := a.openGoldens(c, o.golden, goldens); err != nil {
+		return nil, err
 	}
 	candidate, hints, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping)
 	if err != nil {
@@ -242,27 +225,62 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 	if len(others) < len(c.Goldens) {
 		a.note("%s: is one of the goldens itself, which is left out", o.candidate)
 	}
-	c.Goldens = others
-	var golden harness.Source // the first
-	if len(others) > 0 {
-		golden = others[0].Source
+	var first harness.Source
+	if c.Goldens = others; len(others) > 0 {
+		first = others[0].Source
 	}
-	if n := len(candidate.Unknown()); n > 2 && mapping == nil {
-		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)", o.candidate, n, words.And(maps.Names()))
+	c.Unknown = len(candidate.Unknown())
+	if c.Unknown > 2 && mapping == nil {
+		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)",
+			o.candidate, c.Unknown, words.And(maps.Names()))
 	}
-	view, err := gpt2.View(c.Schedule, golden, candidate, hints, config)
+	view, err := gpt2.View(c.Schedule, first, candidate, hints, config)
 	if err != nil {
 		return nil, fmt.Errorf("--candidate: %w", err)
 	}
-	c.Candidate, c.Unusable, c.Unknown = view, view.Unusable(), len(candidate.Unknown())
+	c.Candidate, c.Unusable = view, view.Unusable()
 	return view, nil
 }
 
+// readMap reads the map of --map and prints its notes.
+func (a *app) readMap(name string) (*align.Map, error) {
+	if name == "" {
+		return nil, nil
+	}
+	mapping, err := maps.Read(name)
+	if err != nil {
+		return nil, fmt.Errorf("--map: %w", err)
+	}
+	for _, n := range mapping.Notes {
+		a.note("map %s: %s", mapping.Name, n)
+	}
+	return mapping, nil
+}
+
+// openGoldens opens the goldens in the folders, of several that of the case.
+func (a *app) openGoldens(c *diagnose.Comparison, of string, folders []string) (err error) {
+	if len(folders) > 1 {
+		c.Goldens, err = diagnose.OpenEngines(of, c.Schedule)
+	}
+	if len(folders) != 1 {
+		return err
+	}
+	d, _, err := a.openDump("--golden", folders[0], c.Schedule, nil)
+	if err != nil {
+		return err
+	}
+	if d.Manifest() == nil {
+		a.note("%s: has no %s, so nothing binds it to what made it", folders[0], dump.ManifestFile)
+	}
+	c.Goldens = []diagnose.EngineResult{{Source: d}}
+	return nil
+}
+
 // openDump opens the folder of a flag and prints its notes.
-func (a *app) openDump(flag, dir string, s *harness.Schedule, mapping *align.Map) (d *dump.Dump, hints align.Hints, err error) {
+func (a *app) openDump(flag, dir string, s *harness.Schedule, m *align.Map) (d *dump.Dump, hints align.Hints, err error) {
 	var notes []string
-	if mapping != nil {
-		d, hints, notes, err = mapping.Open(dir, s)
+	if m != nil {
+		d, hints, notes, err = m.Open(dir, s)
 	} else {
 		d, notes, err = dump.Open(dir, s)
 	}

@@ -19,23 +19,21 @@ import (
 // goldensFolder is where verify and selftest look for goldens.
 const goldensFolder = "goldens"
 
-// findGoldens returns the folder of --goldens or, without it, the nearest one, here or above.
-func (a *app) findGoldens(c *cobra.Command) (string, error) {
-	if flag := c.Flags().Lookup("goldens"); flag.Changed {
-		if !isFolder(flag.Value.String()) {
-			return "", noFolder("--goldens", flag.Value.String())
-		}
-		return flag.Value.String(), nil
-	}
-	path := nearest(goldensFolder)
-	switch path {
-	case goldensFolder:
-	case "":
+// findGoldens returns the folder of --goldens or, if that is "", the nearest one, here or above.
+func (a *app) findGoldens(c *cobra.Command, flag string) (string, error) {
+	switch path := nearest(goldensFolder); {
+	case flag != "" && !isFolder(flag):
+		return "", noFolder("--goldens", flag)
+	case flag != "":
+		return flag, nil
+	case path == "":
 		return "", usage(c, "no folder %s here or above: run this in a clone of checkpoint12, or give --goldens that of one", goldensFolder)
 	default:
-		a.note("the goldens are those in %s", path)
+		if path != goldensFolder {
+			a.note("the goldens are those in %s", path)
+		}
+		return path, nil
 	}
-	return path, nil
 }
 
 // nearest returns the path of a folder here or, from the nearest folder that has it,
@@ -112,8 +110,15 @@ func checkDump(flag, dir string) error {
 		return nil
 	}
 	for i, what := range []string{"dumps", "cases", "models"} {
-		if folders := withManifest(dir, i+1); len(folders) > 0 {
-			return fmt.Errorf("%s %s: is a folder of %s, %s: choose one", flag, dir, what, brief(folders))
+		found, _ := filepath.Glob(filepath.Join(dir, strings.Repeat("*/", i+1), dump.ManifestFile))
+		for j, path := range found {
+			for range i {
+				path = filepath.Dir(path)
+			}
+			found[j] = filepath.Dir(path)
+		}
+		if len(found) > 0 {
+			return fmt.Errorf("%s %s: is a folder of %s, %s: choose one", flag, dir, what, brief(slices.Compact(found)))
 		}
 	}
 	for _, e := range entries {
@@ -123,19 +128,4 @@ func checkDump(flag, dir string) error {
 		}
 	}
 	return nil
-}
-
-// withManifest returns the folders in dir with a manifest so many levels below dir.
-func withManifest(dir string, levels int) []string {
-	found, _ := filepath.Glob(filepath.Join(dir, strings.Repeat("*/", levels), dump.ManifestFile))
-	var folders []string
-	for _, path := range found {
-		for range levels {
-			path = filepath.Dir(path)
-		}
-		if !slices.Contains(folders, path) {
-			folders = append(folders, path)
-		}
-	}
-	return folders
 }

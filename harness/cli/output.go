@@ -166,32 +166,30 @@ type judgement struct {
 func (a *app) judges(c *cobra.Command, run func(c *cobra.Command, p *progress) (*judgement, error)) {
 	path := c.Flags().String("json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		out, err := openJSON(*path)
+		out, err := a.openJSON(*path)
 		if err != nil {
 			return fmt.Errorf("--json %s: %w", *path, err)
 		}
 		defer out.discard()
 		var j *judgement
 		p := a.progress()
-		err = wait(c.Context(), func() error {
-			var err error
+		err = wait(c.Context(), func() (err error) {
 			j, err = run(c, p)
 			return err
 		})
 		p.clear()
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case *path == "-":
-			err = json.NewEncoder(a.stdout).Encode(j.report)
-		default:
-			if err = j.text(a.stdout, style(a.stdout.w)); err == nil && *path != "" {
-				if err = json.NewEncoder(out).Encode(j.report); err == nil {
-					err = out.commit()
-				}
-				if err != nil {
-					err = fmt.Errorf("--json %s: %w", *path, cause(err))
-				}
+		}
+		if *path != "-" {
+			err = j.text(a.stdout, style(a.stdout.w))
+		}
+		if err == nil && *path != "" {
+			if err = json.NewEncoder(out).Encode(j.report); err == nil {
+				err = out.commit()
+			}
+			if err != nil {
+				err = fmt.Errorf("--json %s: %w", *path, cause(err))
 			}
 		}
 		if err == nil && !j.passed {
@@ -201,7 +199,7 @@ func (a *app) judges(c *cobra.Command, run func(c *cobra.Command, p *progress) (
 	}
 }
 
-// jsonFile is the file of --json.
+// A jsonFile is the file of --json.
 type jsonFile struct {
 	io.Writer
 	commit  func() error // puts the file in place
@@ -209,22 +207,24 @@ type jsonFile struct {
 }
 
 // openJSON makes sure, before long work begins, that the JSON can be written.
-func openJSON(path string) (*jsonFile, error) {
+func (a *app) openJSON(path string) (*jsonFile, error) {
 	if path == "" || path == "-" {
-		return &jsonFile{discard: func() {}}, nil
+		return &jsonFile{a.stdout, func() error { return nil }, func() {}}, nil
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
 		return nil, errors.New("is a folder, not a file")
-	} else if err == nil && !info.Mode().IsRegular() { // a pipe or a device
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err == nil {
+	case err == nil && !info.Mode().IsRegular(): // a pipe or a device
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
 			return &jsonFile{f, f.Close, func() {}}, nil
 		}
-		return nil, fmt.Errorf("cannot be written: %w", cause(err))
+	default:
+		var f *atomicfile.File
+		if f, err = atomicfile.Create(path); err == nil {
+			return &jsonFile{f, f.Commit, f.Discard}, nil
+		}
 	}
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot be written: %w", cause(err))
-	}
-	return &jsonFile{f, f.Commit, f.Discard}, nil
+	return nil, fmt.Errorf("cannot be written: %w", cause(err))
 }

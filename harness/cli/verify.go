@@ -40,11 +40,11 @@ usage or input, no weights, nothing to check by).`),
 	}
 	f := c.Flags()
 	f.StringVar(&o.Model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
-	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` that holds the goldens, as MODEL/CASE/ENGINE")
+	f.StringVar(&o.Goldens, "goldens", "", "`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
-		if o.Goldens, err = a.findGoldens(c); err != nil {
+		if o.Goldens, err = a.findGoldens(c, o.Goldens); err != nil {
 			return nil, err
 		}
 		o.Progress = p
@@ -84,11 +84,11 @@ raised an alarm, 2 nothing could be judged (no goldens).`),
   {} selftest --json - | jq .wrong`),
 	}
 	f := c.Flags()
-	f.StringVar(&o.Goldens, "goldens", goldensFolder, "`DIR` that holds the goldens, as MODEL/CASE/ENGINE")
+	f.StringVar(&o.Goldens, "goldens", "", "`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
-		if o.Goldens, err = a.findGoldens(c); err != nil {
+		if o.Goldens, err = a.findGoldens(c, o.Goldens); err != nil {
 			return nil, err
 		}
 		o.Progress = func(done, all int) { fmt.Fprintf(p, "run %d of %d", done, all) }

@@ -64,15 +64,8 @@ func (w *Writer) Flush() error {
 
 // items writes a list on as many lines as it takes, breaking none of its items.
 func (w *Writer) items(indent string, items []string) {
-	if len(items) == 0 {
-		return
-	}
-	line := indent + Unbroken(items[0])
-	for _, item := range items[1:] {
-		line += "  " + Unbroken(item)
-	}
-	for _, part := range wrap(line, w.Width, len(indent)) {
-		fmt.Fprintln(w, part)
+	if len(items) > 0 {
+		fmt.Fprintln(w, indent+strings.ReplaceAll(Unbroken(strings.Join(items, "\n")), "\n", unbroken+" "))
 	}
 }
 
@@ -145,7 +138,7 @@ func NewTable(columns ...string) *Table {
 // Row adds a row. It may have fewer cells than there are columns.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
-// Table writes a table, its last column wrapped or below the row.
+// Table writes a table, of which a last column of text may wrap.
 func (w *Writer) Table(t *Table) {
 	rows := t.rows
 	if strings.Join(t.head, "") != "" {
@@ -157,33 +150,22 @@ func (w *Writer) Table(t *Table) {
 			widths[i] = max(widths[i], width(cell))
 		}
 	}
-	last := len(t.head) - 1
 	for _, row := range rows {
-		line, left := "", 0
+		line := ""
 		for i, cell := range row {
-			left = width(line)
-			short := width(cell) < leastCell || !strings.Contains(cell, " ")
+			if i > 0 {
+				line += t.gap
+			}
+			pad := strings.Repeat(" ", widths[i]-width(cell))
 			switch {
-			case i < last || t.right[i] || short && w.Width-left < leastCell:
-				cell = Unbroken(cell)
-			case w.Width-left < leastCell:
-				fmt.Fprintln(w, line)
-				left = width(margin.FindString(line)) + 2
-				line = strings.Repeat(unbroken, left)
+			case t.right[i]:
+				line = Unbroken(line + pad + cell)
+			case i < len(t.head)-1:
+				line = Unbroken(line + cell + pad)
+			default:
+				line += cell
 			}
-			pad := Unbroken(strings.Repeat(" ", widths[i]-width(cell)))
-			if t.right[i] {
-				line += pad + cell
-			} else {
-				line += cell + pad
-			}
-			line += Unbroken(t.gap)
 		}
-		for _, part := range wrap(strings.TrimRight(line, " "+unbroken), w.Width, left) {
-			fmt.Fprintln(w, part)
-		}
+		fmt.Fprintln(w, strings.TrimRight(line, " "+unbroken))
 	}
 }
-
-// leastCell is the number of columns from which on a cell is wrapped.
-const leastCell = 24

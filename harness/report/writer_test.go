@@ -80,7 +80,7 @@ func TestTable(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 
-	// Where the last column has no room it stands below the row.
+	// Where the last column has little room it goes on below the row.
 	b.Reset()
 	table = NewTable("", "", "")
 	table.Row("stage", "a cell of 24 columns ...", "pass")
@@ -89,9 +89,10 @@ func TestTable(t *testing.T) {
 	w.Table(table)
 	w.Flush()
 	want = "" +
-		"stage  a cell of 24 columns ...  pass\n" +
-		"       -\n" +
-		"         a reason that is too long\n" +
+		"stage  a cell of 24 columns ...\n" +
+		"  pass\n" +
+		"       -                         a\n" +
+		"         reason that is too long\n" +
 		"         for the line\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -103,7 +104,7 @@ func TestItems(t *testing.T) {
 	w := NewWriter(&b, Style{Width: 16})
 	w.items("  ", []string{"wte =", "wpe =", "probs_t0.5 !", "x"})
 	w.Flush()
-	if diff := cmp.Diff("  wte =  wpe =\n  probs_t0.5 !\n  x\n", b.String()); diff != "" {
+	if diff := cmp.Diff("  wte =  wpe =\n    probs_t0.5 !\n    x\n", b.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
