@@ -57,10 +57,7 @@ one that the rest of the dump contradicts fails, whatever the golden.
 report is then of float64's, or else of the first engine's by name; an engine that
 stands alone against the candidate and the others is named instead of it.
 
-How to read the report, and the format of --map's FILE, are in harness/README.md.
-
-Exit status: 0 all within tolerance, 1 a divergence was found, 2 nothing could be
-judged (bad usage, a file that cannot be read, nothing to compare).`),
+How to read the report, and the format of --map's FILE, are in harness/README.md.`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump \
@@ -187,12 +184,12 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.View, error) {
 	mapping, err := a.readMap(o.mapping)
 	if err == nil && (mapping == nil || !isFolder(o.candidate)) {
-		err = checkDump("--candidate", o.candidate)
+		err = a.checkDump("--candidate", o.candidate)
 	}
 	if err != nil {
 		return nil, err
 	}
-	goldens, err := goldenFolders(o.golden)
+	goldens, err := a.goldenFolders(o.golden)
 	if err != nil {
 		return nil, err
 	}

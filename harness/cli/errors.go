@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -83,7 +82,6 @@ func (a *app) fail(err error) {
 	var (
 		hinted  *hintError
 		weights *zoo.NotFoundError
-		folder  *noFolderError
 		other   *diagnose.ModelError
 		golden  *diagnose.GoldenError
 		missing *selftest.NoGoldensError
@@ -98,12 +96,6 @@ func (a *app) fail(err error) {
 		err = fmt.Errorf("--model must be the model of %s: %w", other.Source(), other.Err)
 		if _, _, e := zoo.Locate(other.Model); other.Model != "" && (e == nil || isFolder(other.Model)) {
 			hint = a.with("--model", other.Model)
-		}
-	case errors.As(err, &folder):
-		if first, _, _ := strings.Cut(filepath.ToSlash(folder.dir), "/"); first == goldensFolder {
-			if path := nearest(folder.dir); path != "" {
-				hint = a.with(folder.flag, path)
-			}
 		}
 	case errors.As(err, &golden) && nearest(".git") != "":
 		hint = "git checkout -- " + quote(golden.Path)

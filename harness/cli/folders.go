@@ -23,7 +23,7 @@ const goldensFolder = "goldens"
 func (a *app) findGoldens(c *cobra.Command, flag string) (string, error) {
 	switch path := nearest(goldensFolder); {
 	case flag != "" && !isFolder(flag):
-		return "", noFolder("--goldens", flag)
+		return "", a.noFolder("--goldens", flag)
 	case flag != "":
 		return flag, nil
 	case path == "":
@@ -55,22 +55,20 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// noFolderError is the error for a flag's folder that does not exist.
-type noFolderError struct {
-	error
-	flag, dir string
-}
-
-// noFolder returns a noFolderError with the folders that do exist.
-func noFolder(flag, dir string) error {
-	err := fmt.Errorf("%s %s: no such folder", flag, dir)
+// noFolder returns the error for a flag's folder that does not exist, with those that
+// do; of the goldens the hint is where they are.
+func (a *app) noFolder(flag, dir string) error {
+	err := &hintError{error: fmt.Errorf("%s %s: no such folder", flag, dir)}
 	for above := filepath.Dir(dir); above != filepath.Dir(above); above = filepath.Dir(above) {
 		if folders, _ := diagnose.Folders(above); len(folders) > 0 {
-			err = fmt.Errorf("%w: %s has %s", err, above, brief(folders))
+			err.error = fmt.Errorf("%w: %s has %s", err.error, above, brief(folders))
 			break
 		}
 	}
-	return &noFolderError{err, flag, dir}
+	if first, _, _ := strings.Cut(filepath.ToSlash(dir), "/"); first == goldensFolder && nearest(dir) != "" {
+		err.hint = a.with(flag, nearest(dir))
+	}
+	return err
 }
 
 // brief lists the names of folders, of many the first.
@@ -83,7 +81,7 @@ func brief(folders []string) string {
 }
 
 // goldenFolders returns the golden of --golden or, of a case, those of all engines.
-func goldenFolders(dir string) ([]string, error) {
+func (a *app) goldenFolders(dir string) ([]string, error) {
 	if dir == "" {
 		return nil, nil
 	}
@@ -92,18 +90,18 @@ func goldenFolders(dir string) ([]string, error) {
 			return engines, err
 		}
 	}
-	return []string{dir}, checkDump("--golden", dir)
+	return []string{dir}, a.checkDump("--golden", dir)
 }
 
 // checkDump returns an error if the folder of a flag plainly holds no dump.
-func checkDump(flag, dir string) error {
+func (a *app) checkDump(flag, dir string) error {
 	entries, err := os.ReadDir(dir)
 	info, e := os.Stat(dir)
 	switch {
 	case e == nil && !info.IsDir():
 		return fmt.Errorf("%s %s: is a file; want the folder of a dump", flag, dir)
 	case errors.Is(err, fs.ErrNotExist):
-		return noFolder(flag, dir)
+		return a.noFolder(flag, dir)
 	case err != nil:
 		return fmt.Errorf("%s %s: %w", flag, dir, cause(err))
 	case diagnose.HasSteps(dir):

@@ -164,6 +164,10 @@ type judgement struct {
 // judges makes c a command that judges by run: it writes a report for a person, and
 // for --json, and has failed if the judgement has. An interrupt leaves run behind.
 func (a *app) judges(c *cobra.Command, run func(c *cobra.Command, p *progress) (*judgement, error)) {
+	c.Long += `
+
+Exit status: 0 all passed, 1 something failed, 2 nothing could be judged (bad usage or
+input, no weights, nothing to compare), 130 interrupted.`
 	path := c.Flags().String("json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		out, err := a.openJSON(*path)

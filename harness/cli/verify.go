@@ -28,10 +28,7 @@ that a wrong file is named before any stage is blamed, then checkpoints 8 to 12.
 
 Goldens and figures are found by the model's name or, for a folder, by the SHA-256
 of its weights. Without --goldens they are looked for in a folder goldens, here or
-above.
-
-Exit status: 0 all passed, 1 a divergence was found, 2 nothing could be judged (bad
-usage or input, no weights, nothing to check by).`),
+above.`),
 		Example: a.text(`
   {} verify
   {} verify --model gpt2-medium
@@ -74,10 +71,7 @@ pairs. Each run is judged as "compare --model" does it, and the matrix says how 
   cause   the fault that was planted was named there
 
 Runs of correct engines, with other numbers of threads and orders of summation, must
-raise no alarm. harness/selftest/README.md has more.
-
-Exit status: 0 all seen, 1 a fault was missed or named wrong, or a correct engine
-raised an alarm, 2 nothing could be judged (no goldens).`),
+raise no alarm. harness/selftest/README.md has more.`),
 		Example: a.text(`
   {} selftest
   {} selftest --quick

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -113,29 +112,26 @@ func (p *printer) writeMaps() bool {
 	return true
 }
 
-// mapSteps returns step 0, if there is anything of it, and the worst step after it,
-// by its introduced stages and then by its largest error.
+// mapSteps returns step 0, if there is anything of it, and the worst step after it: by
+// how many stages are introduced, and then by how many diverge.
 func (p *printer) mapSteps() []int {
-	introduced, share := map[int]int{}, map[int]float64{}
+	wrong := map[int]int{}
 	for i := range p.Stages {
-		row, s := &p.Stages[i], p.Stages[i].Share()
-		if math.IsNaN(s) { // not compared
-			s = 0
+		n := wrong[p.Stages[i].Step]
+		if p.Stages[i].Status.Diverges() {
+			n++
 		}
-		share[row.Step] = max(share[row.Step], s)
+		wrong[p.Stages[i].Step] = n
 	}
 	for _, in := range p.Introduced {
-		introduced[in.Step]++
-		share[in.Step] = max(share[in.Step], 0)
+		wrong[in.Step] += len(p.Stages)
 	}
-	steps := slices.Sorted(maps.Keys(share))
+	steps := slices.Sorted(maps.Keys(wrong))
 	after := slices.Index(steps, 0) + 1
 	if after == len(steps) {
 		return steps
 	}
-	worst := slices.MaxFunc(steps[after:], func(a, b int) int {
-		return cmp.Or(cmp.Compare(introduced[a], introduced[b]), cmp.Compare(share[a], share[b]))
-	})
+	worst := slices.MaxFunc(steps[after:], func(a, b int) int { return wrong[a] - wrong[b] })
 	return append(steps[:after], worst)
 }
 

@@ -31,10 +31,10 @@ func (in injection) kind() string {
 type trial struct {
 	name    string // of the case
 	planted []injection
-	variant string  // the correct engine
-	golden  *golden // its run, if made before; else the Go model's,
-	threads int     // on so many threads,
-	naive   *naive  // with these stages in place of its own, if set
+	variant string         // the correct engine
+	golden  harness.Source // its run, if made before; else the Go model's,
+	threads int            // on so many threads,
+	naive   *naive         // with these stages in place of its own, if set
 }
 
 func (t trial) String() string {
@@ -158,7 +158,7 @@ const wholeCase = "hello"
 
 // cleanTrials returns the runs of correct engines: those with goldens, the Go model on 1
 // to 3 threads, and a naive engine in several orders of summation.
-func cleanTrials(engines map[string]map[string]*golden, quick bool) []*trial {
+func cleanTrials(engines map[string]map[string]harness.Source, quick bool) []*trial {
 	cases := slices.Sorted(maps.Keys(engines[diagnose.Reference]))
 	if quick {
 		cases = blockCases[1:2]

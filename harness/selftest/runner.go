@@ -16,7 +16,7 @@ import (
 type runner struct {
 	model    *model.Model
 	schedule *harness.Schedule
-	cases    map[string]*golden
+	cases    map[string]harness.Source
 }
 
 // effect is what a fault does to the output of its stage.

@@ -122,22 +122,8 @@ func runAll(ctx context.Context, runners []*runner, trials []*trial, o Options) 
 	return results, g.Wait()
 }
 
-// golden is a dump that keeps the tensors read: many runs are compared with it.
-type golden struct {
-	harness.Source
-	kept sync.Map // by harness.Place, functions that read the tensor once
-}
-
-// Tensor reads a tensor once.
-func (g *golden) Tensor(step int, stage string) (harness.Tensor, error) {
-	read, _ := g.kept.LoadOrStore(harness.Place{Step: step, Stage: stage}, sync.OnceValues(func() (harness.Tensor, error) {
-		return g.Source.Tensor(step, stage)
-	}))
-	return read.(func() (harness.Tensor, error))()
-}
-
 // open makes a runner for each processor and opens the goldens, by engine and case.
-func open(o Options) (runners []*runner, engines map[string]map[string]*golden, err error) {
+func open(o Options) (runners []*runner, engines map[string]map[string]harness.Source, err error) {
 	for range runtime.GOMAXPROCS(0) {
 		// Each with a model of its own: a model computes one single stage at a time.
 		m, err := synthetic.Open(Model)
@@ -154,7 +140,7 @@ func open(o Options) (runners []*runner, engines map[string]map[string]*golden, 
 	if err != nil {
 		return nil, nil, err
 	}
-	engines = map[string]map[string]*golden{}
+	engines = map[string]map[string]harness.Source{}
 	for _, dir := range cases {
 		found, err := diagnose.OpenEngines(dir, runners[0].schedule)
 		if err != nil {
@@ -165,9 +151,9 @@ func open(o Options) (runners []*runner, engines map[string]map[string]*golden, 
 				return nil, nil, &diagnose.GoldenError{Path: filepath.Join(dir, x.Engine), Err: err}
 			}
 			if engines[x.Engine] == nil {
-				engines[x.Engine] = map[string]*golden{}
+				engines[x.Engine] = map[string]harness.Source{}
 			}
-			engines[x.Engine][filepath.Base(dir)] = &golden{Source: x.Source}
+			engines[x.Engine][filepath.Base(dir)] = x.Source
 		}
 	}
 	for _, name := range blockCases {
