@@ -30,6 +30,9 @@ const (
 	StatusInterrupted = 130 // as a shell has it of a program that an interrupt ended
 )
 
+// modelHelp is the help of --model.
+const modelHelp = "`NAME` of a model, or a folder with config.json and model.safetensors"
+
 // errDivergence ends a command whose report, already written, has the verdict fail.
 var errDivergence = errors.New("a divergence was found")
 
@@ -98,7 +101,8 @@ To check an engine of your own, in any language: let it write its tensors as
 	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2
 	cobra.EnableCommandSorting = false
-	root.AddCommand(a.verifyCommand(), a.compareCommand(), a.dumpCommand(), a.generateCommand(), a.synthCommand(), a.fetchCommand(), a.selftestCommand())
+	root.AddCommand(a.verifyCommand(), a.compareCommand(), a.dumpCommand(), a.generateCommand(), a.synthCommand(),
+		a.fetchCommand(), a.selftestCommand())
 	for _, c := range append(root.Commands(), root) {
 		if c.Args == nil {
 			c.Args = noArguments
@@ -132,10 +136,8 @@ func version() string {
 // programName returns the program as typed: "go run ." or "checkpoint12".
 func programName() string {
 	exe, _ := os.Executable() // "" if that is not known
-	for dir := filepath.Dir(exe); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if strings.HasPrefix(filepath.Base(dir), "go-build") {
-			return "go run ."
-		}
+	if strings.Contains(exe, string(filepath.Separator)+"go-build") {
+		return "go run ."
 	}
 	return "checkpoint12"
 }

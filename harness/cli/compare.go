@@ -69,8 +69,9 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 	f := c.Flags()
 	f.StringVar(&o.golden, "golden", "", "`DIR` of the dump to compare with")
 	f.StringVar(&o.candidate, "candidate", "", "`DIR` of the dump to judge")
-	f.StringVar(&o.model, "model", "", "replay each stage with this model: a `NAME`, or a folder with config.json and model.safetensors")
-	f.StringVar(&o.mapping, "map", "", "read the candidate's names by the map in `FILE`, or by a built-in one: "+strings.Join(maps.Names(), ", "))
+	f.StringVar(&o.model, "model", "", "replay each stage with this model: "+modelHelp)
+	f.StringVar(&o.mapping, "map", "",
+		"read the candidate's names by the map in `FILE`, or by a built-in one: "+strings.Join(maps.Names(), ", "))
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when a stage that the golden has is missing or skipped")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {

@@ -54,13 +54,14 @@ empty folder or another dump of the Go model is ever replaced.`),
   {} dump --model gpt2 --prompt "Hello." --new 1 --stages 'h.3.*' --out my-block`),
 	}
 	f := c.Flags()
-	f.StringVar(&o.model, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")
+	f.StringVar(&o.model, "model", "", modelHelp)
 	f.StringArrayVar(&o.prompts, "prompt", nil, "prompt as `TEXT`; repeated, a batch")
 	f.Func("tokens", "prompt as token `IDS`, such as 15496,13; repeated, a batch", row(&o.Tokens))
 	f.IntVar(&o.New, "new", 0, "choose `N` new tokens, at least 1")
 	f.Func("feed", "feed these N-1 `IDS` after the prompt; once for each row", row(&o.Feed))
-	f.Float64SliceVar(&o.Temperatures, "temperatures", nil, "write a stage probs_t… for each temperature in `LIST` (default 0.5,1,2)")
-	f.StringArrayVar(&o.stages, "stages", nil, "only stages that match `PATTERN`, where * matches anything; repeated, any of them")
+	f.Float64SliceVar(&o.Temperatures, "temperatures", nil, "write probs_t… for each temperature in `LIST` (default 0.5,1,2)")
+	f.StringArrayVar(&o.stages, "stages", nil,
+		"only stages that match `PATTERN`, where * matches anything; repeated, any of them")
 	f.StringVar(&o.out, "out", "", "write to `DIR`")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := o.check(c); err != nil {
@@ -212,7 +213,8 @@ func (o *dumpOptions) manifest(m *model.Model, schedule *harness.Schedule) (harn
 	manifest, err := gpt2.Manifest(m, o.Run, "", prompt)
 	for _, s := range schedule.Stages() {
 		if !o.wanted(s.Name) {
-			manifest.LeftOut = append(manifest.LeftOut, harness.LeftOut{Stages: s.Name, Steps: "all", Reason: "not among --stages"})
+			left := harness.LeftOut{Stages: s.Name, Steps: "all", Reason: "not among --stages"}
+			manifest.LeftOut = append(manifest.LeftOut, left)
 		}
 	}
 	return manifest, err

@@ -27,7 +27,8 @@ func (a *app) findGoldens(c *cobra.Command, flag string) (string, error) {
 	case flag != "":
 		return flag, nil
 	case path == "":
-		return "", usage(c, "no folder %s here or above: run this in a clone of checkpoint12, or give --goldens that of one", goldensFolder)
+		return "", usage(c, "no folder %s here or above: run this in a clone of checkpoint12, or give --goldens that of one",
+			goldensFolder)
 	default:
 		if path != goldensFolder {
 			a.note("the goldens are those in %s", path)

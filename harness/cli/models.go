@@ -44,7 +44,8 @@ gives access to gated models, and HF_HUB_OFFLINE=1 keeps off the network.`),
   HF_HOME=/data/hf {} fetch gpt2-xl`),
 		Args: oneName,
 	}
-	c.Flags().StringVar(&revision, "revision", "", "fetch `REV`, a branch, a tag or a commit (default: the commit of the figures, or main)")
+	c.Flags().StringVar(&revision, "revision", "",
+		"fetch `REV`, a branch, a tag or a commit (default: the commit of the figures, or main)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return a.fetch(c.Context(), args[0], revision)
 	}
@@ -113,7 +114,8 @@ func download(p *progress) func(file string, done, total int64) {
 		if rate >= 1 {
 			left = (time.Duration(float64(total-done)/rate) * time.Second).String()
 		}
-		fmt.Fprintf(p, "%s: %.1f of %.1f MB, %.1f MB/s, %s left", file, float64(done)/1e6, float64(total)/1e6, rate/1e6, left)
+		fmt.Fprintf(p, "%s: %.1f of %.1f MB, %.1f MB/s, %s left",
+			file, float64(done)/1e6, float64(total)/1e6, rate/1e6, left)
 	}
 }
 
@@ -174,7 +176,7 @@ the --top-k likeliest tokens and to the smallest set whose probabilities reach
     --temperature 0.8 --top-k 40 --seed 7`),
 	}
 	f := c.Flags()
-	f.StringVar(&name, "model", "", "`NAME` of a model, or a folder with config.json and model.safetensors")
+	f.StringVar(&name, "model", "", modelHelp)
 	f.StringVar(&prompt, "prompt", "", "`TEXT` to continue")
 	f.IntVar(&n, "new", 0, "add `N` tokens")
 	f.Float64Var(&s.Temperature, "temperature", 0, "sample at temperature `T`; 0 always takes the likeliest token")

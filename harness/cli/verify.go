@@ -36,7 +36,7 @@ above.`),
   {} verify --json - | jq '.checkpoints[] | select(.verdict == "fail")'`),
 	}
 	f := c.Flags()
-	f.StringVar(&o.Model, "model", "synthetic-tiny", "`NAME` of a model, or a folder with config.json and model.safetensors")
+	f.StringVar(&o.Model, "model", "synthetic-tiny", modelHelp)
 	f.StringVar(&o.Goldens, "goldens", "", "`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {

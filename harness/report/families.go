@@ -15,7 +15,8 @@ import (
 // writeAbsent writes what was not compared or not judged, and why.
 func (p *printer) writeAbsent() {
 	if p.skipped != nil {
-		fmt.Fprintf(p, "\nskipped from step %d on, %s: %s\n", p.skipped.Step, words.Count(p.count[harness.Skipped], "tensor"), p.skipped.Detail)
+		fmt.Fprintf(p, "\nskipped from step %d on, %s: %s\n",
+			p.skipped.Step, words.Count(p.count[harness.Skipped], "tensor"), p.skipped.Detail)
 		if p.Replayed != nil {
 			fmt.Fprintln(p, "  these steps were replayed, but not compared with the golden")
 		}
@@ -153,7 +154,8 @@ func (p *printer) stageTable() *Table {
 			t.Row(p.Yellow(name), "0")
 			continue
 		}
-		cells := []string{name, fmt.Sprint(compared), num(worst.MaxAbs), num(worst.MaxRel), fraction(worst), worst.Place.String()}
+		cells := []string{name, fmt.Sprint(compared), num(worst.MaxAbs), num(worst.MaxRel),
+			fraction(worst), worst.Place.String()}
 		if worst.Status == harness.Shape {
 			cells[2], cells[3] = "", ""
 		}
@@ -188,7 +190,7 @@ func (p *printer) rowTable() *Table {
 	return t
 }
 
-// fraction is the error as a fraction of its tolerance.
+// fraction returns the error as a fraction of its tolerance.
 func fraction(r *harness.Row) string {
 	switch s := r.Share(); {
 	case r.Status == harness.Shape || r.Status == harness.Nonfinite:

@@ -11,7 +11,7 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// introduced is introduced stages of one family that have the same causes.
+// introduced has the introduced stages of one family that have the same causes.
 type introduced struct {
 	places  []harness.Place
 	missing []string          // of the first place: the stages that were judged together with it
@@ -53,6 +53,7 @@ func (p *printer) causes(at harness.Place) []harness.Explanation {
 	return causes
 }
 
+// sameFamily reports whether two stages differ in their numbers alone.
 func sameFamily(a, b string) bool { return names.Family(a) == names.Family(b) }
 
 // sameFault reports whether two explanations are of one fault in one family.
@@ -218,6 +219,7 @@ func (p *printer) writeReplayed() {
 	fmt.Fprintf(p, "      %s\n", text)
 }
 
+// verdicts counts rows by their verdict.
 func verdicts(rows []harness.Replayed) map[string]int {
 	n := map[string]int{}
 	for i := range rows {
@@ -235,10 +237,12 @@ func (p *printer) blameGolden() string {
 	}
 	for i := range p.GoldenReplayed {
 		if row := &p.GoldenReplayed[i]; row.Verdict == harness.ReplayIntroduced {
-			return fmt.Sprintf("the golden is wrong in %d of %s, first at %s: it is of another model, or faulty", wrong, words.Count(judged, "stage"), row.Place)
+			return fmt.Sprintf("the golden is wrong in %d of %s, first at %s: it is of another model, or faulty",
+				wrong, words.Count(judged, "stage"), row.Place)
 		}
 	}
-	return fmt.Sprintf("none of the golden's %d is wrong either, so this is rounding, which the model amplifies beyond tolerance", judged)
+	return fmt.Sprintf("none of the golden's %d is wrong either, so this is rounding, which the model amplifies beyond tolerance",
+		judged)
 }
 
 // writeAmplification writes where inherited errors grow most.
@@ -266,13 +270,16 @@ func distance(r *harness.Replayed) string {
 	if r.Status == harness.Shape || r.Worst == nil {
 		return r.Why
 	}
-	at := fmt.Sprintf("at step %d, %s, index %v: got %s, want %s for these inputs", r.Step, r.Stage, r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
+	at := fmt.Sprintf("at step %d, %s, index %v: got %s, want %s for these inputs",
+		r.Step, r.Stage, r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
+	values := words.Count(r.Elements, "value")
 	switch share := r.Share(); {
 	case r.Status == harness.Nonfinite:
 		return "a NaN or an infinity, or none where one belongs, " + at
 	case math.IsInf(share, 1):
-		return fmt.Sprintf("%d of %s differ, worst %s", r.Mismatched, words.Count(r.Elements, "value"), at)
+		return fmt.Sprintf("%d of %s differ, worst %s", r.Mismatched, values, at)
 	default:
-		return fmt.Sprintf("%d of %s off by more than rounding, up to %s times the rounding bound, %s", r.Mismatched, words.Count(r.Elements, "value"), num(share), at)
+		return fmt.Sprintf("%d of %s off by more than rounding, up to %s times the rounding bound, %s",
+			r.Mismatched, values, num(share), at)
 	}
 }

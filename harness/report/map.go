@@ -14,7 +14,7 @@ import (
 // A map shows one step: a line for each layer, a column for each family of stages,
 // and in each cell the error as a fraction of its tolerance.
 
-// cell is one stage of the map.
+// A cell is one stage of the map.
 type cell struct {
 	row      *harness.Row      // nil where the golden has no such stage
 	replayed *harness.Replayed // nil without a replay
@@ -22,8 +22,10 @@ type cell struct {
 
 // The legends explain the marks: of a replay, those that stand behind another.
 var (
-	legend         = []string{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it", "2 up to 100", "and so on"}
-	otherLegend    = []string{"x not equal", "N not finite", "S different shape", "- missing", "~ fed different tokens from the golden"}
+	legend = []string{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it",
+		"2 up to 100", "and so on"}
+	otherLegend = []string{"x not equal", "N not finite", "S different shape", "- missing",
+		"~ fed different tokens from the golden"}
 	replayLegend   = []string{"! its own computation is wrong", "? cannot be judged", "_ no golden"}
 	ownCheckLegend = []string{"c within tolerance of the golden, but fails the stage's own check"}
 )
@@ -117,11 +119,10 @@ func (p *printer) writeMaps() bool {
 func (p *printer) mapSteps() []int {
 	wrong := map[int]int{}
 	for i := range p.Stages {
-		n := wrong[p.Stages[i].Step]
+		wrong[p.Stages[i].Step] += 0
 		if p.Stages[i].Status.Diverges() {
-			n++
+			wrong[p.Stages[i].Step]++
 		}
-		wrong[p.Stages[i].Step] = n
 	}
 	for _, in := range p.Introduced {
 		wrong[in.Step] += len(p.Stages)
@@ -177,6 +178,7 @@ func (p *printer) mapOf(step int) (before []string, table *Table, after []string
 	return before, table, after
 }
 
+// stage returns the name of the stage.
 func (c cell) stage() string {
 	if c.row != nil {
 		return c.row.Stage

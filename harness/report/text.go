@@ -11,7 +11,7 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// Options is how Write writes a report.
+// Options configures Write.
 type Options struct {
 	Style
 	Verbose bool // with a row for every stage of every step
@@ -32,7 +32,8 @@ type Options struct {
 func Write(w io.Writer, report *harness.Report, o Options) error {
 	p := &printer{
 		Writer: NewWriter(w, o.Style), Report: report, options: o,
-		count: map[harness.Status]int{}, rows: map[harness.Place]*harness.Row{}, replays: map[harness.Place]*harness.Replayed{},
+		count: map[harness.Status]int{}, rows: map[harness.Place]*harness.Row{},
+		replays: map[harness.Place]*harness.Replayed{},
 	}
 	for i := range p.Replayed {
 		p.replays[p.Replayed[i].Place] = &p.Replayed[i]
@@ -70,7 +71,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 	return p.Flush()
 }
 
-// printer is a report as it is written.
+// A printer writes a report.
 type printer struct {
 	*Writer
 	*harness.Report
@@ -108,7 +109,8 @@ func (p *printer) unseen() string {
 func (p *printer) writeHeadline() {
 	compared, rest := words.Count(p.Compared, "tensor"), p.unseen()
 	if p.Passed() {
-		fmt.Fprintf(p, "%s  %s agrees with %s: %s within tolerance%s\n", p.Green("PASS"), p.Candidate, p.Golden, compared, rest)
+		fmt.Fprintf(p, "%s  %s agrees with %s: %s within tolerance%s\n",
+			p.Green("PASS"), p.Candidate, p.Golden, compared, rest)
 		return
 	}
 	fmt.Fprintf(p, "%s  ", p.Red("FAIL"))
@@ -125,7 +127,8 @@ func (p *printer) writeHeadline() {
 	case len(p.Violations) > 0:
 		first := p.Violations[0]
 		fmt.Fprintf(p, "%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s; %s within tolerance%s\n",
-			p.Candidate, len(p.Violations), words.Count(p.Checked, "place"), first.Step, p.Bold(first.Stage), first.Rule, compared, rest)
+			p.Candidate, len(p.Violations), words.Count(p.Checked, "place"),
+			first.Step, p.Bold(first.Stage), first.Rule, compared, rest)
 	case p.RequireAll && p.Compared > 0:
 		fmt.Fprintf(p, "%s leaves %s of %s uncompared: %s within tolerance%s\n",
 			p.Candidate, words.Count(len(p.Stages)-p.Compared, "tensor"), p.Golden, compared, rest)
@@ -151,7 +154,8 @@ func (p *printer) writeFirstDivergence() {
 	if r.Status == harness.Shape {
 		line("shape", "got %v, want %v", r.GotShape, r.Shape)
 	} else {
-		line("mismatched elements", "%d / %d (%.1f%%)", r.Mismatched, r.Elements, 100*float64(r.Mismatched)/float64(r.Elements))
+		line("mismatched elements", "%d / %d (%.1f%%)",
+			r.Mismatched, r.Elements, 100*float64(r.Mismatched)/float64(r.Elements))
 		line("greatest absolute difference", "%s at index %v: got %s, want %s",
 			num(r.MaxAbs), r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
 		if !math.IsNaN(r.Scale) {

@@ -11,15 +11,22 @@ import (
 // DefaultWidth is the number of columns of text that is not for a terminal.
 const DefaultWidth = 100
 
-// Style is how text for people is written. The zero Style is plain.
+// A Style configures text for people. The zero Style is plain.
 type Style struct {
 	Color bool // with colours, for a terminal
 	Width int  // columns at which lines wrap; 0 stands for DefaultWidth
 }
 
-func (s Style) Bold(text string) string   { return s.paint("1", text) }
-func (s Style) Red(text string) string    { return s.paint("1;31", text) }
-func (s Style) Green(text string) string  { return s.paint("1;32", text) }
+// Bold returns text in bold.
+func (s Style) Bold(text string) string { return s.paint("1", text) }
+
+// Red returns text in bold red.
+func (s Style) Red(text string) string { return s.paint("1;31", text) }
+
+// Green returns text in bold green.
+func (s Style) Green(text string) string { return s.paint("1;32", text) }
+
+// Yellow returns text in yellow.
 func (s Style) Yellow(text string) string { return s.paint("33", text) }
 
 func (s Style) paint(code, text string) string {
@@ -46,6 +53,7 @@ func NewWriter(w io.Writer, s Style) *Writer {
 	return &Writer{Style: s, w: w}
 }
 
+// Write appends to the text.
 func (w *Writer) Write(p []byte) (int, error) { return w.text.Write(p) }
 
 // Flush writes the lines, wrapped, the last of which may lack its end.
@@ -117,7 +125,7 @@ func wrap(line string, columns, hang int) []string {
 	return append(lines, current)
 }
 
-// A Table is rows of cells below a head, without a frame.
+// A Table has rows of cells below a head, without a frame.
 type Table struct {
 	head  []string
 	right []bool // columns of numbers, which stand to the right

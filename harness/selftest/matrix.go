@@ -123,12 +123,14 @@ func (m *Matrix) add(t trial, r result) {
 	}
 }
 
+// count adds one to n if the answer is yes.
 func count(n *int, yes bool) {
 	if yes {
 		*n++
 	}
 }
 
+// row returns the row of a fault.
 func (m *Matrix) row(id string) *Row {
 	return &m.Faults[slices.IndexFunc(m.Faults, func(r Row) bool { return r.Fault == id })]
 }

@@ -8,7 +8,7 @@ import (
 	"checkpoint12/model"
 )
 
-// naive is a correct engine with every operation in float32 and its own order of sums.
+// A naive is a correct engine with every operation in float32 and its own order of sums.
 type naive struct {
 	sum     func(terms []float32) float32
 	onePass bool // LayerNorm's variance is E[x²] - m²
@@ -38,7 +38,7 @@ func pairwise(terms []float32) float32 {
 	return forwards(terms)
 }
 
-// naiveStage is a stage with its sizes, inputs and output.
+// A naiveStage is a stage with its sizes, inputs and output.
 type naiveStage struct {
 	naive
 	*faults.Context
@@ -98,7 +98,7 @@ func (n *naiveStage) weight(word string) []float32 {
 	return w
 }
 
-// dot is a·b.
+// dot returns a·b.
 func (n *naiveStage) dot(a, b []float32) float32 {
 	n.terms = n.terms[:0]
 	for i, v := range a {
@@ -107,14 +107,14 @@ func (n *naiveStage) dot(a, b []float32) float32 {
 	return n.sum(n.terms)
 }
 
-// add is [B,T,C] and [B,T,C], or [T,C] for every row of the batch.
+// add adds [B,T,C] and [B,T,C], or [T,C] for every row of the batch.
 func (n *naiveStage) add() {
 	for i := range n.out {
 		n.out[i] = n.x[i] + n.y[i%len(n.y)]
 	}
 }
 
-// norm is (x-mean)/sqrt(variance+eps)*gain + bias, row by row.
+// norm computes (x-mean)/sqrt(variance+eps)*gain + bias, row by row.
 func (n *naiveStage) norm() {
 	gain, bias := n.weight("weight"), n.weight("bias")
 	C, eps := float32(n.C), float32(n.Model.Config().Eps)
@@ -139,7 +139,7 @@ func (n *naiveStage) norm() {
 	}
 }
 
-// linear is x*W + bias, of W [in,out].
+// linear computes x*W + bias, of W [in,out].
 func (n *naiveStage) linear() {
 	w, bias := n.weight("weight"), n.weight("bias")
 	N := len(bias)
@@ -154,7 +154,7 @@ func (n *naiveStage) linear() {
 	}
 }
 
-// scores is q*k/sqrt(D), -inf where the key comes after the query.
+// scores computes q*k/sqrt(D), -inf where the key comes after the query.
 func (n *naiveStage) scores() {
 	scale := float32(1 / math.Sqrt(float64(n.D)))
 	for i := range n.out {
@@ -165,7 +165,7 @@ func (n *naiveStage) scores() {
 	}
 }
 
-// softmax is exp(x/temperature) over its sum, row by row.
+// softmax computes exp(x/temperature) over its sum, row by row.
 func (n *naiveStage) softmax(width int, temperature float32) {
 	for lo := 0; lo < len(n.out); lo += width {
 		x, out := n.x[lo:lo+width], n.out[lo:lo+width]
@@ -180,7 +180,7 @@ func (n *naiveStage) softmax(width int, temperature float32) {
 	}
 }
 
-// context is probs*v, the heads side by side.
+// context computes probs*v, the heads side by side.
 func (n *naiveStage) context() {
 	column := make([]float32, n.S)
 	for i := range n.out {
@@ -192,7 +192,7 @@ func (n *naiveStage) context() {
 	}
 }
 
-// gelu is GELU in its tanh form.
+// gelu computes GELU in its tanh form.
 func (n *naiveStage) gelu() {
 	for i, v := range n.x {
 		const c, a = 0.7978845608, 0.044715
@@ -200,7 +200,7 @@ func (n *naiveStage) gelu() {
 	}
 }
 
-// unembed is x*wteᵀ.
+// unembed computes x*wteᵀ.
 func (n *naiveStage) unembed() {
 	w, _, _ := n.Model.Weight("wte.weight")
 	for i := range n.out {

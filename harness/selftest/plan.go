@@ -15,7 +15,7 @@ import (
 	"checkpoint12/model"
 )
 
-// injection is one fault at one place.
+// An injection is one fault at one place.
 type injection struct {
 	faults.Fault
 	at harness.Place
@@ -27,7 +27,7 @@ func (in injection) kind() string {
 	return s.Kind()
 }
 
-// trial is a run of a case with one fault or two, or of a correct engine.
+// A trial is a run of a case with one fault or two, or of a correct engine.
 type trial struct {
 	name    string // of the case
 	planted []injection
@@ -73,7 +73,8 @@ func allFaultTrials(cfg model.Config, quick bool) ([]*trial, error) {
 	if quick {
 		every = 5
 	}
-	tie := planting(headCases[0], injection{untied, harness.Place{Stage: "logits"}}, injection{rule, harness.Place{Stage: "next_token"}})
+	tie := planting(headCases[0],
+		injection{untied, harness.Place{Stage: "logits"}}, injection{rule, harness.Place{Stage: "next_token"}})
 	return slices.Concat(alone, pairs(alone, every), []*trial{tie}), errors.Join(err1, err2)
 }
 
@@ -188,7 +189,7 @@ func cleanTrials(engines map[string]map[string]harness.Source, quick bool) []*tr
 	return all
 }
 
-// Identity is a reason why faults cannot be seen in some stages.
+// An Identity is a reason why faults cannot be seen in some stages.
 type Identity struct {
 	faults.Identity
 	Pairs  bool `json:"pairs"`  // only beside another fault, and only where it moves nothing, bit for bit

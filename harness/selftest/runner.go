@@ -12,14 +12,14 @@ import (
 	"checkpoint12/model"
 )
 
-// runner makes runs of the model and judges them by goldens, on one goroutine.
+// A runner makes runs of the model and judges them by goldens, on one goroutine.
 type runner struct {
 	model    *model.Model
 	schedule *harness.Schedule
 	cases    map[string]harness.Source
 }
 
-// effect is what a fault does to the output of its stage.
+// An effect classes what a fault did to the output of its stage.
 type effect int
 
 const (
@@ -29,7 +29,7 @@ const (
 	moved                   // it does not
 )
 
-// result is the harness's judgement of a run.
+// A result is the harness's judgement of a run.
 type result struct {
 	effects      []effect // of the injections
 	introduced   []harness.Place
@@ -105,7 +105,7 @@ func isHead(stage string) bool {
 	return false
 }
 
-// effect measures how far a fault moves a stage from its right output.
+// effect returns the effect of a fault by a stage's right and wrong output.
 func (r *runner) effect(stage string, right, wrong []float32) effect {
 	if slices.EqualFunc(right, wrong, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
 		return identical
@@ -113,7 +113,8 @@ func (r *runner) effect(stage string, right, wrong []float32) effect {
 	st, _ := r.schedule.Stage(stage)
 	st.IDs = false
 	shape := []int{len(right)}
-	row, err := harness.CompareTensor(st, harness.Tensor{Shape: shape, F32: right}, harness.Tensor{Shape: shape, F32: wrong}, 0)
+	want, got := harness.Tensor{Shape: shape, F32: right}, harness.Tensor{Shape: shape, F32: wrong}
+	row, err := harness.CompareTensor(st, want, got, 0)
 	if err == nil && row.Status == harness.Pass {
 		return within
 	}
@@ -123,7 +124,8 @@ func (r *runner) effect(stage string, right, wrong []float32) effect {
 // judge compares a run with its case's golden, as the compare command does.
 func (r *runner) judge(ctx context.Context, name string, candidate harness.Source) (result, error) {
 	c := diagnose.Comparison{
-		Schedule: r.schedule, Model: r.model, Goldens: []diagnose.EngineResult{{Source: r.cases[name]}}, Candidate: candidate,
+		Schedule: r.schedule, Model: r.model, Candidate: candidate,
+		Goldens: []diagnose.EngineResult{{Source: r.cases[name]}},
 	}
 	c.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)

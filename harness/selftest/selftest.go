@@ -32,16 +32,17 @@ const Model = "synthetic-tiny"
 // expected are the engines that a selftest wants to see.
 var expected = []string{"candle", diagnose.Reference, "tinygrad"}
 
-// Options are the extent of a selftest.
+// Options configures Run.
 type Options struct {
 	Goldens  string              // the folder with MODEL/CASE/ENGINE
-	Quick    bool                // each fault at one layer and step, fewer pairs, one case of each correct engine: seconds
+	Quick    bool                // each fault at one layer and step, few pairs, one case of each correct engine
 	Progress func(done, all int) // if set, called after each run
 }
 
-// NoGoldensError is the error of a selftest without the goldens that it needs.
+// A NoGoldensError is the error of a selftest without the goldens that it needs.
 type NoGoldensError struct{ Dir string }
 
+// Error names the folder that has none.
 func (e *NoGoldensError) Error() string {
 	return fmt.Sprintf("%s: no goldens of %s for %s to judge by", e.Dir, diagnose.Reference, Model)
 }
@@ -49,6 +50,7 @@ func (e *NoGoldensError) Error() string {
 // Command returns the command that makes them.
 func (e *NoGoldensError) Command() string { return regenerate(diagnose.Reference) }
 
+// regenerate returns the command that makes the goldens of an engine.
 func regenerate(engine string) string {
 	return "python3 scripts/regenerate_goldens.py --model " + Model + " --engine " + engine
 }

@@ -19,6 +19,7 @@ func (m *Matrix) WriteText(w io.Writer, s report.Style) error {
 	return p.Flush()
 }
 
+// A printer writes a matrix.
 type printer struct{ *report.Writer }
 
 func (p *printer) verdict(m *Matrix) {
@@ -30,8 +31,8 @@ func (p *printer) verdict(m *Matrix) {
 	for _, c := range m.Clean {
 		runs, alarms = runs+c.Runs, alarms+c.Alarms
 	}
-	what := fmt.Sprintf("%s: %s planted %s alone and %s in pairs, %s of correct engines: ",
-		m.Model, words.Count(len(m.Faults), "fault"), words.Count(alone, "time"), words.Count(pairs, "time"), words.Count(runs, "run"))
+	what := fmt.Sprintf("%s: %s planted %s alone and %s in pairs, %s of correct engines: ", m.Model,
+		words.Count(len(m.Faults), "fault"), words.Count(alone, "time"), words.Count(pairs, "time"), words.Count(runs, "run"))
 	if m.Passed() {
 		fmt.Fprintf(p, "%s %sall seen, stage and cause right, no false alarm\n\n", p.Green("PASS"), what)
 		return
@@ -49,7 +50,8 @@ func (p *printer) verdict(m *Matrix) {
 
 // faults writes a row for each fault. Cells count the injections that were right.
 func (p *printer) faults(m *Matrix) {
-	t := report.NewTable("fault", "stages", ">alone", ">seen", ">stage", ">cause", ">pairs", ">seen", ">stage", ">cause")
+	t := report.NewTable("fault", "stages",
+		">alone", ">seen", ">stage", ">cause", ">pairs", ">seen", ">stage", ">cause")
 	for _, row := range m.Faults {
 		name := row.Fault
 		if !row.Alone.right() || !row.Pairs.right() {
@@ -58,7 +60,8 @@ func (p *printer) faults(m *Matrix) {
 		cells := []string{name, brief(row.Kinds)}
 		for _, tally := range []Tally{row.Alone, row.Pairs} {
 			n := tally.Visible()
-			cells = append(cells, fmt.Sprint(n), p.of(tally.Detected, n), p.of(tally.StageRight, n), p.of(tally.CauseRight, n))
+			cells = append(cells, fmt.Sprint(n),
+				p.of(tally.Detected, n), p.of(tally.StageRight, n), p.of(tally.CauseRight, n))
 		}
 		t.Row(cells...)
 	}
@@ -113,6 +116,7 @@ func (p *printer) lists(m *Matrix) {
 		fmt.Fprintln(p, "\nfaults named together, since nothing at the place tells them apart")
 	}
 	for _, e := range m.Equivalents {
-		fmt.Fprintf(p, "  %s at %s, %s\n", strings.Join(e.Faults, ", "), strings.Join(e.Kinds, " "), words.Count(e.Times, "time"))
+		fmt.Fprintf(p, "  %s at %s, %s\n",
+			strings.Join(e.Faults, ", "), strings.Join(e.Kinds, " "), words.Count(e.Times, "time"))
 	}
 }
