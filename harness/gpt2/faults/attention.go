@@ -7,11 +7,11 @@ import (
 	"github.com/tphakala/simd/f32"
 )
 
-// scale is what q*k is multiplied with.
+// scale returns 1/√D, by which q·k is multiplied.
 func (c *Context) scale() float64 { return 1 / math.Sqrt(float64(c.width())) }
 
-// scores is [B,H,T,S] of q and cache_k, times scale; query t sees the keys up to
-// P+t+ahead and has -inf at the others.
+// scores returns q·k times scale, [B,H,T,S]; query t sees the keys up to P+t+ahead and
+// has -inf at the others.
 func (c *Context) scores(scale float64, ahead int) []float32 {
 	q, k, out := c.reads(0), c.reads(1), c.empty()
 	T, S, D := c.Dims.T, c.keys(), c.width()
@@ -29,7 +29,7 @@ func (c *Context) scores(scale float64, ahead int) []float32 {
 // usualLeak is the number that a leaking mask holds where none is known.
 const usualLeak = -10
 
-// leaking has one finite number at the masked places, the engine's own where its
+// leaking returns scores with one finite number at the masked places, the engine's own where its
 // output is at hand; or, if added, the engine's number added to the product.
 func leaking(added bool) variant {
 	masked := func(v float32) bool { return math.IsInf(float64(v), -1) }
@@ -58,9 +58,10 @@ func leaking(added bool) variant {
 	})
 }
 
+// finite reports whether v is neither NaN nor an infinity.
 func finite(v float32) bool { return v-v == 0 }
 
-// softmaxAlong is the softmax over an axis of n places that are stride apart. A masked
+// softmaxAlong returns the softmax over an axis of n places that are stride apart. A masked
 // value has probability 0; with open it takes part as a 0 all the same, since a softmax
 // over an axis that is masked as a whole would be NaN.
 func (c *Context) softmaxAlong(n, stride int, open bool) []float32 {
@@ -90,18 +91,17 @@ func (c *Context) softmaxAlong(n, stride int, open bool) []float32 {
 	return out
 }
 
-// headsNotMerged has the context as [B,H,T,D], as it lies, of [B,T,H,D].
+// headsNotMerged returns the context [B,T,H,D] as it lies before heads are merged, [B,H,T,D].
 func headsNotMerged(c *Context) []float32 {
 	right, out := c.Right(), c.empty()
-	H, T, D := c.heads(), c.Dims.T, c.width()
+	shape, order := []int{c.Dims.B, c.Dims.T, c.heads(), c.width()}, []int{0, 2, 1, 3}
 	for i := range out {
-		b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
-		out[i] = right[((b*T+t)*H+h)*D+d]
+		out[i] = right[exchanged(i, shape, order)]
 	}
 	return out
 }
 
-// cacheRows is a cache [B,H,S,D] of rows [D] by head of the batch and position; a
+// cacheRows returns a cache [B,H,S,D] of rows [D] by head of the batch and position; a
 // nil row is zeros.
 func (c *Context) cacheRows(row func(head, s int) []float32) []float32 {
 	out, S, D := c.empty(), c.keys(), c.width()
@@ -113,13 +113,13 @@ func (c *Context) cacheRows(row func(head, s int) []float32) []float32 {
 	return out
 }
 
-// cached is a row from before this step; nil for a later one.
+// cached returns a row from before this step; nil for a later one.
 func (c *Context) cached(head, s int) []float32 { return c.row(c.reads(0), c.Dims.P, head, s) }
 
-// added is one of this step's own rows, by place in the step.
+// added returns one of this step's own rows, by place in the step.
 func (c *Context) added(head, t int) []float32 { return c.row(c.reads(1), c.Dims.T, head, t) }
 
-// row is row s of a head, of x with rows for each; nil if that has no such.
+// row returns row s of a head of x, which has so many rows for each; nil if there is none.
 func (c *Context) row(x []float32, rows, head, s int) []float32 {
 	if s >= rows {
 		return nil
@@ -127,7 +127,7 @@ func (c *Context) row(x []float32, rows, head, s int) []float32 {
 	return x[(head*rows+s)*c.width():][:c.width()]
 }
 
-// rolled has every row at the next position.
+// rolled returns the cache with every row at the next position.
 func rolled(c *Context) []float32 {
 	right, S := c.Right(), c.keys()
 	if S < 2 {
@@ -136,14 +136,15 @@ func rolled(c *Context) []float32 {
 	return c.cacheRows(func(head, s int) []float32 { return c.row(right, S, head, (s+S-1)%S) })
 }
 
-// otherCache is the name of the values' cache for that of the keys, and back.
+// otherCache returns the name of the values' cache for that of the keys, and back.
 func (c *Context) otherCache() string {
-	return c.block(map[string]string{"cache_k": "attn.cache_v", "cache_v": "attn.cache_k"}[word(c.Stage)])
+	return c.block(map[string]string{"attn.cache_k": "attn.cache_v", "attn.cache_v": "attn.cache_k"}[wordOf(c.Stage)])
 }
 
-// otherWhole is the other cache, and otherRows has its rows of this step alone.
+// otherWhole returns the other cache.
 func otherWhole(c *Context) []float32 { return c.apply(c.otherCache(), c.in) }
 
+// otherRows returns the cache with the other's rows at this step's positions.
 func otherRows(c *Context) []float32 {
 	other := otherWhole(c)
 	return c.cacheRows(func(head, s int) []float32 {

@@ -1,13 +1,14 @@
 package faults
 
 import (
-	"strings"
+	"slices"
 
+	"checkpoint12/harness"
 	"checkpoint12/model"
 )
 
-// Context is what a fault is computed from: one stage at one step, with the
-// inputs that an engine gave it. It serves one goroutine.
+// A Context is one stage at one step with the inputs that an engine gave it, from which
+// a fault is computed. It serves one goroutine.
 type Context struct {
 	Model *model.Model
 	Dims  model.Dims
@@ -39,7 +40,7 @@ func ifKnown(compute func()) (ok bool) {
 	return true
 }
 
-// in returns an input.
+// in returns an input, which must be known.
 func (c *Context) in(name string) []float32 {
 	shape, err := model.Shape(c.Model.Config(), name, c.Dims)
 	x := c.In(name)
@@ -63,7 +64,7 @@ func (c *Context) weight(name string) []float32 {
 	return w
 }
 
-// unembedding is the head's matrix [V,C].
+// unembedding returns the head's matrix [V,C].
 func (c *Context) unembedding() []float32 {
 	if w, _, ok := c.Model.Weight("lm_head.weight"); ok {
 		return w
@@ -71,30 +72,27 @@ func (c *Context) unembedding() []float32 {
 	return c.weight("wte.weight")
 }
 
-// gain and bias are the stage's own weights besides a matrix.
+// gain returns the stage's own weight, the matrix of a linear one.
 func (c *Context) gain() []float32 { return c.weight(c.Stage + ".weight") }
+
+// bias returns the stage's own bias.
 func (c *Context) bias() []float32 { return c.weight(c.Stage + ".bias") }
 
-// block is the name of another stage of the same block: block("attn.q").
+// block returns the name of another stage of the same block: block("attn.q").
 func (c *Context) block(word string) string {
 	s, _ := model.ParseStage(c.Stage)
 	return model.StageName{Layer: s.Layer, Word: word}.String()
 }
 
-// blockInput is the name of what the block reads.
+// blockInput returns the name of the stage that the block reads.
 func (c *Context) blockInput() string {
 	return model.Reads(c.Model.Config(), c.block("ln_1"))[0]
 }
 
-// word is the last part of a stage's name: "c_attn" of h.0.attn.c_attn.
-func word(stage string) string { return stage[strings.LastIndexByte(stage, '.')+1:] }
-
-// kind is a stage's name without its layer: "attn.c_attn" of h.0.attn.c_attn.
-func kind(stage string) string {
-	if s, _ := model.ParseStage(stage); s.Layer >= 0 {
-		return s.Word
-	}
-	return stage
+// wordOf returns the Word of a stage's name.
+func wordOf(stage string) string {
+	s, _ := model.ParseStage(stage)
+	return s.Word
 }
 
 // Dimensions, as the contract names them.
@@ -104,7 +102,7 @@ func (c *Context) width() int { return c.embd() / c.heads() } // D
 func (c *Context) vocab() int { return c.Model.Config().Vocab }
 func (c *Context) keys() int  { return c.Dims.P + c.Dims.T } // S
 
-// empty is room for the stage's output.
+// empty returns zeros in the shape of the stage's output.
 func (c *Context) empty() []float32 {
 	shape, _ := model.Shape(c.Model.Config(), c.Stage, c.Dims)
 	return make([]float32, product(shape))
@@ -119,7 +117,7 @@ func (c *Context) Right() []float32 {
 	return c.right
 }
 
-// apply is the right function of a stage of the same shape on inputs of the caller's.
+// apply computes another stage of the same shape rightly, on inputs of the caller's.
 func (c *Context) apply(stage string, in func(string) []float32) []float32 {
 	out := c.empty()
 	if err := c.Model.Apply(stage, c.Dims, in, out); err != nil {
@@ -134,4 +132,54 @@ func product(shape []int) int {
 		n *= d
 	}
 	return n
+}
+
+// A Planter puts outputs of its own in the place of a model's, and keeps what the
+// stages of this step and of the one before have put out, from which those are
+// computed. Its Value is that of a gpt2.Override. A step of several positions
+// begins a new run.
+type Planter struct {
+	Model *model.Model
+
+	// Plant returns a stage's output, computed from c, or nil to leave that of the
+	// model, which is c.Right.
+	Plant func(at harness.Place, c *Context) []float32
+
+	dims        model.Dims
+	now, before map[string][]float32 // outputs by stage
+}
+
+// Value returns what Plant puts in the place of a live output.
+func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
+	if at.Stage == "wte" { // a step of B rows of T positions begins
+		p.dims = model.Dims{B: live.Shape[0], T: live.Shape[1], P: p.dims.P + p.dims.T}
+		if p.dims.T > 1 {
+			p.dims.P = 0
+		}
+		p.before, p.now = p.now, map[string][]float32{}
+	}
+	right := values(live)
+	out := p.Plant(at, &Context{Model: p.Model, Dims: p.dims, Stage: at.Stage, In: p.in, right: right})
+	if out == nil {
+		p.now[at.Stage] = slices.Clone(right)
+		return harness.Tensor{}, nil
+	}
+	p.now[at.Stage] = slices.Clone(out)
+	return harness.Tensor{Shape: live.Shape, F32: out}, nil
+}
+
+// in returns an input of a stage of this step. The ids that are fed are not known, and
+// no fault in a row of a table needs them.
+func (p *Planter) in(name string) []float32 {
+	if name == "pos" {
+		return []float32{float32(p.dims.P)}
+	}
+	switch at := harness.InputPlace(0, name); {
+	case at.Step == 0:
+		return p.now[name]
+	case p.dims.P == 0:
+		return []float32{}
+	default:
+		return p.before[at.Stage]
+	}
 }

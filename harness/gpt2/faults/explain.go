@@ -15,7 +15,7 @@ import (
 	"checkpoint12/model"
 )
 
-// Cause is an explanation of an introduced row, with the means to test it on
+// A Cause is an explanation of an introduced row, with the means to test it on
 // other rows.
 type Cause struct {
 	harness.Explanation
@@ -83,16 +83,16 @@ func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run 
 	return slices.Concat(causes...), nil
 }
 
-// spanKind is a span without its layers: rows of one kind have the same stages.
+// spanKind returns a span without its layers: rows of one kind have the same stages.
 func spanKind(span []string) string {
 	kinds := make([]string, len(span))
 	for i, stage := range span {
-		kinds[i] = kind(stage)
+		kinds[i] = wordOf(stage)
 	}
 	return strings.Join(kinds, " ")
 }
 
-// rowGroup is the rows of one kind, by step and layer.
+// A rowGroup is the rows of one kind, by step and layer.
 type rowGroup struct {
 	*candidateRun
 	rows  []int   // indices of the rows to explain
@@ -100,11 +100,12 @@ type rowGroup struct {
 	vain  [2]int  // searches in vain at step 0 and at later ones
 }
 
-// maxSearches is how many rows of a kind are searched in vain, of the prompt's step and
-// of the later ones each, since some faults show in one of the two alone. Three rows are
+// maxSearches is the number of rows of a kind that are searched in vain, of the prompt's
+// step and of the later ones each, since some faults show in one of the two alone. Three rows are
 // as many layers, not all of which may have the fault.
 const maxSearches = 3
 
+// explain returns the causes of a row, the best first.
 func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	e, err := g.wrongRow(row)
 	if err != nil {
@@ -113,12 +114,12 @@ func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	if e.right == nil {
 		return []Cause{{Explanation: g.shape(e)}}
 	}
-	matches := g.try(e.some, g.found)
+	matches := g.matches(e.some, g.found)
 	vain := &g.vain[min(row.Step, 1)]
 	search := len(matches) == 0 && *vain < maxSearches
 	for _, faults := range [][]Fault{catalogue, composites} {
 		if search && len(matches) == 0 {
-			matches = g.try(e.some, faults)
+			matches = g.matches(e.some, faults)
 			g.remember(matches)
 		}
 	}
@@ -133,7 +134,7 @@ func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	return []Cause{unknown}
 }
 
-// remember keeps faults that explain a row, to try them on the rows to come.
+// remember keeps faults that explain a row, which rows to come are held against first.
 func (g *rowGroup) remember(matches []match) {
 	for _, m := range matches {
 		if !m.fault.isAmong(g.found) {
@@ -142,7 +143,7 @@ func (g *rowGroup) remember(matches []match) {
 	}
 }
 
-// secondFault is how many times what rounding may do another fault leaves at least.
+// secondFault is the number of times the rounding bound that another fault leaves at least.
 const secondFault = 3
 
 // describe words the matches that reproduce a row.
@@ -180,7 +181,7 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 	return all
 }
 
-// cause is a fault in the match's stages.
+// cause returns a fault in the match's stages.
 func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 	text := m.fault.Text + rest
 	if m.from > 0 {
@@ -192,15 +193,73 @@ func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 	x := Cause{Explanation: harness.Explanation{
 		Step: e.Step, Stage: e.Stage, Fault: m.fault.ID, Explains: harness.Float(m.explains), Text: text, At: m.stages,
 	}}
-	missing := slices.DeleteFunc(slices.Clone(m.stages), func(stage string) bool {
-		_, there := g.candidate.Shape(e.Step, stage)
-		return there
-	})
-	if len(missing) > 0 {
+	lacks := func(stage string) bool { _, there := g.candidate.Shape(e.Step, stage); return !there }
+	if slices.ContainsFunc(m.stages, lacks) {
 		x.Values = func() map[harness.Place]replay.Value {
 			_, made := g.output(e, m)
 			return made
 		}
 	}
 	return x
+}
+
+// inResidual returns causes of a row that no known fault explains: an unknown fault in
+// a stage of the residual stream that the candidate lacks, and which follows from a
+// later one and what was added in between.
+func (g *rowGroup) inResidual(e *wrongRow, x harness.Explanation) []Cause {
+	var all []Cause
+	for _, stage := range e.Span {
+		at := harness.Place{Step: e.Step, Stage: stage}
+		if _, there := g.candidate.Shape(at.Step, at.Stage); there {
+			continue
+		}
+		v, ok := g.subtract(at)
+		if !ok {
+			continue
+		}
+		values := map[harness.Place]replay.Value{at: v}
+		if again, err := g.run.Suppose(values).JudgeAt(e.Place); err == nil && again.Verdict == harness.ReplayClean {
+			all = append(all, Cause{Explanation: x, Values: func() map[harness.Place]replay.Value { return values }})
+		}
+	}
+	return all
+}
+
+// subtract returns a stage of the residual stream as it follows from a later one:
+// the sum less its other part.
+func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
+	sum, part := g.sumOf(at)
+	p, err := g.candidate.Tensor(part.Step, part.Stage)
+	if err != nil || !g.has(part) {
+		return v, false
+	}
+	var s replay.Value
+	if s.Tensor, err = g.candidate.Tensor(sum.Step, sum.Stage); err != nil || !g.has(sum) {
+		s, _ = g.subtract(sum)
+	}
+	if !slices.Equal(s.Shape, p.Shape) {
+		return v, false
+	}
+	v = replay.Value{Tensor: harness.Tensor{Shape: s.Shape, F32: make([]float32, len(s.F32))}, Bound: make([]float32, len(s.F32))}
+	for i, x := range s.F32 {
+		// The sum was rounded once, and this difference is once more.
+		v.F32[i] = x - p.F32[i]
+		v.Bound[i] = float32((math.Abs(float64(x)) + math.Abs(float64(v.F32[i]))) * unit)
+		if s.Bound != nil {
+			v.Bound[i] += s.Bound[i]
+		}
+	}
+	return v, true
+}
+
+// sumOf returns, for a stage of the residual stream, the sum that it is the first part
+// of, and the other part; no places for any other stage.
+func (g *rowGroup) sumOf(at harness.Place) (sum, part harness.Place) {
+	for _, sum := range model.StageNames(g.model.Config(), nil) {
+		reads := model.Reads(g.model.Config(), sum)
+		if strings.Contains(sum, ".resid_") && reads[0] == at.Stage {
+			return harness.Place{Step: at.Step, Stage: sum}, harness.Place{Step: at.Step, Stage: reads[1]}
+		}
+	}
+	return sum, part
 }

@@ -119,7 +119,7 @@ func (g *rowGroup) fitted(e *wrongRow) finding {
 			out[i] = float32(float64(e.right[i]) + k[i%p.channels]*p.basis(i))
 		}
 		left := harness.Between(out, e.got, e.bound)
-		explains := explained(e.base, left, e.noise)
+		explains := explained(e.base, left)
 		if explains >= fittedExplained || explains >= nearlyExplained && left.Share <= fittedRounding {
 			return finding{p.id, explains, p.words(k[0])}
 		}

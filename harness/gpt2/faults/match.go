@@ -6,9 +6,11 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/replay"
+	"checkpoint12/model"
 )
 
-// match is a fault in the place of the right function, held against a row.
+// A match is a fault in the place of the right function, held against a row.
 type match struct {
 	fault    Fault
 	stages   []string         // where it sits, of the row's span
@@ -48,14 +50,14 @@ const maxFlips = 50
 // leavesFlips reports whether what is left is at as few places as flips are.
 func (m match) leavesFlips() bool { return m.left.Wrong <= m.left.N/maxFlips }
 
-// sameLeft is how many times more another fault must leave for one to be the only
+// sameLeft is the factor by which another fault must leave more for one to be the only
 // cause: what both leave is rounding, which varies with the order of summation.
 const sameLeft = 1.5
 
-// try returns the faults that reproduce a row: the one that leaves least, and those
+// matches returns the faults that reproduce a row: the one that leaves least, and those
 // which nothing here tells from it, one made in its usual way first. It keeps the
 // nearest of the others in the row.
-func (g *rowGroup) try(e *wrongRow, faults []Fault) []match {
+func (g *rowGroup) matches(e *wrongRow, faults []Fault) []match {
 	var all []match
 	for _, f := range faults {
 		if slices.Contains(g.except, f.Kind) {
@@ -75,8 +77,9 @@ func (g *rowGroup) try(e *wrongRow, faults []Fault) []match {
 	}
 	slices.SortStableFunc(all, func(a, b match) int { return compareDistance(a.left, b.left) })
 	best := all[0].left
+	alike := sameLeft*math.Sqrt(best.SqDiff) + unit*math.Sqrt(best.SqGot)
 	all = slices.DeleteFunc(all, func(m match) bool {
-		return m.left.Nonfinite > best.Nonfinite || rms(m.left) > sameLeft*rms(best)+unit*scale(e.got)
+		return m.left.Nonfinite > best.Nonfinite || math.Sqrt(m.left.SqDiff) > alike
 	})
 	slices.SortStableFunc(all, func(a, b match) int { return a.variant - b.variant })
 	return all
@@ -100,11 +103,11 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 			m := match{fault: f, stages: stages, from: from}
 			for ; m.variant < len(f.variants); m.variant++ {
 				out, _ := g.output(e, m)
-				if out == nil || equal(out, e.right) {
+				if out == nil || harness.Between(e.right, out, nil).At < 0 {
 					continue
 				}
 				m.left = harness.Between(out, e.got, e.bound)
-				m.explains = explained(e.base, m.left, e.noise)
+				m.explains = explained(e.base, m.left)
 				all = append(all, m)
 			}
 		}
@@ -122,7 +125,7 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	return best, true
 }
 
-// places are the sets of stages of a span in which one fault can sit: each alone
+// places returns the sets of stages of a span in which one fault can sit: each alone
 // and, since a fault is often made wherever it can be, all of them.
 func (f Fault) places(span []string) (sets [][]string) {
 	var all []string
@@ -138,9 +141,6 @@ func (f Fault) places(span []string) (sets [][]string) {
 	return sets
 }
 
-// rms returns the root of the mean squared difference over all elements.
-func rms(d harness.Distance) float64 { return math.Sqrt(d.SqDiff / float64(max(d.N, 1))) }
-
 // compareDistance is negative if a is the smaller distance, 0 if they are equal.
 func compareDistance(a, b harness.Distance) int {
 	return cmp.Or(cmp.Compare(a.Nonfinite, b.Nonfinite), cmp.Compare(a.SqDiff, b.SqDiff))
@@ -148,38 +148,72 @@ func compareDistance(a, b harness.Distance) int {
 
 // explained returns the fraction of an error that is gone when something else stands
 // in the place of the right output: base is the engine's distance from the right one,
-// left that from the other, noise the sum of the squared bounds. Where infinities or
-// NaN differ, as in a mask, it is a fraction of their number, and of the finite places
-// only if these are off by more than rounding too.
-func explained(base, left harness.Distance, noise float64) float64 {
+// left that from the other. Where infinities or NaN differ, as in a mask, it is a fraction
+// of their number, and of the finite places only if these are off by more than rounding
+// too.
+func explained(base, left harness.Distance) float64 {
 	gone := func(left, base float64) float64 { return math.Max(0, 1-left/base) }
 	switch {
 	case base.Nonfinite == 0 && (left.Nonfinite > 0 || base.SqDiff == 0):
 		return 0
 	case base.Nonfinite == 0:
 		return gone(left.SqDiff, base.SqDiff)
-	case base.SqDiff <= noise && left.SqDiff > 4*noise:
+	case base.SqDiff <= base.SqBound && left.SqDiff > 4*base.SqBound:
 		return 0 // the mask is right, the values are off by twice what rounding may do
 	}
 	part := gone(float64(left.Nonfinite), float64(base.Nonfinite))
-	if base.SqDiff > noise {
+	if base.SqDiff > base.SqBound {
 		part = math.Min(part, gone(left.SqDiff, base.SqDiff))
 	}
 	return part
 }
 
-// scale is the root mean square of the finite values.
-func scale(x []float32) float64 {
-	s, n := 0.0, 0
-	for _, v := range x {
-		if finite(v) {
-			s, n = s+float64(v)*float64(v), n+1
+// output returns what an engine that makes a match's fault and is right otherwise puts
+// out at a row, and its values of the stages of the row's step that the candidate lacks
+// and in which the fault sits. It is nil where the fault changes nothing.
+func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness.Place]replay.Value) {
+	run, made := g.run, map[harness.Place]replay.Value{}
+	for _, at := range e.computed() {
+		if at.Step < m.from || !slices.Contains(m.stages, at.Stage) || at != e.Place && g.has(at) {
+			continue
+		}
+		d, _ := g.dims(at.Step)
+		shape, _ := model.Shape(g.model.Config(), at.Stage, d)
+		c := &Context{Model: g.model, Dims: d, Stage: at.Stage, In: func(name string) []float32 { return g.input(run, at.Step, name) }}
+		if at == e.Place {
+			c = e.context(g.model, d, c.In)
+			if run == g.run { // then the run has judged the row by it
+				c.right = e.right
+			}
+		}
+		out := m.fault.output(c, m.variant)
+		switch {
+		case out == nil:
+		case at == e.Place:
+			return out, made
+		default:
+			v := replay.Value{Tensor: harness.Tensor{Shape: shape, F32: out}}
+			run = run.Suppose(map[harness.Place]replay.Value{at: v})
+			if at.Step == e.Step {
+				made[at] = v
+			}
 		}
 	}
-	return math.Sqrt(s / float64(max(n, 1)))
+	if run == g.run {
+		return nil, nil
+	}
+	right, err := run.Right(e.Step, e.Stage)
+	if err != nil {
+		return nil, nil
+	}
+	return values(right.Tensor), made
 }
 
-// equal reports whether two tensors are equal in every element, two NaN being equal.
-func equal(a, b []float32) bool {
-	return slices.EqualFunc(a, b, func(x, y float32) bool { return x == y || x != x && y != y })
+// computed lists what was computed to judge the row, itself among it, in that order.
+func (e *wrongRow) computed() []harness.Place {
+	all := slices.Clone(e.Earlier)
+	for _, stage := range e.Span {
+		all = append(all, harness.Place{Step: e.Step, Stage: stage})
+	}
+	return all
 }

@@ -28,7 +28,7 @@ func TestExplains(t *testing.T) {
 		{"NaN in both", []float32{nan, nan, 1, 1}, []float32{1, 1, 1, 1}, []float32{nan, nan, 1, 1}, 1},
 	} {
 		base := harness.Between(c.right, c.got, bound)
-		got := explained(base, harness.Between(c.variant, c.got, bound), 4*0.01*0.01)
+		got := explained(base, harness.Between(c.variant, c.got, bound))
 		if math.Abs(got-c.want) > 1e-6 {
 			t.Errorf("%s: explains %v, want %v", c.name, got, c.want)
 		}

@@ -108,7 +108,7 @@ func (e *wrongRow) nonfinite() finding {
 		case v == w:
 		case v != v && w == w:
 			nan++
-		case kind(e.Stage) == "attn.scores" && v < 0 && !finite(v) && finite(w):
+		case wordOf(e.Stage) == "attn.scores" && v < 0 && !finite(v) && finite(w):
 			hidden++
 		case !finite(v) && finite(w):
 			inf++
@@ -138,23 +138,12 @@ func (e *wrongRow) nonfinite() finding {
 
 // statistics describes an error that nothing accounts for.
 func (g *rowGroup) statistics(e *wrongRow) string {
-	var gg, rr, gr, dd, d1 float64
-	wrong, n := 0, 0
-	for i, gv := range e.got {
-		if e.isWrong(i) {
-			wrong++
-		}
-		a, b := float64(gv), float64(e.right[i])
-		if d := a - b; d-d == 0 {
-			gg, rr, gr, dd, d1, n = gg+a*a, rr+b*b, gr+a*b, dd+d*d, d1+d, n+1
-		}
+	if e.base.Finite == 0 {
+		return fmt.Sprintf("%d of %d values are wrong, and none is finite on both sides", e.Mismatched, len(e.got))
 	}
-	if n == 0 {
-		return fmt.Sprintf("%d of %d values are wrong, and none is finite on both sides", wrong, len(e.got))
-	}
-	N := float64(n)
+	n := float64(e.base.Finite)
 	text := fmt.Sprintf("%d of %d values are wrong; the error's rms is %.3g and its mean %.3g, the correct output's rms %.3g; the cosine of the two outputs is %.6f",
-		wrong, len(e.got), math.Sqrt(dd/N), d1/N, math.Sqrt(rr/N), gr/math.Sqrt(gg*rr))
+		e.Mismatched, len(e.got), e.RMS, e.sumOfErrors()/n, math.Sqrt(e.base.SqWant/n), e.Cosine)
 	switch near := e.some.nearest; {
 	case near.explains < halfExplained:
 	case near.fault.relation != "":
@@ -180,7 +169,7 @@ func (g *rowGroup) copied(e *wrongRow) finding {
 		switch {
 		case at == e.Place || at.Step > e.Step || isMoved(e.Stage, at.Stage):
 			continue
-		case at.Step < e.Step && kind(at.Stage) != kind(e.Stage):
+		case at.Step < e.Step && wordOf(at.Stage) != wordOf(e.Stage):
 			continue
 		case at.Step < e.Step:
 			text = fmt.Sprintf("the output is %s of step %d: a buffer that was not written again", at.Stage, at.Step)
@@ -194,7 +183,7 @@ func (g *rowGroup) copied(e *wrongRow) finding {
 
 // isMoved reports whether one of two stages can rightly be equal to the other.
 func isMoved(a, b string) bool {
-	a, b = min(kind(a), kind(b)), max(kind(a), kind(b))
+	a, b = min(wordOf(a), wordOf(b)), max(wordOf(a), wordOf(b))
 	return a == "logits" && b == "logits_last" || a == "attn.cache_k" && b == "attn.k" || a == "attn.cache_v" && b == "attn.v"
 }
 
@@ -202,11 +191,17 @@ func isMoved(a, b string) bool {
 func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 	want, _ := model.Shape(g.model.Config(), e.Stage, e.dims)
 	text := fmt.Sprintf("the shape is %v, it must be %v", e.shape, want)
-	same := product(e.shape) == product(want)
-	axis := differing(e.shape, want)
+	same := len(e.got) == product(want)
+	var differ []int // axes, of shapes of as many
+	for i := range want {
+		if len(e.shape) == len(want) && e.shape[i] != want[i] {
+			differ = append(differ, i)
+		}
+	}
+	one := len(differ) == 1
 	n, of, past := 0, 0, false // of the one axis that differs
-	if axis >= 0 {
-		n, of = e.shape[axis], want[axis]
+	if one {
+		n, of = e.shape[differ[0]], want[differ[0]]
 		past = of == e.dims.P+e.dims.T
 	}
 	switch {
@@ -220,27 +215,99 @@ func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 		text += ": only this step's rows are there; the cached ones, P of them, come first"
 	case past && n == of+e.dims.T:
 		text += ": this step's rows are there twice"
-	case axis >= 0 && n == g.model.Config().Positions:
+	case one && n == g.model.Config().Positions:
 		text += ": all n_positions rows were written, not only those in use"
-	case axis >= 0:
-		text += fmt.Sprintf(": axis %d is off", axis)
+	case one:
+		text += fmt.Sprintf(": axis %d is off", differ[0])
 	}
 	return harness.Explanation{Step: e.Step, Stage: e.Stage, Fault: PatternShape, Text: text}
 }
 
-// differing is the one axis in which two shapes differ; -1 if there is no such.
-func differing(a, b []int) int {
-	axis := -1
-	if len(a) != len(b) {
-		return -1
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			if axis >= 0 {
-				return -1
-			}
-			axis = i
+// otherLayer: the stage's function with the weights, or with the inputs, of
+// another place in the model. Without search only relations between layers that
+// explained another row are tried.
+func (g *rowGroup) otherLayer(e *wrongRow, search bool) finding {
+	var faults []Fault
+	for _, stage := range e.Span {
+		for _, other := range kin(g.model.Config(), stage) {
+			faults = append(faults, withOther(g.model.Config(), stage, other)...)
 		}
 	}
-	return axis
+	if !search {
+		faults = slices.DeleteFunc(faults, func(f Fault) bool { return !f.isAmong(g.found) })
+	}
+	matches := g.matches(e.some, faults)
+	if len(matches) == 0 {
+		return finding{}
+	}
+	g.remember(matches[:1])
+	best := matches[0]
+	remedy := "check which weights each layer is given"
+	if best.fault.ID == PatternOtherInput {
+		remedy = "check what each layer is handed"
+	}
+	return finding{best.fault.ID, best.explains, best.fault.Text + " gives it: " + remedy}
+}
+
+// withOther is a stage with the weights, and with the inputs, of another, as faults
+// that no catalogue lists.
+func withOther(cfg model.Config, stage, other string) (all []Fault) {
+	here, _ := model.ParseStage(stage)
+	there, _ := model.ParseStage(other)
+	relation := other
+	if here.Layer >= 0 {
+		relation = fmt.Sprintf("%s, layer %+d", there.Word, there.Layer-here.Layer)
+	}
+	own, others := model.Reads(cfg, stage), model.Reads(cfg, other)
+	if model.NeedsWeights(stage) {
+		all = append(all, Fault{
+			ID: PatternOtherWeights, Stages: []string{stage}, relation: relation,
+			Text: fmt.Sprintf("%s with the weights of %s", stage, other), variants: []variant{with(other, others, own)},
+		})
+	}
+	if there.Word != here.Word || there.Layer > here.Layer {
+		return all // what comes later is computed from this very output
+	}
+	inputs := []variant{with(stage, own, others)}
+	for i := 0; len(own) > 1 && i < len(own); i++ { // or one of several inputs
+		inputs = append(inputs, with(stage, own[i:i+1], others[i:i+1]))
+	}
+	return append(all, Fault{
+		ID: PatternOtherInput, Stages: []string{stage}, relation: relation,
+		Text: fmt.Sprintf("%s on the inputs of %s", stage, other), variants: inputs,
+	})
+}
+
+// with is the function of a stage that is given one input in the place of another.
+func with(stage string, asked, given []string) variant {
+	return func(c *Context) []float32 {
+		return c.apply(stage, func(name string) []float32 {
+			if i := slices.Index(asked, name); i >= 0 {
+				name = given[i]
+			}
+			return c.in(name)
+		})
+	}
+}
+
+// kin are the other stages whose weights, or inputs, are of the same shapes as the
+// stage's: the same stage of other layers and, for a norm, every norm.
+func kin(cfg model.Config, stage string) (all []string) {
+	s, _ := model.ParseStage(stage)
+	words := []string{s.Word}
+	switch s.Word {
+	case "ln_1", "ln_2", "ln_f":
+		words = []string{"ln_1", "ln_2"}
+		all = append(all, "ln_f")
+	default:
+		if s.Layer < 0 {
+			return nil
+		}
+	}
+	for n := range cfg.Layers {
+		for _, w := range words {
+			all = append(all, model.StageName{Layer: n, Word: w}.String())
+		}
+	}
+	return slices.DeleteFunc(all, func(other string) bool { return other == stage })
 }

@@ -1,8 +1,11 @@
 package faults
 
 import (
+	"fmt"
 	"math"
 	"strings"
+
+	"checkpoint12/harness"
 )
 
 // rounding keeps fewer bits of values; nil keeps all. dst may be src.
@@ -122,7 +125,7 @@ func rounded(weights, inputs rounding) variant {
 // rounded is the stage's right function on inputs and weights that went through
 // roundings, nil for none.
 func (c *Context) rounded(weights, inputs rounding) []float32 {
-	switch k := kind(c.Stage); {
+	switch k := wordOf(c.Stage); {
 	case k == "wte", k == "wpe": // their inputs are ids
 		return weights.of(c.Right())
 	case weights == nil:
@@ -132,11 +135,85 @@ func (c *Context) rounded(weights, inputs rounding) []float32 {
 		})(c)
 	case k == "logits":
 		return timesTransposed(inputs.of(c.reads(0)), c.unembedding(), nil, c.embd(), weights)
-	case isProduct(k):
+	case isProduct(c.Stage):
 		return c.product(inputs, weights, weights.of(c.bias()))
 	}
 	if inputs == nil {
 		return c.Right()
 	}
 	return c.apply(c.Stage, func(name string) []float32 { return inputs.of(c.in(name)) })
+}
+
+// precisions are the fewer bits of mantissa whose errors are recognised.
+var precisions = []struct {
+	id, name string
+	round    rounding
+	like     string
+}{
+	{PatternNoise10, "float16", float16, "a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
+	{PatternNoise7, "bfloat16", bfloat16, "a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits"},
+}
+
+const (
+	// sameNoise is by what factor an error may be larger or smaller than that of a
+	// stage all of whose numbers have few bits: some of them, weights or the output
+	// alone, leave a part of it, and sums in few bits leave more.
+	sameNoise = 4
+
+	// leastNoise is how many wrong values it takes to say that they have no
+	// structure: fewer than 16 lean to one side by a quarter by chance.
+	leastNoise = 16
+)
+
+// precisionLoss: the error is as large and as shapeless as fewer bits would leave it.
+func (g *rowGroup) precisionLoss(e *wrongRow) finding {
+	if e.base.Nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
+		return finding{}
+	}
+	for _, p := range precisions {
+		if holds(p.round, e.got) && !holds(p.round, e.right) {
+			return finding{p.id, 0, fmt.Sprintf("every value of the output is one that %s holds: the stage, or what writes it, works in %s", p.name, p.name)}
+		}
+	}
+	if e.hasStructure() {
+		return finding{}
+	}
+	d, _ := g.dims(e.Step)
+	some := e.some
+	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
+	for _, p := range precisions {
+		var out []float32
+		if !ifKnown(func() { out = p.round.of(c.rounded(p.round, p.round)) }) {
+			continue
+		}
+		like := harness.Between(some.right, out, nil)
+		if ratio := some.base.RMS() / like.RMS(); like.Nonfinite == 0 && ratio > 1.0/sameNoise && ratio < sameNoise {
+			return finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)}
+		}
+	}
+	return finding{}
+}
+
+// holds reports whether every value is unchanged by a rounding.
+func holds(r rounding, x []float32) bool {
+	rounded := r.of(x)
+	for i, v := range x {
+		if v == v && rounded[i] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// hasStructure reports whether the error follows the right output, or leans to one
+// side, more than rounding errors do: four times as much as is chance, and by a
+// tenth at least, since what rounds the output itself follows it a little.
+func (e *wrongRow) hasStructure() bool {
+	d, n := e.base, float64(len(e.got))
+	if d.SqDiff == 0 || d.SqWant == 0 {
+		return true
+	}
+	chance := math.Max(0.1, 4/math.Sqrt(n))
+	along := math.Abs(d.GotWant-d.SqWant) / math.Sqrt(d.SqDiff*d.SqWant)
+	return along > chance || math.Abs(e.sumOfErrors())/math.Sqrt(n*d.SqDiff) > chance
 }

@@ -2,23 +2,25 @@ package faults
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
 
-// wrongRow is one introduced row: what the engine put out, and what the right
-// function makes of the inputs that the engine gave it.
+// A wrongRow is one introduced row: the engine's output, and that of the right function
+// on the inputs that the engine gave it.
 type wrongRow struct {
 	harness.Replayed
 	dims       model.Dims
 	shape      []int
 	got, right []float32
 	bound      []float32        // what rounding may do at each place; nil is nothing
-	noise      float64          // sum of its squares
 	base       harness.Distance // of got from right
 
 	some    *wrongRow // a sample of it or, where that is not smaller, the row itself
@@ -47,17 +49,19 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 		return e, err
 	}
 	e.right, e.bound = values(right.Tensor), right.Bound
-	e.measure()
+	e.base = harness.Between(e.right, e.got, e.bound)
 	e.some = e.sample()
 	return e, nil
 }
 
-func (e *wrongRow) measure() {
-	e.noise = 0
-	for _, b := range e.bound {
-		e.noise += float64(b) * float64(b)
+// sumOfErrors returns the sum of the differences where both values are finite.
+func (e *wrongRow) sumOfErrors() (sum float64) {
+	for i, v := range e.got {
+		if d := float64(v) - float64(e.right[i]); d-d == 0 {
+			sum += d
+		}
 	}
-	e.base = harness.Between(e.right, e.got, e.bound)
+	return sum
 }
 
 // near reports whether the output at i is the right one's at j, to so many times what
@@ -73,7 +77,7 @@ func (e *wrongRow) near(i, j int, times float64) bool {
 // isWrong reports whether rounding does not account for a place.
 func (e *wrongRow) isWrong(i int) bool { return !e.near(i, i, 1) }
 
-// wrongPlaces are the flat indices that rounding does not account for and where
+// wrongPlaces returns the flat indices that rounding does not account for and where
 // both values are finite.
 func (e *wrongRow) wrongPlaces() []int {
 	var at []int
@@ -85,26 +89,18 @@ func (e *wrongRow) wrongPlaces() []int {
 	return at
 }
 
-// maxSampled is how many rows of a matrix product are looked at: each is computed by
-// itself, and a fault shows in all or in the worst.
+// maxSampled is the number of rows of a matrix product that are looked at: each is
+// computed by itself, and a fault shows in all or in the worst.
 const maxSampled = 8
 
-// sample is the row with some rows of a matrix product, the worst among them; of
-// anything else, or of few rows, it is the row itself.
+// sample returns the row with some rows of a matrix product, the worst among them; of
+// anything else, or of few rows, the row itself.
 func (e *wrongRow) sample() *wrongRow {
 	n := e.dims.B * e.dims.T
 	if !isProduct(e.Stage) || len(e.Span) > 1 || n <= maxSampled {
 		return e
 	}
-	width := len(e.got) / n
-	worst, most := 0, harness.Distance{}
-	for r := range n {
-		lo, hi := r*width, (r+1)*width
-		if d := harness.Between(e.right[lo:hi], e.got[lo:hi], nil); compareDistance(most, d) < 0 {
-			worst, most = r, d
-		}
-	}
-	rows := []int{worst}
+	rows := []int{max(e.base.At, 0) * n / len(e.got)}
 	for i := range maxSampled - 1 {
 		if r := i * (n - 1) / (maxSampled - 2); !slices.Contains(rows, r) {
 			rows = append(rows, r)
@@ -114,14 +110,14 @@ func (e *wrongRow) sample() *wrongRow {
 	some := *e
 	some.sampled, some.dims = rows, model.Dims{B: 1, T: len(rows)}
 	some.got, some.right, some.bound = pick(e.got, rows, n), pick(e.right, rows, n), pick(e.bound, rows, n)
-	some.measure()
+	some.base = harness.Between(some.right, some.got, some.bound)
 	return &some
 }
 
 // isProduct reports whether a stage is a matrix product of rows and weights.
-func isProduct(stage string) bool { return stage == "logits" || strings.HasPrefix(word(stage), "c_") }
+func isProduct(stage string) bool { return stage == "logits" || strings.Contains(stage, ".c_") }
 
-// pick is some of the n rows of x; nil if x is.
+// pick returns some of the n rows of x; nil if x is.
 func pick(x []float32, rows []int, n int) []float32 {
 	if x == nil {
 		return nil
@@ -134,12 +130,117 @@ func pick(x []float32, rows []int, n int) []float32 {
 	return out
 }
 
-// context is what a fault in the row's own stage is computed from; in gives the
-// inputs of the whole step, whose dimensions are d.
+// context returns the Context of a fault in the row's own stage; in gives the inputs of
+// the whole step, whose dimensions are d.
 func (e *wrongRow) context(m *model.Model, d model.Dims, in func(name string) []float32) *Context {
 	c := &Context{Model: m, Dims: e.dims, Stage: e.Stage, got: e.got, In: in}
 	if e.sampled != nil {
 		c.In = func(name string) []float32 { return pick(in(name), e.sampled, d.B*d.T) }
 	}
 	return c
+}
+
+// A candidateRun is a candidate's run: its tensors, and what follows where it has none.
+type candidateRun struct {
+	model     *model.Model
+	candidate harness.Source
+	run       *replay.Run
+	except    []Kind // of faults, not tried
+
+	once   sync.Once
+	hashes map[uint64][]harness.Place // the candidate's tensors by a hash of their values
+}
+
+// values returns a tensor's elements as faults take them; ids are exact.
+func values(t harness.Tensor) []float32 {
+	if !t.IDs() {
+		return t.F32
+	}
+	out := make([]float32, len(t.I64))
+	for i, id := range t.I64 {
+		out[i] = float32(id)
+	}
+	return out
+}
+
+// dims returns a step's dimensions: from what it was fed or, where that is not known,
+// from the shapes of the candidate's stages [B,T,C].
+func (c *candidateRun) dims(step int) (model.Dims, bool) {
+	if f, ok := c.run.Dims(step); ok {
+		return model.Dims{B: f.B, T: f.T, P: f.P}, true
+	}
+	d := model.Dims{}
+	for k := 0; k <= step; k++ {
+		stages := c.candidate.Stages(k)
+		i := slices.IndexFunc(stages, func(stage string) bool {
+			shape, _ := c.candidate.Shape(k, stage)
+			return len(shape) == 3 && model.Axes(stage) == "B T C"
+		})
+		if i < 0 {
+			return d, false
+		}
+		shape, _ := c.candidate.Shape(k, stages[i])
+		d = model.Dims{B: shape[0], T: shape[1], P: d.P + d.T}
+	}
+	return d, d.B > 0 && d.T > 0
+}
+
+// has reports whether the candidate has a place, in its right shape.
+func (c *candidateRun) has(at harness.Place) bool {
+	d, _ := c.dims(at.Step)
+	want, err := model.Shape(c.model.Config(), at.Stage, d)
+	shape, ok := c.candidate.Shape(at.Step, at.Stage)
+	return ok && err == nil && slices.Equal(shape, want)
+}
+
+// input returns an input of a stage of the step as the candidate has it or as it follows,
+// in the run, from what the candidate has; nil where it does not, and for one of a shape
+// of its own, which no fault can read.
+func (c *candidateRun) input(run *replay.Run, step int, name string) []float32 {
+	d, _ := c.dims(step)
+	if name == "pos" {
+		return []float32{float32(d.P)}
+	}
+	shape, _ := model.Shape(c.model.Config(), name, d)
+	if v, err := run.Input(step, name); err == nil && slices.Equal(v.Shape, shape) {
+		return values(v.Tensor)
+	}
+	return nil
+}
+
+// maxSearched is the number of values that a tensor may have to be looked for among the
+// others, or in another order: logits, of which no stage is a copy, would be most of the work.
+const maxSearched = 1 << 18
+
+// equal returns the places at which the candidate has these very values, in order. All
+// are read once, when this is first asked.
+func (c *candidateRun) equal(x []float32) []harness.Place {
+	c.once.Do(func() {
+		c.hashes = map[uint64][]harness.Place{}
+		for _, step := range c.candidate.Steps() {
+			for _, stage := range c.candidate.Stages(step) {
+				shape, _ := c.candidate.Shape(step, stage)
+				if product(shape) > maxSearched {
+					continue
+				}
+				if t, err := c.candidate.Tensor(step, stage); err == nil && !t.IDs() {
+					h := hash(t.F32)
+					c.hashes[h] = append(c.hashes[h], harness.Place{Step: step, Stage: stage})
+				}
+			}
+		}
+	})
+	return c.hashes[hash(x)]
+}
+
+var seed = maphash.MakeSeed()
+
+// hash returns a hash of values.
+func hash(x []float32) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, v := range x {
+		maphash.WriteComparable(&h, v)
+	}
+	return h.Sum64()
 }

@@ -2,6 +2,8 @@ package faults
 
 import (
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/tphakala/simd/f32"
 
@@ -38,8 +40,8 @@ var variants = map[string][]variant{
 	"bias_dropped":      {func(c *Context) []float32 { return c.product(nil, nil, nil) }},
 	"qkv_order_kqv":     {func(c *Context) []float32 { return c.splitInOrder("kqv") }},
 	"qkv_order_vkq":     {func(c *Context) []float32 { return c.splitInOrder("vkq") }},
-	"qkv_per_head":      {func(c *Context) []float32 { return c.split(3*c.width(), c.third()*c.width(), 1) }},
-	"heads_interleaved": {func(c *Context) []float32 { return c.split(1, c.third()*c.embd(), c.heads()) }},
+	"qkv_per_head":      {func(c *Context) []float32 { return c.split(3*c.width(), c.third("qkv")*c.width(), 1) }},
+	"heads_interleaved": {func(c *Context) []float32 { return c.split(1, c.third("qkv")*c.embd(), c.heads()) }},
 
 	"cache_overwritten": {withPast(func(c *Context) []float32 {
 		return c.cacheRows(func(head, s int) []float32 {
@@ -132,7 +134,7 @@ func (c *Context) positionsFrom(first int) (out []float32) {
 
 // normBefore is the norm whose output the branch reads.
 func (c *Context) normBefore() string {
-	return c.block(map[string]string{"resid_mid": "ln_1", "resid_post": "ln_2"}[word(c.Stage)])
+	return c.block(map[string]string{"resid_mid": "ln_1", "resid_post": "ln_2"}[wordOf(c.Stage)])
 }
 
 // addedTo is the branch, a residual sum's second input, added to another stage.
@@ -204,4 +206,150 @@ func distribution(other func(t float64) float64) variant {
 		}
 		return out
 	}
+}
+
+// normalising is a LayerNorm with its faults; the zero ones are none.
+type normalising struct {
+	x          []float32 // [rows, width]
+	gain, bias []float32 // [width]
+	width      int
+	eps        float64
+	unbiased   bool // divides by width-1
+	keepMean   bool // the mean is not taken off the values
+	aroundZero bool // nor is it for the variance
+}
+
+// norm is the stage's LayerNorm with a fault.
+func norm(fault func(c *Context, n *normalising)) variant {
+	return func(c *Context) []float32 {
+		n := normalising{x: c.reads(0), gain: c.gain(), bias: c.bias(), width: c.embd(), eps: c.Model.Config().Eps}
+		fault(c, &n)
+		return n.run()
+	}
+}
+
+// epsilon is the stage's LayerNorm with another epsilon, unless it is the right one.
+func epsilon(eps float64) variant {
+	other := norm(func(_ *Context, n *normalising) { n.eps = eps })
+	return func(c *Context) []float32 {
+		if c.Model.Config().Eps == eps {
+			return nil
+		}
+		return other(c)
+	}
+}
+
+// rootMeanSquare is RMSNorm: the mean is taken off nowhere.
+func rootMeanSquare(_ *Context, n *normalising) { n.keepMean, n.aroundZero = true, true }
+
+// filled is n times one number.
+func filled(n int, v float32) []float32 { return slices.Repeat([]float32{v}, n) }
+
+// run computes in float64 and rounds once.
+func (n normalising) run() []float32 {
+	out := make([]float32, len(n.x))
+	for lo := 0; lo+n.width <= len(n.x); lo += n.width {
+		x, y := n.x[lo:lo+n.width], out[lo:lo+n.width]
+		var sum, squares float64
+		for _, v := range x {
+			sum += float64(v)
+		}
+		mean := sum / float64(n.width)
+		centre, by := mean, float64(n.width)
+		if n.aroundZero {
+			centre = 0
+		}
+		for _, v := range x {
+			d := float64(v) - centre
+			squares += d * d
+		}
+		if n.unbiased {
+			by--
+		}
+		scale := 1 / math.Sqrt(squares/by+n.eps)
+		if n.keepMean {
+			mean = 0
+		}
+		for i, v := range x {
+			y[i] = float32((float64(v)-mean)*scale*float64(n.gain[i]) + float64(n.bias[i]))
+		}
+	}
+	return out
+}
+
+// product is a linear stage: reads(0)*weight + bias, where the input and the matrix
+// go through roundings, nil for none. A nil bias is not added.
+func (c *Context) product(input, matrix rounding, bias []float32) []float32 {
+	return times(input.of(c.reads(0)), c.gain(), bias, len(c.bias()), matrix)
+}
+
+// sumsOf is how many products are added up before their sum joins the others.
+const sumsOf = 128
+
+// times is x*w + bias in float32, summed in blocks: x [rows,in], w [in,out] which
+// goes through round, bias [out] or nil.
+func times(x, w, bias []float32, out int, round rounding) []float32 {
+	in := len(w) / out
+	rows := len(x) / max(in, 1)
+	y, sums, scratch := make([]float32, rows*out), make([]float32, rows*out), make([]float32, out)
+	for r := range rows {
+		copy(y[r*out:(r+1)*out], bias)
+	}
+	for k0 := 0; k0 < in; k0 += sumsOf {
+		clear(sums)
+		for k := k0; k < min(k0+sumsOf, in); k++ {
+			row := round.in(scratch, w[k*out:(k+1)*out])
+			for r := range rows {
+				f32.AddScaled(sums[r*out:(r+1)*out], x[r*in+k], row)
+			}
+		}
+		f32.Add(y, y, sums)
+	}
+	return y
+}
+
+// timesTransposed is x*wᵀ + bias: x [rows,in], w [out,in] which goes through
+// round, bias [out] or nil.
+func timesTransposed(x, w, bias []float32, in int, round rounding) []float32 {
+	rows, out := len(x)/in, len(w)/in
+	y, scratch := make([]float32, rows*out), make([]float32, in)
+	for o := range out {
+		row := round.in(scratch, w[o*in:(o+1)*in])
+		for r := range rows {
+			s := f32.DotProduct(row, x[r*in:(r+1)*in])
+			if bias != nil {
+				s += bias[o]
+			}
+			y[r*out+o] = s
+		}
+	}
+	return y
+}
+
+// third returns which of q, k and v the stage is, in their order.
+func (c *Context) third(order string) int {
+	return strings.Index(order, strings.TrimPrefix(wordOf(c.Stage), "attn."))
+}
+
+// splitInOrder takes the stage's third of c_attn in another order of the three;
+// nil where that is the right one.
+func (c *Context) splitInOrder(order string) []float32 {
+	third := c.third(order)
+	if third == c.third("qkv") {
+		return nil
+	}
+	return c.split(c.width(), third*c.embd(), 1)
+}
+
+// split is [B,H,T,D] of c_attn [B,T,3C], whose columns for the stage begin at
+// first: those of the heads are perHead apart, and the values of one are perValue
+// apart.
+func (c *Context) split(perHead, first, perValue int) []float32 {
+	x, out := c.reads(0), c.empty()
+	T, H, D := c.Dims.T, c.heads(), c.width()
+	for i := range out {
+		b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
+		out[i] = x[(b*T+t)*3*c.embd()+first+h*perHead+d*perValue]
+	}
+	return out
 }

@@ -1,3 +1,15 @@
+// Package faults is the catalogue of the faults that GPT-2 engines are known to
+// have, and finds which of them an engine has.
+//
+// Each [Fault] is a variant of one stage: it computes what that stage would put
+// out with the fault in it, from the inputs that the engine under test gave its
+// own stage. So [Explain] needs nothing but a dump: where a replay finds a
+// stage's own computation wrong, every fault that can sit there is computed, and
+// the one that gives what the engine gave is the cause. Where none does, the
+// error itself is looked at for a pattern that shows where to look.
+//
+// catalogue.json lists the faults, for reference/float64/faults.py too, which has
+// the same variants in numpy and measures how far each moves its stage.
 package faults
 
 import (
@@ -9,7 +21,7 @@ import (
 	"checkpoint12/model/strictjson"
 )
 
-// Kind is how far a fault moves its stage, and so how plainly it is seen.
+// A Kind says how far a fault moves its stage, and so how plainly it is seen.
 type Kind string
 
 // The kinds of faults.
@@ -19,7 +31,7 @@ const (
 	Precision Kind = "precision" // the right function with fewer bits
 )
 
-// Fault is an entry of the catalogue: a known fault and its variants.
+// A Fault is an entry of the catalogue: a known fault and its variants.
 type Fault struct {
 	// ID names the fault in reports: "gelu_erf".
 	ID   string `json:"id"`
@@ -93,7 +105,7 @@ func ByID(id string) (Fault, error) {
 	return Fault{}, fmt.Errorf("there is no fault %.40q in the catalogue", id)
 }
 
-// Identity is a place where faults cannot be seen: there they move nothing, or
+// An Identity is a place where faults cannot be seen: there they move nothing, or
 // less than the tolerance that goldens are judged by.
 type Identity struct {
 	Faults string `json:"faults"` // a pattern of ids

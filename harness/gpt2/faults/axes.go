@@ -1,0 +1,320 @@
+package faults
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model"
+)
+
+// axis is one dimension of a stage as a person names it. An axis of channels
+// that holds heads is two.
+type axis struct {
+	one, many string // "head", "heads"
+	n         int
+	first     int      // what the index 0 is called
+	names     []string // of the indices, where they have names
+}
+
+// axisNames are what people call the axes that model.Axes names.
+var axisNames = map[string]axis{
+	"B": {one: "batch row", many: "batch rows"},
+	"T": {one: "position", many: "positions"},
+	"S": {one: "key position", many: "key positions"},
+	"C": {one: "channel", many: "channels"},
+	"F": {one: "unit", many: "units"},
+	"V": {one: "id", many: "ids"},
+	"3": {one: "third", many: "thirds", names: []string{"q", "k", "v"}},
+	"H": {one: "head", many: "heads"},
+	"D": {one: "channel of a head", many: "channels of a head"},
+}
+
+// axesOf returns the dimensions of a row's stage.
+func (g *rowGroup) axesOf(e *wrongRow) (all []axis) {
+	letters := strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(model.Axes(e.Stage)))
+	for _, l := range letters {
+		a := axisNames[l]
+		a.n = e.dims.Length(g.model.Config(), l)
+		if l == "T" {
+			a.first = e.dims.P
+			if slices.Contains(letters, "S") {
+				a.one, a.many = "query position", "query positions"
+			}
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// at is what an index is called.
+func (a axis) at(j int) string {
+	if a.names != nil {
+		return a.names[j]
+	}
+	return fmt.Sprint(j + a.first)
+}
+
+// some is "head 3", "heads 0, 2 to 5" or "the v third".
+func (a axis) some(indices []int) string {
+	name := a.many
+	if len(indices) == 1 {
+		name = a.one
+	}
+	if a.names == nil {
+		return name + " " + ranges(indices, a.first)
+	}
+	var names []string
+	for _, j := range indices {
+		names = append(names, a.at(j))
+	}
+	return "the " + strings.Join(names, " and ") + " " + name
+}
+
+// lengths returns the axes as a shape.
+func lengths(axes []axis) []int {
+	shape := make([]int, len(axes))
+	for i, a := range axes {
+		shape[i] = a.n
+	}
+	return shape
+}
+
+// where words which part of the output is wrong: "in head 3, batch row 1"; "" for no
+// part in particular. An axis counts if nothing is wrong at half of its indices or
+// more. It takes a quarter of the part to be wrong: if less is, that the rest of the
+// output is right is chance.
+func (g *rowGroup) where(e *wrongRow) string {
+	axes := g.axesOf(e)
+	shape := lengths(axes)
+	masked := len(axes) == 4 && axes[2].one == "query position" && e.dims.T > 1
+	wrong := make([][]bool, len(axes))
+	for a := range axes {
+		wrong[a] = make([]bool, axes[a].n)
+	}
+	count, diagonal, hidden := 0, 0, 0
+	for i := range e.got {
+		if !e.isWrong(i) {
+			continue
+		}
+		count++
+		index := shapes.Index(i, shape)
+		for a, j := range index {
+			wrong[a][j] = true
+		}
+		if !masked {
+			continue
+		}
+		switch ahead := index[3] - e.dims.P - index[2]; {
+		case ahead == 0:
+			diagonal++
+		case ahead > 0:
+			hidden++
+		}
+	}
+	if count == 0 {
+		return ""
+	}
+	var mask, in []string
+	switch count {
+	case diagonal:
+		mask = []string{"on the diagonal"}
+	case hidden:
+		mask = []string{"at the places that the mask hides"}
+	}
+	room := len(e.got)
+	for a, axis := range axes {
+		var indices []int
+		for j, some := range wrong[a] {
+			if some {
+				indices = append(indices, j)
+			}
+		}
+		if axis.n > 1 && 2*len(indices) <= axis.n {
+			in = append(in, axis.some(indices))
+			room = room / axis.n * len(indices)
+		}
+	}
+	if 4*count < room {
+		return ""
+	}
+	if in != nil {
+		in[0] = "in " + in[0]
+	}
+	return strings.Join(append(mask, in...), ", ")
+}
+
+// ranges spells ascending numbers, first added to each: "0, 2 to 5, 9", cut short
+// where it is long.
+func ranges(x []int, first int) string {
+	const most = 8
+	var parts []string
+	for i := 0; i < len(x); {
+		j := i
+		for j+1 < len(x) && x[j+1] == x[j]+1 {
+			j++
+		}
+		if j > i+1 {
+			parts = append(parts, fmt.Sprintf("%d to %d", x[i]+first, x[j]+first))
+			i = j + 1
+		} else {
+			parts = append(parts, fmt.Sprint(x[i]+first))
+			i++
+		}
+		if len(parts) == most && i < len(x) {
+			parts = append(parts, fmt.Sprintf("… (%d in all)", len(x)))
+			break
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// permuted: the right values in another order, along one axis or with the axes
+// exchanged.
+func (g *rowGroup) permuted(e *wrongRow) finding {
+	if len(e.got) > maxSearched || len(e.got) < 2 || !e.sameValues() {
+		return finding{}
+	}
+	axes := g.axesOf(e)
+	shape := lengths(axes)
+	for a := range axes {
+		if from := e.along(shape, a); from != nil {
+			return finding{PatternPermuted, 1, "the correct values are in another order: " + ordered(axes[a], from)}
+		}
+	}
+	for _, order := range orders(len(axes)) {
+		same := !slices.IsSorted(order)
+		for i := 0; same && i < len(e.got); i++ {
+			same = e.near(i, exchanged(i, shape, order), 2)
+		}
+		if !same {
+			continue
+		}
+		var laid []axis
+		for _, a := range order {
+			laid = append(laid, axes[a])
+		}
+		return finding{PatternPermuted, 1, fmt.Sprintf("the correct values are laid out as %s and read as %s", listed(laid), listed(axes))}
+	}
+	return finding{PatternPermuted, 1, "the correct values are there, each once, in an order that no exchange or shift of axes gives"}
+}
+
+// listed is "[batch row, position, channel]".
+func listed(axes []axis) string {
+	names := make([]string, len(axes))
+	for i, a := range axes {
+		names[i] = a.one
+	}
+	return "[" + strings.Join(names, ", ") + "]"
+}
+
+// sameValues reports whether the two outputs, each sorted, are equal to rounding:
+// to 1e-6 of their size, which is eight float32 numbers apart. That the sums
+// of their squares are, to a thousandth, is cheaper to see.
+func (e *wrongRow) sameValues() bool {
+	d := e.base
+	if d.Nonfinite == 0 && math.Abs(d.SqGot-d.SqWant) > 1e-3*d.SqWant {
+		return false
+	}
+	slack := 1e-6 * math.Sqrt(d.SqWant/float64(max(d.Finite, 1)))
+	got, right := slices.Sorted(slices.Values(e.got)), slices.Sorted(slices.Values(e.right))
+	for i, v := range got {
+		if v != right[i] && !(math.Abs(float64(v)-float64(right[i])) <= slack) {
+			return false
+		}
+	}
+	return true
+}
+
+// along finds for each index of an axis which index of the right output it has;
+// nil if there is none for some of them, or if all are in their place.
+func (e *wrongRow) along(shape []int, a int) []int {
+	const mostIndices = 4096 // each is held against each: an axis as wide as the vocabulary would take seconds
+	n, inner := shape[a], product(shape[a+1:])
+	if n < 2 || n > mostIndices {
+		return nil
+	}
+	from, moved := make([]int, n), false
+	for j := range n {
+		// In its place, else after its place, as a shift would have it.
+		k := 0
+		for k < n && !e.sliceEqual(j, (j+k)%n, n, inner) {
+			k++
+		}
+		if k == n {
+			return nil
+		}
+		from[j], moved = (j+k)%n, moved || k > 0
+	}
+	if !moved {
+		return nil
+	}
+	return from
+}
+
+// sliceEqual reports whether index j of an axis of n is the right output's index k.
+func (e *wrongRow) sliceEqual(j, k, n, inner int) bool {
+	for lo := 0; lo < len(e.got); lo += n * inner {
+		for i := range inner {
+			if !e.near(lo+j*inner+i, lo+k*inner+i, 2) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ordered words which index of an axis holds which of the right output.
+func ordered(a axis, from []int) string {
+	n := len(from)
+	shift, reversed := true, true
+	for j, src := range from {
+		shift = shift && (src-j+n)%n == (from[0]+n)%n
+		reversed = reversed && src == n-1-j
+	}
+	switch {
+	case shift && n > 2 && from[0] > n/2:
+		return fmt.Sprintf("each %s has the values that belong %d before it", a.one, n-from[0])
+	case shift && n > 2:
+		return fmt.Sprintf("each %s has the values that belong %d after it", a.one, from[0])
+	case reversed && n > 2:
+		return fmt.Sprintf("%s in reverse", a.many)
+	}
+	var parts []string
+	for j, src := range from {
+		if j != src {
+			parts = append(parts, fmt.Sprintf("%s has %s", a.at(j), a.at(src)))
+		}
+	}
+	if len(parts) > 8 {
+		parts = append(parts[:8], "…")
+	}
+	return fmt.Sprintf("of the %s %s", a.many, strings.Join(parts, ", "))
+}
+
+// orders are all orders of n axes.
+func orders(n int) [][]int {
+	if n == 0 {
+		return [][]int{nil}
+	}
+	var all [][]int
+	for _, rest := range orders(n - 1) {
+		for at := range n {
+			all = append(all, slices.Insert(slices.Clone(rest), at, n-1))
+		}
+	}
+	return all
+}
+
+// exchanged is the flat index, in an array of the shape, of the value at flat
+// index i of the same values laid out with the axes in the order.
+func exchanged(i int, shape, order []int) int {
+	flat := 0
+	for _, a := range slices.Backward(order) {
+		flat += i % shape[a] * product(shape[a+1:])
+		i /= shape[a]
+	}
+	return flat
+}
