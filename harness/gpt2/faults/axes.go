@@ -10,7 +10,7 @@ import (
 	"checkpoint12/model"
 )
 
-// axis is one dimension of a stage as a person names it. An axis of channels
+// An axis is one dimension of a stage as a person names it. An axis of channels
 // that holds heads is two.
 type axis struct {
 	one, many string // "head", "heads"
@@ -19,7 +19,7 @@ type axis struct {
 	names     []string // of the indices, where they have names
 }
 
-// axisNames are what people call the axes that model.Axes names.
+// axisNames are the names that people give the axes of model.Axes.
 var axisNames = map[string]axis{
 	"B": {one: "batch row", many: "batch rows"},
 	"T": {one: "position", many: "positions"},
@@ -32,8 +32,8 @@ var axisNames = map[string]axis{
 	"D": {one: "channel of a head", many: "channels of a head"},
 }
 
-// axesOf returns the dimensions of a row's stage.
-func (g *rowGroup) axesOf(e *wrongRow) (all []axis) {
+// axesOf returns the axes of a row's stage, and their lengths as a shape.
+func (g *rowGroup) axesOf(e *wrongRow) (all []axis, shape []int) {
 	letters := strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(model.Axes(e.Stage)))
 	for _, l := range letters {
 		a := axisNames[l]
@@ -44,12 +44,12 @@ func (g *rowGroup) axesOf(e *wrongRow) (all []axis) {
 				a.one, a.many = "query position", "query positions"
 			}
 		}
-		all = append(all, a)
+		all, shape = append(all, a), append(shape, a.n)
 	}
-	return all
+	return all, shape
 }
 
-// at is what an index is called.
+// at returns the name of an index.
 func (a axis) at(j int) string {
 	if a.names != nil {
 		return a.names[j]
@@ -57,7 +57,7 @@ func (a axis) at(j int) string {
 	return fmt.Sprint(j + a.first)
 }
 
-// some is "head 3", "heads 0, 2 to 5" or "the v third".
+// some names indices: "head 3", "heads 0, 2 to 5" or "the v third".
 func (a axis) some(indices []int) string {
 	name := a.many
 	if len(indices) == 1 {
@@ -73,22 +73,12 @@ func (a axis) some(indices []int) string {
 	return "the " + strings.Join(names, " and ") + " " + name
 }
 
-// lengths returns the axes as a shape.
-func lengths(axes []axis) []int {
-	shape := make([]int, len(axes))
-	for i, a := range axes {
-		shape[i] = a.n
-	}
-	return shape
-}
-
-// where words which part of the output is wrong: "in head 3, batch row 1"; "" for no
+// where names the part of the output that is wrong: "in head 3, batch row 1"; "" for no
 // part in particular. An axis counts if nothing is wrong at half of its indices or
 // more. It takes a quarter of the part to be wrong: if less is, that the rest of the
 // output is right is chance.
 func (g *rowGroup) where(e *wrongRow) string {
-	axes := g.axesOf(e)
-	shape := lengths(axes)
+	axes, shape := g.axesOf(e)
 	masked := len(axes) == 4 && axes[2].one == "query position" && e.dims.T > 1
 	wrong := make([][]bool, len(axes))
 	for a := range axes {
@@ -171,14 +161,13 @@ func ranges(x []int, first int) string {
 	return strings.Join(parts, ", ")
 }
 
-// permuted: the right values in another order, along one axis or with the axes
+// permuted finds the right values in another order, along one axis or with the axes
 // exchanged.
 func (g *rowGroup) permuted(e *wrongRow) finding {
 	if len(e.got) > maxSearched || len(e.got) < 2 || !e.sameValues() {
 		return finding{}
 	}
-	axes := g.axesOf(e)
-	shape := lengths(axes)
+	axes, shape := g.axesOf(e)
 	for a := range axes {
 		if from := e.along(shape, a); from != nil {
 			return finding{PatternPermuted, 1, "the correct values are in another order: " + ordered(axes[a], from)}
@@ -201,7 +190,7 @@ func (g *rowGroup) permuted(e *wrongRow) finding {
 	return finding{PatternPermuted, 1, "the correct values are there, each once, in an order that no exchange or shift of axes gives"}
 }
 
-// listed is "[batch row, position, channel]".
+// listed returns "[batch row, position, channel]".
 func listed(axes []axis) string {
 	names := make([]string, len(axes))
 	for i, a := range axes {
@@ -266,7 +255,7 @@ func (e *wrongRow) sliceEqual(j, k, n, inner int) bool {
 	return true
 }
 
-// ordered words which index of an axis holds which of the right output.
+// ordered says which index of an axis holds which of the right output.
 func ordered(a axis, from []int) string {
 	n := len(from)
 	shift, reversed := true, true
@@ -294,7 +283,7 @@ func ordered(a axis, from []int) string {
 	return fmt.Sprintf("of the %s %s", a.many, strings.Join(parts, ", "))
 }
 
-// orders are all orders of n axes.
+// orders returns all orders of n axes.
 func orders(n int) [][]int {
 	if n == 0 {
 		return [][]int{nil}
@@ -308,7 +297,7 @@ func orders(n int) [][]int {
 	return all
 }
 
-// exchanged is the flat index, in an array of the shape, of the value at flat
+// exchanged returns the flat index, in an array of the shape, of the value at flat
 // index i of the same values laid out with the axes in the order.
 func exchanged(i int, shape, order []int) int {
 	flat := 0

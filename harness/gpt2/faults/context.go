@@ -27,19 +27,6 @@ type Context struct {
 // or a weight that the model lacks.
 type unknown string
 
-// ifKnown runs a computation and reports whether all that it needs is known.
-func ifKnown(compute func()) (ok bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			if _, lacks := p.(unknown); !lacks {
-				panic(p)
-			}
-		}
-	}()
-	compute()
-	return true
-}
-
 // in returns an input, which must be known.
 func (c *Context) in(name string) []float32 {
 	shape, err := model.Shape(c.Model.Config(), name, c.Dims)

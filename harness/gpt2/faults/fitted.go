@@ -8,7 +8,7 @@ import (
 	"checkpoint12/harness"
 )
 
-// fitted is a pattern with a number k that is read off the engine's output: at the
+// A fitted is a pattern with a number k that is read off the engine's output: at the
 // wrong places that is the right one plus k times basis.
 type fitted struct {
 	id       string
@@ -42,8 +42,8 @@ func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
 	return all
 }
 
-// sameNumber is how far, relative to one of them, two numbers of four digits
-// are apart that are the same.
+// sameNumber is the difference, relative to one of them, up to which two numbers of four
+// digits are the same.
 const sameNumber = 1e-4
 
 // ratioWords words an output that is k times the correct one.

@@ -32,7 +32,7 @@ const (
 	PatternPlaces        = "pattern_places"         // only a part of the output is wrong
 )
 
-// finding is the id of a pattern, the fraction of the error that it reproduces, and
+// A finding is the id of a pattern, the fraction of the error that it reproduces, and
 // its words; the zero finding is none.
 type finding struct {
 	id       string
@@ -56,17 +56,16 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 			found = look(e)
 		}
 	}
-	text := found.text
-	switch {
-	case found.id == "" && where != "":
-		found.id = PatternPlaces
-		text = "no known fault gives this output; only these values are wrong: " + where + ". " + g.statistics(e)
-	case found.id == "":
-		text = "no known fault gives this output. " + g.statistics(e)
-	case where != "":
-		text = "not a fault of the catalogue, but " + text + "; only these values are wrong: " + where
-	default:
-		text = "not a fault of the catalogue, but " + text
+	only := ""
+	if where != "" {
+		only = "; only these values are wrong: " + where
+	}
+	text := "not a fault of the catalogue, but " + found.text + only
+	if found.id == "" {
+		text = "no known fault gives this output" + only + ". " + g.statistics(e)
+		if where != "" {
+			found.id = PatternPlaces
+		}
 	}
 	if len(e.Span) > 1 {
 		text = "somewhere in " + strings.Join(e.Span, ", ") + ": " + text
@@ -154,7 +153,7 @@ func (g *rowGroup) statistics(e *wrongRow) string {
 	return text
 }
 
-// copied: the output is another tensor of the candidate's, of the same step or,
+// copied finds an output that is another tensor of the candidate's, of the same step or,
 // for its own kind of stage, of an earlier one.
 func (g *rowGroup) copied(e *wrongRow) finding {
 	if len(e.got) > maxSearched || e.base.Nonfinite > 0 {
@@ -223,8 +222,8 @@ func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 	return harness.Explanation{Step: e.Step, Stage: e.Stage, Fault: PatternShape, Text: text}
 }
 
-// otherLayer: the stage's function with the weights, or with the inputs, of
-// another place in the model. Without search only relations between layers that
+// otherLayer finds an output that the stage's function gives with the weights, or with
+// the inputs, of another place in the model. Without search only relations between layers that
 // explained another row are tried.
 func (g *rowGroup) otherLayer(e *wrongRow, search bool) finding {
 	var faults []Fault
@@ -249,7 +248,7 @@ func (g *rowGroup) otherLayer(e *wrongRow, search bool) finding {
 	return finding{best.fault.ID, best.explains, best.fault.Text + " gives it: " + remedy}
 }
 
-// withOther is a stage with the weights, and with the inputs, of another, as faults
+// withOther returns a stage with the weights, and with the inputs, of another, as faults
 // that no catalogue lists.
 func withOther(cfg model.Config, stage, other string) (all []Fault) {
 	here, _ := model.ParseStage(stage)
@@ -278,7 +277,7 @@ func withOther(cfg model.Config, stage, other string) (all []Fault) {
 	})
 }
 
-// with is the function of a stage that is given one input in the place of another.
+// with returns the function of a stage that is given one input in the place of another.
 func with(stage string, asked, given []string) variant {
 	return func(c *Context) []float32 {
 		return c.apply(stage, func(name string) []float32 {
@@ -290,24 +289,12 @@ func with(stage string, asked, given []string) variant {
 	}
 }
 
-// kin are the other stages whose weights, or inputs, are of the same shapes as the
+// kin returns the other stages whose weights, or inputs, are of the same shapes as the
 // stage's: the same stage of other layers and, for a norm, every norm.
-func kin(cfg model.Config, stage string) (all []string) {
-	s, _ := model.ParseStage(stage)
-	words := []string{s.Word}
-	switch s.Word {
-	case "ln_1", "ln_2", "ln_f":
-		words = []string{"ln_1", "ln_2"}
-		all = append(all, "ln_f")
-	default:
-		if s.Layer < 0 {
-			return nil
-		}
-	}
-	for n := range cfg.Layers {
-		for _, w := range words {
-			all = append(all, model.StageName{Layer: n, Word: w}.String())
-		}
-	}
-	return slices.DeleteFunc(all, func(other string) bool { return other == stage })
+func kin(cfg model.Config, stage string) []string {
+	isNorm := func(stage string) bool { return strings.HasPrefix(wordOf(stage), "ln_") }
+	return slices.DeleteFunc(model.StageNames(cfg, nil), func(other string) bool {
+		alike := wordOf(other) == wordOf(stage) || isNorm(other) && isNorm(stage)
+		return !alike || other == stage
+	})
 }

@@ -8,14 +8,14 @@ import (
 	"checkpoint12/harness"
 )
 
-// rounding keeps fewer bits of values; nil keeps all. dst may be src.
+// A rounding keeps fewer bits of values; nil keeps all. dst may be src.
 type rounding func(dst, src []float32)
 
 // bfloat16 keeps 8 significant bits and tf32 keeps 11, as NVIDIA's tensor cores
 // read float32: rounded to nearest, ties to even.
 var bfloat16, tf32 = keep(16), keep(13)
 
-// of is x after the rounding; x itself where there is none.
+// of returns x after the rounding; x itself where there is none.
 func (r rounding) of(x []float32) []float32 {
 	if r == nil {
 		return x
@@ -23,7 +23,7 @@ func (r rounding) of(x []float32) []float32 {
 	return r.in(make([]float32, len(x)), x)
 }
 
-// in is of in memory that is there.
+// in is of with memory for the result.
 func (r rounding) in(scratch, x []float32) []float32 {
 	if r == nil {
 		return x
@@ -88,6 +88,7 @@ var composites = []Fault{
 	composite("bfloat16", bfloat16),
 }
 
+// composite returns the fault of weights and activations through one rounding.
 func composite(name string, round rounding) Fault {
 	return Fault{
 		ID: name + "_weights+" + name + "_activations", Kind: Precision,
@@ -97,7 +98,7 @@ func composite(name string, round rounding) Fault {
 	}
 }
 
-// activations are a stage with weights through one rounding and what it reads and
+// activations returns a stage with weights through one rounding and what it reads and
 // writes through another: both, the output alone, the inputs alone.
 func activations(weights, round rounding) []variant {
 	return []variant{
@@ -107,7 +108,7 @@ func activations(weights, round rounding) []variant {
 	}
 }
 
-// operands is a matrix product whose two factors go through a rounding and whose
+// operands returns a matrix product whose two factors go through a rounding and whose
 // bias, unlike that of rounded, does not.
 func operands(round rounding) variant {
 	return func(c *Context) []float32 {
@@ -118,11 +119,12 @@ func operands(round rounding) variant {
 	}
 }
 
+// rounded returns Context.rounded as a variant.
 func rounded(weights, inputs rounding) variant {
 	return func(c *Context) []float32 { return c.rounded(weights, inputs) }
 }
 
-// rounded is the stage's right function on inputs and weights that went through
+// rounded returns the stage's right function of inputs and weights that went through
 // roundings, nil for none.
 func (c *Context) rounded(weights, inputs rounding) []float32 {
 	switch k := wordOf(c.Stage); {
@@ -155,17 +157,17 @@ var precisions = []struct {
 }
 
 const (
-	// sameNoise is by what factor an error may be larger or smaller than that of a
+	// sameNoise is the factor by which an error may be larger or smaller than that of a
 	// stage all of whose numbers have few bits: some of them, weights or the output
 	// alone, leave a part of it, and sums in few bits leave more.
 	sameNoise = 4
 
-	// leastNoise is how many wrong values it takes to say that they have no
+	// leastNoise is the number of wrong values that it takes to say that they have no
 	// structure: fewer than 16 lean to one side by a quarter by chance.
 	leastNoise = 16
 )
 
-// precisionLoss: the error is as large and as shapeless as fewer bits would leave it.
+// precisionLoss finds an error as large and as shapeless as fewer bits would leave it.
 func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	if e.base.Nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
 		return finding{}
@@ -182,8 +184,8 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	some := e.some
 	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
 	for _, p := range precisions {
-		var out []float32
-		if !ifKnown(func() { out = p.round.of(c.rounded(p.round, p.round)) }) {
+		out := composite(p.name, p.round).output(c, 0)
+		if out == nil {
 			continue
 		}
 		like := harness.Between(some.right, out, nil)

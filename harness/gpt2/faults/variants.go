@@ -11,7 +11,7 @@ import (
 	"checkpoint12/model/sample"
 )
 
-// variant computes a stage's output with a fault in it; nil where the fault
+// A variant computes a stage's output with a fault in it; nil where the fault
 // changes nothing: no past to overwrite, no second query to mask.
 type variant = func(c *Context) []float32
 
@@ -105,11 +105,13 @@ var variants = map[string][]variant{
 	"tf32":                 {operands(tf32), operands(tf32Cut), rounded(tf32, tf32)},
 }
 
-// withPast is a variant that changes nothing at the first step, and ofSeveral one
-// that changes nothing where there is one position alone.
-func withPast(v variant) variant  { return where(func(d model.Dims) bool { return d.P > 0 }, v) }
+// withPast returns a variant that changes nothing at the first step.
+func withPast(v variant) variant { return where(func(d model.Dims) bool { return d.P > 0 }, v) }
+
+// ofSeveral returns a variant that changes nothing where there is one position alone.
 func ofSeveral(v variant) variant { return where(func(d model.Dims) bool { return d.T > 1 }, v) }
 
+// where returns a variant that changes nothing where it does not show.
 func where(shows func(model.Dims) bool, compute variant) variant {
 	return func(c *Context) []float32 {
 		if !shows(c.Dims) {
@@ -119,10 +121,10 @@ func where(shows func(model.Dims) bool, compute variant) variant {
 	}
 }
 
-// first hands the first input on.
+// first returns the first input.
 func first(c *Context) []float32 { return c.reads(0) }
 
-// positionsFrom is T rows of wpe, the last row for positions beyond the table.
+// positionsFrom returns T rows of wpe, the last row for positions beyond the table.
 func (c *Context) positionsFrom(first int) (out []float32) {
 	table, C := c.weight("wpe.weight"), c.embd()
 	for t := range c.Dims.T {
@@ -132,19 +134,19 @@ func (c *Context) positionsFrom(first int) (out []float32) {
 	return out
 }
 
-// normBefore is the norm whose output the branch reads.
+// normBefore returns the name of the norm whose output the branch reads.
 func (c *Context) normBefore() string {
 	return c.block(map[string]string{"resid_mid": "ln_1", "resid_post": "ln_2"}[wordOf(c.Stage)])
 }
 
-// addedTo is the branch, a residual sum's second input, added to another stage.
+// addedTo returns the branch, a residual sum's second input, added to another stage.
 func (c *Context) addedTo(name string) []float32 {
 	out := c.empty()
 	f32.Add(out, c.in(name), c.reads(1))
 	return out
 }
 
-// each is f of every value of the input, computed in float64.
+// each returns f of every value of the input, computed in float64.
 func each(f func(float64) float64) variant {
 	return func(c *Context) []float32 {
 		out := c.empty()
@@ -155,7 +157,7 @@ func each(f func(float64) float64) variant {
 	}
 }
 
-// headShifted has every id's logit at the next id.
+// headShifted returns every id's logit at the next id.
 func headShifted(c *Context) []float32 {
 	right, out, V := c.Right(), c.empty(), c.vocab()
 	for lo := 0; lo < len(out); lo += V {
@@ -165,7 +167,7 @@ func headShifted(c *Context) []float32 {
 	return out
 }
 
-// selected is the logits of one position of the step.
+// selected returns the logits of one position of the step.
 func (c *Context) selected(t int) (out []float32) {
 	x, V := c.reads(0), c.vocab()
 	for b := range c.Dims.B {
@@ -174,7 +176,7 @@ func (c *Context) selected(t int) (out []float32) {
 	return out
 }
 
-// chosen is for each row the id whose logit beats all before it; nil where a logit
+// chosen returns for each row the id whose logit beats all before it; nil where a logit
 // is NaN, which beats none and is beaten by none.
 func chosen(beats func(v, best float32) bool) variant {
 	return func(c *Context) []float32 {
@@ -195,7 +197,7 @@ func chosen(beats func(v, best float32) bool) variant {
 	}
 }
 
-// distribution is the softmax at another temperature than the one in the stage's
+// distribution returns the softmax at another temperature than the one in the stage's
 // name.
 func distribution(other func(t float64) float64) variant {
 	return func(c *Context) []float32 {
@@ -208,7 +210,7 @@ func distribution(other func(t float64) float64) variant {
 	}
 }
 
-// normalising is a LayerNorm with its faults; the zero ones are none.
+// A normalising is a LayerNorm with its faults; the zero ones are none.
 type normalising struct {
 	x          []float32 // [rows, width]
 	gain, bias []float32 // [width]
@@ -219,7 +221,7 @@ type normalising struct {
 	aroundZero bool // nor is it for the variance
 }
 
-// norm is the stage's LayerNorm with a fault.
+// norm returns the stage's LayerNorm with a fault.
 func norm(fault func(c *Context, n *normalising)) variant {
 	return func(c *Context) []float32 {
 		n := normalising{x: c.reads(0), gain: c.gain(), bias: c.bias(), width: c.embd(), eps: c.Model.Config().Eps}
@@ -228,7 +230,7 @@ func norm(fault func(c *Context, n *normalising)) variant {
 	}
 }
 
-// epsilon is the stage's LayerNorm with another epsilon, unless it is the right one.
+// epsilon returns the stage's LayerNorm with another epsilon, unless it is the right one.
 func epsilon(eps float64) variant {
 	other := norm(func(_ *Context, n *normalising) { n.eps = eps })
 	return func(c *Context) []float32 {
@@ -239,10 +241,10 @@ func epsilon(eps float64) variant {
 	}
 }
 
-// rootMeanSquare is RMSNorm: the mean is taken off nowhere.
+// rootMeanSquare makes it RMSNorm: the mean is taken off nowhere.
 func rootMeanSquare(_ *Context, n *normalising) { n.keepMean, n.aroundZero = true, true }
 
-// filled is n times one number.
+// filled returns n times one number.
 func filled(n int, v float32) []float32 { return slices.Repeat([]float32{v}, n) }
 
 // run computes in float64 and rounds once.
@@ -277,16 +279,16 @@ func (n normalising) run() []float32 {
 	return out
 }
 
-// product is a linear stage: reads(0)*weight + bias, where the input and the matrix
+// product returns a linear stage: reads(0)*weight + bias, where the input and the matrix
 // go through roundings, nil for none. A nil bias is not added.
 func (c *Context) product(input, matrix rounding, bias []float32) []float32 {
 	return times(input.of(c.reads(0)), c.gain(), bias, len(c.bias()), matrix)
 }
 
-// sumsOf is how many products are added up before their sum joins the others.
+// sumsOf is the number of products that are added up before their sum joins the others.
 const sumsOf = 128
 
-// times is x*w + bias in float32, summed in blocks: x [rows,in], w [in,out] which
+// times returns x*w + bias in float32, summed in blocks: x [rows,in], w [in,out] which
 // goes through round, bias [out] or nil.
 func times(x, w, bias []float32, out int, round rounding) []float32 {
 	in := len(w) / out
@@ -308,7 +310,7 @@ func times(x, w, bias []float32, out int, round rounding) []float32 {
 	return y
 }
 
-// timesTransposed is x*wᵀ + bias: x [rows,in], w [out,in] which goes through
+// timesTransposed returns x*wᵀ + bias: x [rows,in], w [out,in] which goes through
 // round, bias [out] or nil.
 func timesTransposed(x, w, bias []float32, in int, round rounding) []float32 {
 	rows, out := len(x)/in, len(w)/in
@@ -331,7 +333,7 @@ func (c *Context) third(order string) int {
 	return strings.Index(order, strings.TrimPrefix(wordOf(c.Stage), "attn."))
 }
 
-// splitInOrder takes the stage's third of c_attn in another order of the three;
+// splitInOrder returns the stage's third of c_attn in another order of the three;
 // nil where that is the right one.
 func (c *Context) splitInOrder(order string) []float32 {
 	third := c.third(order)
@@ -341,7 +343,7 @@ func (c *Context) splitInOrder(order string) []float32 {
 	return c.split(c.width(), third*c.embd(), 1)
 }
 
-// split is [B,H,T,D] of c_attn [B,T,3C], whose columns for the stage begin at
+// split returns [B,H,T,D] of c_attn [B,T,3C], whose columns for the stage begin at
 // first: those of the heads are perHead apart, and the values of one are perValue
 // apart.
 func (c *Context) split(perHead, first, perValue int) []float32 {
