@@ -93,9 +93,11 @@ func (l LeftOut) Check() error {
 
 // Covers reports whether a well-formed rule leaves out a stage at a step.
 func (l LeftOut) Covers(step int, stage string) bool {
+	if !names.Match(l.Stages, stage) {
+		return false
+	}
 	ranges, _ := stepRanges(l.Steps)
-	return slices.ContainsFunc(ranges, func(r [2]uint64) bool { return r[0] <= uint64(step) && uint64(step) <= r[1] }) &&
-		names.Match(l.Stages, stage)
+	return slices.ContainsFunc(ranges, func(r [2]uint64) bool { return r[0] <= uint64(step) && uint64(step) <= r[1] })
 }
 
 // stepRanges returns the first and the last of the steps in each part of a list, or an

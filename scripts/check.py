@@ -5,10 +5,11 @@ Each function returns a list of lines, each naming the offending file; an empty 
 
 import json
 import os
+from types import SimpleNamespace
 
 import npyfile
 from cases import ROOT
-from contract import Refused, sha256_file
+from contract import Refused, Rule, sha256_file, stages
 
 # Regenerated values may differ from the committed ones: tinygrad compiles its kernels for the machine at
 # hand, Candle and numpy choose theirs by what the processor has, and each sums in an order of its own. The
@@ -48,6 +49,14 @@ def integrity(folder):
     problems += [f"{os.path.join(folder, path)}: is not in the manifest" for path in sorted(found - listed.keys())]
     return problems + [f"{os.path.join(folder, path)}: its SHA-256 is not the manifest's"
                        for path in sorted(listed.keys() & found) if sha256_file(os.path.join(folder, path)) != listed[path]]
+
+
+def unexplained(manifest):
+    """The stages of steps, as paths, that are neither in the manifest's files nor left out by it."""
+    listed, rules = {entry["path"] for entry in manifest["files"]}, [Rule(**rule) for rule in manifest["left_out"]]
+    config = SimpleNamespace(layers=manifest["model"]["config"]["n_layer"])
+    return [path for stage in stages(config, manifest["temperatures"]) for step in range(manifest["new"])
+            if (path := f"step_{step:02d}/{stage}.npy") not in listed and not any(rule.matches(step, stage) for rule in rules)]
 
 
 def provenance(folder, engine, case, weights_sha256):

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 import cases as case_list
 import check
 import engines as engine_list
+import inventory
 import models as model_list
 from cases import ROOT
 from contract import Refused, Rule, read_config, shape_of, stages
@@ -301,12 +302,17 @@ def main(argv=None, engines=engine_list.ENGINES, cases_path=case_list.CASES):
         else:
             commands = {engine.name: engine.prepare(say) for engine in dict.fromkeys(task.engine for task in tasks)}
             if not args.check:
-                return regenerate(tasks, commands, args.out, args.jobs)
+                status = regenerate(tasks, commands, args.out, args.jobs)
+                if args.out == GOLDENS:
+                    inventory.write(GOLDENS)
+                return status
             problems = check_fresh(tasks, commands, args.out, args.jobs) + check_hashes(aside, args.out)
         tasks += aside
         if not args.engine and not args.case:
             for model in dict.fromkeys(task.model for task in tasks):
                 problems += strays(args.out, model, tasks)
+            if args.out == GOLDENS:
+                problems += inventory.problems(GOLDENS)
     except Refused as e:
         say(f"regenerate_goldens: {e}")
         return 2

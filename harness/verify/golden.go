@@ -21,6 +21,7 @@ type Golden struct {
 	Engine string // the folder's name
 	Dir    string
 
+	covers   map[string]string // by the inventory
 	manifest *harness.Manifest
 	dump     *dump.Dump // opened when the case is run, as are
 	tokens   [][]int    // the prompt, the ids fed after it and the last choice
@@ -28,12 +29,9 @@ type Golden struct {
 
 // findGoldens returns the cases in folders of models, CASE/ENGINE. A model without a name
 // has the goldens of its weights; for others, a folder that is no golden is an error.
-func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
+func findGoldens(models []string, name, sha256 string, inv inventory) ([]*Case, error) {
 	var cases []*Case
 	for _, m := range models {
-		if err := refuseLinks(m); err != nil {
-			return nil, err
-		}
 		dirs, err := diagnose.Folders(m)
 		if err != nil {
 			return nil, err
@@ -53,7 +51,9 @@ func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
 				case name == "" && man.Model.WeightsSHA256 != sha256:
 					continue
 				default:
-					err = c.add(&Golden{Engine: filepath.Base(path), Dir: path, manifest: man}, sha256)
+					engine := filepath.Base(path)
+					covers := inv[strings.Join([]string{filepath.Base(m), c.Name, engine, dump.ManifestFile}, "/")].Covers
+					err = c.add(&Golden{Engine: engine, Dir: path, covers: covers, manifest: man}, sha256)
 				}
 				if err != nil {
 					return nil, &diagnose.GoldenError{Path: path, Err: err}
@@ -68,23 +68,6 @@ func findGoldens(models []string, name, sha256 string) ([]*Case, error) {
 		}
 	}
 	return cases, nil
-}
-
-// refuseLinks returns the error for the first link in a folder of goldens, or for the
-// folder if it is one: what is judged by must be here, and stay.
-func refuseLinks(dir string) error {
-	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err == nil && e.Type()&fs.ModeSymlink != 0:
-			err = errors.New("is a link; compare follows links, verify does not")
-		}
-		if err != nil {
-			return &diagnose.GoldenError{Path: path, Err: err}
-		}
-		return nil
-	})
 }
 
 // add takes a golden into the case. It must have these weights, the case and engine of
@@ -139,6 +122,9 @@ func (g *Golden) open(s *Suite) error {
 		return &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}
 	g.dump, g.tokens = d, d.Tokens()
+	if err := g.checkCovers(s.schedule); err != nil {
+		return &diagnose.GoldenError{Path: g.Dir, Err: err}
+	}
 	return nil
 }
 

@@ -94,7 +94,14 @@ func open(m *model.Model, o Options) (*Suite, error) {
 			return nil, err
 		}
 	}
-	if s.Cases, err = findGoldens(folders, name, sum); err != nil {
+	inv, err := readInventory(o.Goldens)
+	if err == nil {
+		err = inv.check(o.Goldens, folders, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.Cases, err = findGoldens(folders, name, sum, inv); err != nil {
 		return nil, err
 	}
 	if s.figures, err = findFigures(folders, name, sum); err != nil {
