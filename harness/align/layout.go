@@ -89,14 +89,20 @@ func (s Sizes) length(axis string) (n int, ok bool) {
 // the lengths of axes that follow.
 func (s Sizes) Learn(axes string, shape []int) bool {
 	l, err := parseLayout(axes)
-	return err == nil && s.learn(l, shape)
+	found, ok := s.match(l, shape)
+	if err == nil && ok {
+		maps.Copy(s, found)
+	}
+	return err == nil && ok
 }
 
-func (s Sizes) learn(l layout, shape []int) bool {
+// match reports whether an array of the layout can have the shape, and returns the
+// lengths of axes that follow.
+func (s Sizes) match(l layout, shape []int) (found Sizes, ok bool) {
 	if len(shape) != len(l.dims) {
-		return false
+		return nil, false
 	}
-	found := Sizes{}
+	found = Sizes{}
 	for i, axes := range l.dims {
 		known, unknown := 1, []string{}
 		for _, a := range axes {
@@ -108,13 +114,12 @@ func (s Sizes) learn(l layout, shape []int) bool {
 		}
 		switch {
 		case shape[i] == 0 || known == 0 || shape[i]%known != 0 || len(unknown) == 0 && shape[i] != known:
-			return false
+			return nil, false
 		case len(unknown) == 1:
 			found[unknown[0]] = shape[i] / known
 		}
 	}
-	maps.Copy(s, found)
-	return true
+	return found, true
 }
 
 // shape returns a layout's shape; ok is false where an axis is not known.

@@ -23,8 +23,8 @@ type ViewOptions struct {
 	Sizes func(step int) Sizes
 }
 
-// View is a candidate in the schedule's layouts, after each stage's Conform. Notes
-// tells of every tensor that was not taken as it is.
+// A View is a run, candidate or golden, in the schedule's layouts, after each stage's
+// Conform. Notes tells of every tensor that was not taken as it is.
 //
 // One layout is chosen for a family, such as h.*.attn.q: the only one of the stage's
 // that all shapes fit. Where several fit, as with as many heads as positions, the
@@ -88,17 +88,40 @@ func (v *View) sizesAt(step int) Sizes {
 		maps.Copy(s, v.options.Sizes(step))
 	}
 	for _, src := range []harness.Source{v.options.Golden, v.Source} {
-		if src == nil {
-			continue
-		}
-		for _, st := range v.schedule.Stages() {
-			if shape, ok := src.Shape(step, st.Name); ok && st.Axes != "" {
-				own := v.layouts[st.Name][0]
-				s.learn(own, own.withBatch(shape, s, v.options.Batch))
-			}
+		if src != nil {
+			v.learn(s, src, step)
 		}
 	}
 	return s
+}
+
+// learn adds to s what a source's shapes at a step tell: those of which all layouts that
+// they fit tell the same and, while these tell no more, the first that the schedule's
+// own layout fits.
+func (v *View) learn(s Sizes, src harness.Source, step int) {
+	for known := -1; known < len(s); {
+		known = len(s)
+		var own Sizes
+		for _, st := range v.schedule.Stages() {
+			shape, ok := src.Shape(step, st.Name)
+			var matches []Sizes
+			for i, l := range v.layouts[st.Name] {
+				found, fits := s.match(l, l.withBatch(shape, s, v.options.Batch))
+				if ok && fits {
+					matches = append(matches, found)
+				}
+				if ok && fits && i == 0 && len(own) == 0 {
+					own = found
+				}
+			}
+			if told := slices.CompactFunc(matches, maps.Equal); len(told) == 1 {
+				maps.Copy(s, told[0])
+			}
+		}
+		if len(s) == known {
+			maps.Copy(s, own)
+		}
+	}
 }
 
 // Notes returns a note for each way in which tensors were read otherwise than they are,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -97,7 +98,7 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 			c.Model.Close()
 		}
 	}()
-	view, err := a.openComparison(&c, o)
+	views, err := a.openComparison(&c, o)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,10 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 	if err != nil {
 		return nil, err
 	}
-	a.notes(append(r.Notes, view.Notes()...))
+	a.notes(r.Notes)
+	for _, v := range views {
+		a.notes(v.Notes())
+	}
 	options := report.Options{
 		Verbose: o.verbose, Label: gpt2.Label, Closer: a.closer(o, c.Goldens),
 		Causes: func(stage string) []string {
@@ -181,8 +185,8 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 	return w.Flush()
 }
 
-// openComparison opens the folders of the flags and returns the candidate.
-func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.View, error) {
+// openComparison opens the folders of the flags and returns the goldens and the candidate.
+func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align.View, error) {
 	mapping, err := a.readMap(o.mapping)
 	if err == nil && (mapping == nil || !isFolder(o.candidate)) {
 		err = a.checkDump("--candidate", o.candidate)
@@ -223,21 +227,27 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) (*align.V
 	if len(others) < len(c.Goldens) {
 		a.note("%s: is one of the goldens itself, which is left out", o.candidate)
 	}
-	var first harness.Source
-	if c.Goldens = others; len(others) > 0 {
-		first = others[0].Source
-	}
-	c.Unknown = len(candidate.Unknown())
+	c.Goldens, c.Unknown = others, len(candidate.Unknown())
 	if c.Unknown > 2 && mapping == nil {
 		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)",
 			o.candidate, c.Unknown, words.And(maps.Names()))
+	}
+	var first harness.Source
+	var views []*align.View
+	for i := range c.Goldens {
+		g := &c.Goldens[i]
+		view, err := gpt2.ViewGolden(c.Schedule, g.Source, candidate, config)
+		if err != nil {
+			return nil, fmt.Errorf("--golden: %w", err)
+		}
+		g.Source, first, views = view, cmp.Or[harness.Source](first, view), append(views, view)
 	}
 	view, err := gpt2.View(c.Schedule, first, candidate, hints, config)
 	if err != nil {
 		return nil, fmt.Errorf("--candidate: %w", err)
 	}
 	c.Candidate, c.Unusable = view, view.Unusable()
-	return view, nil
+	return append(views, view), nil
 }
 
 // readMap reads the map of --map and prints its notes.

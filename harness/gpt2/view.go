@@ -24,6 +24,15 @@ func View(s *harness.Schedule, golden, candidate harness.Source, hints align.Hin
 	})
 }
 
+// ViewGolden returns a golden as [View] does. Its own manifest or, where only the
+// candidate has one, the candidate decides what its shapes leave open.
+func ViewGolden(s *harness.Schedule, golden, candidate harness.Source, cfg *model.Config) (*align.View, error) {
+	if golden.Manifest() != nil || candidate.Manifest() == nil {
+		candidate = nil
+	}
+	return View(s, candidate, golden, align.Hints{}, cfg)
+}
+
 // stepSizes returns the lengths of axes at a step that config, tokens and manifests tell.
 func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 	s := align.Sizes{}

@@ -1,16 +1,21 @@
 package gpt2
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // Every layout of the table is recognised at every stage, for one prompt and for
@@ -141,4 +146,82 @@ func TestMaskedScoresOfAnotherKind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A run agrees with itself, whichever of the two is in other layouts and conventions,
+// and another engine's dump with its own copy.
+func TestARunAgreesWithItself(t *testing.T) {
+	m := modeltest.New(t, micro, 1)
+	rapid.Check(t, func(t *rapid.T) {
+		run := Run{New: rapid.IntRange(1, 3).Draw(t, "new")}
+		prompt := rapid.IntRange(1, 4).Draw(t, "prompt")
+		for b := range rapid.IntRange(1, 3).Draw(t, "batch") {
+			run.Tokens = append(run.Tokens, modeltest.Tokens(micro, prompt, uint64(b)))
+		}
+		rec, err := Record(context.Background(), m, run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		man, err := Manifest(m, run, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := Schedule(micro.Layers, nil)
+		own := harnesstest.Bound{Source: rec, Man: &man}
+		masked := rapid.SampledFrom([]func(score float32) float32{
+			func(score float32) float32 { return float32(math.Inf(-1)) },
+			func(score float32) float32 { return -math.MaxFloat32 },
+			func(score float32) float32 { return -1e9 },
+			func(score float32) float32 { return score - 1e4 },
+		}).Draw(t, "masked")
+		withoutBatch := len(run.Tokens) == 1 && rapid.Bool().Draw(t, "without batch")
+		layouts := map[string]string{}
+		for _, st := range s.Stages() {
+			name, _ := model.ParseStage(st.Name)
+			if layouts[name.Kind()] == "" {
+				layouts[name.Kind()] = rapid.SampledFrom(append(st.Layouts, st.Axes)).Draw(t, name.Kind())
+			}
+		}
+		foreign := gpt2test.Foreign(t, s, own, func(_ int, stage string, x harness.Tensor, size map[string]int) harness.Tensor {
+			name, _ := model.ParseStage(stage)
+			if name.Word == "attn.scores" {
+				for i := range x.F32 {
+					if math.IsInf(float64(x.F32[i]), -1) {
+						x.F32[i] = masked(x.F32[i-i%size["S"]])
+					}
+				}
+			}
+			st, _ := s.Stage(stage)
+			x = harnesstest.Arrange(x, st.Axes, layouts[name.Kind()], size)
+			if axes := strings.Fields(layouts[name.Kind()]); withoutBatch && axes[0] == "B" {
+				x.Shape = x.Shape[1:]
+			}
+			return x
+		})
+		pairs := [][2]harness.Source{{own, foreign}, {foreign, own}, {foreign, foreign}, {own, own}}
+		if prompt > 2 && run.New > 1 {
+			pairs = append(pairs, [2]harness.Source{rec, foreign}, [2]harness.Source{foreign, rec})
+		}
+		for _, pair := range pairs {
+			golden, err := ViewGolden(s, pair[0], pair[1], nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			candidate, err := View(s, golden, pair[1], align.Hints{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := harness.Compare(s, golden, candidate, harness.CompareOptions{RequireAll: true, Unusable: candidate.Unusable()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Passed() {
+				var row *harness.Row
+				if r.FirstDivergence != nil {
+					row = r.Row(*r.FirstDivergence)
+				}
+				t.Fatalf("%T against %T: %v; unusable %v; notes %q", pair[1], pair[0], row, r.Unusable, append(golden.Notes(), candidate.Notes()...))
+			}
+		}
+	})
 }

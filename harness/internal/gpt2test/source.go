@@ -11,6 +11,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/model"
 	"checkpoint12/model/zoo"
 )
@@ -21,16 +22,25 @@ var Dir = func() string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..", "goldens")
 }()
 
-// Foreign returns the golden in other layouts: edit gets each tensor and its step's sizes.
-func Foreign(t *testing.T, s *harness.Schedule, g *dump.Dump, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
+// Foreign returns a run with a manifest in other layouts: edit gets each tensor and its
+// step's sizes.
+func Foreign(t harnesstest.Tester, s *harness.Schedule, g harness.Source, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
 	t.Helper()
 	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: "foreign"})
 	man := g.Manifest()
+	cfg, err := model.ParseConfig(man.Model.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, step := range g.Steps() {
 		r.Step(step)
-		size := map[string]int{"B": len(man.Tokens), "T": 1, "S": len(man.Tokens[0]) + step, "H": 4, "D": 20, "C": 80, "F": 320, "V": 50257}
+		dims := model.Dims{B: len(man.Tokens), T: 1, P: len(man.Tokens[0]) + step - 1}
 		if step == 0 {
-			size["T"] = len(man.Tokens[0])
+			dims.T, dims.P = len(man.Tokens[0]), 0
+		}
+		size := map[string]int{}
+		for _, axis := range strings.Fields("B T S H D C F V") {
+			size[axis] = dims.Length(cfg, axis)
 		}
 		for _, stage := range g.Stages(step) {
 			x, err := g.Tensor(step, stage)
