@@ -42,8 +42,7 @@ func need(c *cobra.Command, flags ...string) error {
 
 // flagError returns the error for a flag that cannot be parsed, with the one meant.
 func flagError(c *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 		if near := words.Nearest(unknown.GetSpecifiedName(), 2, names); near != "" {
@@ -79,28 +78,20 @@ func oneName(c *cobra.Command, args []string) error {
 // fail prints an error and its hint, a command that can be run as it is printed.
 func (a *app) fail(err error) {
 	a.stdout.endLine()
-	var (
-		hinted  *hintError
-		weights *zoo.NotFoundError
-		other   *diagnose.ModelError
-		golden  *diagnose.GoldenError
-		missing *selftest.NoGoldensError
-	)
 	hint := ""
-	switch {
-	case errors.As(err, &hinted):
-		hint = hinted.hint
-	case errors.As(err, &weights):
-		hint = a.line("fetch", weights.Name)
-	case errors.As(err, &other):
-		err = fmt.Errorf("--model must be the model of %s: %w", other.Source(), other.Err)
-		if _, _, e := zoo.Locate(other.Model); other.Model != "" && (e == nil || isFolder(other.Model)) {
-			hint = a.with("--model", other.Model)
+	if e, ok := errors.AsType[*hintError](err); ok {
+		hint = e.hint
+	} else if e, ok := errors.AsType[*zoo.NotFoundError](err); ok {
+		hint = a.line("fetch", e.Name)
+	} else if e, ok := errors.AsType[*diagnose.ModelError](err); ok {
+		err = fmt.Errorf("--model must be the model of %s: %w", e.Source(), e.Err)
+		if _, _, e2 := zoo.Locate(e.Model); e.Model != "" && (e2 == nil || isFolder(e.Model)) {
+			hint = a.with("--model", e.Model)
 		}
-	case errors.As(err, &golden) && nearest(".git") != "":
-		hint = "git checkout -- " + quote(golden.Path)
-	case errors.As(err, &missing):
-		hint = missing.Command()
+	} else if e, ok := errors.AsType[*diagnose.GoldenError](err); ok && nearest(".git") != "" {
+		hint = "git checkout -- " + quote(e.Path)
+	} else if e, ok := errors.AsType[*selftest.NoGoldensError](err); ok {
+		hint = e.Command()
 	}
 	a.say("error", err.Error())
 	if hint != "" {

@@ -52,8 +52,7 @@ func (o *output) endLine() {
 
 // cause returns the reason alone of an error that names the path.
 func cause(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno
 	}
 	return err
@@ -70,11 +69,8 @@ func style(w io.Writer) report.Style {
 	if !isTerminal(w) {
 		return report.Style{}
 	}
-	s := report.Style{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
-	if columns, _, err := term.GetSize(int(w.(*os.File).Fd())); err == nil {
-		s.Width = columns
-	}
-	return s
+	columns, _, _ := term.GetSize(int(w.(*os.File).Fd())) // 0 if that is not known
+	return report.Style{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: columns}
 }
 
 // print prints a result on stdout, wrapped.

@@ -20,6 +20,9 @@ type cell struct {
 	replayed *harness.Replayed // nil without a replay
 }
 
+// marks has those of the statuses that a share does not show.
+var marks = map[harness.Status]string{harness.Missing: "-", harness.Skipped: "~", harness.Shape: "S", harness.Nonfinite: "N"}
+
 // The legends explain the marks: of a replay, those that stand behind another.
 var (
 	legend = []string{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it",
@@ -35,15 +38,10 @@ func (c cell) mark() string {
 	if c.row == nil {
 		return "_"
 	}
+	if mark, ok := marks[c.row.Status]; ok {
+		return mark
+	}
 	switch share := c.row.Share(); {
-	case c.row.Status == harness.Missing:
-		return "-"
-	case c.row.Status == harness.Skipped:
-		return "~"
-	case c.row.Status == harness.Shape:
-		return "S"
-	case c.row.Status == harness.Nonfinite:
-		return "N"
 	case c.row.FailsOwnCheck():
 		return "c"
 	case share == 0:

@@ -48,47 +48,42 @@ type naiveStage struct {
 	terms     []float32 // scratch
 }
 
-// naiveStages has the stages that compute; the others only move values.
-var naiveStages = map[string]func(*naiveStage){
-	"embed":        (*naiveStage).add,
-	"ln_1":         (*naiveStage).norm,
-	"attn.c_attn":  (*naiveStage).linear,
-	"attn.scores":  (*naiveStage).scores,
-	"attn.probs":   func(n *naiveStage) { n.softmax(n.S, 1) },
-	"attn.context": (*naiveStage).context,
-	"attn.c_proj":  (*naiveStage).linear,
-	"resid_mid":    (*naiveStage).add,
-	"ln_2":         (*naiveStage).norm,
-	"mlp.c_fc":     (*naiveStage).linear,
-	"mlp.act":      (*naiveStage).gelu,
-	"mlp.c_proj":   (*naiveStage).linear,
-	"resid_post":   (*naiveStage).add,
-	"ln_f":         (*naiveStage).norm,
-	"logits":       (*naiveStage).unembed,
-	"probs_t": func(n *naiveStage) {
-		s, _ := model.ParseStage(n.Stage)
-		n.softmax(n.V, float32(s.Temperature))
-	},
-}
-
 // output computes a stage; nil for one that only moves values.
 func (n naive) output(c *faults.Context) []float32 {
-	name, _ := model.ParseStage(c.Stage)
-	compute := naiveStages[name.Word]
-	if compute == nil {
-		return nil
-	}
 	cfg, d := c.Model.Config(), c.Dims
 	s := &naiveStage{
 		naive: n, Context: c, out: make([]float32, len(c.Right())),
 		T: d.T, P: d.P, S: d.P + d.T, C: cfg.Embd, H: cfg.Heads, D: cfg.Embd / cfg.Heads, V: cfg.Vocab,
+	}
+	var compute func()
+	switch name, _ := model.ParseStage(c.Stage); name.Word {
+	case "embed", "resid_mid", "resid_post":
+		compute = s.add
+	case "ln_1", "ln_2", "ln_f":
+		compute = s.norm
+	case "attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj":
+		compute = s.linear
+	case "attn.scores":
+		compute = s.scores
+	case "attn.probs":
+		compute = func() { s.softmax(s.S, 1) }
+	case "attn.context":
+		compute = s.context
+	case "mlp.act":
+		compute = s.gelu
+	case "logits":
+		compute = s.unembed
+	case "probs_t":
+		compute = func() { s.softmax(s.V, float32(name.Temperature)) }
+	default:
+		return nil
 	}
 	reads := model.Reads(cfg, c.Stage)
 	s.x = c.In(reads[0])
 	if len(reads) > 1 {
 		s.y = c.In(reads[1])
 	}
-	compute(s)
+	compute()
 	return s.out
 }
 

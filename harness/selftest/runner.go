@@ -98,11 +98,8 @@ func (r *runner) run(name string, n int, whole bool) gpt2.Run {
 // isHead reports whether a stage comes after ln_f. Those are large, and recorded only
 // where they are judged.
 func isHead(stage string) bool {
-	switch s, _ := model.ParseStage(stage); s.Word {
-	case "logits", "logits_last", "next_token", "probs_t":
-		return true
-	}
-	return false
+	s, _ := model.ParseStage(stage)
+	return slices.Contains([]string{"logits", "logits_last", "next_token", "probs_t"}, s.Word)
 }
 
 // effect returns the effect of a fault by a stage's right and wrong output.
