@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/model"
 )
 
 // A fitted is a pattern with a number k that is read off the engine's output: at the
@@ -23,7 +24,7 @@ func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
 	right := func(i int) float64 { return float64(e.right[i]) }
 	say := func(text string) func(float64) string { return func(float64) string { return text } }
 	all := []fitted{
-		{PatternRatio, right, 1, func(k float64) string { return g.ratioWords(1 + k) }},
+		{PatternRatio, right, 1, func(k float64) string { return ratioWords(g.model.Config(), 1+k) }},
 		{PatternOffset, one, 1, func(k float64) string { return fmt.Sprintf("the output is the correct one plus %.5g", k) }},
 	}
 	if bias, _, ok := g.model.Weight(e.Stage + ".bias"); ok {
@@ -46,15 +47,18 @@ func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
 // digits are the same.
 const sameNumber = 1e-4
 
-// ratioWords words an output that is k times the correct one.
-func (g *rowGroup) ratioWords(k float64) string {
-	if off := 100 * math.Abs(k-1); off < 0.1 { // of which "1 times" would show nothing
-		if k < 1 {
-			return fmt.Sprintf("the output is %.3g%% smaller than the correct one", off)
-		}
+// ratioWords describes an output that is k times the correct one.
+func ratioWords(cfg model.Config, k float64) string {
+	switch off := 100 * math.Abs(k-1); { // of which "1 times" would show nothing
+	case off < 0.1 && k < 1:
+		return fmt.Sprintf("the output is %.3g%% smaller than the correct one", off)
+	case off < 0.1:
 		return fmt.Sprintf("the output is %.3g%% larger than the correct one", off)
+	case math.Abs(k+1) < sameNumber:
+		return "the output is the correct one with its sign changed"
+	case math.Abs(k) < unit:
+		return "the output is 0 but for rounding"
 	}
-	cfg := g.model.Config()
 	D, C, H := float64(cfg.Embd/cfg.Heads), float64(cfg.Embd), float64(cfg.Heads)
 	for _, n := range []struct {
 		value float64
