@@ -18,7 +18,7 @@ const (
 	NotCertifiable = "not certifiable"
 )
 
-// Tokens is how certain the tokens of a comparison are, by step; the rows of a
+// Tokens counts the steps of a comparison by the certainty of their tokens; the rows of a
 // batch are taken together.
 type Tokens struct {
 	Steps          int `json:"steps"` // at which both were fed the same and the golden has a choice
@@ -29,7 +29,7 @@ type Tokens struct {
 	Notes []TokenNote `json:"notes"` // of the steps that are not certified
 }
 
-// TokenNote is the reason why the tokens of a step are not certified.
+// A TokenNote is the reason why the tokens of a step are not certified.
 type TokenNote struct {
 	Step int    `json:"step"`
 	Why  string `json:"why"`

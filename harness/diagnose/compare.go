@@ -17,8 +17,7 @@ import (
 	"checkpoint12/model"
 )
 
-// Comparison is a candidate and what there is to judge it by: a model, goldens, or
-// both.
+// A Comparison is a candidate with a model, goldens, or both to judge it by.
 type Comparison struct {
 	Schedule  *harness.Schedule
 	Model     *model.Model   // nil: only what needs no weights is replayed
@@ -28,12 +27,11 @@ type Comparison struct {
 	Progress func(done, all int) // if set, called with how many stages of all are replayed
 }
 
-// Result is what is wrong with a candidate. Its JSON is the report of the compare
-// command.
+// A Result is the report on a candidate. Its JSON is that of the compare command.
 type Result struct {
 	*harness.Report
-	Tokens *Tokens `json:"tokens,omitempty"` // how certain they are; nil without a golden
-	Quorum *Quorum `json:"quorum,omitempty"` // what several goldens say of each other
+	Tokens *Tokens `json:"tokens,omitempty"` // nil without a golden
+	Quorum *Quorum `json:"quorum,omitempty"` // of several goldens; else nil
 
 	Engines []EngineResult `json:"-"` // the goldens compared
 }
@@ -207,6 +205,7 @@ func (c Comparison) replayer(src harness.Source) replay.Replayer {
 	return gpt2.NewReplayer(c.Model, src)
 }
 
+// replayOptions returns the options of a replay that a golden may lend its tokens.
 func (c Comparison) replayOptions(golden harness.Source) replay.Options {
 	return replay.Options{Golden: golden, Prompt: c.Prompt, Match: c.Match, Progress: c.Progress}
 }

@@ -13,8 +13,8 @@ import (
 	"checkpoint12/model"
 )
 
-// findViolations takes from the replay the places at which the candidate
-// contradicts itself, which fail it. Without a model it first replays the stages that need no
+// findViolations takes from the replay the places at which the candidate contradicts
+// itself, which fail it. Without a model it first replays the stages that need no
 // weights; the golden then tells the model's dimensions.
 func (r *Result) findViolations(ctx context.Context, c Comparison, golden harness.Source) error {
 	var config model.Config
@@ -66,8 +66,8 @@ func inputsOf(span []string, r replay.Replayer) []string {
 	var inputs []string
 	for _, stage := range span {
 		for _, name := range r.Reads(stage) {
-			if old, ok := strings.CutPrefix(name, "prev:"); ok {
-				name = "the " + old + " before"
+			if at := harness.InputPlace(0, name); at.Step < 0 {
+				name = "the " + at.Stage + " before"
 			}
 			if !slices.Contains(span, name) && !slices.Contains(inputs, name) {
 				inputs = append(inputs, name)

@@ -10,22 +10,22 @@ import (
 	"checkpoint12/harness/replay"
 )
 
-// cover leaves one introduced row for each fault in a stage that the candidate
+// A cover leaves one introduced row for each fault in a stage that the candidate
 // lacks. Every stage that reads the missing one looks wrong: a fault in a missing
 // h.0.resid_mid shows in h.0.ln_2 and in h.0.resid_post.
 //
 // The introduced rows are covered greedily, the first one first. Of a row's causes,
-// the one that makes most other rows right is taken: they follow from their inputs
+// the one that makes most other rows right is chosen: they follow from their inputs
 // if the missing stages have the values that the cause gives them. These rows
 // become clean. The others that read the stages are explained anew, with these
-// values. A cause by which a clean row would be wrong is not taken.
+// values. A cause by which a clean row would be wrong is not chosen.
 type cover struct {
-	run     *replay.Run // with the values of the causes that were taken
+	run     *replay.Run // with the values of the causes that were chosen
 	rows    []harness.Replayed
 	explain func(*replay.Run, []harness.Replayed) ([]faults.Cause, error)
 	causes  map[harness.Place][]faults.Cause
 	visited map[harness.Place]bool // rows whose causes were looked at since they were last judged
-	taken   map[harness.Place]bool // rows of which a cause was taken, and those it made right
+	chosen  map[harness.Place]bool // rows of which a cause was chosen, and those it made right
 }
 
 // coverRows covers the rows, which run has judged and which it changes, and
@@ -46,7 +46,7 @@ func coverRows(run *replay.Run, rows []harness.Replayed, explain func(*replay.Ru
 				return nil, err
 			}
 		}
-		if err := c.take(rows[i].Place); err != nil {
+		if err := c.choose(rows[i].Place); err != nil {
 			return nil, err
 		}
 	}
@@ -71,9 +71,9 @@ func (c *cover) find(rows []harness.Replayed) error {
 	return err
 }
 
-// take takes the best of a row's causes in stages that the candidate lacks.
-func (c *cover) take(row harness.Place) error {
-	var best *trial
+// choose chooses the best of a row's causes in stages that the candidate lacks.
+func (c *cover) choose(row harness.Place) error {
+	var best *supposition
 	var rest []faults.Cause // the row's other causes
 	causes := c.causes[row]
 	for i, cause := range causes {
@@ -81,19 +81,19 @@ func (c *cover) take(row harness.Place) error {
 			if x.Values == nil {
 				continue
 			}
-			t, err := c.try(row, x)
+			s, err := c.suppose(row, x)
 			if err != nil {
 				return err
 			}
-			if t.right && (best == nil || len(t.covered) > len(best.covered)) {
-				best, rest = t, slices.Concat(causes[:i], causes[i+1:])
+			if s.right && (best == nil || len(s.covered) > len(best.covered)) {
+				best, rest = s, slices.Concat(causes[:i], causes[i+1:])
 			}
 		}
 	}
 	if best == nil {
 		return nil
 	}
-	c.run, c.taken[row] = best.run, true
+	c.run, c.chosen[row] = best.run, true
 	var stages []string
 	for i, again := range best.again {
 		c.rows[i] = again
@@ -101,7 +101,7 @@ func (c *cover) take(row harness.Place) error {
 		delete(c.causes, again.Place)
 	}
 	for _, i := range best.covered {
-		c.taken[c.rows[i].Place] = true
+		c.chosen[c.rows[i].Place] = true
 		if c.rows[i].Step == row.Step {
 			stages = append(stages, c.rows[i].Stage)
 		}
@@ -115,8 +115,8 @@ func (c *cover) take(row harness.Place) error {
 	return nil
 }
 
-// trial is what becomes of the rows if a cause of one of them is true.
-type trial struct {
+// A supposition is the rows as they are if a cause of one of them is true.
+type supposition struct {
 	cause   faults.Cause
 	run     *replay.Run
 	right   bool                     // no clean row would be wrong
@@ -124,33 +124,33 @@ type trial struct {
 	covered []int                    // those that become clean
 }
 
-// try supposes that a cause of a row is true.
-func (c *cover) try(row harness.Place, x faults.Cause) (*trial, error) {
+// suppose supposes that a cause of a row is true.
+func (c *cover) suppose(row harness.Place, x faults.Cause) (*supposition, error) {
 	values := x.Values()
-	t := &trial{cause: x, run: c.run.Suppose(values), again: map[int]harness.Replayed{}}
+	s := &supposition{cause: x, run: c.run.Suppose(values), again: map[int]harness.Replayed{}}
 	for i, old := range c.rows {
-		if old.Place == row || c.taken[old.Place] || old.Verdict == harness.ReplayUnknown || !dependsOn(old, values) {
+		if old.Place == row || c.chosen[old.Place] || old.Verdict == harness.ReplayUnknown || !dependsOn(old, values) {
 			continue
 		}
-		again, err := t.run.JudgeAt(old.Place)
+		again, err := s.run.JudgeAt(old.Place)
 		if err != nil {
 			return nil, err
 		}
 		again.Span, again.Earlier = old.Span, old.Earlier
 		switch {
 		case old.Verdict == harness.ReplayClean && again.Verdict == harness.ReplayIntroduced:
-			return t, nil
+			return s, nil
 		case old.Verdict == harness.ReplayClean || again.Verdict == harness.ReplayUnknown:
 			continue
-		case again.Verdict == harness.ReplayClean || t.flipped(again, row):
+		case again.Verdict == harness.ReplayClean || s.flipped(again, row):
 			again.Verdict, again.Status = harness.ReplayClean, harness.Pass
 			again.Why = "correct, given the fault at " + row.String()
-			t.covered = append(t.covered, i)
+			s.covered = append(s.covered, i)
 		}
-		t.again[i] = again
+		s.again[i] = again
 	}
-	t.right = true
-	return t, nil
+	s.right = true
+	return s, nil
 }
 
 // dependsOn reports whether one of the values was computed to judge the row.
@@ -169,11 +169,11 @@ const maxFlips = 50
 
 // flipped reports whether few values of a row are off, and only where the row that
 // shows the fault is off too: in the missing stage they were rounded the other way.
-func (t *trial) flipped(row harness.Replayed, shows harness.Place) bool {
+func (s *supposition) flipped(row harness.Replayed, shows harness.Place) bool {
 	if row.Mismatched > row.Elements/maxFlips {
 		return false
 	}
-	mine, other := t.off(row.Place), t.off(shows)
+	mine, other := s.off(row.Place), s.off(shows)
 	if mine == nil || len(mine) != len(other) {
 		return false
 	}
@@ -187,12 +187,12 @@ func (t *trial) flipped(row harness.Replayed, shows harness.Place) bool {
 
 // off reports for each value of a place whether it is off by more than rounding;
 // nil if that cannot be said.
-func (t *trial) off(at harness.Place) []bool {
-	got, err := t.run.Input(at.Step, at.Stage)
+func (s *supposition) off(at harness.Place) []bool {
+	got, err := s.run.Input(at.Step, at.Stage)
 	if err != nil {
 		return nil
 	}
-	right, err := t.run.Right(at.Step, at.Stage)
+	right, err := s.run.Right(at.Step, at.Stage)
 	if err != nil || got.IDs() || right.Bound == nil || !slices.Equal(got.Shape, right.Shape) {
 		return nil
 	}

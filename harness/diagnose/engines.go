@@ -15,11 +15,11 @@ import (
 	"checkpoint12/harness/dump"
 )
 
-// Reference is the reference, which shows which of the other engines is nearer to the truth:
-// the plain forward pass in float64.
+// Reference is the engine that shows which of the others is nearer to the truth: the plain
+// forward pass in float64.
 const Reference = "float64"
 
-// EngineResult is one engine's golden of a case, and how the candidate compares
+// An EngineResult is one engine's golden of a case, and the candidate's comparison
 // with it.
 type EngineResult struct {
 	Engine string
@@ -80,6 +80,7 @@ func WithoutCandidate(goldens []EngineResult, candidate *dump.Dump) ([]EngineRes
 	return others, nil
 }
 
+// isReference reports whether an engine is the reference.
 func isReference(e EngineResult) bool { return e.Engine == Reference }
 
 // Engines lists the folders in dir, links to folders among them, that hold a dump, by
@@ -126,7 +127,7 @@ func HasSteps(dir string) bool {
 	return len(steps) > 0
 }
 
-// GoldenError is the error of a golden that cannot be used: it is damaged, bound
+// A GoldenError is the error of a golden that cannot be used: it is damaged, bound
 // to other weights, or not bound to any.
 type GoldenError struct {
 	Path string // the folder or file

@@ -12,13 +12,12 @@ import (
 	"checkpoint12/harness"
 )
 
-// Quorum is what comparing the goldens of several engines shows of them and of a
+// A Quorum is the comparison of several engines' goldens with each other and with a
 // candidate.
 type Quorum struct {
 	Engines []string `json:"engines"`
 
-	// Spread is the worst of each engine against the reference, by checkpoint and
-	// engine; empty without a reference.
+	// Spread is by checkpoint and engine; empty without a reference.
 	Spread []Spread `json:"spread"`
 
 	// Outliers are the tensors in which one engine is wrong and not the candidate:
@@ -27,7 +26,7 @@ type Quorum struct {
 	Outliers []Outlier `json:"outliers"`
 }
 
-// Spread is the worst of one engine at one checkpoint.
+// A Spread is one engine's largest distance from the reference at one checkpoint.
 type Spread struct {
 	Checkpoint int    `json:"checkpoint"`
 	Engine     string `json:"engine"`
@@ -35,7 +34,7 @@ type Spread struct {
 	Share harness.Float `json:"share"` // the distance from the reference as a fraction of the tolerance
 }
 
-// Outlier is a golden's tensor that is wrong.
+// An Outlier is a golden's tensor that is wrong.
 type Outlier struct {
 	Engine string `json:"engine"`
 	harness.Place

@@ -28,17 +28,12 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens := golden.Tokens()
-	if tokens == nil || len(golden.Steps()) == 0 {
-		return nil, nil, fmt.Errorf("%s: no tokens, or nothing to force", golden.Name())
-	}
-	last := min(harness.LastStep(golden), len(tokens[0])-prompt)
-	forced := gpt2.Run{New: last + 1, Temperatures: temperatures, Match: func(int, string) bool { return false }}
-	for _, row := range tokens {
-		forced.Tokens, forced.Feed = append(forced.Tokens, row[:prompt]), append(forced.Feed, row[prompt:prompt+last])
+	forced, err := fedAs(golden, prompt)
+	if err != nil {
+		return nil, nil, err
 	}
 	var rows []harness.Replayed
-	var first *withStage // the golden with the first output that is introduced
+	var first *withStage // the golden with the first output that is introduced, and its row
 	var wrongRow harness.Replayed
 	o := gpt2.Override{Before: tap, Value: func(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
 		if _, ok := golden.Shape(at.Step, at.Stage); !ok {
@@ -56,7 +51,7 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 		want, err := run.Input(at.Step, at.Stage)
 		return want.Tensor, err
 	}}
-	forced.Tap = o.Tap
+	forced.Temperatures, forced.Tap = temperatures, o.Tap
 	if _, err := gpt2.RecordTrace(ctx, m, forced); err != nil {
 		return nil, nil, err
 	}
@@ -87,13 +82,28 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	return rows, causes, err
 }
 
-// goldenReplayer gives the golden's value of one stage.
+// fedAs returns a run of a model that is fed what the golden was, and records nothing.
+func fedAs(golden harness.Source, prompt int) (gpt2.Run, error) {
+	tokens := golden.Tokens()
+	if tokens == nil || len(golden.Steps()) == 0 {
+		return gpt2.Run{}, fmt.Errorf("%s: no tokens, or nothing to force", golden.Name())
+	}
+	last := min(harness.LastStep(golden), len(tokens[0])-prompt)
+	r := gpt2.Run{New: last + 1, Match: func(int, string) bool { return false }}
+	for _, row := range tokens {
+		r.Tokens, r.Feed = append(r.Tokens, row[:prompt]), append(r.Feed, row[prompt:prompt+last])
+	}
+	return r, nil
+}
+
+// A goldenReplayer is a Replayer but for one stage, of which it gives the golden's value.
 type goldenReplayer struct {
 	replay.Replayer
 	at   harness.Place
 	want harness.Tensor
 }
 
+// Replay computes a stage, in the shape of the golden's value where it gives that.
 func (r goldenReplayer) Replay(step int, stage string, in replay.Inputs) (replay.Value, error) {
 	v, err := r.Replayer.Replay(step, stage, in)
 	if err == nil && r.at == (harness.Place{Step: step, Stage: stage}) && slices.Equal(v.Shape, r.want.Shape) {
@@ -102,13 +112,14 @@ func (r goldenReplayer) Replay(step int, stage string, in replay.Inputs) (replay
 	return v, err
 }
 
-// withStage is a source with another tensor at one place.
+// A withStage is a source with another tensor at one place.
 type withStage struct {
 	harness.Source
 	at     harness.Place
 	tensor harness.Tensor
 }
 
+// Shape returns the shape of what Tensor returns.
 func (r *withStage) Shape(step int, stage string) ([]int, bool) {
 	if r.at == (harness.Place{Step: step, Stage: stage}) {
 		return r.tensor.Shape, true
@@ -116,6 +127,7 @@ func (r *withStage) Shape(step int, stage string) ([]int, bool) {
 	return r.Source.Shape(step, stage)
 }
 
+// Tensor returns the other tensor at its place.
 func (r *withStage) Tensor(step int, stage string) (harness.Tensor, error) {
 	if r.at == (harness.Place{Step: step, Stage: stage}) {
 		return r.tensor, nil
