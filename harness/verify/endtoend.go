@@ -37,8 +37,8 @@ func (s *Suite) endToEnd(ctx context.Context, c *Case, t *gpt2.Trace, stages []F
 		return nil, err
 	}
 	for _, g := range c.Goldens {
-		if err := e.sameAs(g); err != nil {
-			return nil, err
+		if !g.forced {
+			e.sameAs(g)
 		}
 	}
 	return e.findings, nil
@@ -215,11 +215,7 @@ func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error
 }
 
 // sameAs asserts that the tokens are those of an engine that chose its own.
-func (e *endToEnd) sameAs(g *Golden) error {
-	forced, err := g.forced()
-	if err != nil || forced {
-		return err
-	}
+func (e *endToEnd) sameAs(g *Golden) {
 	problem, kind, n := "", otherText, 0
 	for b, want := range g.tokens {
 		row := e.t.Tokens()[b]
@@ -235,7 +231,6 @@ func (e *endToEnd) sameAs(g *Golden) error {
 		}
 	}
 	e.add(Finding{Engine: g.Engine, Step: e.c.New - 1, Stage: "text", What: "the same tokens", Elements: n}, kind, problem)
-	return nil
 }
 
 // tie returns the near tie that checkpoint 10 found there; "" if there is none.

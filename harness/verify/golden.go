@@ -25,6 +25,7 @@ type Golden struct {
 	manifest *harness.Manifest
 	dump     *dump.Dump // opened when the case is run, as are
 	tokens   [][]int    // the prompt, the ids fed after it and the last choice
+	forced   bool       // it was fed tokens other than its own choices
 }
 
 // findGoldens returns the cases in folders of models, CASE/ENGINE. A model without a name
@@ -118,11 +119,20 @@ func (g *Golden) open(s *Suite) error {
 	if err == nil {
 		err = gpt2.CheckComplete(s.schedule, d)
 	}
-	if err != nil {
-		return &diagnose.GoldenError{Path: g.Dir, Err: err}
+	if err == nil {
+		g.dump, g.tokens = d, d.Tokens()
+		err = g.checkCovers(s.schedule)
 	}
-	g.dump, g.tokens = d, d.Tokens()
-	if err := g.checkCovers(s.schedule); err != nil {
+	for k := 0; err == nil && k < g.manifest.New; k++ {
+		var chosen harness.Tensor
+		if g.has(k, "next_token") {
+			chosen, err = d.Tensor(k, "next_token")
+		}
+		for b, id := range chosen.I64 {
+			g.forced = g.forced || b < len(g.tokens) && g.tokens[b][g.prompt()+k] != int(id)
+		}
+	}
+	if err != nil {
 		return &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}
 	return nil
@@ -151,25 +161,6 @@ func (g *Golden) feed() [][]int {
 		rows = append(rows, row[g.prompt():len(row)-1])
 	}
 	return rows
-}
-
-// forced reports whether the golden was fed tokens other than its own choices.
-func (g *Golden) forced() (bool, error) {
-	for k := range g.manifest.New {
-		if !g.has(k, "next_token") {
-			continue
-		}
-		chosen, err := g.dump.Tensor(k, "next_token")
-		if err != nil {
-			return false, &diagnose.GoldenError{Path: g.Dir, Err: err}
-		}
-		for b, id := range chosen.I64 {
-			if b < len(g.tokens) && g.tokens[b][g.prompt()+k] != int(id) {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
 }
 
 // firstOther returns the index of the first wanted token that a row does not have there,

@@ -76,9 +76,7 @@ func (s *Suite) rerun(ctx context.Context, c *Case, g *Golden, out *Graft) (*har
 		return g.dump.Tensor(at.Step, at.Stage) // of another shape where another token was fed before
 	}}
 	run := gpt2.Run{Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: g.wants, Tap: in.Tap}
-	if forced, err := g.forced(); err != nil {
-		return nil, err
-	} else if forced {
+	if g.forced {
 		run.Feed = g.feed()
 	}
 	t, err := gpt2.RecordTrace(ctx, s.Model, run)

@@ -77,7 +77,7 @@ func (r *Report) writeLines(b *report.Writer, verbose bool) {
 			if l.engine == Self {
 				values = ""
 			}
-			t.Row(title, l.engine, thousands(l.compared), values, verdict, l.said(b.Style))
+			t.Row(title, l.engine, thousands(l.compared), values, verdict, l.remark(b.Style))
 			title = ""
 		}
 	}
@@ -87,8 +87,8 @@ func (r *Report) writeLines(b *report.Writer, verbose bool) {
 	}
 }
 
-// said returns the worst error and its place, or why there is none.
-func (l *line) said(s report.Style) string {
+// remark returns the worst error and its place, or why there is none.
+func (l *line) remark(s report.Style) string {
 	if l.worst == nil {
 		return s.Yellow(NotChecked) + ": " + l.why
 	}
