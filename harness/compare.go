@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,7 +154,8 @@ func modelNotes(golden, candidate Source) []string {
 	var want, got map[string]any
 	if json.Unmarshal(g.Model.Config, &want) == nil && json.Unmarshal(c.Model.Config, &got) == nil {
 		if diff := cmp.Diff(want, got); diff != "" {
-			notes = append(notes, fmt.Sprintf("%s: made with a different config from the golden's (-golden +candidate):\n%s", candidate.Name(), diff))
+			notes = append(notes, fmt.Sprintf("%s: made with a different config from the golden's (-golden +candidate): %s",
+				candidate.Name(), strings.Join(strings.Fields(diff), " ")))
 		}
 	}
 	return notes

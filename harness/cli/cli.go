@@ -93,10 +93,10 @@ To check an engine of your own, in any language: let it write its tensors as
 	root.SetVersionTemplate("{{.Version}}\n")
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {
-		w := report.NewWriter(a.stdout, style(a.stdout.w))
-		c.SetOut(w)
+		var text strings.Builder
+		c.SetOut(&text)
 		help(c, args)
-		w.Flush()
+		a.print("%s", report.Text(text.String()))
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2
@@ -108,7 +108,7 @@ To check an engine of your own, in any language: let it write its tensors as
 			c.Args = noArguments
 		}
 		c.Flags().SortFlags = false
-		c.Example = report.Unbroken(c.Example)
+		c.Example = string(report.Unbroken(report.Text(c.Example)))
 	}
 	return root
 }

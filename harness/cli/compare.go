@@ -128,7 +128,7 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 }
 
 // closer returns the command that looks closer than o, or words for it, or "".
-func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) string {
+func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) report.Text {
 	args := slices.Clone(a.args)
 	switch {
 	case o.model != "" && o.verbose:
@@ -149,23 +149,23 @@ func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) string {
 func writeMore(w *report.Writer, a *diagnose.Result) error {
 	switch {
 	case a.Tokens == nil:
-		fmt.Fprintln(w, "\nno golden was compared: each stage was judged on its own inputs alone")
+		w.Printf("\nno golden was compared: each stage was judged on its own inputs alone\n")
 	case a.Tokens.String() != "":
-		fmt.Fprintf(w, "\n%s\n", a.Tokens)
+		w.Printf("\n%s\n", a.Tokens)
 	}
 	if len(a.Violations) > 0 && len(a.Introduced) == 0 {
-		fmt.Fprintf(w, "\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n",
+		w.Printf("\nthe dump contradicts itself at %d of %s checked, whatever the golden:\n",
 			len(a.Violations), words.Count(a.Checked, "place"))
 		for i, v := range a.Violations {
 			if i == 10 {
-				fmt.Fprintf(w, "  and %d more\n", len(a.Violations)-i)
+				w.Printf("  and %d more\n", len(a.Violations)-i)
 				break
 			}
-			fmt.Fprintf(w, "  step %d, stage %s: %s: %s\n", v.Step, v.Stage, v.Rule, v.Detail)
+			w.Printf("  step %d, stage %s: %s: %s\n", v.Step, v.Stage, v.Rule, v.Detail)
 		}
 	}
 	if a.Quorum != nil { // how far the candidate is from each engine of the golden
-		fmt.Fprintln(w)
+		w.Printf("\n")
 		t := report.NewTable("", "")
 		for _, v := range a.Engines {
 			bad := 0
@@ -179,7 +179,7 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 		}
 		w.Table(t)
 		for _, line := range a.Quorum.Lines() {
-			fmt.Fprintln(w, line)
+			w.Printf("%s\n", line)
 		}
 	}
 	return w.Flush()

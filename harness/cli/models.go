@@ -95,9 +95,9 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 // printWeights prints the place of a weight file and, if it is known, its hash.
 func (a *app) printWeights(name, path, sum string) error {
 	if sum != "" {
-		sum = "  " + report.Unbroken("sha256 "+sum)
+		sum = "sha256 " + sum
 	}
-	return a.print("%s: %s%s\n", name, path, sum)
+	return a.print("%s: %s  %s\n", name, path, report.Unbroken(sum))
 }
 
 // download shows on p how much of a file is there, the rate, and the time left.

@@ -76,7 +76,7 @@ func style(w io.Writer) report.Style {
 // print prints a result on stdout, wrapped.
 func (a *app) print(format string, args ...any) error {
 	w := report.NewWriter(a.stdout, style(a.stdout.w))
-	fmt.Fprintf(w, format, args...)
+	w.Printf(format, args...)
 	return w.Flush()
 }
 
@@ -88,7 +88,7 @@ func (a *app) say(kind, text string) {
 		s.Width = math.MaxInt
 	}
 	w := report.NewWriter(a.stderr, s)
-	fmt.Fprintf(w, "checkpoint12: %s: %s\n", kind, strings.NewReplacer("\r", "", "\n", " ").Replace(text))
+	w.Printf("checkpoint12: %s: %s\n", kind, strings.TrimSpace(text))
 	w.Flush()
 }
 

@@ -15,15 +15,15 @@ import (
 // writeAbsent writes what was not compared or not judged, and why.
 func (p *printer) writeAbsent() {
 	if p.skipped != nil {
-		fmt.Fprintf(p, "\nskipped from step %d on, %s: %s\n",
+		p.Printf("\nskipped from step %d on, %s: %s\n",
 			p.skipped.Step, words.Count(p.count[harness.Skipped], "tensor"), p.skipped.Detail)
 		if p.Replayed != nil {
-			fmt.Fprintln(p, "  these steps were replayed, but not compared with the golden")
+			p.Printf("  these steps were replayed, but not compared with the golden\n")
 		}
 	}
 	list := func(title string, t *Table) {
 		if len(t.rows) > 0 {
-			fmt.Fprintf(p, "\n%s:\n", title)
+			p.Printf("\n%s:\n", title)
 			p.Table(t)
 		}
 	}
@@ -151,17 +151,16 @@ func (p *printer) stageTable() *Table {
 		}
 		name := names.Family(places[0].Stage)
 		if worst == nil {
-			t.Row(p.Yellow(name), "0")
+			t.Row(p.Yellow(name), 0)
 			continue
 		}
-		cells := []string{name, fmt.Sprint(compared), num(worst.MaxAbs), num(worst.MaxRel),
-			fraction(worst), worst.Place.String()}
+		cells := []any{name, compared, num(worst.MaxAbs), num(worst.MaxRel), fraction(worst), worst.Place}
 		if worst.Status == harness.Shape {
 			cells[2], cells[3] = "", ""
 		}
 		if first != nil {
 			cells[0] = p.Red(name)
-			cells = append(cells, fmt.Sprint(bad), first.Place.String())
+			cells = append(cells, bad, first.Place)
 		}
 		t.Row(cells...)
 	}
@@ -173,14 +172,13 @@ func (p *printer) rowTable() *Table {
 	t := NewTable(">step", "stage", "status", ">mismatched", ">max abs", ">max rel", ">rms", ">cosine", ">of tolerance")
 	for i := range p.Stages {
 		r := &p.Stages[i]
-		status := string(r.Status)
+		cells := []any{r.Step, r.Stage, r.Status}
 		switch {
 		case r.Status.Diverges():
-			status = p.Red(status)
+			cells[2] = p.Red(string(r.Status))
 		case r.Status != harness.Pass:
-			status = p.Yellow(status)
+			cells[2] = p.Yellow(string(r.Status))
 		}
-		cells := []string{fmt.Sprint(r.Step), r.Stage, status}
 		if r.Elements > 0 {
 			cells = append(cells, fmt.Sprintf("%d/%d", r.Mismatched, r.Elements), num(r.MaxAbs), num(r.MaxRel),
 				num(r.RMS), fmt.Sprintf("%.7f", float64(r.Cosine)), fraction(r))

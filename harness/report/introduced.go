@@ -64,23 +64,23 @@ func sameFault(a, b harness.Explanation) bool {
 // writeIntroducedHeadline writes the first introduced stage and its cause.
 func (p *printer) writeIntroducedHeadline() {
 	first := p.Introduced[0]
-	fmt.Fprintf(p, "%s computes stage %s wrong at step %d", p.Candidate, p.Bold(first.Stage), first.Step)
+	p.Printf("%s computes stage %s wrong at step %d", p.Candidate, p.Bold(first.Stage), first.Step)
 	stages, steps := map[string]bool{}, map[int]bool{}
 	for _, in := range p.Introduced {
 		stages[in.Stage], steps[in.Step] = true, true
 	}
 	switch {
 	case len(stages) > 1 && len(steps) == 1:
-		fmt.Fprintf(p, " (the first of %d stages)", len(stages))
+		p.Printf(" (the first of %d stages)", len(stages))
 	case len(stages) > 1:
-		fmt.Fprintf(p, " (the first of %d stages at %d steps)", len(stages), len(steps))
+		p.Printf(" (the first of %d stages at %d steps)", len(stages), len(steps))
 	case len(steps) > 1:
-		fmt.Fprintf(p, " (the first of %d steps)", len(steps))
+		p.Printf(" (the first of %d steps)", len(steps))
 	}
 	if causes := p.causes(harness.Place{Step: first.Step, Stage: first.Stage}); len(causes) > 0 {
-		fmt.Fprintf(p, ": %s", causes[0].Text)
+		p.Printf(": %s", causes[0].Text)
 	}
-	fmt.Fprintln(p)
+	p.Printf("\n")
 }
 
 // writeIntroduced writes the stages whose own computation is wrong.
@@ -88,24 +88,24 @@ func (p *printer) writeIntroduced() {
 	if len(p.Introduced) == 0 {
 		return
 	}
-	fmt.Fprintf(p, "\n%s\n", p.Bold("stages whose own computation is wrong"))
+	p.Printf("\n%s\n", p.Bold("stages whose own computation is wrong"))
 	for _, g := range p.groupIntroduced() {
-		fmt.Fprintf(p, "  %s: %s\n", p.Red(nameOf(g.places)), extent(g.places))
+		p.Printf("  %s: %s\n", p.Red(nameOf(g.places)), extent(g.places))
 		if len(g.missing) > 0 {
-			fmt.Fprintf(p, "    %s\n", p.span(g))
+			p.Printf("    %s\n", p.span(g))
 		}
 		for i, e := range p.causes(g.places[0]) {
-			fault := ""
+			p.Printf("    ")
 			if e.Fault != "" {
-				fault = p.Bold(e.Fault) + ": "
+				p.Printf("%s: ", p.Bold(e.Fault))
 			}
 			if e.Fault != "" && e.Explains != 0 {
-				fault += fmt.Sprintf("explains %.1f%%: ", 100*float64(e.Explains))
+				p.Printf("explains %.1f%%: ", 100*float64(e.Explains))
 			}
-			fmt.Fprintf(p, "    %s%s\n", fault, p.causeText(g.places, i))
+			p.Printf("%s\n", p.causeText(g.places, i))
 		}
 		if g.worst != nil {
-			fmt.Fprintf(p, "    %s\n", distance(g.worst))
+			p.Printf("    %s\n", distance(g.worst))
 		}
 	}
 }
@@ -216,7 +216,7 @@ func (p *printer) writeReplayed() {
 	default:
 		text = none + ": " + p.blameGolden()
 	}
-	fmt.Fprintf(p, "      %s\n", text)
+	p.Printf("      %s\n", text)
 }
 
 // verdicts counts rows by their verdict.
@@ -260,7 +260,7 @@ func (p *printer) writeAmplification() {
 		}
 	}
 	if most != nil {
-		fmt.Fprintf(p, "\n%s inherited from the inputs; the largest growth is at %s: %s times, relative to each tensor's maximum\n",
+		p.Printf("\n%s inherited from the inputs; the largest growth is at %s: %s times, relative to each tensor's maximum\n",
 			words.Count(inherited, "error"), most.Place, num(most.Amplification))
 	}
 }

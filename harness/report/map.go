@@ -25,12 +25,12 @@ var marks = map[harness.Status]string{harness.Missing: "-", harness.Skipped: "~"
 
 // The legends explain the marks: of a replay, those that stand behind another.
 var (
-	legend = []string{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it",
+	legend = []Text{"= exact", ". below a tenth of tolerance", "o within it", "1 up to 10 times it",
 		"2 up to 100", "and so on"}
-	otherLegend = []string{"x not equal", "N not finite", "S different shape", "- missing",
+	otherLegend = []Text{"x not equal", "N not finite", "S different shape", "- missing",
 		"~ fed different tokens from the golden"}
-	replayLegend   = []string{"! its own computation is wrong", "? cannot be judged", "_ no golden"}
-	ownCheckLegend = []string{"c within tolerance of the golden, but fails the stage's own check"}
+	replayLegend   = []Text{"! its own computation is wrong", "? cannot be judged", "_ no golden"}
+	ownCheckLegend = []Text{"c within tolerance of the golden, but fails the stage's own check"}
 )
 
 // mark returns the error of the cell as one character.
@@ -60,7 +60,7 @@ func (c cell) mark() string {
 }
 
 // text returns the marks of the cell, coloured.
-func (c cell) text(s Style) string {
+func (c cell) text(s Style) Text {
 	mark := c.mark()
 	if c.replayed != nil {
 		switch c.replayed.Verdict {
@@ -78,7 +78,7 @@ func (c cell) text(s Style) string {
 	case c.row != nil && c.row.Status.Diverges():
 		return s.Red(mark)
 	}
-	return mark
+	return Text(mark)
 }
 
 // writeMaps writes the maps; of a model without layers none, and returns false.
@@ -95,12 +95,12 @@ func (p *printer) writeMaps() bool {
 		case step > 0:
 			title = fmt.Sprintf("error at step %d, the worst, as a fraction of each stage's tolerance", step)
 		}
-		fmt.Fprintf(p, "\n%s\n", p.Bold(title))
+		p.Printf("\n%s\n", p.Bold(title))
 		p.items("  ", before)
 		p.Table(layers)
 		p.items("  ", after)
 	}
-	fmt.Fprintln(p)
+	p.Printf("\n")
 	p.items("", legend)
 	p.items("", otherLegend)
 	if p.Replayed != nil {
@@ -135,21 +135,21 @@ func (p *printer) mapSteps() []int {
 }
 
 // mapOf returns the layers of one step, nil if there are none, and what is around them.
-func (p *printer) mapOf(step int) (before []string, table *Table, after []string) {
+func (p *printer) mapOf(step int) (before []Text, table *Table, after []Text) {
 	var families, layers []string // in order of first sight
-	cells := map[string]map[string]string{}
+	cells := map[string]map[string]Text{}
 	for _, c := range p.cells(step) {
 		stage, text := c.stage(), c.text(p.Style)
 		layer, family := names.Numbers(stage), names.Family(stage)
 		switch {
 		case layer == "" && layers == nil:
-			before = append(before, p.label(stage)+" "+text)
+			before = append(before, Unbroken(p.label(stage)+" ")+text)
 			continue
 		case layer == "":
-			after = append(after, p.label(stage)+" "+text)
+			after = append(after, Unbroken(p.label(stage)+" ")+text)
 			continue
 		case cells[layer] == nil:
-			cells[layer] = map[string]string{}
+			cells[layer] = map[string]Text{}
 			layers = append(layers, layer)
 		}
 		if !slices.Contains(families, family) {
@@ -167,7 +167,7 @@ func (p *printer) mapOf(step int) (before []string, table *Table, after []string
 	table = NewTable(head...)
 	table.gap = " "
 	for _, layer := range layers {
-		row := []string{"  " + layer + " "}
+		row := []any{"  " + layer + " "}
 		for _, family := range families {
 			row = append(row, cells[layer][family])
 		}

@@ -20,7 +20,7 @@ type Options struct {
 	Causes func(stage string) []string
 
 	// Closer says what looks closer at the first divergence, such as an Unbroken command.
-	Closer string
+	Closer Text
 
 	// Label, if set, returns a short name of a stage for the head of a column, or "".
 	Label func(stage string) string
@@ -61,10 +61,10 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 	}
 	switch {
 	case o.Verbose:
-		fmt.Fprintln(p)
+		p.Printf("\n")
 		p.Table(p.rowTable())
 	case !mapped:
-		fmt.Fprintln(p)
+		p.Printf("\n")
 		p.Table(p.stageTable())
 	}
 	p.writeAbsent()
@@ -109,31 +109,31 @@ func (p *printer) unseen() string {
 func (p *printer) writeHeadline() {
 	compared, rest := words.Count(p.Compared, "tensor"), p.unseen()
 	if p.Passed() {
-		fmt.Fprintf(p, "%s  %s agrees with %s: %s within tolerance%s\n",
+		p.Printf("%s  %s agrees with %s: %s within tolerance%s\n",
 			p.Green("PASS"), p.Candidate, p.Golden, compared, rest)
 		return
 	}
-	fmt.Fprintf(p, "%s  ", p.Red("FAIL"))
+	p.Printf("%s  ", p.Red("FAIL"))
 	switch at := p.FirstDivergence; {
 	case len(p.Introduced) > 0:
 		p.writeIntroducedHeadline()
 	case at != nil:
-		fmt.Fprintf(p, "%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n",
+		p.Printf("%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n",
 			p.Candidate, p.Golden, at.Step, p.Bold(at.Stage), p.bad, compared, rest)
 	case len(p.Unusable) > 0:
 		first := p.Unusable[0]
-		fmt.Fprintf(p, "%s has %s of a wrong shape, first at step %d, stage %s: %s within tolerance%s\n",
+		p.Printf("%s has %s of a wrong shape, first at step %d, stage %s: %s within tolerance%s\n",
 			p.Candidate, words.Count(len(p.Unusable), "tensor"), first.Step, p.Bold(first.Stage), compared, rest)
 	case len(p.Violations) > 0:
 		first := p.Violations[0]
-		fmt.Fprintf(p, "%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s; %s within tolerance%s\n",
+		p.Printf("%s contradicts itself at %d of %s checked, first at step %d, stage %s: %s; %s within tolerance%s\n",
 			p.Candidate, len(p.Violations), words.Count(p.Checked, "place"),
 			first.Step, p.Bold(first.Stage), first.Rule, compared, rest)
 	case p.RequireAll && p.Compared > 0:
-		fmt.Fprintf(p, "%s leaves %s of %s uncompared: %s within tolerance%s\n",
+		p.Printf("%s leaves %s of %s uncompared: %s within tolerance%s\n",
 			p.Candidate, words.Count(len(p.Stages)-p.Compared, "tensor"), p.Golden, compared, rest)
 	default:
-		fmt.Fprintln(p, "nothing compared")
+		p.Printf("nothing compared\n")
 	}
 }
 
@@ -147,9 +147,9 @@ func (p *printer) writeFirstDivergence() {
 	if r.Checkpoint > 0 {
 		head = fmt.Sprintf("checkpoint %d: %s", r.Checkpoint, head)
 	}
-	fmt.Fprintf(p, "\n%s\n", p.Bold(head))
+	p.Printf("\n%s\n", p.Bold(head))
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(p, "  %-31s%s\n", name+":", fmt.Sprintf(format, args...))
+		p.Printf("  %-31s"+format+"\n", append([]any{name + ":"}, args...)...)
 	}
 	if r.Status == harness.Shape {
 		line("shape", "got %v, want %v", r.GotShape, r.Shape)
@@ -185,7 +185,7 @@ func (p *printer) writeFirstDivergence() {
 	default:
 		name := "usual causes:"
 		for _, cause := range p.options.Causes(r.Stage) {
-			fmt.Fprintf(p, "  %-31s%s\n", name, cause)
+			p.Printf("  %-31s%s\n", name, cause)
 			name = ""
 		}
 	}

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"checkpoint12/harness/internal/words"
 )
 
 // DefaultWidth is the number of columns of text that is not for a terminal.
@@ -17,26 +20,31 @@ type Style struct {
 	Width int  // columns at which lines wrap; 0 stands for DefaultWidth
 }
 
+// A Text is printed as it is. Of any other value a Writer makes what is not printed
+// visible, so that no name or reason from outside colours, hides or begins a line.
+type Text string
+
 // Bold returns text in bold.
-func (s Style) Bold(text string) string { return s.paint("1", text) }
+func (s Style) Bold(text string) Text { return s.paint("1", text) }
 
 // Red returns text in bold red.
-func (s Style) Red(text string) string { return s.paint("1;31", text) }
+func (s Style) Red(text string) Text { return s.paint("1;31", text) }
 
 // Green returns text in bold green.
-func (s Style) Green(text string) string { return s.paint("1;32", text) }
+func (s Style) Green(text string) Text { return s.paint("1;32", text) }
 
 // Yellow returns text in yellow.
-func (s Style) Yellow(text string) string { return s.paint("33", text) }
+func (s Style) Yellow(text string) Text { return s.paint("33", text) }
 
-func (s Style) paint(code, text string) string {
+func (s Style) paint(code, text string) Text {
+	text = words.Visible(text)
 	if !s.Color {
-		return text
+		return Text(text)
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return Text("\x1b[" + code + "m" + text + "\x1b[0m")
 }
 
-// A Writer wraps the lines that are written to it at the width of its Style, at
+// A Writer wraps the lines that are printed to it at the width of its Style, at
 // single spaces only. What a line continues with stands behind its indentation, or
 // behind a label that two spaces or more set off. Nothing is written before Flush.
 type Writer struct {
@@ -53,8 +61,15 @@ func NewWriter(w io.Writer, s Style) *Writer {
 	return &Writer{Style: s, w: w}
 }
 
-// Write appends to the text.
-func (w *Writer) Write(p []byte) (int, error) { return w.text.Write(p) }
+// Printf appends to the text: lines end where the format has them end.
+func (w *Writer) Printf(format string, args ...any) {
+	for i, arg := range args {
+		if _, ok := arg.(Text); !ok {
+			args[i] = words.Arg{Value: arg}
+		}
+	}
+	fmt.Fprintf(&w.text, format, args...)
+}
 
 // Flush writes the lines, wrapped, the last of which may lack its end.
 func (w *Writer) Flush() error {
@@ -71,17 +86,26 @@ func (w *Writer) Flush() error {
 }
 
 // items writes a list on as many lines as it takes, breaking none of its items.
-func (w *Writer) items(indent string, items []string) {
-	if len(items) > 0 {
-		fmt.Fprintln(w, indent+strings.ReplaceAll(Unbroken(strings.Join(items, "\n")), "\n", unbroken+" "))
+func (w *Writer) items(indent string, items []Text) {
+	for i, item := range items {
+		if i > 0 {
+			indent += unbroken + " "
+		}
+		indent += string(Unbroken(item))
 	}
+	w.Printf("%s\n", Text(indent))
 }
 
 // unbroken stands for a space at which no line breaks.
 const unbroken = "\u00a0"
 
 // Unbroken returns text that a Writer keeps on one line.
-func Unbroken(text string) string { return strings.ReplaceAll(text, " ", unbroken) }
+func Unbroken[T string | Text](text T) Text {
+	if s, ok := any(text).(string); ok {
+		text = T(words.Visible(s))
+	}
+	return Text(strings.ReplaceAll(string(text), " ", unbroken))
+}
 
 var (
 	colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
@@ -107,10 +131,10 @@ func wrap(line string, columns, hang int) []string {
 	if width(line) <= columns {
 		return []string{line}
 	}
-	words := strings.Split(line, " ")
+	parts := strings.Split(line, " ")
 	var lines []string
-	current := words[0]
-	for _, word := range words[1:] {
+	current := parts[0]
+	for _, word := range parts[1:] {
 		if word == "" || strings.Trim(current, " ") == "" || width(current)+1+width(word) <= columns {
 			current += " " + word
 			continue
@@ -127,10 +151,10 @@ func wrap(line string, columns, hang int) []string {
 
 // A Table has rows of cells below a head, without a frame.
 type Table struct {
-	head  []string
+	head  []Text
 	right []bool // columns of numbers, which stand to the right
-	rows  [][]string
-	gap   string // between two columns
+	rows  [][]Text
+	gap   Text // between two columns
 }
 
 // NewTable returns a table with these columns; > begins the name of one of numbers.
@@ -138,33 +162,43 @@ func NewTable(columns ...string) *Table {
 	t := &Table{gap: "  "}
 	for _, c := range columns {
 		name, right := strings.CutPrefix(c, ">")
-		t.head, t.right = append(t.head, name), append(t.right, right)
+		t.head, t.right = append(t.head, Text(words.Visible(name))), append(t.right, right)
 	}
 	return t
 }
 
 // Row adds a row. It may have fewer cells than there are columns.
-func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *Table) Row(cells ...any) {
+	var row []Text
+	for _, cell := range cells {
+		text, ok := cell.(Text)
+		if !ok {
+			text = Text(words.Visible(fmt.Sprint(cell)))
+		}
+		row = append(row, text)
+	}
+	t.rows = append(t.rows, row)
+}
 
 // Table writes a table, of which a last column of text may wrap.
 func (w *Writer) Table(t *Table) {
 	rows := t.rows
-	if strings.Join(t.head, "") != "" {
-		rows = append([][]string{t.head}, rows...)
+	if !slices.Equal(t.head, make([]Text, len(t.head))) {
+		rows = append([][]Text{t.head}, rows...)
 	}
 	widths := make([]int, len(t.head))
 	for _, row := range rows {
 		for i, cell := range row {
-			widths[i] = max(widths[i], width(cell))
+			widths[i] = max(widths[i], width(string(cell)))
 		}
 	}
 	for _, row := range rows {
-		line := ""
+		var line Text
 		for i, cell := range row {
 			if i > 0 {
 				line += t.gap
 			}
-			pad := strings.Repeat(" ", widths[i]-width(cell))
+			pad := Text(strings.Repeat(" ", widths[i]-width(string(cell))))
 			switch {
 			case t.right[i]:
 				line = Unbroken(line + pad + cell)
@@ -174,6 +208,6 @@ func (w *Writer) Table(t *Table) {
 				line += cell
 			}
 		}
-		fmt.Fprintln(w, strings.TrimRight(line, " "+unbroken))
+		w.Printf("%s\n", line)
 	}
 }

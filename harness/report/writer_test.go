@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -18,9 +17,9 @@ func TestWriterWraps(t *testing.T) {
 		{"the rest stands below the text", "  12345 7890 123456 890", "  12345 7890 123456\n    890\n"},
 		{"behind a label", "  x:  1234567 901234 x", "  x:  1234567 901234\n      x\n"},
 		{"but not behind one that leaves no room", "  a long label:  1234567 x", "  a long label:\n    1234567 x\n"},
-		{"nor where a word is too long for that", "  x:       " + Unbroken("go run . verify"), "  x:\n    go run . verify\n"},
+		{"nor where a word is too long for that", "  x:       " + string(Unbroken("go run . verify")), "  x:\n    go run . verify\n"},
 		{"a path stays whole", "see goldens/synthetic-tiny/hello/float64 there", "see\n  goldens/synthetic-tiny/hello/float64\n  there\n"},
-		{"a command too", "try " + Unbroken("go run . verify --verbose") + " now", "try\n  go run . verify --verbose\n  now\n"},
+		{"a command too", "try " + string(Unbroken("go run . verify --verbose")) + " now", "try\n  go run . verify --verbose\n  now\n"},
 		{"colours take no room", "\x1b[1;31mFAIL\x1b[0m  1234567890 234", "\x1b[1;31mFAIL\x1b[0m  1234567890 234\n"},
 		{"nor do they move what continues", "\x1b[1;31mFAIL\x1b[0m  1234567890 234 x", "\x1b[1;31mFAIL\x1b[0m  1234567890 234\n      x\n"},
 		{"runes are counted, not bytes", "ääääää äää ääääää äää", "ääääää äää ääääää\n  äää\n"},
@@ -29,7 +28,7 @@ func TestWriterWraps(t *testing.T) {
 		var b bytes.Buffer
 		w := NewWriter(&b, Style{Width: 20})
 		for _, r := range c.in { // however it is cut into writes
-			fmt.Fprint(w, string(r))
+			w.Printf("%s", Text(r))
 		}
 		if err := w.Flush(); err != nil {
 			t.Fatal(err)
@@ -48,7 +47,7 @@ func TestWriterKeepsWords(t *testing.T) {
 		columns := rapid.IntRange(1, 40).Draw(t, "columns")
 		var b bytes.Buffer
 		w := NewWriter(&b, Style{Width: columns})
-		fmt.Fprintln(w, line)
+		w.Printf("%s\n", line)
 		w.Flush()
 		if diff := cmp.Diff(strings.Fields(line), strings.Fields(b.String())); diff != "" {
 			t.Fatalf("-want +got:\n%s", diff)
@@ -102,7 +101,7 @@ func TestTable(t *testing.T) {
 func TestItems(t *testing.T) {
 	var b bytes.Buffer
 	w := NewWriter(&b, Style{Width: 16})
-	w.items("  ", []string{"wte =", "wpe =", "probs_t0.5 !", "x"})
+	w.items("  ", []Text{"wte =", "wpe =", "probs_t0.5 !", "x"})
 	w.Flush()
 	if diff := cmp.Diff("  wte =  wpe =\n    probs_t0.5 !\n    x\n", b.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -116,7 +115,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 func TestWriterKeepsTheError(t *testing.T) {
 	w := NewWriter(fullDisk{}, Style{})
 	for range 10_000 {
-		fmt.Fprintln(w, "a line that fills the buffer")
+		w.Printf("a line that fills the buffer\n")
 	}
 	if err := w.Flush(); err == nil || err.Error() != "disk full" {
 		t.Errorf("error %v", err)

@@ -34,18 +34,18 @@ func (p *printer) verdict(m *Matrix) {
 	what := fmt.Sprintf("%s: %s planted %s alone and %s in pairs, %s of correct engines: ", m.Model,
 		words.Count(len(m.Faults), "fault"), words.Count(alone, "time"), words.Count(pairs, "time"), words.Count(runs, "run"))
 	if m.Passed() {
-		fmt.Fprintf(p, "%s %sall seen, stage and cause right, no false alarm\n\n", p.Green("PASS"), what)
+		p.Printf("%s %sall seen, stage and cause right, no false alarm\n\n", p.Green("PASS"), what)
 		return
 	}
-	fmt.Fprintf(p, "%s %s%d wrong, %s\n", p.Red("FAIL"), what, len(m.Wrong)-alarms, words.Count(alarms, "false alarm"))
+	p.Printf("%s %s%d wrong, %s\n", p.Red("FAIL"), what, len(m.Wrong)-alarms, words.Count(alarms, "false alarm"))
 	for i, s := range m.Wrong {
 		if i == 20 {
-			fmt.Fprintf(p, "  … %d in all; --json has them\n", len(m.Wrong))
+			p.Printf("  … %d in all; --json has them\n", len(m.Wrong))
 			break
 		}
-		fmt.Fprintf(p, "  %s\n", s)
+		p.Printf("  %s\n", s)
 	}
-	fmt.Fprintln(p)
+	p.Printf("\n")
 }
 
 // faults writes a row for each fault. Cells count the injections that were right.
@@ -53,15 +53,13 @@ func (p *printer) faults(m *Matrix) {
 	t := report.NewTable("fault", "stages",
 		">alone", ">seen", ">stage", ">cause", ">pairs", ">seen", ">stage", ">cause")
 	for _, row := range m.Faults {
-		name := row.Fault
+		cells := []any{row.Fault, brief(row.Kinds)}
 		if !row.Alone.right() || !row.Pairs.right() {
-			name = p.Red(name)
+			cells[0] = p.Red(row.Fault)
 		}
-		cells := []string{name, brief(row.Kinds)}
 		for _, tally := range []Tally{row.Alone, row.Pairs} {
 			n := tally.Visible()
-			cells = append(cells, fmt.Sprint(n),
-				p.of(tally.Detected, n), p.of(tally.StageRight, n), p.of(tally.CauseRight, n))
+			cells = append(cells, n, p.of(tally.Detected, n), p.of(tally.StageRight, n), p.of(tally.CauseRight, n))
 		}
 		t.Row(cells...)
 	}
@@ -69,9 +67,9 @@ func (p *printer) faults(m *Matrix) {
 }
 
 // of returns n, in red unless it is all.
-func (p *printer) of(n, all int) string {
+func (p *printer) of(n, all int) any {
 	if n == all {
-		return fmt.Sprint(n)
+		return n
 	}
 	return p.Red(fmt.Sprint(n))
 }
@@ -86,22 +84,22 @@ func brief(kinds []string) string {
 }
 
 func (p *printer) clean(m *Matrix) {
-	fmt.Fprintln(p)
+	p.Printf("\n")
 	t := report.NewTable("correct engines", ">runs", ">tensors", ">undecided", ">false alarms")
 	for _, c := range m.Clean {
-		t.Row(c.Variant, fmt.Sprint(c.Runs), fmt.Sprint(c.Tensors), fmt.Sprint(c.Unknown), p.of(c.Alarms, 0))
+		t.Row(c.Variant, c.Runs, c.Tensors, c.Unknown, p.of(c.Alarms, 0))
 	}
 	p.Table(t)
 	for _, s := range m.NotChecked {
-		fmt.Fprintf(p, "not checked: %s\n", s)
+		p.Printf("not checked: %s\n", s)
 	}
 }
 
 func (p *printer) lists(m *Matrix) {
-	fmt.Fprintln(p, "\nfaults that change nothing where they are planted")
+	p.Printf("\nfaults that change nothing where they are planted\n")
 	for _, x := range m.Identities {
 		if x.Unseen > 0 {
-			fmt.Fprintf(p, "  %s %s at %s: %s\n", words.Count(x.Unseen, "time"), x.Faults, x.Stages, x.Reason)
+			p.Printf("  %s %s at %s: %s\n", words.Count(x.Unseen, "time"), x.Faults, x.Stages, x.Reason)
 		}
 	}
 	silent := 0
@@ -109,14 +107,14 @@ func (p *printer) lists(m *Matrix) {
 		silent += row.Silent
 	}
 	if silent > 0 {
-		fmt.Fprintf(p, "  %s nothing was planted, since the fault has no effect there: no past at the prompt, "+
+		p.Printf("  %s nothing was planted, since the fault has no effect there: no past at the prompt, "+
 			"one position at a decode step, the third of q, k, v that another order leaves in place\n", words.Count(silent, "time"))
 	}
 	if len(m.Equivalents) > 0 {
-		fmt.Fprintln(p, "\nfaults named together, since nothing at the place tells them apart")
+		p.Printf("\nfaults named together, since nothing at the place tells them apart\n")
 	}
 	for _, e := range m.Equivalents {
-		fmt.Fprintf(p, "  %s at %s, %s\n",
+		p.Printf("  %s at %s, %s\n",
 			strings.Join(e.Faults, ", "), strings.Join(e.Kinds, " "), words.Count(e.Times, "time"))
 	}
 }

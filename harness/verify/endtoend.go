@@ -164,7 +164,7 @@ func (e *endToEnd) greedy(g *figures.Figure) {
 	}
 	problem := ""
 	if got != want {
-		problem = fmt.Sprintf("got  %s\n  want %s", got, want)
+		problem = fmt.Sprintf("got %s, want %s", got, want)
 	}
 	e.add(Finding{
 		Engine: Figures, Step: g.New - 1, Stage: string(g.Reduce), What: g.Source, Elements: g.New, Figure: g.Name, Source: g.Source,
@@ -226,7 +226,7 @@ func (e *endToEnd) sameAs(g *Golden) {
 		case i == len(row):
 			problem, kind = fmt.Sprintf("row %d: %s, %s has %d", b, words.Count(len(row), "token"), g.Engine, len(want)), wrongLength
 		default:
-			problem = fmt.Sprintf("row %d: step %d chose %d, %s chose %d%s\n  got  %s\n  want %s",
+			problem = fmt.Sprintf("row %d: step %d chose %d, %s chose %d%s; got %s, want %s",
 				b, i-g.prompt(), row[i], g.Engine, want[i], e.tie(g, i-g.prompt()), e.s.quote(row), e.s.quote(want))
 		}
 	}

@@ -65,23 +65,21 @@ func (f Finding) Line() string {
 	if f.Begin != "" {
 		detail = "the run diverges earlier, at " + f.Begin
 	}
-	line, _, _ := strings.Cut(detail, "\n")
 	if f.Kind != "" {
-		line = f.Kind + ": " + line
+		detail = f.Kind + ": " + detail
 	}
-	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), line)
+	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), detail)
 }
 
-// report returns the finding in full, with unbroken commands for a report.Writer.
-func (f Finding) report() string {
-	c := Info(f.Checkpoint)
-	text := fmt.Sprintf("%s: %s", c, f.Name())
+// write writes the finding in full.
+func (f Finding) write(b *report.Writer) {
+	b.Printf("%s: %s", Info(f.Checkpoint), f.Name())
 	if f.What != "" {
-		text += ": " + f.What
+		b.Printf(": %s", f.What)
 	}
-	add := func(title, s string) {
+	add := func(title report.Text, s string) {
 		if s != "" {
-			text += "\n  " + title + s
+			b.Printf("\n  %s%s", title, s)
 		}
 	}
 	add("", f.Kind)
@@ -93,8 +91,10 @@ func (f Finding) report() string {
 		add("usual causes: ", strings.Join(f.usualCauses(), "; "))
 	}
 	add("cause: ", f.Cause)
-	add("look closer: ", report.Unbroken(f.Closer))
-	return text
+	if f.Closer != "" {
+		b.Printf("\n  look closer: %s", report.Unbroken(f.Closer))
+	}
+	b.Printf("\n")
 }
 
 // usualCauses returns the usual causes of the failure, likeliest first.

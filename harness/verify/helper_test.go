@@ -59,5 +59,11 @@ func plant(m *model.Model, planted ...gpt2test.Fault) model.Tap {
 	return (&gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}).Tap
 }
 
-// full returns a finding in full, with plain spaces.
-func full(f Finding) string { return strings.ReplaceAll(f.report(), report.Unbroken(" "), " ") }
+// full returns a finding in full, on lines of any length.
+func full(f Finding) string {
+	var text strings.Builder
+	b := report.NewWriter(&text, report.Style{Width: 10_000})
+	f.write(b)
+	_ = b.Flush() // to memory
+	return text.String()
+}

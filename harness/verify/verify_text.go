@@ -24,7 +24,7 @@ const textWidth = 84
 func (r *Report) WriteText(w io.Writer, style report.Style, verbose bool) error {
 	b := report.NewWriter(w, style)
 	r.writeLines(b, verbose)
-	fmt.Fprintln(b)
+	b.Printf("\n")
 	texts := report.NewTable("", "")
 	for _, t := range r.Texts {
 		name := t.Case
@@ -39,13 +39,13 @@ func (r *Report) WriteText(w io.Writer, style report.Style, verbose bool) error 
 		r.writeRuns(b)
 	}
 	r.writeQuorums(b, verbose)
-	fmt.Fprintln(b)
+	b.Printf("\n")
 	r.writeFailures(b, verbose)
 	paint := b.Green
 	if r.Failed() {
 		paint = b.Red
 	}
-	fmt.Fprintln(b, paint(r.verdict()))
+	b.Printf("%s\n", paint(r.verdict()))
 	return b.Flush()
 }
 
@@ -83,14 +83,14 @@ func (r *Report) writeLines(b *report.Writer, verbose bool) {
 	}
 	b.Table(t)
 	if command != "" {
-		fmt.Fprintf(b, "\nto make goldens for what is not checked:\n  %s\n", report.Unbroken(command))
+		b.Printf("\nto make goldens for what is not checked:\n  %s\n", report.Unbroken(command))
 	}
 }
 
 // remark returns the worst error and its place, or why there is none.
-func (l *line) remark(s report.Style) string {
+func (l *line) remark(s report.Style) any {
 	if l.worst == nil {
-		return s.Yellow(NotChecked) + ": " + l.why
+		return s.Yellow(NotChecked + ": " + l.why)
 	}
 	w, text := l.worst, ""
 	if l.failed > 0 {
@@ -120,13 +120,14 @@ func (r *Report) writeFailures(b *report.Writer, verbose bool) {
 	}
 	if verbose {
 		for _, f := range r.Failures {
-			fmt.Fprintf(b, "%s\n\n", f.report())
+			f.write(b)
+			b.Printf("\n")
 		}
 	}
 	r.writeFirst(b)
 	i := slices.IndexFunc(r.Failures, func(f Finding) bool { return f.Checkpoint == CheckpointCount })
 	if i >= 0 && r.First.Checkpoint != CheckpointCount && r.First.Checkpoint != CheckWeights {
-		fmt.Fprintf(b, "the text is wrong too: %s\n", r.Failures[i].Line())
+		b.Printf("the text is wrong too: %s\n", r.Failures[i].Line())
 	}
 }
 
@@ -143,21 +144,22 @@ func (r *Report) FirstFailure() string {
 }
 
 func (r *Report) writeFirst(b *report.Writer) {
-	fmt.Fprintf(b, "%s\n\n", r.First.report())
+	r.First.write(b)
+	b.Printf("\n")
 	if r.Graft != nil {
-		fmt.Fprintf(b, "proof: %s\n", r.Graft)
+		b.Printf("proof: %s\n", r.Graft)
 	}
-	fmt.Fprintf(b, "fix: %s\n", r.fix())
+	b.Printf("fix: %s\n", r.fix())
 }
 
 // fix returns where to look.
-func (r *Report) fix() string {
+func (r *Report) fix() report.Text {
 	switch f := r.First; {
 	case f.Outlier:
 		return "not this model, but the golden: make it again and see whether it comes out the same:\n  " +
 			report.Unbroken(fmt.Sprintf("python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s", f.Engine, r.Model, f.Case))
 	case f.Checkpoint != CheckpointCount:
-		return Info(f.Checkpoint).Fix
+		return report.Text(Info(f.Checkpoint).Fix)
 	case r.unchecked() > 0:
 		return "not known: some of checkpoints 1 to 11 were not checked; make goldens and verify again"
 	}
@@ -185,11 +187,11 @@ func (r *Report) verdict() string {
 // writeRuns writes every row of every comparison.
 func (r *Report) writeRuns(b *report.Writer) {
 	for _, run := range r.Runs {
-		fmt.Fprintf(b, "\n%s/%s\n", run.Case, run.Engine)
+		b.Printf("\n%s/%s\n", run.Case, run.Engine)
 		t := report.NewTable("", "", "", "", "")
 		for i := range run.Stages {
 			row := &run.Stages[i]
-			t.Row("  "+row.Place.String(), fmt.Sprint(row.Shape), fmt.Sprintf("%.3g", float64(row.MaxAbs)), extent(harness.Float(row.Share())), string(row.Status))
+			t.Row("  "+row.Place.String(), row.Shape, fmt.Sprintf("%.3g", float64(row.MaxAbs)), extent(harness.Float(row.Share())), row.Status)
 		}
 		b.Table(t)
 	}
@@ -200,7 +202,7 @@ func (r *Report) writeFigures(b *report.Writer, verbose bool) {
 	kinds := map[string][]string{} // by source
 	for i, g := range r.Figures {
 		if i == 0 {
-			fmt.Fprintln(b)
+			b.Printf("\n")
 		}
 		kinds[g.Source] = append(kinds[g.Source], g.Figure)
 	}
@@ -222,7 +224,7 @@ func (r *Report) writeFigures(b *report.Writer, verbose bool) {
 				t.Row("  "+f.Figure, f.Note)
 			}
 		}
-		fmt.Fprintf(b, "figures: %s: %s\n", strings.Join(kinds[g.Source], ", "), shorten(g.Source, textWidth, verbose))
+		b.Printf("figures: %s: %s\n", strings.Join(kinds[g.Source], ", "), shorten(g.Source, textWidth, verbose))
 		b.Table(t)
 	}
 }
@@ -233,7 +235,7 @@ func (r *Report) writeQuorums(b *report.Writer, verbose bool) {
 	worst := [CheckpointCount][]diagnose.Spread{} // of each engine
 	for _, q := range r.Quorums {
 		for _, line := range q.Lines() {
-			fmt.Fprintf(b, "\n%s: %s\n", q.Case, line)
+			b.Printf("\n%s: %s\n", q.Case, line)
 		}
 		for _, w := range q.Spread {
 			list := &worst[w.Checkpoint]
@@ -248,7 +250,7 @@ func (r *Report) writeQuorums(b *report.Writer, verbose bool) {
 	if !verbose || len(r.Quorums) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\ndistance of each engine from %s, as a fraction of the tolerance\n", diagnose.Reference)
+	b.Printf("\ndistance of each engine from %s, as a fraction of the tolerance\n", diagnose.Reference)
 	t := report.NewTable("checkpoint", "engine", ">distance", "at")
 	for n := 1; n < CheckpointCount; n++ {
 		for _, w := range worst[n] {

@@ -3,10 +3,32 @@ package words
 
 import (
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/agnivade/levenshtein"
 )
+
+// Visible returns text as one line in which nothing is hidden: if it holds anything that is
+// not printed, such as a newline, an escape or a bidi mark, with Go's escapes for that.
+func Visible(text string) string {
+	hidden := func(r rune) bool { return !strconv.IsPrint(r) }
+	if utf8.ValidString(text) && strings.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// An Arg formats as the value in it does, and is Visible.
+type Arg struct{ Value any }
+
+// Format implements fmt.Formatter.
+func (a Arg) Format(f fmt.State, verb rune) {
+	io.WriteString(f, Visible(fmt.Sprintf(fmt.FormatString(f, verb), a.Value)))
+}
 
 // Count returns "1 tensor" or "2 tensors".
 func Count(n int, noun string) string {
