@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
@@ -192,6 +194,19 @@ the --top-k likeliest tokens and to the smallest set whose probabilities reach
 	return c
 }
 
+// printTokens prints text as it is but, on a terminal, with all but its lines' ends visible.
+func (a *app) printTokens(text string) error {
+	if isTerminal(a.stdout.w) {
+		lines := strings.Split(text, "\n")
+		for i := range lines {
+			lines[i] = words.Visible(lines[i])
+		}
+		text = strings.Join(lines, "\n")
+	}
+	_, err := io.WriteString(a.stdout, text)
+	return err
+}
+
 func (a *app) generate(ctx context.Context, name, prompt string, n int, s sample.Options) error {
 	if _, err := sample.New(s); err != nil {
 		return err
@@ -211,17 +226,17 @@ func (a *app) generate(ctx context.Context, name, prompt string, n int, s sample
 		}
 		defer m.Close()
 		stream := tokenizer.Stream()
-		before := prompt // printed with the first token: the model has taken it
+		text := prompt // printed with the first token: the model has taken it
 		_, err = sample.Generate(ctx, m, ids, n, s, func(id int) error {
-			text, err := stream.Push(id)
+			more, err := stream.Push(id)
 			if err == nil {
-				_, err = fmt.Fprint(a.stdout, before+text)
-				before = ""
+				err = a.printTokens(text + more)
+				text = ""
 			}
 			return err
 		})
 		if err == nil {
-			_, err = fmt.Fprintln(a.stdout, stream.Flush())
+			err = a.printTokens(stream.Flush() + "\n")
 		}
 		return err
 	})

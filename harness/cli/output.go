@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
 	"checkpoint12/model/atomicfile"
 )
@@ -115,13 +116,12 @@ func (a *app) progress() *progress {
 	return &progress{}
 }
 
-// Write shows the last line of p in the place of the one before.
+// Write shows a line in the place of the one before.
 func (p *progress) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.w != nil && time.Since(p.last) >= 100*time.Millisecond {
-		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-		fmt.Fprintf(p.w, "\r\x1b[K%s", lines[len(lines)-1])
+		fmt.Fprintf(p.w, "\r\x1b[K%s", words.Visible(strings.TrimSpace(string(b))))
 		p.last = time.Now()
 	}
 	return len(b), nil

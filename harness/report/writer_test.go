@@ -39,6 +39,26 @@ func TestWriterWraps(t *testing.T) {
 	}
 }
 
+// What a value holds is visible and ends no line; what the format and a Text hold is as it is.
+func TestWriterShowsAll(t *testing.T) {
+	var b bytes.Buffer
+	w := NewWriter(&b, Style{Color: true})
+	w.Printf("%s\n%v %d %q\n", "a\nPASS", errors.New("\x1b[2J"), 7, "\r")
+	w.Printf("%-8s|%s|%s\n", "\u202e", Text("\x1b[1mbold\x1b[0m"), w.Red("\x1b[0m\u00a0"))
+	table := NewTable("\n", "b")
+	table.Row([]string{"\x07"}, Unbroken("c\td e"))
+	w.Table(table)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := "a\\nPASS\n\\x1b[2J 7 \"\\r\"\n" +
+		"\\u202e       |\x1b[1mbold\x1b[0m|\x1b[1;31m\\x1b[0m\\u00a0\x1b[0m\n" +
+		"\\n    b\n[\\a]  c\\td e\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // Whatever is written, no word is lost or cut, and no line is too long that has
 // more than one word.
 func TestWriterKeepsWords(t *testing.T) {

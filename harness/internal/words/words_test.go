@@ -29,3 +29,32 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestVisible(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                     "",
+		`plain "text" \ ä → 界`: `plain "text" \ ä → 界`,
+		"a\nb":                 `a\nb`,
+		"\x1b[31m\\ \"":        `\x1b[31m\\ "`,
+		"\u202eabc":            `\u202eabc`,
+		"a\u00a0b\u200b":       `a\u00a0b\u200b`,
+		"\xff":                 `\xff`,
+		"\U000e0041":           `\U000e0041`,
+	} {
+		if got := Visible(text); got != want {
+			t.Errorf("Visible(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestSome(t *testing.T) {
+	items := []string{"a", "b", "c", "d"}
+	for most, want := range map[int]string{1: "a and 3 more", 2: "a, b and 2 more", 4: "a, b, c and d", 9: "a, b, c and d"} {
+		if got := Some(items, most); got != want {
+			t.Errorf("Some(%q, %d) = %q, want %q", items, most, got, want)
+		}
+	}
+	if items[1] != "b" {
+		t.Errorf("items are now %q", items)
+	}
+}
