@@ -37,12 +37,16 @@ const modelHelp = "`NAME` of a model, or a folder with config.json and model.saf
 var errDivergence = errors.New("a divergence was found")
 
 // Main runs one command line, args without the program's name, and returns the
-// exit status. An interrupt ends the command with StatusInterrupted and leaves no
-// half-written file; a second one ends the process at once.
+// exit status. An interrupt, also one by the end of the terminal or of what reads
+// stdout, ends the command with StatusInterrupted and leaves no half-written file; a
+// second one ends the process at once.
 func Main(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE) // so that it is an error of the write
+	defer signal.Stop(pipe)
 
 	a := &app{program: programName(), args: args, stdout: &output{w: stdout}, stderr: stderr}
 	err := a.root(args).ExecuteContext(ctx)
@@ -51,6 +55,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return StatusPass
 	case errors.Is(err, errDivergence):
 		return StatusDivergence
+	case errors.Is(err, syscall.EPIPE): // nobody reads on
+		return StatusInterrupted
 	case ctx.Err() != nil:
 		a.fail(errors.New("interrupted"))
 		return StatusInterrupted

@@ -51,28 +51,30 @@ func TestInterruptGenerate(t *testing.T) {
 	}
 }
 
-// interruptAt interrupts this process once there is a file that matches a pattern,
+// interruptAt sends this process a signal once there is a file that matches a pattern,
 // of something half-written.
-func interruptAt(pattern string) {
+func interruptAt(pattern string, signal syscall.Signal) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if half, _ := filepath.Glob(pattern); len(half) > 0 {
 			break
 		}
 	}
-	syscall.Kill(os.Getpid(), syscall.SIGINT)
+	syscall.Kill(os.Getpid(), signal)
 }
 
 func TestInterruptLeavesNothing(t *testing.T) {
 	for _, c := range []struct {
-		half string
-		args []string
-		left string // the pattern of files that may not be left
+		half   string
+		signal syscall.Signal
+		args   []string
+		left   string // the pattern of files that may not be left
 	}{
-		{".*/step_03", []string{"dump", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000", "--out", "DIR/d"}, "*"},
-		{".*.safetensors.*", []string{"synth", "synthetic-medium", "--out", "DIR"}, "*safetensors*"},
+		{".*/step_03", syscall.SIGINT, []string{"dump", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000", "--out", "DIR/d"}, "*"},
+		{".*/step_03", syscall.SIGHUP, []string{"dump", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000", "--out", "DIR/d"}, "*"},
+		{".*.safetensors.*", syscall.SIGTERM, []string{"synth", "synthetic-medium", "--out", "DIR"}, "*safetensors*"},
 	} {
 		dir := t.TempDir()
-		go interruptAt(filepath.Join(dir, c.half))
+		go interruptAt(filepath.Join(dir, c.half), c.signal)
 		last := len(c.args) - 1
 		c.args[last] = strings.Replace(c.args[last], "DIR", dir, 1)
 		status, stdout, stderr := run(c.args...)
