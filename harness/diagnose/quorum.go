@@ -20,9 +20,11 @@ type Quorum struct {
 	// Spread is by checkpoint and engine; empty without a reference.
 	Spread []Spread `json:"spread"`
 
-	// Outliers are the tensors in which one engine is wrong and not the candidate:
-	// it is outside tolerance of the candidate and of every other engine, while
-	// the candidate is within tolerance of them all, the reference or two at least.
+	// Outliers are the tensors in which one engine is outside tolerance of the
+	// candidate and of every other engine, while the candidate is within tolerance of
+	// them all. They are the reference or two at least, of which those that hold the
+	// same bytes are one; then the one engine is wrong and not the candidate. The
+	// reference, where it is the one, is not outvoted by any.
 	Outliers []Outlier `json:"outliers"`
 }
 
@@ -34,7 +36,7 @@ type Spread struct {
 	Share harness.Float `json:"share"` // the distance from the reference as a fraction of the tolerance
 }
 
-// An Outlier is a golden's tensor that is wrong.
+// An Outlier is a golden's tensor from which the candidate and all others differ.
 type Outlier struct {
 	Engine string `json:"engine"`
 	harness.Place
@@ -100,11 +102,12 @@ func spreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	return all, nil
 }
 
-// outlier returns the engine wrong, from which the candidate diverges at a place,
-// as an outlier, or nil if the others do not outvote it.
+// outlier returns the engine wrong, from which the candidate diverges at a place, as an
+// outlier, or nil if another diverges too or they are too few to tell.
 func outlier(s *harness.Schedule, engines []EngineResult, wrong EngineResult, p harness.Place) (*Outlier, error) {
 	o := &Outlier{Engine: wrong.Engine, Place: p, Share: harness.Float(math.Inf(1))}
-	enough := false
+	enough := isReference(wrong)
+	var agree []EngineResult
 	for _, e := range engines {
 		row := e.Report.Row(p)
 		switch {
@@ -118,22 +121,38 @@ func outlier(s *harness.Schedule, engines []EngineResult, wrong EngineResult, p 
 			return nil, err
 		}
 		o.Share = min(o.Share, harness.Float(apart.Share()))
-		o.Against = append(o.Against, e.Engine)
-		enough = enough || isReference(e) || len(o.Against) > 1
+		same := func(other EngineResult) bool { return sameBytes(other.Source, e.Source) }
+		enough = enough || isReference(e) || len(agree) > 0 && !slices.ContainsFunc(agree, same)
+		o.Against, agree = append(o.Against, e.Engine), append(agree, e)
 	}
-	if !enough {
+	if !enough || len(agree) == 0 {
 		return nil, nil
 	}
 	return o, nil
 }
 
-// report returns how the candidate compares with the first engine's golden and,
-// where that is the outlier, with one that agrees with the candidate.
+// sameBytes reports whether two goldens hold the same bytes in all files that the manifests
+// of both list.
+func sameBytes(a, b harness.Source) bool {
+	if a.Manifest() == nil || b.Manifest() == nil {
+		return false
+	}
+	hashes := map[string]string{}
+	for _, f := range a.Manifest().Files {
+		hashes[f.Path] = f.SHA256
+	}
+	return !slices.ContainsFunc(b.Manifest().Files, func(f harness.File) bool {
+		return hashes[f.Path] != "" && hashes[f.Path] != f.SHA256
+	})
+}
+
+// report returns the candidate's comparison with the first engine's golden and, where
+// that is the outlier, with one that agrees with the candidate.
 func (q *Quorum) report(engines []EngineResult) *harness.Report {
 	r := *engines[0].Report
 	r.Stages = slices.Clone(r.Stages)
 	for _, o := range q.Outliers {
-		if o.Engine != engines[0].Engine {
+		if o.Engine != engines[0].Engine || o.Engine == Reference {
 			continue
 		}
 		i := slices.IndexFunc(engines, func(e EngineResult) bool { return e.Engine == o.Against[0] })
@@ -143,8 +162,17 @@ func (q *Quorum) report(engines []EngineResult) *harness.Report {
 	return &r
 }
 
-// Outlier returns the outlier at a place, or nil.
-func (q *Quorum) Outlier(engine string, p harness.Place) *Outlier {
+// Outvoted returns the outlier at a place if the engine is, and is not the reference; else
+// nil.
+func (q *Quorum) Outvoted(engine string, p harness.Place) *Outlier {
+	if engine == Reference {
+		return nil
+	}
+	return q.at(engine, p)
+}
+
+// at returns the outlier at a place, or nil.
+func (q *Quorum) at(engine string, p harness.Place) *Outlier {
 	for i := range q.Outliers {
 		if o := &q.Outliers[i]; o.Engine == engine && o.Place == p {
 			return o
@@ -153,14 +181,19 @@ func (q *Quorum) Outlier(engine string, p harness.Place) *Outlier {
 	return nil
 }
 
-// String returns the outlier in a line.
+// String returns the outlier, or the reference that differs alone, in a line.
 func (o *Outlier) String() string {
 	far := "another shape or not finite"
 	if share := float64(o.Share); !math.IsInf(share, 1) {
 		far = fmt.Sprintf("%.3g times the tolerance", share)
 	}
+	others := strings.Join(o.Against, " and ")
+	if o.Engine == Reference {
+		return fmt.Sprintf("%s alone differs, and is never outvoted: at %s it is %s from %s, with which the candidate agrees",
+			o.Engine, o.Place, far, others)
+	}
 	return fmt.Sprintf("the golden of %s is the outlier, not the candidate: at %s it is %s from %s, with which the candidate agrees",
-		o.Engine, o.Place, far, strings.Join(o.Against, " and "))
+		o.Engine, o.Place, far, others)
 }
 
 // Lines returns the quorum for people: the first outlier of each engine, with how
@@ -181,7 +214,7 @@ func (q *Quorum) Lines() []string {
 	for _, w := range q.Spread {
 		share := float64(w.Share)
 		switch {
-		case q.Outlier(w.Engine, w.Place) != nil || q.Outlier(Reference, w.Place) != nil || share <= 0.5:
+		case q.at(w.Engine, w.Place) != nil || q.at(Reference, w.Place) != nil || share <= 0.5:
 		case share <= 1:
 			lines = append(lines, fmt.Sprintf("checkpoint %d: %s is %.2g of the tolerance away from %s at %s: little room for correct engines",
 				w.Checkpoint, w.Engine, share, Reference, w.Place))

@@ -1,10 +1,13 @@
 package diagnose
 
 import (
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
 )
@@ -54,7 +57,7 @@ func TestQuorum(t *testing.T) {
 		{"one engine is wrong", map[string]func(int, string, harness.Tensor){"tinygrad": shift(1)}, "tinygrad",
 			"the golden of tinygrad is the outlier, not the candidate: at step_00/h.1.mlp.act it is", "float64"},
 		{"the reference is wrong", map[string]func(int, string, harness.Tensor){"float64": shift(1)}, "float64",
-			"from candle and tinygrad, with which the candidate agrees", "candle"},
+			"float64 alone differs, and is never outvoted: at step_00/h.1.mlp.act it is 1e+04 times the tolerance from candle and tinygrad", "float64"},
 		{"two engines are wrong in different ways", map[string]func(int, string, harness.Tensor){"float64": shift(1), "tinygrad": shift(2)}, "",
 			"the goldens of tinygrad and float64 are 1e+04 times the tolerance apart at step_00/h.1.mlp.act", "float64"},
 		// 1e-4 is allowed: the candidate is 1.9e-4 from one, half of that from the other.
@@ -84,9 +87,68 @@ func TestQuorum(t *testing.T) {
 					t.Errorf("the candidate is not compared with %s there: %+v", tt.used, r.Row(act))
 				}
 			}
-			pass := len(tt.edit) < 2 || tt.name == "opposite sides of an engine"
-			if r.Passed() != pass {
+			fails := tt.edit["float64"] != nil && tt.name != "opposite sides of an engine"
+			if r.Passed() == fails {
 				t.Errorf("the candidate passes: %v; %v", r.Passed(), r.FirstDivergence)
+			}
+		})
+	}
+}
+
+// A vote is a golden of its own bytes, and none is against the reference.
+func TestVotes(t *testing.T) {
+	s := gpt2.Schedule(3, nil)
+	for _, c := range []struct {
+		name   string
+		wrong  map[string]string // engines by the golden that they hold with a wrong ln_f
+		right  []string
+		passes bool // what "a" holds
+	}{
+		{"the reference and two copies", map[string]string{"a": "candle", "b": "candle"}, []string{"float64"}, false},
+		{"the reference and two engines with one mistake", map[string]string{"a": "candle", "b": "tinygrad"}, []string{"float64"}, false},
+		{"an engine and two copies", map[string]string{"a": "tinygrad", "b": "tinygrad"}, []string{"Candle"}, false},
+		{"an engine and two that differ from it", map[string]string{"a": "mistralrs", "b": "tinygrad"}, []string{"Candle"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write := func(engine, from string, add float32) *harness.Recorder {
+				g := gpt2test.Golden(t, s, "synthetic-tiny/quick-brown/"+from)
+				copied := gpt2test.Foreign(t, s, g, func(step int, stage string, x harness.Tensor, _ map[string]int) harness.Tensor {
+					if step > 0 {
+						return harness.Tensor{}
+					}
+					if stage == "ln_f" {
+						for i := range x.F32 {
+							x.F32[i] += add
+						}
+					}
+					return x
+				})
+				man := *g.Manifest()
+				man.LeftOut = append(man.LeftOut, harness.LeftOut{Stages: "*", Steps: "1-", Reason: "test"})
+				if err := dump.Write(copied, filepath.Join(dir, engine), man); err != nil {
+					t.Fatal(err)
+				}
+				return copied
+			}
+			for _, engine := range c.right {
+				write(engine, strings.ToLower(engine), 0)
+			}
+			for engine, from := range c.wrong {
+				write(engine, from, 1)
+			}
+			engines, err := OpenEngines(dir, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := Compare(t.Context(), Comparison{Schedule: s, Goldens: engines, Candidate: write("candidate", c.wrong["a"], 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Join(r.Quorum.Lines(), "\n")
+			alone := strings.Contains(lines, "float64 alone differs")
+			if r.Passed() != c.passes || alone != slices.Contains(c.right, Reference) {
+				t.Errorf("passes: %v, want %v; %s", r.Passed(), c.passes, lines)
 			}
 		})
 	}

@@ -198,7 +198,7 @@ func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 	}
 	for i := range o.findings {
 		f := &o.findings[i]
-		if out := o.quorum.Outlier(f.Engine, harness.Place{Step: f.Step, Stage: f.Stage}); f.Failed && out != nil {
+		if out := o.quorum.Outvoted(f.Engine, harness.Place{Step: f.Step, Stage: f.Stage}); f.Failed && out != nil {
 			f.Outlier, f.Note, f.Cause = true, out.String(), ""
 		}
 	}
