@@ -56,7 +56,7 @@ type probe struct {
 }
 
 // alone takes away all settings of huggingface_hub's, and gives it an empty home.
-func alone(t *testing.T) (home string) {
+func alone(t testing.TB) (home string) {
 	t.Helper()
 	home = t.TempDir()
 	for _, v := range []string{
@@ -82,7 +82,7 @@ func start(t *testing.T, files map[string]hubtest.File) *probe {
 }
 
 // another is one more client of the same hub and the same cache.
-func another(t *testing.T, h *hubtest.Hub) *probe {
+func another(t testing.TB, h *hubtest.Hub) *probe {
 	t.Helper()
 	t.Setenv("HF_ENDPOINT", h.URL)
 	c, err := New()

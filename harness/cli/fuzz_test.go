@@ -1,0 +1,360 @@
+package cli
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/npy"
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
+)
+
+// array is a tensor of a dump, and how it is written: transposed, then with dimensions
+// merged, split, added or taken away.
+type array struct {
+	shape   []int
+	values  []float64
+	perm    []int
+	reshape func(shape []int) []int
+	descr   string // numpy's name of the type in the file
+	damaged bool   // the file ends early
+}
+
+func (a *array) clone() *array {
+	c := *a
+	c.values, c.perm = slices.Clone(a.values), slices.Clone(a.perm)
+	return &c
+}
+
+// wild is a dump that a program of random bytes takes apart.
+type wild struct {
+	program []byte
+	files   map[string]*array // by path
+	tokens  *array
+}
+
+// next returns the next number of the program, below n.
+func (w *wild) next(n int) int {
+	if len(w.program) == 0 || n < 1 {
+		return 0
+	}
+	b := int(w.program[0])
+	w.program = w.program[1:]
+	if n > 256 && len(w.program) > 0 {
+		b, w.program = b<<8|int(w.program[0]), w.program[1:]
+	}
+	return b % n
+}
+
+// step does one thing to one file.
+func (w *wild) step() {
+	paths := slices.Sorted(maps.Keys(w.files))
+	path := paths[w.next(len(paths))]
+	a := w.files[path]
+	other := w.files[paths[w.next(len(paths))]]
+	switch w.next(13) {
+	case 0:
+		for i := range a.perm {
+			j := i + w.next(len(a.perm)-i)
+			a.perm[i], a.perm[j] = a.perm[j], a.perm[i]
+		}
+	case 1:
+		at := w.next(len(a.shape))
+		a.reshape = func(s []int) []int {
+			if at+1 >= len(s) {
+				return s
+			}
+			return slices.Concat(s[:at], []int{s[at] * s[at+1]}, s[at+2:])
+		}
+	case 2:
+		at, by := w.next(len(a.shape)), 2+w.next(3)
+		a.reshape = func(s []int) []int {
+			if s[at]%by != 0 {
+				return s
+			}
+			return slices.Concat(s[:at], []int{by, s[at] / by}, s[at+1:])
+		}
+	case 3:
+		at := w.next(len(a.shape) + 1)
+		a.reshape = func(s []int) []int { return slices.Insert(slices.Clone(s), at, 1) }
+	case 4:
+		a.reshape = func(s []int) []int {
+			return slices.DeleteFunc(slices.Clone(s), func(n int) bool { return n == 1 })
+		}
+	case 5:
+		a.descr = []string{"<f2", "<f4", ">f4", "<f8", "<i4", "<i8"}[w.next(6)]
+	case 6, 7:
+		i := w.next(len(a.values))
+		v := a.values[i]
+		a.values[i] = []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e300, 0, -v, v + 1, v * 1.5, v + 1e-3, -3.4e38}[w.next(10)]
+	case 8:
+		delete(w.files, path)
+	case 9:
+		*a, *other = *other, *a
+	case 10:
+		w.files[[]string{"step_00/unknown.npy", "step_07/wte.npy", "more/wte.npy", "weights.npy", path + ".npy"}[w.next(5)]] = other
+	case 11:
+		a.damaged = true
+	case 12:
+		w.tokens.values[w.next(len(w.tokens.values))]++
+	}
+}
+
+// folder is a dump on the disk, without a manifest, of which only what changes is written.
+type folder struct {
+	dir   string
+	files map[string]string // by path
+}
+
+func (f *folder) write(files map[string]*array) error {
+	for path := range f.files {
+		if files[path] == nil {
+			if err := os.Remove(filepath.Join(f.dir, path)); err != nil {
+				return err
+			}
+			delete(f.files, path)
+		}
+	}
+	for path, a := range files {
+		content := string(a.file())
+		if f.files[path] == content {
+			continue
+		}
+		f.files[path] = content
+		path = filepath.Join(f.dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file returns the bytes of the .npy file.
+func (a *array) file() []byte {
+	shape := make([]int, len(a.shape))
+	for i, p := range a.perm {
+		shape[i] = a.shape[p]
+	}
+	var payload []byte
+	index := make([]int, len(shape))
+	for range a.values {
+		at := make([]int, len(shape))
+		for i, p := range a.perm {
+			at[p] = index[i]
+		}
+		from := 0
+		for i, n := range a.shape {
+			from = from*n + at[i]
+		}
+		payload = appendValue(payload, a.descr, a.values[from])
+		for i := len(index) - 1; i >= 0; i-- {
+			if index[i]++; index[i] < shape[i] {
+				break
+			}
+			index[i] = 0
+		}
+	}
+	if a.reshape != nil {
+		shape = a.reshape(shape)
+	}
+	tuple := strings.NewReplacer("[", "(", "]", ",)", " ", ", ").Replace(fmt.Sprint(shape))
+	header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %s, }", a.descr, strings.Replace(tuple, "(,)", "()", 1))
+	header += strings.Repeat(" ", 63-(10+len(header))%64) + "\n"
+	b := append([]byte("\x93NUMPY\x01\x00"), byte(len(header)), byte(len(header)>>8))
+	b = append(append(b, header...), payload...)
+	if a.damaged {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// appendValue appends a value in a type of numpy's.
+func appendValue(b []byte, descr string, v float64) []byte {
+	switch bits := math.Float32bits(float32(v)); descr {
+	case "<f2":
+		e := max(0, min(31, int(bits>>23&0xff)-112)) // below the smallest normal number it is 0
+		half := uint16(bits>>16&0x8000) | uint16(e)<<10
+		if e > 0 {
+			half |= uint16(bits >> 13 & 0x3ff)
+		}
+		return binary.LittleEndian.AppendUint16(b, half)
+	case "<f4":
+		return binary.LittleEndian.AppendUint32(b, bits)
+	case ">f4":
+		return binary.BigEndian.AppendUint32(b, bits)
+	case "<i4":
+		return binary.LittleEndian.AppendUint32(b, uint32(int32(v)))
+	case "<i8":
+		return binary.LittleEndian.AppendUint64(b, uint64(int64(v)))
+	}
+	return binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
+}
+
+// differs reports whether a tensor is another than the golden's, by far more than any
+// tolerance. What an engine may have at a masked place is not.
+func differs(path string, got, want *array) bool {
+	if got.damaged || !slices.Equal(got.shape, want.shape) {
+		return true
+	}
+	scale := 1.0
+	for _, v := range want.values {
+		if !math.IsInf(v, 0) {
+			scale = max(scale, math.Abs(v))
+		}
+	}
+	for i, v := range want.values {
+		masked := math.IsInf(v, -1) && got.values[i] < -100
+		if g := got.values[i]; g != v && !masked && !(math.Abs(g-v) < 0.1*scale) {
+			return true
+		}
+	}
+	return false
+}
+
+// FuzzCompare takes a right dump apart in any way: axes, types, values, names, files.
+// compare may find it right only if it is, and ends with a verdict or one error.
+func FuzzCompare(f *testing.F) {
+	weights, golden := filepath.Join(f.TempDir(), "micro"), filepath.Join(f.TempDir(), "golden")
+	cfg := model.Config{Vocab: 11, Positions: 12, Embd: 12, Layers: 1, Heads: 2, Inner: 20, Eps: 1e-5}
+	if err := modeltest.Write(weights, cfg, 1); err != nil {
+		f.Fatal(err)
+	}
+	if status, _, stderr := run("dump", "--model", weights, "--tokens", "3,1,4,1,5", "--new", "2", "--temperatures", "2", "--out", golden); status != 0 {
+		f.Fatal(stderr)
+	}
+	right := map[string]*array{}
+	err := fs.WalkDir(os.DirFS(golden), ".", func(path string, d fs.DirEntry, err error) error {
+		if filepath.Ext(path) != ".npy" {
+			return err
+		}
+		x, _, err := npy.Read(filepath.Join(golden, path), false, new(harness.Tensor))
+		a := &array{shape: x.Shape, descr: "<f4"}
+		for _, v := range x.F32 {
+			a.values = append(a.values, float64(v))
+		}
+		for _, v := range x.I64 {
+			a.values, a.descr = append(a.values, float64(v)), "<i8"
+		}
+		for i := range x.Shape {
+			a.perm = append(a.perm, i)
+		}
+		right[path] = a
+		return err
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	tokens := right["tokens.npy"]
+	delete(right, "tokens.npy")
+	candidate := folder{filepath.Join(f.TempDir(), "candidate"), map[string]string{}}
+	f.Add([]byte{}, false)
+	for op := range 13 {
+		f.Add([]byte{8, 2, byte(op), 1, 2, 3}, op%2 == 0)
+		f.Add([]byte{20, 21, byte(op), 0, 0, 0, 9, 8, 5, 2}, op%2 == 1)
+	}
+	f.Fuzz(func(t *testing.T, program []byte, all bool) {
+		w := &wild{program: program, files: map[string]*array{}, tokens: tokens.clone()}
+		for path, a := range right {
+			w.files[path] = a.clone()
+		}
+		for len(w.program) > 0 && len(w.files) > 1 {
+			w.step()
+		}
+		files := maps.Clone(w.files)
+		files["tokens.npy"] = w.tokens
+		if err := candidate.write(files); err != nil {
+			t.Fatal(err)
+		}
+		fed := func(a *array) []float64 { return a.values[:len(a.values)-1] }
+		sameTokens := slices.Equal(fed(w.tokens), fed(tokens))
+		wrong := ""
+		for path, want := range right {
+			got, ok := w.files[path]
+			switch {
+			case !ok && all:
+				wrong = path + " is missing"
+			case ok && (all || sameTokens) && differs(path, got, want):
+				wrong = path + " differs"
+			}
+		}
+		if all && !sameTokens {
+			wrong = "other tokens were fed"
+		}
+		args := []string{"compare", "--golden", golden, "--candidate", candidate.dir}
+		if all {
+			args = append(args, "--require-all")
+		}
+		for _, args := range [][]string{args, append(slices.Clone(args), "--model", weights)} {
+			status, stdout, stderr := run(args...)
+			if status < StatusPass || status > StatusError || status == StatusError && stderr == "" {
+				t.Errorf("exit status %d: %s", status, stderr)
+			}
+			if len(program) == 0 && status != StatusPass {
+				t.Errorf("%q, as it was: exit status %d: %s%s", args[5:], status, stdout, stderr)
+			}
+			if status == StatusPass && wrong != "" {
+				t.Errorf("%q passes, but %s:\n%s%s", args[5:], wrong, stdout, stderr)
+			}
+		}
+	})
+}
+
+// FuzzLists asks that dump refuses a list of tokens, of temperatures or of patterns, or
+// does what it says.
+func FuzzLists(f *testing.F) {
+	weights := filepath.Join(f.TempDir(), "micro")
+	cfg := model.Config{Vocab: 50, Positions: 12, Embd: 4, Layers: 1, Heads: 2, Inner: 4, Eps: 1e-5}
+	if err := modeltest.Write(weights, cfg, 1); err != nil {
+		f.Fatal(err)
+	}
+	f.Add("1,2,3", "", "0.5,1", "*")
+	f.Add(" 1 , 49", "4", "1e-9", "h.0.*")
+	f.Add("1,,2", "+4", "1,1.0", "")
+	f.Add("0x1", "-0", "NaN,Inf", "../*")
+	f.Add("99999999999999999999", "1_0", "1e400", "[a")
+	f.Fuzz(func(t *testing.T, tokens, feed, temperatures, pattern string) {
+		out := filepath.Join(t.TempDir(), "out")
+		args := []string{"dump", "--model", weights, "--tokens", tokens, "--new", "2", "--stages", pattern, "--out", out}
+		if feed != "" {
+			args = append(args, "--feed", feed)
+		}
+		if temperatures != "" {
+			args = append(args, "--temperatures", temperatures)
+		}
+		status, _, stderr := run(args...)
+		if status == StatusError {
+			if _, err := os.Stat(out); stderr == "" || err == nil {
+				t.Errorf("%q: refused with %q, and %v", args, stderr, err)
+			}
+			return
+		}
+		x, _, err := npy.Read(filepath.Join(out, "tokens.npy"), false, new(harness.Tensor))
+		if status != StatusPass || err != nil {
+			t.Fatalf("%q: exit status %d, %v: %s", args, status, err, stderr)
+		}
+		var want []string
+		for _, list := range []string{tokens, feed} {
+			for id := range strings.SplitSeq(list, ",") {
+				if n, err := strconv.Atoi(strings.TrimSpace(id)); list != "" && err == nil {
+					want = append(want, strconv.Itoa(n))
+				}
+			}
+		}
+		if got := strings.Fields(strings.Trim(fmt.Sprint(x.I64), "[]")); !slices.Equal(got[:len(want)], want) {
+			t.Errorf("--tokens %q --feed %q: fed %q, want %q first", tokens, feed, got, want)
+		}
+	})
+}
