@@ -36,6 +36,16 @@ def manifest_of(folder):
         raise Refused(f"{path}: no manifest of a golden: {e!r}") from e
 
 
+def surplus(folder):
+    """The files in a folder that the manifest there, if any, does not list."""
+    try:
+        listed = [entry["path"] for entry in manifest_of(folder)["files"]]
+    except Refused:
+        listed = []
+    return sorted({os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
+                   for parent, _, names in os.walk(folder) for name in names} - {"manifest.json", *listed})
+
+
 def integrity(folder):
     """Checks that the files are those of the manifest, by name and hash."""
     try:
@@ -43,12 +53,11 @@ def integrity(folder):
     except Refused as e:
         return [str(e)]
     listed = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
-    found = {os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
-             for parent, _, names in os.walk(folder) for name in names} - {"manifest.json"}
-    problems = [f"{os.path.join(folder, path)}: is missing" for path in sorted(listed.keys() - found)]
-    problems += [f"{os.path.join(folder, path)}: is not in the manifest" for path in sorted(found - listed.keys())]
+    missing = sorted(path for path in listed if not os.path.isfile(os.path.join(folder, path)))
+    problems = [f"{os.path.join(folder, path)}: is missing" for path in missing]
+    problems += [f"{os.path.join(folder, path)}: is not in the manifest" for path in surplus(folder)]
     return problems + [f"{os.path.join(folder, path)}: its SHA-256 is not the manifest's"
-                       for path in sorted(listed.keys() & found) if sha256_file(os.path.join(folder, path)) != listed[path]]
+                       for path in sorted(listed.keys() - set(missing)) if sha256_file(os.path.join(folder, path)) != listed[path]]
 
 
 def unexplained(manifest):

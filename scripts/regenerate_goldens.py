@@ -15,6 +15,7 @@ installs into .cache/. Exit status: 0 done, 1 --check found a difference, 2 some
 """
 
 import argparse
+import glob
 import os
 import shutil
 import signal
@@ -131,24 +132,60 @@ def planned_size(task):
     return total
 
 
+def hold(folder):
+    """Locks a folder until this process ends; False where another one has it, or nothing can (Windows)."""
+    try:
+        import fcntl
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def scratch_folder(home):
+    """A new folder in home, for this run alone. Those that killed runs left there are removed."""
+    os.makedirs(home, exist_ok=True)
+    with engine_list.locked("regenerate"):
+        for left in glob.glob(os.path.join(glob.escape(home), ".regenerate-*")):
+            if hold(left):
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".regenerate-", dir=home)
+        hold(scratch.name)
+    return scratch
+
+
+def put_back(golden):
+    """Puts back a golden that a killed run had moved aside, and removes what such runs left beside it."""
+    parent, name = os.path.split(golden)
+    for aside in glob.glob(os.path.join(glob.escape(parent), f".{name}.*", "old")):
+        if not os.path.lexists(golden):
+            os.rename(aside, golden)
+        shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
+
+
 def regenerate(tasks, commands, out, jobs):
     """Makes the goldens and swaps each into out as a whole folder; returns the exit status."""
     done, count = [], [0]
     inside = os.path.commonpath([os.path.abspath(out), ROOT]) == ROOT
     home = engine_list.CACHE if inside else out  # on the file system of out, so that a rename is enough
-    os.makedirs(home, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".regenerate-", dir=home) as scratch:
+    with scratch_folder(home) as scratch:
         def finish(task, made, seconds):
             golden = os.path.join(out, task.path)
             if os.path.lexists(golden) and not is_dump(golden):
                 raise Refused(f"{golden}: there already and no golden; remove it first")
+            for path in check.surplus(golden):
+                raise Refused(f"{os.path.join(golden, path)}: is in no manifest there, and is not replaced; remove it first")
             files, size = size_of(made)
             os.makedirs(os.path.dirname(golden), exist_ok=True)
-            replace_folder(made, os.path.abspath(golden))
+            with engine_list.locked("goldens"):
+                replace_folder(made, os.path.abspath(golden))
             count[0] += 1
             done.append(task)
             say(f"[{count[0]}/{len(tasks)}] {task.path}: {files} files, {size / 1e6:.2f} MB, {seconds:.1f} s")
 
+        with engine_list.locked("goldens"):
+            for task in tasks:
+                put_back(os.path.join(out, task.path))
         failures = Runner(scratch, jobs).run(tasks, commands, finish)
     for engine in dict.fromkeys(task.engine.name for task in done):
         total = sum(size_of(os.path.join(out, task.path))[1] for task in done if task.engine.name == engine)
@@ -161,8 +198,7 @@ def regenerate(tasks, commands, out, jobs):
 def check_fresh(tasks, commands, goldens, jobs):
     """Makes the goldens in a temporary place and compares; returns the problems."""
     problems = []
-    os.makedirs(engine_list.CACHE, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".regenerate-", dir=engine_list.CACHE) as scratch:
+    with scratch_folder(engine_list.CACHE) as scratch:
         def finish(task, made, seconds):
             golden = os.path.join(goldens, task.path)
             found = check.integrity(golden) or check.provenance(golden, task.engine, task.case, None)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import textwrap
 
@@ -176,12 +177,31 @@ def test_a_rename_that_fails_puts_the_old_golden_back(call, goldens, monkeypatch
     assert tree(goldens) == before and sorted(os.listdir(goldens / "short")) == ["float64"]
 
 
+def test_what_killed_runs_left_is_put_back_or_removed_and_a_living_ones_is_not(call, goldens, tmp_path, float64_engine):
+    before = tree(goldens)
+    for aside in ("short/.float64.moved", "pair/.float64.swapped"):
+        (goldens / aside).mkdir()
+        shutil.copytree(goldens / aside / "../float64", goldens / aside / "old")
+    shutil.rmtree(goldens / "short/float64")
+    for scratch in ("killed", "living"):
+        (tmp_path / "goldens" / f".regenerate-{scratch}").mkdir()
+    assert regenerate_goldens.hold(tmp_path / "goldens/.regenerate-living")
+    broken = dataclasses.replace(float64_engine, prepare=lambda say: ["false"])
+    assert call(engine=broken) == 2 and tree(goldens) == before
+    assert sorted(os.listdir(tmp_path / "goldens")) == [".regenerate-living", "micro"]
+
+
 def test_what_is_no_golden_is_not_replaced(call, tmp_path, capsys):
     precious = tmp_path / "goldens/micro/short/float64"
     precious.mkdir(parents=True)
     (precious / "thesis.tex").write_text("x")
     assert call() == 2
     assert "no golden" in capsys.readouterr().err and os.listdir(precious) == ["thesis.tex"]
+    (precious / "thesis.tex").unlink()
+    assert call() == 0
+    (precious / "step_00/thesis.tex").write_text("x")
+    assert call() == 2
+    assert "step_00/thesis.tex: is in no manifest" in capsys.readouterr().err and (precious / "step_00/thesis.tex").exists()
 
 
 def values(name, change):
