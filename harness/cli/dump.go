@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,6 +119,11 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 	}
 	if err := o.Run.Check(); err != nil {
 		return err
+	}
+	out, err1 := filepath.Abs(o.out)
+	here, err2 := filepath.Abs(".")
+	if in, err := filepath.Rel(out, here); errors.Join(err1, err2, err) == nil && filepath.IsLocal(in) {
+		return fmt.Errorf("--out %s: is the folder that this runs in, or above it: name another", o.out)
 	}
 	if err := dump.Replaceable(o.out, gpt2.EngineName); err != nil {
 		return fmt.Errorf("--out: %w", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -96,8 +97,13 @@ func (a *app) say(kind, text string) {
 // note prints a remark.
 func (a *app) note(format string, args ...any) { a.say("note", fmt.Sprintf(format, args...)) }
 
+// notes prints remarks, of many the first and how many more there are.
 func (a *app) notes(notes []string) {
-	for _, n := range notes {
+	for i, n := range notes {
+		if i == 20 {
+			a.note("and %d more like these", len(notes)-i)
+			break
+		}
 		a.note("%s", n)
 	}
 }
@@ -206,13 +212,18 @@ type jsonFile struct {
 	discard func()       // removes what was begun; after commit it does nothing
 }
 
-// openJSON makes sure, before long work begins, that the JSON can be written.
+// openJSON makes sure, before long work begins, that the JSON can be written. A file that
+// is there keeps its permissions, and a link leads to the new one.
 func (a *app) openJSON(path string) (*jsonFile, error) {
 	if path == "" || path == "-" {
 		return &jsonFile{a.stdout, func() error { return nil }, func() {}}, nil
 	}
 	info, err := os.Stat(path)
-	switch {
+	if real, e := filepath.EvalSymlinks(path); e == nil {
+		path = real
+	}
+	switch link, _ := os.Readlink(path); {
+	case link != "": // to nowhere
 	case err == nil && info.IsDir():
 		return nil, errors.New("is a folder, not a file")
 	case err == nil && !info.Mode().IsRegular(): // a pipe or a device
@@ -223,6 +234,9 @@ func (a *app) openJSON(path string) (*jsonFile, error) {
 	default:
 		var f *atomicfile.File
 		if f, err = atomicfile.Create(path); err == nil {
+			if info != nil {
+				f.Chmod(info.Mode().Perm())
+			}
 			return &jsonFile{f, f.Commit, f.Discard}, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,5 +113,31 @@ func TestHintsRun(t *testing.T) {
 		if status, _, stderr := run(strings.Fields(hint)...); status != StatusPass {
 			t.Errorf("%q: the hint %q ends with status %d\n%s", c.args, hint, status, stderr)
 		}
+	}
+}
+
+// Of many notes the first are printed, and how many more there are.
+func TestManyNotes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := microModel([]string{"micro"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []string{"golden", "mine"} {
+		if status, _, stderr := run("dump", "--model", "micro", "--tokens", "5,7", "--new", "1", "--out", out); status != StatusPass {
+			t.Fatal(stderr)
+		}
+	}
+	if err := os.Remove("mine/manifest.json"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		if err := os.WriteFile(fmt.Sprintf("mine/step_00/theirs.%d.npy", i), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, _, stderr := run("compare", "--golden", "golden", "--candidate", "mine")
+	if n := strings.Count(stderr, "checkpoint12: note: "); status != StatusPass || n > 25 ||
+		!strings.Contains(stderr, "checkpoint12: note: and 98") {
+		t.Errorf("status %d, %d notes:\n%s", status, n, stderr)
 	}
 }
