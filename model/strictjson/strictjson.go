@@ -6,23 +6,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 )
 
-// Unmarshal decodes data into v as json.Unmarshal does, except that a key which
-// is twice in an object, at whatever depth, or that v has no field for is an
-// error. Errors name the line.
+// Unmarshal decodes data into v as json.Unmarshal does, except that a key is an error
+// which is twice in an object, at whatever depth, or which is not to the letter that of
+// a field of v. Errors name the line.
 func Unmarshal(data []byte, v any) error {
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 		return locate(data, err)
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber() // whatever its size
-	if err := checkKeys(data, d); err != nil {
+	if err := checkKeys(data, d, reflect.TypeOf(v)); err != nil {
 		return err
 	}
-	d = json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	return locate(data, d.Decode(v))
+	return locate(data, json.Unmarshal(data, v))
 }
 
 // Object decodes a JSON object into the raw values of its keys.
@@ -36,8 +36,9 @@ func Object(data []byte) (map[string]json.RawMessage, error) {
 	return keys, err
 }
 
-// checkKeys returns an error for the first key that is twice in one object.
-func checkKeys(data []byte, d *json.Decoder) error {
+// checkKeys returns an error for the first key that is twice in one object, or that the
+// type, nil if it may be any, has no field for.
+func checkKeys(data []byte, d *json.Decoder, t reflect.Type) error {
 	token, err := d.Token()
 	if err != nil {
 		return err
@@ -45,24 +46,65 @@ func checkKeys(data []byte, d *json.Decoder) error {
 	if _, ok := token.(json.Delim); !ok {
 		return nil
 	}
+	fields, element := parts(t)
 	seen := map[string]bool{}
 	for d.More() {
+		value := element
 		if token == json.Delim('{') {
-			key, err := d.Token()
+			token, err := d.Token()
 			if err != nil {
 				return err
 			}
-			if name := key.(string); seen[name] {
-				return fmt.Errorf("line %d: key %.80q is there twice", line(data, d.InputOffset()), name)
+			key, problem := token.(string), ""
+			field, ok := fields[key]
+			switch {
+			case seen[key]:
+				problem = "key %.80q is there twice"
+			case fields != nil && !ok:
+				problem = "unknown field %.80q"
+			case fields != nil:
+				value = field
 			}
-			seen[key.(string)] = true
+			if seen[key] = true; problem != "" {
+				return fmt.Errorf("line %d: "+problem, line(data, d.InputOffset()), key)
+			}
 		}
-		if err := checkKeys(data, d); err != nil {
+		if err := checkKeys(data, d, value); err != nil {
 			return err
 		}
 	}
 	_, err = d.Token() // the closing bracket
 	return err
+}
+
+var decoder = reflect.TypeFor[json.Unmarshaler]()
+
+// parts returns the types of a struct's fields by their keys, or the type of a list's or a
+// map's elements. A type that may be any, or that decodes itself, has neither.
+func parts(t reflect.Type) (fields map[string]reflect.Type, element reflect.Type) {
+	for t != nil && t.Kind() == reflect.Pointer && !t.Implements(decoder) {
+		t = t.Elem()
+	}
+	if t == nil || t.Implements(decoder) || reflect.PointerTo(t).Implements(decoder) {
+		return nil, nil
+	}
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array, reflect.Map:
+		return nil, t.Elem()
+	case reflect.Struct:
+		fields = map[string]reflect.Type{}
+		for _, f := range reflect.VisibleFields(t) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			switch {
+			case f.Tag.Get("json") == "-", f.Anonymous && name == "": // its own fields follow
+			case name == "":
+				fields[f.Name] = f.Type
+			default:
+				fields[name] = f.Type
+			}
+		}
+	}
+	return fields, nil
 }
 
 // locate adds the line to an error that knows its offset.

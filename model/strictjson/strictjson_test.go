@@ -9,10 +9,21 @@ import (
 )
 
 func TestUnmarshal(t *testing.T) {
+	type Inner struct {
+		F map[string]*struct {
+			G int `json:"g"`
+		} `json:"f"`
+	}
 	type value struct {
-		A int
-		B []struct{ C string }
-		D json.RawMessage
+		Inner
+		A int `json:"a,omitempty"`
+		B []struct {
+			C string `json:"c"`
+		} `json:"b"`
+		D json.RawMessage `json:"d"`
+		H any             `json:"h"`
+		I int             `json:"-"`
+		J string
 	}
 	for _, test := range []struct{ name, json, want string }{
 		{"all there", `{"a": 1, "b": [{"c": "x"}, {"c": "y"}], "d": {"any": [1e999]}}`, ""},
@@ -21,7 +32,14 @@ func TestUnmarshal(t *testing.T) {
 		{"empty", "", "line 1: unexpected end"},
 		{"cut short", `{"a":`, "line 1: unexpected end"},
 		{"something after it", "{}\n{}", "line 2: invalid character '{' after top-level value"},
+		{"fields of every kind", `{"f": {"F": {"g": 1}, "f": {"g": 2}}, "h": {"A": 1, "a": 2}, "J": "", "b": null, "a": 1}`, ""},
 		{"unknown key", `{"e": 1}`, `unknown field "e"`},
+		{"key in another case", "{\"b\":\n[{\"C\": \"x\"}]}", `line 2: unknown field "C"`},
+		{"key in two cases", `{"a": 1, "A": 1}`, `unknown field "A"`},
+		{"key in another case, embedded", `{"F": {}}`, `unknown field "F"`},
+		{"key in another case, in a map", `{"f": {"x": {"G": 1}}}`, `unknown field "G"`},
+		{"key in another case, without a tag", `{"j": ""}`, `unknown field "j"`},
+		{"key of a field that has none", `{"I": 1}`, `unknown field "I"`},
 		{"unknown key within", `{"b": [{"e": 1}]}`, `unknown field "e"`},
 		{"wrong kind", "{\n\"a\": \"x\"}", "line 2: json: cannot unmarshal string"},
 		{"key twice", "{\"a\": 1,\n\"a\": 1}", `line 2: key "a" is there twice`},
