@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"checkpoint12/model/regularfile"
+	"checkpoint12/model/strictjson"
 )
 
 // Repo is the name of a model repository on the hub, "owner/name".
@@ -189,13 +190,15 @@ const maxShards = 1000 // files that a model may be cut into
 
 // Shards lists the weight files that an index names: once, sorted, all in its folder.
 func Shards(index []byte) ([]string, error) {
-	var parsed struct {
-		WeightMap map[string]string `json:"weight_map"`
+	keys, err := strictjson.Object(index)
+	var weights map[string]string
+	if of, ok := keys["weight_map"]; ok {
+		err = json.Unmarshal(of, &weights)
 	}
-	if err := json.Unmarshal(index, &parsed); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	names := slices.Compact(slices.Sorted(maps.Values(parsed.WeightMap)))
+	names := slices.Compact(slices.Sorted(maps.Values(weights)))
 	if len(names) == 0 || len(names) > maxShards {
 		return nil, fmt.Errorf("weight_map lists %d files: want 1 to %d", len(names), maxShards)
 	}

@@ -156,7 +156,7 @@ func TestShards(t *testing.T) {
 		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 	for _, bad := range []string{
-		"", "x", "null", "{}", `{"weight_map": {}}`, `{"weight_map": {"x": 1}}`, `{"weight_map": {"x": ""}}`, `{"weight_map": {"x": "..safetensors/../x"}}`,
+		"", "x", "null", "{}", `{"weight_map": {}}`, `{"WEIGHT_MAP": {"x": "a.safetensors"}}`, `{"weight_map": {"x": 1}}`, `{"weight_map": {"x": ""}}`, `{"weight_map": {"x": "..safetensors/../x"}}`,
 		`{"weight_map": {"x": "../a.safetensors"}}`, `{"weight_map": {"x": "/a.safetensors"}}`, `{"weight_map": {"x": "a\\b.safetensors"}}`,
 		`{"weight_map": {"x": "pytorch_model.bin"}}`, indexOf(maxShards + 1),
 	} {
