@@ -28,10 +28,18 @@ type Golden struct {
 	forced   bool       // it was fed tokens other than its own choices
 }
 
-// findGoldens returns the cases in folders of models, CASE/ENGINE. A model without a name
-// has the goldens of its weights; for others, a folder that is no golden is an error.
-func findGoldens(models []string, name, sha256 string, inv inventory) ([]*Case, error) {
+// findGoldens returns the cases in folders of models, CASE/ENGINE, below root, which must
+// be as its inventory says. A model without a name has the goldens of its weights; for
+// others, a folder that is no golden is an error.
+func findGoldens(root string, models []string, name, sha256 string) ([]*Case, error) {
 	var cases []*Case
+	inv, err := readInventory(root)
+	if err == nil {
+		err = inv.check(root, models, name)
+	}
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range models {
 		dirs, err := diagnose.Folders(m)
 		if err != nil {

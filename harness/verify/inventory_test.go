@@ -24,8 +24,12 @@ func withInventory(t *testing.T) (root string) {
 	t.Helper()
 	root = filepath.Join(t.TempDir(), "goldens")
 	m, files := modeltest.New(t, modeltest.Micro, 1), []listed{}
-	fixture{engine: "a"}.write(t, m, root)
-	fixture{engine: "b", change: func(step int, stage string, _ harness.Tensor) bool { return step != 2 || stage != "h.1.mlp.act" }}.write(t, m, root)
+	for _, engine := range []string{"a", "b"} {
+		fixture{engine: engine, change: func(step int, stage string, _ harness.Tensor) bool {
+			act := stage == "h.1.mlp.act" && (engine == "a" || step != 2)
+			return act || strings.HasSuffix(stage, ".ln_1") || stage == "next_token"
+		}}.write(t, m, root)
+	}
 	write(t, filepath.Join(root, "micro", "figures.json"), []byte(microFigures))
 	for _, path := range []string{"micro/figures.json", "micro/hello/a/manifest.json", "micro/hello/b/manifest.json"} {
 		data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(path)))

@@ -94,14 +94,7 @@ func open(m *model.Model, o Options) (*Suite, error) {
 			return nil, err
 		}
 	}
-	inv, err := readInventory(o.Goldens)
-	if err == nil {
-		err = inv.check(o.Goldens, folders, name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if s.Cases, err = findGoldens(folders, name, sum, inv); err != nil {
+	if s.Cases, err = findGoldens(o.Goldens, folders, name, sum); err != nil {
 		return nil, err
 	}
 	if s.figures, err = findFigures(folders, name, sum); err != nil {

@@ -197,36 +197,33 @@ func (r *Report) writeRuns(b *report.Writer) {
 	}
 }
 
-// writeFigures writes the source of every figure; verbose, every figure.
+// writeFigures writes the source of each kind of figure; verbose, every figure.
 func (r *Report) writeFigures(b *report.Writer, verbose bool) {
-	kinds := map[string][]string{} // by source
+	if len(r.Figures) == 0 {
+		return
+	}
+	b.Printf("\nfigures\n")
+	sources, judged := report.NewTable("", ""), report.NewTable("", "", "", "")
 	for i, g := range r.Figures {
-		if i == 0 {
-			b.Printf("\n")
+		source := shorten(g.Source, textWidth, verbose)
+		if i > 0 && g.Source == r.Figures[i-1].Source {
+			source = ""
 		}
-		kinds[g.Source] = append(kinds[g.Source], g.Figure)
+		sources.Row("  "+g.Figure, source)
 	}
-	for _, g := range r.Figures {
-		if kinds[g.Source][0] != g.Figure {
-			continue // with the source's first
+	for _, f := range r.figures {
+		share := extent(f.Share)
+		if f.Failed {
+			share = "FAIL: " + share
 		}
-		t := report.NewTable("", "", "", "")
-		for _, f := range r.figures {
-			judged := extent(f.Share)
-			if f.Failed {
-				judged = "FAIL: " + judged
-			}
-			switch {
-			case f.Source != g.Source:
-			case verbose:
-				t.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), judged, f.Note)
-			case f.Checkpoint == CheckWeights && f.Note != "" && !f.Failed:
-				t.Row("  "+f.Figure, f.Note)
-			}
+		if verbose {
+			judged.Row("  "+f.Figure, fmt.Sprintf("%s of %s", words.Count(f.Elements, "value"), f.Stage), share, f.Note)
+		} else if f.Checkpoint == CheckWeights && f.Note != "" && !f.Failed {
+			judged.Row("  "+f.Figure, f.Note)
 		}
-		b.Printf("figures: %s: %s\n", strings.Join(kinds[g.Source], ", "), shorten(g.Source, textWidth, verbose))
-		b.Table(t)
 	}
+	b.Table(sources)
+	b.Table(judged)
 }
 
 // writeQuorums writes which golden is wrong and where tolerances are narrow for correct

@@ -7,7 +7,6 @@ package figures
 
 import (
 	_ "embed"
-	"fmt"
 	"strings"
 	"sync"
 )
@@ -112,15 +111,4 @@ func (t Tolerance) Allowed(want float64) float64 {
 		want = t.Scale
 	}
 	return t.Abs + t.Rel*max(want, -want)
-}
-
-// Rule returns the tolerance in words, with its reason.
-func (t Tolerance) Rule() string {
-	switch {
-	case t == Tolerance{}:
-		return "exact"
-	case t.Scale > 0:
-		return fmt.Sprintf("%.3g + %.3g*%.3g: %s", t.Abs, t.Rel, t.Scale, t.Reason)
-	}
-	return fmt.Sprintf("%.3g + %.3g*|want|: %s", t.Abs, t.Rel, t.Reason)
 }
