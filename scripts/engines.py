@@ -63,8 +63,10 @@ def locked(name):
 
 
 def python(requirements, say):
-    """The python of a virtual environment with exactly these requirements, made when missing."""
-    path = os.path.join(ROOT, requirements)
+    """The python of a virtual environment with exactly these requirements, made when missing.
+
+    All that they need is in a lock file beside them, with hashes."""
+    path = os.path.join(ROOT, requirements.replace(".txt", ".lock"))
     with open(path, "rb") as f:
         key = hashlib.sha256(f.read() + sys.version.encode()).hexdigest()[:12]
     engine = os.path.basename(os.path.dirname(path))
@@ -77,7 +79,7 @@ def python(requirements, say):
             say(f"installing {requirements} into {os.path.relpath(home, ROOT)}")
             shutil.rmtree(home, ignore_errors=True)
             run([sys.executable, "-m", "venv", home], "python's venv module (Debian: apt-get install python3-venv)")
-            run([interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", path],
+            run([interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", path],
                 f"pip install -r {requirements}")
             open(ready, "w").close()
     return interpreter
