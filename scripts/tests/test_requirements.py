@@ -1,4 +1,8 @@
-"""Every requirement is locked: by version, and by the hashes of what may be installed."""
+"""Every requirement is locked: by version, and by the hashes of what may be installed.
+
+In the folder of each requirements.txt: uv pip compile --universal --generate-hashes --no-header --no-annotate
+--python-version 3.11 -o requirements.lock requirements.txt
+"""
 
 import os
 import re
@@ -28,4 +32,4 @@ def test_lock(folder):
         assert re.fullmatch(r"[a-z0-9-]+==[^ ]+( ; [^-]+)?( +--hash=sha256:[0-9a-f]{64})+", line), line
     names = [line.split(" ")[0] for line in locked]
     for pin in pins(os.path.join(engines.ROOT, folder, "requirements.txt")):
-        assert pin.replace("_", "-") in names, f"{folder}/requirements.lock does not follow from requirements.txt: uv pip compile"
+        assert pin.replace("_", "-") in names, f"{folder}/requirements.lock does not follow from requirements.txt: {__doc__}"
