@@ -74,6 +74,10 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)
 		}
 	}
+	if doubtful := slices.DeleteFunc(slices.Clone(r.Stages), func(row Row) bool { return row.Doubt == "" }); len(doubtful) > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: in doubt though within tolerance: %s, first %s: %s", candidate.Name(),
+			words.Count(len(doubtful), "tensor"), doubtful[0].Place, doubtful[0].Doubt))
+	}
 	r.Judge()
 	if r.Compared == 0 {
 		return nil, nothingInCommon(s, golden, candidate, places, fed)

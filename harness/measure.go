@@ -40,7 +40,23 @@ func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 	d := distance(want, got, nil, false)
 	d.applyTolerance(want, got, row.Tolerance.At(d.MaxWant))
 	d.fill(&row, want, got)
+	if row.Status == Pass && !st.IDs {
+		row.Doubt = d.doubt(row.Tolerance, want.F32, got.F32)
+	}
 	return row, nil
+}
+
+// doubt returns why it says little that values pass, or "".
+func (d *Distance) doubt(t Tolerance, want, got []float32) string {
+	isConstant := func(x []float32) bool { return !slices.ContainsFunc(x, func(v float32) bool { return v != x[0] }) }
+	others := math.Sqrt((d.SqWant - d.MaxWant*d.MaxWant) / float64(d.Finite-1)) // NaN if there are none
+	switch {
+	case isConstant(got) && !isConstant(want):
+		return fmt.Sprintf("every value is %v, where the golden's differ by no more than the tolerance", got[0])
+	case t.Rel*d.MaxWant > t.Abs && t.Rel*d.MaxWant > others:
+		return fmt.Sprintf("one value, %.3g, is so large that the tolerance, which follows it, is wider than all the others", d.MaxWant)
+	}
+	return ""
 }
 
 // newRow returns the row of a stage that was not compared yet.

@@ -155,6 +155,39 @@ func TestExtraOnlyWidens(t *testing.T) {
 	}
 }
 
+func TestDoubt(t *testing.T) {
+	st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: 1e-5, Rel: 4e-6, Reason: "test"}}
+	for _, c := range []struct {
+		reason    string
+		want, got []float32
+		doubt     string
+	}{
+		{"zeros for values below the tolerance", []float32{1e-6, -2e-6, 3e-6}, []float32{0, 0, 0}, "every value is 0, where the golden's differ"},
+		{"one number for values that are nearly one", []float32{1, 1.000001}, []float32{1, 1}, "every value is 1, where"},
+		{"a constant golden", []float32{0, 0, 0}, []float32{0, 0, 0}, ""},
+		{"an outlier that both have", []float32{3e38, 1, 2, 3}, []float32{3e38, -500, 7, 1e9}, "one value, 3e+38, is so large"},
+		{"an outlier of GPT-2's", []float32{3000, 1, -2, 0.5}, []float32{3000, 1, -2, 0.5}, ""},
+		{"a failure", []float32{1, 2}, []float32{0, 0}, ""},
+		{"one value", []float32{2}, []float32{2}, ""},
+	} {
+		row, err := harness.CompareTensor(st, harnesstest.Vec(c.want...), harnesstest.Vec(c.got...), 0)
+		if err != nil || !strings.Contains(row.Doubt, c.doubt) || (row.Doubt == "") != (c.doubt == "") {
+			t.Errorf("%s: doubt %q, want %q; %v", c.reason, row.Doubt, c.doubt, err)
+		}
+	}
+	s := harness.MustSchedule(st)
+	of := func(name string, x []float32) harness.Source {
+		return harnesstest.Source(s, name, nil, harnesstest.Steps{0: {"x": harnesstest.Vec(x...)}})
+	}
+	r, err := harness.Compare(s, of("golden", []float32{1e-6, 2e-6}), of("candidate", []float32{0, 0}), harness.CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "candidate: in doubt though within tolerance: 1 tensor, first step_00/x: every value is 0") {
+		t.Errorf("notes %q", notes)
+	}
+}
+
 // odd values, and tensors longer than a block, against a loop that does one
 // thing at a time.
 func TestCompareTensorIsItsDefinition(t *testing.T) {

@@ -59,6 +59,7 @@ type Row struct {
 
 	Scale      float64 `json:"-"` // max|want| over the golden's finite values
 	GotShape   []int   `json:"-"` // the candidate's; nil where it has none
+	Doubt      string  `json:"-"` // why it says little that the row passes; "" if it does not
 	Detail     string  `json:"-"` // the finding of the stage's own Check, or why a row was skipped
 	Checkpoint int     `json:"-"` // the stage's
 }

@@ -176,6 +176,13 @@ func TestBoundsHoldForTheEngines(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		for _, e := range engines {
+			for _, row := range e.Report.Stages {
+				if row.Doubt != "" {
+					t.Errorf("%s, %s: %s", e.Source.Name(), row.Place, row.Doubt)
+				}
+			}
+		}
 		q, err := NewQuorum(s, engines)
 		if err != nil {
 			t.Fatal(err)
