@@ -105,8 +105,9 @@ func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k
 		}
 	}
 	if wrong > 0 {
-		f = f.failing("%d of %d values are off; worst at %v: got %v, want %v; difference %.3g absolute; %.3g allowed: %s", wrong, len(want),
-			shapes.Index(worst, figure.Want.Shape), got[worst], want[worst], math.Abs(got[worst]-want[worst]), allowed, cmp.Or(figure.Reason, "exact"))
+		f = f.failing("%d of %d values are off; worst at %v: got %v, want %v; difference %.3g absolute; %.3g allowed: %s",
+			wrong, len(want), shapes.Index(worst, figure.Want.Shape), got[worst], want[worst],
+			math.Abs(got[worst]-want[worst]), allowed, cmp.Or(figure.Reason, "exact"))
 	}
 	f.Share = harness.Float(share)
 	return f

@@ -32,7 +32,8 @@ func (s *Suite) judgeWeights(list []figures.Figure) ([]Finding, error) {
 	hash, commit := firstOf(list, figures.SHA256), firstOf(list, figures.Commit)
 	if hash == nil && commit != nil && isKept {
 		hash = &figures.Figure{
-			Name: commit.Kind() + ".hub_sha256", Source: commit.Source, Stage: hub.WeightsFile, Reduce: figures.SHA256, Want: figures.Want{Text: kept},
+			Name: commit.Kind() + ".hub_sha256", Source: commit.Source,
+			Stage: hub.WeightsFile, Reduce: figures.SHA256, Want: figures.Want{Text: kept},
 		}
 		list = append([]figures.Figure{*hash}, list...)
 	}
@@ -139,8 +140,8 @@ func (s *Suite) WeightsUnknown() string {
 		return ""
 	}
 	if commit := firstOf(s.figures, figures.Commit); commit != nil {
-		return fmt.Sprintf("nothing says what the weights should be: the figures have no hash, and one is kept only in the hub's cache; to get them at commit %.12s: %s",
-			commit.Want.Text, s.fetch())
+		return fmt.Sprintf("nothing says what the weights should be: the figures have no hash, "+
+			"and one is kept only in the hub's cache; to get them at commit %.12s: %s", commit.Want.Text, s.fetch())
 	}
 	return ""
 }

@@ -123,7 +123,8 @@ func (g *Graft) suspect(stage string) bool {
 // String returns the proof in a line.
 func (g *Graft) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "with %s's %s put in (%s of case %s), ", g.Engine, strings.Join(g.Stages, ", "), words.Count(g.Places, "tensor"), g.Case)
+	fmt.Fprintf(&b, "with %s's %s put in (%s of case %s), ",
+		g.Engine, strings.Join(g.Stages, ", "), words.Count(g.Places, "tensor"), g.Case)
 	switch {
 	case g.Repaired && g.Before >= 0:
 		b.WriteString("the text is repaired")
@@ -142,9 +143,12 @@ func (g *Graft) String() string {
 
 // prove grafts from the golden of the first failure, or returns nil without one.
 func (s *Suite) prove(ctx context.Context, first *Finding) (*Graft, error) {
+	if first == nil || first.Checkpoint == CheckpointCount || first.Outlier {
+		return nil, nil
+	}
 	for _, c := range s.Cases {
 		for _, g := range c.Goldens {
-			if first != nil && first.Checkpoint != CheckpointCount && !first.Outlier && c.Name == first.Case && g.Engine == first.Engine {
+			if c.Name == first.Case && g.Engine == first.Engine {
 				return s.graft(ctx, c, g)
 			}
 		}

@@ -103,7 +103,8 @@ func (inv inventory) check(goldens string, models []string, name string) error {
 		}
 	}
 	if paths := slices.Sorted(maps.Keys(absent)); len(paths) > 0 {
-		return &diagnose.GoldenError{Path: filepath.Join(goldens, paths[0]), Err: errors.New("is not there, but in " + inventoryName + remedy)}
+		err := errors.New("is not there, but in " + inventoryName + remedy)
+		return &diagnose.GoldenError{Path: filepath.Join(goldens, paths[0]), Err: err}
 	}
 	return nil
 }

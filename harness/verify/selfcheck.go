@@ -30,7 +30,8 @@ func forSelfCheck(stage string) bool { return stage == "logits" || !model.NeedsW
 // selfCheck replays stages from the run's own inputs, without weights; retrieval from the
 // cache on the first and the last decode step.
 func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
-	run, err := replay.NewRun(s.schedule, t, gpt2.NewReplayer(model.Weightless(s.Model.Config()), nil), replay.Options{Prompt: len(c.Tokens[0])})
+	replayer := gpt2.NewReplayer(model.Weightless(s.Model.Config()), nil)
+	run, err := replay.NewRun(s.schedule, t, replayer, replay.Options{Prompt: len(c.Tokens[0])})
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,10 @@ func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := Finding{Checkpoint: check.checkpoint, Case: c.Name, Engine: Self, Step: at.Step, Stage: at.Stage, What: check.what, Elements: got.Elements()}
+		f := Finding{
+			Checkpoint: check.checkpoint, Case: c.Name, Engine: Self, Step: at.Step, Stage: at.Stage,
+			What: check.what, Elements: got.Elements(),
+		}
 		if name.Temperature > 0 {
 			logits, err := t.Tensor(at.Step, "logits_last")
 			if err != nil {
