@@ -55,8 +55,8 @@ func TestCheckpoint12(t *testing.T) {
 	})
 }
 
-// TestWeights and TestEmbeddings are what comes before checkpoint 1: the weights
-// are those of the figures; wte, wpe and their sum, which no checkpoint names and
+// TestWeights and TestEmbeddings come before checkpoint 1. They check that the weights
+// are those of the figures, and wte, wpe and their sum, which no checkpoint names and
 // all of them read.
 func TestWeights(t *testing.T)    { checkpoint(t, verify.CheckWeights) }
 func TestEmbeddings(t *testing.T) { checkpoint(t, verify.CheckEmbeddings) }
@@ -305,8 +305,8 @@ func modelNamed(t *testing.T, name string) *tested {
 	return m
 }
 
-// TestCases asks that what the goldens were made from is what the Go tokenizer
-// makes of the prompts, and that every case and engine has its golden.
+// TestCases checks that the Go tokenizer encodes each prompt of scripts/cases.json as
+// the goldens have it, and that every case and engine has its golden.
 func TestCases(t *testing.T) {
 	b, err := os.ReadFile("scripts/cases.json")
 	if err != nil {

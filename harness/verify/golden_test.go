@@ -243,8 +243,8 @@ func TestMargins(t *testing.T) {
 	}
 }
 
-// What is wrong with a golden's files is dump.Open's to find, and the command's
-// test has what a user meets; here is what lies in another's place.
+// A golden that is not of the model, the case and the engine of its folder, or that is
+// damaged or short, is refused by name. The tests of dump.Open have more ways to damage it.
 func TestGoldensRefused(t *testing.T) {
 	config := func(key string, value any) func(*harness.Manifest) {
 		return func(m *harness.Manifest) {
