@@ -28,7 +28,7 @@ that a wrong file is named before any stage is blamed, then checkpoints 8 to 12.
 
 Goldens and figures are found by the model's name or, for a folder, by the SHA-256
 of its weights. Without --goldens they are looked for in a folder goldens, here or
-above.`),
+above. Where that folder has an inventory.json, they must be as it lists them.`),
 		Example: a.text(`
   {} verify
   {} verify --model gpt2-medium
