@@ -49,10 +49,17 @@ func Read(path string, foreign bool, mem *harness.Tensor) (t harness.Tensor, not
 	return t, note, err
 }
 
-// Stat checks the file at path as Read does, all but its payload.
+// Stat checks the file at path as Read does, all but its payload, of which the note says
+// whether it has numbers beyond float32.
 func Stat(path string, foreign bool) (info Info, err error) {
 	err = open(path, func(r io.ReaderAt, size int64) error {
-		info, err = readHeader(r, size, foreign, path)
+		if info, err = readHeader(r, size, foreign, path); err != nil || info.stored != "<f8" {
+			return err
+		}
+		beyond, err := exceeds(r, info)
+		if beyond {
+			info.Note += "; numbers beyond float32 are read as NaN or, below 0, as -inf"
+		}
 		return err
 	})
 	return info, err

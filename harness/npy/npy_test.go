@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/sbinet/npyio/npy"
 	"pgregory.net/rapid"
 
@@ -93,8 +94,9 @@ func TestForeignConverts(t *testing.T) {
 	text := func(dtype string) string {
 		return "{'descr': '" + dtype + "', 'fortran_order': False, 'shape': (2,), }"
 	}
-	f8 := binary.LittleEndian.AppendUint64(nil, math.Float64bits(0.1))
-	f8 = binary.LittleEndian.AppendUint64(f8, math.Float64bits(-1e300))
+	f8 := func(a, b float64) []byte {
+		return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, math.Float64bits(a)), math.Float64bits(b))
+	}
 	for _, c := range []struct {
 		reason string
 		dtype  string
@@ -103,7 +105,8 @@ func TestForeignConverts(t *testing.T) {
 	}{
 		{"half precision is widened exactly", "<f2", []byte{0x00, 0x3c, 0xff, 0x7b}, harness.Tensor{Shape: []int{2}, F32: []float32{1, 65504}}},
 		{"the smallest subnormal half, and minus infinity", "<f2", []byte{0x01, 0x00, 0x00, 0xfc}, harness.Tensor{Shape: []int{2}, F32: []float32{0x1p-24, float32(math.Inf(-1))}}},
-		{"double precision is rounded, and overflows to infinity", "<f8", f8, harness.Tensor{Shape: []int{2}, F32: []float32{0.1, float32(math.Inf(-1))}}},
+		{"double precision is rounded", "<f8", f8(0.1, math.Inf(1)), harness.Tensor{Shape: []int{2}, F32: []float32{0.1, float32(math.Inf(1))}}},
+		{"what no float32 holds equals nothing, or masks", "<f8", f8(1e300, -1e300), harness.Tensor{Shape: []int{2}, F32: []float32{float32(math.NaN()), float32(math.Inf(-1))}}},
 		{"the other byte order", ">f4", []byte{0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0}, harness.Tensor{Shape: []int{2}, F32: []float32{1, -2}}},
 		{"short ids keep their sign", "<i4", []byte{0xff, 0xff, 0xff, 0xff, 0x50, 0xc4, 0, 0}, harness.Tensor{Shape: []int{2}, I64: []int64{-1, 50256}}},
 	} {
@@ -112,8 +115,17 @@ func TestForeignConverts(t *testing.T) {
 			t.Errorf("%s: %v", c.reason, err)
 			continue
 		}
-		if diff := cmp.Diff(c.want, got); diff != "" {
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateNaNs()); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", c.reason, diff)
+		}
+		path := filepath.Join(t.TempDir(), "x.npy")
+		if err := os.WriteFile(path, file(1, text(c.dtype), c.data), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		info, err := Stat(path, true)
+		beyond := strings.Contains(c.reason, "no float32")
+		if err != nil || strings.Contains(info.Note, "beyond float32") != beyond {
+			t.Errorf("%s: note %q, %v", c.reason, info.Note, err)
 		}
 		if !strings.Contains(note, c.dtype) {
 			t.Errorf("%s: note %q, want one that names %s", c.reason, note, c.dtype)

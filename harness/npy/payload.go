@@ -1,6 +1,7 @@
 package npy
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -72,8 +73,8 @@ func swap(b []byte, size int) {
 	}
 }
 
-// convert fills the tensor from the bytes of a forgiven dtype. float64 is
-// rounded to the nearest float32; the others are exact.
+// convert fills the tensor from the bytes of a forgiven dtype. float64 is narrowed; the
+// others are exact.
 func convert(t harness.Tensor, dtype string, buf []byte) {
 	switch dtype {
 	case "<f2":
@@ -82,13 +83,38 @@ func convert(t harness.Tensor, dtype string, buf []byte) {
 		}
 	case "<f8":
 		for i := range t.F32 {
-			t.F32[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(buf[8*i:])))
+			t.F32[i] = narrow(math.Float64frombits(binary.LittleEndian.Uint64(buf[8*i:])))
 		}
 	case "<i4":
 		for i := range t.I64 {
 			t.I64[i] = int64(int32(binary.LittleEndian.Uint32(buf[4*i:])))
 		}
 	}
+}
+
+// narrow rounds to the nearest float32. A finite number beyond those is NaN, which equals
+// nothing, or if it is negative -Inf, since it may be what masks a score.
+func narrow(x float64) float32 {
+	y := float32(x)
+	if math.IsInf(float64(y), 1) && !math.IsInf(x, 1) {
+		return float32(math.NaN())
+	}
+	return y
+}
+
+// exceeds reports whether a file of float64 has a finite number beyond float32.
+func exceeds(r io.ReaderAt, info Info) (bool, error) {
+	in, b := bufio.NewReader(io.NewSectionReader(r, info.offset, 8*int64(info.elems))), make([]byte, 8)
+	for range info.elems {
+		if _, err := io.ReadFull(in, b); err != nil {
+			return false, fmt.Errorf("read the values: %w", err)
+		}
+		x := math.Float64frombits(binary.LittleEndian.Uint64(b))
+		if y := float64(narrow(x)); y-y != 0 && x-x == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Write writes t as numpy would: version 1, C order, little-endian, payload
