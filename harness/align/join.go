@@ -80,7 +80,7 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 	}
 	l, hints := dump.Listing{Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{map[harness.Place]hint{}}
 	for at, t := range j.best {
-		l.Tensors = append(l.Tensors, dump.TensorFile{Path: t.hint.path, Place: at})
+		l.Tensors = append(l.Tensors, harness.File{Path: t.hint.path, Step: &at.Step, Stage: at.Stage})
 		hints.of[at] = t.hint
 	}
 	unnamed := map[string]bool{}
@@ -89,7 +89,9 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 		unnamed[name] = true
 	}
 	l.Unnamed = slices.Sorted(maps.Keys(unnamed))
-	slices.SortFunc(l.Tensors, func(a, b dump.TensorFile) int { return cmp.Compare(a.Place.File(), b.Place.File()) })
+	slices.SortFunc(l.Tensors, func(a, b harness.File) int {
+		return cmp.Or(cmp.Compare(*a.Step, *b.Step), cmp.Compare(a.Stage, b.Stage))
+	})
 	return l, hints, nil
 }
 

@@ -59,10 +59,10 @@ func Open(dir string, s *harness.Schedule) (*Dump, []string, error) {
 // and read the manifest, nil for none.
 func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest) (*Dump, []string, error) {
 	d := &Dump{dir: dir, schedule: s, man: man, steps: map[int]map[string]header{}}
-	var notes []string
-	notes, d.unknown = listed.notes(dir, s)
-	d.unknown = append(d.unknown, listed.Unnamed...)
+	files, unknown, notes := listed.stages(dir, s)
+	d.unknown = append(unknown, listed.Unnamed...)
 	if man != nil {
+		files = man.Files
 		want := make(map[string]bool, len(man.Files))
 		for _, f := range man.Files {
 			want[f.Path] = true
@@ -73,7 +73,7 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 			}
 		}
 	}
-	converted, err := d.readHeaders(listed)
+	converted, err := d.readHeaders(files)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,19 +93,9 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 	return d, append(notes, converted...), nil
 }
 
-// readHeaders checks the header of every file that the manifest lists, and its
-// hash, or without a manifest that of every stage's file.
-func (d *Dump) readHeaders(listed Listing) (notes []string, err error) {
-	var files []harness.File
-	if d.man != nil {
-		files = d.man.Files
-	} else {
-		for _, f := range listed.Tensors {
-			if _, ok := d.schedule.Index(f.Place.Stage); ok {
-				files = append(files, harness.File{Path: f.Path, Step: &f.Place.Step, Stage: f.Place.Stage})
-			}
-		}
-	}
+// readHeaders checks the header of every file, and its hash where there is a manifest,
+// and keeps those of stages.
+func (d *Dump) readHeaders(files []harness.File) (notes []string, err error) {
 	headers, errs := make([]header, len(files)), make([]error, len(files))
 	parallel.For(len(files), func(i int) {
 		path := filepath.Join(d.dir, filepath.FromSlash(files[i].Path))
@@ -236,23 +226,20 @@ func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 
 // SameFiles reports whether each tensor that two dumps have in common, one at least, is
 // the same file in both, by its path or by links.
-func SameFiles(a, b *Dump) bool {
-	common := 0
+func SameFiles(a, b *Dump) (same bool) {
 	for step, stages := range a.steps {
 		for stage, e := range stages {
-			other, ok := b.steps[step][stage]
-			if !ok {
-				continue
+			if other, ok := b.steps[step][stage]; ok {
+				x, _ := os.Stat(e.path)
+				y, _ := os.Stat(other.path)
+				if !os.SameFile(x, y) {
+					return false
+				}
+				same = true
 			}
-			x, err1 := os.Stat(e.path)
-			y, err2 := os.Stat(other.path)
-			if err1 != nil || err2 != nil || !os.SameFile(x, y) {
-				return false
-			}
-			common++
 		}
 	}
-	return common > 0
+	return same
 }
 
 // Err returns nil: a folder that cannot be relied on is not opened.

@@ -17,19 +17,13 @@ import (
 // Listing is the files in a dump's folder, by their names alone. Paths are below
 // the folder, with forward slashes.
 type Listing struct {
-	Tokens  string       // the file of ids; "" if there is none
-	Tensors []TensorFile // by path
-	Other   []string     // files that belong to no dump
-	Unnamed []string     // names, besides those of Tensors, that are no stage's
-	Notes   []string     // remarks on the files
+	Tokens  string         // the file of ids; "" if there is none
+	Tensors []harness.File // by path, which with step and stage is all that is known; a stage may have any name
+	Other   []string       // files that belong to no dump
+	Unnamed []string       // names, besides those of Tensors, that are no stage's
+	Notes   []string       // remarks on the files
 
 	parts []string // the file of ids and every file in a step's folder
-}
-
-// TensorFile is the file of a stage's tensor at a step. Its name may be no stage's.
-type TensorFile struct {
-	Path  string
-	Place harness.Place
 }
 
 var stepFolder = regexp.MustCompile(`^step_([0-9]{1,9})$`)
@@ -63,7 +57,7 @@ func List(dir string) (Listing, error) {
 			path := name + "/" + f.Name()
 			l.parts = append(l.parts, path)
 			if stage, ok := strings.CutSuffix(f.Name(), ".npy"); ok {
-				l.Tensors = append(l.Tensors, TensorFile{path, harness.Place{Step: step, Stage: stage}})
+				l.Tensors = append(l.Tensors, harness.File{Path: path, Step: &step, Stage: stage})
 			} else {
 				l.Other = append(l.Other, path)
 			}
@@ -72,23 +66,23 @@ func List(dir string) (Listing, error) {
 	return l, nil
 }
 
-// notes names each file that is no stage's: a name that several steps have once,
-// with how many. It also returns these names.
-func (l Listing) notes(dir string, s *harness.Schedule) (notes, names []string) {
-	files := map[string][]string{}
+// stages returns the files of stages, the other names, and a note for each of these, with
+// the first of its files, and for what is no tensor.
+func (l Listing) stages(dir string, s *harness.Schedule) (files []harness.File, names, notes []string) {
+	others := map[string][]string{}
 	for _, f := range l.Tensors {
-		name := f.Place.Stage
-		if _, ok := s.Index(name); ok {
+		if _, ok := s.Index(f.Stage); ok {
+			files = append(files, f)
 			continue
 		}
-		if files[name] == nil {
-			names = append(names, name)
+		if others[f.Stage] == nil {
+			names = append(names, f.Stage)
 		}
-		files[name] = append(files[name], filepath.Join(dir, f.Path))
+		others[f.Stage] = append(others[f.Stage], filepath.Join(dir, f.Path))
 	}
 	for _, name := range names {
-		note := files[name][0]
-		if n := len(files[name]) - 1; n > 0 {
+		note := others[name][0]
+		if n := len(others[name]) - 1; n > 0 {
 			note += fmt.Sprintf(" and the same of %s", words.Count(n, "more step"))
 		}
 		note += fmt.Sprintf(": no stage is called %q", name)
@@ -100,14 +94,14 @@ func (l Listing) notes(dir string, s *harness.Schedule) (notes, names []string) 
 	for _, path := range l.Other {
 		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored", filepath.Join(dir, path)))
 	}
-	return append(notes, l.Notes...), names
+	return files, names, append(notes, l.Notes...)
 }
 
 // Stages returns the names of the tensors' files, each once, be they stages or not.
 func (l Listing) Stages() []string {
 	var names []string
 	for _, f := range l.Tensors {
-		names = append(names, f.Place.Stage)
+		names = append(names, f.Stage)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

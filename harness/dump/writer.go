@@ -149,20 +149,17 @@ func (w *Writer) Commit(tokens [][]int, m harness.Manifest) error {
 		return fmt.Errorf("%s: not written: %w", w.dir, w.err)
 	}
 	m.Schema, m.Files = 1, w.files
-	if err := checkManifest(&m); err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := errors.Join(checkManifest(&m), e.Encode(m)); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
 	}
 	if tokens != nil {
 		if err := checkTokens(filepath.Join(w.dir, harness.TokensFile), tokens, &m); err != nil {
 			return err
 		}
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(m); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(w.dir, ManifestFile), err)
 	}
 	if err := os.WriteFile(filepath.Join(w.folder.Name(), ManifestFile), b.Bytes(), 0o666); err != nil {
 		return err
