@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -109,21 +108,20 @@ func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Ro
 		row.Status = Shape
 		return row, nil
 	}
-	mem := scratch.Get().(*[2]Tensor)
-	defer scratch.Put(mem)
-	want, err := TensorInto(golden, step, st.Name, &mem[0])
+	want, err := Open(golden, step, st.Name)
 	if err != nil {
 		return row, err
 	}
-	got, err := TensorInto(candidate, step, st.Name, &mem[1])
+	defer want.Close()
+	got, err := Open(candidate, step, st.Name)
 	if err != nil {
 		return row, err
 	}
-	extra := 0.0
+	defer got.Close()
 	if st.Extra != nil {
-		extra = st.Extra(golden, candidate, step)
+		row.widen(st.Extra(golden, candidate, step))
 	}
-	if row, err = CompareTensor(st, want, got, extra); err != nil {
+	if err := row.compare(st, want, got); err != nil {
 		return row, err
 	}
 	if st.Check != nil {
@@ -140,9 +138,6 @@ func CompareAt(s *Schedule, golden, candidate Source, p Place) (Row, error) {
 	st, _ := s.Stage(p.Stage)
 	return compareOne(st, p.Step, golden, candidate, tokenDiff{differ: math.MaxInt})
 }
-
-// scratch is memory to read the two tensors of a row into.
-var scratch = sync.Pool{New: func() any { return new([2]Tensor) }}
 
 // modelNotes returns a note for each way in which the manifests are of different
 // models.

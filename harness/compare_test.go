@@ -294,3 +294,60 @@ func TestShare(t *testing.T) {
 		}
 	}
 }
+
+// sparse is a source of one stage of zeros, too large to be held, that only part of
+// can be read.
+type sparse struct {
+	*harnesstest.Memory
+	t     *testing.T
+	shape []int
+	at    int // of a 1
+}
+
+func (s sparse) Steps() []int                            { return []int{0} }
+func (s sparse) Stages(int) []string                     { return []string{"a"} }
+func (s sparse) Shape(int, string) ([]int, bool)         { return s.shape, true }
+func (s sparse) Open(int, string) (harness.Parts, error) { return s, nil }
+func (s sparse) Close() error                            { return nil }
+func (s sparse) Tensor(int, string) (harness.Tensor, error) {
+	s.t.Error("read whole")
+	return harness.Tensor{}, nil
+}
+
+func (s sparse) Part(i, n int, mem *harness.Tensor) (harness.Tensor, error) {
+	if n > 1<<16 {
+		s.t.Fatalf("%d elements are read at once", n)
+	}
+	mem.F32 = make([]float32, n)
+	if i <= s.at && s.at < i+n {
+		mem.F32[s.at-i] = 1
+	}
+	return *mem, nil
+}
+
+func TestCompareReadsTensorsInParts(t *testing.T) {
+	s := harnesstest.MustSchedule(t, "a")
+	run := func(shape []int, at int) sparse {
+		return sparse{harnesstest.Source(s, "sparse", nil, nil), t, shape, at}
+	}
+	shape := []int{1000, 5001}
+	for _, c := range []struct {
+		reason string
+		got    sparse
+		status harness.Status
+		worst  []int
+	}{
+		{"the same", run(shape, 7), harness.Pass, []int{0, 0}},
+		{"other at two places", run(shape, 5_000_999), harness.Fail, []int{0, 7}},
+		{"another shape, of which nothing is read", run([]int{1 << 20, 1 << 20}, 0), harness.Shape, nil},
+	} {
+		r, err := harness.Compare(s, run(shape, 7), c.got, harness.CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := r.Stages[0]
+		if row.Status != c.status || row.Worst != nil && !slices.Equal(row.Worst.Index, c.worst) || c.status == harness.Fail && row.Mismatched != 2 {
+			t.Errorf("%s: %v, worst %+v", c.reason, &row, row.Worst)
+		}
+	}
+}

@@ -12,8 +12,9 @@ type Distance struct {
 	// At is the first Nonfinite element or, if there is none, the one with the
 	// largest difference or, with rounding bounds, with the largest Share of its
 	// bound; -1 if no element differs.
-	At    int
-	Share float64
+	At        int
+	Share     float64
+	Got, Want float64 // the elements at At, or the first
 
 	// Unexpected reports whether got has a NaN, or an infinity where want has none.
 	Unexpected bool
@@ -31,42 +32,39 @@ type Distance struct {
 // the same infinity, as at masked places, or where its bound or want is NaN because
 // an input is not finite.
 func Between(want, got, bound []float32) Distance {
-	return distance(Tensor{F32: want}, Tensor{F32: got}, bound, true)
+	d := Distance{At: -1}
+	d.add(0, Tensor{F32: want}, Tensor{F32: got}, bound, true)
+	return d
 }
 
-// block is the number of elements that are added at once where all are finite.
-const block = 4096
-
-// distance is Between of tensors of values or ids. Without rounding there are no
-// bounds: a tolerance follows from MaxWant, and applyTolerance is for that.
-func distance(want, got Tensor, bound []float32, rounding bool) Distance {
-	d := Distance{N: want.Elements(), At: -1}
+// add adds parts of two tensors, of values or ids, that begin at element lo. Without
+// rounding there are no bounds: a tolerance follows from MaxWant, at the end.
+func (d *Distance) add(lo int, want, got Tensor, bound []float32, rounding bool) {
+	if d.N += want.Elements(); d.N > 0 && lo == 0 {
+		d.Got, d.Want = got.At(0), want.At(0)
+	}
 	for i, w := range want.I64 {
 		diff := math.Abs(float64(got.I64[i]) - float64(w))
 		if got.I64[i] != w {
 			diff = max(diff, 1) // also where two large ids are one float64
 		}
-		d.add(i, float64(w), float64(got.I64[i]), diff, 0, rounding)
+		d.addElement(lo+i, float64(w), float64(got.I64[i]), diff, 0, rounding)
 	}
-	for lo := 0; lo < len(want.F32); lo += block {
-		hi := min(lo+block, d.N)
-		if !rounding && d.addFinite(want.F32[lo:hi], got.F32[lo:hi], lo) {
-			continue
-		}
-		for i := lo; i < hi; i++ {
-			b := 0.0
-			if bound != nil {
-				b = float64(bound[i])
-			}
-			w, g := float64(want.F32[i]), float64(got.F32[i])
-			d.add(i, w, g, math.Abs(g-w), b, rounding)
-		}
+	if !rounding && d.addFinite(want.F32, got.F32, lo) {
+		return
 	}
-	return d
+	for i, w := range want.F32 {
+		b := 0.0
+		if bound != nil {
+			b = float64(bound[i])
+		}
+		w, g := float64(w), float64(got.F32[i])
+		d.addElement(lo+i, w, g, math.Abs(g-w), b, rounding)
+	}
 }
 
-// add adds element i, whose difference is diff.
-func (d *Distance) add(i int, want, got, diff, bound float64, rounding bool) {
+// addElement adds element i, whose difference is diff.
+func (d *Distance) addElement(i int, want, got, diff, bound float64, rounding bool) {
 	if finite(want) {
 		d.MaxWant = max(d.MaxWant, math.Abs(want))
 	}
@@ -84,19 +82,19 @@ func (d *Distance) add(i int, want, got, diff, bound float64, rounding bool) {
 		if !(diff <= bound) {
 			d.Wrong++
 		}
-		d.worse(i, diff, bound, rounding)
+		d.worse(i, want, got, diff, bound, rounding)
 	default:
 		d.Judged++
 		d.Wrong++
 		if d.Nonfinite++; d.Nonfinite == 1 {
-			d.At, d.Share = i, math.Inf(1)
+			d.At, d.Share, d.Got, d.Want = i, math.Inf(1), got, want
 		}
 		d.Unexpected = d.Unexpected || math.IsNaN(diff) || math.IsInf(got, 0)
 	}
 }
 
 // worse makes element i the worst if it is.
-func (d *Distance) worse(i int, diff, bound float64, rounding bool) {
+func (d *Distance) worse(i int, want, got, diff, bound float64, rounding bool) {
 	if diff == 0 || d.Nonfinite > 0 {
 		return
 	}
@@ -105,7 +103,7 @@ func (d *Distance) worse(i int, diff, bound float64, rounding bool) {
 		share = diff / bound // bound 0: +Inf
 	}
 	if d.At < 0 || share > d.Share {
-		d.At, d.Share, d.MaxDiff = i, share, diff
+		d.At, d.Share, d.MaxDiff, d.Got, d.Want = i, share, diff, got, want
 	}
 }
 
@@ -145,7 +143,7 @@ func (d *Distance) addFinite(want, got []float32, lo int) bool {
 	if most := math.Float64frombits(diffBits >> 1); most > d.Share && d.Nonfinite == 0 {
 		for i, w := range want {
 			if math.Abs(float64(got[i])-float64(w)) == most {
-				d.worse(lo+i, most, 0, false)
+				d.worse(lo+i, float64(w), float64(got[i]), most, 0, false)
 				break
 			}
 		}
@@ -153,21 +151,14 @@ func (d *Distance) addFinite(want, got []float32, lo int) bool {
 	return true
 }
 
-// applyTolerance counts as wrong what is further off than the tolerance allows.
-func (d *Distance) applyTolerance(want, got Tensor, allowed float64) {
-	if want.IDs() {
-		return
-	}
-	d.Wrong = d.Nonfinite
-	if d.Nonfinite == 0 && d.MaxDiff <= allowed {
-		return
-	}
+// countBeyond returns how many values are further off than allowed and finite in both.
+func countBeyond(want, got Tensor, allowed float64) (n int) {
 	for i, w := range want.F32 {
-		// Infinities and NaN are counted already.
 		if diff := math.Abs(float64(got.F32[i]) - float64(w)); diff > allowed && finite(diff) {
-			d.Wrong++
+			n++
 		}
 	}
+	return n
 }
 
 // RMS returns the root of the mean squared difference over the elements finite in

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"checkpoint12/harness/internal/shapes"
 )
@@ -14,49 +15,113 @@ import (
 // by (empty, or not what its shape says) and ids where values belong.
 func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 	row := newRow(st, want.Shape)
-	if extra > 0 && finite(extra) {
-		row.Tolerance.Abs += extra
-	}
 	row.GotShape = got.Shape
+	row.widen(extra)
 	if err := want.Check(); err != nil {
 		return row, fmt.Errorf("golden: %w", err)
-	}
-	if want.Elements() == 0 {
-		return row, fmt.Errorf("golden: shape %v holds nothing to compare with", want.Shape)
 	}
 	if err := got.Check(); err != nil {
 		return row, fmt.Errorf("candidate: %w", err)
 	}
-	if want.IDs() != st.IDs {
-		return row, fmt.Errorf("golden is %s, but the stage is %s", want.DType(), st.DType())
+	if slices.Equal(want.Shape, got.Shape) {
+		return row, row.compare(st, want, got)
 	}
-	if !slices.Equal(want.Shape, got.Shape) {
-		row.Status = Shape
-		return row, nil
-	}
-	if got.IDs() != st.IDs {
-		return row, fmt.Errorf("candidate is %s, but the stage is %s", got.DType(), st.DType())
-	}
-	d := distance(want, got, nil, false)
-	d.applyTolerance(want, got, row.Tolerance.At(d.MaxWant))
-	d.fill(&row, want, got)
-	if row.Status == Pass && !st.IDs {
-		row.Doubt = d.doubt(row.Tolerance, want.F32, got.F32)
-	}
-	return row, nil
+	row.Status = Shape
+	return row, checkPart("golden", want, st)
 }
 
-// doubt returns why it says little that values pass, or "".
-func (d *Distance) doubt(t Tolerance, want, got []float32) string {
-	isConstant := func(x []float32) bool { return !slices.ContainsFunc(x, func(v float32) bool { return v != x[0] }) }
+// widen adds to the tolerance what a stage's Extra says.
+func (r *Row) widen(extra float64) {
+	if extra > 0 && finite(extra) {
+		r.Tolerance.Abs += extra
+	}
+}
+
+// block is the number of elements that are read and compared at once.
+const block = 4096
+
+// scratch is memory to read a block of the two tensors of a row into.
+var scratch = sync.Pool{New: func() any { return new([2]Tensor) }}
+
+// compare compares the values of two tensors, both of the row's Shape.
+func (r *Row) compare(st Stage, want, got Parts) error {
+	n, ok := shapes.Size(r.Shape)
+	if n == 0 || !ok {
+		return fmt.Errorf("golden: shape %v holds nothing to compare with", r.Shape)
+	}
+	d := Distance{At: -1}
+	var first [2]float32 // of the golden and the candidate
+	var varies [2]bool
+	err := eachBlock(n, st, want, got, func(lo int, want, got Tensor) {
+		d.add(lo, want, got, nil, false)
+		for i, x := range [][]float32{want.F32, got.F32} {
+			if lo == 0 && len(x) > 0 {
+				first[i] = x[0]
+			}
+			varies[i] = varies[i] || slices.ContainsFunc(x, func(v float32) bool { return v != first[i] })
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if allowed := r.Tolerance.At(d.MaxWant); !st.IDs {
+		d.Wrong = d.Nonfinite
+		if d.Nonfinite > 0 || !(d.MaxDiff <= allowed) {
+			if err := eachBlock(n, st, want, got, func(_ int, want, got Tensor) { d.Wrong += countBeyond(want, got, allowed) }); err != nil {
+				return err
+			}
+		}
+	}
+	d.fill(r)
+	if r.Status == Pass && !st.IDs {
+		r.Doubt = d.doubt(r.Tolerance, varies[0] && !varies[1], first[1])
+	}
+	return nil
+}
+
+// eachBlock calls use with each block of two tensors of n elements, which begins at lo.
+func eachBlock(n int, st Stage, want, got Parts, use func(lo int, want, got Tensor)) error {
+	mem := scratch.Get().(*[2]Tensor)
+	defer scratch.Put(mem)
+	for lo := 0; lo < n; lo += block {
+		w, err := want.Part(lo, min(block, n-lo), &mem[0])
+		if err == nil {
+			err = checkPart("golden", w, st)
+		}
+		if err != nil {
+			return err
+		}
+		g, err := got.Part(lo, min(block, n-lo), &mem[1])
+		if err == nil {
+			err = checkPart("candidate", g, st)
+		}
+		if err != nil {
+			return err
+		}
+		use(lo, w, g)
+	}
+	return nil
+}
+
+// doubt returns why it says little that values pass, or "". constant reports whether
+// the candidate alone has one value everywhere.
+func (d *Distance) doubt(t Tolerance, constant bool, value float32) string {
 	others := math.Sqrt((d.SqWant - d.MaxWant*d.MaxWant) / float64(d.Finite-1)) // NaN if there are none
 	switch {
-	case isConstant(got) && !isConstant(want):
-		return fmt.Sprintf("every value is %v, where the golden's differ by no more than the tolerance", got[0])
+	case constant:
+		return fmt.Sprintf("every value is %v, where the golden's differ by no more than the tolerance", value)
 	case t.Rel*d.MaxWant > t.Abs && t.Rel*d.MaxWant > others:
 		return fmt.Sprintf("one value, %.3g, is so large that the tolerance, which follows it, is wider than all the others", d.MaxWant)
 	}
 	return ""
+}
+
+// checkPart returns an error unless a tensor, or part of one, is of the stage's kind.
+func checkPart(whose string, t Tensor, st Stage) error {
+	if t.Elements() > 0 && t.IDs() != st.IDs {
+		return fmt.Errorf("%s is %s, but the stage is %s", whose, t.DType(), st.DType())
+	}
+	return nil
 }
 
 // newRow returns the row of a stage that was not compared yet.
@@ -71,8 +136,8 @@ func newRow(st Stage, shape []int) Row {
 // CompareRounding compares one tensor with the correct one, of the same shape and
 // kind, each value within its rounding bound; nil asks for equality. accepts, if
 // not nil, reports whether another id is correct too. The row's Tolerance is the bound
-// at Worst, where the error is largest relative to its bound. Where the Distance has nothing judged, the row says
-// nothing.
+// at Worst, where the error is largest relative to its bound. Where the Distance has
+// nothing judged, the row says nothing.
 func CompareRounding(stage string, want, got Tensor, bound []float32, accepts func(i int, id int64) bool) (Row, Distance) {
 	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: "the stage's rounding bound for the candidate's inputs"}}, want.Shape)
 	row.GotShape = got.Shape
@@ -84,8 +149,8 @@ func CompareRounding(stage string, want, got Tensor, bound []float32, accepts fu
 			}
 		}
 	}
-	d := distance(want, got, bound, true)
-	if d.Judged == 0 {
+	d := Distance{At: -1}
+	if d.add(0, want, got, bound, true); d.Judged == 0 {
 		return row, d
 	}
 	if bound != nil {
@@ -93,7 +158,7 @@ func CompareRounding(stage string, want, got Tensor, bound []float32, accepts fu
 			row.Tolerance.Abs = b
 		}
 	}
-	d.fill(&row, want, got)
+	d.fill(&row)
 	if d.Nonfinite > 0 {
 		row.Status = Nonfinite
 	}
@@ -101,20 +166,19 @@ func CompareRounding(stage string, want, got Tensor, bound []float32, accepts fu
 }
 
 // fill writes a distance into a row.
-func (d *Distance) fill(row *Row, want, got Tensor) {
-	at := max(d.At, 0)
+func (d *Distance) fill(row *Row) {
 	row.MaxAbs, row.Scale, row.Elements, row.Mismatched = Float(d.MaxDiff), d.MaxWant, d.N, d.Wrong
 	if row.MaxRel = 0; d.MaxDiff > 0 {
 		row.MaxRel = Float(d.MaxDiff / d.MaxWant)
 	}
 	if d.Nonfinite > 0 {
-		row.MaxAbs = Float(math.Abs(got.At(at) - want.At(at)))
+		row.MaxAbs = Float(math.Abs(d.Got - d.Want))
 		row.MaxRel = row.MaxAbs
 	}
 	if d.Finite > 0 {
 		row.RMS, row.Cosine = Float(d.RMS()), Float(d.cosine())
 	}
-	row.Worst = &Worst{Index: shapes.Index(at, row.Shape), Got: Float(got.At(at)), Want: Float(want.At(at))}
+	row.Worst = &Worst{Index: shapes.Index(max(d.At, 0), row.Shape), Got: Float(d.Got), Want: Float(d.Want)}
 	switch {
 	case d.Unexpected:
 		row.Status = Nonfinite

@@ -3,6 +3,7 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness/internal/shapes"
@@ -40,20 +41,34 @@ type Source interface {
 	Manifest() *Manifest
 }
 
-// A Reader is a Source that can read a tensor into memory that the caller lends.
-// Where a Source is no Reader, each tensor is allocated anew.
+// A Reader is a Source whose tensors are read in parts. Those of any other Source are
+// taken whole.
 type Reader interface {
-	// TensorInto is Tensor with the slices of mem, if they are large enough,
-	// holding the values; it leaves them in mem for the next call.
-	TensorInto(step int, stage string, mem *Tensor) (Tensor, error)
+	// Open returns the stage at a step. A stage that is not there is an error.
+	Open(step int, stage string) (Parts, error)
 }
 
-// TensorInto reads a stage of a source, into mem where the source is a [Reader].
-func TensorInto(src Source, step int, stage string, mem *Tensor) (Tensor, error) {
+// Parts is a tensor to be read in parts; a [Tensor] is one.
+type Parts interface {
+	// Part returns the n elements from flat index i on, without a shape, in memory of
+	// the tensor's own or in mem's, which is left there for the next call.
+	Part(i, n int, mem *Tensor) (Tensor, error)
+	Close() error
+}
+
+// Open returns a stage of a source, to be read in parts where the source is a [Reader].
+func Open(src Source, step int, stage string) (Parts, error) {
 	if r, ok := src.(Reader); ok {
-		return r.TensorInto(step, stage, mem)
+		return r.Open(step, stage)
 	}
-	return src.Tensor(step, stage)
+	t, err := src.Tensor(step, stage)
+	if err == nil {
+		err = t.Check()
+	}
+	if shape, _ := src.Shape(step, stage); err == nil && !slices.Equal(shape, t.Shape) {
+		err = fmt.Errorf("%s: is of shape %v, and not %v as its source says", Place{step, stage}, t.Shape, shape)
+	}
+	return t, err
 }
 
 // Place is one stage at one step.
@@ -99,6 +114,17 @@ func (t Tensor) DType() string {
 	}
 	return "float32"
 }
+
+// Part returns n elements of the tensor's own, from flat index i on.
+func (t Tensor) Part(i, n int, _ *Tensor) (Tensor, error) {
+	if t.IDs() {
+		return Tensor{I64: t.I64[i : i+n]}, nil
+	}
+	return Tensor{F32: t.F32[i : i+n]}, nil
+}
+
+// Close does nothing.
+func (t Tensor) Close() error { return nil }
 
 // At returns the element at flat index i as a float64, which holds every float32 and
 // every id below 2⁵³ exactly.

@@ -176,18 +176,23 @@ func (v *View) Shape(step int, stage string) ([]int, bool) {
 	return v.Source.Shape(step, stage)
 }
 
-// Tensor returns the stage as the schedule has it.
-func (v *View) Tensor(step int, stage string) (harness.Tensor, error) {
-	return v.TensorInto(step, stage, new(harness.Tensor))
+// Open returns the stage as the schedule has it: in parts where it is in that layout.
+func (v *View) Open(step int, stage string) (harness.Parts, error) {
+	p := harness.Place{Step: step, Stage: stage}
+	_, other := v.views[p]
+	if st, _ := v.schedule.Stage(stage); other || v.hidden[p] || st.Conform != nil {
+		return v.Tensor(step, stage)
+	}
+	return harness.Open(v.Source, step, stage)
 }
 
-// TensorInto is Tensor, in mem where that is possible.
-func (v *View) TensorInto(step int, stage string, mem *harness.Tensor) (harness.Tensor, error) {
+// Tensor returns the stage as the schedule has it.
+func (v *View) Tensor(step int, stage string) (harness.Tensor, error) {
 	p := harness.Place{Step: step, Stage: stage}
 	if v.hidden[p] {
 		return harness.Tensor{}, fmt.Errorf("%s: no stage %s at step %d", v.Name(), stage, step)
 	}
-	t, err := harness.TensorInto(v.Source, step, stage, mem)
+	t, err := v.Source.Tensor(step, stage)
 	if err != nil {
 		return t, err
 	}

@@ -79,7 +79,7 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 	}
 	if listed.Tokens != "" {
 		path := filepath.Join(dir, filepath.FromSlash(listed.Tokens))
-		t, note, err := npy.Read(path, man == nil, new(harness.Tensor))
+		t, note, err := npy.Read(path, man == nil)
 		if err == nil {
 			d.tokens, err = tokenRows(path, t, man)
 		}
@@ -247,21 +247,26 @@ func (d *Dump) Err() error { return nil }
 
 // Tensor reads the stage's file. Errors name it.
 func (d *Dump) Tensor(step int, stage string) (harness.Tensor, error) {
-	return d.TensorInto(step, stage, new(harness.Tensor))
-}
-
-// TensorInto is Tensor in mem's memory.
-func (d *Dump) TensorInto(step int, stage string, mem *harness.Tensor) (harness.Tensor, error) {
-	e, ok := d.steps[step][stage]
-	if !ok {
-		return harness.Tensor{}, fmt.Errorf("%s: %w", filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
-	}
-	t, _, err := npy.Read(e.path, d.man == nil, mem)
+	f, err := d.open(step, stage)
 	if err != nil {
 		return harness.Tensor{}, err
 	}
-	if !slices.Equal(t.Shape, e.Shape) || t.DType() != e.DType {
-		return harness.Tensor{}, fmt.Errorf("%s: changed while it was read", e.path)
+	defer f.Close()
+	return f.Tensor()
+}
+
+// Open returns the stage's file, to be read in parts. Errors name it.
+func (d *Dump) Open(step int, stage string) (harness.Parts, error) { return d.open(step, stage) }
+
+func (d *Dump) open(step int, stage string) (*npy.File, error) {
+	e, ok := d.steps[step][stage]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
 	}
-	return t, nil
+	f, err := npy.Open(e.path, d.man == nil)
+	if err == nil && (!slices.Equal(f.Shape, e.Shape) || f.DType != e.DType) {
+		f.Close()
+		err = fmt.Errorf("%s: changed while it was read", e.path)
+	}
+	return f, err
 }

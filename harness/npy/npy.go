@@ -36,53 +36,76 @@ type Info struct {
 	elems  int    // product of Shape
 }
 
-// Read reads the file at path, in the slices of mem if they are large enough, and
-// leaves in mem those that it read in: memory that is already there is ten times
-// as fast as fresh memory. With foreign, values stored as <f2, <f8 or >f4 and ids
-// stored as <i4 are converted, and the note says so; otherwise only <f4 and <i8
-// are taken. Errors name the path.
-func Read(path string, foreign bool, mem *harness.Tensor) (t harness.Tensor, note string, err error) {
-	err = open(path, func(r io.ReaderAt, size int64) error {
-		t, note, err = decode(r, size, foreign, path, mem)
-		return err
-	})
-	return t, note, err
+// A File is an open .npy file, whose header has been checked. It is a harness.Parts.
+type File struct {
+	Info
+	path string
+	file io.ReaderAt
 }
 
-// Stat checks the file at path as Read does, all but its payload, of which the note says
-// whether it has numbers beyond float32.
-func Stat(path string, foreign bool) (info Info, err error) {
-	err = open(path, func(r io.ReaderAt, size int64) error {
-		if info, err = readHeader(r, size, foreign, path); err != nil || info.stored != "<f8" {
-			return err
-		}
-		beyond, err := exceeds(r, info)
-		if beyond {
-			info.Note += "; numbers beyond float32 are read as NaN or, below 0, as -inf"
-		}
-		return err
-	})
-	return info, err
-}
-
-func decode(r io.ReaderAt, size int64, foreign bool, name string, mem *harness.Tensor) (harness.Tensor, string, error) {
-	info, err := readHeader(r, size, foreign, name)
-	if err != nil {
-		return harness.Tensor{}, "", err
-	}
-	t, err := readPayload(r, info, mem)
-	return t, info.Note, err
-}
-
-// open calls read with the file at path and its size.
-func open(path string, read func(r io.ReaderAt, size int64) error) error {
+// Open opens the file at path. With foreign, values stored as <f2, <f8 or >f4 and ids
+// stored as <i4 are converted, and the Note says so; otherwise only <f4 and <i8 are
+// taken. Errors name the path.
+func Open(path string, foreign bool) (*File, error) {
 	f, size, err := regularfile.Open(path)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	info, err := readHeader(f, size, foreign, path)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &File{info, path, f}, nil
+}
+
+// Read reads the file at path as [Open] does, all of it, with its Note.
+func Read(path string, foreign bool) (t harness.Tensor, note string, err error) {
+	f, err := Open(path, foreign)
+	if err != nil {
+		return t, "", err
 	}
 	defer f.Close()
-	if err := read(f, size); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	t, err = f.Tensor()
+	return t, f.Note, err
+}
+
+// Stat opens and closes the file at path as [Open] does. The Note says also whether it
+// has numbers beyond float32.
+func Stat(path string, foreign bool) (Info, error) {
+	f, err := Open(path, foreign)
+	if err != nil {
+		return Info{}, err
 	}
-	return nil
+	defer f.Close()
+	if f.stored == "<f8" {
+		beyond, err := exceeds(f.file, f.Info)
+		if err != nil {
+			return Info{}, fmt.Errorf("%s: %w", path, err)
+		}
+		if beyond {
+			f.Note += "; numbers beyond float32 are read as NaN or, below 0, as -inf"
+		}
+	}
+	return f.Info, nil
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.file.(io.Closer).Close() }
+
+// Part reads n elements from flat index i on, in the slices of mem if they are large
+// enough, and leaves in mem those that it read in.
+func (f *File) Part(i, n int, mem *harness.Tensor) (harness.Tensor, error) {
+	t, err := readPayload(f.file, f.Info, i, n, mem)
+	if err != nil {
+		return t, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return t, nil
+}
+
+// Tensor reads all elements.
+func (f *File) Tensor() (harness.Tensor, error) {
+	t, err := f.Part(0, f.elems, new(harness.Tensor))
+	t.Shape = f.Shape
+	return t, err
 }

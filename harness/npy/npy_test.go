@@ -3,6 +3,8 @@ package npy
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -47,8 +49,12 @@ func le32(v ...float32) []byte {
 	return b
 }
 
-func decodeBytes(b []byte, foreign bool) (harness.Tensor, string, error) {
-	return decode(bytes.NewReader(b), int64(len(b)), foreign, "path", new(harness.Tensor))
+func decodeBytes(b []byte, foreign bool) (t harness.Tensor, note string, err error) {
+	f := File{path: "path", file: bytes.NewReader(b)}
+	if f.Info, err = readHeader(f.file, int64(len(b)), foreign, f.path); err == nil {
+		t, err = f.Tensor()
+	}
+	return t, f.Note, err
 }
 
 // numpySave is np.save(f, np.arange(6, dtype='<f4').reshape(2, 3)) by numpy 2.
@@ -240,11 +246,8 @@ func TestReadNamesTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{bad, filepath.Join(dir, "absent.npy"), dir} {
-		if _, _, err := Read(path, true, new(harness.Tensor)); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("Read(%s): %v", path, err)
-		}
-		if _, err := Stat(path, true); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("Stat(%s): %v", path, err)
+		if _, err := Open(path, true); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("Open(%s): %v", path, err)
 		}
 	}
 }
@@ -273,39 +276,34 @@ func TestAgree(t *testing.T) {
 	}
 }
 
-// Reading into memory that is there leaves nothing of what was in it.
-func TestReadIntoMemory(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name string, a harness.Tensor) string {
-		var b bytes.Buffer
-		if err := Write(&b, a); err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	paths := []string{
-		write("big", harness.Tensor{Shape: []int{4}, F32: []float32{1, 2, 3, 4}}),
-		write("ids", harness.Tensor{Shape: []int{2}, I64: []int64{5, 6}}),
-		write("small", harness.Tensor{Shape: []int{1, 1}, F32: []float32{7}}),
-	}
+// Parts of a file, of any dtype, are those of the whole, whatever is in the memory
+// that they are read into.
+func TestPart(t *testing.T) {
 	var mem harness.Tensor
-	for _, path := range paths {
-		a, _, err := Read(path, false, &mem)
+	rapid.Check(t, func(t *rapid.T) {
+		dtype := rapid.SampledFrom(slices.Sorted(maps.Keys(dtypes))).Draw(t, "dtype")
+		n := rapid.IntRange(0, 20).Draw(t, "n")
+		payload := rapid.SliceOfN(rapid.Byte(), n*int(dtypes[dtype].size), n*int(dtypes[dtype].size)).Draw(t, "payload")
+		b := file(1, fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%d,), }", dtype, n), payload)
+		whole, _, err := decodeBytes(b, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fresh, _, err := Read(path, false, new(harness.Tensor))
+		f := File{path: "path", file: bytes.NewReader(b)}
+		if f.Info, err = readHeader(f.file, int64(len(b)), true, f.path); err != nil {
+			t.Fatal(err)
+		}
+		lo := rapid.IntRange(0, n).Draw(t, "from")
+		k := rapid.IntRange(0, n-lo).Draw(t, "elements")
+		got, err := f.Part(lo, k, &mem)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(a.Shape, fresh.Shape) || a.IDs() != fresh.IDs() || !slices.Equal(a.F32, fresh.F32) || !slices.Equal(a.I64, fresh.I64) {
-			t.Errorf("%s: %v into memory that was there, %v into fresh", path, a, fresh)
+		want, _ := whole.Part(lo, k, nil)
+		if !bytes.Equal(bytesOf(got), bytesOf(want)) || got.IDs() != want.IDs() {
+			t.Fatalf("%d from %d on: %v of %v", k, lo, got, whole)
 		}
-	}
+	})
 }
 
 // A sparse file that claims 16 GiB is refused before they are allocated.
@@ -319,7 +317,7 @@ func TestRefusesASparseFile(t *testing.T) {
 	if err := os.Truncate(path, int64(len(head))+4*n); err != nil {
 		t.Skipf("the file system has no sparse files: %v", err)
 	}
-	if _, _, err := Read(path, false, new(harness.Tensor)); err == nil || !strings.Contains(err.Error(), "larger than 8 GiB") {
+	if _, err := Open(path, false); err == nil || !strings.Contains(err.Error(), "larger than 8 GiB") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -18,24 +18,23 @@ import (
 // bigEndian reports whether this machine stores the other way than the files do.
 var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 
-// readPayload reads the elements in one read, straight into the tensor where the
-// file's type is the one in memory. The size has been checked.
-func readPayload(r io.ReaderAt, info Info, mem *harness.Tensor) (harness.Tensor, error) {
-	t := harness.Tensor{Shape: info.Shape}
+// readPayload reads n elements from flat index i on in one read, straight into the
+// tensor where the file's type is the one in memory. The size has been checked.
+func readPayload(r io.ReaderAt, info Info, i, n int, mem *harness.Tensor) (t harness.Tensor, err error) {
 	if info.DType == "int64" {
-		mem.I64 = resize(mem.I64, info.elems)
+		mem.I64 = resize(mem.I64, n)
 		t.I64 = mem.I64
 	} else {
-		mem.F32 = resize(mem.F32, info.elems)
+		mem.F32 = resize(mem.F32, n)
 		t.F32 = mem.F32
 	}
 	size := int(dtypes[info.stored].size)
 	direct := info.stored == "<f4" || info.stored == ">f4" || info.stored == "<i8"
 	buf := bytesOf(t)
 	if !direct {
-		buf = make([]byte, info.elems*size)
+		buf = make([]byte, n*size)
 	}
-	if err := readFull(r, buf, info.offset); err != nil {
+	if err := readFull(r, buf, info.offset+int64(i*size)); err != nil {
 		return harness.Tensor{}, err
 	}
 	switch {
