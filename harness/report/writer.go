@@ -93,7 +93,9 @@ func (w *Writer) items(indent string, items []Text) {
 		}
 		indent += string(Unbroken(item))
 	}
-	w.Printf("%s\n", Text(indent))
+	if len(items) > 0 {
+		w.Printf("%s\n", Text(indent))
+	}
 }
 
 // unbroken stands for a space at which no line breaks.
