@@ -245,6 +245,11 @@ func TestReplayStopsForWhatCannotBeRead(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "disk on fire") || !strings.Contains(err.Error(), "h.0.kept") {
 		t.Errorf("got %v, want the error of h.0.kept", err)
 	}
+	r.Fed = firstColumns(r.Fed, 2)
+	_, err = replay.Judge(t.Context(), r.Of, r, m, replay.Options{Prompt: 3})
+	if err == nil || !strings.Contains(err.Error(), "tokens.npy ends within the prompt, after 2 of 3 ids") {
+		t.Errorf("got %v, want the error of tokens that are too few", err)
+	}
 }
 
 // unreadable has a tensor that cannot be read.

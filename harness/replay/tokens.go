@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/words"
 )
 
 // tokenStream is the ids that a candidate's steps were fed, as far as they are
@@ -17,7 +18,7 @@ type tokenStream struct {
 
 // newTokenStream returns what the candidate was fed: its own tokens and, where they
 // end or there are none, its own choices or else the golden's tokens. An error is
-// of tokens that are no ids, or of a source that cannot be read.
+// of tokens that are no ids or end within the prompt, or of a source that cannot be read.
 func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f tokenStream, err error) {
 	known := candidate // the source that knows more of the prompt
 	if o.Golden != nil {
@@ -25,6 +26,10 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 	}
 	if f.prompt, err = harness.PromptLength(s, known, candidate, o.Prompt); err != nil {
 		return f, err
+	}
+	if own := candidate.Tokens(); own != nil && len(own[0]) < f.prompt {
+		return f, fmt.Errorf("%s: %s ends within the prompt, after %d of %s: write all ids that were fed",
+			candidate.Name(), harness.TokensFile, len(own[0]), words.Count(f.prompt, "id"))
 	}
 	golden := known.Tokens()
 	if f.rows = harness.FirstTokens(candidate.Tokens(), math.MaxInt); f.rows == nil {
