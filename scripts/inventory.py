@@ -54,11 +54,11 @@ def covers(manifest):
 
 def content(goldens, cases_path=case_list.CASES, engines=engine_list.ENGINES):
     """The inventory of a folder, of the models that cases.json names; Refused if what that asks for is not there."""
-    files, problems, models = [], [], case_list.read(cases_path)
+    files, problems, models = {}, [], case_list.read(cases_path)
     for model in sorted(case_list.committed(models)):
         figures = os.path.join(goldens, model, "figures.json")
         if os.path.lexists(figures):
-            files.append({"path": f"{model}/figures.json", "sha256": sha256_file(figures)})
+            files[f"{model}/figures.json"] = {"sha256": sha256_file(figures)}
         for case in sorted(models[model]):
             for engine in sorted(engines):
                 folder = os.path.join(goldens, model, case, engine)
@@ -67,8 +67,7 @@ def content(goldens, cases_path=case_list.CASES, engines=engine_list.ENGINES):
                     continue
                 manifest, path = check.manifest_of(folder), os.path.join(folder, "manifest.json")
                 problems += [f"{path}: {place} is neither in files nor in left_out" for place in check.unexplained(manifest)]
-                files.append({"path": f"{model}/{case}/{engine}/manifest.json", "sha256": sha256_file(path),
-                              "covers": covers(manifest)})
+                files[f"{model}/{case}/{engine}/manifest.json"] = {"sha256": sha256_file(path), "covers": covers(manifest)}
     if problems:
         raise Refused(problems[0] + (f", and {len(problems) - 1} more" if len(problems) > 1 else ""))
     return {"schema": 1, "about": ABOUT, "files": files}
@@ -77,7 +76,8 @@ def content(goldens, cases_path=case_list.CASES, engines=engine_list.ENGINES):
 def layout(inventory):
     """JSON with a line for each file."""
     head = "".join(f" {json.dumps(key)}: {json.dumps(inventory[key])},\n" for key in ("schema", "about"))
-    return "{\n" + head + ' "files": [\n' + ",\n".join("  " + json.dumps(entry) for entry in inventory["files"]) + "\n ]\n}\n"
+    lines = (f"  {json.dumps(path)}: {json.dumps(entry)}" for path, entry in inventory["files"].items())
+    return "{\n" + head + ' "files": {\n' + ",\n".join(lines) + "\n }\n}\n"
 
 
 def write(goldens, *of):
@@ -96,11 +96,11 @@ def problems(goldens, *of):
         want = content(goldens, *of)
         if there == layout(want):
             return []
-        listed = {entry["path"]: entry for entry in json.loads(there)["files"]}
-        now = {entry["path"]: entry for entry in want["files"]}
+        listed, now = json.loads(there)["files"], want["files"]
         differing = sorted(name for name in {**listed, **now} if listed.get(name) != now.get(name))
-        return [f"{path}: {name} is not as listed: python3 scripts/inventory.py lists it anew" for name in differing] or [f"{path}: is not laid out as inventory.py does"]
-    except (OSError, Refused, ValueError, KeyError, TypeError) as e:
+        return [f"{path}: {name} is not as listed: python3 scripts/inventory.py lists it anew" for name in differing] or [
+            f"{path}: is not laid out as inventory.py does"]
+    except (OSError, Refused, ValueError, KeyError, TypeError, AttributeError) as e:
         return [f"{path}: {e}"]
 
 

@@ -29,7 +29,6 @@ const maxListed = 32 << 20
 type inventory map[string]listed
 
 type listed struct {
-	Path   string            `json:"path"`
 	SHA256 string            `json:"sha256"`
 	Covers map[string]string `json:"covers"` // of a manifest: at which steps the stages are there that match
 }
@@ -38,16 +37,16 @@ type listed struct {
 // it. Only this repository's must be there.
 func readInventory(dir string) (inventory, error) {
 	var file struct {
-		Schema int      `json:"schema"` // 1
-		About  string   `json:"about"`
-		Files  []listed `json:"files"`
+		Schema int       `json:"schema"` // 1
+		About  string    `json:"about"`
+		Files  inventory `json:"files"`
 	}
-	path, inv := filepath.Join(dir, inventoryName), inventory{}
+	path := filepath.Join(dir, inventoryName)
 	data, err := regularfile.Read(path, maxListed)
 	if errors.Is(err, fs.ErrNotExist) {
 		mod, _ := regularfile.Read(filepath.Join(dir, "..", "go.mod"), maxListed)
 		if !strings.HasPrefix(string(mod), "module checkpoint12\n") {
-			return inv, nil
+			return nil, nil
 		}
 	}
 	if err == nil {
@@ -59,10 +58,7 @@ func readInventory(dir string) (inventory, error) {
 	if err != nil {
 		return nil, &diagnose.GoldenError{Path: path, Err: err}
 	}
-	for _, f := range file.Files {
-		inv[f.Path] = f
-	}
-	return inv, nil
+	return file.Files, nil
 }
 
 // of returns what is listed of a model, or of all without a name.

@@ -23,7 +23,7 @@ const microFigures = `{"schema": 2, "models": {"micro": [
 func withInventory(t *testing.T) (root string) {
 	t.Helper()
 	root = filepath.Join(t.TempDir(), "goldens")
-	m, files := modeltest.New(t, modeltest.Micro, 1), []listed{}
+	m, files := modeltest.New(t, modeltest.Micro, 1), inventory{}
 	for _, engine := range []string{"a", "b"} {
 		fixture{engine: engine, change: func(step int, stage string, _ harness.Tensor) bool {
 			act := stage == "h.1.mlp.act" && (engine == "a" || step != 2)
@@ -36,11 +36,11 @@ func withInventory(t *testing.T) (root string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := listed{Path: path, SHA256: fmt.Sprintf("%x", sha256.Sum256(data))}
+		f := listed{SHA256: fmt.Sprintf("%x", sha256.Sum256(data))}
 		if strings.HasSuffix(path, "manifest.json") {
 			f.Covers = map[string]string{"h.*.ln_1": "0-3", "next_token": "0,2-3"}
 		}
-		files = append(files, f)
+		files[path] = f
 	}
 	data, err := json.Marshal(map[string]any{"schema": 1, "about": "a test", "files": files})
 	if err != nil {
@@ -108,7 +108,7 @@ func TestInventory(t *testing.T) {
 		{"a stage less than listed", edit(inventoryName, `"h.*.ln_1":"0-3"`, `"h.1.mlp.act":"0-3"`), "micro/hello/b", "lacks step_02/h.1.mlp.act"},
 		{"another schema", edit(inventoryName, `"schema":1`, `"schema":2`), inventoryName, "schema 2"},
 		{"a key that is none", edit(inventoryName, `"sha256"`, `"sha1"`), inventoryName, "sha1"},
-		{"cut short", edit(inventoryName, "]", ""), inventoryName, "invalid"},
+		{"cut short", edit(inventoryName, "}", ""), inventoryName, "unexpected end"},
 		{"this repository's removed", func(t *testing.T, root string) {
 			remove(inventoryName)(t, root)
 			add("../go.mod", "module checkpoint12\n")(t, root)
