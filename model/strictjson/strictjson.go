@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 )
 
 // Unmarshal decodes data into v as json.Unmarshal does, except that a key is an error
 // which is twice in an object, at whatever depth, or which is not to the letter that of
-// a field of v. Errors name the line.
+// a field of v, and so is what is not UTF-8. Errors name the line.
 func Unmarshal(data []byte, v any) error {
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 		return locate(data, err)
+	}
+	if !utf8.Valid(data) { // json.Unmarshal replaces what is not
+		return errors.New("not UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber() // whatever its size

@@ -41,6 +41,7 @@ func TestUnmarshal(t *testing.T) {
 		{"key in another case, without a tag", `{"j": ""}`, `unknown field "j"`},
 		{"key of a field that has none", `{"I": 1}`, `unknown field "I"`},
 		{"unknown key within", `{"b": [{"e": 1}]}`, `unknown field "e"`},
+		{"not UTF-8", "{\"d\": {\"\xff\": 1}}", "not UTF-8"},
 		{"wrong kind", "{\n\"a\": \"x\"}", "line 2: json: cannot unmarshal string"},
 		{"key twice", "{\"a\": 1,\n\"a\": 1}", `line 2: key "a" is there twice`},
 		{"key twice in a list", `{"b": [{"c": "x", "c": "x"}]}`, `key "c" is there twice`},
