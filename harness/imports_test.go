@@ -14,8 +14,8 @@ import (
 // order lists the module's packages, each of which imports only packages that come
 // before it. Packages in one string do not import each other.
 var order = []string{
-	"model/atomicfile model/parallel model/regularfile model/strictjson model/vocab model/internal/kernel",
-	"model/hub model/tokenizer model/internal/safetensors",
+	"model/atomicfile model/parallel model/regularfile model/strictjson model/vocab",
+	"model/hub model/tokenizer model/internal/kernel model/internal/safetensors",
 	"model",
 	"model/sample model/synthetic",
 	"model/zoo",

@@ -277,8 +277,11 @@ func (m *Model) computeSHA256() (string, error) {
 	if m.closed.Load() {
 		return "", errClosed
 	}
-	sum, _ := m.combine(func(f file) (string, bool) { return fmt.Sprintf("%x", sha256.Sum256(f.data)), true })
-	return sum, nil
+	var sum string
+	err := parallel.Protect(func() {
+		sum, _ = m.combine(func(f file) (string, bool) { return fmt.Sprintf("%x", sha256.Sum256(f.data)), true })
+	})
+	return sum, err
 }
 
 // HubSHA256 returns the hash under which the Hugging Face hub's cache keeps the

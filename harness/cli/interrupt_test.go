@@ -127,3 +127,26 @@ func TestFetchInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// cutter makes a file of weights shorter when the first byte is written to it.
+type cutter struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+func (w *cutter) Write(p []byte) (int, error) {
+	w.once.Do(func() { w.err = os.Truncate(w.path, 1000) })
+	return len(p), nil
+}
+
+// Weights that become shorter while they are in use are an error, not the end of the process.
+func TestLostWeights(t *testing.T) {
+	dir := longModel(t)
+	out, stderr := cutter{path: filepath.Join(dir, "model.safetensors")}, bytes.Buffer{}
+	status := Main([]string{"generate", "--model", dir, "--prompt", "Hello.", "--new", "50000"}, &out, &stderr)
+	want := "checkpoint12: error: the file of the weights became shorter while it was in use\n"
+	if status != StatusError || stderr.String() != want || out.err != nil {
+		t.Errorf("status %d, %q, %v; want %q", status, stderr.String(), out.err, want)
+	}
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
 	"checkpoint12/model/atomicfile"
+	"checkpoint12/model/parallel"
 )
 
 // output is stdout. Its errors say so, and it may be written to at any time.
@@ -147,7 +149,11 @@ func (p *progress) clear() {
 // f goes on behind, so it must leave nothing half done that looks whole.
 func wait(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	go func() {
+		var err error
+		lost := parallel.Protect(func() { err = f() })
+		done <- cmp.Or(lost, err)
+	}()
 	select {
 	case err := <-done:
 		return err

@@ -13,6 +13,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
+	"checkpoint12/model/parallel"
 )
 
 // A Cause is an explanation of an introduced row, with the means to test it on
@@ -72,7 +73,9 @@ func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run 
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				causes[i] = group.explain(rows[i])
+				if err := parallel.Protect(func() { causes[i] = group.explain(rows[i]) }); err != nil {
+					return err
+				}
 			}
 			return nil
 		})

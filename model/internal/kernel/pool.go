@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"checkpoint12/model/parallel"
 )
 
 // A Task is work in parts that may run in any order and at the same time.
@@ -27,6 +29,7 @@ type Pool struct {
 	parts   int64
 	next    atomic.Int64 // the first part nobody has taken
 	work    func()       // does parts until none is left
+	lost    atomic.Bool  // a part could not be done, for parallel.ErrLost
 	helpers sync.WaitGroup
 	scratch []float32
 
@@ -41,10 +44,15 @@ func NewPool(threads int) *Pool {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	p := &Pool{threads: threads}
-	p.work = func() {
-		defer p.helpers.Done()
+	work := func() {
 		for i := p.next.Add(1) - 1; i < p.parts; i = p.next.Add(1) - 1 {
 			p.task.Part(int(i))
+		}
+	}
+	p.work = func() {
+		defer p.helpers.Done()
+		if parallel.Protect(work) != nil {
+			p.lost.Store(true)
 		}
 	}
 	return p
@@ -68,6 +76,9 @@ func (p *Pool) Do(t Task, parts, work int) {
 	p.work()
 	p.helpers.Wait()
 	p.task = nil
+	if p.lost.Swap(false) {
+		panic(parallel.ErrLost)
+	}
 }
 
 // space returns n values of scratch, for one task.
