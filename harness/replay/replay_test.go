@@ -262,6 +262,40 @@ func (u unreadable) Tensor(step int, stage string) (harness.Tensor, error) {
 	return u.Source.Tensor(step, stage)
 }
 
+// A tensor of a wrong shape is judged by it, and none of it is read where it is large.
+func TestReplayReadsNoWrongShape(t *testing.T) {
+	m := meter{layers: 1}
+	r := m.run(t, nil)
+	rows, err := replay.Judge(t.Context(), r.Of, large{r, t}, m, replay.Options{Prompt: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	introduced, unknown := verdicts(rows)
+	if want := []string{"step_01/h.0.kept shape"}; !slices.Equal(introduced, want) || unknown != nil {
+		t.Errorf("introduced %v, unknown %v, want %v", introduced, unknown, want)
+	}
+}
+
+// large has a tensor in a shape that is much too large.
+type large struct {
+	harness.Source
+	t *testing.T
+}
+
+func (l large) Shape(step int, stage string) ([]int, bool) {
+	if step == 1 && stage == "h.0.kept" {
+		return []int{2, 1 << 40}, true
+	}
+	return l.Source.Shape(step, stage)
+}
+
+func (l large) Tensor(step int, stage string) (harness.Tensor, error) {
+	if step == 1 && stage == "h.0.kept" {
+		l.t.Error("the large tensor is read")
+	}
+	return l.Source.Tensor(step, stage)
+}
+
 func TestRunHandsOutInputs(t *testing.T) {
 	m := meter{layers: 1}
 	r := m.run(t, change(1, "h.0.scaled", func(x *harness.Tensor) { x.F32[0] += 1 }))

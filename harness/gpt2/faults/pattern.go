@@ -190,7 +190,7 @@ func isMoved(a, b string) bool {
 func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 	want, _ := model.Shape(g.model.Config(), e.Stage, e.dims)
 	text := fmt.Sprintf("the shape is %v, it must be %v", e.shape, want)
-	same := len(e.got) == product(want)
+	same := product(e.shape) == product(want)
 	var differ []int // axes, of shapes of as many
 	for i := range want {
 		if len(e.shape) == len(want) && e.shape[i] != want[i] {

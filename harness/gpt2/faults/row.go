@@ -31,19 +31,21 @@ type wrongRow struct {
 // wrongRow gathers what there is on a row; without right where the output has not
 // the right one's shape.
 func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
-	got, err := c.candidate.Tensor(row.Step, row.Stage)
-	if err != nil {
-		return nil, err
-	}
-	e := &wrongRow{Replayed: row, got: values(got), shape: got.Shape}
+	shape, _ := c.candidate.Shape(row.Step, row.Stage)
+	e := &wrongRow{Replayed: row, shape: shape}
 	var ok bool
 	if e.dims, ok = c.dims(row.Step); !ok {
 		return nil, fmt.Errorf("step %d: what it was fed is not known", row.Step)
 	}
 	want, err := model.Shape(c.model.Config(), row.Stage, e.dims)
-	if err != nil || !slices.Equal(want, got.Shape) {
+	if err != nil || !slices.Equal(want, shape) {
 		return e, err
 	}
+	got, err := c.candidate.Tensor(row.Step, row.Stage)
+	if err != nil {
+		return nil, err
+	}
+	e.got = values(got)
 	right, err := c.run.Right(row.Step, row.Stage)
 	if err != nil || !slices.Equal(want, right.Shape) {
 		return e, err
