@@ -57,7 +57,7 @@ func ratioWords(cfg model.Config, k float64) string {
 	case math.Abs(k+1) < sameNumber:
 		return "the output is the correct one with its sign changed"
 	case math.Abs(k) < unit:
-		return "the output is 0 but for rounding"
+		return "the output is 0 apart from rounding"
 	}
 	D, C, H := float64(cfg.Embd/cfg.Heads), float64(cfg.Embd), float64(cfg.Heads)
 	for _, n := range []struct {

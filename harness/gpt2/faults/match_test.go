@@ -67,7 +67,7 @@ func TestRatioWords(t *testing.T) {
 		{-1, "the output is the correct one with its sign changed"},
 		{-0.75, "the output is -0.75 times the correct one"},
 		{-1e-6, "the output is -1e-06 times the correct one"},
-		{-8.732e-09, "the output is 0 but for rounding"},
+		{-8.732e-09, "the output is 0 apart from rounding"},
 	} {
 		if got := ratioWords(model.Config{Embd: 80, Heads: 5}, c.k); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.k, got, c.want)

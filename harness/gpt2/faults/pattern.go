@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
 )
 
@@ -60,15 +61,18 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 	if where != "" {
 		only = "; only these values are wrong: " + where
 	}
-	text := "not a fault of the catalogue, but " + found.text + only
+	text := "no known fault; " + found.text + only
 	if found.id == "" {
 		text = "no known fault gives this output" + only + ". " + g.statistics(e)
 		if where != "" {
 			found.id = PatternPlaces
 		}
 	}
-	if len(e.Span) > 1 {
-		text = "somewhere in " + strings.Join(e.Span, ", ") + ": " + text
+	switch n := len(e.Span); {
+	case n > 3:
+		text = fmt.Sprintf("somewhere between %s and %s (%d stages): %s", e.Span[0], e.Span[n-1], n, text)
+	case n > 1:
+		text = "somewhere in " + words.And(e.Span) + ": " + text
 	}
 	x.Fault, x.Explains, x.Text = found.id, harness.Float(found.explains), text
 	return x
@@ -94,7 +98,7 @@ func (g *rowGroup) choice(e *wrongRow) string {
 				above++
 			}
 		}
-		return text + fmt.Sprintf("; %d logits are above that of the chosen id", above)
+		return text + fmt.Sprintf("; %s above that of the chosen id", words.Count(above, "logit"))
 	}
 	return "no known fault gives this choice"
 }
@@ -121,9 +125,9 @@ func (e *wrongRow) nonfinite() finding {
 		what string
 	}{
 		{nan, "NaN"},
-		{inf, "infinities that do not belong there (float16 overflows at 65504)"},
-		{hidden, "masked scores of keys that the query sees"},
-		{lost, "numbers where -inf belongs"},
+		{inf, "infinite (float16 overflows at 65504)"},
+		{hidden, "masked, of keys that the query sees"},
+		{lost, "finite where -inf belongs"},
 	} {
 		if c.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))
@@ -132,17 +136,18 @@ func (e *wrongRow) nonfinite() finding {
 	if len(parts) == 0 {
 		return finding{}
 	}
-	return finding{PatternNonfinite, 0, fmt.Sprintf("of %d values there are %s", len(e.got), strings.Join(parts, " and "))}
+	return finding{PatternNonfinite, 0, fmt.Sprintf("of %s, %s", words.Count(len(e.got), "value"), words.And(parts))}
 }
 
 // statistics describes an error that nothing accounts for.
 func (g *rowGroup) statistics(e *wrongRow) string {
+	values := words.Count(len(e.got), "value")
 	if e.base.Finite == 0 {
-		return fmt.Sprintf("%d of %d values are wrong, and none is finite on both sides", e.Mismatched, len(e.got))
+		return fmt.Sprintf("%d of %s wrong; none is finite on both sides", e.Mismatched, values)
 	}
 	n := float64(e.base.Finite)
-	text := fmt.Sprintf("%d of %d values are wrong; the error's rms is %.3g and its mean %.3g, the correct output's rms %.3g; the cosine of the two outputs is %.6f",
-		e.Mismatched, len(e.got), e.RMS, e.sumOfErrors()/n, math.Sqrt(e.base.SqWant/n), e.Cosine)
+	text := fmt.Sprintf("%d of %s wrong; the error's rms is %.3g and its mean %.3g, the correct output's rms %.3g; the cosine of the two outputs is %.6f",
+		e.Mismatched, values, e.RMS, e.sumOfErrors()/n, math.Sqrt(e.base.SqWant/n), e.Cosine)
 	switch near := e.some.nearest; {
 	case near.explains < halfExplained:
 	case near.fault.relation != "":

@@ -70,7 +70,7 @@ func TestPatterns(t *testing.T) {
 			noise(func(i int) bool { return i/9%H == 3 && i/3%3 == i%3 })},
 		{"what the mask hides is noise", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"only these values are wrong: at the places that the mask hides"},
 			noise(func(i int) bool { return i/3%3 < i%3 })},
-		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values there are 16 masked scores of keys", "in key position 0"},
+		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values, 16 masked, of keys that the query sees", "in key position 0"},
 			each(func(i int, v float32) float32 {
 				if i%3 == 0 && i/3%3 > 0 {
 					return float32(math.Inf(-1))
@@ -136,7 +136,7 @@ func TestPatterns(t *testing.T) {
 			}
 			return bfloat16(out)
 		}},
-		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits are above"}, edit(func(data []float32) { data[0] = 7 })},
+		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits above"}, edit(func(data []float32) { data[0] = 7 })},
 		{"nothing known", "h.1.resid_post", "", 0, []string{"no known fault", "cosine"}, each(func(_ int, v float32) float32 { return v*v + float32(math.Sin(float64(v))) })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
