@@ -40,7 +40,7 @@ func TestCheck(t *testing.T) {
 		{"two differ: the first is told", func(r *harness.Recorder) {
 			r.Tap("a", []int{1, 1}, []float32{9})
 			r.Tap("b", []int{1, 2}, []float32{2, 4})
-		}, "stage a: 1 of 1 values differ, worst at [0 0]: got 9, want 1; allowed is 1e-05 (test)", "", "2 of 2 tensors"},
+		}, "stage a: 1 of 1 value wrong, worst at [0 0]: got 9, want 1; allowed is 1e-05 (test)", "", "2 of 2 tensors"},
 		{"another shape", func(r *harness.Recorder) {
 			r.Tap("a", []int{1, 1}, []float32{1})
 			r.Tap("b", []int{2, 1}, []float32{2, 3})

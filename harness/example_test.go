@@ -28,7 +28,7 @@ func Example() {
 	var t printer // in a test: the *testing.T
 	harness.Check(t, run("golden", 0.5), run("mine", 0.25))
 	// Output:
-	// step 0, stage act: 1 of 2 values differ, worst at [0 1]: got -0.25, want -0.5; allowed is 1e-06 (one product below 8)
+	// step 0, stage act: 1 of 2 values wrong, worst at [0 1]: got -0.25, want -0.5; allowed is 1e-06 (one product below 8)
 	// 2 of 4 tensors differ in all; those after the first may only inherit its error
 }
 

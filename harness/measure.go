@@ -128,7 +128,7 @@ func checkPart(whose string, t Tensor, st Stage) error {
 func newRow(st Stage, shape []int) Row {
 	nan := Float(math.NaN())
 	return Row{
-		Place: Place{Stage: st.Name}, Shape: shape, Tolerance: st.Tolerance, Checkpoint: st.Checkpoint,
+		Place: Place{Stage: st.Name}, Shape: shape, Tolerance: st.Tolerance, Checkpoint: st.Checkpoint, IDs: st.IDs,
 		MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN(),
 	}
 }

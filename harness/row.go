@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"checkpoint12/harness/internal/words"
 )
 
 // Status is the outcome of comparing one stage of one step.
@@ -57,6 +59,7 @@ type Row struct {
 
 	Tolerance Tolerance `json:"tolerance"` // the stage's; Abs includes what its Extra added
 
+	IDs        bool    `json:"-"` // the stage's
 	Scale      float64 `json:"-"` // max|want| over the golden's finite values
 	GotShape   []int   `json:"-"` // the candidate's; nil where it has none
 	Doubt      string  `json:"-"` // why it says little that the row passes; "" if it does not
@@ -106,8 +109,8 @@ func (r *Row) String() string {
 	case r.Worst == nil || r.Mismatched == 0:
 		s += string(r.Status)
 	default:
-		s += fmt.Sprintf("%d of %d values differ, worst at %v: got %v, want %v; allowed is %s",
-			r.Mismatched, r.Elements, r.Worst.Index, r.Worst.Got, r.Worst.Want, r.Allowed())
+		s += fmt.Sprintf("%d of %s wrong, worst at %v: got %v, want %v; allowed is %s",
+			r.Mismatched, words.Count(r.Elements, "value"), r.Worst.Index, r.Worst.Got, r.Worst.Want, r.Allowed())
 	}
 	if r.Tolerance.Reason != "" && r.Mismatched > 0 {
 		s += " (" + r.Tolerance.Reason + ")"

@@ -78,7 +78,7 @@ func (p *printer) writeIntroducedHeadline() {
 		p.Printf(" (the first of %d steps)", len(steps))
 	}
 	if causes := p.causes(harness.Place{Step: first.Step, Stage: first.Stage}); len(causes) > 0 {
-		p.Printf(": %s", causes[0].Text)
+		p.Printf("%s", because(causes[0].Text))
 	}
 	p.Printf("\n")
 }
@@ -95,19 +95,35 @@ func (p *printer) writeIntroduced() {
 			p.Printf("    %s\n", p.span(g))
 		}
 		for i, e := range p.causes(g.places[0]) {
-			p.Printf("    ")
+			text := p.causeText(g.places, i)
 			if e.Fault != "" {
-				p.Printf("%s: ", p.Bold(e.Fault))
+				text = explains(float64(e.Explains)) + because(text)
 			}
-			if e.Fault != "" && e.Explains != 0 {
-				p.Printf("explains %.1f%%: ", 100*float64(e.Explains))
-			}
-			p.Printf("%s\n", p.causeText(g.places, i))
+			p.Printf("    %s%s\n", p.Bold(e.Fault), text)
 		}
 		if g.worst != nil {
 			p.Printf("    %s\n", distance(g.worst))
 		}
 	}
+}
+
+// because returns the text of a cause as the end of a sentence.
+func because(text string) string {
+	if strings.HasPrefix(text, "in ") || strings.HasPrefix(text, "somewhere ") {
+		return ", " + text
+	}
+	return ": " + text
+}
+
+// explains returns how much of the error a fault explains; "" if nothing.
+func explains(fraction float64) string {
+	switch {
+	case fraction == 0:
+		return ""
+	case fraction >= 0.9995:
+		return " (explains all of the error)"
+	}
+	return fmt.Sprintf(" (explains %.1f%% of the error)", 100*fraction)
 }
 
 // causeText returns the text of the i-th explanation of places, with * for the
@@ -152,22 +168,20 @@ func (p *printer) span(g *introduced) string {
 		return s
 	}
 	next := "it"
-	switch n := len(missing); {
-	case n == 2:
-		next = words.And(missing)
-	case n > 2:
+	if n := len(missing); n > 1 {
 		// Few stages are read past these two, so what lies between is judged by itself.
-		next = words.And([]string{missing[2*n/3], missing[n-1]})
+		next = words.And([]string{missing[min(2*n/3, n-2)], missing[n-1]})
 	}
 	return fmt.Sprintf("%s: dump %s next to tell them apart", s, next)
 }
 
-// shortened lists stages; a name that begins as the one before is cut to its last word.
+// shortened lists stages; a name that begins as the one before, with three words or
+// more, is cut to its last word.
 func shortened(stages []string) string {
 	list, before := slices.Clone(stages), ""
 	for i, stage := range stages {
 		dot := strings.LastIndexByte(stage, '.') + 1
-		if dot > 0 && stage[:dot] == before {
+		if strings.Count(before, ".") > 2 && stage[:dot] == before {
 			list[i] = stage[dot:]
 		}
 		before = stage[:dot]
@@ -197,7 +211,7 @@ func (p *printer) writeReplayed() {
 	text, none := "", "replayed on its own inputs, none of "+judged+" is wrong"
 	switch {
 	case len(p.Introduced) > 0 && p.bad == 0:
-		text = fmt.Sprintf("every tensor is within tolerance of %s: the fault is smaller than that%s", p.Golden, unknown)
+		text = fmt.Sprintf("every tensor is within tolerance of %s, so the fault is below the tolerance%s", p.Golden, unknown)
 	case len(p.Introduced) > 0:
 		text = fmt.Sprintf("%d of %s outside tolerance of %s", p.bad, words.Count(p.Compared, "tensor"), p.Golden)
 		if inherited > 0 {
@@ -245,23 +259,24 @@ func (p *printer) blameGolden() string {
 		judged)
 }
 
+// noGrowth is the amplification from which on three digits show more than 1.
+const noGrowth = 1.005
+
 // writeAmplification writes where inherited errors grow most.
 func (p *printer) writeAmplification() {
-	inherited := 0
 	var most *harness.Replayed
 	for i := range p.Stages {
 		if p.Stages[i].Origin != harness.OriginInherited {
 			continue
 		}
-		inherited++
 		row := p.replays[p.Stages[i].Place]
-		if row.Amplification >= 0 && (most == nil || row.Amplification > most.Amplification) {
+		if row.Amplification >= noGrowth && (most == nil || row.Amplification > most.Amplification) {
 			most = row
 		}
 	}
 	if most != nil {
-		p.Printf("\n%s inherited from the inputs; the largest growth is at %s: %s times, relative to each tensor's maximum\n",
-			words.Count(inherited, "error"), most.Place, num(most.Amplification))
+		p.Printf("\nerrors inherited from the inputs grow most at %s: %s times, relative to each tensor's largest value\n",
+			most.Place, num(most.Amplification))
 	}
 }
 
@@ -275,9 +290,9 @@ func distance(r *harness.Replayed) string {
 	values := words.Count(r.Elements, "value")
 	switch share := r.Share(); {
 	case r.Status == harness.Nonfinite:
-		return "a NaN or an infinity, or none where one belongs, " + at
+		return "NaN or infinite where a finite value belongs, or the reverse, " + at
 	case math.IsInf(share, 1):
-		return fmt.Sprintf("%d of %s differ, worst %s", r.Mismatched, values, at)
+		return fmt.Sprintf("%d of %s wrong, worst %s", r.Mismatched, values, at)
 	default:
 		return fmt.Sprintf("%d of %s off by more than rounding, up to %s times the rounding bound, %s",
 			r.Mismatched, values, num(share), at)

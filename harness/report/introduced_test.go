@@ -21,9 +21,9 @@ func TestTextOfAGroup(t *testing.T) {
 		return harness.Introduced{Stage: stage, Span: []string{stage}}
 	}
 	for _, c := range []struct{ reason, text, want string }{
-		{"the layer of each place becomes a *", "in h.%[1]d.ln_1, not h.%[1]d.ln_2: no bias", "    no_bias: explains 100.0%: in h.*.ln_1, not h.*.ln_2: no bias\n"},
-		{"a text that names no stage is alike anyway", "no bias", "    no_bias: explains 100.0%: no bias\n"},
-		{"another layer's name stays what it is", "h.%d.ln_1 with the weights of h.%d.ln_1", "    no_bias: explains 100.0%: at step_00/h.1.ln_1: h.1.ln_1 with the weights of h.2.ln_1\n"},
+		{"the layer of each place becomes a *", "in h.%[1]d.ln_1, not h.%[1]d.ln_2: no bias", "    no_bias (explains all of the error), in h.*.ln_1, not h.*.ln_2: no bias\n"},
+		{"a text that names no stage is alike anyway", "no bias", "    no_bias (explains all of the error): no bias\n"},
+		{"another layer's name stays what it is", "h.%d.ln_1 with the weights of h.%d.ln_1", "    no_bias (explains all of the error): at step_00/h.1.ln_1: h.1.ln_1 with the weights of h.2.ln_1\n"},
 	} {
 		var all []harness.Explanation
 		for _, layer := range []int{1, 2} {
@@ -55,6 +55,7 @@ func TestTextAdvisesWhatToDump(t *testing.T) {
 		{"one stage", attention[7:], nil, nil, "judged together with h.0.attn.context, which the dump lacks: dump it next to tell them apart\n"},
 		{"two stages", attention[6:], nil, nil, "judged together with h.0.attn.probs and context, which the dump lacks: dump h.0.attn.probs and h.0.attn.context next to tell them apart\n"},
 		{"many", attention, nil, nil, "judged together with h.0.attn.q, k, v, cache_k, cache_v, scores, probs and context, which the dump lacks: dump h.0.attn.scores and h.0.attn.context next to tell them apart\n"},
+		{"names that share little are whole", []string{"h.0.ln_1", "h.0.ln_2", "h.0.mid"}, nil, nil, "judged together with h.0.ln_1, h.0.ln_2 and h.0.mid, which the dump lacks: dump h.0.ln_2 and h.0.mid next"},
 		{"where a fault is known it says where", attention[5:], []harness.Explanation{known}, nil, "judged together with h.0.attn.scores, probs and context, which the dump lacks\n"},
 		{"not where two faults do", attention[7:], []harness.Explanation{known, known}, nil, "dump it next"},
 		{"a stage that is there in another shape", attention[7:], nil, []harness.Row{{Place: harness.Place{Stage: "h.0.attn.context"}, Status: harness.Shape}}, "which the dump lacks or has in another shape"},
@@ -63,6 +64,30 @@ func TestTextAdvisesWhatToDump(t *testing.T) {
 		r.Stages = c.rows
 		if got := writeText(t, r, Options{Style: Style{Width: 1000}}); !strings.Contains(got, c.want) {
 			t.Errorf("%s: no %q in\n%s", c.reason, c.want, got)
+		}
+	}
+}
+
+// Errors that do not grow are no news.
+func TestTextOfGrowth(t *testing.T) {
+	for _, c := range []struct {
+		growth harness.Float
+		want   string
+	}{
+		{3, "errors inherited from the inputs grow most at step_00/h.1.a: 3 times, relative to each tensor's largest value\n"},
+		{1.001, ""},
+		{0.5, ""},
+	} {
+		r := &harness.Report{Golden: "g", Candidate: "c"}
+		for i, stage := range []string{"h.0.a", "h.1.a"} {
+			row := harness.Row{Place: harness.Place{Stage: stage}, Status: harness.Fail, Origin: harness.OriginInherited, Worst: &harness.Worst{}}
+			r.Stages = append(r.Stages, row)
+			r.Replayed = append(r.Replayed, harness.Replayed{Row: row, Verdict: harness.ReplayClean, Amplification: harness.Float(i) * c.growth})
+		}
+		r.Judge()
+		got := writeText(t, r, Options{})
+		if !strings.Contains(got, c.want) || c.want == "" && strings.Contains(got, "grow") {
+			t.Errorf("growth %v: no %q in\n%s", c.growth, c.want, got)
 		}
 	}
 }

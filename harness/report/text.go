@@ -156,13 +156,17 @@ func (p *printer) writeFirstDivergence() {
 	} else {
 		line("mismatched elements", "%d / %d (%.1f%%)",
 			r.Mismatched, r.Elements, 100*float64(r.Mismatched)/float64(r.Elements))
-		line("greatest absolute difference", "%s at index %v: got %s, want %s",
-			num(r.MaxAbs), r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
-		if !math.IsNaN(r.Scale) {
+		worst := fmt.Sprintf("at index %v: got %s, want %s", r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
+		if r.IDs {
+			line("an id that differs", "%s", worst)
+		} else {
+			line("greatest absolute difference", "%s %s", num(r.MaxAbs), worst)
+		}
+		if !math.IsNaN(r.Scale) && !r.IDs {
 			line("greatest relative difference", "%s of max|want| %s", num(r.MaxRel), num(r.Scale))
 		}
 		line("tolerance", "%s", r.Allowed())
-		if !math.IsNaN(float64(r.Cosine)) {
+		if !math.IsNaN(float64(r.Cosine)) && !r.IDs {
 			line("rms, cosine", "%s, %.9f", num(r.RMS), float64(r.Cosine))
 		}
 	}

@@ -102,6 +102,8 @@ func TestTextHeadlines(t *testing.T) {
 		}
 		return r
 	}
+	ids := row(harness.Fail)
+	ids.IDs, ids.Mismatched, ids.Worst.Got, ids.Worst.Want = true, 1, 7, 3
 	for _, c := range []struct {
 		reason string
 		report harness.Report
@@ -109,6 +111,8 @@ func TestTextHeadlines(t *testing.T) {
 	}{
 		{"a pass", harness.Report{Stages: []harness.Row{row(harness.Pass)}}, "PASS  c agrees with g: 1 tensor within tolerance\n"},
 		{"another shape", harness.Report{Stages: []harness.Row{row(harness.Shape)}}, "got [7], want [1]"},
+		{"other ids, which are off by no distance", harness.Report{Stages: []harness.Row{ids}},
+			"mismatched elements:           1 / 1 (100.0%)\n  an id that differs:            at index [0]: got 7, want 3\n  tolerance:"},
 		{"missing under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Missing)}, RequireAll: true},
 			"FAIL  c leaves 1 tensor of g uncompared: 1 tensor within tolerance, 1 missing\n"},
 		{"skipped under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Skipped)}, RequireAll: true},
@@ -126,7 +130,7 @@ func TestTextHeadlines(t *testing.T) {
 			"PASS  c agrees with g: 1 tensor within tolerance, 1 stage could not be judged\n"},
 		{"introduced within the bound", harness.Report{Stages: []harness.Row{row(harness.Pass)},
 			Introduced:   []harness.Introduced{{Step: 0, Stage: "h.0.a", Span: []string{"h.0.z", "h.0.a"}}},
-			Explanations: []harness.Explanation{{Stage: "h.0.a", Fault: "gelu_erf", Explains: 0.999, Text: "use tanh"}}}, "gelu_erf: explains 99.9%: use tanh"},
+			Explanations: []harness.Explanation{{Stage: "h.0.a", Fault: "gelu_erf", Explains: 0.999, Text: "use tanh"}}}, "gelu_erf (explains 99.9% of the error): use tanh"},
 	} {
 		c.report.Golden, c.report.Candidate = "g", "c"
 		c.report.Judge()

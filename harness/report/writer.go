@@ -38,7 +38,7 @@ func (s Style) Yellow(text string) Text { return s.paint("33", text) }
 
 func (s Style) paint(code, text string) Text {
 	text = words.Visible(text)
-	if !s.Color {
+	if !s.Color || text == "" {
 		return Text(text)
 	}
 	return Text("\x1b[" + code + "m" + text + "\x1b[0m")
