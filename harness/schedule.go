@@ -158,16 +158,19 @@ func (s *Schedule) Choice(src Source, step, rows int) ([]int64, error) {
 // Sorted puts names in execution order, those that are no stages last, and returns
 // them.
 func (s *Schedule) Sorted(names []string) []string {
-	place := func(name string) int {
+	slices.SortFunc(names, func(a, b string) int { return s.Compare(Place{0, a}, Place{0, b}) })
+	return names
+}
+
+// Compare orders places by step and in execution order, names that are no stages last.
+func (s *Schedule) Compare(a, b Place) int {
+	order := func(name string) int {
 		if i, ok := s.index[name]; ok {
 			return i
 		}
 		return len(s.stages)
 	}
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
-	})
-	return names
+	return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(order(a.Stage), order(b.Stage)), cmp.Compare(a.Stage, b.Stage))
 }
 
 // Places returns the stages that a source has at each step, by step and in

@@ -113,11 +113,7 @@ func (v *View) showUnusable() {
 			v.unusable = append(v.unusable, p)
 		}
 	}
-	slices.SortFunc(v.unusable, func(a, b harness.Place) int {
-		i, _ := v.schedule.Index(a.Stage)
-		j, _ := v.schedule.Index(b.Stage)
-		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(i, j))
-	})
+	slices.SortFunc(v.unusable, v.schedule.Compare)
 }
 
 // isGoldens reports whether a tensor has the shape of the golden's.

@@ -216,10 +216,8 @@ func goldenInDoubt(s *harness.Schedule, r *harness.Report) bool {
 	if r.FirstDivergence == nil || len(r.Introduced) == 0 {
 		return r.FirstDivergence != nil
 	}
-	first, wrong := *r.FirstDivergence, r.Introduced[0]
-	i, _ := s.Index(first.Stage)
-	j, _ := s.Index(wrong.Stage)
-	return r.Row(first).Origin == harness.OriginInherited && (first.Step < wrong.Step || first.Step == wrong.Step && i < j)
+	first, wrong := *r.FirstDivergence, harness.Place{Step: r.Introduced[0].Step, Stage: r.Introduced[0].Stage}
+	return r.Row(first).Origin == harness.OriginInherited && s.Compare(first, wrong) < 0
 }
 
 // A ModelError reports that a source is not a run of the model that is to judge it.

@@ -154,9 +154,7 @@ func (s *Suite) begin(r *harness.Report, row *harness.Row) harness.Place {
 	}
 	if len(r.Introduced) > 0 && r.Row(first).Origin == harness.OriginInherited {
 		wrong := harness.Place{Step: r.Introduced[0].Step, Stage: r.Introduced[0].Stage}
-		i, _ := s.schedule.Index(wrong.Stage)
-		j, _ := s.schedule.Index(first.Stage)
-		if wrong.Step < first.Step || wrong.Step == first.Step && i < j {
+		if s.schedule.Compare(wrong, first) < 0 {
 			return wrong
 		}
 	}
