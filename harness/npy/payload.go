@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/edsrzf/mmap-go"
 	"github.com/tphakala/simd/f16"
 
 	"checkpoint12/harness"
@@ -21,6 +22,9 @@ var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 // readPayload reads n elements from flat index i on in one read, straight into the
 // tensor where the file's type is the one in memory. The size has been checked.
 func readPayload(r io.ReaderAt, info Info, i, n int, mem *harness.Tensor) (t harness.Tensor, err error) {
+	if err := available(n * int(dtypes[info.stored].size)); err != nil {
+		return t, err
+	}
 	if info.DType == "int64" {
 		mem.I64 = resize(mem.I64, n)
 		t.I64 = mem.I64
@@ -44,6 +48,19 @@ func readPayload(r io.ReaderAt, info Info, i, n int, mem *harness.Tensor) (t har
 		swap(buf, size)
 	}
 	return t, nil
+}
+
+// available returns an error if there is no memory for so many bytes, of which the
+// process would die.
+func available(bytes int) error {
+	if bytes < 64<<20 {
+		return nil
+	}
+	m, err := mmap.MapRegion(nil, bytes+bytes/8, mmap.COPY, mmap.ANON, 0)
+	if err != nil {
+		return fmt.Errorf("memory for %d MB of values: %w", bytes>>20, err)
+	}
+	return m.Unmap()
 }
 
 // resize returns a slice of n elements, in s's memory if they fit. It is never nil.
