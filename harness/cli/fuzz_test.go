@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io/fs"
@@ -35,15 +36,15 @@ func (a *array) clone() *array {
 	return &c
 }
 
-// wild is a dump that a program of random bytes takes apart.
-type wild struct {
+// wrecker takes a dump apart by a program of random bytes.
+type wrecker struct {
 	program []byte
 	files   map[string]*array // by path
 	tokens  *array
 }
 
 // next returns the next number of the program, below n.
-func (w *wild) next(n int) int {
+func (w *wrecker) next(n int) int {
 	if len(w.program) == 0 || n < 1 {
 		return 0
 	}
@@ -56,7 +57,7 @@ func (w *wild) next(n int) int {
 }
 
 // step does one thing to one file.
-func (w *wild) step() {
+func (w *wrecker) step() {
 	paths := slices.Sorted(maps.Keys(w.files))
 	path := paths[w.next(len(paths))]
 	a := w.files[path]
@@ -204,7 +205,7 @@ func appendValue(b []byte, descr string, v float64) []byte {
 
 // differs reports whether a tensor is another than the golden's, by far more than any
 // tolerance. What an engine may have at a masked place is not.
-func differs(path string, got, want *array) bool {
+func differs(got, want *array) bool {
 	if got.damaged || !slices.Equal(got.shape, want.shape) {
 		return true
 	}
@@ -258,14 +259,14 @@ func FuzzCompare(f *testing.F) {
 	}
 	tokens := right["tokens.npy"]
 	delete(right, "tokens.npy")
-	candidate := folder{filepath.Join(f.TempDir(), "candidate"), map[string]string{}}
+	wild := folder{filepath.Join(f.TempDir(), "wild"), map[string]string{}}
 	f.Add([]byte{}, false)
 	for op := range 13 {
 		f.Add([]byte{8, 2, byte(op), 1, 2, 3}, op%2 == 0)
 		f.Add([]byte{20, 21, byte(op), 0, 0, 0, 9, 8, 5, 2}, op%2 == 1)
 	}
 	f.Fuzz(func(t *testing.T, program []byte, all bool) {
-		w := &wild{program: program, files: map[string]*array{}, tokens: tokens.clone()}
+		w := &wrecker{program: program, files: map[string]*array{}, tokens: tokens.clone()}
 		for path, a := range right {
 			w.files[path] = a.clone()
 		}
@@ -274,40 +275,40 @@ func FuzzCompare(f *testing.F) {
 		}
 		files := maps.Clone(w.files)
 		files["tokens.npy"] = w.tokens
-		if err := candidate.write(files); err != nil {
+		if err := wild.write(files); err != nil {
 			t.Fatal(err)
 		}
 		fed := func(a *array) []float64 { return a.values[:len(a.values)-1] }
 		sameTokens := slices.Equal(fed(w.tokens), fed(tokens))
-		wrong := ""
+		different, missing := "", ""
 		for path, want := range right {
-			got, ok := w.files[path]
-			switch {
-			case !ok && all:
-				wrong = path + " is missing"
-			case ok && (all || sameTokens) && differs(path, got, want):
-				wrong = path + " differs"
+			if got, ok := w.files[path]; !ok {
+				missing = path + " is missing"
+			} else if differs(got, want) {
+				different = path + " differs"
 			}
 		}
-		if all && !sameTokens {
-			wrong = "other tokens were fed"
+		if !sameTokens { // then what follows from them is not compared
+			different, missing = "", "other tokens were fed"
 		}
-		args := []string{"compare", "--golden", golden, "--candidate", candidate.dir}
-		if all {
-			args = append(args, "--require-all")
-		}
-		for _, args := range [][]string{args, append(slices.Clone(args), "--model", weights)} {
+		compare := func(golden, candidate, wrong string, more ...string) {
+			args := append([]string{"compare", "--golden", golden, "--candidate", candidate}, more...)
 			status, stdout, stderr := run(args...)
 			if status < StatusPass || status > StatusError || status == StatusError && stderr == "" {
-				t.Errorf("exit status %d: %s", status, stderr)
+				t.Errorf("%q: exit status %d: %s", args, status, stderr)
 			}
-			if len(program) == 0 && status != StatusPass {
-				t.Errorf("%q, as it was: exit status %d: %s%s", args[5:], status, stdout, stderr)
-			}
-			if status == StatusPass && wrong != "" {
-				t.Errorf("%q passes, but %s:\n%s%s", args[5:], wrong, stdout, stderr)
+			if (status == StatusPass) != (wrong == "") && (wrong != "" || len(program) == 0) {
+				t.Errorf("%q: exit status %d, and wrong is %q:\n%s%s", args, status, wrong, stdout, stderr)
 			}
 		}
+		if all {
+			compare(golden, wild.dir, cmp.Or(different, missing), "--require-all")
+			compare(golden, wild.dir, cmp.Or(different, missing), "--require-all", "--model", weights)
+		} else {
+			compare(golden, wild.dir, different)
+			compare(golden, wild.dir, different, "--model", weights)
+		}
+		compare(wild.dir, golden, different)
 	})
 }
 
