@@ -83,8 +83,11 @@ func (a *app) fetch(ctx context.Context, name, revision string) error {
 		}
 		return err
 	}
-	for _, w := range snapshot.Weights() {
-		if err := a.printWeights(name, filepath.Join(snapshot.Dir, w.Name), w.SHA256); err != nil {
+	for _, f := range snapshot.Files {
+		if filepath.Ext(f.Name) != ".safetensors" {
+			continue
+		}
+		if err := a.printWeights(name, filepath.Join(snapshot.Dir, f.Name), f.SHA256); err != nil {
 			return err
 		}
 	}

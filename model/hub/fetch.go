@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"checkpoint12/model/atomicfile"
@@ -42,17 +41,6 @@ func (s *Snapshot) add(name string, size int64, h contentHash) {
 		f.SHA256 = string(h)
 	}
 	s.Files = append(s.Files, f)
-}
-
-// Weights lists the weight files.
-func (s *Snapshot) Weights() []File {
-	var weights []File
-	for _, f := range s.Files {
-		if strings.HasSuffix(f.Name, ".safetensors") {
-			weights = append(weights, f)
-		}
-	}
-	return weights
 }
 
 // session is one fetch.

@@ -26,9 +26,6 @@ func TestFetchLayout(t *testing.T) {
 	if want := filepath.Join(root, "snapshots", first); s.Dir != want || s.Commit != first || s.Fetched != big+int64(len(config)) {
 		t.Errorf("%+v, want %s and %d bytes fetched", s, want, big+len(config))
 	}
-	if w := s.Weights(); len(w) != 1 || w[0].Name != WeightsFile {
-		t.Errorf("Weights() = %+v", w)
-	}
 	for _, name := range []string{ConfigFile, WeightsFile} {
 		target, err := os.Readlink(filepath.Join(s.Dir, name))
 		if want := filepath.Join("..", "..", "blobs", files[name].Hash()); err != nil || target != want {
@@ -137,7 +134,7 @@ func TestFetchSharded(t *testing.T) {
 	for _, f := range s.Files {
 		names = append(names, f.Name)
 	}
-	if want := []string{ConfigFile, IndexFile, "model-1.safetensors", "model-2.safetensors"}; !slices.Equal(names, want) || len(s.Weights()) != 2 {
+	if want := []string{ConfigFile, IndexFile, "model-1.safetensors", "model-2.safetensors"}; !slices.Equal(names, want) {
 		t.Errorf("files %q, want %q", names, want)
 	}
 	p.hub.Requests()
