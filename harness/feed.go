@@ -12,7 +12,7 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// TokensFile is the name of the ids in a dump.
+// TokensFile is the name of the file in a dump that holds the ids.
 const TokensFile = "tokens.npy"
 
 // A tokenDiff tells from which step on two sources were fed different tokens. Step k has seen

@@ -72,7 +72,7 @@ func (m *Manifest) CheckWeights(model, sha256 string) error {
 // LeftOut is one rule of a manifest's left_out: which stages at which steps the
 // exporter did not write, and why.
 type LeftOut struct {
-	Stages string `json:"stages"` // a pattern as Match takes it
+	Stages string `json:"stages"` // a pattern of names: * is any characters, ? one, [abc] one of a set
 	Steps  string `json:"steps"`  // "all", "0", "1-", "1-8", "2,5", or several of these with commas
 	Reason string `json:"reason"`
 }

@@ -158,8 +158,8 @@ type Replayed struct {
 }
 
 // AddReplay puts what a replay found into the report: Introduced, each row's
-// Origin, and how each stage amplifies the error of what it reads. reads is
-// Replayer.Reads.
+// Origin, and how each stage amplifies the error of what it reads. reads returns the
+// stages that a stage reads, as Reads of a replay.Replayer does.
 func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 	r.Replayed = slices.Clone(rows)
 	r.Introduced = []Introduced{}
@@ -187,7 +187,7 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 	r.Judge()
 }
 
-// amplification is the relative error of a place over the largest of what was
+// amplification returns the relative error of a place over the largest of what was
 // read to compute it; NaN where one is not known, nothing was wrong there, or the
 // stage is exact, such as ids, which are right or wrong and never off by a part.
 func amplification(p Replayed, at map[Place]*Row, reads func(string) []string) Float {

@@ -39,13 +39,13 @@ type Stage struct {
 	// Axes, if set, names the axes of the stage's tensor: "B H T D", those that
 	// are merged into one dimension in parentheses: "B T (H D)". Layouts are
 	// others in which an engine may have it, of the same axes; one axis more is
-	// one along which all is the same. A View reads them as Axes says.
+	// one along which all is the same. An align.View reads them as Axes says.
 	Axes    string
 	Layouts []string
 
 	// Conform, if set, gives the candidate's tensor in the schedule's convention
 	// where engines have another for the same thing, and says so in what; else
-	// it returns t and "". It does not write to t. A View calls it.
+	// it returns t and "". It does not write to t. An align.View calls it.
 	Conform func(candidate Source, step int, t Tensor) (mended Tensor, what string)
 
 	// Extra, if set, widens the absolute part of the tolerance at a step by what the

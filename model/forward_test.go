@@ -52,7 +52,7 @@ func record(t testing.TB, m *model.Model, o model.SessionOptions, steps ...[]int
 // wide crosses every block size of the kernels with a remainder.
 var wide = model.Config{Vocab: 270, Positions: 40, Embd: 130, Layers: 2, Heads: 5, Inner: 530, Eps: 1e-5}
 
-// Every stage, prompt and decode, in a batch, is where float64 says, relative
+// Every stage, prompt and decode, in a batch, agrees with float64, relative
 // to the tensor's largest value. float32 keeps 6e-8 of a value; through the
 // sums of these models, some hundred terms each, and a second softmax that
 // doubles what its scores are off by, measured is 1.4e-6 with AVX-512 and

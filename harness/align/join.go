@@ -21,7 +21,7 @@ type Hints struct{ of map[harness.Place]hint }
 
 // hint is the rule that took one tensor; the zero rule if the name is the stage's own.
 type hint struct {
-	mapRule
+	Rule
 	part int    // the index in To
 	path string // the tensor's file
 }
@@ -182,7 +182,7 @@ func (m *Map) find(name string, isStage func(string) bool) (found []target, igno
 			}
 			layer := cmp.Or(strings.TrimLeft(part(r.name, match, "N"), "0"), "0")
 			for k, to := range r.To {
-				found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: hint{mapRule: r, part: k}})
+				found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: hint{Rule: r, part: k}})
 			}
 			return found, -1
 		}

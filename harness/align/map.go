@@ -53,17 +53,17 @@ type Map struct {
 	FirstStep int          `json:"first_step"`
 	Tokens    string       `json:"tokens"`
 	Prefixes  []string     `json:"prefixes"`
-	Stages    []mapRule    `json:"stages"`
-	Ignore    []ignoreRule `json:"ignore"`
+	Stages    []Rule       `json:"stages"`
+	Ignore    []IgnoreRule `json:"ignore"`
 
 	path *regexp.Regexp // of a file below the dump, by Files
 }
 
-// mapRule is one entry of stages.
-type mapRule struct {
+// Rule is one entry of a Map's stages.
+type Rule struct {
 	From  string     `json:"from"`
-	To    stringList `json:"to"`
-	Axes  stringList `json:"axes"`
+	To    StringList `json:"to"`
+	Axes  StringList `json:"axes"`
 	Pad   string     `json:"pad"`
 	Split string     `json:"split"`
 
@@ -71,20 +71,20 @@ type mapRule struct {
 	layouts []layout       // by Axes
 }
 
-// ignoreRule is one entry of ignore; From is a pattern as names.Match takes it.
-type ignoreRule struct {
+// IgnoreRule is one entry of a Map's ignore; From is a pattern of names, with * and ?.
+type IgnoreRule struct {
 	From string `json:"from"`
 	Why  string `json:"why"`
 }
 
-// stringList is a list in whose place JSON may have a single string.
-type stringList []string
+// StringList is a list of strings; in JSON a list of one may be the string.
+type StringList []string
 
 // UnmarshalJSON reads a list of strings, or one string.
-func (l *stringList) UnmarshalJSON(b []byte) error {
+func (l *StringList) UnmarshalJSON(b []byte) error {
 	var one string
 	if json.Unmarshal(b, &one) == nil {
-		*l = stringList{one}
+		*l = StringList{one}
 		return nil
 	}
 	return json.Unmarshal(b, (*[]string)(l))
@@ -156,7 +156,7 @@ func part(template *regexp.Regexp, match []string, mark string) string {
 const layerMark = "{N}"
 
 // check compiles the rule, and returns an error if it is malformed.
-func (r *mapRule) check() error {
+func (r *Rule) check() error {
 	marks := strings.Count(r.From, layerMark)
 	if r.From == "" || marks > 1 {
 		return fmt.Errorf("from: want a name with at most one %s", layerMark)

@@ -8,7 +8,7 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
-// A stridedView is where a stage's tensor lies in an array of another layout.
+// A stridedView locates a stage's tensor in an array of another layout.
 type stridedView struct {
 	offset int      // of the first element
 	shape  []int    // of the tensor

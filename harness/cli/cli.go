@@ -65,7 +65,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return StatusError
 }
 
-// app is what all commands share.
+// An app holds the program's name, arguments and output for all commands.
 type app struct {
 	program string   // as the person typed it: "go run ." or "checkpoint12"
 	args    []string // without the program

@@ -16,7 +16,7 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// goldensFolder is where verify and selftest look for goldens.
+// goldensFolder is the name of the folder in which verify and selftest look for goldens.
 const goldensFolder = "goldens"
 
 // findGoldens returns the folder of --goldens or, if that is "", the nearest one, here or above.

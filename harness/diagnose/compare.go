@@ -36,9 +36,9 @@ type Result struct {
 	Engines []EngineResult `json:"-"` // the goldens compared
 }
 
-// Compare compares the candidate with its goldens. Of several the first that has
-// anything in common with the candidate stands for all, but for the places at
-// which it is the outlier.
+// Compare compares the candidate with its goldens. Of several, the report is on the
+// first that has anything in common with the candidate; at places where that one is
+// the outlier, on another.
 //
 // With a model each stage of the candidate is replayed on its own inputs; where the
 // candidate diverges from the golden before any stage of its own is wrong, the

@@ -19,8 +19,8 @@ import (
 	"checkpoint12/model/modeltest"
 )
 
-// fewSteps is how many of the golden's steps are looked at: the prompt, the first
-// that reads a cache, and one more.
+// fewSteps is the number of the golden's steps that are looked at: the prompt, the
+// first that reads a cache, and one more.
 const fewSteps = 3
 
 // faulty runs the model on a golden's tokens with faults planted in it, and lists

@@ -67,7 +67,7 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 }
 
 // WithoutCandidate returns the goldens whose files are not the candidate's own, as
-// nothing can be judged by itself. It is an error if none is left of some.
+// nothing can be judged by itself. It is an error if this leaves none of the goldens.
 func WithoutCandidate(goldens []EngineResult, candidate *dump.Dump) ([]EngineResult, error) {
 	others := slices.DeleteFunc(slices.Clone(goldens), func(e EngineResult) bool {
 		d, ok := e.Source.(*dump.Dump)

@@ -33,7 +33,7 @@ type Dump struct {
 	unknown  []string
 }
 
-// header is what is known of a stage's file before it is read.
+// A header describes a stage's file; it is known before the tensor is read.
 type header struct {
 	path string // on disk
 	npy.Info
@@ -224,8 +224,8 @@ func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 	return e.Shape, ok
 }
 
-// SameFiles reports whether each tensor that two dumps have in common, one at least, is
-// the same file in both, by its path or by links.
+// SameFiles reports whether two dumps share a tensor's file, by its path or by links,
+// and no tensor that both have lies in two files.
 func SameFiles(a, b *Dump) (same bool) {
 	for step, stages := range a.steps {
 		for stage, e := range stages {

@@ -12,7 +12,7 @@ import (
 	"checkpoint12/model"
 )
 
-// A Run is what to feed a model and what to keep of it.
+// A Run describes the tokens to feed a model and the stages to keep.
 type Run struct {
 	Tokens       [][]int   // the prompt, B rows of equal length
 	New          int       // steps, each choosing a token, at least 1; the last choice is not fed

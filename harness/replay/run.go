@@ -213,7 +213,7 @@ type tensors struct {
 	err error
 }
 
-// keptElements is how many elements are kept: 256 MB of float32.
+// keptElements bounds the elements that are kept: 256 MB of float32.
 const keptElements = 64 << 20
 
 // get returns the tensor of a place that the source has.

@@ -3,8 +3,8 @@
 //
 // [Open] finds a model and its goldens; [Suite.Check] runs one checkpoint and returns
 // findings; [Suite.Verify] runs all twelve and returns a report. A divergence is a
-// finding, never an error: that means a checkpoint that could not be run, for bad input,
-// no weights, or a golden that is damaged or bound to other weights.
+// finding. An error says why a checkpoint could not be run: bad input, no weights, or a
+// golden that is damaged or bound to other weights.
 package verify
 
 import (

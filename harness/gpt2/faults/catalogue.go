@@ -37,7 +37,7 @@ type Fault struct {
 	ID   string `json:"id"`
 	Kind Kind   `json:"kind"`
 
-	// Stages are patterns, as names.Match takes them, of where it can sit.
+	// Stages are patterns of the stages in which it can sit, such as "h.*.ln_1".
 	Stages []string `json:"stages"`
 
 	// Text is the fault and its remedy, in words an engineer acts on.

@@ -21,9 +21,9 @@ import (
 
 const golden = "../../../goldens/synthetic-tiny/hello/float64"
 
-// written is how a program shows one stage: under which name, in which axes, and
-// with how many places along S if they are more than there are positions. It is
-// set down here from the programs' sources, not from the maps.
+// written describes a program's tensor of one stage: its name, its axes, and its
+// places along S if they are more than there are positions. It is set down here from
+// the programs' sources, not from the maps.
 type written struct {
 	name, axes string
 	room       int

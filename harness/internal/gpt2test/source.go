@@ -103,7 +103,7 @@ func (o Only) Stages(step int) []string {
 	return slices.DeleteFunc(o.Source.Stages(step), func(stage string) bool { return !o.Keep(step, stage) })
 }
 
-// Shape is that of the Source, of a stage that Keep keeps.
+// Shape returns the shape of a stage that Keep keeps.
 func (o Only) Shape(step int, stage string) ([]int, bool) {
 	if !o.Keep(step, stage) {
 		return nil, false

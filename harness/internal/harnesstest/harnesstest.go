@@ -10,6 +10,7 @@ import (
 	"checkpoint12/harness"
 )
 
+// The float32 values that are not finite.
 var (
 	Nan  = float32(math.NaN())
 	Pinf = float32(math.Inf(1))
@@ -23,7 +24,7 @@ type Tester interface {
 	Fatalf(format string, args ...any)
 }
 
-// MustSchedule makes a schedule of values within 1e-5, and of ids for names in "_id".
+// MustSchedule returns a schedule of values within 1e-5, and of ids for names in "_id".
 func MustSchedule(t Tester, names ...string) *harness.Schedule {
 	t.Helper()
 	var stages []harness.Stage
@@ -44,16 +45,18 @@ func MustSchedule(t Tester, names ...string) *harness.Schedule {
 // Steps is tensors by step and stage.
 type Steps map[int]map[string]harness.Tensor
 
-// Vec is values [1, n]; ids is ids [n].
+// Vec returns values of shape [1, n].
 func Vec(v ...float32) harness.Tensor { return harness.Tensor{Shape: []int{1, len(v)}, F32: v} }
-func Ids(v ...int64) harness.Tensor   { return harness.Tensor{Shape: []int{len(v)}, I64: v} }
+
+// Ids returns ids of shape [n].
+func Ids(v ...int64) harness.Tensor { return harness.Tensor{Shape: []int{len(v)}, I64: v} }
 
 // Source returns a source that has just these tensors and tokens.
 func Source(s *harness.Schedule, name string, tokens [][]int, have Steps) *Memory {
 	return &Memory{Of: s, Title: name, Fed: tokens, Kept: have}
 }
 
-// Statuses is the status of each row by its place's String.
+// Statuses returns the status of each row by its place's String.
 func Statuses(r *harness.Report) map[string]harness.Status {
 	m := map[string]harness.Status{}
 	for i := range r.Stages {
@@ -62,7 +65,7 @@ func Statuses(r *harness.Report) map[string]harness.Status {
 	return m
 }
 
-// TestManifest is a manifest for a dump of one prompt token and n new ones.
+// TestManifest returns a manifest for a dump of one prompt token and n new ones.
 func TestManifest(n int) harness.Manifest {
 	return harness.Manifest{
 		Model:  harness.ManifestModel{Name: "m", Config: []byte(`{"n_layer": 2}`)},
@@ -71,13 +74,13 @@ func TestManifest(n int) harness.Manifest {
 	}
 }
 
-// SameTensor is bit equality, of shapes and kinds too.
+// SameTensor reports whether shapes, kinds and bits are equal.
 func SameTensor(a, b harness.Tensor) bool {
 	return slices.Equal(a.Shape, b.Shape) && a.IDs() == b.IDs() && slices.Equal(a.I64, b.I64) &&
 		slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
 }
 
-// Memory is a source that a test may edit.
+// Memory is a harness.Source that a test may edit.
 type Memory struct {
 	Of    *harness.Schedule
 	Title string
@@ -104,7 +107,7 @@ func (m *Memory) Tensor(step int, stage string) (harness.Tensor, error) {
 	return t, nil
 }
 
-// Edited is a schedule with every stage as edit leaves it.
+// Edited returns a schedule with every stage as edit leaves it.
 func Edited(t Tester, s *harness.Schedule, edit func(st *harness.Stage)) *harness.Schedule {
 	t.Helper()
 	stages := s.Stages()

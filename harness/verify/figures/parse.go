@@ -53,6 +53,7 @@ type Array struct {
 	Values []float64
 }
 
+// UnmarshalJSON reads a number, or lists of numbers of equal lengths.
 func (a *Array) UnmarshalJSON(data []byte) error {
 	if data[0] != '[' {
 		if a.Shape, a.Values = nil, make([]float64, 1); string(data) == "null" {
@@ -92,6 +93,7 @@ type Want struct {
 	Text string
 }
 
+// UnmarshalJSON reads a string, or what an Array reads.
 func (w *Want) UnmarshalJSON(data []byte) error {
 	if data[0] == '"' {
 		return json.Unmarshal(data, &w.Text)
