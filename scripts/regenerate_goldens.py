@@ -15,6 +15,7 @@ installs into .cache/. Exit status: 0 done, 1 --check found a difference, 2 some
 """
 
 import argparse
+import contextlib
 import glob
 import os
 import shutil
@@ -157,10 +158,13 @@ def scratch_folder(home):
 def put_back(golden):
     """Puts back a golden that a killed run had moved aside, and removes what such runs left beside it."""
     parent, name = os.path.split(golden)
-    for aside in glob.glob(os.path.join(glob.escape(parent), f".{name}.*", "old")):
-        if not os.path.lexists(golden):
-            os.rename(aside, golden)
-        shutil.rmtree(os.path.dirname(aside), ignore_errors=True)
+    for aside in glob.glob(os.path.join(glob.escape(parent), f".{name}.*")):
+        old = os.path.join(aside, "old")
+        if os.path.exists(old) and not os.path.lexists(golden):
+            os.rename(old, golden)
+        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(OSError):  # of an exporter that somebody runs
+            os.rmdir(aside)
 
 
 def regenerate(tasks, commands, out, jobs):

@@ -183,6 +183,7 @@ def test_what_killed_runs_left_is_put_back_or_removed_and_a_living_ones_is_not(c
         (goldens / aside).mkdir()
         shutil.copytree(goldens / aside / "../float64", goldens / aside / "old")
     shutil.rmtree(goldens / "short/float64")
+    (goldens / "pair/.float64.moving").mkdir()
     for scratch in ("killed", "living"):
         (tmp_path / "goldens" / f".regenerate-{scratch}").mkdir()
     assert regenerate_goldens.hold(tmp_path / "goldens/.regenerate-living")
