@@ -63,14 +63,11 @@ func Replaceable(dir, engine string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	here, _ := os.Stat(".")
-	switch {
-	case err != nil:
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: not a folder, and is not replaced", dir)
+	}
+	if err != nil {
 		return err
-	case !info.IsDir():
-		return fmt.Errorf("%s: not a folder, and is not replaced", dir)
-	case os.SameFile(info, here):
-		return fmt.Errorf("%s: is the working folder, and is not replaced: choose another", dir)
 	}
 	listed := map[string]fs.FileMode{".": fs.ModeDir}
 	switch man, err := ReadManifest(dir); {
