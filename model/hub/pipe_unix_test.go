@@ -21,6 +21,7 @@ func TestPipesInTheCache(t *testing.T) {
 		place func(c Cache) string
 		named bool // an error names it
 	}{
+		{func(c Cache) string { return c.lock(mine, hash) }, false},
 		{func(c Cache) string { return c.ref(mine, "main") }, false},
 		{func(c Cache) string { return filepath.Join(c.Snapshot(mine, first), ConfigFile) }, false},
 		{func(c Cache) string { return filepath.Join(c.Snapshot(mine, first), WeightsFile) }, false},
