@@ -14,13 +14,6 @@ import (
 
 // writeAbsent writes what was not compared or not judged, and why.
 func (p *printer) writeAbsent() {
-	if p.skipped != nil {
-		p.Printf("\nskipped from step %d on, %s: %s\n",
-			p.skipped.Step, words.Count(p.count[harness.Skipped], "tensor"), p.skipped.Detail)
-		if p.Replayed != nil {
-			p.Printf("  these steps were replayed, but not compared with the golden\n")
-		}
-	}
 	list := func(title string, t *Table) {
 		if len(t.rows) > 0 {
 			p.Printf("\n%s:\n", title)

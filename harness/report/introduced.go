@@ -194,11 +194,6 @@ func (p *printer) writeReplayed() {
 	if p.Replayed == nil {
 		return
 	}
-	n := verdicts(p.Replayed)
-	judged, unknown := words.Count(n[harness.ReplayClean]+n[harness.ReplayIntroduced], "stage"), ""
-	if n[harness.ReplayUnknown] > 0 {
-		unknown = fmt.Sprintf("; %s could not be judged", words.Count(n[harness.ReplayUnknown], "stage"))
-	}
 	inherited, ownCheck := 0, 0
 	for i := range p.Stages {
 		switch row := &p.Stages[i]; {
@@ -208,23 +203,24 @@ func (p *printer) writeReplayed() {
 			ownCheck++
 		}
 	}
+	n := verdicts(p.Replayed)
+	judged := words.Count(n[harness.ReplayClean]+n[harness.ReplayIntroduced], "stage")
 	text, none := "", "replayed on its own inputs, none of "+judged+" is wrong"
 	switch {
 	case len(p.Introduced) > 0 && p.bad == 0:
-		text = fmt.Sprintf("every tensor is within tolerance of %s, so the fault is below the tolerance%s", p.Golden, unknown)
+		text = fmt.Sprintf("every tensor is within tolerance of %s, so the fault is below the tolerance%s", p.Golden, p.unseen())
 	case len(p.Introduced) > 0:
-		text = fmt.Sprintf("%d of %s outside tolerance of %s", p.bad, words.Count(p.Compared, "tensor"), p.Golden)
+		text = fmt.Sprintf("%d of %s outside tolerance of %s%s", p.bad, words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
 		if inherited > 0 {
-			text += fmt.Sprintf(", %d of them correct for their inputs", inherited)
+			text += fmt.Sprintf("; %d of those outside are correct for their inputs", inherited)
 		}
-		text += unknown
 		if p.GoldenReplayed != nil {
 			text += "; the two differ before that: " + p.blameGolden()
 		}
 	case p.bad == 0:
 		text = "replayed on its own inputs, each of " + judged + " is correct"
-	case unknown != "":
-		text = none + unknown + ": the fault is in one of these"
+	case n[harness.ReplayUnknown] > 0:
+		text = none + ": the fault is in one that could not be judged"
 	case ownCheck == p.bad:
 		text = none + " beyond rounding; the stage's own check is stricter"
 	default:

@@ -90,7 +90,7 @@ func (p *printer) unseen() string {
 	if n := p.count[harness.Missing]; n > 0 {
 		text += fmt.Sprintf(", %d missing", n)
 	}
-	if n := verdicts(p.Replayed)[harness.ReplayUnknown]; n > 0 && p.bad == 0 { // else writeReplayed says so
+	if n := verdicts(p.Replayed)[harness.ReplayUnknown]; n > 0 {
 		text += fmt.Sprintf(", %s could not be judged", words.Count(n, "stage"))
 	}
 	if p.Unknown > 0 {
