@@ -71,7 +71,8 @@ func (t *Tokens) String() string {
 	s := fmt.Sprintf("tokens: %d of %d certified", t.Certified, t.Steps)
 	for i := 0; i < len(t.Notes); {
 		first, n := t.Notes[i], i+1
-		for n < len(t.Notes) && t.Notes[n].Step == t.Notes[n-1].Step+1 && digits.ReplaceAllString(t.Notes[n].Why, "") == digits.ReplaceAllString(first.Why, "") {
+		alike := digits.ReplaceAllString(first.Why, "")
+		for n < len(t.Notes) && t.Notes[n].Step == t.Notes[n-1].Step+1 && digits.ReplaceAllString(t.Notes[n].Why, "") == alike {
 			n++
 		}
 		if n == i+1 {

@@ -118,8 +118,10 @@ func (r *Result) compareGoldens(c Comparison) error {
 func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) {
 	name := c.Candidate.Name()
 	report := &harness.Report{
-		Schema: 1, Violations: []harness.Violation{}, Unusable: c.Unusable, Unknown: c.Unknown, Golden: "the replay by " + c.Model.Name(), Candidate: name,
-		Notes: []string{name + ": no golden was compared: each stage is judged on its own inputs alone, and no other engine confirms the result"},
+		Schema: 1, Violations: []harness.Violation{}, Unusable: c.Unusable, Unknown: c.Unknown,
+		Golden: "the replay by " + c.Model.Name(), Candidate: name,
+		Notes: []string{name + ": no golden was compared: each stage is judged on its own inputs alone, " +
+			"and no other engine confirms the result"},
 	}
 	rows, causes, err := c.judge(ctx, nil)
 	if err != nil {

@@ -53,8 +53,9 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 		}
 		r.Checked++
 		if row.Verdict == harness.ReplayIntroduced {
-			r.Violations = append(r.Violations, harness.Violation{Place: row.Place, Rule: rule, Detail: fmt.Sprintf("%d of %d values, the worst at %v: got %v, want %v",
-				row.Mismatched, row.Elements, row.Worst.Index, float32(row.Worst.Got), float32(row.Worst.Want))})
+			detail := fmt.Sprintf("%d of %d values, the worst at %v: got %v, want %v",
+				row.Mismatched, row.Elements, row.Worst.Index, float32(row.Worst.Got), float32(row.Worst.Want))
+			r.Violations = append(r.Violations, harness.Violation{Place: row.Place, Rule: rule, Detail: detail})
 		}
 	}
 	r.Judge()

@@ -22,21 +22,26 @@ import (
 type cover struct {
 	run     *replay.Run // with the values of the causes that were chosen
 	rows    []harness.Replayed
-	explain func(*replay.Run, []harness.Replayed) ([]faults.Cause, error)
+	explain explainer
 	causes  map[harness.Place][]faults.Cause
 	visited map[harness.Place]bool // rows whose causes were looked at since they were last judged
 	chosen  map[harness.Place]bool // rows of which a cause was chosen, and those it made right
 }
 
+// An explainer finds the causes of the introduced rows, of which the run is the replay.
+type explainer = func(run *replay.Run, rows []harness.Replayed) ([]faults.Cause, error)
+
 // coverRows covers the rows, which run has judged and which it changes, and
 // explains those that remain introduced.
-func coverRows(run *replay.Run, rows []harness.Replayed, explain func(*replay.Run, []harness.Replayed) ([]faults.Cause, error)) ([]harness.Explanation, error) {
+func coverRows(run *replay.Run, rows []harness.Replayed, explain explainer) ([]harness.Explanation, error) {
 	c := &cover{run, rows, explain, map[harness.Place][]faults.Cause{}, map[harness.Place]bool{}, map[harness.Place]bool{}}
 	if err := c.find(rows); err != nil {
 		return nil, err
 	}
 	for {
-		i := slices.IndexFunc(rows, func(p harness.Replayed) bool { return p.Verdict == harness.ReplayIntroduced && !c.visited[p.Place] })
+		i := slices.IndexFunc(rows, func(p harness.Replayed) bool {
+			return p.Verdict == harness.ReplayIntroduced && !c.visited[p.Place]
+		})
 		if i < 0 {
 			break
 		}
@@ -156,7 +161,8 @@ func (c *cover) suppose(row harness.Place, x faults.Cause) (*supposition, error)
 // dependsOn reports whether one of the values was computed to judge the row.
 func dependsOn(row harness.Replayed, values map[harness.Place]replay.Value) bool {
 	for at := range values {
-		if at.Step == row.Step && at.Stage != row.Stage && slices.Contains(row.Span, at.Stage) || slices.Contains(row.Earlier, at) {
+		own := at.Step == row.Step && at.Stage != row.Stage && slices.Contains(row.Span, at.Stage)
+		if own || slices.Contains(row.Earlier, at) {
 			return true
 		}
 	}

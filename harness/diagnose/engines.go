@@ -49,9 +49,8 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 			first := engines[0].Source
 			err = d.Manifest().CheckWeights(first.Manifest().Model.Name, first.Manifest().Model.WeightsSHA256)
 			if diff := cmp.Diff(first.Manifest().Tokens, d.Manifest().Tokens); err == nil && diff != "" {
-				return nil, &harness.DiffError{
-					Line: fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case", path, first.Name()), Diff: diff,
-				}
+				line := fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case", path, first.Name())
+				return nil, &harness.DiffError{Line: line, Diff: diff}
 			}
 		}
 		if err != nil {
@@ -74,8 +73,8 @@ func WithoutCandidate(goldens []EngineResult, candidate *dump.Dump) ([]EngineRes
 		return ok && dump.SameFiles(d, candidate)
 	})
 	if len(others) == 0 && len(goldens) > 0 {
-		return nil, fmt.Errorf("%s: is the golden %s itself, or links to its files, so there is nothing to compare: give the dump of another run",
-			candidate.Name(), goldens[0].Source.Name())
+		return nil, fmt.Errorf("%s: is the golden %s itself, or links to its files, so there is nothing to compare: "+
+			"give the dump of another run", candidate.Name(), goldens[0].Source.Name())
 	}
 	return others, nil
 }
@@ -109,7 +108,8 @@ func Folders(dir string) ([]string, error) {
 		case !hidden:
 			paths = append(paths, path)
 		case holdsDump(path):
-			return nil, &GoldenError{path, errors.New("is hidden, as is what a killed dump leaves: remove it, or give it another name")}
+			err := errors.New("is hidden, as is what a killed dump leaves: remove it, or give it another name")
+			return nil, &GoldenError{path, err}
 		}
 	}
 	return paths, nil

@@ -187,13 +187,12 @@ func (o *Outlier) String() string {
 	if share := float64(o.Share); !math.IsInf(share, 1) {
 		far = fmt.Sprintf("%.3g times the tolerance", share)
 	}
-	others := strings.Join(o.Against, " and ")
+	which := "the golden of " + o.Engine + " is the outlier, not the candidate"
 	if o.Engine == Reference {
-		return fmt.Sprintf("%s alone differs, and is never outvoted: at %s it is %s from %s, with which the candidate agrees",
-			o.Engine, o.Place, far, others)
+		which = o.Engine + " alone differs, and is never outvoted"
 	}
-	return fmt.Sprintf("the golden of %s is the outlier, not the candidate: at %s it is %s from %s, with which the candidate agrees",
-		o.Engine, o.Place, far, others)
+	return fmt.Sprintf("%s: at %s it is %s from %s, with which the candidate agrees",
+		which, o.Place, far, strings.Join(o.Against, " and "))
 }
 
 // Lines returns the quorum for people: the first outlier of each engine, with how
@@ -216,11 +215,11 @@ func (q *Quorum) Lines() []string {
 		switch {
 		case q.at(w.Engine, w.Place) != nil || q.at(Reference, w.Place) != nil || share <= 0.5:
 		case share <= 1:
-			lines = append(lines, fmt.Sprintf("checkpoint %d: %s is %.2g of the tolerance away from %s at %s: little room for correct engines",
-				w.Checkpoint, w.Engine, share, Reference, w.Place))
+			lines = append(lines, fmt.Sprintf("checkpoint %d: %s is %.2g of the tolerance away from %s at %s: "+
+				"little room for correct engines", w.Checkpoint, w.Engine, share, Reference, w.Place))
 		default:
-			lines = append(lines, fmt.Sprintf("checkpoint %d: the goldens of %s and %s are %.3g times the tolerance apart at %s, and the others do not show which is wrong",
-				w.Checkpoint, w.Engine, Reference, share, w.Place))
+			lines = append(lines, fmt.Sprintf("checkpoint %d: the goldens of %s and %s are %.3g times the tolerance apart at %s, "+
+				"and the others do not show which is wrong", w.Checkpoint, w.Engine, Reference, share, w.Place))
 		}
 	}
 	return lines

@@ -70,7 +70,8 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 		if err != nil {
 			return nil, nil, err
 		}
-		if run, err = replay.NewRun(s, golden, goldenReplayer{r, first.at, want}, replay.Options{Prompt: prompt}); err != nil {
+		r = goldenReplayer{r, first.at, want}
+		if run, err = replay.NewRun(s, golden, r, replay.Options{Prompt: prompt}); err != nil {
 			return nil, nil, err
 		}
 	}

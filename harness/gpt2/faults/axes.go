@@ -185,9 +185,11 @@ func (g *rowGroup) permuted(e *wrongRow) finding {
 		for _, a := range order {
 			laid = append(laid, axes[a])
 		}
-		return finding{PatternPermuted, 1, fmt.Sprintf("the correct values are laid out as %s and read as %s", listed(laid), listed(axes))}
+		text := fmt.Sprintf("the correct values are laid out as %s and read as %s", listed(laid), listed(axes))
+		return finding{PatternPermuted, 1, text}
 	}
-	return finding{PatternPermuted, 1, "the correct values are there, each once, in an order that no exchange or shift of axes gives"}
+	const text = "the correct values are there, each once, in an order that no exchange or shift of axes gives"
+	return finding{PatternPermuted, 1, text}
 }
 
 // listed returns "[batch row, position, channel]".

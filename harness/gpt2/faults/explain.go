@@ -51,7 +51,9 @@ type Cause struct {
 // unknown fault takes does not grow with the number of layers and steps. The
 // result depends on the rows alone, not on time or threads. Faults of a kind in
 // except are not tried.
-func Explain(ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed, except ...Kind) ([]Cause, error) {
+func Explain(
+	ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed, except ...Kind,
+) ([]Cause, error) {
 	c := &candidateRun{model: m, candidate: candidate, run: run, except: except}
 	groups := map[string]*rowGroup{}
 	for i, row := range rows {
@@ -112,7 +114,8 @@ const maxSearches = 3
 func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	e, err := g.wrongRow(row)
 	if err != nil {
-		return []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}}}
+		x := harness.Explanation{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}
+		return []Cause{{Explanation: x}}
 	}
 	if e.right == nil {
 		return []Cause{{Explanation: g.shape(e)}}
@@ -243,7 +246,7 @@ func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
 	if !slices.Equal(s.Shape, p.Shape) {
 		return v, false
 	}
-	v = replay.Value{Tensor: harness.Tensor{Shape: s.Shape, F32: make([]float32, len(s.F32))}, Bound: make([]float32, len(s.F32))}
+	v.Shape, v.F32, v.Bound = s.Shape, make([]float32, len(s.F32)), make([]float32, len(s.F32))
 	for i, x := range s.F32 {
 		// The sum was rounded once, and this difference is once more.
 		v.F32[i] = x - p.F32[i]

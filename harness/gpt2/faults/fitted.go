@@ -25,10 +25,13 @@ func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
 	say := func(text string) func(float64) string { return func(float64) string { return text } }
 	all := []fitted{
 		{PatternRatio, right, 1, func(k float64) string { return ratioWords(g.model.Config(), 1+k) }},
-		{PatternOffset, one, 1, func(k float64) string { return fmt.Sprintf("the output is the correct one plus %.5g", k) }},
+		{PatternOffset, one, 1, func(k float64) string {
+			return fmt.Sprintf("the output is the correct one plus %.5g", k)
+		}},
 	}
 	if bias, _, ok := g.model.Weight(e.Stage + ".bias"); ok {
-		all = append(all, fitted{PatternBias, func(i int) float64 { return float64(bias[i%len(bias)]) }, 1, func(k float64) string {
+		basis := func(i int) float64 { return float64(bias[i%len(bias)]) }
+		all = append(all, fitted{PatternBias, basis, 1, func(k float64) string {
 			if math.Abs(1+k) < sameNumber {
 				return fmt.Sprintf("the bias, %s.bias, is missing: add it", e.Stage)
 			}
@@ -37,8 +40,10 @@ func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
 	}
 	if n := len(e.shape); n > 1 {
 		all = append(all,
-			fitted{PatternChannelOffset, one, e.shape[n-1], say("the same vector is added to every row: another bias, or one too many")},
-			fitted{PatternChannelRatio, right, e.shape[n-1], say("every row is multiplied by the same vector: another gain, or one too many")})
+			fitted{PatternChannelOffset, one, e.shape[n-1],
+				say("the same vector is added to every row: another bias, or one too many")},
+			fitted{PatternChannelRatio, right, e.shape[n-1],
+				say("every row is multiplied by the same vector: another gain, or one too many")})
 	}
 	return all
 }

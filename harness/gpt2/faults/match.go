@@ -179,9 +179,10 @@ func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness
 		}
 		d, _ := g.dims(at.Step)
 		shape, _ := model.Shape(g.model.Config(), at.Stage, d)
-		c := &Context{Model: g.model, Dims: d, Stage: at.Stage, In: func(name string) []float32 { return g.input(run, at.Step, name) }}
+		in := func(name string) []float32 { return g.input(run, at.Step, name) }
+		c := &Context{Model: g.model, Dims: d, Stage: at.Stage, In: in}
 		if at == e.Place {
-			c = e.context(g.model, d, c.In)
+			c = e.context(g.model, d, in)
 			if run == g.run { // then the run has judged the row by it
 				c.right = e.right
 			}

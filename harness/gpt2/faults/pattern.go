@@ -85,7 +85,8 @@ func (g *rowGroup) choice(e *wrongRow) string {
 		if id == e.right[b] {
 			continue
 		}
-		text := fmt.Sprintf("no known fault gives this choice: id %v in row %d, the correct one is %v", id, b, e.right[b])
+		text := fmt.Sprintf("no known fault gives this choice: id %v in row %d, the correct one is %v",
+			id, b, e.right[b])
 		if id < 0 || int(id) >= V || len(logits) < (b+1)*V {
 			return text
 		}
@@ -146,7 +147,8 @@ func (g *rowGroup) statistics(e *wrongRow) string {
 		return fmt.Sprintf("%d of %s wrong; none is finite on both sides", e.Mismatched, values)
 	}
 	n := float64(e.base.Finite)
-	text := fmt.Sprintf("%d of %s wrong; the error's rms is %.3g and its mean %.3g, the correct output's rms %.3g; the cosine of the two outputs is %.6f",
+	text := fmt.Sprintf("%d of %s wrong; the error's rms is %.3g and its mean %.3g, "+
+		"the correct output's rms %.3g; the cosine of the two outputs is %.6f",
 		e.Mismatched, values, e.RMS, e.sumOfErrors()/n, math.Sqrt(e.base.SqWant/n), e.Cosine)
 	switch near := e.some.nearest; {
 	case near.explains < halfExplained:
@@ -178,7 +180,8 @@ func (g *rowGroup) copied(e *wrongRow) finding {
 		case at.Step < e.Step:
 			text = fmt.Sprintf("the output is %s of step %d: a buffer that was not written again", at.Stage, at.Step)
 		case slices.Index(order, at.Stage) > slices.Index(order, e.Stage):
-			text = fmt.Sprintf("the output is that of %s, which comes later: the buffer was written over before it was kept; copy it in the hook", at.Stage)
+			text = fmt.Sprintf("the output is that of %s, which comes later: "+
+				"the buffer was written over before it was kept; copy it in the hook", at.Stage)
 		}
 		return finding{PatternCopy, 1, text}
 	}
@@ -188,7 +191,8 @@ func (g *rowGroup) copied(e *wrongRow) finding {
 // isMoved reports whether one of two stages can rightly be equal to the other.
 func isMoved(a, b string) bool {
 	a, b = min(wordOf(a), wordOf(b)), max(wordOf(a), wordOf(b))
-	return a == "logits" && b == "logits_last" || a == "attn.cache_k" && b == "attn.k" || a == "attn.cache_v" && b == "attn.v"
+	return a == "logits" && b == "logits_last" ||
+		a == "attn.cache_k" && b == "attn.k" || a == "attn.cache_v" && b == "attn.v"
 }
 
 // shape describes an output of another shape than the right one's.

@@ -152,8 +152,10 @@ var precisions = []struct {
 	round    rounding
 	like     string
 }{
-	{PatternNoise10, "float16", float16, "a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
-	{PatternNoise7, "bfloat16", bfloat16, "a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits"},
+	{PatternNoise10, "float16", float16,
+		"a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
+	{PatternNoise7, "bfloat16", bfloat16,
+		"a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits"},
 }
 
 const (
@@ -174,7 +176,8 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	}
 	for _, p := range precisions {
 		if holds(p.round, e.got) && !holds(p.round, e.right) {
-			return finding{p.id, 0, fmt.Sprintf("every value of the output is one that %s holds: the stage, or what writes it, works in %s", p.name, p.name)}
+			text := "every value of the output is one that %s holds: the stage, or what writes it, works in %[1]s"
+			return finding{p.id, 0, fmt.Sprintf(text, p.name)}
 		}
 	}
 	if e.hasStructure() {
