@@ -43,10 +43,10 @@ type Stage struct {
 	Axes    string
 	Layouts []string
 
-	// Conform, if set, gives the candidate's tensor in the schedule's convention
+	// Convert, if set, gives the candidate's tensor in the schedule's convention
 	// where engines have another for the same thing, and says so in what; else
 	// it returns t and "". It does not write to t. An align.View calls it.
-	Conform func(candidate Source, step int, t Tensor) (mended Tensor, what string)
+	Convert func(candidate Source, step int, t Tensor) (mended Tensor, what string)
 
 	// Extra, if set, widens the absolute part of the tolerance at a step by what the
 	// two sources account for elsewhere. It is asked only when both have the

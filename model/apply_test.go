@@ -31,7 +31,7 @@ func TestApplyReplaysForward(t *testing.T) {
 		m := modeltest.New(t, cfg, 1)
 		steps := [][]int{modeltest.Tokens(cfg, 10, 1), modeltest.Tokens(cfg, 2, 2), modeltest.Tokens(cfg, 4, 3)} // batch of 2
 		r := record(t, m, model.SessionOptions{Batch: 2, Temperatures: []float64{0.5, 2}}, steps...)
-		bare := model.Weightless(cfg)
+		bare := model.WithoutWeights(cfg)
 		P, compared, weightless := 0, 0, map[string]bool{}
 		for k, tokens := range steps {
 			d := model.Dims{B: 2, T: len(tokens) / 2, P: P}

@@ -62,7 +62,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 		return nil, errClosed
 	}
 	if m.blocks == nil {
-		return nil, errWeightless
+		return nil, errNoWeights
 	}
 	o.Batch, o.Length = cmp.Or(o.Batch, 1), cmp.Or(o.Length, m.cfg.Positions)
 	if err := (Dims{B: o.Batch, T: 1, P: o.Length - 1}).check(m.cfg); err != nil {
@@ -189,9 +189,9 @@ func (s *Session) begin(tokens []int) error {
 	return nil
 }
 
-// Weightless returns a model on which only Apply works, for stages without weights.
-func Weightless(cfg Config) *Model {
-	return &Model{cfg: cfg, sha256: func() (string, error) { return "", errWeightless }}
+// WithoutWeights returns a model on which only Apply works, for stages without weights.
+func WithoutWeights(cfg Config) *Model {
+	return &Model{cfg: cfg, sha256: func() (string, error) { return "", errNoWeights }}
 }
 
 // NeedsWeights reports whether a stage is computed with weights.
@@ -211,7 +211,7 @@ var weighted = func() map[string]bool {
 	return kinds
 }()
 
-var errWeightless = errors.New("the model has no weights")
+var errNoWeights = errors.New("the model has no weights")
 
 // Apply computes one stage on its own, by the function that the forward pass uses,
 // and writes it to out. in returns the values of an input that Reads names, in the
@@ -225,7 +225,7 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 		return err
 	}
 	if m.blocks == nil && NeedsWeights(stage) {
-		return fmt.Errorf("stage %s: %w", stage, errWeightless)
+		return fmt.Errorf("stage %s: %w", stage, errNoWeights)
 	}
 	if err := d.check(m.cfg); err != nil {
 		return fmt.Errorf("stage %s: %w", stage, err)

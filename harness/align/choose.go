@@ -233,8 +233,8 @@ func (v *View) agreeing(options []*option, p harness.Place) (agreeing []*option,
 	st, _ := v.schedule.Stage(p.Stage)
 	for _, o := range options {
 		t := o.views[p].tensor(array)
-		if st.Conform != nil {
-			t, _ = st.Conform(v, p.Step, t)
+		if st.Convert != nil {
+			t, _ = st.Convert(v, p.Step, t)
 		}
 		row, err := harness.CompareTensor(st, want, t, 0)
 		if err != nil {

@@ -24,7 +24,7 @@ type ViewOptions struct {
 }
 
 // A View is a run, candidate or golden, in the schedule's layouts, after each stage's
-// Conform. Notes tells of every tensor that was not taken as it is.
+// Convert. Notes tells of every tensor that was not taken as it is.
 //
 // One layout is chosen for a family, such as h.*.attn.q: the only one of the stage's
 // that all shapes fit. Where several fit, as with as many heads as positions, the
@@ -67,7 +67,7 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 	for _, step := range candidate.Steps() {
 		v.sizes[step] = v.sizesAt(step)
 	}
-	// The last first: Conform of scores looks at the probabilities after them.
+	// The last first: Convert of scores looks at the probabilities after them.
 	for _, f := range slices.Backward(v.families()) {
 		if err := v.chooseLayout(f); err != nil {
 			return nil, err
@@ -125,7 +125,7 @@ func (v *View) learn(s Sizes, src harness.Source, step int) {
 }
 
 // Notes returns a note for each way in which tensors were read otherwise than they are,
-// with their families; of Conform's changes, once the tensors have been read.
+// with their families; of what Convert changed, once the tensors have been read.
 func (v *View) Notes() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -180,7 +180,7 @@ func (v *View) Shape(step int, stage string) ([]int, bool) {
 func (v *View) Open(step int, stage string) (harness.Parts, error) {
 	p := harness.Place{Step: step, Stage: stage}
 	_, other := v.views[p]
-	if st, _ := v.schedule.Stage(stage); other || v.hidden[p] || st.Conform != nil {
+	if st, _ := v.schedule.Stage(stage); other || v.hidden[p] || st.Convert != nil {
 		return v.Tensor(step, stage)
 	}
 	return harness.Open(v.Source, step, stage)
@@ -200,10 +200,10 @@ func (v *View) Tensor(step int, stage string) (harness.Tensor, error) {
 		t = view.tensor(t)
 	}
 	st, ok := v.schedule.Stage(stage)
-	if !ok || st.Conform == nil {
+	if !ok || st.Convert == nil {
 		return t, nil
 	}
-	out, what := st.Conform(v, step, t)
+	out, what := st.Convert(v, step, t)
 	if what != "" {
 		v.note(what, p)
 	}

@@ -14,7 +14,7 @@ import (
 // lacks. Every stage that reads the missing one looks wrong: a fault in a missing
 // h.0.resid_mid shows in h.0.ln_2 and in h.0.resid_post.
 //
-// The introduced rows are covered greedily, the first one first. Of a row's causes,
+// This is a greedy set cover: the first introduced row comes first. Of its causes,
 // the one that makes most other rows right is chosen: they follow from their inputs
 // if the missing stages have the values that the cause gives them. These rows
 // become clean. The others that read the stages are explained anew, with these
@@ -78,7 +78,7 @@ func (c *cover) find(rows []harness.Replayed) error {
 
 // choose chooses the best of a row's causes in stages that the candidate lacks.
 func (c *cover) choose(row harness.Place) error {
-	var best *supposition
+	var best *hypothesis
 	var rest []faults.Cause // the row's other causes
 	causes := c.causes[row]
 	for i, cause := range causes {
@@ -86,7 +86,7 @@ func (c *cover) choose(row harness.Place) error {
 			if x.Values == nil {
 				continue
 			}
-			s, err := c.suppose(row, x)
+			s, err := c.try(row, x)
 			if err != nil {
 				return err
 			}
@@ -120,8 +120,8 @@ func (c *cover) choose(row harness.Place) error {
 	return nil
 }
 
-// A supposition is the rows as they are if a cause of one of them is true.
-type supposition struct {
+// A hypothesis holds the rows as they are if a cause of one of them is true.
+type hypothesis struct {
 	cause   faults.Cause
 	run     *replay.Run
 	right   bool                     // no clean row would be wrong
@@ -129,10 +129,10 @@ type supposition struct {
 	covered []int                    // those that become clean
 }
 
-// suppose supposes that a cause of a row is true.
-func (c *cover) suppose(row harness.Place, x faults.Cause) (*supposition, error) {
+// try returns the hypothesis that a cause of a row is true.
+func (c *cover) try(row harness.Place, x faults.Cause) (*hypothesis, error) {
 	values := x.Values()
-	s := &supposition{cause: x, run: c.run.Suppose(values), again: map[int]harness.Replayed{}}
+	s := &hypothesis{cause: x, run: c.run.With(values), again: map[int]harness.Replayed{}}
 	for i, old := range c.rows {
 		if old.Place == row || c.chosen[old.Place] || old.Verdict == harness.ReplayUnknown || !dependsOn(old, values) {
 			continue
@@ -175,7 +175,7 @@ const maxFlips = 50
 
 // flipped reports whether few values of a row are off, and only where the row that
 // shows the fault is off too: in the missing stage they were rounded the other way.
-func (s *supposition) flipped(row harness.Replayed, shows harness.Place) bool {
+func (s *hypothesis) flipped(row harness.Replayed, shows harness.Place) bool {
 	if row.Mismatched > row.Elements/maxFlips {
 		return false
 	}
@@ -193,7 +193,7 @@ func (s *supposition) flipped(row harness.Replayed, shows harness.Place) bool {
 
 // off reports for each value of a place whether it is off by more than rounding;
 // nil if that cannot be said.
-func (s *supposition) off(at harness.Place) []bool {
+func (s *hypothesis) off(at harness.Place) []bool {
 	got, err := s.run.Input(at.Step, at.Stage)
 	if err != nil {
 		return nil

@@ -165,7 +165,7 @@ func TestCoverTakesWhatExplainsMost(t *testing.T) {
 		{"a fault of its own besides", []harness.Place{at, norm},
 			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]", "step_01/h.1.resid_post [h.1.resid_mid h.1.resid_post]"},
 			func(run *replay.Run, right, _ harness.Tensor) []faults.Cause {
-				if supposed, _ := run.Input(at.Step, at.Stage); slices.Equal(supposed.F32, right.F32) {
+				if given, _ := run.Input(at.Step, at.Stage); slices.Equal(given.F32, right.F32) {
 					own := because(norm, at.Stage, "own", right)
 					own.Values = nil
 					return []faults.Cause{own}

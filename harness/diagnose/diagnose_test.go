@@ -210,12 +210,12 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := harnesstest.Bound{Source: c, Man: &man}
+	own := harnesstest.WithManifest{Source: c, Man: &man}
 	if _, err := Compare(t.Context(), comparisonOf(m, own, own)); err != nil {
 		t.Errorf("its own dump: %v", err)
 	}
 	man.Model.WeightsSHA256 = strings.Repeat("0", 64)
-	other := harnesstest.Bound{Source: c, Man: &man}
+	other := harnesstest.WithManifest{Source: c, Man: &man}
 	var refused *ModelError
 	if _, err := Compare(t.Context(), comparisonOf(m, other, own)); !errors.As(err, &refused) || refused.Source() != "the golden (micro)" {
 		t.Errorf("got %v, want a ModelError", err)
@@ -224,7 +224,7 @@ func TestDiagnoseRefusesOtherWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, golden := range []harness.Source{nil, harnesstest.Bound{Source: c, Man: &bound}} {
+	for _, golden := range []harness.Source{nil, harnesstest.WithManifest{Source: c, Man: &bound}} {
 		if _, err := Compare(t.Context(), comparisonOf(m, golden, other)); !errors.As(err, &refused) || refused.Source() != "the candidate (micro)" {
 			t.Errorf("golden %v: got %v, want a ModelError", golden, err)
 		}
@@ -262,7 +262,7 @@ func TestDiagnoseRefusesAnotherModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return untouched{harnesstest.Bound{Source: c, Man: &man}, t}
+		return untouched{harnesstest.WithManifest{Source: c, Man: &man}, t}
 	}
 	own, other := bound(m), bound(modeltest.New(t, larger, 1))
 	for _, tt := range []struct {

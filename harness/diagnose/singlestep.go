@@ -28,7 +28,7 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 	if err != nil {
 		return nil, nil, err
 	}
-	forced, err := fedAs(golden, prompt)
+	rerun, err := fedAs(golden, prompt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -51,8 +51,8 @@ func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prom
 		want, err := run.Input(at.Step, at.Stage)
 		return want.Tensor, err
 	}}
-	forced.Temperatures, forced.Tap = temperatures, o.Tap
-	if _, err := gpt2.RecordTrace(ctx, m, forced); err != nil {
+	rerun.Temperatures, rerun.Tap = temperatures, o.Tap
+	if _, err := gpt2.RecordTrace(ctx, m, rerun); err != nil {
 		return nil, nil, err
 	}
 	if o.Err != nil || first == nil {

@@ -133,7 +133,7 @@ func (d *Dump) readHeaders(files []harness.File) (notes []string, err error) {
 		}
 	}
 	for _, note := range slices.Sorted(maps.Keys(converted)) {
-		for _, files := range Alike(converted[note]) {
+		for _, files := range GroupPaths(converted[note]) {
 			notes = append(notes, files+": "+note)
 		}
 	}

@@ -118,9 +118,9 @@ func Nearest(s *harness.Schedule, name string) string {
 
 var digits = regexp.MustCompile(`[0-9]+`)
 
-// Alike groups paths that differ in numbers only, and names of each group the first
+// GroupPaths groups paths that differ in numbers only, and names of each group the first
 // and how many there are.
-func Alike(paths []string) []string {
+func GroupPaths(paths []string) []string {
 	alike := map[string][]string{}
 	for _, p := range paths {
 		key := digits.ReplaceAllString(p, "0")

@@ -20,7 +20,7 @@ type replayer struct {
 }
 
 // NewReplayer returns the Replayer of a model for a candidate, which may be nil; its
-// manifest may say that it computes in float64. A [model.Weightless] computes only
+// manifest may say that it computes in float64. A [model.WithoutWeights] computes only
 // stages that need no weights and, without Heads in its config, none of attention's.
 func NewReplayer(m *model.Model, candidate harness.Source) replay.Replayer {
 	_, _, weights := m.Weight("wte.weight")

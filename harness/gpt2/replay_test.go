@@ -146,7 +146,7 @@ func TestReplayWithoutWeights(t *testing.T) {
 		t.Errorf("config %+v, want the dimensions of %+v", cfg, want)
 	}
 	replayed := func(cfg model.Config) (clean int) {
-		rows, err := replay.Judge(t.Context(), s, rec, NewReplayer(model.Weightless(cfg), nil), replay.Options{})
+		rows, err := replay.Judge(t.Context(), s, rec, NewReplayer(model.WithoutWeights(cfg), nil), replay.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -141,7 +141,7 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 		}
 		switch of, _ := model.ParseStage(name); of.Word {
 		case "attn.scores":
-			s.Conform = conformScores(name)
+			s.Convert = convertScores(name)
 		case "probs_t":
 			s.Extra, s.Check = softmaxSlack(name, of.Temperature), softmaxCheck(name, of.Temperature, s.Tolerance.Abs)
 		}

@@ -63,10 +63,10 @@ const (
 	underflow = 104  // this far below its row's largest, a score has probability 0: float32 ends at exp(-103.3)
 )
 
-// conformScores replaces the large negative number that many engines have at masked
+// convertScores replaces the large negative number that many engines have at masked
 // places (transformers the lowest float32, picoGPT -1e10) by -inf where the
 // candidate's probability is exactly 0. Without probabilities the scores imply them.
-func conformScores(stage string) func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
+func convertScores(stage string) func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
 	probs := strings.TrimSuffix(stage, "scores") + "probs"
 	return func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
 		if len(t.Shape) != 4 || t.Shape[3] < max(1, t.Shape[2]) {

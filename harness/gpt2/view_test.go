@@ -167,7 +167,7 @@ func TestARunAgreesWithItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := Schedule(micro.Layers, nil)
-		own := harnesstest.Bound{Source: rec, Man: &man}
+		own := harnesstest.WithManifest{Source: rec, Man: &man}
 		masked := rapid.SampledFrom([]func(score float32) float32{
 			func(score float32) float32 { return float32(math.Inf(-1)) },
 			func(score float32) float32 { return -math.MaxFloat32 },

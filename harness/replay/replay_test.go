@@ -331,8 +331,8 @@ func TestRunHandsOutInputs(t *testing.T) {
 	}
 }
 
-// Suppose gives a missing stage another value, and leaves the Run as it was.
-func TestSuppose(t *testing.T) {
+// With gives a missing stage another value, and leaves the Run as it was.
+func TestWith(t *testing.T) {
 	m := meter{layers: 1}
 	r := m.run(t, nil)
 	for step := range r.Kept {
@@ -355,17 +355,17 @@ func TestSuppose(t *testing.T) {
 	x := before.Tensor
 	x.F32 = slices.Clone(x.F32)
 	x.F32[0]++
-	supposed := run.Suppose(map[harness.Place]replay.Value{at: {Tensor: x}})
-	if got := input(supposed, 0, at.Stage); !slices.Equal(got.F32, x.F32) || !slices.Equal(got.Bound, before.Bound) {
+	given := run.With(map[harness.Place]replay.Value{at: {Tensor: x}})
+	if got := input(given, 0, at.Stage); !slices.Equal(got.F32, x.F32) || !slices.Equal(got.Bound, before.Bound) {
 		t.Errorf("%v within %v, want %v within %v", got.F32, got.Bound, x.F32, before.Bound)
 	}
-	if got := input(supposed, 1, "h.0.kept"); got.F32[0] != later.F32[0]+1 {
+	if got := input(given, 1, "h.0.kept"); got.F32[0] != later.F32[0]+1 {
 		t.Errorf("step 1 keeps %v, want 1 more than %v at first", got.F32, later.F32)
 	}
 	if got := input(run, 0, at.Stage); !slices.Equal(got.F32, before.F32) {
-		t.Errorf("without the supposition: %v, want %v", got.F32, before.F32)
+		t.Errorf("without what was given: %v, want %v", got.F32, before.F32)
 	}
-	row, err := supposed.JudgeAt(harness.Place{Step: 0, Stage: "h.0.out"})
+	row, err := given.JudgeAt(harness.Place{Step: 0, Stage: "h.0.out"})
 	if err != nil || row.Verdict != harness.ReplayIntroduced || !slices.Equal(row.Span, []string{"h.0.scaled", "h.0.kept", "h.0.out"}) {
 		t.Errorf("%+v, %v: want h.0.out wrong with a span of three", row, err)
 	}

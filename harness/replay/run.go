@@ -21,7 +21,7 @@ type Run struct {
 	o         Options
 	fed       tokenStream
 
-	mu      *sync.Mutex // of this Run and all that Suppose makes of it
+	mu      *sync.Mutex // of this Run and all that With makes of it
 	derived map[harness.Place]*derived
 	read    *tensors
 }
@@ -33,7 +33,7 @@ type derived struct {
 	span  []harness.Place // what was computed for it, itself last
 	err   error           // why it cannot be computed
 
-	supposed bool // not computed, but given to Suppose
+	given bool // not computed, but given to With
 }
 
 // NewRun makes a Run of a candidate. An error is a source that cannot be
@@ -82,17 +82,17 @@ func (r *Run) Right(step int, stage string) (Value, error) {
 	return v, err
 }
 
-// Suppose returns a Run of the same candidate in which stages that it lacks have
+// With returns a Run of the same candidate in which stages that it lacks have
 // the given values, as if a fault had made them. A nil Bound keeps the one that
 // the stage has when it is computed.
-func (r *Run) Suppose(values map[harness.Place]Value) *Run {
+func (r *Run) With(values map[harness.Place]Value) *Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := *r
 	next.derived = map[harness.Place]*derived{}
 	given := func(at harness.Place) bool { _, ok := values[at]; return ok }
 	for at, d := range r.derived {
-		if d.supposed || !slices.ContainsFunc(d.span, given) {
+		if d.given || !slices.ContainsFunc(d.span, given) {
 			next.derived[at] = d
 		}
 	}
@@ -101,12 +101,12 @@ func (r *Run) Suppose(values map[harness.Place]Value) *Run {
 		if v.Bound == nil {
 			v.Bound = right.Bound
 		}
-		next.derived[at] = &derived{value: v, span: span, supposed: true}
+		next.derived[at] = &derived{value: v, span: span, given: true}
 	}
 	return &next
 }
 
-// maxTooLarge is how many times too large a tensor may be that is read as an input.
+// maxTooLarge bounds how many times too large a tensor may be that is read as an input.
 const maxTooLarge = 16
 
 // input returns an input and the places that had to be computed for it. If strict,

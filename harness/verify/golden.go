@@ -25,7 +25,7 @@ type Golden struct {
 	manifest *harness.Manifest
 	dump     *dump.Dump // opened when the case is run, as are
 	tokens   [][]int    // the prompt, the ids fed after it and the last choice
-	forced   bool       // it was fed tokens other than its own choices
+	fedOther bool       // it was fed tokens other than its own choices
 }
 
 // findGoldens returns the cases in folders of models, CASE/ENGINE, below root, which must
@@ -137,7 +137,7 @@ func (g *Golden) open(s *Suite) error {
 			chosen, err = d.Tensor(k, "next_token")
 		}
 		for b, id := range chosen.I64 {
-			g.forced = g.forced || b < len(g.tokens) && g.tokens[b][g.prompt()+k] != int(id)
+			g.fedOther = g.fedOther || b < len(g.tokens) && g.tokens[b][g.prompt()+k] != int(id)
 		}
 	}
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 // maxGrafts bounds the stages of a graft: if more diverge, it is no matter of single stages.
 const maxGrafts = 6
 
-// A Graft is the proof that a stage is at fault: a run with the golden's tensors written
-// over that stage's output.
+// A Graft is the proof that a stage is at fault: a run in which the golden's tensors are
+// written over that stage's output, and which then agrees with the golden.
 type Graft struct {
 	Case   string `json:"case"`
 	Engine string `json:"engine"`
@@ -66,8 +66,8 @@ func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 	}
 }
 
-// rerun makes the run of a graft, fed as a forced golden was, and returns where it first
-// diverges from the golden, or nil.
+// rerun makes the run of a graft, fed what the golden was fed where that was not its own
+// choices, and returns where it first diverges from the golden, or nil.
 func (s *Suite) rerun(ctx context.Context, c *Case, g *Golden, out *Graft) (*harness.Place, error) {
 	in := gpt2.Override{Before: s.o.Tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
 		if !slices.ContainsFunc(out.Stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
@@ -76,7 +76,7 @@ func (s *Suite) rerun(ctx context.Context, c *Case, g *Golden, out *Graft) (*har
 		return g.dump.Tensor(at.Step, at.Stage) // of another shape where another token was fed before
 	}}
 	run := gpt2.Run{Tokens: c.Tokens, New: g.manifest.New, Temperatures: s.temps, Match: g.wants, Tap: in.Tap}
-	if g.forced {
+	if g.fedOther {
 		run.Feed = g.feed()
 	}
 	t, err := gpt2.RecordTrace(ctx, s.Model, run)

@@ -236,8 +236,8 @@ func WeightFiles(dir string) ([]string, error) {
 	return names, nil
 }
 
-// Whole reports whether a folder has a config and all of its weights.
-func Whole(dir string) bool {
+// Complete reports whether a folder has a config and all of its weights.
+func Complete(dir string) bool {
 	if !exists(filepath.Join(dir, ConfigFile)) {
 		return false
 	}

@@ -297,7 +297,7 @@ func TestFaultsForEver(t *testing.T) {
 			if got := p.incomplete(t); got != tt.kept {
 				t.Errorf("%d bytes kept, want %d", got, tt.kept)
 			}
-			if Whole(p.Cache.Snapshot(mine, first)) {
+			if Complete(p.Cache.Snapshot(mine, first)) {
 				t.Error("a snapshot is whole")
 			}
 			if strings.HasPrefix(tt.on, "HEAD") || tt.on == getConfig {

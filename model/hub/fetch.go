@@ -213,7 +213,7 @@ func (s *session) refer(ctx context.Context, revision, commit string) error {
 // else nil. Wrong content is an error for an offline client: fetching mends it.
 func (s *session) cached(commit string, check func([]byte) error) (*Snapshot, error) {
 	snapshot := &Snapshot{Dir: s.Cache.Snapshot(s.repo, commit), Commit: commit}
-	if !Whole(snapshot.Dir) {
+	if !Complete(snapshot.Dir) {
 		return nil, nil
 	}
 	names, err := WeightFiles(snapshot.Dir)

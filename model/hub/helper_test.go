@@ -121,7 +121,7 @@ func (p *probe) fetch(t *testing.T, revision string, files map[string]hubtest.Fi
 // has checks that a snapshot is those files of a model that are fetched.
 func (p *probe) has(t *testing.T, s *Snapshot, files map[string]hubtest.File) {
 	t.Helper()
-	if !Whole(s.Dir) || len(s.Files) == 0 {
+	if !Complete(s.Dir) || len(s.Files) == 0 {
 		t.Errorf("%s: not whole: %v", s.Dir, s.Files)
 	}
 	for _, f := range s.Files {

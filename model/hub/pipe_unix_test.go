@@ -55,7 +55,7 @@ func TestPipesInTheCache(t *testing.T) {
 			switch want := tt.named && !wrongBlob; {
 			case want != (err != nil), want && !strings.Contains(err.Error(), path+": is "):
 				t.Errorf("%s as a %s: %v", path, kind, err)
-			case err == nil && !Whole(p.Cache.Snapshot(mine, first)):
+			case err == nil && !Complete(p.Cache.Snapshot(mine, first)):
 				t.Errorf("%s as a %s: not whole", path, kind)
 			}
 			if got, err := os.ReadFile(target); err != nil || !bytes.Equal(got, other) {

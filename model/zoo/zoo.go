@@ -104,14 +104,14 @@ func Locate(name string) (dir string, ok bool, err error) {
 	if models := os.Getenv(ModelsVariable); models != "" {
 		dir := filepath.Join(models, name)
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
-			if !hub.Whole(dir) {
+			if !hub.Complete(dir) {
 				return "", false, fmt.Errorf("%s ($%s): want config.json and model.safetensors in it", dir, ModelsVariable)
 			}
 			return dir, true, nil
 		}
 	}
 	for _, dir := range snapshots(repo, commit) {
-		if hub.Whole(dir) {
+		if hub.Complete(dir) {
 			return dir, true, nil
 		}
 	}

@@ -224,7 +224,7 @@ func (g *rowGroup) inResidual(e *wrongRow, x harness.Explanation) []Cause {
 			continue
 		}
 		values := map[harness.Place]replay.Value{at: v}
-		if again, err := g.run.Suppose(values).JudgeAt(e.Place); err == nil && again.Verdict == harness.ReplayClean {
+		if again, err := g.run.With(values).JudgeAt(e.Place); err == nil && again.Verdict == harness.ReplayClean {
 			all = append(all, Cause{Explanation: x, Values: func() map[harness.Place]replay.Value { return values }})
 		}
 	}

@@ -194,7 +194,7 @@ func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness
 			return out, made
 		default:
 			v := replay.Value{Tensor: harness.Tensor{Shape: shape, F32: out}}
-			run = run.Suppose(map[harness.Place]replay.Value{at: v})
+			run = run.With(map[harness.Place]replay.Value{at: v})
 			if at.Step == e.Step {
 				made[at] = v
 			}

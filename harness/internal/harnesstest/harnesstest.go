@@ -121,11 +121,11 @@ func Edited(t Tester, s *harness.Schedule, edit func(st *harness.Stage)) *harnes
 	return s
 }
 
-// Bound is a source with a manifest of somebody's own.
-type Bound struct {
+// WithManifest is a source with a manifest of somebody's own.
+type WithManifest struct {
 	harness.Source
 	Man *harness.Manifest
 }
 
 // Manifest returns Man.
-func (b Bound) Manifest() *harness.Manifest { return b.Man }
+func (b WithManifest) Manifest() *harness.Manifest { return b.Man }
