@@ -62,13 +62,13 @@ func CertifyTokens(r *harness.Report, golden, candidate harness.Source) (*Tokens
 	return t, nil
 }
 
-// String returns one line, such as "tokens: 9 of 10 certified; step 3: near tie:
+// String returns one line, such as "tokens: 9 of 10 certified (…); step 3: near tie:
 // …", or "" if the golden has no tokens.
 func (t *Tokens) String() string {
 	if t.Steps == 0 {
 		return ""
 	}
-	s := fmt.Sprintf("tokens: %d of %d certified", t.Certified, t.Steps)
+	s := fmt.Sprintf("tokens: %d of %d certified (rounding cannot change them)", t.Certified, t.Steps)
 	for i := 0; i < len(t.Notes); {
 		first, n := t.Notes[i], i+1
 		alike := digits.ReplaceAllString(first.Why, "")

@@ -27,32 +27,32 @@ func TestCertifyTokens(t *testing.T) {
 		name, want string
 		edit       func(step int, stage string, x harness.Tensor) harness.Tensor
 	}{
-		{"another engine", "tokens: 10 of 10 certified", nil},
-		{"logits far off", "tokens: 9 of 10 certified; step 3: not certifiable: logits_last is off by 1", func(step int, stage string, x harness.Tensor) harness.Tensor {
+		{"another engine", "tokens: 10 of 10 certified (rounding cannot change them)", nil},
+		{"logits far off", "tokens: 9 of 10 certified (rounding cannot change them); step 3: not certifiable: logits_last is off by 1", func(step int, stage string, x harness.Tensor) harness.Tensor {
 			if step == 3 && stage == "logits_last" {
 				x.F32[first]++
 			}
 			return x
 		}},
-		{"not finite", "tokens: 9 of 10 certified; step 3: not certifiable: logits_last is not finite", func(step int, stage string, x harness.Tensor) harness.Tensor {
+		{"not finite", "tokens: 9 of 10 certified (rounding cannot change them); step 3: not certifiable: logits_last is not finite", func(step int, stage string, x harness.Tensor) harness.Tensor {
 			if step == 3 && stage == "logits_last" {
 				x.F32[7] = float32(math.NaN())
 			}
 			return x
 		}},
-		{"without logits", "tokens: 0 of 10 certified; steps 0 to 9: not certifiable: the candidate has no such logits_last", func(_ int, stage string, x harness.Tensor) harness.Tensor {
+		{"without logits", "tokens: 0 of 10 certified (rounding cannot change them); steps 0 to 9: not certifiable: the candidate has no such logits_last", func(_ int, stage string, x harness.Tensor) harness.Tensor {
 			if strings.HasPrefix(stage, "logits") {
 				return harness.Tensor{}
 			}
 			return x
 		}},
-		{"with the logits of all positions", "tokens: 1 of 10 certified; steps 1 to 9: not certifiable: the candidate has no such logits_last", func(_ int, stage string, x harness.Tensor) harness.Tensor {
+		{"with the logits of all positions", "tokens: 1 of 10 certified (rounding cannot change them); steps 1 to 9: not certifiable: the candidate has no such logits_last", func(_ int, stage string, x harness.Tensor) harness.Tensor {
 			if stage == "logits_last" { // the golden has logits at step 0 alone
 				return harness.Tensor{}
 			}
 			return x
 		}},
-		{"fed another token from step 5 on", "tokens: 5 of 5 certified", func(step int, stage string, x harness.Tensor) harness.Tensor {
+		{"fed another token from step 5 on", "tokens: 5 of 5 certified (rounding cannot change them)", func(step int, stage string, x harness.Tensor) harness.Tensor {
 			if step == 4 && stage == "next_token" {
 				x.F32[0] = 1
 			}
@@ -85,7 +85,7 @@ func TestCertifyTokens(t *testing.T) {
 		})
 	}
 	tie := &Tokens{Steps: 2, Certified: 1, NearTies: 1, Notes: []TokenNote{{1, "near tie: margin 1e-4, 2*max|dlogit| 2e-4"}}}
-	if got := tie.String(); got != "tokens: 1 of 2 certified; step 1: near tie: margin 1e-4, 2*max|dlogit| 2e-4" {
+	if got := tie.String(); got != "tokens: 1 of 2 certified (rounding cannot change them); step 1: near tie: margin 1e-4, 2*max|dlogit| 2e-4" {
 		t.Errorf("%q", got)
 	}
 	if got := (&Tokens{}).String(); got != "" {
