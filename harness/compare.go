@@ -1,14 +1,14 @@
 package harness
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/model/parallel"
@@ -51,14 +51,14 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	r := &Report{
 		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{}, Violations: []Violation{},
 		Golden: golden.Name(), Candidate: candidate.Name(), RequireAll: o.RequireAll, Unusable: o.Unusable, Unknown: o.Unknown,
-		Notes: append(fed.notes, modelNotes(golden, candidate)...),
+		Notes: append(fed.notes, modelNotes(golden, candidate)...), OtherWeights: otherWeights(golden.Manifest(), candidate.Manifest()),
 	}
 	if m := golden.Manifest(); m != nil {
 		r.LeftOut = m.LeftOut
 	}
 	places := s.Places(golden, o.Match)
 	if n := len(s.Places(candidate, o.Match)) - len(common(candidate, places)); n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s: %s without a golden, not compared", candidate.Name(), words.Count(n, "tensor")))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: no golden to compare %s with", candidate.Name(), words.Count(n, "tensor")))
 	}
 	r.Stages = make([]Row, len(places))
 	errs := make([]error, len(places))
@@ -139,6 +139,11 @@ func CompareAt(s *Schedule, golden, candidate Source, p Place) (Row, error) {
 	return compareOne(st, p.Step, golden, candidate, tokenDiff{differ: math.MaxInt})
 }
 
+// otherWeights reports whether two manifests name different weights.
+func otherWeights(a, b *Manifest) bool {
+	return a != nil && b != nil && a.Model.WeightsSHA256 != "" && b.Model.WeightsSHA256 != "" && a.Model.WeightsSHA256 != b.Model.WeightsSHA256
+}
+
 // modelNotes returns a note for each way in which the manifests are of different
 // models.
 func modelNotes(golden, candidate Source) []string {
@@ -147,15 +152,25 @@ func modelNotes(golden, candidate Source) []string {
 		return nil
 	}
 	var notes []string
-	if a, b := g.Model.WeightsSHA256, c.Model.WeightsSHA256; a != b && a != "" && b != "" {
+	if a, b := g.Model.WeightsSHA256, c.Model.WeightsSHA256; otherWeights(g, c) {
 		notes = append(notes, fmt.Sprintf("%s: made from weights %.12s…, the golden from %.12s…", candidate.Name(), b, a))
 	}
 	var want, got map[string]any
-	if json.Unmarshal(g.Model.Config, &want) == nil && json.Unmarshal(c.Model.Config, &got) == nil {
-		if diff := cmp.Diff(want, got); diff != "" {
-			notes = append(notes, fmt.Sprintf("%s: made with a different config from the golden's (-golden +candidate): %s",
-				candidate.Name(), strings.Join(strings.Fields(diff), " ")))
+	if json.Unmarshal(g.Model.Config, &want) != nil || json.Unmarshal(c.Model.Config, &got) != nil {
+		return notes
+	}
+	var others []string
+	all := map[string]any{}
+	maps.Copy(all, want)
+	maps.Copy(all, got)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		w, _ := json.Marshal(want[key])
+		if v, _ := json.Marshal(got[key]); !bytes.Equal(v, w) {
+			others = append(others, fmt.Sprintf("%s %s (golden %s)", key, v, w))
 		}
+	}
+	if len(others) > 0 {
+		notes = append(notes, fmt.Sprintf("%s: made with another config: %s", candidate.Name(), strings.Join(others, ", ")))
 	}
 	return notes
 }

@@ -167,15 +167,16 @@ func TestCompareNotes(t *testing.T) {
 	m := harnesstest.TestManifest(1)
 	m.Tokens, m.Model.WeightsSHA256 = nil, strings.Repeat("a", 64)
 	of := m
+	of.Model.Config = []byte(`{"n_head": 1, "vocab_size": 5, "n_layer": 2}`)
 	golden.Man = &of
-	m.Model.WeightsSHA256, m.Model.Config = strings.Repeat("b", 64), []byte(`{"n_layer": 3}`)
+	m.Model.WeightsSHA256, m.Model.Config = strings.Repeat("b", 64), []byte(`{"n_layer": 3, "n_head": 1}`)
 	candidate.Man = &m
 	r, err := harness.Compare(s, golden, candidate, harness.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	notes := strings.Join(r.Notes, "\n")
-	for _, want := range []string{"2 tensors without a golden, not compared", "made from weights bbbbbbbbbbbb", "a different config", "n_layer"} {
+	for _, want := range []string{"no golden to compare 2 tensors with", "made from weights bbbbbbbbbbbb", "c: made with another config: n_layer 3 (golden 2), vocab_size null (golden 5)"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes do not say %q:\n%s", want, notes)
 		}

@@ -31,10 +31,10 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 	want, got := golden.Tokens(), candidate.Tokens()
 	switch {
 	case want == nil:
-		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: assumed to have been fed the candidate's", golden.Name()))
+		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: assuming it was fed the candidate's", golden.Name()))
 		return f, nil
 	case got == nil:
-		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: assumed to have been fed the golden's tokens for as long as it chose the same", candidate.Name(), TokensFile))
+		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: assuming it was fed the golden's tokens up to the first different choice", candidate.Name(), TokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
 	n, err := PromptLength(s, golden, candidate, prompt)
@@ -58,12 +58,12 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 				return f, nothing(golden, candidate, n, fmt.Sprintf("row %d, position %d is %d, golden has %d", b, j, g, w))
 			}
 			f.differ = j - n + 1
-			f.why = fmt.Sprintf("fed token %d, the golden %d (row %d, position %d)", g, w, b, j)
+			f.why = fmt.Sprintf("was fed token %d where the golden was fed %d (row %d, position %d)", g, w, b, j)
 			return f, nil
 		}
 	}
 	if last := LastStep(candidate); len(got[0]) < n+last {
-		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: assumed to be the golden's", candidate.Name(), TokensFile, last))
+		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: assuming the golden's tokens", candidate.Name(), TokensFile, last))
 	}
 	return f, nil
 }
@@ -143,7 +143,7 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 	}
 	switch {
 	case len(said) == 2 && said[0] != said[1]:
-		return 0, nothing(golden, candidate, math.MaxInt, fmt.Sprintf("prompt of %d tokens, golden's has %d", said[1], said[0]))
+		return 0, nothing(golden, candidate, math.MaxInt, fmt.Sprintf("prompt of %s, golden's has %d", words.Count(said[1], "token"), said[0]))
 	case prompt > 0:
 		return prompt, nil
 	case len(said) > 0:

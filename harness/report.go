@@ -48,13 +48,14 @@ type Report struct {
 	// stages', whether or not the golden has those.
 	Unusable []Place `json:"unusable,omitempty"`
 
-	Golden     string    `json:"-"` // the source's name, as Candidate
-	Candidate  string    `json:"-"`
-	Notes      []string  `json:"-"` // remarks for stderr
-	LeftOut    []LeftOut `json:"-"` // of the golden's manifest
-	RequireAll bool      `json:"-"` // a stage missing or skipped is a failure
-	Checked    int       `json:"-"` // places judged for Violations
-	Unknown    int       `json:"-"` // names of the candidate's tensors that are no stage's
+	Golden       string    `json:"-"` // the source's name, as Candidate
+	Candidate    string    `json:"-"`
+	Notes        []string  `json:"-"` // remarks for stderr
+	LeftOut      []LeftOut `json:"-"` // of the golden's manifest
+	RequireAll   bool      `json:"-"` // a stage missing or skipped is a failure
+	OtherWeights bool      `json:"-"` // by the manifests the two were made from different weights
+	Checked      int       `json:"-"` // places judged for Violations
+	Unknown      int       `json:"-"` // names of the candidate's tensors that are no stage's
 }
 
 // Violation is a stage of a dump that contradicts the stages it is computed from.

@@ -52,6 +52,9 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		}
 	}
 	p.writeHeadline()
+	if p.OtherWeights && !p.Passed() {
+		p.Printf("      the two were made from different weights, as their manifests say\n")
+	}
 	p.writeReplayed()
 	p.writeIntroduced()
 	p.writeFirstDivergence()
@@ -184,7 +187,7 @@ func (p *printer) writeFirstDivergence() {
 		line("replayed on its inputs", "correct within float32 rounding; the stage's own check is stricter")
 	case clean:
 		line("replayed on its inputs", "correct: the error came in with them, or is the golden's")
-	case p.options.Causes == nil || slices.ContainsFunc(p.causes(r.Place), known):
+	case p.options.Causes == nil || p.OtherWeights || slices.ContainsFunc(p.causes(r.Place), known):
 	case replay != nil && len(replay.Span) > 1: // the usual causes of one stage say little
 	default:
 		name := "usual causes:"

@@ -113,6 +113,8 @@ func TestTextHeadlines(t *testing.T) {
 		{"another shape", harness.Report{Stages: []harness.Row{row(harness.Shape)}}, "got [7], want [1]"},
 		{"other ids, which are off by no distance", harness.Report{Stages: []harness.Row{ids}},
 			"mismatched elements:           1 / 1 (100.0%)\n  an id that differs:            at index [0]: got 7, want 3\n  tolerance:"},
+		{"other weights", harness.Report{Stages: []harness.Row{row(harness.Fail)}, OtherWeights: true},
+			"1 of 1 tensor outside tolerance\n      the two were made from different weights"},
 		{"missing under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Missing)}, RequireAll: true},
 			"FAIL  c leaves 1 tensor of g uncompared: 1 tensor within tolerance, 1 missing\n"},
 		{"skipped under require-all", harness.Report{Stages: []harness.Row{row(harness.Pass), row(harness.Skipped)}, RequireAll: true},
