@@ -66,7 +66,7 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	}
 	o.Batch, o.Length = cmp.Or(o.Batch, 1), cmp.Or(o.Length, m.cfg.Positions)
 	if err := (Dims{B: o.Batch, T: 1, P: o.Length - 1}).check(m.cfg); err != nil {
-		return nil, fmt.Errorf("batch of %d rows, length of %d positions: %w", o.Batch, o.Length, err)
+		return nil, fmt.Errorf("batch of %d, length of %d: %w", o.Batch, o.Length, err)
 	}
 	for _, t := range o.Temperatures {
 		if !(t > 0) || math.IsInf(t, 0) {

@@ -174,7 +174,7 @@ func TestMappedDump(t *testing.T) {
 		"1 file not used, such as run/1.layer0.other_q.npy: the same stages",
 		"files that the map mine does not use: 1 such as run/1.some.aux.npy (it is not ours)",
 		"run/1.block3.thing.npy and 1 like it: neither a name in the map mine nor a stage",
-		"run/notes.txt.npy: not part of a dump",
+		": not part of a dump, ignored: run/notes.txt.npy",
 		"h.*.q, h.*.k (2 tensors): axes B T H D put into the order B H T D",
 		"h.*.k (1 tensor): axis T is longer than it should be: the rest was cut off",
 	} {

@@ -127,7 +127,7 @@ func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	why := "it has no stage"
+	why := "it holds no stage files"
 	for _, p := range rows {
 		row := p.Row
 		st, _ := c.Schedule.Stage(row.Stage)
@@ -139,14 +139,14 @@ func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) 
 			row.Shape = row.GotShape
 		}
 		if row.Status == harness.Skipped {
-			why = p.Why
+			why = "no stage could be replayed: " + p.Why
 		}
 		report.Stages = append(report.Stages, row)
 	}
 	report.AddReplay(rows, c.replayer(c.Candidate).Reads)
 	report.Explanations = causes
 	if report.Compared == 0 {
-		return nil, fmt.Errorf("%w: %s: no stage could be replayed: %s", harness.ErrNothingCompared, name, why)
+		return nil, fmt.Errorf("%w: %s: %s", harness.ErrNothingCompared, name, why)
 	}
 	return report, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
@@ -53,8 +54,8 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 		}
 		r.Checked++
 		if row.Verdict == harness.ReplayIntroduced {
-			detail := fmt.Sprintf("%d of %d values, the worst at %v: got %v, want %v",
-				row.Mismatched, row.Elements, row.Worst.Index, float32(row.Worst.Got), float32(row.Worst.Want))
+			detail := fmt.Sprintf("%d of %s wrong, worst at %v: got %v, want %v",
+				row.Mismatched, words.Count(row.Elements, "value"), row.Worst.Index, float32(row.Worst.Got), float32(row.Worst.Want))
 			r.Violations = append(r.Violations, harness.Violation{Place: row.Place, Rule: rule, Detail: detail})
 		}
 	}

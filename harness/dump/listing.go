@@ -91,8 +91,8 @@ func (l Listing) stages(dir string, s *harness.Schedule) (files []harness.File, 
 		}
 		notes = append(notes, note)
 	}
-	for _, path := range l.Other {
-		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored", filepath.Join(dir, path)))
+	if len(l.Other) > 0 {
+		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored: %s", dir, words.Some(l.Other, 3)))
 	}
 	return files, names, append(notes, l.Notes...)
 }

@@ -127,7 +127,7 @@ func CheckModel(m *model.Model, src harness.Source) error {
 			switch {
 			case got[len(got)-1] != n:
 				if misfits++; example == "" {
-					example = fmt.Sprintf("%s is %v, of %s %d wide", stage, got, m.Name(), n)
+					example = fmt.Sprintf("%s is %d wide, %s's is %d", stage, got[len(got)-1], m.Name(), n)
 				}
 			case last != "V": // which other models have too
 				return nil
@@ -137,5 +137,5 @@ func CheckModel(m *model.Model, src harness.Source) error {
 	if misfits < 2 {
 		return nil
 	}
-	return fmt.Errorf("%s: none of %d tensors has a size of %s, such as %s", src.Name(), misfits, m.Name(), example)
+	return fmt.Errorf("%s: no tensor fits: %s", src.Name(), example)
 }

@@ -57,6 +57,10 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 		run.Temperatures = Temperatures
 	}
 	batch, prompt := len(run.Tokens), len(run.Tokens[0])
+	if n := m.Config().Positions; run.New-1 > n-prompt {
+		return nil, fmt.Errorf("%w: a prompt of length %d leaves room for %d more, not %d (n_positions is %d)",
+			model.ErrTooLong, prompt, max(0, n-prompt+1), run.New, n)
+	}
 	t := &Trace{Recorder: harness.NewRecorder(harness.RecorderOptions{
 		Schedule: Schedule(m.Config().Layers, run.Temperatures), Match: run.Match, Name: "the Go model",
 	})}
@@ -116,17 +120,17 @@ func (r Run) Check() error {
 		}
 	}
 	if r.New < 1 {
-		return fmt.Errorf("%d new tokens: want at least 1", r.New)
+		return fmt.Errorf("%d new tokens: want 1 or more", r.New)
 	}
 	if r.Feed == nil {
 		return nil
 	}
 	if len(r.Feed) != len(r.Tokens) {
-		return fmt.Errorf("%d rows to feed for %d prompts", len(r.Feed), len(r.Tokens))
+		return fmt.Errorf("%s to feed for a batch of %d", words.Count(len(r.Feed), "row"), len(r.Tokens))
 	}
 	for i, row := range r.Feed {
 		if len(row) != r.New-1 {
-			return fmt.Errorf("row %d feeds %s: %d new tokens take %d, for the last is never fed", i, words.Count(len(row), "token"), r.New, r.New-1)
+			return fmt.Errorf("row %d feeds %s: %d new ones take %d, for the last is never fed", i, words.Count(len(row), "token"), r.New, r.New-1)
 		}
 	}
 	return nil

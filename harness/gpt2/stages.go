@@ -95,7 +95,7 @@ var stages = []stage{
 	{"next_token", "", 10, 0, 0, nil, nil,
 		"a token is the same or it is not"},
 	{"probs_t*", "", 11, 1e-6, 0, (*stageCall).boundSoftmax, lastLayouts,
-		"1e-6 of the softmax, in float64, of the same dump's logits_last; of the golden's, 1e-6 and what the difference of the logits accounts for, 2*max|dlogit|/t*max p"},
+		"within 1e-6 of the float64 softmax of the dump's own logits_last; against the golden, 1e-6 plus what the difference of the logits can cause, 2*max|dlogit|/t*max p"},
 }
 
 const (

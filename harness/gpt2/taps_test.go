@@ -227,10 +227,10 @@ func TestRecordRefuses(t *testing.T) {
 		{"no row", Run{New: 1}, "no prompt tokens"},
 		{"an empty row", Run{Tokens: [][]int{{}}, New: 1}, "no prompt tokens"},
 		{"rows of other lengths", Run{Tokens: [][]int{{1, 2}, {3}}, New: 1}, "equal length"},
-		{"nothing to choose", Run{Tokens: [][]int{{1}}}, "at least 1"},
-		{"feed for other rows", Run{Tokens: [][]int{{1}}, New: 2, Feed: [][]int{{1}, {2}}}, "2 rows to feed for 1 prompts"},
+		{"nothing to choose", Run{Tokens: [][]int{{1}}}, "want 1 or more"},
+		{"feed for other rows", Run{Tokens: [][]int{{1}}, New: 2, Feed: [][]int{{1}, {2}}}, "2 rows to feed for a batch of 1"},
 		{"feed too long", Run{Tokens: [][]int{{1}}, New: 2, Feed: [][]int{{1, 2}}}, "feeds 2 tokens"},
-		{"past n_positions", Run{Tokens: [][]int{{1, 2, 3}}, New: 13}, "n_positions"},
+		{"past n_positions", Run{Tokens: [][]int{{1, 2, 3}}, New: 13}, "a prompt of length 3 leaves room for 10 more, not 13 (n_positions is 12)"},
 		{"a token outside", Run{Tokens: [][]int{{37}}, New: 1}, "vocabulary"},
 		{"a temperature of 0", Run{Tokens: [][]int{{1}}, New: 1, Temperatures: []float64{0}}, "temperature"},
 		{"logits that are NaN", Run{Tokens: [][]int{{1}}, New: 2, Tap: func(stage string, _ []int, data []float32) {

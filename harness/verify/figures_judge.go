@@ -8,6 +8,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model"
 )
@@ -105,8 +106,8 @@ func compareFigure(f Finding, figure *figures.Figure, got []float64, more func(k
 		}
 	}
 	if wrong > 0 {
-		f = f.failing("%d of %d values are off; worst at %v: got %v, want %v; difference %.3g absolute; %.3g allowed: %s",
-			wrong, len(want), shapes.Index(worst, figure.Want.Shape), got[worst], want[worst],
+		f = f.failing("%d of %s wrong; worst at %v: got %v, want %v; difference %.3g absolute; %.3g allowed: %s",
+			wrong, words.Count(len(want), "value"), shapes.Index(worst, figure.Want.Shape), got[worst], want[worst],
 			math.Abs(got[worst]-want[worst]), allowed, cmp.Or(figure.Reason, "exact"))
 	}
 	f.Share = harness.Float(share)
@@ -146,7 +147,7 @@ func (r *reading) ranks(f Finding, read []reading) Finding {
 		}
 	}
 	if wrong > 0 {
-		f = f.failing("%d of %d differ; first at %s", wrong, len(ids), first)
+		f = f.failing("%d of %d wrong; first at %s", wrong, len(ids), first)
 	}
 	if r.Reduce == figures.Top {
 		f.Note = fmt.Sprintf("%d of %d choices %s", certified, len(r.rows), diagnose.Certified)

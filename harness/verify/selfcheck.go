@@ -6,6 +6,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
@@ -80,7 +81,7 @@ func (f Finding) replayed(row harness.Replayed) Finding {
 	case row.Worst == nil:
 		return f.failing("%s", row.Why)
 	}
-	return f.failing("%d of %d values are off; worst at %v: got %v, want %v", row.Mismatched, row.Elements, row.Worst.Index,
+	return f.failing("%d of %s wrong; worst at %v: got %v, want %v", row.Mismatched, words.Count(row.Elements, "value"), row.Worst.Index,
 		float32(row.Worst.Got), float32(row.Worst.Want))
 }
 

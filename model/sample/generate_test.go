@@ -83,10 +83,10 @@ func TestGenerateRefuses(t *testing.T) {
 		why    string
 	}{
 		{modeltest.Tokens(modeltest.Micro, 12, 1), 1, Options{}, "", "the prompt fills the context, and one is chosen"},
-		{modeltest.Tokens(modeltest.Micro, 12, 1), 2, Options{}, "leaves room for 1 new ones, not 2", "the second would need position 13"},
-		{modeltest.Tokens(modeltest.Micro, 13, 1), 1, Options{}, "leaves room for 0 new ones", "prompt too long"},
+		{modeltest.Tokens(modeltest.Micro, 12, 1), 2, Options{}, "leaves room for 1 more, not 2", "the second would need position 13"},
+		{modeltest.Tokens(modeltest.Micro, 13, 1), 1, Options{}, "leaves room for 0 more", "prompt too long"},
 		{modeltest.Tokens(modeltest.Micro, 1, 1), 12, Options{}, "", "exactly full"},
-		{modeltest.Tokens(modeltest.Micro, 1, 1), int(^uint(0) >> 1), Options{}, "leaves room for 12 new ones", "no overflow"},
+		{modeltest.Tokens(modeltest.Micro, 1, 1), int(^uint(0) >> 1), Options{}, "leaves room for 12 more", "no overflow"},
 		{nil, 1, Options{}, "the prompt has no tokens", "empty prompt"},
 		{[]int{1}, 0, Options{}, "0 new tokens", "nothing asked"},
 		{[]int{1}, -1, Options{}, "-1 new tokens", "less than nothing"},

@@ -152,7 +152,7 @@ func Generate(ctx context.Context, m *model.Model, prompt []int, n int, o Option
 	case n < 1:
 		return nil, fmt.Errorf("%d new tokens: want 1 or more", n)
 	case len(prompt) > positions || n-1 > positions-len(prompt):
-		return nil, fmt.Errorf("%w: a prompt of %d tokens leaves room for %d new ones, not %d (n_positions is %d)",
+		return nil, fmt.Errorf("%w: a prompt of length %d leaves room for %d more, not %d (n_positions is %d)",
 			model.ErrTooLong, len(prompt), max(0, positions-len(prompt)+1), n, positions)
 	}
 	session, err := m.NewSession(model.SessionOptions{Length: len(prompt) + n - 1})
