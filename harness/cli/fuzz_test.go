@@ -62,7 +62,7 @@ func (w *wrecker) step() {
 	path := paths[w.next(len(paths))]
 	a := w.files[path]
 	other := w.files[paths[w.next(len(paths))]]
-	switch w.next(13) {
+	switch w.next(16) {
 	case 0:
 		for i := range a.perm {
 			j := i + w.next(len(a.perm)-i)
@@ -107,6 +107,17 @@ func (w *wrecker) step() {
 		a.damaged = true
 	case 12:
 		w.tokens.values[w.next(len(w.tokens.values))]++
+	case 13:
+		w.tokens.descr = []string{"<i4", "<i8", "<f4"}[w.next(3)]
+		w.tokens.reshape = func(s []int) []int { return s[1:] }
+	case 14: // all of it
+		by, add := []float64{0, 1, -1, 1.5}[w.next(4)], float64(w.next(3)-1)
+		for i := range a.values {
+			a.values[i] = a.values[i]*by + add
+		}
+	case 15: // rotated: each value in its neighbour's place
+		by := w.next(len(a.values))
+		a.values = slices.Concat(a.values[by:], a.values[:by])
 	}
 }
 
@@ -261,7 +272,7 @@ func FuzzCompare(f *testing.F) {
 	delete(right, "tokens.npy")
 	wild := folder{filepath.Join(f.TempDir(), "wild"), map[string]string{}}
 	f.Add([]byte{}, false)
-	for op := range 13 {
+	for op := range 16 {
 		f.Add([]byte{8, 2, byte(op), 1, 2, 3}, op%2 == 0)
 		f.Add([]byte{20, 21, byte(op), 0, 0, 0, 9, 8, 5, 2}, op%2 == 1)
 	}
