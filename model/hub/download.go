@@ -242,8 +242,8 @@ func (s *session) publish(blob, file string, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	link := fmt.Sprintf("%s.%08x.tmp", file, os.Getpid())
-	os.Remove(link)
+	link := file + ".tmp"
+	os.Remove(link) // a killed run's
 	if !s.copies && os.Symlink(relative, link) == nil {
 		defer os.Remove(link)
 		to, _ := os.Stat(link)

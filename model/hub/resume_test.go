@@ -316,4 +316,11 @@ func TestPublishAtOnce(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || string(got) != "before" {
 		t.Errorf("%q, %v: the file was removed", got, err)
 	}
+	write(t, file+".tmp", nil) // what a killed run has left
+	files := whole(weights)
+	p = another(t, p.hub)
+	p.hub.Add(string(mine), first, files)
+	if _, err := p.fetch(t, first, files); err != nil {
+		t.Error(err)
+	}
 }
