@@ -1,13 +1,21 @@
 // Package harness records what a model computes, stage by stage, compares it with
 // a golden and names the first stage that differs.
 //
-// A model hands over a [Schedule]: its stages in execution order, each with a
-// [Tolerance] and the reason for it. What it computes reaches the harness as a
-// [Source]: a [Recorder], whose Tap method fits any Go model that calls a function
-// with each stage's live buffer, or a folder of .npy files, which package dump
-// reads. [Check] fails a test with the first stage that differs; [Compare] returns
-// the whole [Report]. This package knows nothing of any model; the example is the
-// tutorial.
+// This package knows nothing of any model. To hook one you need, as in the example:
+//
+//   - its stages in execution order: [MustSchedule] makes a [Schedule] of them, each
+//     [Stage] with a [Tolerance] and the reason for it
+//   - what it computes: a [Recorder] from [NewRecorder] with [RecorderOptions]; give
+//     its Step, Tap and SetTokens methods each step, each stage's live buffer, and
+//     the ids
+//   - what it should compute: another [Source], such as a folder of .npy files, which
+//     package dump opens
+//   - the verdict: [Check] fails a test with the first stage that differs; [Compare]
+//     with [CompareOptions] returns the [Report], a [Row] for each stage and step
+//
+// A step has [Tensor] values by stage. The other names serve the packages beside this
+// one: package replay computes stages anew from a candidate's own inputs, package
+// diagnose puts comparison and replay together, package report writes the result.
 //
 // # Guarantees
 //
@@ -39,15 +47,17 @@
 //   - place: a stage of a step
 //   - dump: a folder of a run's tensors, with or without a manifest
 //   - golden: a dump of an independent engine, bound by its manifest to what made it
-//   - candidate: what is judged, a recording or a dump
+//   - candidate: the recording or dump that is judged
 //   - tolerance: how far candidate and golden may be apart at a stage
-//   - rounding bound: how far a correct engine's rounding may move a value of a
+//   - right: as the model is defined, up to rounding; of an engine, a stage or a value
+//   - rounding bound: how far a right engine's rounding may move a value of a
 //     stage that is replayed
 //   - replay: to recompute a stage from the candidate's own inputs
 //   - introduced: the stage's own computation is wrong; a replay does not give it
-//   - inherited: outside the tolerance, but correct for its inputs
+//   - inherited: outside the tolerance, but right for its inputs
 //   - span: stages that are replayed as one, because the candidate lacks what lies
 //     between them
 //   - fault: a way to compute a stage wrong; the catalogue lists the known ones
 //   - quorum: the goldens of several engines of one case, compared with each other
+//   - certified: of a chosen token, such that no rounding could have changed it
 package harness
