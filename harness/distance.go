@@ -108,7 +108,7 @@ func (d *Distance) worse(i int, want, got, diff, bound float64, rounding bool) {
 }
 
 // leftOpen reports whether inputs that are not finite leave open whether an element
-// is right.
+// is correct.
 func leftOpen(want, got, bound float64) bool {
 	return math.IsNaN(bound) && (!finite(got) || finite(want)) || math.IsNaN(want) && !finite(got)
 }

@@ -49,12 +49,12 @@
 //   - golden: a dump of an independent engine, bound by its manifest to what made it
 //   - candidate: the recording or dump that is judged
 //   - tolerance: how far candidate and golden may be apart at a stage
-//   - right: as the model is defined, up to rounding; of an engine, a stage or a value
-//   - rounding bound: how far a right engine's rounding may move a value of a
+//   - correct: as the model is defined, up to rounding; of an engine, a stage or a value
+//   - rounding bound: how far a correct engine's rounding may move a value of a
 //     stage that is replayed
 //   - replay: to recompute a stage from the candidate's own inputs
 //   - introduced: the stage's own computation is wrong; a replay does not give it
-//   - inherited: outside the tolerance, but right for its inputs
+//   - inherited: outside the tolerance, but correct for its inputs
 //   - span: stages that are replayed as one, because the candidate lacks what lies
 //     between them
 //   - fault: a way to compute a stage wrong; the catalogue lists the known ones

@@ -124,7 +124,7 @@ func (r *Report) Row(p Place) *Row {
 
 // The verdicts of a replay.
 const (
-	ReplayIntroduced = "introduced" // the right function of the candidate's inputs does not give its output
+	ReplayIntroduced = "introduced" // the correct function of the candidate's inputs does not give its output
 	ReplayClean      = "clean"      // it does: what is wrong with the output came in with the inputs
 	ReplayUnknown    = "unknown"    // it cannot be said, for the reason in Why
 )
@@ -132,7 +132,7 @@ const (
 // The origins of a row's error.
 const (
 	OriginIntroduced = ReplayIntroduced
-	OriginInherited  = "inherited" // outside its tolerance of the golden, but right for its inputs
+	OriginInherited  = "inherited" // outside its tolerance of the golden, but correct for its inputs
 	OriginUnknown    = ReplayUnknown
 )
 
@@ -190,7 +190,7 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 
 // amplification returns the relative error of a place over the largest of what was
 // read to compute it; NaN where one is not known, nothing was wrong there, or the
-// stage is exact, such as ids, which are right or wrong and never off by a part.
+// stage is exact, such as ids, which are correct or wrong and never off by a part.
 func amplification(p Replayed, at map[Place]*Row, reads func(string) []string) Float {
 	out, most := at[p.Place], 0.0
 	if out == nil || !(out.MaxRel >= 0) || out.Tolerance.Abs == 0 && out.Tolerance.Rel == 0 {

@@ -235,8 +235,8 @@ func differs(got, want *array) bool {
 	return false
 }
 
-// FuzzCompare takes a right dump apart in any way: axes, types, values, names, files.
-// compare may find it right only if it is, and ends with a verdict or one error.
+// FuzzCompare takes a correct dump apart in any way: axes, types, values, names, files.
+// compare may find it correct only if it is, and ends with a verdict or one error.
 func FuzzCompare(f *testing.F) {
 	weights, golden := filepath.Join(f.TempDir(), "micro"), filepath.Join(f.TempDir(), "golden")
 	cfg := model.Config{Vocab: 11, Positions: 12, Embd: 12, Layers: 1, Heads: 2, Inner: 20, Eps: 1e-5}

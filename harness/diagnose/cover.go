@@ -15,7 +15,7 @@ import (
 // h.0.resid_mid shows in h.0.ln_2 and in h.0.resid_post.
 //
 // This is a greedy set cover: the first introduced row comes first. Of its causes,
-// the one that makes most other rows right is chosen: they follow from their inputs
+// the one that makes most other rows correct is chosen: they follow from their inputs
 // if the missing stages have the values that the cause gives them. These rows
 // become clean. The others that read the stages are explained anew, with these
 // values. A cause by which a clean row would be wrong is not chosen.
@@ -25,7 +25,7 @@ type cover struct {
 	explain explainer
 	causes  map[harness.Place][]faults.Cause
 	visited map[harness.Place]bool // rows whose causes were looked at since they were last judged
-	chosen  map[harness.Place]bool // rows of which a cause was chosen, and those it made right
+	chosen  map[harness.Place]bool // rows of which a cause was chosen, and those it made correct
 }
 
 // An explainer finds the causes of the introduced rows, of which the run is the replay.

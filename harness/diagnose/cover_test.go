@@ -137,8 +137,8 @@ func TestCover(t *testing.T) {
 	}
 }
 
-// Of causes that explain a row alike, the one that makes another row right too is
-// taken, and none by which a right row would be wrong.
+// Of causes that explain a row alike, the one that makes another row correct too is
+// taken, and none by which a correct row would be wrong.
 func TestCoverTakesWhatExplainsMost(t *testing.T) {
 	at := harness.Place{Step: 1, Stage: "h.1.resid_mid"}
 	norm, sum := harness.Place{Step: 1, Stage: "h.1.ln_2"}, harness.Place{Step: 1, Stage: "h.1.resid_post"}
@@ -146,7 +146,7 @@ func TestCoverTakesWhatExplainsMost(t *testing.T) {
 		name    string
 		changed []harness.Place
 		before  []string
-		causes  func(run *replay.Run, right, other harness.Tensor) []faults.Cause // right makes both rows right
+		causes  func(run *replay.Run, right, other harness.Tensor) []faults.Cause // right makes both rows correct
 		after   []string
 		want    []string // the text of the causes
 	}{

@@ -145,7 +145,7 @@ func checkOrigins(t *testing.T, r *harness.Report, changed []harness.Place) {
 	}
 }
 
-// Without tokens it is not known which rows of the tables are right.
+// Without tokens it is not known which rows of the tables are correct.
 func TestDiagnoseSaysWhatItCannotJudge(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
@@ -303,7 +303,7 @@ func TestAGoldenSaysWhatItLacks(t *testing.T) {
 	}
 }
 
-// Where the candidate is right throughout, the golden is asked.
+// Where the candidate is correct throughout, the golden is asked.
 func TestDiagnoseReplaysTheGolden(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")

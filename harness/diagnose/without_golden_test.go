@@ -9,7 +9,7 @@ import (
 	"checkpoint12/harness/internal/gpt2test"
 )
 
-// A stage that is right for its inputs fails for nothing else: no row but the
+// A stage that is correct for its inputs fails for nothing else: no row but the
 // stage of the fault's, nor one that follows from it.
 func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
 	m := gpt2test.Tiny(t)

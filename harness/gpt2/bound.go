@@ -31,7 +31,7 @@ const (
 	smallest = 0x1p-126        // the smallest normal float32: engines may flush what is below to 0
 )
 
-// lambda is the number of standard deviations of rounding that a right engine may be off.
+// lambda is the number of standard deviations of rounding that a correct engine may be off.
 // Measured with lambda at 4, by go test ./harness/gpt2 -run TestReplay -v:
 //
 //   - Correct engines use at most 0.37 of their bounds at any stage of any golden:

@@ -51,7 +51,7 @@ func (s shares) String() string {
 	return b.String()
 }
 
-// clean replays a right run and fails on every alarm.
+// clean replays a correct run and fails on every alarm.
 func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, string) bool) []harness.Replayed {
 	t.Helper()
 	s := Schedule(m.Config().Layers, nil)
@@ -121,7 +121,7 @@ func TestReplayOfGoldensIsClean(t *testing.T) {
 	}
 }
 
-// The Go model's own runs are right too.
+// The Go model's own runs are correct too.
 func TestReplayOfOwnRunsIsClean(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	rec, err := Record(t.Context(), m, Run{Tokens: [][]int{{15496, 13}}, New: 10})
@@ -132,7 +132,7 @@ func TestReplayOfOwnRunsIsClean(t *testing.T) {
 }
 
 // A run is replayed without weights, in the dimensions that its shapes show, and
-// found right wherever no weights are needed.
+// found correct wherever no weights are needed.
 func TestReplayWithoutWeights(t *testing.T) {
 	m := modeltest.New(t, micro, 1)
 	rec, err := Record(t.Context(), m, Run{Tokens: [][]int{{5, 7, 11}, {6, 8, 2}}, New: 3})

@@ -20,7 +20,7 @@ type Value struct {
 	Bound []float32
 
 	// Accepts, if set, reports for a stage of ids whether another id at flat index
-	// i is right too, because rounding decides between the two.
+	// i is correct too, because rounding decides between the two.
 	Accepts func(i int, id int64) bool
 }
 
@@ -122,7 +122,7 @@ func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
 	}
 	row = r.measure(at, got, right, span)
 	if row.Verdict == harness.ReplayIntroduced {
-		// An input of a wrong shape may still give the right shape, from other places.
+		// An input of a wrong shape may still give the correct shape, from other places.
 		if right, span, err := r.replay(at, true); err == nil {
 			if other := r.measure(at, got, right, span); other.Verdict == harness.ReplayClean {
 				return other, nil
@@ -134,7 +134,7 @@ func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
 
 // Against judges a tensor that somebody else computed from the candidate's inputs
 // to a place by what the candidate itself has there, with the rounding bound of
-// the stage. The candidate is then what is right, such as a golden whose values
+// the stage. The candidate is then what is correct, such as a golden whose values
 // were forced on a model under test. It must have the place.
 func (r *Run) Against(at harness.Place, got harness.Tensor) (harness.Replayed, error) {
 	r.mu.Lock()
@@ -149,7 +149,7 @@ func (r *Run) Against(at harness.Place, got harness.Tensor) (harness.Replayed, e
 	return r.measure(at, got, Value{Tensor: want, Bound: right.Bound, Accepts: right.Accepts}, span), nil
 }
 
-// measure measures a tensor at a place by the right value; span is what was
+// measure measures a tensor at a place by the correct value; span is what was
 // computed for that.
 func (r *Run) measure(at harness.Place, got harness.Tensor, right Value, span []harness.Place) harness.Replayed {
 	row := Measure(at, got, right)
@@ -166,11 +166,11 @@ func (r *Run) measure(at harness.Place, got harness.Tensor, right Value, span []
 	return row
 }
 
-// maxRelBound is the RMS of the rounding bound, relative to the RMS of the right
+// maxRelBound is the RMS of the rounding bound, relative to the RMS of the correct
 // values, above which a replay that finds nothing wrong is inconclusive.
 const maxRelBound = 0.01
 
-// Measure compares a tensor at a place with the right value. The verdict is
+// Measure compares a tensor at a place with the correct value. The verdict is
 // harness.ReplayUnknown where nothing can be said, for the reason in Why.
 func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed {
 	row := unknown(at)

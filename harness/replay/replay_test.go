@@ -147,7 +147,7 @@ func TestReplay(t *testing.T) {
 func TestReplayMeasures(t *testing.T) {
 	m := meter{layers: 1}
 	r := m.run(t, change(0, "h.0.scaled", func(x *harness.Tensor) {
-		x.F32[4] += 0.5 // right is 3*(5+0.5) = 16.5
+		x.F32[4] += 0.5 // correct is 3*(5+0.5) = 16.5
 		x.F32[0] += 0.01
 	}))
 	rows := judge(t, r, m, nil)

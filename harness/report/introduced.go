@@ -238,7 +238,7 @@ func verdicts(rows []harness.Replayed) map[string]int {
 	return n
 }
 
-// blameGolden returns why stages right for their inputs are outside tolerance.
+// blameGolden returns why stages correct for their inputs are outside tolerance.
 func (p *printer) blameGolden() string {
 	n := verdicts(p.GoldenReplayed)
 	wrong, judged := n[harness.ReplayIntroduced], n[harness.ReplayClean]+n[harness.ReplayIntroduced]

@@ -24,7 +24,7 @@ type effect int
 
 const (
 	silent    effect = iota // the fault changes nothing at the place
-	identical               // it gives the right output, bit for bit
+	identical               // it gives the correct output, bit for bit
 	within                  // it stays within the tolerance that goldens are judged by
 	moved                   // it does not
 )
@@ -102,7 +102,7 @@ func isHead(stage string) bool {
 	return slices.Contains([]string{"logits", "logits_last", "next_token", "probs_t"}, s.Word)
 }
 
-// effect returns the effect of a fault by a stage's right and wrong output.
+// effect returns the effect of a fault by a stage's correct and wrong output.
 func (r *runner) effect(stage string, right, wrong []float32) effect {
 	if slices.EqualFunc(right, wrong, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
 		return identical

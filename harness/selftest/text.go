@@ -48,7 +48,7 @@ func (p *printer) verdict(m *Matrix) {
 	p.Printf("\n")
 }
 
-// faults writes a row for each fault. Cells count the injections that were right.
+// faults writes a row for each fault. Cells count the injections that went right.
 func (p *printer) faults(m *Matrix) {
 	t := report.NewTable("fault", "stages",
 		">alone", ">seen", ">stage", ">cause", ">pairs", ">seen", ">stage", ">cause")

@@ -196,7 +196,7 @@ func TestNothingIsWrongInTheCorrectModel(t *testing.T) {
 	}
 }
 
-// A fault of the model's own function is explained too: there the golden is right,
+// A fault of the model's own function is explained too: there the golden is correct,
 // and not the model that replays. Fewer bits, which leave the function as wrong as it
 // is, are no cause of it, not even in a stage that they do not change.
 func TestAFaultOfTheModelIsExplained(t *testing.T) {

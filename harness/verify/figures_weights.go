@@ -124,7 +124,7 @@ func (s *Suite) folder() string {
 	return dir
 }
 
-// fetch returns the command that gets the right file, or "" if none does.
+// fetch returns the command that gets the correct file, or "" if none does.
 func (s *Suite) fetch() string {
 	if _, _, err := zoo.Source(s.Name); err != nil {
 		return ""

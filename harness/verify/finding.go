@@ -34,7 +34,7 @@ type Finding struct {
 	Outlier bool   `json:"outlier,omitempty"` // the golden is wrong, by the other engines' goldens
 	Kind    string `json:"kind,omitempty"`    // of checkpoint 12: other text, not deterministic, wrong length
 	Detail  string `json:"detail,omitempty"`  // where it differs and by how much
-	Own     string `json:"own,omitempty"`     // whether the stage is right for the golden's own inputs
+	Own     string `json:"own,omitempty"`     // whether the stage is correct for the golden's own inputs
 	Cause   string `json:"cause,omitempty"`   // the known fault that explains it
 	Begin   string `json:"begin,omitempty"`   // where the run diverges earlier
 	Closer  string `json:"closer,omitempty"`  // the command that looks closer

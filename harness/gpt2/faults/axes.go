@@ -76,7 +76,7 @@ func (a axis) some(indices []int) string {
 // where names the part of the output that is wrong: "in head 3, batch row 1"; "" for no
 // part in particular. An axis counts if nothing is wrong at half of its indices or
 // more. It takes a quarter of the part to be wrong: if less is, that the rest of the
-// output is right is chance.
+// output is correct is chance.
 func (g *rowGroup) where(e *wrongRow) string {
 	axes, shape := g.axesOf(e)
 	masked := len(axes) == 4 && axes[2].one == "query position" && e.dims.T > 1
@@ -161,7 +161,7 @@ func ranges(x []int, first int) string {
 	return strings.Join(parts, ", ")
 }
 
-// permuted finds the right values in another order, along one axis or with the axes
+// permuted finds the correct values in another order, along one axis or with the axes
 // exchanged.
 func (g *rowGroup) permuted(e *wrongRow) finding {
 	if len(e.got) > maxSearched || len(e.got) < 2 || !e.sameValues() {
@@ -219,7 +219,7 @@ func (e *wrongRow) sameValues() bool {
 	return true
 }
 
-// along finds for each index of an axis which index of the right output it has;
+// along finds for each index of an axis which index of the correct output it has;
 // nil if there is none for some of them, or if all are in their place.
 func (e *wrongRow) along(shape []int, a int) []int {
 	const mostIndices = 4096 // each is held against each: an axis as wide as the vocabulary would take seconds
@@ -245,7 +245,7 @@ func (e *wrongRow) along(shape []int, a int) []int {
 	return from
 }
 
-// sliceEqual reports whether index j of an axis of n is the right output's index k.
+// sliceEqual reports whether index j of an axis of n is the correct output's index k.
 func (e *wrongRow) sliceEqual(j, k, n, inner int) bool {
 	for lo := 0; lo < len(e.got); lo += n * inner {
 		for i := range inner {
@@ -257,7 +257,7 @@ func (e *wrongRow) sliceEqual(j, k, n, inner int) bool {
 	return true
 }
 
-// ordered says which index of an axis holds which of the right output.
+// ordered says which index of an axis holds which of the correct output.
 func ordered(a axis, from []int) string {
 	n := len(from)
 	shift, reversed := true, true

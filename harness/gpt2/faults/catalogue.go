@@ -27,8 +27,8 @@ type Kind string
 // The kinds of faults.
 const (
 	Plain     Kind = "fault"     // another function: many times any tolerance
-	GELU      Kind = "gelu"      // a near relative of the right function
-	Precision Kind = "precision" // the right function with fewer bits
+	GELU      Kind = "gelu"      // a near relative of the correct function
+	Precision Kind = "precision" // the correct function with fewer bits
 )
 
 // A Fault is an entry of the catalogue: a known fault and its variants.

@@ -95,7 +95,7 @@ func (c *Context) empty() []float32 {
 	return make([]float32, product(shape))
 }
 
-// Right returns what the stage's right function puts out on the inputs. The caller
+// Right returns what the stage's correct function puts out on the inputs. The caller
 // does not change it.
 func (c *Context) Right() []float32 {
 	if c.right == nil {
@@ -104,7 +104,7 @@ func (c *Context) Right() []float32 {
 	return c.right
 }
 
-// apply computes another stage of the same shape rightly, on inputs of the caller's.
+// apply computes another stage of the same shape correctly, on inputs of the caller's.
 func (c *Context) apply(stage string, in func(string) []float32) []float32 {
 	out := c.empty()
 	if err := c.Model.Apply(stage, c.Dims, in, out); err != nil {

@@ -22,7 +22,7 @@ type Cause struct {
 	harness.Explanation
 
 	// Values returns, for each stage that the cause sits in and that the candidate
-	// lacks, the values it would have there; a nil Bound is that of the right
+	// lacks, the values it would have there; a nil Bound is that of the correct
 	// stage. It is nil for a cause in no such stage.
 	Values func() map[harness.Place]replay.Value
 
@@ -35,7 +35,7 @@ type Cause struct {
 // the rows and for each the best first, either
 //
 //   - the known faults that reproduce the engine's output, with the fraction of
-//     the error that is gone when the fault stands in the place of the right
+//     the error that is gone when the fault stands in the place of the correct
 //     function. There are several only if nothing at this place tells them apart;
 //     their Text says so;
 //   - or what the error looks like, under an id of a pattern (see the constants

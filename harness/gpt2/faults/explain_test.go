@@ -147,7 +147,7 @@ func bfloat16(x []float32) []float32 {
 	return out
 }
 
-// TestClean: of a right run nothing is explained.
+// TestClean: of a correct run nothing is explained.
 func TestClean(t *testing.T) {
 	if introduced, all := (engine{steps: 3}).explain(t); len(introduced) > 0 || len(all) > 0 {
 		t.Errorf("introduced %v, explained %v", introduced, all)

@@ -10,7 +10,7 @@ import (
 )
 
 // A fitted is a pattern with a number k that is read off the engine's output: at the
-// wrong places that is the right one plus k times basis.
+// wrong places that is the correct one plus k times basis.
 type fitted struct {
 	id       string
 	basis    func(i int) float64

@@ -10,7 +10,7 @@ import (
 	"checkpoint12/model"
 )
 
-// A match is a fault in the place of the right function, held against a row.
+// A match is a fault in the place of the correct function, held against a row.
 type match struct {
 	fault    Fault
 	stages   []string         // where it sits, of the row's span
@@ -159,7 +159,7 @@ func explained(base, left harness.Distance) float64 {
 	case base.Nonfinite == 0:
 		return gone(left.SqDiff, base.SqDiff)
 	case base.SqDiff <= base.SqBound && left.SqDiff > 4*base.SqBound:
-		return 0 // the mask is right, the values are off by twice what rounding may do
+		return 0 // the mask is correct, the values are off by twice what rounding may do
 	}
 	part := gone(float64(left.Nonfinite), float64(base.Nonfinite))
 	if base.SqDiff > base.SqBound {
@@ -168,7 +168,7 @@ func explained(base, left harness.Distance) float64 {
 	return part
 }
 
-// output returns what an engine that makes a match's fault and is right otherwise puts
+// output returns what an engine that makes a match's fault and is correct otherwise puts
 // out at a row, and its values of the stages of the row's step that the candidate lacks
 // and in which the fault sits. It is nil where the fault changes nothing.
 func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness.Place]replay.Value) {

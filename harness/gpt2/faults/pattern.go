@@ -19,15 +19,15 @@ const (
 	PatternShape         = "pattern_shape"          // the output has another shape
 	PatternNonfinite     = "pattern_nonfinite"      // NaN or infinities where numbers belong
 	PatternZero          = "pattern_zero"           // what is wrong is 0: it was never written
-	PatternRatio         = "pattern_ratio"          // the right output times one number
-	PatternOffset        = "pattern_offset"         // the right output plus one number
+	PatternRatio         = "pattern_ratio"          // the correct output times one number
+	PatternOffset        = "pattern_offset"         // the correct output plus one number
 	PatternBias          = "pattern_bias"           // the bias is in it twice, half, …
 	PatternChannelOffset = "pattern_channel_offset" // the same vector is added to every row
 	PatternChannelRatio  = "pattern_channel_ratio"  // every row is multiplied by the same vector
 	PatternCopy          = "pattern_copy"           // it is another tensor of the dump
 	PatternOtherWeights  = "pattern_other_weights"  // another layer's, or norm's, weights give it
 	PatternOtherInput    = "pattern_other_input"    // another layer's inputs give it
-	PatternPermuted      = "pattern_permuted"       // the right values in another order
+	PatternPermuted      = "pattern_permuted"       // the correct values in another order
 	PatternNoise10       = "pattern_noise_10_bits"  // as rounding to 10 bits of mantissa would leave it
 	PatternNoise7        = "pattern_noise_7_bits"   // as rounding to 7 bits would
 	PatternPlaces        = "pattern_places"         // only a part of the output is wrong
@@ -188,14 +188,14 @@ func (g *rowGroup) copied(e *wrongRow) finding {
 	return finding{}
 }
 
-// isMoved reports whether one of two stages can rightly be equal to the other.
+// isMoved reports whether one of two stages may be equal to the other in a correct run.
 func isMoved(a, b string) bool {
 	a, b = min(wordOf(a), wordOf(b)), max(wordOf(a), wordOf(b))
 	return a == "logits" && b == "logits_last" ||
 		a == "attn.cache_k" && b == "attn.k" || a == "attn.cache_v" && b == "attn.v"
 }
 
-// shape describes an output of another shape than the right one's.
+// shape describes an output of another shape than the correct one's.
 func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 	want, _ := model.Shape(g.model.Config(), e.Stage, e.dims)
 	text := fmt.Sprintf("the shape is %v, it must be %v", e.shape, want)

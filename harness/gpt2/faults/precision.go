@@ -124,7 +124,7 @@ func rounded(weights, inputs rounding) variant {
 	return func(c *Context) []float32 { return c.rounded(weights, inputs) }
 }
 
-// rounded returns the stage's right function of inputs and weights that went through
+// rounded returns the stage's correct function of inputs and weights that went through
 // roundings, nil for none.
 func (c *Context) rounded(weights, inputs rounding) []float32 {
 	switch k := wordOf(c.Stage); {
@@ -210,7 +210,7 @@ func holds(r rounding, x []float32) bool {
 	return true
 }
 
-// hasStructure reports whether the error follows the right output, or leans to one
+// hasStructure reports whether the error follows the correct output, or leans to one
 // side, more than rounding errors do: four times as much as is chance, and by a
 // tenth at least, since what rounds the output itself follows it a little.
 func (e *wrongRow) hasStructure() bool {

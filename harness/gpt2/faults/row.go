@@ -13,7 +13,7 @@ import (
 	"checkpoint12/model"
 )
 
-// A wrongRow is one introduced row: the engine's output, and that of the right function
+// A wrongRow is one introduced row: the engine's output, and that of the correct function
 // on the inputs that the engine gave it.
 type wrongRow struct {
 	harness.Replayed
@@ -29,7 +29,7 @@ type wrongRow struct {
 }
 
 // wrongRow gathers what there is on a row; without right where the output has not
-// the right one's shape.
+// the correct one's shape.
 func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 	shape, _ := c.candidate.Shape(row.Step, row.Stage)
 	e := &wrongRow{Replayed: row, shape: shape}
@@ -66,7 +66,7 @@ func (e *wrongRow) sumOfErrors() (sum float64) {
 	return sum
 }
 
-// near reports whether the output at i is the right one's at j, to so many times what
+// near reports whether the output at i is the correct one's at j, to so many times what
 // rounding may do.
 func (e *wrongRow) near(i, j int, times float64) bool {
 	slack := 0.0
@@ -187,7 +187,7 @@ func (c *candidateRun) dims(step int) (model.Dims, bool) {
 	return d, d.B > 0 && d.T > 0
 }
 
-// has reports whether the candidate has a place, in its right shape.
+// has reports whether the candidate has a place, in its correct shape.
 func (c *candidateRun) has(at harness.Place) bool {
 	d, _ := c.dims(at.Step)
 	want, err := model.Shape(c.model.Config(), at.Stage, d)

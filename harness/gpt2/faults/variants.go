@@ -230,7 +230,7 @@ func norm(fault func(c *Context, n *normalising)) variant {
 	}
 }
 
-// epsilon returns the stage's LayerNorm with another epsilon, unless it is the right one.
+// epsilon returns the stage's LayerNorm with another epsilon, unless it is the correct one.
 func epsilon(eps float64) variant {
 	other := norm(func(_ *Context, n *normalising) { n.eps = eps })
 	return func(c *Context) []float32 {
@@ -334,7 +334,7 @@ func (c *Context) third(order string) int {
 }
 
 // splitInOrder returns the stage's third of c_attn in another order of the three;
-// nil where that is the right one.
+// nil where that is the correct one.
 func (c *Context) splitInOrder(order string) []float32 {
 	third := c.third(order)
 	if third == c.third("qkv") {

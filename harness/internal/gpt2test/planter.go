@@ -41,7 +41,7 @@ func Named(name string) Fault {
 	return Faults[slices.IndexFunc(Faults, func(b Fault) bool { return b.Name == name })]
 }
 
-// Edit is the Plant of a fault that changes what the right stage puts out.
+// Edit is the Plant of a fault that changes what the correct stage puts out.
 func Edit(change func(data []float32)) func(c *faults.Context) []float32 {
 	return func(c *faults.Context) []float32 {
 		data := slices.Clone(c.Right())
