@@ -46,8 +46,9 @@ N new tokens are N steps: the last one is chosen and never fed. --prompt or
 --feed gives the tokens to feed after the prompt in place of the model's own choice,
 so that two engines stay comparable after a near tie.
 
-The folder is whole or absent: an interrupt leaves nothing half-written. Only an
-empty folder or another dump of the Go model is ever replaced.`),
+The folder is whole or absent, whatever ends the run: what is left beside it, hidden,
+the next run removes. Only an empty folder, or another dump of the Go model with
+nothing else in it, is ever replaced.`),
 		Example: a.text(`
   {} dump --model synthetic-tiny --prompt "Hello." --new 10 --out my-dump
   {} dump --model synthetic-tiny --tokens 15496,13 --new 3 --feed 11,50 --out my-dump
