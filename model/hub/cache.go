@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -143,15 +142,15 @@ func parseETag(etag string) (contentHash, error) {
 // large reports whether this is a SHA-256.
 func (h contentHash) large() bool { return len(h) == 2*sha256.Size }
 
-// start begins to hash a content of size bytes.
-func (h contentHash) start(size int64) hash.Hash {
-	if h.large() {
-		return sha256.New()
+// sum returns the hash of this kind of a content of size bytes.
+func (h contentHash) sum(content io.Reader, size int64) (contentHash, error) {
+	sum := sha256.New()
+	if !h.large() { // https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+		sum = sha1.New()
+		fmt.Fprintf(sum, "blob %d\x00", size)
 	}
-	// https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-	s := sha1.New()
-	fmt.Fprintf(s, "blob %d\x00", size)
-	return s
+	_, err := io.Copy(sum, content)
+	return contentHash(hex.EncodeToString(sum.Sum(nil))), err
 }
 
 // of reports whether a file has this hash.
@@ -161,11 +160,8 @@ func (h contentHash) of(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	sum := h.start(size)
-	if _, err := io.Copy(sum, f); err != nil {
-		return false, fmt.Errorf("read %s: %w", path, err)
-	}
-	return hex.EncodeToString(sum.Sum(nil)) == string(h), nil
+	got, err := h.sum(f, size)
+	return got == h, err
 }
 
 // The files of a model. Weights are in one file, or in those which the index lists.

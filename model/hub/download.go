@@ -1,12 +1,11 @@
 package hub
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -46,9 +45,7 @@ func (s *session) small(ctx context.Context, revision, file string, limit int64)
 			n := int64(len(e.content))
 			s.fetched += n
 			if err == nil {
-				sum := e.hash.start(n)
-				sum.Write(e.content)
-				err = e.check(sum, n)
+				err = e.check(bytes.NewReader(e.content), n)
 			}
 			return n, err
 		})
@@ -60,12 +57,13 @@ func (s *session) small(ctx context.Context, revision, file string, limit int64)
 	return e, nil
 }
 
-// check returns an error if have bytes of that hash are not the file.
-func (e entry) check(sum hash.Hash, have int64) error {
-	if got := hex.EncodeToString(sum.Sum(nil)); got != string(e.hash) {
-		return corrupt("%d bytes came, but they are not the file: their hash is %.16s…, the hub says %.16s…", have, got, e.hash)
+// check returns an error if the content, have bytes, is not the file's.
+func (e entry) check(content io.Reader, have int64) error {
+	got, err := e.hash.sum(content, have)
+	if err == nil && got != e.hash {
+		err = corrupt("%d bytes came, but they are not the file: their hash is %.16s…, the hub says %.16s…", have, got, e.hash)
 	}
-	return nil
+	return err
 }
 
 // obtain makes a file visible in its snapshot, unless it is there already.
@@ -149,8 +147,8 @@ func (s *session) download(ctx context.Context, e entry, blob string) error {
 	}
 	ctx, cancel := s.within(ctx, e.size)
 	defer cancel()
-	p := &partial{session: s, entry: e, sum: e.hash.start(e.size), file: f, out: s.disk(f)}
-	if p.have, err = io.Copy(p.sum, f); err == nil { // and now the offset is the end
+	p := &partial{session: s, entry: e, file: f, out: s.disk(f)}
+	if p.have, err = f.Seek(0, io.SeekEnd); err == nil {
 		err = s.try(ctx, e.commit, e.name, p.attempt)
 	}
 	if e := errors.Join(s.sync(f), f.Close()); err == nil {
@@ -176,7 +174,6 @@ type partial struct {
 	file *os.File
 	out  io.Writer // to file, through Client.disk
 	have int64     // bytes that have come
-	sum  hash.Hash // of these
 }
 
 // attempt goes on where the last one ended. After an error other than corruption
@@ -188,7 +185,7 @@ func (p *partial) attempt(ctx watched) (gained int64, err error) {
 	}
 	gained = p.have - before
 	if err == nil {
-		err = p.check(p.sum, p.have)
+		err = p.check(io.NewSectionReader(p.file, 0, p.have), p.have)
 	}
 	if wrong := new(corruptError); errors.As(err, &wrong) {
 		err = cmp.Or(p.restart(), err)
@@ -217,14 +214,13 @@ func (p *partial) Write(b []byte) (int, error) {
 	n, err := p.out.Write(b)
 	p.have += int64(n)
 	p.fetched += int64(n)
-	p.sum.Write(b[:n])
 	p.Progress(p.name, p.have, p.size)
 	return n, err
 }
 
 // restart discards the bytes that have come.
 func (p *partial) restart() error {
-	p.have, p.sum = 0, p.hash.start(p.size)
+	p.have = 0
 	if err := p.file.Truncate(0); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -214,15 +215,12 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 			return max(0, at.Sub(now))
 		}
 	}
-	limit := map[string]int{}
-	for part := range strings.SplitSeq(h.Get("RateLimit"), ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		if n, err := strconv.Atoi(value); err == nil {
-			limit[name] = n
-		}
+	var s int
+	if m := usedUp.FindStringSubmatch(h.Get("RateLimit")); m != nil {
+		s, _ = strconv.Atoi(m[1])
 	}
-	if rest, ok := limit["r"]; ok && rest == 0 {
-		return max(0, time.Duration(min(limit["t"], 1<<30))*time.Second)
-	}
-	return 0
+	return time.Duration(min(s, 1<<30)) * time.Second
 }
+
+// usedUp matches a RateLimit of which nothing is left until so many seconds are over.
+var usedUp = regexp.MustCompile(`; *r=0 *; *t=([0-9]+)`)
