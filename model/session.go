@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"checkpoint12/model/internal/kernel"
+	"checkpoint12/model/memory"
 )
 
 // Tap is called with every stage of every step, in the order of StageNames. data is
@@ -72,6 +73,9 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 		if !(t > 0) || math.IsInf(t, 0) {
 			return nil, fmt.Errorf("temperature %v: want a finite number above 0", t)
 		}
+	}
+	if err := memory.Room(4 * 2 * m.cfg.Layers * o.Batch * o.Length * m.cfg.Embd); err != nil {
+		return nil, fmt.Errorf("cache of %d rows and %d positions: %w", o.Batch, o.Length, err)
 	}
 	s := &Session{m: m, o: o, next: make([]int, o.Batch)}
 	s.call = call{m: m, pool: kernel.NewPool(o.Threads), Dims: Dims{B: o.Batch}, prev: o.Length, stride: o.Length}
@@ -175,10 +179,20 @@ func (s *Session) begin(tokens []int) error {
 		}
 	}
 	c.T = T
+	room := Dims{B: c.B, T: T, P: s.o.Length - T} // up to the last position, not only to this one
+	grown := 0
+	for _, b := range s.fitted {
+		if cap(b.values) < b.shape.elements(cfg, c.Dims) {
+			grown += b.shape.elements(cfg, room)
+		}
+	}
+	if err := memory.Room(4 * grown); err != nil {
+		return fmt.Errorf("step of B=%d, T=%d, P=%d: %w", c.B, T, c.P, err)
+	}
 	for _, b := range s.fitted {
 		n := b.shape.elements(cfg, c.Dims)
-		if cap(b.values) < n { // make room up to the last position, not only to this one
-			b.values = make([]float32, b.shape.elements(cfg, Dims{B: c.B, T: T, P: s.o.Length - T}))
+		if cap(b.values) < n {
+			b.values = make([]float32, b.shape.elements(cfg, room))
 		}
 		b.values = b.values[:n]
 	}

@@ -154,7 +154,9 @@ func (v *View) fitAll(options []*option, f *family, p harness.Place) (any bool, 
 					return false, err
 				}
 			}
-			if !view.repeats(array) {
+			if same, err := view.repeats(array); err != nil {
+				return false, err
+			} else if !same {
 				continue
 			}
 		}
@@ -232,7 +234,10 @@ func (v *View) agreeing(options []*option, p harness.Place) (agreeing []*option,
 	}
 	st, _ := v.schedule.Stage(p.Stage)
 	for _, o := range options {
-		t := o.views[p].tensor(array)
+		t, err := o.views[p].tensor(array)
+		if err != nil {
+			return nil, err
+		}
 		if st.Convert != nil {
 			t, _ = st.Convert(v, p.Step, t)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model/memory"
 )
 
 // A stridedView locates a stage's tensor in an array of another layout.
@@ -63,16 +64,19 @@ func (v stridedView) same(o stridedView) bool {
 	return true
 }
 
-// tensor returns the tensor that lies in the array.
-func (v stridedView) tensor(array harness.Tensor) harness.Tensor {
+// tensor returns the tensor that lies in the array. An error is of a lack of memory.
+func (v stridedView) tensor(array harness.Tensor) (harness.Tensor, error) {
 	out := harness.Tensor{Shape: slices.Clone(v.shape)}
 	n, _ := shapes.Size(v.shape)
+	if err := memory.Room(8 * n); err != nil {
+		return out, err
+	}
 	if array.IDs() {
 		out.I64 = gather(make([]int64, 0, n), array.I64[v.offset:], v.size, v.stride)
 	} else {
 		out.F32 = gather(make([]float32, 0, n), array.F32[v.offset:], v.size, v.stride)
 	}
-	return out
+	return out, nil
 }
 
 // gather appends the elements of an array of these sizes and strides to out.
@@ -90,18 +94,24 @@ func gather[E any](out, in []E, size, stride []int) []E {
 }
 
 // repeats reports whether the values are bit for bit the same along the extra axes.
-func (v stridedView) repeats(array harness.Tensor) bool {
-	first := v.tensor(array)
+func (v stridedView) repeats(array harness.Tensor) (bool, error) {
+	first, err := v.tensor(array)
+	if err != nil {
+		return false, err
+	}
 	sameBits := func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
 	for _, e := range v.extra {
 		next := v
 		for range e[0] - 1 {
 			next.offset += e[1]
-			t := next.tensor(array)
+			t, err := next.tensor(array)
+			if err != nil {
+				return false, err
+			}
 			if !slices.Equal(first.I64, t.I64) || !slices.EqualFunc(first.F32, t.F32, sameBits) {
-				return false
+				return false, nil
 			}
 		}
 	}
-	return true
+	return true, nil
 }

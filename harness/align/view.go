@@ -197,7 +197,9 @@ func (v *View) Tensor(step int, stage string) (harness.Tensor, error) {
 		return t, err
 	}
 	if view, ok := v.views[p]; ok {
-		t = view.tensor(t)
+		if t, err = view.tensor(t); err != nil {
+			return t, fmt.Errorf("%s: %s: %w", v.Name(), p, err)
+		}
 	}
 	st, ok := v.schedule.Stage(stage)
 	if !ok || st.Convert == nil {

@@ -103,11 +103,11 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	got, err := lastLogits(candidate, step)
+	got, err := lastLogits(candidate, step, want.Shape)
 	if err != nil {
 		return "", err
 	}
-	if !slices.Equal(got.Shape, want.Shape) {
+	if got.Shape == nil {
 		return NotCertifiable + ": the candidate has no such logits_last", nil
 	}
 	width := want.Shape[1]
@@ -127,25 +127,33 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 	return Certified, nil
 }
 
-// lastLogits returns logits_last [B,V] or, if a source has only logits, their last
-// row; the zero Tensor if it has neither.
-func lastLogits(src harness.Source, step int) (t harness.Tensor, err error) {
-	if shape, _ := src.Shape(step, "logits_last"); len(shape) == 2 {
-		return src.Tensor(step, "logits_last")
+// lastLogits returns logits_last of the shape [B,V] or, if a source has only logits,
+// their last row; the zero Tensor if it has neither.
+func lastLogits(src harness.Source, step int, want []int) (t harness.Tensor, err error) {
+	if shape, ok := src.Shape(step, "logits_last"); ok {
+		if slices.Equal(shape, want) {
+			t, err = src.Tensor(step, "logits_last")
+		}
+		return t, err
 	}
+	B, V := want[0], want[1]
 	shape, _ := src.Shape(step, "logits")
-	if len(shape) != 3 || shape[1] == 0 {
+	if len(shape) != 3 || shape[0] != B || shape[1] == 0 || shape[2] != V {
 		return t, nil
 	}
-	all, err := src.Tensor(step, "logits")
+	all, err := harness.Open(src, step, "logits")
 	if err != nil {
 		return t, err
 	}
-	t.Shape = []int{shape[0], shape[2]}
-	for b := range shape[0] {
-		end := (b + 1) * shape[1] * shape[2]
-		t.F32 = append(t.F32, all.F32[end-shape[2]:end]...)
+	defer all.Close()
+	for b := range B {
+		row, err := all.Part((b+1)*shape[1]*V-V, V, new(harness.Tensor))
+		if err != nil {
+			return t, err
+		}
+		t.F32 = append(t.F32, row.F32...)
 	}
+	t.Shape = want
 	return t, nil
 }
 

@@ -1,6 +1,7 @@
 package gpt2
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
+	"checkpoint12/model/memory"
 )
 
 // replayer computes single stages by the Go model's functions, with rounding bounds.
@@ -57,7 +59,10 @@ func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value
 	if s.shape, err = model.Shape(r.cfg, stage, s.Dims); err != nil {
 		return v, err
 	}
-	n, _ := shapes.Size(s.shape)
+	n, ok := shapes.Size(s.shape)
+	if err := memory.Room(16 * n); err != nil || !ok { // with its bounds and what these are made of
+		return v, cmp.Or(err, fmt.Errorf("shape %v is too large", s.shape))
+	}
 	s.out = make([]float32, n)
 	if err := s.apply(s.out, func(v replay.Value) []float32 { return v.F32 }); err != nil {
 		return v, err

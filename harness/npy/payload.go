@@ -10,10 +10,10 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/edsrzf/mmap-go"
 	"github.com/tphakala/simd/f16"
 
 	"checkpoint12/harness"
+	"checkpoint12/model/memory"
 )
 
 // bigEndian reports whether this machine stores the other way than the files do.
@@ -22,15 +22,15 @@ var bigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 // readPayload reads n elements from flat index i on in one read, straight into the
 // tensor where the file's type is the one in memory. The size has been checked.
 func readPayload(r io.ReaderAt, info Info, i, n int, mem *harness.Tensor) (t harness.Tensor, err error) {
-	if err := available(n * int(dtypes[info.stored].size)); err != nil {
-		return t, err
-	}
 	if info.DType == "int64" {
-		mem.I64 = resize(mem.I64, n)
+		mem.I64, err = resize(mem.I64, n)
 		t.I64 = mem.I64
 	} else {
-		mem.F32 = resize(mem.F32, n)
+		mem.F32, err = resize(mem.F32, n)
 		t.F32 = mem.F32
+	}
+	if err != nil {
+		return t, err
 	}
 	size := int(dtypes[info.stored].size)
 	direct := info.stored == "<f4" || info.stored == ">f4" || info.stored == "<i8"
@@ -50,25 +50,16 @@ func readPayload(r io.ReaderAt, info Info, i, n int, mem *harness.Tensor) (t har
 	return t, nil
 }
 
-// available returns an error if there is no memory for so many bytes, of which the
-// process would die.
-func available(bytes int) error {
-	if bytes < 64<<20 {
-		return nil
-	}
-	m, err := mmap.MapRegion(nil, bytes+bytes/8, mmap.COPY, mmap.ANON, 0)
-	if err != nil {
-		return fmt.Errorf("memory for %d MB of values: %w", bytes>>20, err)
-	}
-	return m.Unmap()
-}
-
-// resize returns a slice of n elements, in s's memory if they fit. It is never nil.
-func resize[E any](s []E, n int) []E {
+// resize returns a slice of n elements, in s's memory if they fit, and an error if there
+// is no memory for them.
+func resize[E any](s []E, n int) ([]E, error) {
 	if s != nil && cap(s) >= n {
-		return s[:n]
+		return s[:n], nil
 	}
-	return make([]E, n)
+	if err := memory.Room(n * int(unsafe.Sizeof(*new(E)))); err != nil {
+		return nil, err
+	}
+	return make([]E, n), nil
 }
 
 // bytesOf returns the memory of a tensor's elements.

@@ -100,12 +100,3 @@ func TestRefusesWhatIsNot(t *testing.T) {
 		}
 	}
 }
-
-// Memory that there is not is an error; to ask for it would end the process.
-func TestAvailable(t *testing.T) {
-	for bytes, want := range map[int]string{1: "", 100 << 20: "", 1 << 60: "memory for 1099511627776 MB of values: "} {
-		if err := available(bytes); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%d bytes: error %v, want %q", bytes, err, want)
-		}
-	}
-}
