@@ -36,9 +36,9 @@ type Result struct {
 	Engines []EngineResult `json:"-"` // the goldens compared
 }
 
-// Compare compares the candidate with its goldens. Of several, the report is on the
-// first that has anything in common with the candidate; at places where that one is
-// the outlier, on another.
+// Compare compares the candidate with its goldens. Of several the reference
+// decides; where it has nothing to compare, any that is not outvoted fails the
+// candidate.
 //
 // With a model each stage of the candidate is replayed on its own inputs; where the
 // candidate diverges from the golden before any stage of its own is wrong, the
@@ -106,7 +106,7 @@ func (r *Result) compareGoldens(c Comparison) error {
 	if r.Quorum, err = NewQuorum(c.Schedule, r.Engines); err != nil {
 		return err
 	}
-	r.Report = r.Quorum.report(r.Engines)
+	r.Report = r.Quorum.report(c.Schedule, r.Engines)
 	r.Golden = fmt.Sprintf("%s (%s)", filepath.Dir(first.Source.Name()), strings.Join(r.Quorum.Engines, ", "))
 	return nil
 }

@@ -146,18 +146,24 @@ func sameBytes(a, b harness.Source) bool {
 	})
 }
 
-// report returns the candidate's comparison with the first engine's golden and, where
-// that is the outlier, with one that agrees with the candidate.
-func (q *Quorum) report(engines []EngineResult) *harness.Report {
+// report returns the candidate's comparison with all goldens. At a place that is the
+// reference's row or, without one, that of an engine from which the candidate differs
+// there and which is not outvoted, or else any engine's.
+func (q *Quorum) report(s *harness.Schedule, engines []EngineResult) *harness.Report {
 	r := *engines[0].Report
-	r.Stages = slices.Clone(r.Stages)
-	for _, o := range q.Outliers {
-		if o.Engine != engines[0].Engine || o.Engine == Reference {
-			continue
+	rows, settled := map[harness.Place]harness.Row{}, map[harness.Place]bool{}
+	for _, e := range engines {
+		for _, row := range e.Report.Stages {
+			if settled[row.Place] || q.Outvoted(e.Engine, row.Place) != nil {
+				continue
+			}
+			if old, ok := rows[row.Place]; !ok || !old.Status.Compared() || row.Status.Diverges() {
+				rows[row.Place] = row
+			}
+			settled[row.Place] = row.Status.Diverges() || isReference(e) && row.Status.Compared()
 		}
-		i := slices.IndexFunc(engines, func(e EngineResult) bool { return e.Engine == o.Against[0] })
-		*r.Row(o.Place) = *engines[i].Report.Row(o.Place)
 	}
+	r.Stages = slices.SortedFunc(maps.Values(rows), func(a, b harness.Row) int { return s.Compare(a.Place, b.Place) })
 	r.Judge()
 	return &r
 }

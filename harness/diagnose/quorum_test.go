@@ -81,7 +81,7 @@ func TestQuorum(t *testing.T) {
 			if text := strings.Join(q.Lines(), "\n"); tt.line == "" && text != "" || !strings.Contains(text, tt.line) {
 				t.Errorf("lines %q, want %q", text, tt.line)
 			}
-			r := q.report(engines)
+			r := q.report(s, engines)
 			for _, v := range engines {
 				if v.Engine == tt.used && r.Row(act).Worst != v.Report.Row(act).Worst {
 					t.Errorf("the candidate is not compared with %s there: %+v", tt.used, r.Row(act))
@@ -107,6 +107,7 @@ func TestVotes(t *testing.T) {
 		{"the reference and two copies", map[string]string{"a": "candle", "b": "candle"}, []string{"float64"}, false},
 		{"the reference and two engines with one mistake", map[string]string{"a": "candle", "b": "tinygrad"}, []string{"float64"}, false},
 		{"an engine and two copies", map[string]string{"a": "tinygrad", "b": "tinygrad"}, []string{"Candle"}, false},
+		{"a copy, and an engine after it", map[string]string{"a": "tinygrad"}, []string{"candle"}, false},
 		{"an engine and two that differ from it", map[string]string{"a": "mistralrs", "b": "tinygrad"}, []string{"Candle"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
