@@ -58,7 +58,8 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	}
 	places := s.Places(golden, o.Match)
 	if n := len(s.Places(candidate, o.Match)) - len(common(candidate, places)); n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s: no golden to compare %s with", candidate.Name(), words.Count(n, "tensor")))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: no golden to compare %s with",
+			candidate.Name(), words.Count(n, "tensor")))
 	}
 	r.Stages = make([]Row, len(places))
 	errs := make([]error, len(places))
@@ -74,8 +75,8 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 		}
 	}
 	if doubtful := slices.DeleteFunc(slices.Clone(r.Stages), func(row Row) bool { return row.Doubt == "" }); len(doubtful) > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s: in doubt though within tolerance: %s, first %s: %s", candidate.Name(),
-			words.Count(len(doubtful), "tensor"), doubtful[0].Place, doubtful[0].Doubt))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: in doubt though within tolerance: %s, first %s: %s",
+			candidate.Name(), words.Count(len(doubtful), "tensor"), doubtful[0].Place, doubtful[0].Doubt))
 	}
 	r.Judge()
 	if r.Compared == 0 {
@@ -153,7 +154,8 @@ func modelNotes(golden, candidate Source) []string {
 	}
 	var notes []string
 	if a, b := g.Model.WeightsSHA256, c.Model.WeightsSHA256; otherWeights(g, c) {
-		notes = append(notes, fmt.Sprintf("%s: made from weights %.12s…, the golden from %.12s…", candidate.Name(), b, a))
+		notes = append(notes, fmt.Sprintf("%s: made from weights %.12s…, the golden from %.12s…",
+			candidate.Name(), b, a))
 	}
 	var want, got map[string]any
 	if json.Unmarshal(g.Model.Config, &want) != nil || json.Unmarshal(c.Model.Config, &got) != nil {
@@ -170,7 +172,8 @@ func modelNotes(golden, candidate Source) []string {
 		}
 	}
 	if len(others) > 0 {
-		notes = append(notes, fmt.Sprintf("%s: made with another config: %s", candidate.Name(), strings.Join(others, ", ")))
+		notes = append(notes, fmt.Sprintf("%s: made with another config: %s",
+			candidate.Name(), strings.Join(others, ", ")))
 	}
 	return notes
 }
@@ -185,7 +188,8 @@ func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed 
 	case len(common(candidate, places)) > 0:
 		why = fmt.Sprintf("%s: every step in common was skipped: %s", candidate.Name(), fed.why)
 	default:
-		why = fmt.Sprintf("%s and %s have no stage of a step in common; the golden begins with %s", golden.Name(), candidate.Name(), places[0].File())
+		why = fmt.Sprintf("%s and %s have no stage of a step in common; the golden begins with %s",
+			golden.Name(), candidate.Name(), places[0].File())
 	}
 	return fmt.Errorf("%w: %s", ErrNothingCompared, why)
 }

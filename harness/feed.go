@@ -42,11 +42,13 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 		return f, err
 	}
 	if len(want) != len(got) {
-		return f, nothing(golden, candidate, n, fmt.Sprintf("batch of %s, golden has %d", words.Count(len(got), "row"), len(want)))
+		return f, nothing(golden, candidate, n, fmt.Sprintf("batch of %s, golden has %d",
+			words.Count(len(got), "row"), len(want)))
 	}
 	cols := min(len(want[0]), len(got[0]))
 	if cols < n {
-		return f, nothing(golden, candidate, n, fmt.Sprintf("%s, golden's prompt has %d", words.Count(len(got[0]), "token"), n))
+		return f, nothing(golden, candidate, n, fmt.Sprintf("%s, golden's prompt has %d",
+			words.Count(len(got[0]), "token"), n))
 	}
 	for j := range cols {
 		for b := range want {
@@ -55,7 +57,8 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 				continue
 			}
 			if j < n {
-				return f, nothing(golden, candidate, n, fmt.Sprintf("row %d, position %d is %d, golden has %d", b, j, g, w))
+				return f, nothing(golden, candidate, n, fmt.Sprintf("row %d, position %d is %d, golden has %d",
+					b, j, g, w))
 			}
 			f.differ = j - n + 1
 			f.why = fmt.Sprintf("was fed token %d where the golden was fed %d (row %d, position %d)", g, w, b, j)
@@ -63,7 +66,8 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 		}
 	}
 	if last := LastStep(candidate); len(got[0]) < n+last {
-		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: assuming the golden's tokens", candidate.Name(), TokensFile, last))
+		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: assuming the golden's tokens",
+			candidate.Name(), TokensFile, last))
 	}
 	return f, nil
 }
@@ -143,7 +147,8 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 	}
 	switch {
 	case len(said) == 2 && said[0] != said[1]:
-		return 0, nothing(golden, candidate, math.MaxInt, fmt.Sprintf("prompt of %s, golden's has %d", words.Count(said[1], "token"), said[0]))
+		return 0, nothing(golden, candidate, math.MaxInt, fmt.Sprintf("prompt of %s, golden's has %d",
+			words.Count(said[1], "token"), said[0]))
 	case prompt > 0:
 		return prompt, nil
 	case len(said) > 0:

@@ -203,6 +203,7 @@ func Check(t TB, golden Source, candidate *Recorder) {
 		}
 	}
 	if bad > 1 {
-		t.Logf("%d of %d tensors differ in all; those after the first may only inherit its error", bad, len(report.Stages))
+		t.Logf("%d of %d tensors differ in all; those after the first may only inherit its error",
+			bad, len(report.Stages))
 	}
 }

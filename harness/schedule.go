@@ -93,7 +93,8 @@ func NewSchedule(stages []Stage) (*Schedule, error) {
 		s.index[st.Name] = i
 		t := st.Tolerance
 		if !(t.Abs >= 0 && t.Rel >= 0) || math.IsInf(t.Abs+t.Rel, 0) {
-			return nil, fmt.Errorf("stage %s: tolerance abs %v, rel %v is not finite and positive or zero", st.Name, t.Abs, t.Rel)
+			return nil, fmt.Errorf("stage %s: tolerance abs %v, rel %v is not finite and positive or zero",
+				st.Name, t.Abs, t.Rel)
 		}
 		if st.IDs {
 			if t.Abs != 0 || t.Rel != 0 {

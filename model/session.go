@@ -171,11 +171,13 @@ func (s *Session) begin(tokens []int) error {
 	}
 	T := len(tokens) / c.B
 	if T > s.o.Length-c.P {
-		return fmt.Errorf("%w: %d new positions after %d, with room for %d (n_positions is %d)", ErrTooLong, T, c.P, s.o.Length, cfg.Positions)
+		return fmt.Errorf("%w: %d new positions after %d, with room for %d (n_positions is %d)",
+			ErrTooLong, T, c.P, s.o.Length, cfg.Positions)
 	}
 	for i, id := range tokens {
 		if id < 0 || id >= cfg.Vocab {
-			return fmt.Errorf("token id %d (row %d, position %d) is outside the vocabulary of %d", id, i/T, c.P+i%T, cfg.Vocab)
+			return fmt.Errorf("token id %d (row %d, position %d) is outside the vocabulary of %d",
+				id, i/T, c.P+i%T, cfg.Vocab)
 		}
 	}
 	c.T = T
@@ -254,15 +256,18 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 	for i, name := range p.inputs {
 		x, shape := in(name), parseShape(Axes(name))
 		if want := shape.elements(m.cfg, d); len(x) != want {
-			return fmt.Errorf("stage %s reads %s: got %d values: want %d, %v", stage, name, len(x), want, shape.of(m.cfg, d))
+			return fmt.Errorf("stage %s reads %s: got %d values: want %d, %v",
+				stage, name, len(x), want, shape.of(m.cfg, d))
 		}
 		// Ids and positions index tables.
 		if name == "pos" && !isIndex(x[0], m.cfg.Positions-d.T+1) {
-			return fmt.Errorf("stage %s: position %v with %d new ones: n_positions is %d", stage, x[0], d.T, m.cfg.Positions)
+			return fmt.Errorf("stage %s: position %v with %d new ones: n_positions is %d",
+				stage, x[0], d.T, m.cfg.Positions)
 		}
 		noToken := func(id float32) bool { return !isIndex(id, m.cfg.Vocab) }
 		if name == "tokens" && slices.ContainsFunc(x, noToken) {
-			return fmt.Errorf("stage %s: token id %v is outside the vocabulary of %d", stage, x[slices.IndexFunc(x, noToken)], m.cfg.Vocab)
+			return fmt.Errorf("stage %s: token id %v is outside the vocabulary of %d",
+				stage, x[slices.IndexFunc(x, noToken)], m.cfg.Vocab)
 		}
 		c.in[i] = x
 	}

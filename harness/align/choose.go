@@ -80,7 +80,8 @@ func (v *View) chooseLayout(f *family) error {
 			v.unusable = append(v.unusable, p)
 			if len(f.hint.layouts) > 0 {
 				shape, _ := v.Source.Shape(p.Step, p.Stage)
-				v.note(fmt.Sprintf("of a shape that is not %s as the map has it: such as %v at %s", texts(options), shape, f.places[0]), p)
+				v.note(fmt.Sprintf("of a shape that is not %s as the map has it: such as %v at %s",
+					texts(options), shape, f.places[0]), p)
 			}
 		}
 	}
@@ -93,7 +94,8 @@ func (v *View) chooseLayout(f *family) error {
 	case err != nil:
 		return err
 	case chosen == nil:
-		v.note(fmt.Sprintf("of a shape that fits the axes %s, and the values do not decide: read as they are", texts(options)), fitting...)
+		v.note(fmt.Sprintf("of a shape that fits the axes %s, and the values do not decide: read as they are",
+			texts(options)), fitting...)
 	default:
 		v.useLayout(chosen, f, fitting)
 	}

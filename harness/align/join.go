@@ -212,7 +212,8 @@ func (j *joined) notes(dir string) (notes []string) {
 		}
 	}
 	if len(ignored) > 0 {
-		notes = append(notes, fmt.Sprintf("%s: files that the map %s does not use: %s", dir, j.m.Name, strings.Join(ignored, "; ")))
+		notes = append(notes, fmt.Sprintf("%s: files that the map %s does not use: %s",
+			dir, j.m.Name, strings.Join(ignored, "; ")))
 	}
 	for _, group := range dump.GroupPaths(j.unnamed) {
 		notes = append(notes, fmt.Sprintf("%s: %s: neither a name in the map %s nor a stage", dir, group, j.m.Name))

@@ -141,7 +141,8 @@ func (v *View) Notes() []string {
 				families = append(families, name)
 			}
 		}
-		notes = append(notes, fmt.Sprintf("%s: %s (%s): %s", v.Name(), strings.Join(families, ", "), words.Count(len(v.places[text]), "tensor"), text))
+		notes = append(notes, fmt.Sprintf("%s: %s (%s): %s",
+			v.Name(), strings.Join(families, ", "), words.Count(len(v.places[text]), "tensor"), text))
 	}
 	return notes
 }

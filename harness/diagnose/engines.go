@@ -49,7 +49,8 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 			first := engines[0].Source
 			err = d.Manifest().CheckWeights(first.Manifest().Model.Name, first.Manifest().Model.WeightsSHA256)
 			if diff := cmp.Diff(first.Manifest().Tokens, d.Manifest().Tokens); err == nil && diff != "" {
-				line := fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case", path, first.Name())
+				line := fmt.Sprintf("golden %s: its prompt tokens are not those of %s for the same case",
+					path, first.Name())
 				return nil, &harness.DiffError{Line: line, Diff: diff}
 			}
 		}

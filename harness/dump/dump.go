@@ -108,7 +108,8 @@ func (d *Dump) readHeaders(files []harness.File) (notes []string, err error) {
 			if st.IDs {
 				want, dtype = "ids", "<i8"
 			}
-			err = fmt.Errorf("%s: holds %s, but %s is %s: np.save(%q, a.astype('%s'))", path, info.DType, st.Name, want, path, dtype)
+			err = fmt.Errorf("%s: holds %s, but %s is %s: np.save(%q, a.astype('%s'))",
+				path, info.DType, st.Name, want, path, dtype)
 		}
 		headers[i], errs[i] = header{path, info}, err
 	})
@@ -158,7 +159,8 @@ func agree(path string, info npy.Info, f harness.File) error {
 		return err
 	}
 	if sum := fmt.Sprintf("%x", h.Sum(nil)); sum != f.SHA256 {
-		return fmt.Errorf("%s: SHA-256 %.12s…, but %s says %.12s…: the file was changed after the dump was made", path, sum, ManifestFile, f.SHA256)
+		return fmt.Errorf("%s: SHA-256 %.12s…, but %s says %.12s…: the file was changed after the dump was made",
+			path, sum, ManifestFile, f.SHA256)
 	}
 	return nil
 }
@@ -170,7 +172,8 @@ func tokenRows(path string, t harness.Tensor, man *harness.Manifest) ([][]int, e
 		return nil, fmt.Errorf("%s: holds %s, but tokens are ids: np.save(%q, a.astype('<i8'))", path, t.DType(), path)
 	}
 	if len(t.Shape) != 2 || len(t.I64) == 0 {
-		return nil, fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))", path, t.Shape, path)
+		return nil, fmt.Errorf("%s: shape %v, want [B, prompt + new]: np.save(%q, a.reshape(B, -1))",
+			path, t.Shape, path)
 	}
 	rows := make([][]int, t.Shape[0])
 	for i, id := range t.I64 {
@@ -193,7 +196,8 @@ func checkTokens(path string, rows [][]int, man *harness.Manifest) error {
 		return fmt.Errorf("%s: shape %v, but %s says %v: prompt and %d new", path, got, ManifestFile, want, man.New)
 	}
 	if diff := cmp.Diff(man.Tokens, harness.FirstTokens(rows, n)); diff != "" {
-		return &harness.DiffError{Line: fmt.Sprintf("%s: does not begin with the tokens that %s says", path, ManifestFile), Diff: diff}
+		line := fmt.Sprintf("%s: does not begin with the tokens that %s says", path, ManifestFile)
+		return &harness.DiffError{Line: line, Diff: diff}
 	}
 	return nil
 }
@@ -261,7 +265,8 @@ func (d *Dump) Open(step int, stage string) (harness.Parts, error) { return d.op
 func (d *Dump) open(step int, stage string) (*npy.File, error) {
 	e, ok := d.steps[step][stage]
 	if !ok {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
+		return nil, fmt.Errorf("%s: %w",
+			filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
 	}
 	f, err := npy.Open(e.path, d.man == nil)
 	if err == nil && (!slices.Equal(f.Shape, e.Shape) || f.DType != e.DType) {

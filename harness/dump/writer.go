@@ -75,7 +75,8 @@ func Replaceable(dir, engine string) error {
 	case err != nil:
 		return err
 	case engine != "" && man.Engine.Name != engine:
-		return fmt.Errorf("%s: holds a dump of engine %q, and is not replaced: choose another folder", dir, man.Engine.Name)
+		return fmt.Errorf("%s: holds a dump of engine %q, and is not replaced: choose another folder",
+			dir, man.Engine.Name)
 	default:
 		listed[ManifestFile] = 0
 		for _, f := range man.Files {
@@ -84,7 +85,8 @@ func Replaceable(dir, engine string) error {
 	}
 	return fs.WalkDir(os.DirFS(dir), ".", func(name string, e fs.DirEntry, err error) error {
 		if mode, ok := listed[name]; err == nil && !(ok && mode == e.Type()) {
-			err = fmt.Errorf("%s: holds %s, which no %s there lists, and is not replaced: choose another folder", dir, name, ManifestFile)
+			err = fmt.Errorf("%s: holds %s, which no %s there lists, and is not replaced: choose another folder",
+				dir, name, ManifestFile)
 		}
 		return err
 	})

@@ -82,7 +82,8 @@ func CheckComplete(s *harness.Schedule, src harness.Source) error {
 		for _, step := range steps {
 			leftOut := func(l harness.LeftOut) bool { return l.Covers(step, stage) }
 			if _, ok := src.Shape(step, stage); !ok && !slices.ContainsFunc(man.LeftOut, leftOut) {
-				return fmt.Errorf("%s is neither among the files of its manifest nor left out there with a reason", harness.Place{Step: step, Stage: stage})
+				return fmt.Errorf("%s is neither among the files of its manifest nor left out there with a reason",
+					harness.Place{Step: step, Stage: stage})
 			}
 		}
 	}

@@ -116,7 +116,8 @@ func (r Run) Check() error {
 	}
 	for i, row := range r.Tokens {
 		if len(row) != len(r.Tokens[0]) {
-			return fmt.Errorf("prompt %d has %s, prompt 0 has %d: a batch needs rows of equal length", i, words.Count(len(row), "token"), len(r.Tokens[0]))
+			return fmt.Errorf("prompt %d has %s, prompt 0 has %d: a batch needs rows of equal length",
+				i, words.Count(len(row), "token"), len(r.Tokens[0]))
 		}
 	}
 	if r.New < 1 {
@@ -130,7 +131,8 @@ func (r Run) Check() error {
 	}
 	for i, row := range r.Feed {
 		if len(row) != r.New-1 {
-			return fmt.Errorf("row %d feeds %s: %d new ones take %d, for the last is never fed", i, words.Count(len(row), "token"), r.New, r.New-1)
+			return fmt.Errorf("row %d feeds %s: %d new ones take %d, for the last is never fed",
+				i, words.Count(len(row), "token"), r.New, r.New-1)
 		}
 	}
 	return nil

@@ -101,7 +101,8 @@ func (s *stageCall) gather(in replay.Inputs) error {
 			axes = "T" // of all positions, not of the first alone
 		}
 		if !first && !sizes.Learn(axes, v.Shape) { // before the first step there is nothing
-			return fmt.Errorf("%s reads %s of shape %v, which does not match the axes %s and the other inputs", s.stage, name, v.Shape, axes)
+			return fmt.Errorf("%s reads %s of shape %v, which does not match the axes %s and the other inputs",
+				s.stage, name, v.Shape, axes)
 		}
 		switch {
 		case name == "pos":
@@ -110,7 +111,8 @@ func (s *stageCall) gather(in replay.Inputs) error {
 			v.F32 = make([]float32, len(v.I64))
 			for i, id := range v.I64 {
 				if id < 0 || id >= int64(s.cfg.Vocab) {
-					return fmt.Errorf("%s reads %s: id %d is outside the vocabulary of %d", s.stage, name, id, s.cfg.Vocab)
+					return fmt.Errorf("%s reads %s: id %d is outside the vocabulary of %d",
+						s.stage, name, id, s.cfg.Vocab)
 				}
 				v.F32[i] = float32(id)
 			}

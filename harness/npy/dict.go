@@ -56,7 +56,8 @@ func parseDict(text string) (d dict, err error) {
 				return d, err
 			}
 		default:
-			return d, fmt.Errorf("%s is %.40q: want descr, a string; fortran_order, True or False; and shape, a tuple", key, value)
+			return d, fmt.Errorf("%s is %.40q: want descr, a string; fortran_order, True or False; and shape, a tuple",
+				key, value)
 		}
 	}
 	for _, key := range []string{"descr", "fortran_order", "shape"} {

@@ -195,7 +195,8 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 	case e.Wrong > 0:
 		row.Verdict = harness.ReplayIntroduced
 	case e.SqBound > maxRelBound*maxRelBound*e.SqWant:
-		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may reach %.2g of its size", math.Sqrt(e.SqBound/e.SqWant))
+		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may reach %.2g of its size",
+			math.Sqrt(e.SqBound/e.SqWant))
 	default:
 		row.Verdict = harness.ReplayClean
 	}

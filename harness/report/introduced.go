@@ -208,9 +208,11 @@ func (p *printer) writeReplayed() {
 	text, none := "", "replayed on its own inputs, none of "+judged+" is wrong"
 	switch {
 	case len(p.Introduced) > 0 && p.bad == 0:
-		text = fmt.Sprintf("every tensor is within tolerance of %s, so the fault is below the tolerance%s", p.Golden, p.unseen())
+		text = fmt.Sprintf("every tensor is within tolerance of %s, so the fault is below the tolerance%s",
+			p.Golden, p.unseen())
 	case len(p.Introduced) > 0:
-		text = fmt.Sprintf("%d of %s outside tolerance of %s%s", p.bad, words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
+		text = fmt.Sprintf("%d of %s outside tolerance of %s%s",
+			p.bad, words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
 		if inherited > 0 {
 			text += fmt.Sprintf("; %d of those outside are correct for their inputs", inherited)
 		}

@@ -81,7 +81,8 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 	}
 	for _, engine := range expected {
 		if len(engines[engine]) == 0 {
-			m.NotChecked = append(m.NotChecked, fmt.Sprintf("%s: no goldens; %s makes them", engine, regenerate(engine)))
+			m.NotChecked = append(m.NotChecked, fmt.Sprintf("%s: no goldens; %s makes them",
+				engine, regenerate(engine)))
 		}
 	}
 	m.judge()

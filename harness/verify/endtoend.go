@@ -85,7 +85,8 @@ func (e *endToEnd) lists() {
 	e.assert("start_pos", "0, then on by the number of tokens fed", ran, otherText, start)
 	e.assert("prompt", "the token list begins with the prompt", prompt*batch, otherText, begin)
 	e.assert("iterations", words.Count(n, "iteration"), ran, wrongLength, iterations)
-	e.assert("new_tokens", fmt.Sprintf("%s, %d in all", words.Count(n, "new token"), prompt+n), n*batch, wrongLength, length)
+	e.assert("new_tokens", fmt.Sprintf("%s, %d in all",
+		words.Count(n, "new token"), prompt+n), n*batch, wrongLength, length)
 }
 
 // cache asserts that the cache is made on the first pass, grows by the tokens fed, is
@@ -102,11 +103,13 @@ func (e *endToEnd) cache() {
 			}
 			n++
 			if shape, _ := e.t.Shape(k, stage); shape[2] != total && problems[k] == "" {
-				problems[k] = fmt.Sprintf("step %d: %s holds %s, want %d", k, stage, words.Count(shape[2], "position"), total)
+				problems[k] = fmt.Sprintf("step %d: %s holds %s, want %d",
+					k, stage, words.Count(shape[2], "position"), total)
 			}
 		}
 		if n != caches {
-			problems[k] = fmt.Sprintf("step %d: %s, want k and v of %s", k, words.Count(n, "cache"), words.Count(caches/2, "layer"))
+			problems[k] = fmt.Sprintf("step %d: %s, want k and v of %s",
+				k, words.Count(n, "cache"), words.Count(caches/2, "layer"))
 		}
 	}
 	e.assert("cache_created", "the first pass leaves the prompt in every cache", caches, otherText, problems[0])
@@ -224,7 +227,8 @@ func (e *endToEnd) sameAs(g *Golden) {
 		switch {
 		case i < 0 || problem != "":
 		case i == len(row):
-			problem, kind = fmt.Sprintf("row %d: %s, %s has %d", b, words.Count(len(row), "token"), g.Engine, len(want)), wrongLength
+			problem, kind = fmt.Sprintf("row %d: %s, %s has %d",
+				b, words.Count(len(row), "token"), g.Engine, len(want)), wrongLength
 		default:
 			problem = fmt.Sprintf("row %d: step %d chose %d, %s chose %d%s; got %s, want %s",
 				b, i-g.prompt(), row[i], g.Engine, want[i], e.tie(g, i-g.prompt()), e.s.quote(row), e.s.quote(want))
@@ -274,7 +278,8 @@ func (s *Suite) dumpCommand(run gpt2.Run, golden string) string {
 	command := fmt.Sprintf("%s dump --model %s%s --new %d%s --out %s",
 		s.o.Command, s.o.Model, flags("--tokens", run.Tokens), run.New, flags("--feed", run.Feed), out)
 	if golden != "" {
-		command += fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s", s.o.Command, golden, out, s.o.Model)
+		command += fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s",
+			s.o.Command, golden, out, s.o.Model)
 	}
 	return command
 }

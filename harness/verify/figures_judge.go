@@ -142,7 +142,8 @@ func (r *reading) ranks(f Finding, read []reading) Finding {
 			}
 			first = fmt.Sprintf("%v: got %d, want %d", shapes.Index(i*n+k, r.Want.Shape), got, want)
 			if near {
-				first += fmt.Sprintf(" (%s: margin %.3g, 2*max|dlogit| %.3g)", diagnose.NearTie, apart(got, want), 2*off)
+				first += fmt.Sprintf(" (%s: margin %.3g, 2*max|dlogit| %.3g)",
+					diagnose.NearTie, apart(got, want), 2*off)
 			}
 		}
 	}

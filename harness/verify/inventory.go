@@ -128,7 +128,8 @@ func (g *Golden) checkCovers(s *harness.Schedule) error {
 			rule := harness.LeftOut{Stages: pattern, Steps: steps}
 			for step := range g.manifest.New + 1 { // one more: none may be listed
 				if rule.Covers(step, st.Name) && !g.has(step, st.Name) {
-					return fmt.Errorf("lacks %s, which %s says it has", harness.Place{Step: step, Stage: st.Name}, inventoryName)
+					return fmt.Errorf("lacks %s, which %s says it has",
+						harness.Place{Step: step, Stage: st.Name}, inventoryName)
 				}
 			}
 		}

@@ -175,7 +175,8 @@ func causeOf(r *harness.Report, row *harness.Row) string {
 func detail(row *harness.Row) string {
 	_, d, _ := strings.Cut(row.String(), ": ")
 	if row.Mismatched > 0 {
-		d += fmt.Sprintf("; difference %.3g absolute, %.3g of the largest value", float64(row.MaxAbs), float64(row.MaxRel))
+		d += fmt.Sprintf("; difference %.3g absolute, %.3g of the largest value",
+			float64(row.MaxAbs), float64(row.MaxRel))
 	}
 	return d
 }

@@ -81,7 +81,8 @@ func (f Finding) replayed(row harness.Replayed) Finding {
 	case row.Worst == nil:
 		return f.failing("%s", row.Why)
 	}
-	return f.failing("%d of %s wrong; worst at %v: got %v, want %v", row.Mismatched, words.Count(row.Elements, "value"), row.Worst.Index,
+	return f.failing("%d of %s wrong; worst at %v: got %v, want %v",
+		row.Mismatched, words.Count(row.Elements, "value"), row.Worst.Index,
 		float32(row.Worst.Got), float32(row.Worst.Want))
 }
 

@@ -305,7 +305,8 @@ func (s *Suite) MakeGoldens() string {
 	command := "python3 scripts/regenerate_goldens.py --model " + s.o.Model
 	if c := s.Model.Config(); c.Vocab < s.tokenizer.Size() || c.Positions < 11 { // the script's prompts do not fit
 		prompt := []int{1 % c.Vocab, 2 % c.Vocab, 3 % c.Vocab}[:min(3, c.Positions)]
-		command += fmt.Sprintf(" --case own%s --new %d", flags("--tokens", [][]int{prompt}), min(10, c.Positions-len(prompt)+1))
+		command += fmt.Sprintf(" --case own%s --new %d",
+			flags("--tokens", [][]int{prompt}), min(10, c.Positions-len(prompt)+1))
 	}
 	return command
 }

@@ -157,7 +157,8 @@ func (r *Report) fix() report.Text {
 	switch f := r.First; {
 	case f.Outlier:
 		return "not this model, but the golden: make it again and see whether it comes out the same:\n  " +
-			report.Unbroken(fmt.Sprintf("python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s", f.Engine, r.Model, f.Case))
+			report.Unbroken(fmt.Sprintf("python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
+				f.Engine, r.Model, f.Case))
 	case f.Checkpoint != CheckpointCount:
 		return report.Text(Info(f.Checkpoint).Fix)
 	case r.unchecked() > 0:
@@ -191,7 +192,8 @@ func (r *Report) writeRuns(b *report.Writer) {
 		t := report.NewTable("", "", "", "", "")
 		for i := range run.Stages {
 			row := &run.Stages[i]
-			t.Row("  "+row.Place.String(), row.Shape, fmt.Sprintf("%.3g", float64(row.MaxAbs)), extent(harness.Float(row.Share())), row.Status)
+			t.Row("  "+row.Place.String(), row.Shape, fmt.Sprintf("%.3g", float64(row.MaxAbs)),
+				extent(harness.Float(row.Share())), row.Status)
 		}
 		b.Table(t)
 	}
@@ -251,7 +253,8 @@ func (r *Report) writeQuorums(b *report.Writer, verbose bool) {
 	t := report.NewTable("checkpoint", "engine", ">distance", "at")
 	for n := 1; n < CheckpointCount; n++ {
 		for _, w := range worst[n] {
-			t.Row(fmt.Sprintf("%2d %s", n, Info(n).Title), w.Engine, fmt.Sprintf("%.2g%%", 100*float64(w.Share)), w.Place.String())
+			t.Row(fmt.Sprintf("%2d %s", n, Info(n).Title), w.Engine,
+				fmt.Sprintf("%.2g%%", 100*float64(w.Share)), w.Place.String())
 		}
 	}
 	b.Table(t)

@@ -218,7 +218,8 @@ func WeightFiles(dir string) ([]string, error) {
 	data, err := regularfile.Read(index, maxIndex)
 	if errors.Is(err, fs.ErrNotExist) {
 		if exists(filepath.Join(dir, PickledFile)) {
-			return nil, fmt.Errorf("%s: there are only pickled weights (%s), which are not read: use %s", dir, PickledFile, WeightsFile)
+			return nil, fmt.Errorf("%s: there are only pickled weights (%s), which are not read: use %s",
+				dir, PickledFile, WeightsFile)
 		}
 		return nil, fmt.Errorf("%s: no %s in this folder", dir, WeightsFile)
 	}

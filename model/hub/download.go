@@ -61,7 +61,8 @@ func (s *session) small(ctx context.Context, revision, file string, limit int64)
 func (e entry) check(content io.Reader, have int64) error {
 	got, err := e.hash.sum(content, have)
 	if err == nil && got != e.hash {
-		err = corrupt("%d bytes came, but they are not the file: their hash is %.16s…, the hub says %.16s…", have, got, e.hash)
+		err = corrupt("%d bytes came, but they are not the file: their hash is %.16s…, the hub says %.16s…",
+			have, got, e.hash)
 	}
 	return err
 }
@@ -244,7 +245,8 @@ func (s *session) publish(blob, file string, fresh bool) error {
 		defer os.Remove(link)
 		to, _ := os.Stat(link)
 		if content, _ := os.Stat(blob); !os.SameFile(to, content) {
-			return fmt.Errorf("%s: leads out of the cache, and from there no link leads back: remove it", filepath.Dir(file))
+			return fmt.Errorf("%s: leads out of the cache, and from there no link leads back: remove it",
+				filepath.Dir(file))
 		}
 		return os.Rename(link, file) // in the place of what is not the file, or leads nowhere
 	}

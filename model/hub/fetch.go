@@ -131,7 +131,8 @@ func (s *session) list(ctx context.Context, r Request) ([]entry, error) {
 		if _, err := s.head(ctx, commit, PickledFile); err == nil {
 			what = "only pickled weights (" + PickledFile + "), which are programs and are neither downloaded nor read"
 		}
-		return nil, fmt.Errorf("%s at %.12s has %s: look for a revision or another model with safetensors", s.repo, commit, what)
+		return nil, fmt.Errorf("%s at %.12s has %s: look for a revision or another model with safetensors",
+			s.repo, commit, what)
 	}
 	if err != nil {
 		return nil, err

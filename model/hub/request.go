@@ -21,7 +21,8 @@ const hops = 10
 // redirects until last reports that an answer is the one wanted; next may be nil.
 func (s *session) request(ctx context.Context, method, revision, file string, offset int64,
 	last func(h http.Header, next *url.URL) bool) (*http.Response, error) {
-	u, err := url.Parse(fmt.Sprintf("%s/%s/resolve/%s/%s", s.endpoint, s.repo, url.PathEscape(revision), url.PathEscape(file)))
+	u, err := url.Parse(fmt.Sprintf("%s/%s/resolve/%s/%s",
+		s.endpoint, s.repo, url.PathEscape(revision), url.PathEscape(file)))
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,8 @@ func (s *session) newEntry(revision, file, commit, etag, size string) (entry, er
 		return entry{}, fmt.Errorf("%s does not answer as the hub does (no X-Repo-Commit): check HF_ENDPOINT and the proxy", host)
 	}
 	if IsCommit(revision) && commit != revision {
-		return entry{}, fmt.Errorf("%s gives %s of commit %.12s where %.12s was asked for", host, file, commit, revision)
+		return entry{}, fmt.Errorf("%s gives %s of commit %.12s where %.12s was asked for",
+			host, file, commit, revision)
 	}
 	h, err := parseETag(etag)
 	if err != nil {
@@ -159,7 +161,8 @@ func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, 
 		var from, to, total int64
 		_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &total)
 		if err != nil || from != offset || total != e.size {
-			return refuse(corrupt("%s sends another part than was asked for (Content-Range %.60q)", host, resp.Header.Get("Content-Range")))
+			return refuse(corrupt("%s sends another part than was asked for (Content-Range %.60q)",
+				host, resp.Header.Get("Content-Range")))
 		}
 	case http.StatusRequestedRangeNotSatisfiable:
 		return refuse(corrupt("%s has no byte %d of it, though the hub says it has %d", host, offset, e.size))

@@ -300,7 +300,8 @@ func Write(ctx context.Context, name, dir string) error {
 		return fmt.Errorf("read what is there for %s: %w", name, err)
 	case err != nil:
 		if _, err := os.Lstat(weights); err == nil {
-			return fmt.Errorf("%s is there without a config.json that says it is %s: choose another folder", weights, name)
+			return fmt.Errorf("%s is there without a config.json that says it is %s: choose another folder",
+				weights, name)
 		}
 		// First, so that what a crash leaves is seen to be of this model.
 		if err := atomicfile.WriteFile(config, s.config()); err != nil {
@@ -313,7 +314,8 @@ func Write(ctx context.Context, name, dir string) error {
 			return err
 		}
 		if got := hex.EncodeToString(hash.Sum(nil)); got != s.sha256 {
-			return fmt.Errorf("sha-256 of %s is %s, want %s: the formula does not give its bytes on this machine", name, got, s.sha256)
+			return fmt.Errorf("sha-256 of %s is %s, want %s: the formula does not give its bytes on this machine",
+				name, got, s.sha256)
 		}
 		return nil
 	})

@@ -104,7 +104,8 @@ func (t *Tokenizer) Decode(ids []int) (string, error) {
 	var b strings.Builder
 	for i, id := range ids {
 		if id < 0 || id >= len(t.tokens) {
-			return "", fmt.Errorf("token %d of %d has id %d: the vocabulary ends at %d", i, len(ids), id, len(t.tokens)-1)
+			return "", fmt.Errorf("token %d of %d has id %d: the vocabulary ends at %d",
+				i, len(ids), id, len(t.tokens)-1)
 		}
 		b.WriteString(t.tokens[id])
 	}

@@ -105,7 +105,8 @@ func Locate(name string) (dir string, ok bool, err error) {
 		dir := filepath.Join(models, name)
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			if !hub.Complete(dir) {
-				return "", false, fmt.Errorf("%s ($%s): want config.json and model.safetensors in it", dir, ModelsVariable)
+				return "", false, fmt.Errorf("%s ($%s): want config.json and model.safetensors in it",
+					dir, ModelsVariable)
 			}
 			return dir, true, nil
 		}

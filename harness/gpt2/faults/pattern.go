@@ -153,9 +153,11 @@ func (g *rowGroup) statistics(e *wrongRow) string {
 	switch near := e.some.nearest; {
 	case near.explains < halfExplained:
 	case near.fault.relation != "":
-		text += fmt.Sprintf(". Nearest to it is %s, which would explain %.1f%% of it", near.fault.Text, 100*near.explains)
+		text += fmt.Sprintf(". Nearest to it is %s, which would explain %.1f%% of it",
+			near.fault.Text, 100*near.explains)
 	default:
-		text += fmt.Sprintf(". The nearest known fault, %s, would explain %.1f%% of it", near.fault.ID, 100*near.explains)
+		text += fmt.Sprintf(". The nearest known fault, %s, would explain %.1f%% of it",
+			near.fault.ID, 100*near.explains)
 	}
 	return text
 }

@@ -193,7 +193,8 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 		}
 		like := harness.Between(some.right, out, nil)
 		if ratio := some.base.RMS() / like.RMS(); like.Nonfinite == 0 && ratio > 1.0/sameNoise && ratio < sameNoise {
-			return finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)}
+			return finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s",
+				ratio, p.like)}
 		}
 	}
 	return finding{}

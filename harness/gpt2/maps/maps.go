@@ -35,7 +35,8 @@ func Read(nameOrFile string) (*align.Map, error) {
 		b, err = regularfile.Read(nameOrFile, align.MaxMap)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no such file, and no built-in map: those are %s", nameOrFile, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("%s: no such file, and no built-in map: those are %s",
+			nameOrFile, strings.Join(Names(), ", "))
 	}
 	if err != nil {
 		return nil, err

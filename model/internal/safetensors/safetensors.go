@@ -31,7 +31,8 @@ func Parse(file []byte) (map[string]Tensor, error) {
 	}
 	n := binary.LittleEndian.Uint64(file)
 	if n > uint64(len(file)-8) {
-		return nil, fmt.Errorf("header claims %d bytes, but the file ends after %d: cut short, or not a safetensors file", n, len(file)-8)
+		return nil, fmt.Errorf("header claims %d bytes, but the file ends after %d: cut short, or not a safetensors file",
+			n, len(file)-8)
 	}
 	if n > maxHeader {
 		return nil, fmt.Errorf("header of %d bytes is longer than %d", n, maxHeader)
