@@ -61,7 +61,8 @@ nothing else in it, is ever replaced.`),
 	f.Func("tokens", "prompt as token `IDS`, such as 15496,13; repeated, a batch", row(&o.Tokens))
 	f.IntVar(&o.New, "new", 0, "choose `N` new tokens, at least 1")
 	f.Func("feed", "feed these N-1 `IDS` after the prompt; once for each row", row(&o.Feed))
-	f.Float64SliceVar(&o.Temperatures, "temperatures", nil, "write probs_t… for each temperature in `LIST` (default 0.5,1,2)")
+	f.Float64SliceVar(&o.Temperatures, "temperatures", nil, "write probs_t… for each temperature in `LIST`")
+	f.Lookup("temperatures").DefValue = "0.5,1,2"
 	f.StringArrayVar(&o.stages, "stages", nil,
 		"only stages that match `PATTERN`, where * matches anything; repeated, any of them")
 	f.StringVar(&o.out, "out", "", "write to `DIR`")
@@ -98,7 +99,7 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 	}
 	switch {
 	case (len(o.prompts) > 0) == (len(o.Tokens) > 0):
-		return usage(c, "dump: either --prompt TEXT or --tokens IDS is needed")
+		return usage(c, "dump: give either --prompt TEXT or --tokens IDS, and not both")
 	case slices.Contains(o.stages, ""):
 		return errors.New("--stages: an empty pattern matches no stage")
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ func usage(c *cobra.Command, format string, args ...any) error {
 // need returns an error for the first of the flags that was not given.
 func need(c *cobra.Command, flags ...string) error {
 	for _, name := range flags {
-		if f := c.Flag(name); f.Value.String() == f.DefValue {
+		if f := c.Flag(name); !f.Changed || f.Value.String() == "" {
 			value, _ := pflag.UnquoteUsage(f)
 			return usage(c, "%s: --%s %s is needed", c.Name(), name, value)
 		}
@@ -88,7 +89,7 @@ func (a *app) fail(err error) {
 		if _, _, e2 := zoo.Locate(e.Model); e.Model != "" && (e2 == nil || isFolder(e.Model)) {
 			hint = a.with("--model", e.Model)
 		}
-	} else if e, ok := errors.AsType[*diagnose.GoldenError](err); ok && nearest(".git") != "" {
+	} else if e, ok := errors.AsType[*diagnose.GoldenError](err); ok && isTracked(e.Path) {
 		hint = "git checkout -- " + quote(e.Path)
 	} else if e, ok := errors.AsType[*selftest.NoGoldensError](err); ok {
 		hint = e.Command()
@@ -97,6 +98,11 @@ func (a *app) fail(err error) {
 	if hint != "" {
 		a.say("hint", hint)
 	}
+}
+
+// isTracked reports whether git can restore a path.
+func isTracked(path string) bool {
+	return exec.Command("git", "ls-files", "--error-unmatch", "--", path).Run() == nil
 }
 
 // with returns the command line as typed, but for the value of a flag; "" if it has

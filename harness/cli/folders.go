@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/words"
@@ -20,14 +18,14 @@ import (
 const goldensFolder = "goldens"
 
 // findGoldens returns the folder of --goldens or, if that is "", the nearest one, here or above.
-func (a *app) findGoldens(c *cobra.Command, flag string) (string, error) {
+func (a *app) findGoldens(flag string) (string, error) {
 	switch path := nearest(goldensFolder); {
 	case flag != "" && !isFolder(flag):
 		return "", a.noFolder("--goldens", flag)
 	case flag != "":
 		return flag, nil
 	case path == "":
-		return "", usage(c, "no folder %s here or above: run this in a clone of checkpoint12, or give --goldens that of one",
+		return "", fmt.Errorf("no folder %q here or in any parent folder: run in a clone of checkpoint12, or give its goldens with --goldens DIR",
 			goldensFolder)
 	default:
 		if path != goldensFolder {
@@ -117,7 +115,7 @@ func (a *app) checkDump(flag, dir string) error {
 			found[j] = filepath.Dir(path)
 		}
 		if len(found) > 0 {
-			return fmt.Errorf("%s %s: is a folder of %s, %s: choose one", flag, dir, what, brief(slices.Compact(found)))
+			return fmt.Errorf("%s %s: holds %s (%s): name one", flag, dir, what, brief(slices.Compact(found)))
 		}
 	}
 	for _, e := range entries {

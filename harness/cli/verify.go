@@ -41,7 +41,7 @@ above. Where that folder has an inventory.json, they must be as it lists them.`)
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
-		if o.Goldens, err = a.findGoldens(c, o.Goldens); err != nil {
+		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
 			return nil, err
 		}
 		o.Progress = p
@@ -82,7 +82,7 @@ raise no alarm. harness/selftest/README.md has more.`),
 	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
-		if o.Goldens, err = a.findGoldens(c, o.Goldens); err != nil {
+		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
 			return nil, err
 		}
 		o.Progress = func(done, all int) { fmt.Fprintf(p, "run %d of %d", done, all) }

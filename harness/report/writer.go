@@ -75,7 +75,7 @@ func (w *Writer) Printf(format string, args ...any) {
 func (w *Writer) Flush() error {
 	var out strings.Builder
 	for line := range strings.Lines(w.text.String()) {
-		line = strings.TrimSuffix(line, "\n")
+		line = index.ReplaceAllStringFunc(strings.TrimSuffix(line, "\n"), func(s string) string { return string(Unbroken(s)) })
 		for _, part := range wrap(line, w.Width, hang(line, w.Width)) {
 			out.WriteString(strings.TrimRight(strings.ReplaceAll(part, unbroken, " "), " ") + "\n")
 		}
@@ -112,6 +112,7 @@ func Unbroken[T string | Text](text T) Text {
 var (
 	colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 	label  = regexp.MustCompile(`^ *\S+( \S+)*  +`)
+	index  = regexp.MustCompile(`\[[0-9]+( [0-9]+)+\]`) // is not broken
 	margin = regexp.MustCompile("^[ " + unbroken + "]*")
 )
 

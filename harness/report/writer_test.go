@@ -20,6 +20,7 @@ func TestWriterWraps(t *testing.T) {
 		{"nor where a word is too long for that", "  x:       " + string(Unbroken("go run . verify")), "  x:\n    go run . verify\n"},
 		{"a path stays whole", "see goldens/synthetic-tiny/hello/float64 there", "see\n  goldens/synthetic-tiny/hello/float64\n  there\n"},
 		{"a command too", "try " + string(Unbroken("go run . verify --verbose")) + " now", "try\n  go run . verify --verbose\n  now\n"},
+		{"and an index", "off at index [0 1 156] of x", "off at index\n  [0 1 156] of x\n"},
 		{"colours take no room", "\x1b[1;31mFAIL\x1b[0m  1234567890 234", "\x1b[1;31mFAIL\x1b[0m  1234567890 234\n"},
 		{"nor do they move what continues", "\x1b[1;31mFAIL\x1b[0m  1234567890 234 x", "\x1b[1;31mFAIL\x1b[0m  1234567890 234\n      x\n"},
 		{"runes are counted, not bytes", "ääääää äää ääääää äää", "ääääää äää ääääää\n  äää\n"},

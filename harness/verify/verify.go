@@ -132,7 +132,7 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	if r.First = s.first(r.Failures); r.First != nil {
 		r.Verdict = harness.VerdictFail
 	} else if r.Compared == 0 || r.unchecked() == CheckpointCount {
-		return nil, fmt.Errorf("%s: nothing to check by: there are no goldens and no published figures of it; to make goldens: %s",
+		return nil, fmt.Errorf("%s: there are no goldens and no published figures of it; to make goldens: %s",
 			s.Name, s.MakeGoldens())
 	}
 	var err error

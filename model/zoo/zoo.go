@@ -99,7 +99,7 @@ func Locate(name string) (dir string, ok bool, err error) {
 	name = canonical(name)
 	repo, commit, err := Source(name)
 	if err != nil && !slices.Contains(synthetic.Names(), name) {
-		return "", false, err
+		return "", false, fmt.Errorf("%w, or a folder with config.json and model.safetensors", err)
 	}
 	if models := os.Getenv(ModelsVariable); models != "" {
 		dir := filepath.Join(models, name)
@@ -148,7 +148,7 @@ func Source(name string) (repo hub.Repo, commit string, err error) {
 		return "", "", fmt.Errorf("%s is a formula, and there is nothing to fetch", name)
 	}
 	if repo, err = hub.ParseRepo(name); err != nil {
-		return "", "", fmt.Errorf("no model is called %.80q: want a folder with config.json and model.safetensors, or one of %s",
+		return "", "", fmt.Errorf("no model is called %.80q: want owner/name on the hub, or one of %s",
 			name, strings.Join(Names(), ", "))
 	}
 	return repo, "", nil

@@ -184,7 +184,7 @@ func TestLoad(t *testing.T) {
 	for _, tt := range []struct{ name, want, why string }{
 		{"gpt2", "no weights of gpt2 (548 MB) in " + models, "where it looked"},
 		{"me/mine", "no folder me/mine, and no weights of me/mine", "either may have been meant"},
-		{"gpt3", "no model is called \"gpt3\"", "unknown"},
+		{"gpt3", "gpt2-xl, or a folder with config.json and model.safetensors", "unknown"},
 		{"", "no model is called \"\"", "nothing"},
 		{"empty", filepath.Join("empty", "config.json"), "a folder that is no model"},
 		{"../nowhere", "model folder ../nowhere: no such file", "a path that is not there"},
