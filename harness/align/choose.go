@@ -241,7 +241,9 @@ func (v *View) agreeing(options []*option, p harness.Place) (agreeing []*option,
 			return nil, err
 		}
 		if st.Convert != nil {
-			t, _ = st.Convert(v, p.Step, t)
+			if t.F32, _, err = st.Convert(v, p.Step, t.Shape, 0, t.F32); err != nil {
+				return nil, err
+			}
 		}
 		row, err := harness.CompareTensor(st, want, t, 0)
 		if err != nil {

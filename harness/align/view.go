@@ -40,6 +40,8 @@ type View struct {
 	hidden   map[harness.Place]bool        // tensors that are another stage's
 	unusable []harness.Place
 
+	converted sync.Map // places of which a note says that they were
+
 	mu     sync.Mutex
 	noted  []string                          // texts, each once
 	places map[string]map[harness.Place]bool // of which each text is true
@@ -180,11 +182,51 @@ func (v *View) Shape(step int, stage string) ([]int, bool) {
 // Open returns the stage as the schedule has it: in parts where it is in that layout.
 func (v *View) Open(step int, stage string) (harness.Parts, error) {
 	p := harness.Place{Step: step, Stage: stage}
-	_, other := v.views[p]
-	if st, _ := v.schedule.Stage(stage); other || v.hidden[p] || st.Convert != nil {
+	if _, other := v.views[p]; other || v.hidden[p] {
 		return v.Tensor(step, stage)
 	}
-	return harness.Open(v.Source, step, stage)
+	parts, err := harness.Open(v.Source, step, stage)
+	st, _ := v.schedule.Stage(stage)
+	if shape, _ := v.Source.Shape(step, stage); err == nil && st.Convert != nil && len(shape) > 0 {
+		return &converted{parts, v, st, p, shape}, nil
+	}
+	return parts, err
+}
+
+// converted is a tensor after its stage's Convert.
+type converted struct {
+	harness.Parts
+	view  *View
+	stage harness.Stage
+	place harness.Place
+	shape []int
+}
+
+// Part reads the rows that the elements lie in.
+func (c *converted) Part(i, n int, mem *harness.Tensor) (harness.Tensor, error) {
+	width := c.shape[len(c.shape)-1]
+	first, end := i/width, (i+n+width-1)/width
+	t, err := c.Parts.Part(first*width, (end-first)*width, mem)
+	if err == nil {
+		t.F32, err = c.view.convert(c.stage, c.place, c.shape, first, t.F32)
+	}
+	if err != nil {
+		return t, err
+	}
+	t.F32 = t.F32[i-first*width:][:n]
+	return t, nil
+}
+
+// convert calls the stage's Convert and notes what it says of a place, once.
+func (v *View) convert(st harness.Stage, p harness.Place, shape []int, row int, values []float32) ([]float32, error) {
+	out, what, err := st.Convert(v, p.Step, shape, row, values)
+	if what == "" || err != nil {
+		return out, err
+	}
+	if _, twice := v.converted.LoadOrStore(p, true); !twice {
+		v.note(what, p)
+	}
+	return out, nil
 }
 
 // Tensor returns the stage as the schedule has it.
@@ -202,13 +244,8 @@ func (v *View) Tensor(step int, stage string) (harness.Tensor, error) {
 			return t, fmt.Errorf("%s: %s: %w", v.Name(), p, err)
 		}
 	}
-	st, ok := v.schedule.Stage(stage)
-	if !ok || st.Convert == nil {
-		return t, nil
+	if st, _ := v.schedule.Stage(stage); st.Convert != nil {
+		t.F32, err = v.convert(st, p, t.Shape, 0, t.F32)
 	}
-	out, what := st.Convert(v, step, t)
-	if what != "" {
-		v.note(what, p)
-	}
-	return out, nil
+	return t, err
 }

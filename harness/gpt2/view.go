@@ -66,42 +66,60 @@ const (
 // convertScores replaces the large negative number that many engines have at masked
 // places (transformers the lowest float32, picoGPT -1e10) by -inf where the
 // candidate's probability is exactly 0. Without probabilities the scores imply them.
-func convertScores(stage string) func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
+func convertScores(stage string) func(harness.Source, int, []int, int, []float32) ([]float32, string, error) {
 	probs := strings.TrimSuffix(stage, "scores") + "probs"
-	return func(candidate harness.Source, step int, t harness.Tensor) (harness.Tensor, string) {
-		if len(t.Shape) != 4 || t.Shape[3] < max(1, t.Shape[2]) {
-			return t, ""
+	return func(candidate harness.Source, step int, shape []int, row int, values []float32) ([]float32, string, error) {
+		if len(shape) != 4 || shape[3] < max(1, shape[2]) {
+			return values, "", nil
 		}
-		own, why := []float32(nil), "far enough below the others to have probability 0"
-		if p, err := candidate.Tensor(step, probs); err == nil && len(p.F32) == len(t.F32) {
-			own, why = p.F32, "their probabilities are exactly 0"
-		}
-		queries, keys := t.Shape[2], t.Shape[3]
-		out, least := t.F32, 0.0
-		for row := range len(t.F32) / keys {
-			visible := keys - queries + row%queries + 1 // keys j <= P + i
-			top := math.Inf(-1)
-			for _, v := range t.F32[row*keys:][:visible] {
-				top = math.Max(top, float64(v))
-			}
-			for at := row*keys + visible; at < (row+1)*keys; at++ {
-				v := float64(t.F32[at])
-				hidden := top-v > underflow
-				if own != nil {
-					hidden = own[at] == 0
+		queries, keys := shape[2], shape[3]
+		out, own, asked, least := values, []float32(nil), false, float32(0)
+		for r := 0; r < len(values); r += keys {
+			visible := keys - queries + (row+r/keys)%queries + 1 // keys j <= P + i
+			top := slices.Max(values[r : r+visible])
+			for i := r + visible; i < r+keys; i++ {
+				v := values[i]
+				if !(v <= farBelow) || math.IsInf(float64(v), 0) {
+					continue
 				}
-				if !hidden || !(v <= farBelow) || math.IsInf(v, 0) {
+				if !asked {
+					var err error
+					if own, err = rowsOf(candidate, harness.Place{Step: step, Stage: probs}, shape, row*keys, len(values)); err != nil {
+						return values, "", err
+					}
+					asked = true
+				}
+				if own != nil && own[i] != 0 || own == nil && !(top-v > underflow) {
 					continue
 				}
 				if least == 0 {
-					out = slices.Clone(t.F32)
+					out = slices.Clone(values)
 				}
-				out[at], least = float32(math.Inf(-1)), min(least, v)
+				out[i], least = float32(math.Inf(-1)), min(least, v)
 			}
 		}
 		if least == 0 {
-			return t, ""
+			return values, "", nil
 		}
-		return harness.Tensor{Shape: t.Shape, F32: out}, fmt.Sprintf("masked places hold %.3g, not -inf; %s: read as -inf", least, why)
+		why := "far enough below the others to have probability 0"
+		if own != nil {
+			why = "their probabilities are exactly 0"
+		}
+		return out, fmt.Sprintf("masked places hold %.3g, not -inf; %s: read as -inf", least, why), nil
 	}
+}
+
+// rowsOf returns n elements from flat index i on of a place that has the shape; nil if it
+// has not.
+func rowsOf(src harness.Source, p harness.Place, shape []int, i, n int) ([]float32, error) {
+	if own, _ := src.Shape(p.Step, p.Stage); !slices.Equal(own, shape) {
+		return nil, nil
+	}
+	parts, err := harness.Open(src, p.Step, p.Stage)
+	if err != nil {
+		return nil, err
+	}
+	defer parts.Close()
+	t, err := parts.Part(i, n, new(harness.Tensor))
+	return t.F32, err
 }

@@ -140,6 +140,25 @@ func TestMaskedScoresOfAnotherKind(t *testing.T) {
 			if (failed > 0) != tt.bad {
 				t.Errorf("%d rows of scores do not pass", failed)
 			}
+			whole, err := v.Tensor(0, "h.1.attn.scores")
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts, err := v.Open(0, "h.1.attn.scores")
+			if err != nil {
+				t.Fatal(err)
+			}
+			joined := harness.Tensor{Shape: whole.Shape}
+			for i, mem := 0, new(harness.Tensor); i < len(whole.F32); i += 7 { // across rows
+				part, err := parts.Part(i, min(7, len(whole.F32)-i), mem)
+				if err != nil {
+					t.Fatal(err)
+				}
+				joined.F32 = append(joined.F32, part.F32...)
+			}
+			if !harnesstest.SameTensor(joined, whole) {
+				t.Errorf("in parts %v, whole %v", joined.F32, whole.F32)
+			}
 			notes := strings.Join(v.Notes(), "\n")
 			if tt.note == "" && notes != "" || !strings.Contains(notes, tt.note) || tt.note != "" && !strings.Contains(notes, "h.*.attn.scores (3 tensors)") {
 				t.Errorf("notes %q, want %q", notes, tt.note)
