@@ -63,12 +63,12 @@ func (w *wrecker) step() {
 	a := w.files[path]
 	other := w.files[paths[w.next(len(paths))]]
 	switch w.next(16) {
-	case 0:
+	case 0: // axes in another order
 		for i := range a.perm {
 			j := i + w.next(len(a.perm)-i)
 			a.perm[i], a.perm[j] = a.perm[j], a.perm[i]
 		}
-	case 1:
+	case 1: // two merged
 		at := w.next(len(a.shape))
 		a.reshape = func(s []int) []int {
 			if at+1 >= len(s) {
@@ -76,7 +76,7 @@ func (w *wrecker) step() {
 			}
 			return slices.Concat(s[:at], []int{s[at] * s[at+1]}, s[at+2:])
 		}
-	case 2:
+	case 2: // one split
 		at, by := w.next(len(a.shape)), 2+w.next(3)
 		a.reshape = func(s []int) []int {
 			if s[at]%by != 0 {
@@ -84,30 +84,30 @@ func (w *wrecker) step() {
 			}
 			return slices.Concat(s[:at], []int{by, s[at] / by}, s[at+1:])
 		}
-	case 3:
+	case 3: // one more
 		at := w.next(len(a.shape) + 1)
 		a.reshape = func(s []int) []int { return slices.Insert(slices.Clone(s), at, 1) }
-	case 4:
+	case 4: // fewer
 		a.reshape = func(s []int) []int {
 			return slices.DeleteFunc(slices.Clone(s), func(n int) bool { return n == 1 })
 		}
-	case 5:
+	case 5: // another type
 		a.descr = []string{"<f2", "<f4", ">f4", "<f8", "<i4", "<i8"}[w.next(6)]
-	case 6, 7:
+	case 6, 7: // another value
 		i := w.next(len(a.values))
 		v := a.values[i]
 		a.values[i] = []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e300, 0, -v, v + 1, v * 1.5, v + 1e-3, -3.4e38}[w.next(10)]
-	case 8:
+	case 8: // dropped
 		delete(w.files, path)
-	case 9:
+	case 9: // moved
 		*a, *other = *other, *a
-	case 10:
+	case 10: // added
 		w.files[[]string{"step_00/unknown.npy", "step_07/wte.npy", "more/wte.npy", "weights.npy", path + ".npy"}[w.next(5)]] = other
 	case 11:
 		a.damaged = true
-	case 12:
+	case 12: // another token
 		w.tokens.values[w.next(len(w.tokens.values))]++
-	case 13:
+	case 13: // tokens as numpy's accidents have them
 		w.tokens.descr = []string{"<i4", "<i8", "<f4"}[w.next(3)]
 		w.tokens.reshape = func(s []int) []int { return s[1:] }
 	case 14: // all of it
