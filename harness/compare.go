@@ -50,8 +50,10 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	}
 	r := &Report{
 		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{}, Violations: []Violation{},
-		Golden: golden.Name(), Candidate: candidate.Name(), RequireAll: o.RequireAll, Unusable: o.Unusable, Unknown: o.Unknown,
-		Notes: append(fed.notes, modelNotes(golden, candidate)...), OtherWeights: otherWeights(golden.Manifest(), candidate.Manifest()),
+		Golden: golden.Name(), Candidate: candidate.Name(),
+		RequireAll: o.RequireAll, Unusable: o.Unusable, Unknown: o.Unknown,
+		Notes:        append(fed.notes, modelNotes(golden, candidate)...),
+		OtherWeights: otherWeights(golden.Manifest(), candidate.Manifest()),
 	}
 	if m := golden.Manifest(); m != nil {
 		r.LeftOut = m.LeftOut
@@ -74,7 +76,8 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)
 		}
 	}
-	if doubtful := slices.DeleteFunc(slices.Clone(r.Stages), func(row Row) bool { return row.Doubt == "" }); len(doubtful) > 0 {
+	doubtful := slices.DeleteFunc(slices.Clone(r.Stages), func(row Row) bool { return row.Doubt == "" })
+	if len(doubtful) > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s: in doubt though within tolerance: %s, first %s: %s",
 			candidate.Name(), words.Count(len(doubtful), "tensor"), doubtful[0].Place, doubtful[0].Doubt))
 	}
@@ -142,7 +145,8 @@ func CompareAt(s *Schedule, golden, candidate Source, p Place) (Row, error) {
 
 // otherWeights reports whether two manifests name different weights.
 func otherWeights(a, b *Manifest) bool {
-	return a != nil && b != nil && a.Model.WeightsSHA256 != "" && b.Model.WeightsSHA256 != "" && a.Model.WeightsSHA256 != b.Model.WeightsSHA256
+	return a != nil && b != nil && a.Model.WeightsSHA256 != "" && b.Model.WeightsSHA256 != "" &&
+		a.Model.WeightsSHA256 != b.Model.WeightsSHA256
 }
 
 // modelNotes returns a note for each way in which the manifests are of different

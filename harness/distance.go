@@ -77,7 +77,10 @@ func (d *Distance) addElement(i int, want, got, diff, bound float64, rounding bo
 	case finite(diff):
 		d.Judged++
 		d.Finite++
-		d.SqDiff, d.SqGot, d.SqWant, d.GotWant = d.SqDiff+diff*diff, d.SqGot+got*got, d.SqWant+want*want, d.GotWant+got*want
+		d.SqDiff += diff * diff
+		d.SqGot += got * got
+		d.SqWant += want * want
+		d.GotWant += got * want
 		d.SqBound += bound * bound
 		if !(diff <= bound) {
 			d.Wrong++

@@ -34,7 +34,8 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: assuming it was fed the candidate's", golden.Name()))
 		return f, nil
 	case got == nil:
-		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: assuming it was fed the golden's tokens up to the first different choice", candidate.Name(), TokensFile))
+		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: assuming it was fed the golden's tokens up to the first different choice",
+			candidate.Name(), TokensFile))
 		return f, f.byChoice(s, golden, candidate, prompt)
 	}
 	n, err := PromptLength(s, golden, candidate, prompt)

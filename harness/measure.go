@@ -67,7 +67,8 @@ func (r *Row) compare(st Stage, want, got Parts) error {
 	if allowed := r.Tolerance.At(d.MaxWant); !st.IDs {
 		d.Wrong = d.Nonfinite
 		if d.Nonfinite > 0 || !(d.MaxDiff <= allowed) {
-			if err := eachBlock(n, st, want, got, func(_ int, want, got Tensor) { d.Wrong += countBeyond(want, got, allowed) }); err != nil {
+			err := eachBlock(n, st, want, got, func(_ int, want, got Tensor) { d.Wrong += countBeyond(want, got, allowed) })
+			if err != nil {
 				return err
 			}
 		}
@@ -111,7 +112,8 @@ func (d *Distance) doubt(t Tolerance, constant bool, value float32) string {
 	case constant:
 		return fmt.Sprintf("every value is %v, where the golden's differ by no more than the tolerance", value)
 	case t.Rel*d.MaxWant > t.Abs && t.Rel*d.MaxWant > others:
-		return fmt.Sprintf("one value, %.3g, is so large that the tolerance, which follows it, is wider than all the others", d.MaxWant)
+		return fmt.Sprintf("one value, %.3g, is so large that the tolerance, which follows it, is wider than all the others",
+			d.MaxWant)
 	}
 	return ""
 }
@@ -138,8 +140,11 @@ func newRow(st Stage, shape []int) Row {
 // not nil, reports whether another id is correct too. The row's Tolerance is the bound
 // at Worst, where the error is largest relative to its bound. Where the Distance has
 // nothing judged, the row says nothing.
-func CompareRounding(stage string, want, got Tensor, bound []float32, accepts func(i int, id int64) bool) (Row, Distance) {
-	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: "the stage's rounding bound for the candidate's inputs"}}, want.Shape)
+func CompareRounding(
+	stage string, want, got Tensor, bound []float32, accepts func(i int, id int64) bool,
+) (Row, Distance) {
+	reason := "the stage's rounding bound for the candidate's inputs"
+	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: reason}}, want.Shape)
 	row.GotShape = got.Shape
 	if accepts != nil {
 		want.I64 = slices.Clone(want.I64)

@@ -186,7 +186,8 @@ type TB interface {
 // fails too.
 func Check(t TB, golden Source, candidate *Recorder) {
 	t.Helper()
-	report, err := Compare(candidate.schedule, golden, candidate, CompareOptions{RequireAll: true, Match: candidate.match})
+	o := CompareOptions{RequireAll: true, Match: candidate.match}
+	report, err := Compare(candidate.schedule, golden, candidate, o)
 	if err != nil {
 		t.Fatalf("%v", err)
 		return

@@ -104,7 +104,8 @@ func (r *Report) Judge() {
 		}
 	}
 	r.Verdict = VerdictPass
-	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 || r.RequireAll && r.Compared < len(r.Stages) || r.Compared == 0 {
+	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 ||
+		r.RequireAll && r.Compared < len(r.Stages) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}
 }

@@ -67,7 +67,8 @@ func (c Config) JSON() json.RawMessage {
 func ReadConfig(path string) (Config, error) {
 	data, err := regularfile.Read(path, hub.MaxConfig)
 	if err != nil {
-		return Config{}, fmt.Errorf("read model config: %w; want a folder with config.json and model.safetensors, as Hugging Face lays them out", err)
+		return Config{}, fmt.Errorf("read model config: %w; want a folder with config.json and model.safetensors, as Hugging Face lays them out",
+			err)
 	}
 	c, err := ParseConfig(data)
 	if err != nil {

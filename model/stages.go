@@ -291,7 +291,8 @@ func (d Dims) Length(cfg Config, axis string) int {
 // check returns an error for dimensions that no step of the model has.
 func (d Dims) check(cfg Config) error {
 	if d.B < 1 || d.T < 1 || d.P < 0 || d.T > cfg.Positions || d.P > cfg.Positions-d.T {
-		return fmt.Errorf("step of B=%d, T=%d, P=%d: want B and T of 1 or more, P of 0 or more, and P+T of at most n_positions, %d", d.B, d.T, d.P, cfg.Positions)
+		return fmt.Errorf("step of B=%d, T=%d, P=%d: want B and T of 1 or more, P of 0 or more, and P+T of at most n_positions, %d",
+			d.B, d.T, d.P, cfg.Positions)
 	}
 	widest := float64(max(cfg.Vocab, 3*cfg.Embd, cfg.Inner, cfg.Heads*(d.P+d.T)))
 	if float64(d.B)*float64(d.P+d.T)*widest > 1<<40 {

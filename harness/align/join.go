@@ -36,7 +36,8 @@ func (m *Map) Open(dir string, s *harness.Schedule) (*dump.Dump, Hints, []string
 		return nil, Hints{}, nil, err
 	}
 	if _, err := dump.ReadManifest(dir); err == nil {
-		return nil, Hints{}, nil, fmt.Errorf("%s: has a %s, so its stages already have their own names: leave out the map %s", dir, dump.ManifestFile, m.Name)
+		return nil, Hints{}, nil, fmt.Errorf("%s: has a %s, so its stages already have their own names: leave out the map %s",
+			dir, dump.ManifestFile, m.Name)
 	}
 	listed, hints, err := m.list(dir, func(name string) bool { _, ok := s.Index(name); return ok })
 	if err != nil {
@@ -182,7 +183,8 @@ func (m *Map) find(name string, isStage func(string) bool) (found []target, igno
 			}
 			layer := cmp.Or(strings.TrimLeft(part(r.name, match, "N"), "0"), "0")
 			for k, to := range r.To {
-				found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i, hint: hint{Rule: r, part: k}})
+				found = append(found, target{stage: strings.ReplaceAll(to, layerMark, layer), rule: i,
+					hint: hint{Rule: r, part: k}})
 			}
 			return found, -1
 		}
@@ -220,7 +222,8 @@ func (j *joined) notes(dir string) (notes []string) {
 	}
 	if len(j.unused) > 0 {
 		slices.Sort(j.unused)
-		notes = append(notes, fmt.Sprintf("%s: %s not used, such as %s: the same stages are there under names that the map prefers", dir, words.Count(len(j.unused), "file"), j.unused[0]))
+		notes = append(notes, fmt.Sprintf("%s: %s not used, such as %s: the same stages are there under names that the map prefers",
+			dir, words.Count(len(j.unused), "file"), j.unused[0]))
 	}
 	return notes
 }

@@ -115,7 +115,8 @@ func (m *Map) check() error {
 		return errors.New("prefixes: one is empty")
 	case !filepath.IsLocal(m.Tokens):
 		return fmt.Errorf("tokens is %q: want a path below the dump", m.Tokens)
-	case strings.Count(m.Files, "{name}") != 1 || strings.Count(m.Files, "{step}") > 1 || !strings.HasSuffix(m.Files, ".npy") || strings.HasPrefix(m.Files, "/"):
+	case strings.Count(m.Files, "{name}") != 1 || strings.Count(m.Files, "{step}") > 1 ||
+		!strings.HasSuffix(m.Files, ".npy") || strings.HasPrefix(m.Files, "/"):
 		return fmt.Errorf("files is %q: want a path below the dump with {name}, at most one {step}, and .npy at its end",
 			m.Files)
 	}

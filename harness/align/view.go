@@ -52,7 +52,8 @@ type View struct {
 func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*View, error) {
 	v := &View{
 		Source: candidate, schedule: s, options: o, layouts: map[string][]layout{}, sizes: map[int]Sizes{},
-		views: map[harness.Place]stridedView{}, hidden: map[harness.Place]bool{}, places: map[string]map[harness.Place]bool{},
+		views: map[harness.Place]stridedView{}, hidden: map[harness.Place]bool{},
+		places: map[string]map[harness.Place]bool{},
 	}
 	for _, st := range s.Stages() {
 		if st.Axes == "" && len(st.Layouts) == 0 {

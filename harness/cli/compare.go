@@ -285,7 +285,9 @@ func (a *app) openGoldens(c *diagnose.Comparison, of string, folders []string) (
 }
 
 // openDump opens the folder of a flag and prints its notes.
-func (a *app) openDump(flag, dir string, s *harness.Schedule, m *align.Map) (d *dump.Dump, hints align.Hints, err error) {
+func (a *app) openDump(
+	flag, dir string, s *harness.Schedule, m *align.Map,
+) (d *dump.Dump, hints align.Hints, err error) {
 	var notes []string
 	if m != nil {
 		d, hints, notes, err = m.Open(dir, s)

@@ -72,7 +72,8 @@ func (t *Tokens) String() string {
 	for i := 0; i < len(t.Notes); {
 		first, n := t.Notes[i], i+1
 		alike := digits.ReplaceAllString(first.Why, "")
-		for n < len(t.Notes) && t.Notes[n].Step == t.Notes[n-1].Step+1 && digits.ReplaceAllString(t.Notes[n].Why, "") == alike {
+		for n < len(t.Notes) && t.Notes[n].Step == t.Notes[n-1].Step+1 &&
+			digits.ReplaceAllString(t.Notes[n].Why, "") == alike {
 			n++
 		}
 		if n == i+1 {

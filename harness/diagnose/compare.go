@@ -153,7 +153,9 @@ func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) 
 
 // whileWeightsAgree calls judge and meanwhile checks that what is judged was made from
 // the model's weights: hashing them takes as long as replaying a few steps.
-func (c Comparison) whileWeightsAgree(ctx context.Context, golden harness.Source, judge func(context.Context) error) error {
+func (c Comparison) whileWeightsAgree(
+	ctx context.Context, golden harness.Source, judge func(context.Context) error,
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	weights := make(chan error, 1)
@@ -184,7 +186,9 @@ func (c Comparison) addReplay(ctx context.Context, golden harness.Source, report
 
 // judge replays every stage that the candidate has, and explains those whose own
 // computation is wrong.
-func (c Comparison) judge(ctx context.Context, golden harness.Source) ([]harness.Replayed, []harness.Explanation, error) {
+func (c Comparison) judge(
+	ctx context.Context, golden harness.Source,
+) ([]harness.Replayed, []harness.Explanation, error) {
 	run, err := replay.NewRun(c.Schedule, c.Candidate, c.replayer(c.Candidate), c.replayOptions(golden))
 	if err != nil {
 		return nil, nil, err

@@ -55,7 +55,8 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 		r.Checked++
 		if row.Verdict == harness.ReplayIntroduced {
 			detail := fmt.Sprintf("%d of %s wrong, worst at %v: got %v, want %v",
-				row.Mismatched, words.Count(row.Elements, "value"), row.Worst.Index, float32(row.Worst.Got), float32(row.Worst.Want))
+				row.Mismatched, words.Count(row.Elements, "value"), row.Worst.Index,
+				float32(row.Worst.Got), float32(row.Worst.Want))
 			r.Violations = append(r.Violations, harness.Violation{Place: row.Place, Rule: rule, Detail: detail})
 		}
 	}
@@ -83,7 +84,9 @@ func inputsOf(span []string, r replay.Replayer) []string {
 // whatever they are: scores are -Inf where masked and finite elsewhere,
 // probabilities are the softmax of their own logarithms. The rule is "" for
 // other stages.
-func judgeByItself(at harness.Place, candidate harness.Source, r replay.Replayer) (row harness.Replayed, rule string, err error) {
+func judgeByItself(
+	at harness.Place, candidate harness.Source, r replay.Replayer,
+) (row harness.Replayed, rule string, err error) {
 	name, _ := model.ParseStage(at.Stage)
 	shape, _ := candidate.Shape(at.Step, at.Stage)
 	attention := name.Word == "attn.scores" || name.Word == "attn.probs"

@@ -34,7 +34,10 @@ type explainer = func(run *replay.Run, rows []harness.Replayed) ([]faults.Cause,
 // coverRows covers the rows, which run has judged and which it changes, and
 // explains those that remain introduced.
 func coverRows(run *replay.Run, rows []harness.Replayed, explain explainer) ([]harness.Explanation, error) {
-	c := &cover{run, rows, explain, map[harness.Place][]faults.Cause{}, map[harness.Place]bool{}, map[harness.Place]bool{}}
+	c := &cover{
+		run, rows, explain,
+		map[harness.Place][]faults.Cause{}, map[harness.Place]bool{}, map[harness.Place]bool{},
+	}
 	if err := c.find(rows); err != nil {
 		return nil, err
 	}

@@ -21,7 +21,9 @@ import (
 //
 // The explanations are of the first stage that is introduced. temperatures are
 // those of the stages probs_t*. tap, if set, is called with each live buffer first.
-func SingleStep(ctx context.Context, m *model.Model, golden harness.Source, prompt int, temperatures []float64, tap model.Tap) ([]harness.Replayed, []harness.Explanation, error) {
+func SingleStep(
+	ctx context.Context, m *model.Model, golden harness.Source, prompt int, temperatures []float64, tap model.Tap,
+) ([]harness.Replayed, []harness.Explanation, error) {
 	s := gpt2.Schedule(m.Config().Layers, temperatures)
 	r := gpt2.NewReplayer(m, golden)
 	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt})

@@ -14,7 +14,9 @@ import (
 // View returns the candidate in the layouts and conventions of [Schedule]. golden and
 // cfg help to find the lengths of axes and may be nil; without cfg a manifest's config
 // serves.
-func View(s *harness.Schedule, golden, candidate harness.Source, hints align.Hints, cfg *model.Config) (*align.View, error) {
+func View(
+	s *harness.Schedule, golden, candidate harness.Source, hints align.Hints, cfg *model.Config,
+) (*align.View, error) {
 	if c, ok := manifestConfig(golden, candidate); ok && cfg == nil {
 		cfg = &c
 	}

@@ -69,7 +69,9 @@ type Options struct {
 // the candidate's own inputs, by step and in execution order. A stage that cannot
 // be judged is a verdict; an error is a source that cannot be read, or a context
 // that ended.
-func Judge(ctx context.Context, s *harness.Schedule, candidate harness.Source, r Replayer, o Options) ([]harness.Replayed, error) {
+func Judge(
+	ctx context.Context, s *harness.Schedule, candidate harness.Source, r Replayer, o Options,
+) ([]harness.Replayed, error) {
 	run, err := NewRun(s, candidate, r, o)
 	if err != nil {
 		return nil, err
@@ -210,7 +212,10 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 func unknown(at harness.Place) harness.Replayed {
 	nan := harness.Float(math.NaN())
 	return harness.Replayed{
-		Row:     harness.Row{Place: at, Status: harness.Skipped, MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN()},
+		Row: harness.Row{
+			Place: at, Status: harness.Skipped,
+			MaxAbs: nan, MaxRel: nan, RMS: nan, Cosine: nan, Scale: math.NaN(),
+		},
 		Verdict: harness.ReplayUnknown, Span: []string{at.Stage}, Amplification: nan,
 	}
 }

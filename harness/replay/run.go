@@ -48,7 +48,8 @@ func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options
 	}
 	return &Run{
 		schedule: s, candidate: candidate, replayer: r, o: o, fed: f,
-		mu: new(sync.Mutex), derived: map[harness.Place]*derived{}, read: &tensors{source: candidate, kept: map[harness.Place]harness.Tensor{}},
+		mu: new(sync.Mutex), derived: map[harness.Place]*derived{},
+		read: &tensors{source: candidate, kept: map[harness.Place]harness.Tensor{}},
 	}, nil
 }
 

@@ -152,7 +152,8 @@ func withoutLayer(text, stage string) string {
 func (p *printer) span(g *introduced) string {
 	lacks := "which the dump lacks"
 	for _, stage := range g.missing {
-		if row := p.rows[harness.Place{Step: g.places[0].Step, Stage: stage}]; row != nil && row.Status == harness.Shape {
+		row := p.rows[harness.Place{Step: g.places[0].Step, Stage: stage}]
+		if row != nil && row.Status == harness.Shape {
 			lacks = "which the dump lacks or has in another shape"
 		}
 	}

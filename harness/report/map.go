@@ -21,7 +21,9 @@ type cell struct {
 }
 
 // marks has those of the statuses that a share does not show.
-var marks = map[harness.Status]string{harness.Missing: "-", harness.Skipped: "~", harness.Shape: "S", harness.Nonfinite: "N"}
+var marks = map[harness.Status]string{
+	harness.Missing: "-", harness.Skipped: "~", harness.Shape: "S", harness.Nonfinite: "N",
+}
 
 // The legends explain the marks: of a replay, those that stand behind another.
 var (

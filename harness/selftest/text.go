@@ -32,7 +32,8 @@ func (p *printer) verdict(m *Matrix) {
 		runs, alarms = runs+c.Runs, alarms+c.Alarms
 	}
 	what := fmt.Sprintf("%s: %s planted %s alone and %s in pairs, %s of correct engines: ", m.Model,
-		words.Count(len(m.Faults), "fault"), words.Count(alone, "time"), words.Count(pairs, "time"), words.Count(runs, "run"))
+		words.Count(len(m.Faults), "fault"), words.Count(alone, "time"),
+		words.Count(pairs, "time"), words.Count(runs, "run"))
 	if m.Passed() {
 		p.Printf("%s %sall seen, stage and cause right, no false alarm\n\n", p.Green("PASS"), what)
 		return

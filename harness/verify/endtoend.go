@@ -113,9 +113,11 @@ func (e *endToEnd) cache() {
 		}
 	}
 	e.assert("cache_created", "the first pass leaves the prompt in every cache", caches, otherText, problems[0])
-	e.assert("cache_updated", "every pass adds the tokens fed to every cache", caches*(len(e.t.Fed)-1), otherText, cmp.Or(problems[1:]...))
+	e.assert("cache_updated", "every pass adds the tokens fed to every cache", caches*(len(e.t.Fed)-1),
+		otherText, cmp.Or(problems[1:]...))
 	if e.c.New > 1 {
-		e.merge(CheckpointCount, "cache_retrieved", "scores and context follow from the cached k and v", "no decode step read it")
+		e.merge(CheckpointCount, "cache_retrieved",
+			"scores and context follow from the cached k and v", "no decode step read it")
 	}
 	e.merge(3, "cache_uncorrupted", "new rows are own k and v, old rows unchanged, bit for bit", "")
 }
@@ -170,7 +172,8 @@ func (e *endToEnd) greedy(g *figures.Figure) {
 		problem = fmt.Sprintf("got %s, want %s", got, want)
 	}
 	e.add(Finding{
-		Engine: Figures, Step: g.New - 1, Stage: string(g.Reduce), What: g.Source, Elements: g.New, Figure: g.Name, Source: g.Source,
+		Engine: Figures, Step: g.New - 1, Stage: string(g.Reduce), What: g.Source,
+		Elements: g.New, Figure: g.Name, Source: g.Source,
 	}, otherText, problem)
 }
 
@@ -209,7 +212,8 @@ func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error
 		return sample.Generate(ctx, s.Model, prompt, n, sample.Options{}, nil)
 	}
 	t, err := gpt2.RecordTrace(ctx, s.Model, gpt2.Run{
-		Tokens: [][]int{prompt}, New: n, Temperatures: []float64{}, Tap: s.o.Tap, Match: func(int, string) bool { return false },
+		Tokens: [][]int{prompt}, New: n, Temperatures: []float64{}, Tap: s.o.Tap,
+		Match: func(int, string) bool { return false },
 	})
 	if err != nil {
 		return nil, err
@@ -234,7 +238,8 @@ func (e *endToEnd) sameAs(g *Golden) {
 				b, i-g.prompt(), row[i], g.Engine, want[i], e.tie(g, i-g.prompt()), e.s.quote(row), e.s.quote(want))
 		}
 	}
-	e.add(Finding{Engine: g.Engine, Step: e.c.New - 1, Stage: "text", What: "the same tokens", Elements: n}, kind, problem)
+	f := Finding{Engine: g.Engine, Step: e.c.New - 1, Stage: "text", What: "the same tokens", Elements: n}
+	e.add(f, kind, problem)
 }
 
 // tie returns the near tie that checkpoint 10 found there; "" if there is none.

@@ -54,7 +54,9 @@ func figureFinding(f *figures.Figure, checkpoint int, stage string, elements int
 
 // off returns the largest difference from the figures of a stage of the run, by a reduce,
 // among the elements that match.
-func (r *reading) off(read []reading, stage string, reduce figures.Reduce, match func(o *reading, at element) bool) (off float64) {
+func (r *reading) off(
+	read []reading, stage string, reduce figures.Reduce, match func(o *reading, at element) bool,
+) (off float64) {
 	for i := range read {
 		o := &read[i]
 		if o.run != r.run || o.Stage != stage || o.Reduce != reduce || len(o.got) != len(o.Want.Values) {

@@ -154,9 +154,10 @@ func (g *Golden) has(step int, stage string) bool {
 
 // wants reports whether the golden has the stage, or needs it to be judged.
 func (g *Golden) wants(step int, stage string) bool {
-	return g.has(step, stage) || stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
-		return strings.HasPrefix(st, "probs_t")
-	})
+	return g.has(step, stage) ||
+		stage == "logits_last" && slices.ContainsFunc(g.dump.Stages(step), func(st string) bool {
+			return strings.HasPrefix(st, "probs_t")
+		})
 }
 
 // prompt returns the prompt's length.

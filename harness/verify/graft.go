@@ -70,7 +70,8 @@ func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
 // choices, and returns where it first diverges from the golden, or nil.
 func (s *Suite) rerun(ctx context.Context, c *Case, g *Golden, out *Graft) (*harness.Place, error) {
 	in := gpt2.Override{Before: s.o.Tap, Value: func(at harness.Place, _ harness.Tensor) (harness.Tensor, error) {
-		if !slices.ContainsFunc(out.Stages, func(p string) bool { return names.Match(p, at.Stage) }) || !g.has(at.Step, at.Stage) {
+		over := slices.ContainsFunc(out.Stages, func(p string) bool { return names.Match(p, at.Stage) })
+		if !over || !g.has(at.Step, at.Stage) {
 			return harness.Tensor{}, nil
 		}
 		return g.dump.Tensor(at.Step, at.Stage) // of another shape where another token was fed before
@@ -97,7 +98,8 @@ func (s *Suite) rerun(ctx context.Context, c *Case, g *Golden, out *Graft) (*har
 		}
 	}
 	for i := range r.Stages {
-		if row := &r.Stages[i]; row.Stage == "logits_last" && row.Status.Compared() && !(row.MaxAbs <= out.LogitsAfter) {
+		row := &r.Stages[i]
+		if row.Stage == "logits_last" && row.Status.Compared() && !(row.MaxAbs <= out.LogitsAfter) {
 			out.LogitsAfter = row.MaxAbs
 		}
 	}

@@ -27,9 +27,10 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 			return nil, err
 		}
 	}
-	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.o.Tap, Match: func(step int, stage string) bool {
+	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.o.Tap}
+	run.Match = func(step int, stage string) bool {
 		return c.wanted(step, stage) || forSelfCheck(stage)
-	}}
+	}
 	t, err := gpt2.RecordTrace(ctx, s.Model, run)
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
@@ -50,7 +51,8 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.findings = slices.Concat(o.findings, slices.DeleteFunc(self, func(f Finding) bool { return f.Checkpoint == CheckpointCount }), text)
+	self = slices.DeleteFunc(self, func(f Finding) bool { return f.Checkpoint == CheckpointCount })
+	o.findings = slices.Concat(o.findings, self, text)
 	return o, nil
 }
 
@@ -82,7 +84,8 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 		}
 		if r.FirstDivergence != nil {
 			if forced == nil { // the stages that are wrong are the model's, whichever golden is forced on it
-				if forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.temps, s.o.Tap); err != nil {
+				forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.temps, s.o.Tap)
+				if err != nil {
 					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
 			}

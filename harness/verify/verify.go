@@ -111,7 +111,8 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	begin := time.Now()
 	r := &Report{
 		Schema: 1, Verdict: harness.VerdictPass, Model: s.Name,
-		Failures: []Finding{}, Figures: []FigureReport{}, Texts: []TextReport{}, Runs: []RunReport{}, Quorums: []CaseQuorum{},
+		Failures: []Finding{}, Figures: []FigureReport{}, Texts: []TextReport{},
+		Runs: []RunReport{}, Quorums: []CaseQuorum{},
 	}
 	for n := CheckWeights; n <= CheckpointCount; n++ {
 		found, err := s.Check(ctx, n)

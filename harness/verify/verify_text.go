@@ -174,7 +174,8 @@ func (r *Report) verdict() string {
 		engines[run.Engine] = true
 	}
 	summary := fmt.Sprintf("%s: %s, %s, %d stages and assertions, %.1f s", r.Model,
-		words.Count(len(r.Checkpoints)-r.unchecked(), "checkpoint"), words.Count(len(engines), "engine"), r.Compared, r.seconds)
+		words.Count(len(r.Checkpoints)-r.unchecked(), "checkpoint"), words.Count(len(engines), "engine"),
+		r.Compared, r.seconds)
 	if n := r.unchecked(); n > 0 {
 		summary += fmt.Sprintf("; %s not checked", words.Count(n, "checkpoint"))
 	}

@@ -241,7 +241,8 @@ func (s *session) cached(commit string, check func([]byte) error) (*Snapshot, er
 		case !right && !s.Offline:
 			return nil, nil // the hub says what its hash is
 		case !right && ok:
-			return nil, fmt.Errorf("%s is not the file that the hub has (hash %.16s…): unset HF_HUB_OFFLINE to fetch it again", path, named)
+			return nil, fmt.Errorf("%s is not the file that the hub has (hash %.16s…): unset HF_HUB_OFFLINE to fetch it again",
+				path, named)
 		}
 		snapshot.add(name, info.Size(), contentHash(named))
 	}

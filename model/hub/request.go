@@ -120,7 +120,8 @@ func (s *session) head(ctx context.Context, revision, file string) (e entry, err
 func (s *session) newEntry(revision, file, commit, etag, size string) (entry, error) {
 	host := s.endpoint.Hostname()
 	if !IsCommit(commit) {
-		return entry{}, fmt.Errorf("%s does not answer as the hub does (no X-Repo-Commit): check HF_ENDPOINT and the proxy", host)
+		return entry{}, fmt.Errorf("%s does not answer as the hub does (no X-Repo-Commit): check HF_ENDPOINT and the proxy",
+			host)
 	}
 	if IsCommit(revision) && commit != revision {
 		return entry{}, fmt.Errorf("%s gives %s of commit %.12s where %.12s was asked for",
@@ -142,7 +143,8 @@ func (s *session) newEntry(revision, file, commit, etag, size string) (entry, er
 // knows its size, and returns it with the byte at which it really begins: 0 where
 // the server ignores ranges.
 func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, error) {
-	resp, err := s.request(ctx, http.MethodGet, e.commit, e.name, offset, func(_ http.Header, next *url.URL) bool { return next == nil })
+	resp, err := s.request(ctx, http.MethodGet, e.commit, e.name, offset,
+		func(_ http.Header, next *url.URL) bool { return next == nil })
 	if err != nil {
 		return nil, 0, err
 	}
@@ -168,7 +170,8 @@ func (s *session) open(ctx watched, e entry, offset, most int64) (*body, int64, 
 		return refuse(corrupt("%s has no byte %d of it, though the hub says it has %d", host, offset, e.size))
 	default:
 		err := error(newStatusError(resp))
-		if gone := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound; gone && !sameOrigin(resp.Request.URL, s.endpoint) {
+		gone := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound
+		if gone && !sameOrigin(resp.Request.URL, s.endpoint) {
 			// The signed address of a large file has run out: ask for another.
 			err = &networkError{host, err}
 		}

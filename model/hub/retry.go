@@ -104,7 +104,8 @@ func (s *session) explain(err error, revision, file string) error {
 	case !errors.As(err, &status):
 		return err
 	case status.code == http.StatusUnauthorized && s.token == "":
-		return fmt.Errorf("%w: there is no model %s, or it is private: check the name, or set HF_TOKEN to a token that may read it", err, r)
+		return fmt.Errorf("%w: there is no model %s, or it is private: check the name, or set HF_TOKEN to a token that may read it",
+			err, r)
 	case status.code == http.StatusUnauthorized:
 		return fmt.Errorf("%w: there is no model %s, or the access token may not read it", err, r)
 	case status.code == http.StatusForbidden && s.token == "":

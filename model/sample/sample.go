@@ -140,7 +140,9 @@ func noDistribution(logits []float32) error {
 //
 // each, if it is not nil, is called with every new token; its error ends the
 // generation, as does the end of ctx. With any error come the tokens until then.
-func Generate(ctx context.Context, m *model.Model, prompt []int, n int, o Options, each func(id int) error) ([]int, error) {
+func Generate(
+	ctx context.Context, m *model.Model, prompt []int, n int, o Options, each func(id int) error,
+) ([]int, error) {
 	sampler, err := New(o)
 	if err != nil {
 		return nil, err

@@ -129,7 +129,9 @@ func (s *formula) config() []byte {
 
 // tensors lists the tensors in the order of the file.
 func (s *formula) tensors() []safetensors.Info {
-	cfg := model.Config{Vocab: vocab, Positions: s.positions, Embd: s.embd, Layers: s.layers, Heads: s.heads, Inner: 4 * s.embd}
+	cfg := model.Config{
+		Vocab: vocab, Positions: s.positions, Embd: s.embd, Layers: s.layers, Heads: s.heads, Inner: 4 * s.embd,
+	}
 	var list []safetensors.Info
 	for name, shape := range cfg.Weights() {
 		if name != "lm_head.weight" { // which is tied

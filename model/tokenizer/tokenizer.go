@@ -128,7 +128,8 @@ func checkText(text string) error {
 			class, start = c, i
 		}
 		if i+utf8.RuneLen(r)-start > MaxRun {
-			return fmt.Errorf("text has more than %d bytes from byte %d on with no change between letters, digits, spaces and signs: break it up", MaxRun, start)
+			return fmt.Errorf("text has more than %d bytes from byte %d on with no change between letters, digits, spaces and signs: break it up",
+				MaxRun, start)
 		}
 	}
 	return nil

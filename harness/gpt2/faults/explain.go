@@ -52,7 +52,8 @@ type Cause struct {
 // result depends on the rows alone, not on time or threads. Faults of a kind in
 // except are not tried.
 func Explain(
-	ctx context.Context, m *model.Model, candidate harness.Source, run *replay.Run, rows []harness.Replayed, except ...Kind,
+	ctx context.Context, m *model.Model, candidate harness.Source,
+	run *replay.Run, rows []harness.Replayed, except ...Kind,
 ) ([]Cause, error) {
 	c := &candidateRun{model: m, candidate: candidate, run: run, except: except}
 	groups := map[string]*rowGroup{}

@@ -24,7 +24,10 @@ var Dir = func() string {
 
 // Foreign returns a run with a manifest in other layouts: edit gets each tensor and its
 // step's sizes.
-func Foreign(t harnesstest.Tester, s *harness.Schedule, g harness.Source, edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor) *harness.Recorder {
+func Foreign(
+	t harnesstest.Tester, s *harness.Schedule, g harness.Source,
+	edit func(step int, stage string, x harness.Tensor, size map[string]int) harness.Tensor,
+) *harness.Recorder {
 	t.Helper()
 	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: "foreign"})
 	man := g.Manifest()

@@ -143,7 +143,8 @@ func (f *Figure) checkRun() error {
 		return errors.New("no tokens")
 	case f.Prefix != nil && (f.Text == "" || len(ids) == 0):
 		return errors.New("prefix: want ids before a text")
-	case len(ids) > 0 && slices.Min(ids) < 0 || slices.ContainsFunc(f.Tokens, func(row []int) bool { return len(row) != len(f.Tokens[0]) }):
+	case len(ids) > 0 && slices.Min(ids) < 0 ||
+		slices.ContainsFunc(f.Tokens, func(row []int) bool { return len(row) != len(f.Tokens[0]) }):
 		return errors.New("tokens: want ids, in rows of one length")
 	case f.Stage == "" && !f.Reduce.OfText():
 		return errors.New("no stage")
@@ -176,7 +177,8 @@ func (f *Figure) checkWant() error {
 	switch f.Reduce {
 	case Value, L2, LogSumExp:
 	case NLL:
-		if len(f.Index.Shape) != 2 || f.Index.Shape[0] != max(1, len(f.Tokens)) || f.Tokens != nil && f.Index.Shape[1] > len(f.Tokens[0]) {
+		if len(f.Index.Shape) != 2 || f.Index.Shape[0] != max(1, len(f.Tokens)) ||
+			f.Tokens != nil && f.Index.Shape[1] > len(f.Tokens[0]) {
 			return errors.New("index: want a label for each of the first tokens of each row")
 		}
 	case Log, LogSum:
@@ -189,7 +191,8 @@ func (f *Figure) checkWant() error {
 		}
 	case Tokens:
 		n := len(f.Tokens)
-		if n != 1 || !whole(w, 0) || len(w) != len(f.Tokens[0])+f.New || !slices.Equal(f.Want.IDs()[:len(f.Tokens[0])], f.Tokens[0]) {
+		if n != 1 || !whole(w, 0) || len(w) != len(f.Tokens[0])+f.New ||
+			!slices.Equal(f.Want.IDs()[:len(f.Tokens[0])], f.Tokens[0]) {
 			return fmt.Errorf("want: not one row of tokens and %d new ones", f.New)
 		}
 	case Text:
