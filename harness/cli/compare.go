@@ -232,6 +232,11 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)",
 			o.candidate, c.Unknown, words.And(maps.Names()))
 	}
+	return viewAll(c, candidate, hints, config)
+}
+
+// viewAll puts views of the goldens and of the candidate into c, and returns them.
+func viewAll(c *diagnose.Comparison, candidate *dump.Dump, hints align.Hints, config *model.Config) ([]*align.View, error) {
 	var first harness.Source
 	var views []*align.View
 	for i := range c.Goldens {

@@ -25,8 +25,8 @@ func (a *app) findGoldens(flag string) (string, error) {
 	case flag != "":
 		return flag, nil
 	case path == "":
-		return "", fmt.Errorf("no folder %q here or in any parent folder: run in a clone of checkpoint12, or give its goldens with --goldens DIR",
-			goldensFolder)
+		return "", fmt.Errorf("no folder %q here or in any parent folder: run in a clone of checkpoint12, "+
+			"or give its goldens with --goldens DIR", goldensFolder)
 	default:
 		if path != goldensFolder {
 			a.note("the goldens are those in %s", path)

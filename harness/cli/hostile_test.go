@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/json"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -175,5 +177,25 @@ func TestHostileText(t *testing.T) {
 		if c.shown != strings.Contains(strings.Join(strings.Fields(got), ""), strings.Join(strings.Fields(visible), "")) {
 			t.Errorf("%s: %s is shown: %v, want %v:\n%s", c.place, visible, !c.shown, c.shown, got)
 		}
+	}
+}
+
+// Nor is it in the JSON, which means the same all the same.
+func TestHostileJSON(t *testing.T) {
+	want := map[string]string{hostile: hostile}
+	var b strings.Builder
+	if err := writeJSON(&b, want); err != nil {
+		t.Fatal(err)
+	}
+	line, rest, _ := strings.Cut(b.String(), "\n")
+	if i := strings.IndexFunc(line, func(r rune) bool { return !strconv.IsPrint(r) }); i >= 0 || rest != "" {
+		t.Errorf("hidden at %d of %q", i, b.String())
+	}
+	var got map[string]string
+	if err := json.Unmarshal([]byte(line), &got); err != nil || !maps.Equal(got, want) {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	if err := writeJSON(&b, math.NaN()); err == nil {
+		t.Error("no error for what JSON has no word for")
 	}
 }

@@ -10,10 +10,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -197,7 +200,7 @@ input, no weights, nothing to compare), 130 interrupted.`
 			err = j.text(a.stdout, style(a.stdout.w))
 		}
 		if err == nil && *path != "" {
-			if err = json.NewEncoder(out).Encode(j.report); err == nil {
+			if err = writeJSON(out, j.report); err == nil {
 				err = out.commit()
 			}
 			if err != nil {
@@ -209,6 +212,25 @@ input, no weights, nothing to compare), 130 interrupted.`
 		}
 		return err
 	}
+}
+
+// writeJSON writes v as one line of JSON, in which what is not printed is escaped.
+func writeJSON(w io.Writer, v any) error {
+	data, err := json.Marshal(v)
+	var line []byte
+	for _, r := range string(data) {
+		if strconv.IsPrint(r) {
+			line = utf8.AppendRune(line, r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			line = fmt.Appendf(line, `\u%04x`, unit)
+		}
+	}
+	if err == nil {
+		_, err = w.Write(append(line, '\n'))
+	}
+	return err
 }
 
 // A jsonFile is the file of --json.

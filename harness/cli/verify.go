@@ -37,7 +37,8 @@ above. Where that folder has an inventory.json, they must be as it lists them.`)
 	}
 	f := c.Flags()
 	f.StringVar(&o.Model, "model", "synthetic-tiny", modelHelp)
-	f.StringVar(&o.Goldens, "goldens", "", "`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
+	f.StringVar(&o.Goldens, "goldens", "",
+		"`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
@@ -78,7 +79,8 @@ raise no alarm. harness/selftest/README.md has more.`),
   {} selftest --json - | jq .wrong`),
 	}
 	f := c.Flags()
-	f.StringVar(&o.Goldens, "goldens", "", "`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
+	f.StringVar(&o.Goldens, "goldens", "",
+		"`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
