@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 
+	"github.com/tphakala/simd/f16"
+
 	"checkpoint12/harness"
 )
 
@@ -58,25 +60,8 @@ func tf32Cut(dst, src []float32) {
 // float16 keeps what IEEE's half precision holds: 11 significant bits above
 // 2^-14, multiples of 2^-24 below, infinity from 65520 on.
 func float16(dst, src []float32) {
-	const (
-		smallest = 0x38800000 // bits of 2^-14, the smallest normal number
-		overflow = 0x477ff000 // bits of 65520, half-way to the number after the largest
-	)
 	for i, v := range src {
-		bits := math.Float32bits(v)
-		sign, size := bits&0x80000000, bits&0x7fffffff
-		switch {
-		case size > 0x7f800000: // NaN
-		case size >= overflow:
-			size = 0x7f800000
-		case size < smallest:
-			// float32 between 0.5 and 1 are multiples of 2^-24.
-			shifted := math.Float32frombits(size) + 0.5
-			size = math.Float32bits(shifted - 0.5)
-		default:
-			size = (size + 0xfff + size>>13&1) &^ 0x1fff
-		}
-		dst[i] = math.Float32frombits(sign | size)
+		dst[i] = f16.ToFloat32(f16.FromFloat32(v))
 	}
 }
 
