@@ -195,6 +195,13 @@ func (w *Writer) Table(t *Table) {
 			widths[i] = max(widths[i], width(string(cell)))
 		}
 	}
+	hang := 0
+	for _, n := range widths[:len(widths)-1] {
+		hang += n + width(string(t.gap))
+	}
+	if hang > w.Width/2 {
+		hang = widths[0] + width(string(t.gap)) + 2
+	}
 	for _, row := range rows {
 		var line Text
 		for i, cell := range row {
@@ -211,6 +218,8 @@ func (w *Writer) Table(t *Table) {
 				line += cell
 			}
 		}
-		w.Printf("%s\n", line)
+		for _, part := range wrap(string(line), w.Width, hang) {
+			w.Printf("%s\n", Text(part))
+		}
 	}
 }

@@ -100,7 +100,7 @@ func TestTable(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 
-	// Where the last column has little room it goes on below the row.
+	// Where the last column has little room it goes on behind the first.
 	b.Reset()
 	table = NewTable("", "", "")
 	table.Row("stage", "a cell of 24 columns ...", "pass")
@@ -110,7 +110,7 @@ func TestTable(t *testing.T) {
 	w.Flush()
 	want = "" +
 		"stage  a cell of 24 columns ...\n" +
-		"  pass\n" +
+		"         pass\n" +
 		"       -                         a\n" +
 		"         reason that is too long\n" +
 		"         for the line\n"

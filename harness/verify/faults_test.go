@@ -76,7 +76,7 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 			// The text has the failure, then the proof, where to look and the verdict.
 			got := textOf(t, r)
 			order := []string{
-				"\n" + full(*f), "\nproof: with ", "\nfix: " + Info(b.Checkpoint).Fix + "\n",
+				"\n" + full(*f), "\nproof: with ", "\nlook at: " + Info(b.Checkpoint).Fix + "\n",
 				"\nFAIL: " + Info(b.Checkpoint).String() + " first fails at hello/",
 			}
 			if text {
@@ -293,7 +293,7 @@ func TestCheckpoint12SaysHowItFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := "\nfix: " + Info(tt.fix).Fix; !strings.Contains(textOf(t, r), want) {
+			if want := "\nlook at: " + Info(tt.fix).Fix; !strings.Contains(textOf(t, r), want) {
 				t.Errorf("report lacks %q:\n%s", want, textOf(t, r))
 			}
 		})
@@ -326,9 +326,9 @@ func TestGraftOfSeveralStages(t *testing.T) {
 		sentence string
 	}{
 		{"the same in every layer", plant(m, gelu("0"), gelu("1"), gelu("2")), 1,
-			"h.*.mlp.act", "h.*.mlp.act put in (30 tensors of case hello)"},
+			"h.*.mlp.act", "values written over h.*.mlp.act (30 tensors of case hello), every stage"},
 		{"two at different stages", plant(m, gpt2test.Named("q/k/v order"), gpt2test.Named("missing residual, later block")), 2,
-			"h.0.attn.q h.2.resid_post", "repaired"},
+			"h.0.attn.q h.2.resid_post", "the text is correct"},
 		{"more than grafts can mend", everywhere, maxGrafts, "", "that is not all"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

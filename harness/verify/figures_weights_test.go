@@ -113,7 +113,7 @@ func TestWeightsComeFirst(t *testing.T) {
 			if strings.Contains(text, "checkpoint 12 (end to end):") {
 				t.Errorf("a text is blamed though the weights are wrong:\n%s", text)
 			}
-			for _, want := range []string{"FAIL: weights first fails at weights/figures/sha256", "fix: " + Info(CheckWeights).Fix} {
+			for _, want := range []string{"FAIL: weights first fails at weights/figures/sha256", "look at: " + Info(CheckWeights).Fix} {
 				if !strings.Contains(text, want) {
 					t.Errorf("report lacks %q:\n%s", want, text)
 				}

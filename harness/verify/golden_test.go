@@ -139,7 +139,7 @@ func TestVerifyReport(t *testing.T) {
 	}
 	text := textOf(t, r)
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "pass: micro: 12 checkpoints, 2 engines") {
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "PASS: micro: 12 checkpoints, 2 engines") {
 		t.Errorf("last line %q", last)
 	}
 	if len(lines) > 3*CheckpointCount {

@@ -125,15 +125,15 @@ func (g *Graft) suspect(stage string) bool {
 // String returns the proof in a line.
 func (g *Graft) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "with %s's %s put in (%s of case %s), ",
+	fmt.Fprintf(&b, "with %s's values written over %s (%s of case %s), ",
 		g.Engine, strings.Join(g.Stages, ", "), words.Count(g.Places, "tensor"), g.Case)
 	switch {
 	case g.Repaired && g.Before >= 0:
-		b.WriteString("the text is repaired")
+		b.WriteString("the text is correct")
 	case g.Repaired:
 		b.WriteString("every stage is within tolerance (the text was correct without it)")
 	case g.After < 0 && g.Before >= 0:
-		fmt.Fprintf(&b, "the text is repaired, but the run still diverges at %s", g.Next)
+		fmt.Fprintf(&b, "the text is correct, but the run still diverges at %s", g.Next)
 	default:
 		fmt.Fprintf(&b, "the run still diverges at %s: that is not all", g.Next)
 	}

@@ -45,7 +45,7 @@ func TestVerifyNamesTheOutlier(t *testing.T) {
 		"quick-brown: the golden of candle is the outlier, not the candidate: at step_00/h.1.mlp.act it is",
 		"; as in 3 of its tensors",
 		"usual causes: the golden's engine computes the stage wrong",
-		"fix: not this model, but the golden: make it again",
+		"look at: the golden, not this model: make it again",
 		"regenerate_goldens.py --check --engine candle --model synthetic-tiny --case quick-brown",
 	} {
 		if !strings.Contains(text, part) {

@@ -100,9 +100,9 @@ func (l *line) remark(s report.Style) any {
 	switch {
 	case w.Share == 0:
 	case w.Stage == w.Case: // of a figure
-		text += " " + w.Case
+		text += " at " + w.Case
 	default:
-		text += fmt.Sprintf(" %s step %d %s", w.Case, w.Step, w.Stage)
+		text += fmt.Sprintf(" at %s, step %d, %s", w.Case, w.Step, w.Stage)
 	}
 	if l.tokens > 0 {
 		text += fmt.Sprintf("; %d of %d %s", l.certified, l.tokens, diagnose.Certified)
@@ -149,22 +149,22 @@ func (r *Report) writeFirst(b *report.Writer) {
 	if r.Graft != nil {
 		b.Printf("proof: %s\n", r.Graft)
 	}
-	b.Printf("fix: %s\n", r.fix())
+	b.Printf("look at: %s\n", r.lookAt())
 }
 
-// fix returns where to look.
-func (r *Report) fix() report.Text {
+// lookAt returns where to look.
+func (r *Report) lookAt() report.Text {
 	switch f := r.First; {
 	case f.Outlier:
-		return "not this model, but the golden: make it again and see whether it comes out the same:\n  " +
+		return "the golden, not this model: make it again and see whether it comes out the same:\n  " +
 			report.Unbroken(fmt.Sprintf("python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
 				f.Engine, r.Model, f.Case))
 	case f.Checkpoint != CheckpointCount:
 		return report.Text(Info(f.Checkpoint).Fix)
 	case r.unchecked() > 0:
-		return "not known: some of checkpoints 1 to 11 were not checked; make goldens and verify again"
+		return "those of checkpoints 1 to 11 that were not checked: make goldens and verify again"
 	}
-	return "checkpoints 1 to 11 do not fail: look at what is between them: the token list, start_pos, the choice of the token, the tokenizer"
+	return "what is between checkpoints 1 to 11, which do not fail: the token list, start_pos, the choice of the token, the tokenizer"
 }
 
 // verdict returns the last line.
@@ -180,7 +180,7 @@ func (r *Report) verdict() string {
 		summary += fmt.Sprintf("; %s not checked", words.Count(n, "checkpoint"))
 	}
 	if r.First == nil {
-		return "pass: " + summary
+		return "PASS: " + summary
 	}
 	f := r.First
 	return fmt.Sprintf("FAIL: %s first fails at %s; %s", Info(f.Checkpoint), f.Name(), summary)
@@ -280,7 +280,7 @@ func extent(s harness.Float) string {
 	case math.IsInf(share, 1):
 		return "not the same"
 	case share > 1:
-		return fmt.Sprintf("%.3gx", share)
+		return fmt.Sprintf("%.3g times the tolerance", share)
 	case share < 0.0995:
 		return fmt.Sprintf("%.2g%%", 100*share)
 	default:
