@@ -139,7 +139,7 @@ func TestCover(t *testing.T) {
 
 // Of causes that explain a row alike, the one that makes another row correct too is
 // taken, and none by which a correct row would be wrong.
-func TestCoverTakesWhatExplainsMost(t *testing.T) {
+func TestCoverChoosesWhatExplainsMost(t *testing.T) {
 	at := harness.Place{Step: 1, Stage: "h.1.resid_mid"}
 	norm, sum := harness.Place{Step: 1, Stage: "h.1.ln_2"}, harness.Place{Step: 1, Stage: "h.1.resid_post"}
 	for _, c := range []struct {
