@@ -102,7 +102,9 @@ To check an engine of your own, in any language: let it write its tensors as
 		var text strings.Builder
 		c.SetOut(&text)
 		help(c, args)
-		a.print("%s", report.Text(text.String()))
+		w := report.NewWriter(a.stdout, style(a.stdout.w))
+		w.Prose(report.Text(text.String()))
+		w.Flush()
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2

@@ -71,6 +71,20 @@ func (w *Writer) Printf(format string, args ...any) {
 	fmt.Fprintf(&w.text, format, args...)
 }
 
+// Prose appends text of which lines that are not indented are joined to paragraphs.
+func (w *Writer) Prose(text Text) {
+	for line := range strings.Lines(ends.ReplaceAllString(string(text), "$1 $2")) {
+		line = strings.TrimSuffix(line, "\n")
+		indent := 0
+		if margin.FindString(line) != "" {
+			indent = hang(line, w.Width)
+		}
+		for _, part := range wrap(line, w.Width, indent) {
+			w.Printf("%s\n", Text(part))
+		}
+	}
+}
+
 // Flush writes the lines, wrapped, the last of which may lack its end.
 func (w *Writer) Flush() error {
 	var out strings.Builder
@@ -113,6 +127,7 @@ var (
 	colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 	label  = regexp.MustCompile(`^ *\S+( \S+)*  +`)
 	index  = regexp.MustCompile(`\[[0-9]+( [0-9]+)+\]`) // is not broken
+	ends   = regexp.MustCompile(`(\S)\n(\S)`)
 	margin = regexp.MustCompile("^[ " + unbroken + "]*")
 )
 

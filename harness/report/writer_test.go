@@ -40,6 +40,17 @@ func TestWriterWraps(t *testing.T) {
 	}
 }
 
+func TestProse(t *testing.T) {
+	var b bytes.Buffer
+	w := NewWriter(&b, Style{Width: 20})
+	w.Prose("One two three\nfour five six seven.\n\n  --flag  what it does so\n\nEnd:\n  x\n")
+	w.Flush()
+	want := "One two three four\nfive six seven.\n\n  --flag  what it\n          does so\n\nEnd:\n  x\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // What a value holds is visible and ends no line; what the format and a Text hold is as it is.
 func TestWriterShowsAll(t *testing.T) {
 	var b bytes.Buffer
