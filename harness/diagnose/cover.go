@@ -89,7 +89,7 @@ func (c *cover) choose(row harness.Place) error {
 			if x.Values == nil {
 				continue
 			}
-			s, err := c.try(row, x)
+			s, err := c.test(row, x)
 			if err != nil {
 				return err
 			}
@@ -132,8 +132,8 @@ type hypothesis struct {
 	covered []int                    // those that become clean
 }
 
-// try returns the hypothesis that a cause of a row is true.
-func (c *cover) try(row harness.Place, x faults.Cause) (*hypothesis, error) {
+// test returns the hypothesis that a cause of a row is true, tested on the other rows.
+func (c *cover) test(row harness.Place, x faults.Cause) (*hypothesis, error) {
 	values := x.Values()
 	s := &hypothesis{cause: x, run: c.run.With(values), again: map[int]harness.Replayed{}}
 	for i, old := range c.rows {
