@@ -25,7 +25,7 @@ func (h *heard) Fatalf(format string, args ...any) {
 
 func TestCheck(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "b")
-	golden := harnesstest.Source(s, "golden", [][]int{{1, 2}}, harnesstest.Steps{0: {"a": harnesstest.Vec(1), "b": harnesstest.Vec(2, 3)}})
+	golden := source(s, "golden", [][]int{{1, 2}}, tensors{0: {"a": vec(1), "b": vec(2, 3)}})
 	for _, c := range []struct {
 		name   string
 		tap    func(r *harness.Recorder)
@@ -74,7 +74,7 @@ func TestCheck(t *testing.T) {
 // A recorder that was told to keep less is not asked for more.
 func TestCheckAsksForWhatIsWanted(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "b")
-	golden := harnesstest.Source(s, "golden", nil, harnesstest.Steps{0: {"a": harnesstest.Vec(1), "b": harnesstest.Vec(2)}})
+	golden := source(s, "golden", nil, tensors{0: {"a": vec(1), "b": vec(2)}})
 	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Match: func(_ int, stage string) bool { return stage == "a" }})
 	r.Step(0)
 	r.Tap("a", []int{1, 1}, []float32{1})

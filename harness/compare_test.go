@@ -16,15 +16,20 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
+// Short names for what most tests use.
+type tensors = harnesstest.Steps
+
+var vec, ids, source = harnesstest.Vec, harnesstest.Ids, harnesstest.Source
+
 func TestCompare(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "h.9", "h.10", "next_id")
-	golden := harnesstest.Steps{
-		0: {"a": harnesstest.Vec(1), "h.9": harnesstest.Vec(1), "h.10": harnesstest.Vec(1, 2), "next_id": harnesstest.Ids(4)},
-		1: {"a": harnesstest.Vec(2), "h.9": harnesstest.Vec(2)},
+	golden := tensors{
+		0: {"a": vec(1), "h.9": vec(1), "h.10": vec(1, 2), "next_id": ids(4)},
+		1: {"a": vec(2), "h.9": vec(2)},
 	}
 	for _, c := range []struct {
 		reason     string
-		candidate  harnesstest.Steps
+		candidate  tensors
 		requireAll bool
 		verdict    string
 		compared   int
@@ -33,24 +38,27 @@ func TestCompare(t *testing.T) {
 		statuses   map[string]harness.Status // that are not pass
 	}{
 		{"the golden itself", golden, true, "pass", 6, []harness.Place{}, nil, nil},
-		{"a subset passes and is listed", harnesstest.Steps{0: {"a": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(2), "h.9": harnesstest.Vec(2)}}, false, "pass", 3,
+		{"a subset passes and is listed", tensors{0: {"a": vec(1)}, 1: {"a": vec(2), "h.9": vec(2)}}, false, "pass", 3,
 			[]harness.Place{{0, "h.9"}, {0, "h.10"}, {0, "next_id"}}, nil,
 			map[string]harness.Status{"step_00/h.9": harness.Missing, "step_00/h.10": harness.Missing, "step_00/next_id": harness.Missing}},
-		{"a subset fails where all is required", harnesstest.Steps{0: {"a": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(2), "h.9": harnesstest.Vec(2)}}, true, "fail", 3,
+		{"a subset fails where all is required", tensors{0: {"a": vec(1)}, 1: {"a": vec(2), "h.9": vec(2)}}, true, "fail", 3,
 			[]harness.Place{{0, "h.9"}, {0, "h.10"}, {0, "next_id"}}, nil,
 			map[string]harness.Status{"step_00/h.9": harness.Missing, "step_00/h.10": harness.Missing, "step_00/next_id": harness.Missing}},
-		{"h.9 comes before h.10", harnesstest.Steps{0: {"h.9": harnesstest.Vec(0), "h.10": harnesstest.Vec(0, 0)}}, false, "fail", 2,
+		{"h.9 comes before h.10", tensors{0: {"h.9": vec(0), "h.10": vec(0, 0)}}, false, "fail", 2,
 			[]harness.Place{{0, "a"}, {0, "next_id"}, {1, "a"}, {1, "h.9"}}, &harness.Place{0, "h.9"},
-			map[string]harness.Status{"step_00/a": harness.Missing, "step_00/h.9": harness.Fail, "step_00/h.10": harness.Fail, "step_00/next_id": harness.Missing, "step_01/a": harness.Missing, "step_01/h.9": harness.Missing}},
+			map[string]harness.Status{
+				"step_00/a": harness.Missing, "step_00/h.9": harness.Fail, "step_00/h.10": harness.Fail,
+				"step_00/next_id": harness.Missing, "step_01/a": harness.Missing, "step_01/h.9": harness.Missing}},
 		{"a late stage of step 0 comes before an early one of step 1",
-			harnesstest.Steps{0: {"a": harnesstest.Vec(1), "h.9": harnesstest.Vec(1), "h.10": harnesstest.Vec(1, 2), "next_id": harnesstest.Ids(5)}, 1: {"a": harnesstest.Vec(0), "h.9": harnesstest.Vec(2)}}, false, "fail", 6,
+			tensors{0: {"a": vec(1), "h.9": vec(1), "h.10": vec(1, 2), "next_id": ids(5)}, 1: {"a": vec(0), "h.9": vec(2)}}, false, "fail", 6,
 			[]harness.Place{}, &harness.Place{0, "next_id"}, map[string]harness.Status{"step_00/next_id": harness.Fail, "step_01/a": harness.Fail}},
-		{"another shape is judged", harnesstest.Steps{0: {"a": harnesstest.Vec(1), "h.9": harnesstest.Vec(1), "h.10": harnesstest.Vec(1), "next_id": harnesstest.Ids(4, 4)}, 1: {"a": harnesstest.Vec(2), "h.9": harnesstest.Vec(2)}}, true, "fail", 6,
+		{"another shape is judged", tensors{0: {"a": vec(1), "h.9": vec(1), "h.10": vec(1), "next_id": ids(4, 4)}, 1: {"a": vec(2), "h.9": vec(2)}}, true, "fail", 6,
 			[]harness.Place{}, &harness.Place{0, "h.10"}, map[string]harness.Status{"step_00/h.10": harness.Shape, "step_00/next_id": harness.Shape}},
-		{"a NaN is a divergence", harnesstest.Steps{0: {"a": harnesstest.Vec(harnesstest.Nan), "h.9": harnesstest.Vec(1), "h.10": harnesstest.Vec(1, 2), "next_id": harnesstest.Ids(4)}, 1: {"a": harnesstest.Vec(2), "h.9": harnesstest.Vec(2)}}, true, "fail", 6,
+		{"a NaN is a divergence", tensors{0: {"a": vec(harnesstest.Nan), "h.9": vec(1), "h.10": vec(1, 2), "next_id": ids(4)}, 1: {"a": vec(2), "h.9": vec(2)}}, true, "fail", 6,
 			[]harness.Place{}, &harness.Place{0, "a"}, map[string]harness.Status{"step_00/a": harness.Nonfinite}},
 	} {
-		r, err := harness.Compare(s, harnesstest.Source(s, "golden", nil, golden), harnesstest.Source(s, "candidate", nil, c.candidate), harness.CompareOptions{RequireAll: c.requireAll})
+		r, err := harness.Compare(s, source(s, "golden", nil, golden), source(s, "candidate", nil, c.candidate),
+			harness.CompareOptions{RequireAll: c.requireAll})
 		if err != nil {
 			t.Errorf("%s: %v", c.reason, err)
 			continue
@@ -88,20 +96,20 @@ func TestCompare(t *testing.T) {
 
 func TestComparingNothingIsNoPass(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "b")
-	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
+	one := tensors{0: {"a": vec(1)}}
 	tokens := [][]int{{1, 2, 3}}
 	for _, c := range []struct {
 		reason            string
 		golden, candidate harness.Source
 	}{
-		{"two empty sources", harnesstest.Source(s, "g", nil, nil), harnesstest.Source(s, "c", nil, nil)},
-		{"an empty candidate", harnesstest.Source(s, "g", nil, one), harnesstest.Source(s, "c", nil, nil)},
-		{"an empty golden", harnesstest.Source(s, "g", nil, nil), harnesstest.Source(s, "c", nil, one)},
-		{"no stage in common", harnesstest.Source(s, "g", nil, one), harnesstest.Source(s, "c", nil, harnesstest.Steps{0: {"b": harnesstest.Vec(1)}})},
-		{"no step in common", harnesstest.Source(s, "g", nil, one), harnesstest.Source(s, "c", nil, harnesstest.Steps{1: {"a": harnesstest.Vec(1)}})},
-		{"other prompt tokens", harnesstest.Source(s, "g", tokens, one), harnesstest.Source(s, "c", [][]int{{1, 9, 3}}, one)},
-		{"another batch", harnesstest.Source(s, "g", tokens, one), harnesstest.Source(s, "c", [][]int{{1, 2, 3}, {1, 2, 3}}, one)},
-		{"a shorter prompt", harnesstest.Source(s, "g", tokens, one), harnesstest.Source(s, "c", [][]int{{1}}, one)},
+		{"two empty sources", source(s, "g", nil, nil), source(s, "c", nil, nil)},
+		{"an empty candidate", source(s, "g", nil, one), source(s, "c", nil, nil)},
+		{"an empty golden", source(s, "g", nil, nil), source(s, "c", nil, one)},
+		{"no stage in common", source(s, "g", nil, one), source(s, "c", nil, tensors{0: {"b": vec(1)}})},
+		{"no step in common", source(s, "g", nil, one), source(s, "c", nil, tensors{1: {"a": vec(1)}})},
+		{"other prompt tokens", source(s, "g", tokens, one), source(s, "c", [][]int{{1, 9, 3}}, one)},
+		{"another batch", source(s, "g", tokens, one), source(s, "c", [][]int{{1, 2, 3}, {1, 2, 3}}, one)},
+		{"a shorter prompt", source(s, "g", tokens, one), source(s, "c", [][]int{{1}}, one)},
 	} {
 		r, err := harness.Compare(s, c.golden, c.candidate, harness.CompareOptions{Prompt: 2})
 		if !errors.Is(err, harness.ErrNothingCompared) || r != nil {
@@ -112,7 +120,7 @@ func TestComparingNothingIsNoPass(t *testing.T) {
 			t.Errorf("%s: error %q is no clear line", c.reason, err)
 		}
 	}
-	_, err := harness.Compare(s, harnesstest.Source(s, "g", nil, one), harnesstest.Source(s, "c", nil, one), harness.CompareOptions{
+	_, err := harness.Compare(s, source(s, "g", nil, one), source(s, "c", nil, one), harness.CompareOptions{
 		Match: func(int, string) bool { return false }})
 	if !errors.Is(err, harness.ErrNothingCompared) {
 		t.Errorf("nothing matched: %v", err)
@@ -147,7 +155,7 @@ func TestCompareAsksExtraAndCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := harness.Compare(s, harnesstest.Source(s, "g", nil, harnesstest.Steps{3: {"a": harnesstest.Vec(1)}}), harnesstest.Source(s, "c", nil, harnesstest.Steps{3: {"a": harnesstest.Vec(1.5)}}), harness.CompareOptions{})
+		r, err := harness.Compare(s, source(s, "g", nil, tensors{3: {"a": vec(1)}}), source(s, "c", nil, tensors{3: {"a": vec(1.5)}}), harness.CompareOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,8 +170,8 @@ func TestCompareAsksExtraAndCheck(t *testing.T) {
 
 func TestCompareNotes(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "b")
-	golden := harnesstest.Source(s, "g", [][]int{{1, 2}}, harnesstest.Steps{0: {"a": harnesstest.Vec(1)}})
-	candidate := harnesstest.Source(s, "c", [][]int{{1, 2}}, harnesstest.Steps{0: {"a": harnesstest.Vec(1), "b": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(1)}})
+	golden := source(s, "g", [][]int{{1, 2}}, tensors{0: {"a": vec(1)}})
+	candidate := source(s, "c", [][]int{{1, 2}}, tensors{0: {"a": vec(1), "b": vec(1)}, 1: {"a": vec(1)}})
 	m := harnesstest.TestManifest(1)
 	m.Tokens, m.Model.WeightsSHA256 = nil, strings.Repeat("a", 64)
 	of := m
@@ -176,7 +184,10 @@ func TestCompareNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	notes := strings.Join(r.Notes, "\n")
-	for _, want := range []string{"no golden to compare 2 tensors with", "made from weights bbbbbbbbbbbb", "c: made with another config: n_layer 3 (golden 2), vocab_size null (golden 5)"} {
+	for _, want := range []string{
+		"no golden to compare 2 tensors with", "made from weights bbbbbbbbbbbb",
+		"c: made with another config: n_layer 3 (golden 2), vocab_size null (golden 5)",
+	} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("notes do not say %q:\n%s", want, notes)
 		}
@@ -189,7 +200,7 @@ func TestCompareRefusesARecorderWithErrors(t *testing.T) {
 	bad.Step(0)
 	bad.Tap("a", []int{1, 1}, []float32{1})
 	bad.Tap("nonsense", []int{1}, []float32{1})
-	good := harnesstest.Source(s, "good", nil, harnesstest.Steps{0: {"a": harnesstest.Vec(1)}})
+	good := source(s, "good", nil, tensors{0: {"a": vec(1)}})
 	for _, pair := range [][2]harness.Source{{bad, good}, {good, bad}} {
 		if _, err := harness.Compare(s, pair[0], pair[1], harness.CompareOptions{}); err == nil || !strings.Contains(err.Error(), "nonsense") {
 			t.Errorf("error %v", err)
@@ -198,8 +209,8 @@ func TestCompareRefusesARecorderWithErrors(t *testing.T) {
 }
 
 // drawSteps draws tensors of a schedule's stages at some steps.
-func drawSteps(t *rapid.T, names []string) harnesstest.Steps {
-	have := harnesstest.Steps{}
+func drawSteps(t *rapid.T, names []string) tensors {
+	have := tensors{}
 	for step := range rapid.IntRange(1, 3).Draw(t, "steps") {
 		have[step] = map[string]harness.Tensor{}
 		for _, name := range names {
@@ -220,14 +231,14 @@ func TestCompareProperties(t *testing.T) {
 		order := rapid.Permutation(names).Draw(t, "order")
 		s := harnesstest.MustSchedule(t, order...)
 		have := drawSteps(t, names)
-		golden := harnesstest.Source(s, "golden", nil, have)
-		r, err := harness.Compare(s, golden, harnesstest.Source(s, "candidate", nil, have), harness.CompareOptions{RequireAll: true})
+		golden := source(s, "golden", nil, have)
+		r, err := harness.Compare(s, golden, source(s, "candidate", nil, have), harness.CompareOptions{RequireAll: true})
 		if err != nil || !r.Passed() || r.FirstDivergence != nil || r.Compared != len(have)*len(names) {
 			t.Fatalf("a source against itself: %+v, %v", r, err)
 		}
 
 		// Plant faults in some tensors.
-		candidate, faults := harnesstest.Steps{}, map[harness.Place]int{}
+		candidate, faults := tensors{}, map[harness.Place]int{}
 		for step := range len(have) {
 			candidate[step] = map[string]harness.Tensor{}
 			for _, name := range names {
@@ -241,7 +252,7 @@ func TestCompareProperties(t *testing.T) {
 				candidate[step][name] = x
 			}
 		}
-		r, err = harness.Compare(s, golden, harnesstest.Source(s, "candidate", nil, candidate), harness.CompareOptions{})
+		r, err = harness.Compare(s, golden, source(s, "candidate", nil, candidate), harness.CompareOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -329,7 +340,7 @@ func (s sparse) Part(i, n int, mem *harness.Tensor) (harness.Tensor, error) {
 func TestCompareReadsTensorsInParts(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a")
 	run := func(shape []int, at int) sparse {
-		return sparse{harnesstest.Source(s, "sparse", nil, nil), t, shape, at}
+		return sparse{source(s, "sparse", nil, nil), t, shape, at}
 	}
 	shape := []int{1000, 5001}
 	for _, c := range []struct {

@@ -12,14 +12,14 @@ import (
 // Prompt [1 2], then three steps.
 func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "next_id")
-	golden := harnesstest.Steps{}
+	golden := tensors{}
 	for step, next := range []int64{3, 4, 5} {
-		golden[step] = map[string]harness.Tensor{"a": harnesstest.Vec(1), "next_id": harnesstest.Ids(next)}
+		golden[step] = map[string]harness.Tensor{"a": vec(1), "next_id": ids(next)}
 	}
-	chose := func(next ...int64) harnesstest.Steps {
-		have := harnesstest.Steps{}
+	chose := func(next ...int64) tensors {
+		have := tensors{}
 		for step, id := range next {
-			have[step] = map[string]harness.Tensor{"a": harnesstest.Vec(1), "next_id": harnesstest.Ids(id)}
+			have[step] = map[string]harness.Tensor{"a": vec(1), "next_id": ids(id)}
 		}
 		return have
 	}
@@ -27,7 +27,7 @@ func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 	for _, c := range []struct {
 		reason    string
 		tokens    [][]int // the candidate's; nil is none
-		candidate harnesstest.Steps
+		candidate tensors
 		skipped   int // from which step on; 3 is none
 		note      string
 	}{
@@ -42,7 +42,7 @@ func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 		{"no tokens and the same choices", nil, chose(3, 4, 5), 3, "no tokens.npy"},
 		{"no tokens and another last choice", nil, chose(3, 4, 9), 3, "no tokens.npy"},
 	} {
-		g, cand := harnesstest.Source(s, "g", tokens, golden), harnesstest.Source(s, "c", c.tokens, c.candidate)
+		g, cand := source(s, "g", tokens, golden), source(s, "c", c.tokens, c.candidate)
 		r, err := harness.Compare(s, g, cand, harness.CompareOptions{Prompt: 2})
 		if err != nil {
 			t.Errorf("%s: %v", c.reason, err)
@@ -68,9 +68,9 @@ func TestStepsFedOtherTokensAreSkipped(t *testing.T) {
 
 func TestBatchIsSkippedWhenOneRowDiffers(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a")
-	have := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(1)}, 2: {"a": harnesstest.Vec(1)}}
-	g := harnesstest.Source(s, "g", [][]int{{1, 3, 4, 5}, {2, 3, 4, 5}}, have)
-	c := harnesstest.Source(s, "c", [][]int{{1, 3, 4, 5}, {2, 3, 9, 5}}, have)
+	have := tensors{0: {"a": vec(1)}, 1: {"a": vec(1)}, 2: {"a": vec(1)}}
+	g := source(s, "g", [][]int{{1, 3, 4, 5}, {2, 3, 4, 5}}, have)
+	c := source(s, "c", [][]int{{1, 3, 4, 5}, {2, 3, 9, 5}}, have)
 	r, err := harness.Compare(s, g, c, harness.CompareOptions{Prompt: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -84,14 +84,14 @@ func TestPromptLength(t *testing.T) {
 	s := harnesstest.Edited(t, harnesstest.MustSchedule(t, "a", "ln", "q", "k", "merged"), func(st *harness.Stage) {
 		st.Axes = map[string]string{"ln": "B T C", "q": "B H T D", "k": "B H T D", "merged": "(B H) T D"}[st.Name]
 	})
-	positions := func(ln, q, k int) harnesstest.Steps {
+	positions := func(ln, q, k int) tensors {
 		x := func(shape ...int) harness.Tensor { return harness.Tensor{Shape: shape} }
-		return harnesstest.Steps{0: {
-			"ln": x(1, ln, 1), "q": x(1, 1, q, 1), "k": x(1, 1, k, 1), "merged": x(1, 9, 1), "a": harnesstest.Vec(1),
-		}, 1: {"a": harnesstest.Vec(1)}, 2: {"a": harnesstest.Vec(1)}}
+		return tensors{0: {
+			"ln": x(1, ln, 1), "q": x(1, 1, q, 1), "k": x(1, 1, k, 1), "merged": x(1, 9, 1), "a": vec(1),
+		}, 1: {"a": vec(1)}, 2: {"a": vec(1)}}
 	}
-	three := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}, 1: {"a": harnesstest.Vec(1)}, 2: {"a": harnesstest.Vec(1)}}
-	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
+	three := tensors{0: {"a": vec(1)}, 1: {"a": vec(1)}, 2: {"a": vec(1)}}
+	one := tensors{0: {"a": vec(1)}}
 	manifest := func(n int) *harness.Manifest {
 		m := harnesstest.TestManifest(3)
 		m.Tokens = [][]int{make([]int, n)}
@@ -100,7 +100,7 @@ func TestPromptLength(t *testing.T) {
 	tokens := [][]int{{1, 2, 3, 4, 5}}
 	for _, c := range []struct {
 		reason            string
-		golden, candidate harnesstest.Steps
+		golden, candidate tensors
 		gm, cm            *harness.Manifest
 		said, want        int
 	}{
@@ -113,13 +113,13 @@ func TestPromptLength(t *testing.T) {
 		{"most of the tensors know", positions(4, 3, 3), positions(3, 3, 4), nil, nil, 0, 3},
 		{"a source's tensors, the other's steps", positions(3, 3, 3), one, nil, nil, 0, 3},
 	} {
-		g, cand := harnesstest.Source(s, "g", tokens, c.golden), harnesstest.Source(s, "c", tokens, c.candidate)
+		g, cand := source(s, "g", tokens, c.golden), source(s, "c", tokens, c.candidate)
 		g.Man, cand.Man = c.gm, c.cm
 		if got, err := harness.PromptLength(s, g, cand, c.said); err != nil || got != c.want {
 			t.Errorf("%s: %d, %v, want %d", c.reason, got, err, c.want)
 		}
 	}
-	g, cand := harnesstest.Source(s, "g", tokens, three), harnesstest.Source(s, "c", tokens, three)
+	g, cand := source(s, "g", tokens, three), source(s, "c", tokens, three)
 	g.Man, cand.Man = manifest(2), manifest(3)
 	if _, err := harness.Compare(s, g, cand, harness.CompareOptions{}); !errors.Is(err, harness.ErrNothingCompared) {
 		t.Errorf("prompts of two lengths: %v", err)
@@ -128,8 +128,8 @@ func TestPromptLength(t *testing.T) {
 
 func TestOtherPromptShowsADiff(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a")
-	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
-	_, err := harness.Compare(s, harnesstest.Source(s, "g", [][]int{{15496, 13, 5}}, one), harnesstest.Source(s, "c", [][]int{{15496, 0, 5}}, one), harness.CompareOptions{})
+	one := tensors{0: {"a": vec(1)}}
+	_, err := harness.Compare(s, source(s, "g", [][]int{{15496, 13, 5}}, one), source(s, "c", [][]int{{15496, 0, 5}}, one), harness.CompareOptions{})
 	var diff *harness.DiffError
 	if !errors.As(err, &diff) {
 		t.Fatalf("error %v", err)
@@ -145,9 +145,9 @@ func TestOtherPromptShowsADiff(t *testing.T) {
 // A source of somebody's own with tokens that are none is refused.
 func TestTokensThatAreNone(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "next_id")
-	have := harnesstest.Steps{0: {"a": harnesstest.Vec(1), "next_id": harnesstest.Ids(1)}}
+	have := tensors{0: {"a": vec(1), "next_id": ids(1)}}
 	for _, tokens := range [][][]int{{}, {{}}, {{1, 2}, {1}}, {{-1}}} {
-		g, c := harnesstest.Source(s, "g", nil, have), harnesstest.Source(s, "c", nil, have)
+		g, c := source(s, "g", nil, have), source(s, "c", nil, have)
 		g.Fed = tokens
 		if _, err := harness.Compare(s, g, c, harness.CompareOptions{}); err == nil || !strings.Contains(err.Error(), "g: tokens: ") {
 			t.Errorf("tokens %v: %v", tokens, err)

@@ -44,7 +44,7 @@ func TestCompareTensor(t *testing.T) {
 		{"differences beyond float32", 0, 0, f32(math.MaxFloat32), f32(-math.MaxFloat32), harness.Fail, 1, 2 * math.MaxFloat32, 0},
 	} {
 		st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: c.abs, Rel: c.rel, Reason: "test"}}
-		row, err := harness.CompareTensor(st, harnesstest.Vec(c.want...), harnesstest.Vec(c.got...), 0)
+		row, err := harness.CompareTensor(st, vec(c.want...), vec(c.got...), 0)
 		if err != nil {
 			t.Errorf("%s: %v", c.reason, err)
 			continue
@@ -63,7 +63,7 @@ func TestCompareTensor(t *testing.T) {
 
 func TestCompareTensorMeasures(t *testing.T) {
 	st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
-	row, err := harness.CompareTensor(st, harnesstest.Vec(3, harnesstest.Ninf, 4, 0), harnesstest.Vec(4, harnesstest.Ninf, 3, harnesstest.Pinf), 0.25)
+	row, err := harness.CompareTensor(st, vec(3, harnesstest.Ninf, 4, 0), vec(4, harnesstest.Ninf, 3, harnesstest.Pinf), 0.25)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestCompareTensorMeasures(t *testing.T) {
 		{"equal is 1 to the last bit", []float32{0.1, 0.7, 1e-3}, []float32{0.1, 0.7, 1e-3}, 0, 1},
 		{"no place finite in both", []float32{harnesstest.Ninf}, []float32{1}, math.NaN(), math.NaN()},
 	} {
-		row, err := harness.CompareTensor(st, harnesstest.Vec(c.want...), harnesstest.Vec(c.got...), 0)
+		row, err := harness.CompareTensor(st, vec(c.want...), vec(c.got...), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,14 +105,14 @@ func TestCompareTensorMeasures(t *testing.T) {
 
 func TestCompareTensorIDs(t *testing.T) {
 	st := harness.Stage{Name: "x", IDs: true}
-	row, err := harness.CompareTensor(st, harnesstest.Ids(1, 1<<53), harnesstest.Ids(1, 1<<53+1), 0)
+	row, err := harness.CompareTensor(st, ids(1, 1<<53), ids(1, 1<<53+1), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if row.Status != harness.Fail || row.Mismatched != 1 || row.MaxAbs != 1 || !slices.Equal(row.Worst.Index, []int{1}) {
 		t.Errorf("two ids that are one float64: %+v", row)
 	}
-	if row, err = harness.CompareTensor(st, harnesstest.Ids(5, 6), harnesstest.Ids(5, 6), 0); err != nil || row.Status != harness.Pass {
+	if row, err = harness.CompareTensor(st, ids(5, 6), ids(5, 6), 0); err != nil || row.Status != harness.Pass {
 		t.Errorf("equal ids: %+v, %v", row, err)
 	}
 }
@@ -126,18 +126,18 @@ func TestCompareTensorRefuses(t *testing.T) {
 		text      string
 	}{
 		{"an empty golden", values, harness.Tensor{Shape: []int{0}, F32: []float32{}}, harness.Tensor{Shape: []int{0}, F32: []float32{}}, "nothing to compare with"},
-		{"a golden that is not its shape", values, harness.Tensor{Shape: []int{3}, F32: []float32{1}}, harnesstest.Vec(1), "golden: shape [3] needs 3"},
-		{"a candidate that is not its shape", values, harnesstest.Vec(1), harness.Tensor{Shape: []int{3}, F32: []float32{1}}, "candidate: shape [3] needs 3"},
-		{"no golden", values, harness.Tensor{}, harnesstest.Vec(1), "golden: no tensor"},
-		{"ids for values", values, harness.Tensor{Shape: []int{1}, F32: []float32{1}}, harnesstest.Ids(1), "candidate is int64"},
-		{"values for ids", harness.Stage{Name: "x", IDs: true}, harnesstest.Ids(1), harness.Tensor{Shape: []int{1}, F32: []float32{1}}, "candidate is float32"},
-		{"a golden of values for ids", harness.Stage{Name: "x", IDs: true}, harnesstest.Vec(1), harnesstest.Ids(1), "golden is float32"},
+		{"a golden that is not its shape", values, harness.Tensor{Shape: []int{3}, F32: []float32{1}}, vec(1), "golden: shape [3] needs 3"},
+		{"a candidate that is not its shape", values, vec(1), harness.Tensor{Shape: []int{3}, F32: []float32{1}}, "candidate: shape [3] needs 3"},
+		{"no golden", values, harness.Tensor{}, vec(1), "golden: no tensor"},
+		{"ids for values", values, harness.Tensor{Shape: []int{1}, F32: []float32{1}}, ids(1), "candidate is int64"},
+		{"values for ids", harness.Stage{Name: "x", IDs: true}, ids(1), harness.Tensor{Shape: []int{1}, F32: []float32{1}}, "candidate is float32"},
+		{"a golden of values for ids", harness.Stage{Name: "x", IDs: true}, vec(1), ids(1), "golden is float32"},
 	} {
 		if _, err := harness.CompareTensor(c.st, c.want, c.got, 0); err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: error %v, want %q", c.reason, err, c.text)
 		}
 	}
-	row, err := harness.CompareTensor(values, harnesstest.Vec(1, 2), harness.Tensor{Shape: []int{2, 1}, F32: []float32{1, 2}}, 0)
+	row, err := harness.CompareTensor(values, vec(1, 2), harness.Tensor{Shape: []int{2, 1}, F32: []float32{1, 2}}, 0)
 	if err != nil || row.Status != harness.Shape || row.Worst != nil || row.Elements != 0 || !math.IsNaN(float64(row.MaxAbs)) {
 		t.Errorf("another shape: %+v, %v", row, err)
 	}
@@ -146,11 +146,11 @@ func TestCompareTensorRefuses(t *testing.T) {
 func TestExtraOnlyWidens(t *testing.T) {
 	st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
 	for _, extra := range []float64{0, -5, math.NaN(), math.Inf(1), math.Inf(-1)} {
-		if row, err := harness.CompareTensor(st, harnesstest.Vec(0), harnesstest.Vec(1.5), extra); err != nil || row.Status != harness.Fail {
+		if row, err := harness.CompareTensor(st, vec(0), vec(1.5), extra); err != nil || row.Status != harness.Fail {
 			t.Errorf("extra %v: %s, %v", extra, row.Status, err)
 		}
 	}
-	if row, err := harness.CompareTensor(st, harnesstest.Vec(0), harnesstest.Vec(1.5), 0.5); err != nil || row.Status != harness.Pass {
+	if row, err := harness.CompareTensor(st, vec(0), vec(1.5), 0.5); err != nil || row.Status != harness.Pass {
 		t.Errorf("extra 0.5: %s, %v", row.Status, err)
 	}
 }
@@ -170,14 +170,14 @@ func TestDoubt(t *testing.T) {
 		{"a failure", []float32{1, 2}, []float32{0, 0}, ""},
 		{"one value", []float32{2}, []float32{2}, ""},
 	} {
-		row, err := harness.CompareTensor(st, harnesstest.Vec(c.want...), harnesstest.Vec(c.got...), 0)
+		row, err := harness.CompareTensor(st, vec(c.want...), vec(c.got...), 0)
 		if err != nil || !strings.Contains(row.Doubt, c.doubt) || (row.Doubt == "") != (c.doubt == "") {
 			t.Errorf("%s: doubt %q, want %q; %v", c.reason, row.Doubt, c.doubt, err)
 		}
 	}
 	s := harness.MustSchedule(st)
 	of := func(name string, x []float32) harness.Source {
-		return harnesstest.Source(s, name, nil, harnesstest.Steps{0: {"x": harnesstest.Vec(x...)}})
+		return source(s, name, nil, tensors{0: {"x": vec(x...)}})
 	}
 	r, err := harness.Compare(s, of("golden", []float32{1e-6, 2e-6}), of("candidate", []float32{0, 0}), harness.CompareOptions{})
 	if err != nil {
@@ -207,7 +207,7 @@ func TestCompareTensorIsItsDefinition(t *testing.T) {
 		want, got = append(make([]float32, pad), want...), append(make([]float32, pad), got...)
 		st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{
 			Abs: rapid.Float64Range(0, 1).Draw(t, "abs"), Rel: rapid.Float64Range(0, 0.5).Draw(t, "rel"), Reason: "test"}}
-		row, err := harness.CompareTensor(st, harnesstest.Vec(want...), harnesstest.Vec(got...), 0)
+		row, err := harness.CompareTensor(st, vec(want...), vec(got...), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

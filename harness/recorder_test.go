@@ -23,7 +23,7 @@ func TestRecorderCopies(t *testing.T) {
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
-	for place, want := range map[harness.Place]harness.Tensor{{0, "a"}: harnesstest.Vec(1, 2), {2, "a"}: harnesstest.Vec(9, 2), {0, "next_id"}: harnesstest.Ids(50256)} {
+	for place, want := range map[harness.Place]harness.Tensor{{0, "a"}: vec(1, 2), {2, "a"}: vec(9, 2), {0, "next_id"}: ids(50256)} {
 		if got, err := r.Tensor(place.Step, place.Stage); err != nil || !harnesstest.SameTensor(got, want) {
 			t.Errorf("%v: %v, %v, want %v", place, got, err, want)
 		}

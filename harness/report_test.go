@@ -14,8 +14,8 @@ import (
 
 func TestReportJSON(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "b", "c", "next_id")
-	golden := harnesstest.Source(s, "golden", nil, harnesstest.Steps{0: {"a": harnesstest.Vec(0.5, 1), "b": harnesstest.Vec(1), "c": harnesstest.Vec(0), "next_id": harnesstest.Ids(4)}})
-	candidate := harnesstest.Source(s, "candidate", nil, harnesstest.Steps{0: {"a": harnesstest.Vec(0.5, harnesstest.Nan), "c": harnesstest.Vec(harnesstest.Pinf), "next_id": harnesstest.Ids(5)}})
+	golden := source(s, "golden", nil, tensors{0: {"a": vec(0.5, 1), "b": vec(1), "c": vec(0), "next_id": ids(4)}})
+	candidate := source(s, "candidate", nil, tensors{0: {"a": vec(0.5, harnesstest.Nan), "c": vec(harnesstest.Pinf), "next_id": ids(5)}})
 	r, err := harness.Compare(s, golden, candidate, harness.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -73,8 +73,8 @@ func TestReportJSON(t *testing.T) {
 // A passing report has null for its first divergence and no null list.
 func TestReportJSONHasNoNullLists(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a")
-	one := harnesstest.Steps{0: {"a": harnesstest.Vec(1)}}
-	r, err := harness.Compare(s, harnesstest.Source(s, "g", nil, one), harnesstest.Source(s, "c", nil, one), harness.CompareOptions{})
+	one := tensors{0: {"a": vec(1)}}
+	r, err := harness.Compare(s, source(s, "g", nil, one), source(s, "c", nil, one), harness.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,9 @@ func TestReportJSONHasNoNullLists(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	pass, fail, missing := harness.Row{Place: harness.Place{Stage: "a"}, Status: harness.Pass}, harness.Row{Place: harness.Place{Stage: "b"}, Status: harness.Fail}, harness.Row{Place: harness.Place{Stage: "c"}, Status: harness.Missing}
+	pass := harness.Row{Place: harness.Place{Stage: "a"}, Status: harness.Pass}
+	fail := harness.Row{Place: harness.Place{Stage: "b"}, Status: harness.Fail}
+	missing := harness.Row{Place: harness.Place{Stage: "c"}, Status: harness.Missing}
 	skipped := harness.Row{Place: harness.Place{Stage: "d"}, Status: harness.Skipped}
 	for _, c := range []struct {
 		reason  string

@@ -101,7 +101,8 @@ func TestUnknownStages(t *testing.T) {
 // Shape gives beforehand the shapes that the tap then sees.
 func TestShape(t *testing.T) {
 	m := modeltest.New(t, modeltest.Micro, 1)
-	r := record(t, m, model.SessionOptions{Batch: 2, Temperatures: []float64{1}}, modeltest.Tokens(modeltest.Micro, 6, 1), modeltest.Tokens(modeltest.Micro, 2, 2))
+	r := record(t, m, model.SessionOptions{Batch: 2, Temperatures: []float64{1}},
+		modeltest.Tokens(modeltest.Micro, 6, 1), modeltest.Tokens(modeltest.Micro, 2, 2))
 	for k, d := range []model.Dims{{B: 2, T: 3}, {B: 2, T: 1, P: 3}} {
 		for _, stage := range r.order {
 			got, err := model.Shape(modeltest.Micro, stage, d)

@@ -197,7 +197,8 @@ func TestMappedDumpRefuses(t *testing.T) {
 		t.Errorf("a stage twice by one rule: %v", err)
 	}
 	own := filepath.Join(t.TempDir(), "own")
-	if err := dump.Write(harnesstest.Source(s, "own", [][]int{{7, 1}}, harnesstest.Steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}}), own, harnesstest.TestManifest(1)); err != nil {
+	src := harnesstest.Source(s, "own", [][]int{{7, 1}}, harnesstest.Steps{0: {"h.0.q": random(1, 1, 2, 4, 3)}})
+	if err := dump.Write(src, own, harnesstest.TestManifest(1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, _, err := m.Open(own, s); err == nil || !strings.Contains(err.Error(), "leave out the map mine") {
@@ -272,7 +273,10 @@ func TestMappedDumpOfNoStagesShape(t *testing.T) {
 
 func FuzzParseMap(f *testing.F) {
 	f.Add([]byte(goodMap))
-	for _, seed := range []string{`{}`, `{"schema":1,"name":"a","stages":[{"from":"{N}","to":"h.{N}"}]}`, `{"schema":1,"name":"a","files":"{name}.npy","stages":[{"from":"a","to":["b","c"],"axes":"2 T","split":"2"}]}`} {
+	for _, seed := range []string{
+		`{}`, `{"schema":1,"name":"a","stages":[{"from":"{N}","to":"h.{N}"}]}`,
+		`{"schema":1,"name":"a","files":"{name}.npy","stages":[{"from":"a","to":["b","c"],"axes":"2 T","split":"2"}]}`,
+	} {
 		f.Add([]byte(seed))
 	}
 	s := mapped(f)

@@ -159,7 +159,9 @@ func TestFetchToken(t *testing.T) {
 	h.Token = "hf_secret"
 	h.Add("someone/private", mediumCommit, micro(t))
 	var all string
-	for token, want := range map[string]string{"": "set HF_TOKEN", "hf_wrong": "the access token may not read it", "hf_se cret": "HF_TOKEN holds no access token"} {
+	for token, want := range map[string]string{
+		"": "set HF_TOKEN", "hf_wrong": "the access token may not read it", "hf_se cret": "HF_TOKEN holds no access token",
+	} {
 		t.Setenv("HF_TOKEN", token)
 		status, stdout, stderr := run("fetch", "someone/private")
 		if status != StatusError || !strings.Contains(stderr, want) {

@@ -114,7 +114,9 @@ func TestFetchInterrupted(t *testing.T) {
 		<-r.Context().Done()
 	}
 	status, stdout, stderr := run("fetch", "someone/model")
-	if status != StatusInterrupted || stdout != "" || stderr != "checkpoint12: note: what was downloaded is kept, and the same command resumes from there\ncheckpoint12: error: interrupted\n" {
+	if status != StatusInterrupted || stdout != "" ||
+		stderr != "checkpoint12: note: what was downloaded is kept, and the same command resumes from there\n"+
+			"checkpoint12: error: interrupted\n" {
 		t.Errorf("status %d, %q, %q", status, stdout, stderr)
 	}
 	h.Requests()

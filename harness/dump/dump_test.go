@@ -42,13 +42,17 @@ func TestDumpRoundTrip(t *testing.T) {
 	if err != nil || len(notes) > 0 {
 		t.Fatalf("notes %q, error %v", notes, err)
 	}
-	if !slices.Equal(d.Steps(), []int{0, 1}) || !slices.Equal(d.Stages(0), []string{"a", "b", "next_id"}) || !slices.Equal(d.Stages(1), []string{"a", "next_id"}) {
+	if !slices.Equal(d.Steps(), []int{0, 1}) || !slices.Equal(d.Stages(0), []string{"a", "b", "next_id"}) ||
+		!slices.Equal(d.Stages(1), []string{"a", "next_id"}) {
 		t.Errorf("steps %v, stages %v, %v", d.Steps(), d.Stages(0), d.Stages(1))
 	}
 	if len(d.Tokens()) != 1 || !slices.Equal(d.Tokens()[0], []int{7, 1, 2}) {
 		t.Errorf("tokens %v", d.Tokens())
 	}
-	for place, want := range map[harness.Place]harness.Tensor{{Step: 0, Stage: "a"}: harnesstest.Vec(1, 2), {Step: 0, Stage: "b"}: harnesstest.Vec(3, harnesstest.Ninf), {Step: 0, Stage: "next_id"}: harnesstest.Ids(1), {Step: 1, Stage: "next_id"}: harnesstest.Ids(2)} {
+	for place, want := range map[harness.Place]harness.Tensor{
+		{Step: 0, Stage: "a"}: harnesstest.Vec(1, 2), {Step: 0, Stage: "b"}: harnesstest.Vec(3, harnesstest.Ninf),
+		{Step: 0, Stage: "next_id"}: harnesstest.Ids(1), {Step: 1, Stage: "next_id"}: harnesstest.Ids(2),
+	} {
 		got, err := d.Tensor(place.Step, place.Stage)
 		if err != nil || !harnesstest.SameTensor(got, want) {
 			t.Errorf("%v: %v, %v, want %v", place, got, err, want)

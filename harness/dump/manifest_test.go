@@ -196,7 +196,8 @@ func TestCheckWeights(t *testing.T) {
 // written and read again the same.
 func FuzzParseManifest(f *testing.F) {
 	f.Add([]byte(validManifest))
-	f.Add([]byte(`{"schema": 1, "model": {"name": "m"}, "engine": {"name": "e"}, "files": [{"path": "step_00/a.npy", "step": 0, "stage": "a", "shape": [], "dtype": "float32", "sha256": "` + hash + `"}]}`))
+	f.Add([]byte(`{"schema": 1, "model": {"name": "m"}, "engine": {"name": "e"}, "files": [
+		{"path": "step_00/a.npy", "step": 0, "stage": "a", "shape": [], "dtype": "float32", "sha256": "` + hash + `"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := ParseManifest(b)
 		if err != nil {

@@ -118,7 +118,8 @@ func TestCommitReplacesADump(t *testing.T) {
 
 func TestWriterReplacesNothingButADump(t *testing.T) {
 	writeOld := func(dir string) {
-		if err := Write(harnesstest.Source(harnesstest.MustSchedule(t, "a"), "old", [][]int{{7, 9}}, harnesstest.Steps{0: {"a": harnesstest.Vec(4)}}), dir, harnesstest.TestManifest(1)); err != nil {
+		src := harnesstest.Source(harnesstest.MustSchedule(t, "a"), "old", [][]int{{7, 9}}, harnesstest.Steps{0: {"a": harnesstest.Vec(4)}})
+		if err := Write(src, dir, harnesstest.TestManifest(1)); err != nil {
 			t.Fatal(err)
 		}
 	}

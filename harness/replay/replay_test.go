@@ -153,13 +153,15 @@ func TestReplayMeasures(t *testing.T) {
 	rows := judge(t, r, m, nil)
 	row := rows[1]
 	bound := float64(float32(meterUnit * 16.5))
-	if row.Place != (harness.Place{Step: 0, Stage: "h.0.scaled"}) || row.Mismatched != 2 || row.Elements != 6 || row.MaxAbs != 0.5 || row.Tolerance.Abs != bound || row.Share() != 0.5/bound {
+	if row.Place != (harness.Place{Step: 0, Stage: "h.0.scaled"}) || row.Mismatched != 2 || row.Elements != 6 ||
+		row.MaxAbs != 0.5 || row.Tolerance.Abs != bound || row.Share() != 0.5/bound {
 		t.Errorf("%+v", row)
 	}
 	if diff := cmp.Diff(&harness.Worst{Index: []int{1, 1}, Got: 17, Want: 16.5}, row.Worst); diff != "" {
 		t.Error(diff)
 	}
-	if clean := rows[0]; clean.Verdict != harness.ReplayClean || clean.Status != harness.Pass || clean.Share() != 0 || clean.Elements != 6 || clean.Worst == nil {
+	if clean := rows[0]; clean.Verdict != harness.ReplayClean || clean.Status != harness.Pass ||
+		clean.Share() != 0 || clean.Elements != 6 || clean.Worst == nil {
 		t.Errorf("%+v", clean)
 	}
 }

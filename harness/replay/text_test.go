@@ -45,7 +45,9 @@ func replayed(t *testing.T, fault func(at harness.Place, x *harness.Tensor), cha
 	r.AddReplay(rows, m.Reads)
 	for _, in := range r.Introduced {
 		if strings.HasSuffix(in.Stage, "scaled") {
-			r.Explanations = append(r.Explanations, harness.Explanation{Step: in.Step, Stage: in.Stage, Fault: "scale_4", Explains: 0.999, Text: "multiplied by 4: multiply by 3"})
+			r.Explanations = append(r.Explanations, harness.Explanation{
+				Step: in.Step, Stage: in.Stage, Fault: "scale_4", Explains: 0.999, Text: "multiplied by 4: multiply by 3",
+			})
 		}
 		if strings.HasSuffix(in.Stage, "out") {
 			r.Explanations = append(r.Explanations, harness.Explanation{Step: in.Step, Stage: in.Stage, Text: "no known fault gives this output"})

@@ -43,8 +43,10 @@ func TestTextOfAGroup(t *testing.T) {
 // What a span is judged by is not enough to tell its stages apart, so the report
 // says which of them to dump.
 func TestTextAdvisesWhatToDump(t *testing.T) {
-	attention := []string{"h.0.attn.q", "h.0.attn.k", "h.0.attn.v", "h.0.attn.cache_k", "h.0.attn.cache_v", "h.0.attn.scores", "h.0.attn.probs", "h.0.attn.context", "h.0.attn.c_proj"}
-	known := harness.Explanation{Stage: "h.0.attn.c_proj", Fault: "scale_c", Explains: 1, Text: "in h.0.attn.scores: divided by sqrt(C)", At: []string{"h.0.attn.scores"}}
+	attention := []string{"h.0.attn.q", "h.0.attn.k", "h.0.attn.v", "h.0.attn.cache_k", "h.0.attn.cache_v",
+		"h.0.attn.scores", "h.0.attn.probs", "h.0.attn.context", "h.0.attn.c_proj"}
+	known := harness.Explanation{Stage: "h.0.attn.c_proj", Fault: "scale_c", Explains: 1,
+		Text: "in h.0.attn.scores: divided by sqrt(C)", At: []string{"h.0.attn.scores"}}
 	for _, c := range []struct {
 		reason       string
 		span         []string
@@ -95,7 +97,8 @@ func TestTextOfGrowth(t *testing.T) {
 // The usual causes of a stage are for those who know no other.
 func TestTextOfUsualCauses(t *testing.T) {
 	stage := "h.0.act"
-	row := harness.Row{Place: harness.Place{Stage: stage}, Shape: []int{1}, Status: harness.Fail, Origin: harness.OriginIntroduced, Worst: &harness.Worst{Index: []int{0}}}
+	row := harness.Row{Place: harness.Place{Stage: stage}, Shape: []int{1}, Status: harness.Fail,
+		Origin: harness.OriginIntroduced, Worst: &harness.Worst{Index: []int{0}}}
 	for _, c := range []struct {
 		reason      string
 		span        []string

@@ -43,8 +43,10 @@ func failing(t *testing.T) *harness.Report {
 	golden := harnesstest.Steps{}
 	candidate := harnesstest.Steps{}
 	for step := range 3 {
-		golden[step] = map[string]harness.Tensor{"wte": harnesstest.Vec(1, 2), "h.0.act": harnesstest.Vec(1, -20), "h.1.act": harnesstest.Vec(1), "logits": harnesstest.Vec(1), "next_id": harnesstest.Ids(1)}
-		candidate[step] = map[string]harness.Tensor{"wte": harnesstest.Vec(1, 2), "h.0.act": harnesstest.Vec(1.5, -20), "logits": harnesstest.Vec(1, 1), "next_id": harnesstest.Ids(1)}
+		golden[step] = map[string]harness.Tensor{"wte": harnesstest.Vec(1, 2), "h.0.act": harnesstest.Vec(1, -20),
+			"h.1.act": harnesstest.Vec(1), "logits": harnesstest.Vec(1), "next_id": harnesstest.Ids(1)}
+		candidate[step] = map[string]harness.Tensor{"wte": harnesstest.Vec(1, 2), "h.0.act": harnesstest.Vec(1.5, -20),
+			"logits": harnesstest.Vec(1, 1), "next_id": harnesstest.Ids(1)}
 	}
 	g := harnesstest.Source(s, "golden", [][]int{{5, 1, 1, 1}}, golden)
 	g.Man = &harness.Manifest{LeftOut: []harness.LeftOut{{Stages: "h.*.scores", Steps: "all", Reason: "never formed"}}}

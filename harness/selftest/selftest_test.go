@@ -45,7 +45,10 @@ func TestMatrix(t *testing.T) {
 	if err := m.WriteText(&text, report.Style{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{`^PASS synthetic-tiny: .* faults planted `, `^gelu_erf +mlp\.act `, `^Go, threads: 3 +.* 0$`, `^faults that change nothing where they are planted`} {
+	for _, line := range []string{
+		`^PASS synthetic-tiny: .* faults planted `, `^gelu_erf +mlp\.act `, `^Go, threads: 3 +.* 0$`,
+		`^faults that change nothing where they are planted`,
+	} {
 		if !regexp.MustCompile("(?m)" + line).MatchString(text.String()) {
 			t.Errorf("the text has no line %q", line)
 		}

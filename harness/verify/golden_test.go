@@ -157,7 +157,8 @@ func TestVerifyChecksNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.Verify(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "no goldens and no published figures") || !strings.HasSuffix(err.Error(), "scripts/regenerate_goldens.py --model micro --case own --tokens 1,2,3 --new 10") {
+		if err == nil || !strings.Contains(err.Error(), "no goldens and no published figures") ||
+			!strings.HasSuffix(err.Error(), "scripts/regenerate_goldens.py --model micro --case own --tokens 1,2,3 --new 10") {
 			t.Errorf("error %v, want one with a command that fits its vocabulary", err)
 		}
 	})

@@ -79,22 +79,24 @@ func TestPatterns(t *testing.T) {
 			})},
 		{"a batch row is noise", "h.1.mlp.act", faults.PatternPlaces, 0, []string{"only these values are wrong: in batch row 1. "},
 			noise(func(i int) bool { return i/(3*4*C) == 1 })},
-		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; only these values are wrong: in the v third"}, each(func(i int, v float32) float32 {
-			if c := i % (3 * C); c >= 2*C {
-				return v - attnBias[c]
-			}
-			return v
-		})},
+		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; only these values are wrong: in the v third"},
+			each(func(i int, v float32) float32 {
+				if c := i % (3 * C); c >= 2*C {
+					return v - attnBias[c]
+				}
+				return v
+			})},
 		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"0.02% larger than the correct one"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
 		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the correct one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
-		{"another layer's weights and the own bias", "h.2.attn.c_proj", "", 0, []string{"Nearest to it is h.2.attn.c_proj with the weights of h.1.attn.c_proj, which would explain"}, func(c *faults.Context) []float32 {
-			data := apply("h.1.attn.c_proj", "h.2.attn.context")(c)
-			own, others := weight("h.2.attn.c_proj.bias"), weight("h.1.attn.c_proj.bias")
-			for i := range data {
-				data[i] += own[i%C] - others[i%C]
-			}
-			return data
-		}},
+		{"another layer's weights and the own bias", "h.2.attn.c_proj", "", 0, []string{"Nearest to it is h.2.attn.c_proj with the weights of h.1.attn.c_proj, which would explain"},
+			func(c *faults.Context) []float32 {
+				data := apply("h.1.attn.c_proj", "h.2.attn.context")(c)
+				own, others := weight("h.2.attn.c_proj.bias"), weight("h.1.attn.c_proj.bias")
+				for i := range data {
+					data[i] += own[i%C] - others[i%C]
+				}
+				return data
+			}},
 		{"heads exchanged", "h.0.attn.v", faults.PatternPermuted, 1, []string{"heads", "1 has 2", "2 has 1"}, edit(func(data []float32) {
 			old, n := slices.Clone(data), 3*D
 			for b := range 2 {
