@@ -113,9 +113,9 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 	}
 	options := report.Options{
 		Verbose: o.verbose, Label: gpt2.Label, Closer: a.closer(o, c.Goldens),
-		Causes: func(stage string) []string {
-			s, _ := c.Schedule.Stage(stage)
-			return verify.Info(s.Checkpoint).Causes
+		Causes: func(stages []string) []string {
+			s, _ := c.Schedule.Stage(stages[0])
+			return verify.Info(s.Checkpoint).CausesAt(stages...)
 		},
 	}
 	return &judgement{r, r.Passed(), func(w io.Writer, s report.Style) error {

@@ -113,7 +113,7 @@ func TestCausesDocumented(t *testing.T) {
 		if n == verify.CheckpointCount {
 			continue // its causes are the other checkpoints'
 		}
-		for _, cause := range d.Causes {
+		for _, cause := range d.CausesAt() {
 			if !strings.Contains(section, "\n- "+cause+"\n") {
 				t.Errorf("CHECKPOINTS.md: section %d lacks the cause %q", n, cause)
 			}

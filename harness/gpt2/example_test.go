@@ -65,7 +65,7 @@ func Example() {
 	stage, _ := schedule.Stage(first.Stage)
 	fmt.Println(report.Verdict, first)
 	fmt.Println(verify.Info(stage.Checkpoint))
-	fmt.Println(verify.Info(stage.Checkpoint).Causes[0])
+	fmt.Println(verify.Info(stage.Checkpoint).CausesAt(stage.Name)[0])
 	// Output:
 	// fail step_00/h.1.mlp.act
 	// checkpoint 6 (feed-forward)

@@ -120,7 +120,7 @@ func TestTextOfReplay(t *testing.T) {
 		t.Run(c.name+": "+c.reason, func(t *testing.T) {
 			got := text(t, replayed(t, c.fault, c.change), report.Options{
 				Style:  report.Style{Width: 100},
-				Causes: func(string) []string { return []string{"one of the usual"} },
+				Causes: func([]string) []string { return []string{"one of the usual"} },
 				Label:  func(stage string) string { return map[string]string{"h.0.kept": "cache"}[stage] },
 			})
 			want, err := os.ReadFile(filepath.Join("testdata", strings.ReplaceAll(c.name, " ", "_")+".txt"))

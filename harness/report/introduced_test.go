@@ -107,6 +107,7 @@ func TestTextOfUsualCauses(t *testing.T) {
 	}{
 		{"nothing is known", []string{stage}, harness.Explanation{Text: "no known fault"}, true},
 		{"a fault is", []string{stage}, harness.Explanation{Fault: "gelu_erf", Explains: 1}, false},
+		{"where it is wrong", []string{stage}, harness.Explanation{Fault: "pattern_places"}, false},
 		{"the fault may be in other stages, which have other causes", []string{"h.0.fc", stage}, harness.Explanation{Text: "no known fault"}, false},
 	} {
 		c.explanation.Stage = stage
@@ -114,7 +115,7 @@ func TestTextOfUsualCauses(t *testing.T) {
 		r.Stages = []harness.Row{row}
 		r.Replayed = []harness.Replayed{{Row: harness.Row{Place: harness.Place{Stage: stage}}, Verdict: harness.ReplayIntroduced, Span: c.span}}
 		r.Judge()
-		got := writeText(t, r, Options{Causes: func(string) []string { return []string{"erf"} }})
+		got := writeText(t, r, Options{Causes: func([]string) []string { return []string{"erf"} }})
 		if strings.Contains(got, "usual causes:") != c.want {
 			t.Errorf("%s: usual causes %v, want %v:\n%s", c.reason, !c.want, c.want, got)
 		}

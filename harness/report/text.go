@@ -16,8 +16,9 @@ type Options struct {
 	Style
 	Verbose bool // with a row for every stage of every step
 
-	// Causes, if set, returns the usual causes of a failure at a stage.
-	Causes func(stage string) []string
+	// Causes, if set, returns the usual causes of a failure that shows at the first of
+	// the stages and sits in one of them.
+	Causes func(stages []string) []string
 
 	// Closer says what looks closer at the first divergence, such as an Unbroken command.
 	Closer Text
@@ -181,7 +182,7 @@ func (p *printer) writeFirstDivergence() {
 	}
 	replay := p.replays[r.Place]
 	clean := replay != nil && replay.Verdict == harness.ReplayClean
-	known := func(e harness.Explanation) bool { return e.Fault != "" && e.Explains > 0 }
+	known := func(e harness.Explanation) bool { return e.Fault != "" }
 	switch {
 	case clean && r.FailsOwnCheck():
 		line("replayed on its inputs", "correct within float32 rounding; the stage's own check is stricter")
@@ -190,8 +191,11 @@ func (p *printer) writeFirstDivergence() {
 	case p.options.Causes == nil || p.OtherWeights || slices.ContainsFunc(p.causes(r.Place), known):
 	case replay != nil && len(replay.Span) > 1: // the usual causes of one stage say little
 	default:
-		name := "usual causes:"
-		for _, cause := range p.options.Causes(r.Stage) {
+		name, stages := "usual causes:", []string{r.Stage}
+		for i := slices.IndexFunc(p.Stages, func(row harness.Row) bool { return row.Place == r.Place }) - 1; i >= 0 && p.Stages[i].Status == harness.Missing; i-- {
+			stages = append(stages, p.Stages[i].Stage)
+		}
+		for _, cause := range p.options.Causes(stages) {
 			p.Printf("  %-31s%s\n", name, cause)
 			name = ""
 		}

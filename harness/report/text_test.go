@@ -74,7 +74,7 @@ func TestTextOfFailure(t *testing.T) {
 	for _, verbose := range []bool{false, true} {
 		expect(t, map[bool]string{false: "failing", true: "failing_verbose"}[verbose], writeText(t, failing(t), Options{
 			Style: Style{Width: 100}, Verbose: verbose,
-			Causes: func(stage string) []string { return []string{"erf for tanh in " + stage} },
+			Causes: func(stages []string) []string { return []string{"erf for tanh in " + strings.Join(stages, ", ")} },
 			Closer: "look --verbose",
 		}))
 	}

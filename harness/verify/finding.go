@@ -99,15 +99,15 @@ func (f Finding) write(b *report.Writer) {
 
 // usualCauses returns the usual causes of the failure, likeliest first.
 func (f Finding) usualCauses() []string {
-	switch causes := Info(f.Checkpoint).Causes; {
+	switch c := Info(f.Checkpoint); {
 	case f.Outlier:
 		return texts.Causes["outlier"]
 	case f.Kind != "":
 		return texts.Causes[f.Kind]
 	case f.Engine == Figures && f.Checkpoint != CheckWeights:
-		return slices.Concat(texts.Causes["figures"], causes)
+		return slices.Concat(texts.Causes["figures"], c.CausesAt())
 	default:
-		return causes
+		return c.CausesAt(f.Stage)
 	}
 }
 
