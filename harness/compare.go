@@ -109,7 +109,7 @@ func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Ro
 		return row, nil
 	}
 	if row.GotShape = gotShape; !slices.Equal(wantShape, gotShape) {
-		row.Status = Shape
+		row.Status = WrongShape
 		return row, nil
 	}
 	want, err := Open(golden, step, st.Name)

@@ -53,7 +53,7 @@ func TestCompare(t *testing.T) {
 			tensors{0: {"a": vec(1), "h.9": vec(1), "h.10": vec(1, 2), "next_id": ids(5)}, 1: {"a": vec(0), "h.9": vec(2)}}, false, "fail", 6,
 			[]harness.Place{}, &harness.Place{0, "next_id"}, map[string]harness.Status{"step_00/next_id": harness.Fail, "step_01/a": harness.Fail}},
 		{"another shape is judged", tensors{0: {"a": vec(1), "h.9": vec(1), "h.10": vec(1), "next_id": ids(4, 4)}, 1: {"a": vec(2), "h.9": vec(2)}}, true, "fail", 6,
-			[]harness.Place{}, &harness.Place{0, "h.10"}, map[string]harness.Status{"step_00/h.10": harness.Shape, "step_00/next_id": harness.Shape}},
+			[]harness.Place{}, &harness.Place{0, "h.10"}, map[string]harness.Status{"step_00/h.10": harness.WrongShape, "step_00/next_id": harness.WrongShape}},
 		{"a NaN is a divergence", tensors{0: {"a": vec(harnesstest.Nan), "h.9": vec(1), "h.10": vec(1, 2), "next_id": ids(4)}, 1: {"a": vec(2), "h.9": vec(2)}}, true, "fail", 6,
 			[]harness.Place{}, &harness.Place{0, "a"}, map[string]harness.Status{"step_00/a": harness.Nonfinite}},
 	} {
@@ -296,7 +296,7 @@ func TestShare(t *testing.T) {
 		{harness.Row{Status: harness.Pass, MaxAbs: 0.5, Tolerance: harness.Tolerance{Abs: 1, Rel: 0.5}, Scale: 2}, 0.25},
 		{harness.Row{Status: harness.Pass, MaxAbs: 0}, 0},
 		{harness.Row{Status: harness.Fail, MaxAbs: 1}, math.Inf(1)},
-		{harness.Row{Status: harness.Shape}, math.Inf(1)},
+		{harness.Row{Status: harness.WrongShape}, math.Inf(1)},
 		{harness.Row{Status: harness.Nonfinite, MaxAbs: harness.Float(math.NaN())}, math.Inf(1)},
 		{harness.Row{Status: harness.Missing}, math.NaN()},
 		{harness.Row{Status: harness.Skipped}, math.NaN()},
@@ -351,7 +351,7 @@ func TestCompareReadsTensorsInParts(t *testing.T) {
 	}{
 		{"the same", run(shape, 7), harness.Pass, []int{0, 0}},
 		{"other at two places", run(shape, 5_000_999), harness.Fail, []int{0, 7}},
-		{"another shape, of which nothing is read", run([]int{1 << 20, 1 << 20}, 0), harness.Shape, nil},
+		{"another shape, of which nothing is read", run([]int{1 << 20, 1 << 20}, 0), harness.WrongShape, nil},
 	} {
 		r, err := harness.Compare(s, run(shape, 7), c.got, harness.CompareOptions{})
 		if err != nil {

@@ -26,7 +26,7 @@ func CompareTensor(st Stage, want, got Tensor, extra float64) (Row, error) {
 	if slices.Equal(want.Shape, got.Shape) {
 		return row, row.compare(st, want, got)
 	}
-	row.Status = Shape
+	row.Status = WrongShape
 	return row, checkPart("golden", want, st)
 }
 

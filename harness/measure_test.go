@@ -138,7 +138,7 @@ func TestCompareTensorRefuses(t *testing.T) {
 		}
 	}
 	row, err := harness.CompareTensor(values, vec(1, 2), harness.Tensor{Shape: []int{2, 1}, F32: []float32{1, 2}}, 0)
-	if err != nil || row.Status != harness.Shape || row.Worst != nil || row.Elements != 0 || !math.IsNaN(float64(row.MaxAbs)) {
+	if err != nil || row.Status != harness.WrongShape || row.Worst != nil || row.Elements != 0 || !math.IsNaN(float64(row.MaxAbs)) {
 		t.Errorf("another shape: %+v, %v", row, err)
 	}
 }

@@ -12,22 +12,22 @@ import (
 // Status is the outcome of comparing one stage of one step.
 type Status string
 
-// The statuses of a row. Pass, Fail, Shape and Nonfinite are compared rows; the
+// The statuses of a row. Pass, Fail, WrongShape and Nonfinite are compared rows; the
 // last three of these are divergences.
 const (
-	Pass      Status = "pass"      // every value is within the tolerance
-	Fail      Status = "fail"      // some value is outside the tolerance
-	Missing   Status = "missing"   // the golden has it, the candidate has not
-	Shape     Status = "shape"     // the shapes differ
-	Nonfinite Status = "nonfinite" // a NaN, or an infinity the golden does not have there
-	Skipped   Status = "skipped"   // the two were fed different tokens
+	Pass       Status = "pass"      // every value is within the tolerance
+	Fail       Status = "fail"      // some value is outside the tolerance
+	Missing    Status = "missing"   // the golden has it, the candidate has not
+	WrongShape Status = "shape"     // the shapes differ
+	Nonfinite  Status = "nonfinite" // a NaN, or an infinity the golden does not have there
+	Skipped    Status = "skipped"   // the two were fed different tokens
 )
 
 // Compared reports whether a row of the status counts as compared.
 func (s Status) Compared() bool { return s != Missing && s != Skipped }
 
 // Diverges reports whether a row of the status is a divergence.
-func (s Status) Diverges() bool { return s == Fail || s == Shape || s == Nonfinite }
+func (s Status) Diverges() bool { return s == Fail || s == WrongShape || s == Nonfinite }
 
 // Row is the comparison of one stage at one step. Where no values were compared
 // (missing, shape, skipped) the four measures are NaN, Mismatched and Elements
@@ -83,7 +83,7 @@ func (r *Row) Share() float64 {
 	switch {
 	case !r.Status.Compared():
 		return math.NaN()
-	case r.Status == Shape || r.Status == Nonfinite:
+	case r.Status == WrongShape || r.Status == Nonfinite:
 		return math.Inf(1)
 	case d == 0:
 		return 0
@@ -104,7 +104,7 @@ func (r *Row) String() string {
 	switch {
 	case r.Status == Missing:
 		return s + "missing: the golden has it, the candidate does not"
-	case r.Status == Shape:
+	case r.Status == WrongShape:
 		return s + fmt.Sprintf("shape %v, want %v", r.GotShape, r.Shape)
 	case r.Worst == nil || r.Mismatched == 0:
 		s += string(r.Status)

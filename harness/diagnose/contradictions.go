@@ -39,7 +39,7 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 	for _, row := range rows {
 		var rule string
 		switch {
-		case slices.ContainsFunc(row.Span, model.NeedsWeights) || row.Status == harness.Shape:
+		case slices.ContainsFunc(row.Span, model.NeedsWeights) || row.Status == harness.WrongShape:
 			continue
 		case row.Verdict == harness.ReplayUnknown:
 			var err error

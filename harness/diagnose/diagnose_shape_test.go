@@ -48,7 +48,7 @@ func TestDiagnoseJudgesShapes(t *testing.T) {
 			if diff := cmp.Diff(want, placesOf(t, r)); diff != "" {
 				t.Errorf("introduced (-want +got):\n%s", diff)
 			}
-			if row := r.Row(want[0]); row.Status != harness.Shape || row.Origin != harness.OriginIntroduced {
+			if row := r.Row(want[0]); row.Status != harness.WrongShape || row.Origin != harness.OriginIntroduced {
 				t.Errorf("its row is %s, %s", row.Status, row.Origin)
 			}
 		})
@@ -113,7 +113,7 @@ func TestDiagnoseOfAnyShape(t *testing.T) {
 				}
 				for _, r := range rows {
 					switch {
-					case r.Place == at && (r.Verdict != harness.ReplayIntroduced || r.Status != harness.Shape):
+					case r.Place == at && (r.Verdict != harness.ReplayIntroduced || r.Status != harness.WrongShape):
 						t.Errorf("%s, %s: %s, %s: %s", at, name, r.Verdict, r.Status, r.Why)
 					case r.Place != at && r.Verdict != harness.ReplayClean:
 						t.Errorf("%s, %s: %s is %s: %s", at, name, r.Place, r.Verdict, r.Why)

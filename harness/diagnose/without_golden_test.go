@@ -56,7 +56,7 @@ func TestWithoutGoldenTellsTheShapeWanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	row := r.Row(harness.Place{Step: 0, Stage: "h.1.ln_2"})
-	if row.Status != harness.Shape || !slices.Equal(row.Shape, []int{1, 2, 80}) || !slices.Equal(row.GotShape, []int{1, 1, 80}) {
+	if row.Status != harness.WrongShape || !slices.Equal(row.Shape, []int{1, 2, 80}) || !slices.Equal(row.GotShape, []int{1, 1, 80}) {
 		t.Errorf("%s: got %v, want %v", row.Status, row.GotShape, row.Shape)
 	}
 }

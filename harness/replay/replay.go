@@ -178,7 +178,7 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 	row := unknown(at)
 	switch {
 	case !slices.Equal(got.Shape, right.Shape):
-		row.Verdict, row.Status = harness.ReplayIntroduced, harness.Shape
+		row.Verdict, row.Status = harness.ReplayIntroduced, harness.WrongShape
 		row.Shape, row.GotShape = right.Shape, got.Shape
 		row.Why = fmt.Sprintf("shape %v, want %v", got.Shape, right.Shape)
 		return row

@@ -148,7 +148,7 @@ func (p *printer) stageTable() *Table {
 			continue
 		}
 		cells := []any{name, compared, num(worst.MaxAbs), num(worst.MaxRel), fraction(worst), worst.Place}
-		if worst.Status == harness.Shape {
+		if worst.Status == harness.WrongShape {
 			cells[2], cells[3] = "", ""
 		}
 		if first != nil {
@@ -184,7 +184,7 @@ func (p *printer) rowTable() *Table {
 // fraction returns the error as a fraction of its tolerance.
 func fraction(r *harness.Row) string {
 	switch s := r.Share(); {
-	case r.Status == harness.Shape || r.Status == harness.Nonfinite:
+	case r.Status == harness.WrongShape || r.Status == harness.Nonfinite:
 		return string(r.Status)
 	case math.IsInf(s, 0):
 		return "inexact"

@@ -153,7 +153,7 @@ func (p *printer) span(g *introduced) string {
 	lacks := "which the dump lacks"
 	for _, stage := range g.missing {
 		row := p.rows[harness.Place{Step: g.places[0].Step, Stage: stage}]
-		if row != nil && row.Status == harness.Shape {
+		if row != nil && row.Status == harness.WrongShape {
 			lacks = "which the dump lacks or has in another shape"
 		}
 	}
@@ -281,7 +281,7 @@ func (p *printer) writeAmplification() {
 
 // distance returns how far an introduced stage is from the replayed value.
 func distance(r *harness.Replayed) string {
-	if r.Status == harness.Shape || r.Worst == nil {
+	if r.Status == harness.WrongShape || r.Worst == nil {
 		return r.Why
 	}
 	at := fmt.Sprintf("at step %d, %s, index %v: got %s, want %s for these inputs",

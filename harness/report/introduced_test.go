@@ -60,7 +60,7 @@ func TestTextAdvisesWhatToDump(t *testing.T) {
 		{"names that share little are whole", []string{"h.0.ln_1", "h.0.ln_2", "h.0.mid"}, nil, nil, "judged together with h.0.ln_1, h.0.ln_2 and h.0.mid, which the dump lacks: dump h.0.ln_2 and h.0.mid next"},
 		{"where a fault is known it says where", attention[5:], []harness.Explanation{known}, nil, "judged together with h.0.attn.scores, probs and context, which the dump lacks\n"},
 		{"not where two faults do", attention[7:], []harness.Explanation{known, known}, nil, "dump it next"},
-		{"a stage that is there in another shape", attention[7:], nil, []harness.Row{{Place: harness.Place{Stage: "h.0.attn.context"}, Status: harness.Shape}}, "which the dump lacks or has in another shape"},
+		{"a stage that is there in another shape", attention[7:], nil, []harness.Row{{Place: harness.Place{Stage: "h.0.attn.context"}, Status: harness.WrongShape}}, "which the dump lacks or has in another shape"},
 	} {
 		r := introducedReport([]harness.Introduced{{Stage: "h.0.attn.c_proj", Span: c.span}}, c.explanations...)
 		r.Stages = c.rows

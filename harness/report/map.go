@@ -22,7 +22,7 @@ type cell struct {
 
 // marks has those of the statuses that a share does not show.
 var marks = map[harness.Status]string{
-	harness.Missing: "-", harness.Skipped: "~", harness.Shape: "S", harness.Nonfinite: "N",
+	harness.Missing: "-", harness.Skipped: "~", harness.WrongShape: "S", harness.Nonfinite: "N",
 }
 
 // The legends explain the marks: of a replay, those that stand behind another.

@@ -155,7 +155,7 @@ func (p *printer) writeFirstDivergence() {
 	line := func(name, format string, args ...any) {
 		p.Printf("  %-31s"+format+"\n", append([]any{name + ":"}, args...)...)
 	}
-	if r.Status == harness.Shape {
+	if r.Status == harness.WrongShape {
 		line("shape", "got %v, want %v", r.GotShape, r.Shape)
 	} else {
 		line("mismatched elements", "%d / %d (%.1f%%)",

@@ -99,7 +99,7 @@ func TestTextHeadlines(t *testing.T) {
 	row := func(status harness.Status) harness.Row {
 		r := harness.Row{Place: harness.Place{Stage: "h.0.a"}, Shape: []int{1}, Tolerance: harness.Tolerance{Abs: 1, Reason: "test"}}
 		r.Status, r.Elements, r.MaxAbs, r.Worst = status, 1, 0.5, &harness.Worst{Index: []int{0}}
-		if status == harness.Shape {
+		if status == harness.WrongShape {
 			r.Elements, r.MaxAbs, r.Worst, r.GotShape = 0, harness.Float(math.NaN()), nil, []int{7}
 		}
 		return r
@@ -112,7 +112,7 @@ func TestTextHeadlines(t *testing.T) {
 		want   string
 	}{
 		{"a pass", harness.Report{Stages: []harness.Row{row(harness.Pass)}}, "PASS  c agrees with g: 1 tensor within tolerance\n"},
-		{"another shape", harness.Report{Stages: []harness.Row{row(harness.Shape)}}, "got [7], want [1]"},
+		{"another shape", harness.Report{Stages: []harness.Row{row(harness.WrongShape)}}, "got [7], want [1]"},
 		{"other ids, which are off by no distance", harness.Report{Stages: []harness.Row{ids}},
 			"mismatched elements:           1 / 1 (100.0%)\n  an id that differs:            at index [0]: got 7, want 3\n  tolerance:"},
 		{"other weights", harness.Report{Stages: []harness.Row{row(harness.Fail)}, OtherWeights: true},

@@ -36,7 +36,7 @@ type Row struct {
 // A Tally counts the injections of a fault.
 type Tally struct {
 	Planted    int `json:"planted"`
-	Identity   int `json:"identity"`    // of these, invisible, for a reason in Identities
+	Identity   int `json:"identity"`    // of these, such as changed nothing that can be seen, by Identities
 	Detected   int `json:"detected"`    // the run failed
 	StageRight int `json:"stage_right"` // exactly the stages planted in were named
 	CauseRight int `json:"cause_right"` // the fault was named there, alone or among Equivalents

@@ -189,11 +189,11 @@ func cleanTrials(engines map[string]map[string]harness.Source, quick bool) []*tr
 	return all
 }
 
-// An Identity is a reason why faults cannot be seen in some stages.
+// An Identity is a faults.Identity with the injections that it excuses.
 type Identity struct {
 	faults.Identity
 	Pairs  bool `json:"pairs"`  // only beside another fault, and only where it moves nothing, bit for bit
-	Unseen int  `json:"unseen"` // injections that it excuses, in a Matrix
+	Unseen int  `json:"unseen"` // how many it excuses, in a Matrix
 }
 
 // Identities are the faults that need not be seen: those of the catalogue, and one of a

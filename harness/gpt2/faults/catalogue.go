@@ -111,13 +111,13 @@ func ByID(id string) (Fault, error) {
 	return Fault{}, fmt.Errorf("there is no fault %.40q in the catalogue", id)
 }
 
-// An Identity is a place where faults cannot be seen: there they move nothing, or
-// less than the tolerance that goldens are judged by.
+// An Identity names stages in which faults are the identity, or nearly: there they move
+// nothing, or less than the tolerance that goldens are judged by, and cannot be seen.
 type Identity struct {
 	Faults string `json:"faults"` // a pattern of ids
 	Stages string `json:"stages"` // a pattern of stages
 	Reason string `json:"reason"`
 }
 
-// Identities returns the places where faults of the catalogue cannot be seen.
+// Identities returns where faults of the catalogue cannot be seen.
 func Identities() []Identity { return slices.Clone(identities) }

@@ -57,8 +57,8 @@ func (f *Figure) Kind() string { return strings.Split(f.Name, ".")[0] }
 // Part returns the part of the name after the first dot.
 func (f *Figure) Part() string { return strings.TrimPrefix(f.Name, f.Kind()+".") }
 
-// A Reduce is the name of what a figure takes of its stage. A row is a vector along the
-// stage's last axis.
+// A Reduce is the name of a reduction, which makes a figure of a stage. A row is a vector
+// along the stage's last axis.
 type Reduce string
 
 const (
