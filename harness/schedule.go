@@ -47,7 +47,9 @@ type Stage struct {
 	// schedule's convention where engines have another for the same thing, and says so
 	// in what; else it returns values and "". It does not write to values, which begin
 	// at a row of the last axis. An align.View calls it.
-	Convert func(candidate Source, step int, shape []int, row int, values []float32) (mended []float32, what string, err error)
+	Convert func(
+		candidate Source, step int, shape []int, row int, values []float32,
+	) (mended []float32, what string, err error)
 
 	// Extra, if set, widens the absolute part of the tolerance at a step by what the
 	// two sources account for elsewhere. It is asked only when both have the

@@ -236,7 +236,9 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 }
 
 // viewAll puts views of the goldens and of the candidate into c, and returns them.
-func viewAll(c *diagnose.Comparison, candidate *dump.Dump, hints align.Hints, config *model.Config) ([]*align.View, error) {
+func viewAll(
+	c *diagnose.Comparison, candidate *dump.Dump, hints align.Hints, config *model.Config,
+) ([]*align.View, error) {
 	var first harness.Source
 	var views []*align.View
 	for i := range c.Goldens {

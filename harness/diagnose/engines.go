@@ -60,8 +60,8 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 		engines = append(engines, EngineResult{Engine: filepath.Base(path), Source: d})
 	}
 	if i := slices.IndexFunc(engines, isReference); i > 0 {
-		yard := engines[i]
-		engines = slices.Insert(slices.Delete(engines, i, i+1), 0, yard)
+		reference := engines[i]
+		engines = slices.Insert(slices.Delete(engines, i, i+1), 0, reference)
 	}
 	return engines, nil
 }

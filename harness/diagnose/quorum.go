@@ -74,12 +74,12 @@ func NewQuorum(s *harness.Schedule, engines []EngineResult) (*Quorum, error) {
 // spreadOf compares each engine with the reference.
 func spreadOf(s *harness.Schedule, engines []EngineResult) ([]Spread, error) {
 	all := []Spread{}
-	yard := slices.IndexFunc(engines, isReference)
+	reference := slices.IndexFunc(engines, isReference)
 	for i, e := range engines {
-		if yard < 0 || i == yard {
+		if reference < 0 || i == reference {
 			continue
 		}
-		r, err := harness.Compare(s, engines[yard].Source, e.Source, harness.CompareOptions{})
+		r, err := harness.Compare(s, engines[reference].Source, e.Source, harness.CompareOptions{})
 		if errors.Is(err, harness.ErrNothingCompared) {
 			continue
 		}

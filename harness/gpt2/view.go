@@ -86,7 +86,8 @@ func convertScores(stage string) func(harness.Source, int, []int, int, []float32
 				}
 				if !asked {
 					var err error
-					if own, err = rowsOf(candidate, harness.Place{Step: step, Stage: probs}, shape, row*keys, len(values)); err != nil {
+					own, err = rowsOf(candidate, harness.Place{Step: step, Stage: probs}, shape, row*keys, len(values))
+					if err != nil {
 						return values, "", err
 					}
 					asked = true

@@ -192,7 +192,8 @@ func (p *printer) writeFirstDivergence() {
 	case replay != nil && len(replay.Span) > 1: // the usual causes of one stage say little
 	default:
 		name, stages := "usual causes:", []string{r.Stage}
-		for i := slices.IndexFunc(p.Stages, func(row harness.Row) bool { return row.Place == r.Place }) - 1; i >= 0 && p.Stages[i].Status == harness.Missing; i-- {
+		own := slices.IndexFunc(p.Stages, func(row harness.Row) bool { return row.Place == r.Place })
+		for i := own - 1; i >= 0 && p.Stages[i].Status == harness.Missing; i-- {
 			stages = append(stages, p.Stages[i].Stage)
 		}
 		for _, cause := range p.options.Causes(stages) {

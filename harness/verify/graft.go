@@ -45,7 +45,7 @@ type Graft struct {
 // every step that the golden has, then also at the stage that diverges first in that
 // run, until none does. It returns nil if nothing diverges to begin with.
 func (s *Suite) graft(ctx context.Context, c *Case, g *Golden) (*Graft, error) {
-	s.say("%s: case %s: graft of %s's stages", s.Name, c.Name, g.Engine)
+	s.say("%s: case %s: again, with %s's values written over the stages that diverge", s.Name, c.Name, g.Engine)
 	out := &Graft{Case: c.Name, Engine: g.Engine}
 	for {
 		first, err := s.rerun(ctx, c, g, out)

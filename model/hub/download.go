@@ -101,7 +101,8 @@ func (s *session) lock(ctx context.Context, e entry) (unlock func(), err error) 
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, fmt.Errorf("the hub's cache: %w", err)
 	}
-	l := flock.New(path, flock.SetPermissions(0o664), flock.SetFlag(os.O_CREATE|os.O_RDONLY|syscall.O_NONBLOCK)) // a pipe, too
+	flags := os.O_CREATE | os.O_RDONLY | syscall.O_NONBLOCK // a pipe, too
+	l := flock.New(path, flock.SetPermissions(0o664), flock.SetFlag(flags))
 	ok, err := l.TryLock()
 	if err == nil && !ok {
 		s.note("%s: waiting for another fetch of it to end", e.name)
