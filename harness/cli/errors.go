@@ -22,9 +22,6 @@ type hintError struct {
 	hint string
 }
 
-// Unwrap returns the error without the hint.
-func (h *hintError) Unwrap() error { return h.error }
-
 // usage returns an error in how a command was called; the hint is its help.
 func usage(c *cobra.Command, format string, args ...any) error {
 	return &hintError{fmt.Errorf(format, args...), c.CommandPath() + " --help"}
