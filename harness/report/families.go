@@ -160,17 +160,17 @@ func (p *printer) stageTable() *Table {
 	return t
 }
 
-// rowTable has a row for each stage of each step.
-func (p *printer) rowTable() *Table {
+// RowTable returns a table with a row for each stage of each step.
+func (s Style) RowTable(rows []harness.Row) *Table {
 	t := NewTable(">step", "stage", "status", ">mismatched", ">max abs", ">max rel", ">rms", ">cosine", ">of tolerance")
-	for i := range p.Stages {
-		r := &p.Stages[i]
+	for i := range rows {
+		r := &rows[i]
 		cells := []any{r.Step, r.Stage, r.Status}
 		switch {
 		case r.Status.Diverges():
-			cells[2] = p.Red(string(r.Status))
+			cells[2] = s.Red(string(r.Status))
 		case r.Status != harness.Pass:
-			cells[2] = p.Yellow(string(r.Status))
+			cells[2] = s.Yellow(string(r.Status))
 		}
 		if r.Elements > 0 {
 			cells = append(cells, fmt.Sprintf("%d/%d", r.Mismatched, r.Elements), num(r.MaxAbs), num(r.MaxRel),

@@ -66,7 +66,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 	switch {
 	case o.Verbose:
 		p.Printf("\n")
-		p.Table(p.rowTable())
+		p.Table(p.RowTable(p.Stages))
 	case !mapped:
 		p.Printf("\n")
 		p.Table(p.stageTable())

@@ -190,13 +190,7 @@ func (r *Report) verdict() string {
 func (r *Report) writeRuns(b *report.Writer) {
 	for _, run := range r.Runs {
 		b.Printf("\n%s/%s\n", run.Case, run.Engine)
-		t := report.NewTable("", "", "", "", "")
-		for i := range run.Stages {
-			row := &run.Stages[i]
-			t.Row("  "+row.Place.String(), row.Shape, fmt.Sprintf("%.3g", float64(row.MaxAbs)),
-				extent(harness.Float(row.Share())), row.Status)
-		}
-		b.Table(t)
+		b.Table(b.RowTable(run.Stages))
 	}
 }
 
