@@ -235,6 +235,15 @@ func differs(got, want *array) bool {
 	return false
 }
 
+// hooks are the files that transformers' modules give, by what they are here.
+var hooks = map[string]string{
+	"wte.npy": "wte.npy", "wpe.npy": "wpe.npy", "embed.npy": "drop.npy", "h.0.ln_1.npy": "h.0.ln_1.npy",
+	"h.0.attn.c_attn.npy": "h.0.attn.c_attn.npy", "h.0.attn.probs.npy": "h.0.attn.attn_dropout.npy",
+	"h.0.attn.c_proj.npy": "h.0.attn.npy", "h.0.ln_2.npy": "h.0.ln_2.npy", "h.0.mlp.c_fc.npy": "h.0.mlp.c_fc.npy",
+	"h.0.mlp.act.npy": "h.0.mlp.act.npy", "h.0.mlp.c_proj.npy": "h.0.mlp.npy", "h.0.resid_post.npy": "h.0.npy",
+	"ln_f.npy": "ln_f.npy", "logits.npy": "lm_head.npy",
+}
+
 // FuzzCompare takes a correct dump apart in any way: axes, types, values, names, files.
 // compare may find it correct only if it is, and ends with a verdict or one error.
 func FuzzCompare(f *testing.F) {
@@ -271,21 +280,29 @@ func FuzzCompare(f *testing.F) {
 	tokens := right["tokens.npy"]
 	delete(right, "tokens.npy")
 	wild := folder{filepath.Join(f.TempDir(), "wild"), map[string]string{}}
-	f.Add([]byte{}, false)
+	f.Add([]byte{}, false, false)
+	f.Add([]byte{}, false, true)
 	for op := range 16 {
-		f.Add([]byte{8, 2, byte(op), 1, 2, 3}, op%2 == 0)
-		f.Add([]byte{20, 21, byte(op), 0, 0, 0, 9, 8, 5, 2}, op%2 == 1)
+		f.Add([]byte{8, 2, byte(op), 1, 2, 3}, op%2 == 0, op%4 > 1)
+		f.Add([]byte{20, 21, byte(op), 0, 0, 0, 9, 8, 5, 2}, op%2 == 1, op%4 < 2)
 	}
-	f.Fuzz(func(t *testing.T, program []byte, all bool) {
+	f.Fuzz(func(t *testing.T, program []byte, all, mapped bool) {
 		w := &wrecker{program: program, files: map[string]*array{}, tokens: tokens.clone()}
 		for path, a := range right {
-			w.files[path] = a.clone()
+			if _, ok := hooks[filepath.Base(path)]; ok || !mapped {
+				w.files[path] = a.clone()
+			}
 		}
 		for len(w.program) > 0 && len(w.files) > 1 {
 			w.step()
 		}
-		files := maps.Clone(w.files)
-		files["tokens.npy"] = w.tokens
+		files := map[string]*array{"tokens.npy": w.tokens}
+		for path, a := range w.files {
+			if hook, ok := hooks[filepath.Base(path)]; ok && mapped {
+				path = filepath.Join(filepath.Dir(path), hook)
+			}
+			files[path] = a
+		}
 		if err := wild.write(files); err != nil {
 			t.Fatal(err)
 		}
@@ -311,6 +328,11 @@ func FuzzCompare(f *testing.F) {
 			if (status == StatusPass) != (wrong == "") && (wrong != "" || len(program) == 0) {
 				t.Errorf("%q: exit status %d, and wrong is %q:\n%s%s", args, status, wrong, stdout, stderr)
 			}
+		}
+		if mapped {
+			compare(golden, wild.dir, different, "--map", "transformers")
+			compare(golden, wild.dir, different, "--map", "transformers", "--model", weights)
+			return
 		}
 		if all {
 			compare(golden, wild.dir, cmp.Or(different, missing), "--require-all")
