@@ -95,11 +95,8 @@ func (p *printer) writeIntroduced() {
 			p.Printf("    %s\n", p.span(g))
 		}
 		for i, e := range p.causes(g.places[0]) {
-			text := p.causeText(g.places, i)
-			if e.Fault != "" {
-				text = explains(float64(e.Explains)) + because(text)
-			}
-			p.Printf("    %s%s\n", p.Bold(e.Fault), text)
+			e.Text = p.causeText(g.places, i)
+			p.Printf("    %s%s\n", p.Bold(e.Fault), strings.TrimPrefix(Explained(e), e.Fault))
 		}
 		if g.worst != nil {
 			p.Printf("    %s\n", distance(g.worst))
@@ -115,15 +112,19 @@ func because(text string) string {
 	return ": " + text
 }
 
-// explains returns how much of the error a fault explains; "" if nothing.
-func explains(fraction float64) string {
+// Explained returns an explanation as a sentence: its fault, how much of the error
+// that explains, and its text.
+func Explained(e harness.Explanation) string {
+	text := e.Fault
 	switch {
-	case fraction == 0:
-		return ""
-	case fraction >= 0.9995:
-		return " (explains all of the error)"
+	case e.Fault == "":
+		return e.Text
+	case e.Explains >= 0.9995:
+		text += " (explains all of the error)"
+	case e.Explains > 0:
+		text += fmt.Sprintf(" (explains %.1f%% of the error)", 100*float64(e.Explains))
 	}
-	return fmt.Sprintf(" (explains %.1f%% of the error)", 100*fraction)
+	return text + because(e.Text)
 }
 
 // causeText returns the text of the i-th explanation of places, with * for the

@@ -10,6 +10,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/report"
 )
 
 // An outcome holds what is kept of a case's run: not its tensors.
@@ -168,7 +169,7 @@ func (s *Suite) begin(r *harness.Report, row *harness.Row) harness.Place {
 func causeOf(r *harness.Report, row *harness.Row) string {
 	for _, e := range r.Explanations {
 		if e.Stage == row.Stage && row.Origin == harness.OriginIntroduced && e.Fault != "" && e.Explains > 0 {
-			return fmt.Sprintf("%s: explains %.1f%%: %s", e.Fault, 100*float64(e.Explains), e.Text)
+			return report.Explained(e)
 		}
 	}
 	return ""
