@@ -201,7 +201,7 @@ func (p *printer) writeFirstDivergence() {
 			name = ""
 		}
 	}
-	if p.options.Closer != "" {
+	if p.options.Closer != "" && !p.OtherWeights {
 		line("look closer", "%s", p.options.Closer)
 	}
 }
