@@ -71,6 +71,23 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// What comes from a dump's files is visible, and makes no line of its own.
+func TestCheckShowsAll(t *testing.T) {
+	s := harnesstest.MustSchedule(t, "a")
+	golden := source(s, "evil\nok \x1b[2J", nil, tensors{0: {"a": vec(1)}})
+	r := harness.NewRecorder(harness.RecorderOptions{Schedule: s, Name: "mine"})
+	r.Step(0)
+	r.Tap("a", []int{1, 1}, []float32{1})
+	var h heard
+	harness.Check(&h, golden, r)
+	harness.Check(&h, source(s, "evil\nok \x1b[2J", nil, nil), r)
+	for _, told := range [][]string{h.logs, h.fatals} {
+		if text := strings.Join(told, "|"); !strings.Contains(text, `evil\nok \x1b[2J`) || strings.ContainsAny(text, "\n\x1b") {
+			t.Errorf("told %q", text)
+		}
+	}
+}
+
 // A recorder that was told to keep less is not asked for more.
 func TestCheckAsksForWhatIsWanted(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "b")

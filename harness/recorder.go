@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/harness/internal/words"
 )
 
 // RecorderOptions are the options of [NewRecorder].
@@ -137,7 +139,7 @@ func (r *Recorder) Err() error {
 	if len(r.errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", r.name, errors.Join(r.errs...))
+	return fmt.Errorf("%s: %s", r.name, strings.ReplaceAll(errors.Join(r.errs...).Error(), "\n", "; "))
 }
 
 // Name returns the name from the options.
@@ -189,17 +191,17 @@ func Check(t TB, golden Source, candidate *Recorder) {
 	o := CompareOptions{RequireAll: true, Match: candidate.match}
 	report, err := Compare(candidate.schedule, golden, candidate, o)
 	if err != nil {
-		t.Fatalf("%v", err)
+		t.Fatalf("%v", words.Arg{Value: err})
 		return
 	}
 	for _, note := range report.Notes {
-		t.Logf("%s", note)
+		t.Logf("%s", words.Visible(note))
 	}
 	bad := 0
 	for i := range report.Stages {
 		if row := &report.Stages[i]; row.Status.Diverges() || row.Status == Missing {
 			if bad++; bad == 1 {
-				t.Errorf("%v", row)
+				t.Errorf("%v", words.Arg{Value: row})
 			}
 		}
 	}
