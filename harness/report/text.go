@@ -191,18 +191,24 @@ func (p *printer) writeFirstDivergence() {
 	case p.options.Causes == nil || p.OtherWeights || slices.ContainsFunc(p.causes(r.Place), known):
 	case replay != nil && len(replay.Span) > 1: // the usual causes of one stage say little
 	default:
-		name, stages := "usual causes:", []string{r.Stage}
-		own := slices.IndexFunc(p.Stages, func(row harness.Row) bool { return row.Place == r.Place })
-		for i := own - 1; i >= 0 && p.Stages[i].Status == harness.Missing; i-- {
-			stages = append(stages, p.Stages[i].Stage)
-		}
-		for _, cause := range p.options.Causes(stages) {
-			p.Printf("  %-31s%s\n", name, cause)
-			name = ""
-		}
+		p.writeCauses(r)
 	}
 	if p.options.Closer != "" && !p.OtherWeights {
 		line("look closer", "%s", p.options.Closer)
+	}
+}
+
+// writeCauses writes the usual causes of an error at the row's stage, or at one that is
+// missing just before it.
+func (p *printer) writeCauses(r *harness.Row) {
+	name, stages := "usual causes:", []string{r.Stage}
+	own := slices.IndexFunc(p.Stages, func(row harness.Row) bool { return row.Place == r.Place })
+	for i := own - 1; i >= 0 && p.Stages[i].Status == harness.Missing; i-- {
+		stages = append(stages, p.Stages[i].Stage)
+	}
+	for _, cause := range p.options.Causes(stages) {
+		p.Printf("  %-31s%s\n", name, cause)
+		name = ""
 	}
 }
 
