@@ -19,10 +19,11 @@ const (
 	blanks = " \t\r\n"
 	space  = `[` + blanks + `]*`
 	quoted = `'[^'\\\n]*'|"[^"\\\n]*"`
+	value  = quoted + `|\([^()]*\)|\[.*\]|\w+`
 )
 
 // entry is a key with its value, up to the comma or the end.
-var entry = regexp.MustCompile(`^` + space + `(` + quoted + `)` + space + `:` + space + `(` + quoted + `|\([^()]*\)|\[.*\]|\w+)` + space + `(?:,|$)`)
+var entry = regexp.MustCompile("^" + space + "(" + quoted + ")" + space + ":" + space + "(" + value + ")" + space + "(?:,|$)")
 
 // parseDict reads the one dict a header may hold: descr, fortran_order and
 // shape, each exactly once, in any order, with any blanks, with or without the
