@@ -3,12 +3,10 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/replay"
@@ -68,25 +66,15 @@ func Explain(
 		groups[kind].rows = append(groups[kind].rows, i)
 	}
 	causes := make([][]Cause, len(rows))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, group := range groups {
-		g.Go(func() error {
-			for _, i := range group.rows {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if err := parallel.Protect(func() { causes[i] = group.explain(rows[i]) }); err != nil {
-					return err
-				}
+	all := slices.Collect(maps.Values(groups))
+	parallel.For(len(all), func(g int) {
+		for _, i := range all[g].rows {
+			if ctx.Err() == nil {
+				causes[i] = all[g].explain(rows[i])
 			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return slices.Concat(causes...), nil
+		}
+	})
+	return slices.Concat(causes...), ctx.Err()
 }
 
 // spanKind returns a span without its layers: rows of one kind have the same stages.
