@@ -36,6 +36,24 @@ func (a *array) clone() *array {
 	return &c
 }
 
+// resize makes an axis so much longer, with zeros, or shorter.
+func (a *array) resize(axis, by int) {
+	inner := 1
+	for _, n := range a.shape[axis:] {
+		inner *= n
+	}
+	was := inner
+	a.shape = slices.Clone(a.shape)
+	n := a.shape[axis]
+	a.shape[axis] = max(1, n+by)
+	inner = inner / n * a.shape[axis]
+	var values []float64
+	for part := range slices.Chunk(a.values, was) {
+		values = append(values, append(part[:min(inner, was):min(inner, was)], make([]float64, max(0, inner-was))...)...)
+	}
+	a.values = values
+}
+
 // wrecker takes a dump apart by a program of random bytes.
 type wrecker struct {
 	program []byte
@@ -62,7 +80,7 @@ func (w *wrecker) step() {
 	path := paths[w.next(len(paths))]
 	a := w.files[path]
 	other := w.files[paths[w.next(len(paths))]]
-	switch w.next(16) {
+	switch w.next(17) {
 	case 0: // axes in another order
 		for i := range a.perm {
 			j := i + w.next(len(a.perm)-i)
@@ -118,6 +136,8 @@ func (w *wrecker) step() {
 	case 15: // rotated: each value in its neighbour's place
 		by := w.next(len(a.values))
 		a.values = slices.Concat(a.values[by:], a.values[:by])
+	case 16: // longer or shorter along an axis
+		a.resize(w.next(len(a.shape)), w.next(5)-2)
 	}
 }
 
@@ -282,9 +302,12 @@ func FuzzCompare(f *testing.F) {
 	wild := folder{filepath.Join(f.TempDir(), "wild"), map[string]string{}}
 	f.Add([]byte{}, false, false)
 	f.Add([]byte{}, false, true)
-	for op := range 16 {
-		f.Add([]byte{8, 2, byte(op), 1, 2, 3}, op%2 == 0, op%4 > 1)
-		f.Add([]byte{20, 21, byte(op), 0, 0, 0, 9, 8, 5, 2}, op%2 == 1, op%4 < 2)
+	for i := range 7 {
+		f.Add([]byte{0, 0, 12, byte(i)}, true, false)
+		f.Add([]byte{byte(11 + 14*(i%2)), 0, 16, byte(i % 3), byte(i)}, false, true) // of lm_head
+	}
+	for op := range 17 {
+		f.Add([]byte{byte(3 * op), 2, byte(op), 1, 2, 3}, op%2 == 0, op%4 > 1)
 	}
 	f.Fuzz(func(t *testing.T, program []byte, all, mapped bool) {
 		w := &wrecker{program: program, files: map[string]*array{}, tokens: tokens.clone()}
