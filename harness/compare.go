@@ -59,6 +59,10 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 		r.LeftOut = m.LeftOut
 	}
 	places := s.Places(golden, o.Match)
+	recut, _ := golden.(*Recut)
+	if recut != nil {
+		r.Cut, places = recut.note(candidate, r), common(candidate, places)
+	}
 	if n := len(s.Places(candidate, o.Match)) - len(common(candidate, places)); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s: no golden to compare %s with",
 			candidate.Name(), words.Count(n, "tensor")))
@@ -71,6 +75,9 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 		r.Stages[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
 		r.Stages[i].Step = p.Step
 	})
+	if recut != nil {
+		r.Stages = append(r.Stages, recut.missing(candidate, o.Match)...)
+	}
 	for i, err := range errs {
 		if err != nil {
 			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)
@@ -99,7 +106,7 @@ func common(src Source, places []Place) []Place {
 func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Row, error) {
 	wantShape, _ := golden.Shape(step, st.Name)
 	row := newRow(st, wantShape)
-	if step >= fed.differ {
+	if fed.span(step).P >= fed.differ {
 		row.Status, row.Detail = Skipped, fed.why
 		return row, nil
 	}
@@ -108,24 +115,25 @@ func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Ro
 		row.Status = Missing
 		return row, nil
 	}
-	if row.GotShape = gotShape; !slices.Equal(wantShape, gotShape) {
+	row.GotShape = gotShape
+	recut, _ := golden.(*Recut)
+	if rows, ok := st.Rows(fed.span(step), gotShape); recut != nil && ok {
+		row.Shape = withRows(st, wantShape, rows.T)
+	}
+	if !slices.Equal(row.Shape, gotShape) {
 		row.Status = WrongShape
 		return row, nil
 	}
-	want, err := Open(golden, step, st.Name)
-	if err != nil {
-		return row, err
-	}
-	defer want.Close()
-	got, err := Open(candidate, step, st.Name)
-	if err != nil {
-		return row, err
-	}
-	defer got.Close()
 	if st.Extra != nil {
 		row.widen(st.Extra(golden, candidate, step))
 	}
-	if err := row.compare(st, want, got); err != nil {
+	var err error
+	if recut != nil {
+		err = recut.compareWith(&row, st, step, candidate, fed)
+	} else {
+		err = row.compareWith(golden, candidate, st, step, fed)
+	}
+	if err != nil || row.Status == Skipped {
 		return row, err
 	}
 	if st.Check != nil {
@@ -137,10 +145,33 @@ func compareOne(st Stage, step int, golden, candidate Source, fed tokenDiff) (Ro
 	return row, nil
 }
 
+// compareWith compares the tensors of one step.
+func (r *Row) compareWith(golden, candidate Source, st Stage, step int, fed tokenDiff) error {
+	want, err := Open(golden, step, st.Name)
+	if err != nil {
+		return err
+	}
+	defer want.Close()
+	got, err := Open(candidate, step, st.Name)
+	if err != nil {
+		return err
+	}
+	defer got.Close()
+	if err := r.compare(st, want, got); err != nil || r.Mismatched == 0 || fed.prompt == 0 {
+		return err
+	}
+	rows, _ := st.Rows(fed.span(step), r.Shape)
+	return r.locate(st, want, got, rows.P)
+}
+
 // CompareAt compares the tensors of two sources at a place that both have.
 func CompareAt(s *Schedule, golden, candidate Source, p Place) (Row, error) {
 	st, _ := s.Stage(p.Stage)
-	return compareOne(st, p.Step, golden, candidate, tokenDiff{differ: math.MaxInt})
+	fed := tokenDiff{differ: math.MaxInt}
+	if r, ok := golden.(*Recut); ok {
+		fed.cut = r.Cut
+	}
+	return compareOne(st, p.Step, golden, candidate, fed)
 }
 
 // otherWeights reports whether two manifests name different weights.
@@ -185,6 +216,8 @@ func modelNotes(golden, candidate Source) []string {
 func nothingInCommon(s *Schedule, golden, candidate Source, places []Place, fed tokenDiff) error {
 	var why string
 	switch {
+	case len(places) == 0 && Uncut(golden) != golden:
+		why = fmt.Sprintf("%s and %s have no position of a stage in common", golden.Name(), candidate.Name())
 	case len(places) == 0:
 		why = fmt.Sprintf("%s has no stage", golden.Name())
 	case len(s.Places(candidate, nil)) == 0:

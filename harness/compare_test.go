@@ -72,6 +72,10 @@ func TestCompare(t *testing.T) {
 		if c.statuses == nil {
 			c.statuses = map[string]harness.Status{}
 		}
+		missing := []harness.Place{}
+		for _, m := range r.Missing {
+			missing = append(missing, m.Place)
+		}
 		type summary struct {
 			Verdict  string
 			Compared int
@@ -80,7 +84,7 @@ func TestCompare(t *testing.T) {
 			NotPass  map[string]harness.Status
 		}
 		if diff := cmp.Diff(summary{c.verdict, c.compared, c.missing, c.first, c.statuses},
-			summary{r.Verdict, r.Compared, r.Missing, r.FirstDivergence, notPass}); diff != "" {
+			summary{r.Verdict, r.Compared, missing, r.FirstDivergence, notPass}); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", c.reason, diff)
 		}
 		var places []harness.Place

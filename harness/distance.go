@@ -164,6 +164,28 @@ func countBeyond(want, got Tensor, allowed float64) (n int) {
 	return n
 }
 
+// join adds the distance of other elements, whose own MaxWant their tolerance follows.
+// The MaxWant of the two is that of the worst element.
+func (d *Distance) join(o Distance, t Tolerance) {
+	share := func(d *Distance) float64 {
+		switch {
+		case d.N == 0:
+			return -1
+		case d.Nonfinite > 0:
+			return math.Inf(1)
+		case d.MaxDiff == 0:
+			return 0
+		}
+		return d.MaxDiff / t.At(d.MaxWant)
+	}
+	if share(&o) > share(d) {
+		d.At, d.Share, d.Got, d.Want, d.MaxDiff, d.MaxWant = o.At, o.Share, o.Got, o.Want, o.MaxDiff, o.MaxWant
+	}
+	d.N, d.Judged, d.Wrong, d.Nonfinite, d.Finite = d.N+o.N, d.Judged+o.Judged, d.Wrong+o.Wrong, d.Nonfinite+o.Nonfinite, d.Finite+o.Finite
+	d.SqDiff, d.SqGot, d.SqWant, d.GotWant = d.SqDiff+o.SqDiff, d.SqGot+o.SqGot, d.SqWant+o.SqWant, d.GotWant+o.GotWant
+	d.Unexpected = d.Unexpected || o.Unexpected
+}
+
 // RMS returns the root of the mean squared difference over the elements finite in
 // both.
 func (d *Distance) RMS() float64 { return math.Sqrt(d.SqDiff / float64(max(d.Finite, 1))) }

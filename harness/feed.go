@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,12 +14,26 @@ import (
 // TokensFile is the name of the file in a dump that holds the ids.
 const TokensFile = "tokens.npy"
 
-// A tokenDiff tells from which step on two sources were fed different tokens. Step k has seen
-// tokens[:, :prompt+k]: step 0 the prompt, step k > 0 one more each.
+// A tokenDiff tells from which position on two sources were fed different tokens.
 type tokenDiff struct {
-	differ int    // the first step with others; math.MaxInt if there is none
+	differ int    // the first position with another; math.MaxInt if there is none
 	why    string // what differs
 	notes  []string
+
+	cut    Cut // of the candidate; nil: step 0 is the prompt, step k > 0 one position more
+	prompt int // the prompt's length; 0 if it is not known
+}
+
+// span returns the positions that a step of the candidate feeds.
+func (f *tokenDiff) span(step int) Span {
+	switch {
+	case f.cut != nil:
+		s, _ := f.cut.At(step)
+		return s
+	case step == 0:
+		return Span{0, f.prompt}
+	}
+	return Span{f.prompt + step - 1, 1}
 }
 
 // compareFeeds compares what the two were fed. Other prompt tokens are
@@ -28,7 +41,14 @@ type tokenDiff struct {
 // where the caller does not know it.
 func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff, error) {
 	f := tokenDiff{differ: math.MaxInt}
+	if r, ok := golden.(*Recut); ok {
+		f.cut = r.Cut
+	}
 	want, got := golden.Tokens(), candidate.Tokens()
+	n, err := PromptLength(s, golden, candidate, prompt)
+	if f.prompt = n; err != nil || n == math.MaxInt {
+		f.prompt = 0
+	}
 	switch {
 	case want == nil:
 		f.notes = append(f.notes, fmt.Sprintf("%s: no tokens: assuming it was fed the candidate's", golden.Name()))
@@ -36,10 +56,11 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 	case got == nil:
 		f.notes = append(f.notes, fmt.Sprintf("%s: no %s: assuming it was fed the golden's tokens up to the first different choice",
 			candidate.Name(), TokensFile))
-		return f, f.byChoice(s, golden, candidate, prompt)
-	}
-	n, err := PromptLength(s, golden, candidate, prompt)
-	if err != nil {
+		if err == nil {
+			err = f.byChoice(s, golden, candidate)
+		}
+		return f, err
+	case err != nil:
 		return f, err
 	}
 	if len(want) != len(got) {
@@ -61,12 +82,12 @@ func compareFeeds(s *Schedule, golden, candidate Source, prompt int) (tokenDiff,
 				return f, nothing(golden, candidate, n, fmt.Sprintf("row %d, position %d is %d, golden has %d",
 					b, j, g, w))
 			}
-			f.differ = j - n + 1
+			f.differ = j
 			f.why = fmt.Sprintf("was fed token %d where the golden was fed %d (row %d, position %d)", g, w, b, j)
 			return f, nil
 		}
 	}
-	if last := LastStep(candidate); len(got[0]) < n+last {
+	if last := LastStep(candidate); len(got[0]) < f.span(last).End() {
 		f.notes = append(f.notes, fmt.Sprintf("%s: %s ends before what step %d was fed: assuming the golden's tokens",
 			candidate.Name(), TokensFile, last))
 	}
@@ -103,25 +124,31 @@ func FirstTokens(rows [][]int, n int) (first [][]int) {
 // the caller does not know it. Other prompt tokens are ErrNothingCompared.
 func FirstOtherTokens(s *Schedule, golden, candidate Source, prompt int) (step int, err error) {
 	f, err := compareFeeds(s, golden, candidate, prompt)
-	return f.differ, err
+	if err != nil || f.differ == math.MaxInt {
+		return f.differ, err
+	}
+	for f.span(step).T > 0 && f.span(step).End() <= f.differ {
+		step++
+	}
+	return step, nil
 }
 
 // byChoice finds where a candidate without tokens chose another id than the
 // golden was fed next.
-func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source, prompt int) error {
-	n, err := PromptLength(s, golden, candidate, prompt)
-	if err != nil {
-		return err
-	}
+func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source) error {
 	want := golden.Tokens()
 	for _, step := range candidate.Steps() {
+		next := f.span(step).End()
+		if next < f.prompt {
+			continue // the prompt goes on, whatever was chosen
+		}
 		got, err := s.Choice(candidate, step, len(want))
-		if err != nil || n+step >= len(want[0]) {
+		if err != nil || next >= len(want[0]) {
 			return err
 		}
 		for b, id := range got {
-			if w := want[b][n+step]; id != int64(w) {
-				f.differ = step + 1
+			if w := want[b][next]; id != int64(w) {
+				f.differ = next
 				f.why = fmt.Sprintf("chose %d at step %d, where the golden was fed %d (row %d)", id, step, w, b)
 				return nil
 			}
@@ -155,6 +182,9 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 	case len(said) > 0:
 		return said[0], nil
 	}
+	if r, ok := golden.(*Recut); ok {
+		return r.Own[0].T, nil
+	}
 	n := math.MaxInt
 	for _, src := range []Source{golden, candidate} {
 		if t := s.positions(src, 0); t > 0 {
@@ -173,10 +203,9 @@ func (s *Schedule) positions(src Source, step int) int {
 	most := 0
 	for _, name := range src.Stages(step) {
 		st, _ := s.Stage(name)
-		before, _, found := strings.Cut(" "+st.Axes+" ", " T ")
-		axis := len(strings.Fields(before))
+		axis := axisOf(st.Axes, "T")
 		shape, _ := src.Shape(step, name)
-		if !found || strings.Contains(before, "(") || axis >= len(shape) {
+		if axis < 0 || axis >= len(shape) {
 			continue
 		}
 		n := shape[axis]

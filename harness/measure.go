@@ -49,10 +49,25 @@ func (r *Row) compare(st Stage, want, got Parts) error {
 	if n == 0 || !ok {
 		return fmt.Errorf("golden: shape %v holds nothing to compare with", r.Shape)
 	}
-	d := Distance{At: -1}
+	d, constant, err := distance(st, r.Tolerance, n, want, got, 0)
+	if err != nil {
+		return err
+	}
+	d.fill(r)
+	if r.Status == Pass && !st.IDs {
+		r.Doubt = d.doubt(r.Tolerance, constant)
+	}
+	return nil
+}
+
+// distance returns the distance of n elements of two tensors; scale is the largest
+// magnitude in a golden of which want is a part. constant reports whether the candidate
+// alone has one value everywhere.
+func distance(st Stage, t Tolerance, n int, want, got Parts, scale float64) (d Distance, constant bool, err error) {
+	d = Distance{At: -1, MaxWant: scale}
 	var first [2]float32 // of the golden and the candidate
 	var varies [2]bool
-	err := eachBlock(n, st, want, got, func(lo int, want, got Tensor) {
+	err = eachBlock(n, st, want, got, func(lo int, want, got Tensor) {
 		d.add(lo, want, got, nil, false)
 		for i, x := range [][]float32{want.F32, got.F32} {
 			if lo == 0 && len(x) > 0 {
@@ -61,23 +76,37 @@ func (r *Row) compare(st Stage, want, got Parts) error {
 			varies[i] = varies[i] || slices.ContainsFunc(x, func(v float32) bool { return v != first[i] })
 		}
 	})
-	if err != nil {
-		return err
+	if err != nil || st.IDs {
+		return d, false, err
 	}
-	if allowed := r.Tolerance.At(d.MaxWant); !st.IDs {
-		d.Wrong = d.Nonfinite
-		if d.Nonfinite > 0 || !(d.MaxDiff <= allowed) {
-			err := eachBlock(n, st, want, got, func(_ int, want, got Tensor) { d.Wrong += countBeyond(want, got, allowed) })
-			if err != nil {
-				return err
+	d.Wrong = d.Nonfinite
+	if allowed := t.At(d.MaxWant); d.Nonfinite > 0 || !(d.MaxDiff <= allowed) {
+		err = eachBlock(n, st, want, got, func(_ int, want, got Tensor) { d.Wrong += countBeyond(want, got, allowed) })
+	}
+	return d, varies[0] && !varies[1], err
+}
+
+// locate sets the first position that is wrong; first is that of the tensor's first row.
+func (r *Row) locate(st Stage, want, got Parts, first int) error {
+	n, inner, axis := 1, 1, 0
+	if axis, _ = st.axis(); axis >= 0 {
+		n = r.Shape[axis]
+		inner, _ = shapes.Size(r.Shape[axis+1:])
+	}
+	size, _ := shapes.Size(r.Shape)
+	at, allowed := n, r.Tolerance.At(r.Scale)
+	err := eachBlock(size, st, want, got, func(lo int, want, got Tensor) {
+		for i := range want.Elements() {
+			if w, g := want.At(i), got.At(i); w != g && !(math.Abs(g-w) <= allowed) {
+				at = min(at, (lo+i)/inner%n)
 			}
 		}
+	})
+	if at < n {
+		at += first
+		r.Position = &at
 	}
-	d.fill(r)
-	if r.Status == Pass && !st.IDs {
-		r.Doubt = d.doubt(r.Tolerance, varies[0] && !varies[1], first[1])
-	}
-	return nil
+	return err
 }
 
 // eachBlock calls use with each block of two tensors of n elements, which begins at lo.
@@ -106,11 +135,11 @@ func eachBlock(n int, st Stage, want, got Parts, use func(lo int, want, got Tens
 
 // doubt returns why it says little that values pass, or "". constant reports whether
 // the candidate alone has one value everywhere.
-func (d *Distance) doubt(t Tolerance, constant bool, value float32) string {
+func (d *Distance) doubt(t Tolerance, constant bool) string {
 	others := math.Sqrt((d.SqWant - d.MaxWant*d.MaxWant) / float64(d.Finite-1)) // NaN if there are none
 	switch {
 	case constant:
-		return fmt.Sprintf("every value is %v, where the golden's differ by no more than the tolerance", value)
+		return fmt.Sprintf("every value is %v, where the golden's differ by no more than the tolerance", float32(d.Got))
 	case t.Rel*d.MaxWant > t.Abs && t.Rel*d.MaxWant > others:
 		return fmt.Sprintf("one value, %.3g, is so large that the tolerance, which follows it, is wider than all the others",
 			d.MaxWant)

@@ -19,7 +19,7 @@ type Report struct {
 	Compared int    `json:"compared"` // rows of status pass, fail, shape and nonfinite
 
 	// Missing lists the places that the golden has and the candidate lacks.
-	Missing []Place `json:"missing"`
+	Missing []Absence `json:"missing"`
 
 	// FirstDivergence is the first stage in execution order, over all steps,
 	// that is outside its tolerance; nil if none is.
@@ -48,6 +48,10 @@ type Report struct {
 	// stages', whether or not the golden has those.
 	Unusable []Place `json:"unusable,omitempty"`
 
+	// Cut says in words how the candidate was cut, if otherwise than the golden. Rows
+	// then are of the candidate's steps, but those that are missing of the golden's.
+	Cut string `json:"cut,omitempty"`
+
 	Golden       string    `json:"-"` // the source's name, as Candidate
 	Candidate    string    `json:"-"`
 	Notes        []string  `json:"-"` // remarks for stderr
@@ -56,6 +60,13 @@ type Report struct {
 	OtherWeights bool      `json:"-"` // by the manifests the two were made from different weights
 	Checked      int       `json:"-"` // places judged for Violations
 	Unknown      int       `json:"-"` // names of the candidate's tensors that are no stage's
+}
+
+// Absence is a place of the golden that the candidate lacks, or the first position of
+// it, where it is cut otherwise.
+type Absence struct {
+	Place
+	Position *int `json:"position,omitempty"`
 }
 
 // Violation is a stage of a dump that contradicts the stages it is computed from.
@@ -89,14 +100,14 @@ type Explanation struct {
 // Introduced, Violations, Unusable and RequireAll. Compare has done so; whoever adds to a
 // report does it again.
 func (r *Report) Judge() {
-	r.Compared, r.Missing, r.FirstDivergence = 0, []Place{}, nil
+	r.Compared, r.Missing, r.FirstDivergence = 0, []Absence{}, nil
 	for i := range r.Stages {
 		row := &r.Stages[i]
 		if row.Status.Compared() {
 			r.Compared++
 		}
 		if row.Status == Missing {
-			r.Missing = append(r.Missing, row.Place)
+			r.Missing = append(r.Missing, Absence{row.Place, row.Position})
 		}
 		if row.Status.Diverges() && r.FirstDivergence == nil {
 			first := row.Place
@@ -113,7 +124,7 @@ func (r *Report) Judge() {
 // Passed reports whether the verdict is a pass.
 func (r *Report) Passed() bool { return r.Verdict == VerdictPass }
 
-// Row returns the row of a place, or nil.
+// Row returns the row of a place of the candidate, or nil.
 func (r *Report) Row(p Place) *Row {
 	for i := range r.Stages {
 		if r.Stages[i].Place == p {
@@ -167,7 +178,9 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 	r.Introduced = []Introduced{}
 	at := make(map[Place]*Row, len(r.Stages))
 	for i := range r.Stages {
-		at[r.Stages[i].Place] = &r.Stages[i]
+		if r.Stages[i].Status != Missing {
+			at[r.Stages[i].Place] = &r.Stages[i]
+		}
 	}
 	for i := range r.Replayed {
 		p := &r.Replayed[i]

@@ -57,6 +57,10 @@ type Row struct {
 	Elements   int    `json:"elements"`   // the number that were compared
 	Worst      *Worst `json:"worst"`
 
+	// Position is the first that is wrong, of a missing row the first that is missing;
+	// nil if none is or it is not known.
+	Position *int `json:"position,omitempty"`
+
 	Tolerance Tolerance `json:"tolerance"` // the stage's; Abs includes what its Extra added
 
 	IDs        bool    `json:"-"` // the stage's

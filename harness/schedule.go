@@ -43,6 +43,15 @@ type Stage struct {
 	Axes    string
 	Layouts []string
 
+	// T in Axes is the positions that a step feeds, S those and all before them.
+	// Same, if set, is a stage that has the same values at a position: its rows stand in
+	// for rows that a golden cut otherwise lacks. Absent is the value of a column, of a
+	// stage with both axes, that is not there. LastAlone reports whether an engine
+	// may compute the stage at a step's last position alone.
+	Same      string
+	Absent    float32
+	LastAlone bool
+
 	// Convert, if set, gives rows of the candidate's tensor, which has the shape, in the
 	// schedule's convention where engines have another for the same thing, and says so
 	// in what; else it returns values and "". It does not write to values, which begin

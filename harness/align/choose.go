@@ -3,6 +3,7 @@ package align
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -136,17 +137,30 @@ func texts(options []*option) string {
 	return strings.Join(all, " or ")
 }
 
-// fitAll fits every option to one tensor and reports whether any fits. One with an
-// axis that the stage lacks fits if the values repeat along it.
+// fitAll fits every option to one tensor and reports whether any fits, if none does then
+// to its last position where that may be all there is.
 func (v *View) fitAll(options []*option, f *family, p harness.Place) (any bool, err error) {
+	sizes := v.sizes[p.Step]
+	any, err = v.fitSizes(options, f, p, sizes)
+	if st, _ := v.schedule.Stage(p.Stage); any || err != nil || !st.LastAlone || sizes["T"] < 2 {
+		return any, err
+	}
+	sizes = maps.Clone(sizes)
+	sizes["T"] = 1
+	return v.fitSizes(options, f, p, sizes)
+}
+
+// fitSizes fits every option to a tensor of these lengths. One with an axis that the
+// stage lacks fits if the values repeat along it.
+func (v *View) fitSizes(options []*option, f *family, p harness.Place, sizes Sizes) (any bool, err error) {
 	shape, _ := v.Source.Shape(p.Step, p.Stage)
 	var array harness.Tensor // read when it is needed
 	for _, o := range options {
-		in, exact, ok := o.fit(shape, v.sizes[p.Step], v.options.Batch, f.hint.Pad)
+		in, exact, ok := o.fit(shape, sizes, v.options.Batch, f.hint.Pad)
 		if !ok {
 			continue
 		}
-		view, ok := newStridedView(o.layout, f.own, in, v.sizes[p.Step], f.hint)
+		view, ok := newStridedView(o.layout, f.own, in, sizes, f.hint)
 		if !ok {
 			continue
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"checkpoint12/harness"
 )
 
 // A layout is the order of a tensor's axes, outermost first: "B H T D". Axes merged
@@ -166,4 +168,27 @@ func (l layout) fit(shape []int, s Sizes, batch, pad string) (in Sizes, exact, o
 // squeeze returns a shape without its axes of length 1.
 func squeeze(shape []int) []int {
 	return slices.DeleteFunc(slices.Clone(shape), func(n int) bool { return n == 1 })
+}
+
+// Lengths returns the lengths that an axis of a stage's tensor can have, by its shape in
+// any of the stage's layouts; sizes are of other axes. batch is the axis that an
+// engine without batches leaves out.
+func Lengths(st harness.Stage, shape []int, sizes Sizes, batch, axis string) (lengths []int) {
+	for _, text := range append([]string{st.Axes}, st.Layouts...) {
+		l, err := parseLayout(text)
+		if err != nil {
+			continue
+		}
+		ways := []layout{l}
+		if merged, ok := l.mergeBatch(batch); ok {
+			ways = append(ways, merged)
+		}
+		for _, l := range ways {
+			found, fits := sizes.match(l, l.withBatch(shape, sizes, batch))
+			if n, told := found[axis]; fits && told && !slices.Contains(lengths, n) {
+				lengths = append(lengths, n)
+			}
+		}
+	}
+	return lengths
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -235,18 +234,51 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 // viewAll puts views of the goldens and of the candidate into c, and returns them.
 func viewAll(
 	c *diagnose.Comparison, candidate *dump.Dump, hints align.Hints, config *model.Config,
-) ([]*align.View, error) {
-	var first harness.Source
-	var views []*align.View
+) (views []*align.View, err error) {
+	run := gpt2.CutReader{Schedule: c.Schedule, Model: c.Model, Config: config}
+	var cuts []harness.Cut
 	for i := range c.Goldens {
 		g := &c.Goldens[i]
-		view, err := gpt2.ViewGolden(c.Schedule, g.Source, candidate, config)
+		of := run
+		of.Run, of.Said = g.Source, g.Source.(*dump.Dump).Cut()
+		own, err := of.Read()
+		if own == nil && err == nil {
+			var n int
+			n, err = harness.PromptLength(c.Schedule, g.Source, g.Source, 0)
+			own = harness.PromptCut(n, len(g.Source.Steps()))
+		}
 		if err != nil {
 			return nil, fmt.Errorf("--golden: %w", err)
 		}
-		g.Source, first, views = view, cmp.Or[harness.Source](first, view), append(views, view)
+		layout := own
+		if own.IsPrompt() {
+			layout = nil
+		}
+		view, err := gpt2.ViewGolden(c.Schedule, g.Source, candidate, layout, config)
+		if err != nil {
+			return nil, fmt.Errorf("--golden: %w", err)
+		}
+		g.Source, views, cuts = view, append(views, view), append(cuts, own)
 	}
-	view, err := gpt2.View(c.Schedule, first, candidate, hints, config)
+	run.Run, run.Said = candidate, candidate.Cut()
+	var first harness.Source
+	if len(views) > 0 {
+		first, run.Golden, run.GoldenCut = views[0], views[0], cuts[0]
+	}
+	cut, err := run.Read()
+	if err != nil {
+		return nil, fmt.Errorf("--candidate: %w", err)
+	}
+	if c.Cut = run.Needed(cut, cuts); c.Cut != nil {
+		for i := range c.Goldens {
+			g := &c.Goldens[i]
+			g.Source = harness.NewRecut(c.Schedule, g.Source, cuts[i], cut)
+		}
+		if len(views) > 0 {
+			first = c.Goldens[0].Source
+		}
+	}
+	view, err := gpt2.View(c.Schedule, first, candidate, c.Cut, hints, config)
 	if err != nil {
 		return nil, fmt.Errorf("--candidate: %w", err)
 	}

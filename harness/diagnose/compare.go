@@ -23,6 +23,7 @@ type Comparison struct {
 	Model     *model.Model   // nil: only what needs no weights is replayed
 	Goldens   []EngineResult // of one case, by engine; their Reports are not read
 	Candidate harness.Source
+	Cut       harness.Cut // of the candidate, if otherwise than prompt, then tokens; the goldens then are a harness.Recut
 	harness.CompareOptions
 	Progress func(done, all int) // if set, called with how many stages of all are replayed
 }
@@ -81,7 +82,7 @@ func Compare(ctx context.Context, c Comparison) (*Result, error) {
 func (r *Result) compareGoldens(c Comparison) error {
 	var nothing error
 	for _, g := range c.Goldens {
-		err := gpt2.CheckComplete(c.Schedule, g.Source)
+		err := gpt2.CheckComplete(c.Schedule, harness.Uncut(g.Source))
 		if err != nil {
 			return &GoldenError{g.Source.Name(), err}
 		}
@@ -179,7 +180,12 @@ func (c Comparison) addReplay(ctx context.Context, golden harness.Source, report
 	report.AddReplay(rows, c.replayer(c.Candidate).Reads)
 	report.Explanations = causes
 	if err == nil && goldenInDoubt(c.Schedule, report) {
-		report.GoldenReplayed, err = replay.Judge(ctx, c.Schedule, golden, c.replayer(golden), c.replayOptions(nil))
+		o := c.replayOptions(nil)
+		o.Cut = nil
+		if r, ok := golden.(*harness.Recut); ok {
+			golden, o.Cut = r.Source, r.Own
+		}
+		report.GoldenReplayed, err = replay.Judge(ctx, c.Schedule, golden, c.replayer(golden), o)
 	}
 	return err
 }
@@ -213,7 +219,7 @@ func (c Comparison) replayer(src harness.Source) replay.Replayer {
 
 // replayOptions returns the options of a replay that a golden may lend its tokens.
 func (c Comparison) replayOptions(golden harness.Source) replay.Options {
-	return replay.Options{Golden: golden, Prompt: c.Prompt, Match: c.Match, Progress: c.Progress}
+	return replay.Options{Golden: golden, Prompt: c.Prompt, Cut: c.Cut, Match: c.Match, Progress: c.Progress}
 }
 
 // goldenInDoubt reports whether the candidate diverges from the golden before any

@@ -31,6 +31,7 @@ type Dump struct {
 	tokens   [][]int
 	steps    map[int]map[string]header
 	unknown  []string
+	cut      harness.Cut // what CutFile says; nil without one
 }
 
 // A header describes a stage's file; it is known before the tensor is read.
@@ -71,6 +72,16 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 			if !want[path] {
 				return nil, nil, fmt.Errorf("%s: not in %s", filepath.Join(dir, path), ManifestFile)
 			}
+		}
+	}
+	if listed.Cut != "" {
+		path := filepath.Join(dir, listed.Cut)
+		b, err := regularfile.Read(path, maxManifest)
+		if err == nil {
+			d.cut, err = harness.ParseCut(b)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	converted, err := d.readHeaders(files)
@@ -201,6 +212,9 @@ func checkTokens(path string, rows [][]int, man *harness.Manifest) error {
 	}
 	return nil
 }
+
+// Cut returns how the run was cut into steps, as cut.json says; nil where there is none.
+func (d *Dump) Cut() harness.Cut { return d.cut }
 
 // Name returns the folder.
 func (d *Dump) Name() string { return d.dir }

@@ -18,6 +18,7 @@ import (
 // the folder, with forward slashes.
 type Listing struct {
 	Tokens  string         // the file of ids; "" if there is none
+	Cut     string         // CutFile; "" if there is none
 	Tensors []harness.File // by path, which with step and stage is all that is known; a stage may have any name
 	Other   []string       // files that belong to no dump
 	Unnamed []string       // names, besides those of Tensors, that are no stage's
@@ -43,6 +44,9 @@ func List(dir string) (Listing, error) {
 			l.Tokens, l.parts = name, append(l.parts, name)
 			continue
 		case name == ManifestFile:
+			continue
+		case name == CutFile:
+			l.Cut = name
 			continue
 		case m == nil || info == nil || !info.IsDir():
 			l.Other = append(l.Other, name)

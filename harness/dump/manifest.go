@@ -17,6 +17,9 @@ import (
 // ManifestFile is the manifest's name in a dump.
 const ManifestFile = "manifest.json"
 
+// CutFile is the name of the file that says how a run was cut into steps.
+const CutFile = "cut.json"
+
 // maxManifest bounds what is read as a manifest: 100,000 files of a dump.
 const maxManifest = 32 << 20
 

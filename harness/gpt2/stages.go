@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"math"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
@@ -140,8 +142,14 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 			Axes: model.Axes(name), Layouts: rowOf(name).layouts,
 		}
 		switch of, _ := model.ParseStage(name); of.Word {
+		case "attn.cache_k", "attn.cache_v":
+			s.Same = strings.Replace(name, "cache_", "", 1)
 		case "attn.scores":
-			s.Convert = convertScores(name)
+			s.Convert, s.Absent = convertScores(name), float32(math.Inf(-1))
+		case "logits":
+			s.Same, s.LastAlone = "logits_last", true
+		case "logits_last":
+			s.Same = "logits"
 		case "probs_t":
 			s.Extra, s.Check = softmaxSlack(name, of.Temperature), softmaxCheck(name, of.Temperature, s.Tolerance.Abs)
 		}

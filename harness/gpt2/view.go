@@ -11,28 +11,36 @@ import (
 	"checkpoint12/model"
 )
 
-// View returns the candidate in the layouts and conventions of [Schedule]. golden and
-// cfg help to find the lengths of axes and may be nil; without cfg a manifest's config
-// serves.
+// View returns the candidate, whose steps are as cut says, in the layouts and conventions
+// of [Schedule]. golden and cfg help to find the lengths of axes and may be nil; without
+// cfg a manifest's config serves.
 func View(
-	s *harness.Schedule, golden, candidate harness.Source, hints align.Hints, cfg *model.Config,
+	s *harness.Schedule, golden, candidate harness.Source, cut harness.Cut, hints align.Hints, cfg *model.Config,
 ) (*align.View, error) {
 	if c, ok := manifestConfig(golden, candidate); ok && cfg == nil {
 		cfg = &c
 	}
 	return align.NewView(s, candidate, align.ViewOptions{
 		Golden: golden, Hints: hints, Batch: "B",
-		Sizes: func(step int) align.Sizes { return stepSizes(cfg, step, golden, candidate) },
+		Sizes: func(step int) align.Sizes {
+			sizes := stepSizes(cfg, step, golden, candidate)
+			if span, ok := cut.At(step); ok {
+				sizes["T"], sizes["S"] = span.T, span.End()
+			}
+			return sizes
+		},
 	})
 }
 
 // ViewGolden returns a golden as [View] does. Its own manifest or, where only the
 // candidate has one, the candidate decides what its shapes leave open.
-func ViewGolden(s *harness.Schedule, golden, candidate harness.Source, cfg *model.Config) (*align.View, error) {
+func ViewGolden(
+	s *harness.Schedule, golden, candidate harness.Source, cut harness.Cut, cfg *model.Config,
+) (*align.View, error) {
 	if golden.Manifest() != nil || candidate.Manifest() == nil {
 		candidate = nil
 	}
-	return View(s, candidate, golden, align.Hints{}, cfg)
+	return View(s, candidate, golden, cut, align.Hints{}, cfg)
 }
 
 // stepSizes returns the lengths of axes at a step that config, tokens and manifests tell.

@@ -54,7 +54,7 @@ func TestEveryLayoutIsRecognised(t *testing.T) {
 func check(t *testing.T, g *dump.Dump, c harness.Source, notes bool) *align.View {
 	t.Helper()
 	s := Schedule(3, nil)
-	v, err := View(s, g, c, align.Hints{}, nil)
+	v, err := View(s, g, c, nil, align.Hints{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestMaskedScoresOfAnotherKind(t *testing.T) {
 				return x
 			})
 			s := Schedule(3, nil)
-			v, err := View(s, g, c, align.Hints{}, nil)
+			v, err := View(s, g, c, nil, align.Hints{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,11 +222,11 @@ func TestARunAgreesWithItself(t *testing.T) {
 			pairs = append(pairs, [2]harness.Source{rec, foreign}, [2]harness.Source{foreign, rec})
 		}
 		for _, pair := range pairs {
-			golden, err := ViewGolden(s, pair[0], pair[1], nil)
+			golden, err := ViewGolden(s, pair[0], pair[1], nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			candidate, err := View(s, golden, pair[1], align.Hints{}, nil)
+			candidate, err := View(s, golden, pair[1], nil, align.Hints{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -32,15 +32,15 @@ type StepDims struct {
 }
 
 // Inputs returns an input of a stage by its name in Reads; ok is false if it
-// cannot be had. At step 0, "prev:STAGE" is the zero Value: before the first step
-// there is nothing.
+// cannot be had. At a step that begins at position 0, "prev:STAGE" is the zero Value:
+// before it there is nothing.
 type Inputs func(name string) (v Value, ok bool)
 
 // A Replayer computes single stages of a model correctly, from given inputs.
 type Replayer interface {
 	// Reads lists the inputs of a stage: stages of the same step, "tokens" (the
 	// step's ids [B,T]), "pos" (their positions [T]), and "prev:STAGE" for a stage
-	// of the step before. It is nil for a stage that cannot be computed.
+	// of the step before, the last that ends where this one begins. It is nil for a stage that cannot be computed.
 	Reads(stage string) []string
 
 	// Shape returns the shape of a stage in a step; nil for a stage that cannot be
@@ -57,6 +57,7 @@ type Replayer interface {
 type Options struct {
 	Golden harness.Source // if set, lends its tokens to a candidate that has none
 	Prompt int            // number of prompt tokens; 0 is that of harness.PromptLength
+	Cut    harness.Cut    // of the candidate into steps; nil is the prompt at once, then one token at a time
 
 	// Match, if set, reports whether a stage is to be judged. The others still are
 	// inputs.

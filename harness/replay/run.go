@@ -118,6 +118,12 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 		return v, nil, err
 	}
 	at := harness.InputPlace(step, name)
+	if at.Step < step && r.o.Cut != nil {
+		span, _ := r.o.Cut.At(step)
+		if at.Step = r.o.Cut.Before(step); at.Step < 0 && span.P > 0 {
+			return Value{}, nil, fmt.Errorf("no step before ends at position %d", span.P-1)
+		}
+	}
 	if at.Step < 0 {
 		return Value{}, nil, nil
 	}
@@ -159,13 +165,40 @@ func (r *Run) make(at harness.Place) (Value, []harness.Place, error) {
 // too, so that a cache which is too long leaves what reads it to be judged.
 func (r *Run) compute(at harness.Place, shape []int) (Value, []harness.Place, error) {
 	v, span, err := r.replay(at, false)
+	v = r.lastAlone(at, v, shape)
 	if err == nil && (shape == nil || slices.Equal(v.Shape, shape)) {
 		return v, span, nil
 	}
-	if v2, span2, err2 := r.replay(at, true); err2 == nil && (err != nil || slices.Equal(v2.Shape, shape)) {
+	v2, span2, err2 := r.replay(at, true)
+	if v2 = r.lastAlone(at, v2, shape); err2 == nil && (err != nil || slices.Equal(v2.Shape, shape)) {
 		return v2, span2, nil
 	}
 	return v, span, err
+}
+
+// lastAlone returns of a value the last position, if the shape asked for has no other.
+func (r *Run) lastAlone(at harness.Place, v Value, shape []int) Value {
+	st, _ := r.schedule.Stage(at.Stage)
+	rows, ok := st.Rows(r.fed.span(at.Step), shape)
+	if !ok || !st.LastAlone || rows == r.fed.span(at.Step) || len(shape) != len(v.Shape) {
+		return v
+	}
+	for i, n := range v.Shape {
+		if n > 1 && shape[i] == 1 {
+			outer, _ := shapes.Size(v.Shape[:i])
+			v.F32, v.Bound, v.Shape = last(v.F32, outer, n), last(v.Bound, outer, n), slices.Clone(shape)
+		}
+	}
+	return v
+}
+
+// last returns the last of the n rows in each of the outer parts of x; nil if x is.
+func last(x []float32, outer, n int) (rows []float32) {
+	width := len(x) / outer / n
+	for end := n * width; width > 0 && end <= len(x); end += n * width {
+		rows = append(rows, x[end-width:end]...)
+	}
+	return rows
 }
 
 // replay computes a place from its inputs.

@@ -12,14 +12,16 @@ import (
 // tokenStream is the ids that a candidate's steps were fed, as far as they are
 // known.
 type tokenStream struct {
-	rows   [][]int // the prompt and what was fed; nil if they are not known
-	prompt int     // ids of the prompt in each row, at least 1
+	rows   [][]int     // the prompt and what was fed; nil if they are not known
+	prompt int         // ids of the prompt in each row, at least 1
+	cut    harness.Cut // nil is the prompt at once, then one token at a time
 }
 
 // newTokenStream returns what the candidate was fed: its own tokens and, where they
 // end or there are none, its own choices or else the golden's tokens. An error is
 // of tokens that are no ids or end within the prompt, or of a source that cannot be read.
 func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f tokenStream, err error) {
+	f.cut = o.Cut
 	known := candidate // the source that knows more of the prompt
 	if o.Golden != nil {
 		known = o.Golden
@@ -44,8 +46,13 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 
 // extend adds ids for the steps that come after the end of the tokens.
 func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, golden [][]int) error {
-	for step := len(f.rows[0]) - f.prompt + 1; step <= harness.LastStep(candidate); step++ {
-		next, err := s.Choice(candidate, step-1, len(f.rows))
+	last := f.span(harness.LastStep(candidate))
+	for at := len(f.rows[0]); at < last.End(); at++ {
+		before := at - f.prompt // the step that ends before the position
+		if f.cut != nil {
+			before = f.cut.EndingAt(at)
+		}
+		next, err := s.Choice(candidate, before, len(f.rows))
 		if err != nil {
 			return err
 		}
@@ -65,15 +72,24 @@ func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, gold
 	return nil
 }
 
+// span returns the positions of a step, none before the first step and after the last.
+func (f *tokenStream) span(step int) harness.Span {
+	switch {
+	case f.cut != nil:
+		s, _ := f.cut.At(step)
+		return s
+	case step == 0:
+		return harness.Span{P: 0, T: f.prompt}
+	case step > 0:
+		return harness.Span{P: f.prompt + step - 1, T: 1}
+	}
+	return harness.Span{}
+}
+
 // dims returns how many ids a step is fed; false if the tokens are not known.
 func (f *tokenStream) dims(step int) (StepDims, bool) {
-	switch {
-	case f.rows == nil || step < 0:
-		return StepDims{}, false
-	case step == 0:
-		return StepDims{B: len(f.rows), T: f.prompt}, true
-	}
-	return StepDims{B: len(f.rows), T: 1, P: f.prompt + step - 1}, true
+	span := f.span(step)
+	return StepDims{B: len(f.rows), T: span.T, P: span.P}, f.rows != nil && span.T > 0
 }
 
 // input returns "tokens" or "pos" of a step.

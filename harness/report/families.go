@@ -21,7 +21,11 @@ func (p *printer) writeAbsent() {
 		}
 	}
 	missing, leftOut, unknown := NewTable("", ""), NewTable("", ""), NewTable("", "")
-	for _, places := range families(p.Missing) {
+	var absent []harness.Place
+	for _, a := range p.Missing {
+		absent = append(absent, a.Place)
+	}
+	for _, places := range families(absent) {
 		missing.Row("  "+nameOf(places), extent(places))
 	}
 	for _, l := range p.LeftOut {
@@ -36,7 +40,11 @@ func (p *printer) writeAbsent() {
 	for _, places := range families(unjudged) {
 		unknown.Row("  "+nameOf(places), extent(places)+": "+p.replays[places[0]].Why)
 	}
-	list("missing from "+p.Candidate, missing)
+	title := "missing from " + p.Candidate
+	if p.Cut != "" {
+		title += ", by the golden's steps"
+	}
+	list(title, missing)
 	list("left out of "+p.Golden, leftOut)
 	list("could not be judged", unknown)
 }

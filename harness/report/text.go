@@ -41,7 +41,9 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 	}
 	for i := range p.Stages {
 		row := &p.Stages[i]
-		p.rows[row.Place] = row
+		if p.rows[row.Place] == nil || row.Status != harness.Missing { // that of the golden's step
+			p.rows[row.Place] = row
+		}
 		if own := p.replays[row.Place]; own != nil && row.Status == harness.Skipped && row.Detail == own.Why {
 			continue // without a golden: it could not be judged
 		}

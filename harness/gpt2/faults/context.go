@@ -123,10 +123,11 @@ func product(shape []int) int {
 
 // A Planter puts outputs of its own in the place of a model's, and keeps what the
 // stages of this step and of the one before have put out, from which those are
-// computed. Its Value is that of a gpt2.Override. A step of several positions
-// begins a new run.
+// computed. Its Value is that of a gpt2.Override. Without Pos a step of several
+// positions begins a new run.
 type Planter struct {
 	Model *model.Model
+	Pos   func() int // if set, returns the positions before the step
 
 	// Plant returns a stage's output, computed from c, or nil to leave that of the
 	// model, which is c.Right.
@@ -140,7 +141,9 @@ type Planter struct {
 func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
 	if at.Stage == "wte" { // a step of B rows of T positions begins
 		p.dims = model.Dims{B: live.Shape[0], T: live.Shape[1], P: p.dims.P + p.dims.T}
-		if p.dims.T > 1 {
+		if p.Pos != nil {
+			p.dims.P = p.Pos()
+		} else if p.dims.T > 1 {
 			p.dims.P = 0
 		}
 		p.before, p.now = p.now, map[string][]float32{}

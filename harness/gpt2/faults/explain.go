@@ -91,11 +91,11 @@ type rowGroup struct {
 	*candidateRun
 	rows  []int   // indices of the rows to explain
 	found []Fault // those that explained one of them
-	vain  [2]int  // searches in vain at step 0 and at later ones
+	vain  [2]int  // searches in vain at steps without and with a past
 }
 
-// maxSearches is the number of rows of a kind that are searched in vain, of the prompt's
-// step and of the later ones each, since some faults show in one of the two alone. Three rows are
+// maxSearches is the number of rows of a kind that are searched in vain, of steps without
+// and with a past each, since some faults show in one of the two alone. Three rows are
 // as many layers, not all of which may have the fault.
 const maxSearches = 3
 
@@ -110,7 +110,7 @@ func (g *rowGroup) explain(row harness.Replayed) []Cause {
 		return []Cause{{Explanation: g.shape(e)}}
 	}
 	matches := g.matches(e.some, g.found)
-	vain := &g.vain[min(row.Step, 1)]
+	vain := &g.vain[min(e.dims.P, 1)]
 	search := len(matches) == 0 && *vain < maxSearches
 	for _, faults := range [][]Fault{catalogue, composites} {
 		if search && len(matches) == 0 {

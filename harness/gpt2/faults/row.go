@@ -24,7 +24,7 @@ type wrongRow struct {
 	base       harness.Distance // of got from right
 
 	some    *wrongRow // a sample of it or, where that is not smaller, the row itself
-	sampled []int     // of a sample: which of the B*T rows it has, as if they were one sequence
+	sampled []int     // which of the step's B*T rows it has, of a sample as if they were one sequence; nil is all
 	nearest match     // what explains most of it without reproducing it
 }
 
@@ -38,6 +38,13 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 		return nil, fmt.Errorf("step %d: what it was fed is not known", row.Step)
 	}
 	want, err := model.Shape(c.model.Config(), row.Stage, e.dims)
+	if row.Stage == "logits" && len(shape) == len(want) && shape[1] == 1 && want[1] > 1 { // of the last position alone
+		for b := range e.dims.B {
+			e.sampled = append(e.sampled, (b+1)*e.dims.T-1)
+		}
+		e.dims = model.Dims{B: e.dims.B, T: 1, P: e.dims.P + e.dims.T - 1}
+		want[1] = 1
+	}
 	if err != nil || !slices.Equal(want, shape) {
 		return e, err
 	}
@@ -99,7 +106,7 @@ const maxSampled = 8
 // anything else, or of few rows, the row itself.
 func (e *wrongRow) sample() *wrongRow {
 	n := e.dims.B * e.dims.T
-	if !isProduct(e.Stage) || len(e.Span) > 1 || n <= maxSampled {
+	if e.sampled != nil || !isProduct(e.Stage) || len(e.Span) > 1 || n <= maxSampled {
 		return e
 	}
 	rows := []int{max(e.base.At, 0) * n / len(e.got)}

@@ -132,7 +132,7 @@ func TestReadyMaps(t *testing.T) {
 					t.Errorf("note %q", n)
 				}
 			}
-			v, err := gpt2.View(s, g, d, hints, nil)
+			v, err := gpt2.View(s, g, d, nil, hints, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

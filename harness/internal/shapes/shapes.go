@@ -32,3 +32,11 @@ func Index(flat int, shape []int) []int {
 	}
 	return index
 }
+
+// Flat turns one index a dimension into the flat index in C order.
+func Flat(index, shape []int) (flat int) {
+	for i, n := range shape {
+		flat = flat*n + index[i]
+	}
+	return flat
+}

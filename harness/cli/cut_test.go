@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/cuttest"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/npy"
+)
+
+// writeEngine writes a run as an engine does that knows nothing of manifests.
+func writeEngine(t *testing.T, dir string, run harness.Source, keep func(step int, stage string) bool) {
+	t.Helper()
+	write := func(path string, x harness.Tensor) {
+		var b bytes.Buffer
+		err := npy.Write(&b, x)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(path), 0o777)
+		}
+		if err == nil {
+			err = os.WriteFile(path, b.Bytes(), 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tokens := harness.Tensor{Shape: []int{len(run.Tokens()), len(run.Tokens()[0])}}
+	for _, row := range run.Tokens() {
+		for _, id := range row {
+			tokens.I64 = append(tokens.I64, int64(id))
+		}
+	}
+	write(filepath.Join(dir, harness.TokensFile), tokens)
+	for _, step := range run.Steps() {
+		for _, stage := range run.Stages(step) {
+			if keep != nil && !keep(step, stage) {
+				continue
+			}
+			x, err := run.Tensor(step, stage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(filepath.Join(dir, harness.Place{Step: step, Stage: stage}.File()), x)
+		}
+	}
+}
+
+// Engines that are cut into other steps than the golden, as a person judges them.
+func TestCompareOtherCuts(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	dir := filepath.Join(gpt2test.Dir, "synthetic-tiny", "hello")
+	golden := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	n := len(golden.Tokens()[0]) - 1 // all but the last choice are fed
+	single := harness.PromptCut(1, n)
+	var grown harness.Cut
+	for k := 2; k <= n; k++ {
+		grown = append(grown, harness.Span{P: 0, T: k})
+	}
+	hooks := func(_ int, stage string) bool { return gpt2test.IsModule(stage) }
+	for _, c := range []struct {
+		name  string
+		cut   harness.Cut
+		fault string
+		keep  func(step int, stage string) bool
+		args  []string
+		says  []string // on stdout
+		notes string   // on stderr
+	}{
+		{
+			name: "llama2.c", cut: single, args: []string{"--golden", dir + "/float64"},
+			says: []string{"PASS", "640 tensors within"}, notes: "one token at a time",
+		}, {
+			name: "llama2.c, all engines", cut: single, args: []string{"--golden", dir, "--model", "synthetic-tiny"},
+			says: []string{"PASS", "each of 671 stages is correct", "10 of 10 certified"}, notes: "one token at a time",
+		}, {
+			name: "nanoGPT", cut: grown, keep: hooks, args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
+			says: []string{"PASS", "is correct"}, notes: "without a cache",
+		}, {
+			name: "nanoGPT alone", cut: grown, args: []string{"--model", "synthetic-tiny"},
+			says: []string{"PASS", "each of 610 stages is correct"},
+		}, {
+			name: "nanoGPT, erf GELU", cut: grown, fault: "erf GELU", args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
+			says: []string{"FAIL", "h.1.mlp.act wrong at step 0", "gelu_erf"}, notes: "without a cache",
+		}, {
+			name: "llama2.c, 1/D", cut: single, fault: "scale 1/D", args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
+			says: []string{"FAIL", "h.2.attn.scores wrong at step 0", "scale_d"}, notes: "one token at a time",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mine := t.TempDir()
+			var plant func(at harness.Place, c *faults.Context) []float32
+			if c.fault != "" {
+				plant = gpt2test.Planter(m, gpt2test.Named(c.fault)).Plant
+			}
+			writeEngine(t, mine, cuttest.Run(t, m, golden.Tokens(), c.cut, plant), c.keep)
+			status, stdout, stderr := run(append([]string{"compare", "--candidate", mine, "--json", filepath.Join(mine, "r.json")}, c.args...)...)
+			if (status == StatusPass) != (c.says[0] == "PASS") {
+				t.Errorf("status %d: %s", status, stderr)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(strings.Join(strings.Fields(stdout), " "), want) {
+					t.Errorf("stdout lacks %q:\n%.2000s", want, stdout)
+				}
+			}
+			if !strings.Contains(strings.Join(strings.Fields(stderr), " "), c.notes) {
+				t.Errorf("stderr lacks %q:\n%s", c.notes, stderr)
+			}
+			var report struct {
+				Cut    string
+				Stages []struct {
+					Status   string
+					Position *int
+				}
+			}
+			b, err := os.ReadFile(filepath.Join(mine, "r.json"))
+			if err == nil {
+				err = json.Unmarshal(b, &report)
+			}
+			if err != nil || !strings.Contains(report.Cut, c.notes) {
+				t.Errorf("JSON has the cut %q: %v", report.Cut, err)
+			}
+			for _, row := range report.Stages {
+				if (row.Status == "fail" || row.Status == "missing") != (row.Position != nil) {
+					t.Fatalf("a row of status %s has the position %v", row.Status, row.Position)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,214 @@
+package diagnose
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/cuttest"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
+)
+
+// cuts are ways to run a prompt of two tokens and n - 2 more.
+func cuts(n int) map[string]harness.Cut {
+	all := map[string]harness.Cut{
+		"one token at a time": harness.PromptCut(1, n),
+		"no cache":            nil,
+		"one pass":            {{P: 0, T: n}},
+		"chunks":              {{P: 0, T: 3}, {P: 3, T: n - 4}, {P: n - 1, T: 1}},
+	}
+	for k := 2; k <= n; k++ {
+		all["no cache"] = append(all["no cache"], harness.Span{P: 0, T: k})
+	}
+	return all
+}
+
+// inCut returns the comparison of a run that is cut as its shapes and tokens tell.
+func inCut(t testing.TB, m *model.Model, golden, candidate harness.Source) Comparison {
+	t.Helper()
+	c := comparisonOf(m, golden, candidate)
+	if m == nil {
+		c.Schedule = gpt2.Schedule(3, nil)
+	}
+	own := harness.PromptCut(len(golden.Manifest().Tokens[0]), golden.Manifest().New)
+	r := gpt2.CutReader{Schedule: c.Schedule, Run: candidate, Golden: golden, GoldenCut: own, Model: m}
+	cut, err := r.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Cut = r.Needed(cut, []harness.Cut{own}); c.Cut != nil {
+		c.Goldens[0].Source = harness.NewRecut(c.Schedule, golden, own, cut)
+	}
+	return c
+}
+
+// A fault is found at its stage and named whatever the cut, unless nothing in the cut
+// shows it.
+func TestFaultsInOtherCuts(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	hidden := map[string]map[string]string{
+		"one token at a time": {
+			"mask shows one to come": "one query at a time has nothing to come",
+			"last-but-one logits":    "a step of one position has no other",
+		},
+		"no cache": {"cache written at 0": "nothing is appended to a cache"},
+		"one pass": {"cache written at 0": "nothing is appended to a cache"},
+	}
+	for name, cut := range cuts(5) {
+		for _, f := range gpt2test.Faults {
+			t.Run(name+"/"+f.Name, func(t *testing.T) {
+				plant := gpt2test.Planter(m, f).Plant
+				tokens := harness.FirstTokens(g.Tokens(), 5)
+				run := cuttest.Run(t, m, tokens, cut, func(at harness.Place, c *faults.Context) []float32 { return plant(at, c) })
+				r, err := Compare(t.Context(), inCut(t, m, g, run))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if reason := hidden[name][f.Name]; reason != "" {
+					if !r.Passed() {
+						t.Errorf("%s, and yet: %v", reason, r.Introduced)
+					}
+					return
+				}
+				var named []string
+				for _, x := range r.Explanations {
+					named = append(named, x.Stage+": "+x.Fault+" "+x.Text)
+				}
+				if len(r.Introduced) == 0 || len(r.Explanations) == 0 {
+					t.Fatalf("introduced %v, first %v", r.Introduced, r.FirstDivergence)
+				}
+				if in := r.Introduced[0]; in.Stage != f.Stage || !strings.Contains(named[0], f.ID) {
+					t.Errorf("introduced %v, named %q", r.Introduced, named)
+				}
+				// The golden has probabilities at the prompt's last position alone.
+				if first := r.FirstDivergence; first == nil && f.Checkpoint != 11 || first != nil && first.Stage != f.Stage {
+					t.Errorf("first divergence %v", first)
+				}
+			})
+		}
+	}
+}
+
+// Logits of the last position alone are judged, and a fault in them is named, in an
+// engine without a cache and in one that is cut like the golden.
+func TestLogitsOfTheLastPosition(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	shifted := gpt2test.Fault{Stage: "logits", ID: "head_shifted"}
+	for name, cut := range map[string]harness.Cut{"no cache": cuts(4)["no cache"], "prompt, then tokens": harness.PromptCut(2, 3)} {
+		for _, planted := range [][]gpt2test.Fault{nil, {shifted}} {
+			run := cuttest.Run(t, m, harness.FirstTokens(g.Tokens(), 4), cut, gpt2test.Planter(m, planted...).Plant)
+			candidate := memory(t, gpt2.Schedule(3, nil), run, func(_ int, stage string) bool { return stage != "logits_last" })
+			lastRows(candidate, m.Config().Vocab)
+			r, err := Compare(t.Context(), inCut(t, m, g, candidate))
+			if err != nil {
+				t.Fatal(err)
+			}
+			row := r.Row(harness.Place{Step: 0, Stage: "logits"})
+			switch {
+			case row == nil || row.Elements != m.Config().Vocab:
+				t.Errorf("%s: the row is %v", name, row)
+			case planted == nil && !r.Passed():
+				t.Errorf("%s: a correct engine fails: %v", name, r.Introduced)
+			case planted != nil && (r.FirstDivergence == nil || r.FirstDivergence.Stage != "logits" || len(r.Explanations) == 0 || r.Explanations[0].Fault != shifted.ID):
+				t.Errorf("%s: first %v, named %v", name, r.FirstDivergence, r.Explanations)
+			}
+		}
+	}
+}
+
+// drawCut draws how n positions are run: each step begins at the first one, or where the
+// one before ended, and reaches at least one more.
+func drawCut(t *rapid.T, n int) (c harness.Cut) {
+	for at := 0; at < n; {
+		end := rapid.IntRange(at+1, n).Draw(t, "end")
+		span := harness.Span{P: at, T: end - at}
+		if rapid.Bool().Draw(t, "again") {
+			span = harness.Span{P: 0, T: end}
+		}
+		c, at = append(c, span), end
+	}
+	return c
+}
+
+// Whatever the cut, a correct run passes, with the model and without, and a fault is
+// found at the stage, and named, as in a run that is cut like the golden.
+func TestAnyCut(t *testing.T) {
+	cfg := modeltest.Micro
+	m := modeltest.New(t, cfg, 1)
+	const prompt, n = 2, 6
+	tokens := [][]int{modeltest.Tokens(cfg, n+1, 1), modeltest.Tokens(cfg, n+1, 2)}
+	plain := harness.PromptCut(prompt, n-prompt+1)
+	man := harness.Manifest{Tokens: harness.FirstTokens(tokens, prompt), New: n - prompt + 1, Engine: harness.Engine{Name: "test"}}
+	man.LeftOut = []harness.LeftOut{{Stages: "*", Steps: "all", Reason: "as it happens"}}
+	sum, err := m.WeightsSHA256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	man.Model = harness.ManifestModel{Name: "micro", Config: cfg.JSON(), WeightsSHA256: sum}
+	golden := harnesstest.WithManifest{Source: cuttest.Run(t, m, tokens, plain, nil), Man: &man}
+	judge := func(t *rapid.T, m *model.Model, cut harness.Cut, f *gpt2test.Fault) *Result {
+		var plant func(at harness.Place, c *faults.Context) []float32
+		if f != nil {
+			plant = gpt2test.Planter(m, *f).Plant
+		}
+		model := m
+		if f == nil && rapid.Bool().Draw(t, "without model") {
+			model = nil
+		}
+		c := comparisonOf(m, golden, cuttest.Run(t, m, tokens, cut, plant))
+		c.Model, c.Cut = model, cut
+		c.Goldens[0].Source = harness.NewRecut(c.Schedule, golden, plain, cut)
+		c.Match = func(_ int, stage string) bool { return !strings.HasPrefix(stage, "probs_t") }
+		r, err := Compare(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		cut := drawCut(t, n)
+		if r := judge(t, m, cut, nil); !r.Passed() || r.Compared < 20 {
+			t.Fatalf("a correct run in the cut %v: %d compared, first %v, introduced %v, violations %v",
+				cut, r.Compared, r.FirstDivergence, r.Introduced, r.Violations)
+		}
+		f := rapid.SampledFrom(gpt2test.Faults).Draw(t, "fault")
+		shows := func(s harness.Span) bool {
+			switch f.ID {
+			case "mask_one_ahead", "position_before_last":
+				return s.T > 1
+			case "cache_overwritten":
+				return s.P > 0
+			}
+			return f.Checkpoint != 11
+		}
+		if !slices.ContainsFunc(cut, shows) {
+			t.Skip("nothing in the cut shows it")
+		}
+		want, got := judge(t, m, plain, &f), judge(t, m, cut, &f)
+		if len(got.Introduced) == 0 || got.Introduced[0].Stage != want.Introduced[0].Stage {
+			t.Fatalf("%s in the cut %v: introduced %v, in the golden's %v", f.Name, cut, got.Introduced, want.Introduced)
+		}
+		if first, own := got.FirstDivergence, want.FirstDivergence; first == nil || first.Stage != own.Stage {
+			t.Fatalf("%s in the cut %v: first divergence %v, in the golden's %v", f.Name, cut, first, own)
+		}
+		named := func(r *Result) bool {
+			return slices.ContainsFunc(r.Explanations, func(x harness.Explanation) bool {
+				return x.Fault == f.ID || strings.Contains(x.Text, f.ID)
+			})
+		}
+		if named(want) && !named(got) {
+			t.Fatalf("%s in the cut %v: not named: %v", f.Name, cut, got.Explanations)
+		}
+	})
+}

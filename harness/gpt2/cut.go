@@ -1,0 +1,270 @@
+package gpt2
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/model"
+)
+
+// A CutReader reads how a run was cut into steps.
+type CutReader struct {
+	Schedule *harness.Schedule
+	Run      harness.Source // as it is, in layouts of its own
+	Said     harness.Cut    // what the run's folder says; nil if nothing
+
+	// Golden, if set, is a golden of the same tokens, cut as GoldenCut says.
+	Golden    harness.Source
+	GoldenCut harness.Cut
+
+	Model  *model.Model  // if set, that which ran
+	Config *model.Config // if set, its shape; else as much as manifests and shapes tell
+}
+
+// A shaped is what the shapes of a step's tensors tell: the lengths that most of them
+// have of the axes T and S; none if no tensor tells.
+type shaped struct{ T, S []int }
+
+// Read returns the first of these cuts that the shapes of the run's tensors and the
+// number of its tokens allow: what its folder says, its manifest's, the golden's own,
+// one token at a time, the prompt at once with a cache, no cache. Of several it is the
+// one by which the fewest rows of wte are wrong. Steps that are not there are cut as the
+// golden's. It is nil if none is allowed.
+func (r CutReader) Read() (harness.Cut, error) {
+	last := harness.LastStep(r.Run)
+	if len(r.Run.Steps()) == 0 || last > maxSteps {
+		return nil, nil
+	}
+	steps := r.shapes()
+	var allowed []harness.Cut
+	for _, c := range []harness.Cut{r.Said, r.byManifest(last + 1), r.GoldenCut, tokenByToken(last + 1), r.cached(steps), r.uncached(steps)} {
+		same := func(other harness.Cut) bool {
+			return !slices.ContainsFunc(r.Run.Steps(), func(k int) bool { return other[k] != c[k] })
+		}
+		if r.allows(c, steps) && !slices.ContainsFunc(allowed, same) {
+			allowed = append(allowed, c[:last+1])
+		}
+	}
+	if len(allowed) < 2 {
+		return append(allowed, r.Said)[0], nil
+	}
+	best, fewest := allowed[0], math.MaxInt
+	for _, c := range allowed {
+		n, err := r.wrongRows(c)
+		if err != nil {
+			return nil, err
+		}
+		if n < fewest {
+			best, fewest = c, n
+		}
+	}
+	return best, nil
+}
+
+// Needed returns the cut of the run if it is to be compared by position; nil if the run
+// and its goldens, cut as own says, feed the prompt at once and then one token at a time,
+// so that their steps have the same positions.
+func (r CutReader) Needed(cut harness.Cut, own []harness.Cut) harness.Cut {
+	if len(cut) == 0 {
+		return nil
+	}
+	all := append(slices.Clone(own), cut)
+	for _, c := range all {
+		if !c.IsPrompt() || c[0] != all[0][0] {
+			return cut
+		}
+	}
+	for _, k := range r.Run.Steps() {
+		for _, stage := range r.Run.Stages(k) {
+			shape, _ := r.Run.Shape(k, stage)
+			st, _ := r.Schedule.Stage(stage)
+			if rows, ok := st.Rows(cut[k], shape); st.LastAlone && ok && rows != cut[k] {
+				return cut // of the last position alone
+			}
+		}
+	}
+	return nil
+}
+
+// maxSteps bounds the number of steps that a cut is read of.
+const maxSteps = 1 << 16
+
+// byManifest returns the cut of the run that the manifest describes.
+func (r CutReader) byManifest(steps int) harness.Cut {
+	if man := r.Run.Manifest(); man != nil && len(man.Tokens) > 0 {
+		return harness.PromptCut(len(man.Tokens[0]), steps)
+	}
+	return nil
+}
+
+func tokenByToken(steps int) harness.Cut { return harness.PromptCut(1, steps) }
+
+// cached returns the cut in which each step goes on where the one before ended.
+func (r CutReader) cached(steps []shaped) (c harness.Cut) {
+	at := 0
+	for k, s := range steps {
+		own, ok := r.GoldenCut.At(k)
+		n := own.T
+		switch {
+		case len(s.T) > 0:
+			n = s.T[0]
+		case !ok:
+			n = 1
+		}
+		c, at = append(c, harness.Span{P: at, T: n}), at+n
+	}
+	return c
+}
+
+// uncached returns the cut in which each step begins at the first position and is longer
+// than the one before; nil where the shapes are not of such a run.
+func (r CutReader) uncached(steps []shaped) (c harness.Cut) {
+	before := 0
+	for k, s := range steps {
+		own, ok := r.GoldenCut.At(k)
+		n := own.End()
+		switch {
+		case len(s.T) > 0:
+			n = s.T[0]
+		case len(s.S) > 0:
+			n = s.S[0]
+		case !ok:
+			n = before + 1
+		}
+		if n <= before {
+			return nil
+		}
+		c, before = append(c, harness.Span{P: 0, T: n}), n
+	}
+	return c
+}
+
+// allows reports whether the shapes of the run and the number of its tokens allow a cut.
+func (r CutReader) allows(c harness.Cut, steps []shaped) bool {
+	most := math.MaxInt
+	for _, src := range []harness.Source{r.Golden, r.Run} {
+		if src != nil && src.Tokens() != nil {
+			most = len(src.Tokens()[0])
+		}
+	}
+	for _, k := range r.Run.Steps() {
+		span, ok := c.At(k)
+		if !ok || span.End() > most {
+			return false
+		}
+		if s := steps[k]; len(s.T) > 0 && !slices.Contains(s.T, span.T) || len(s.S) > 0 && !slices.Contains(s.S, span.End()) {
+			return false
+		}
+	}
+	return true
+}
+
+// shapes returns what the shapes of each step tell.
+func (r CutReader) shapes() []shaped {
+	sources := []harness.Source{r.Run}
+	if r.Golden != nil {
+		sources = []harness.Source{r.Golden, r.Run}
+	}
+	cfg := ConfigOf(r.Schedule, sources...)
+	if r.Config != nil {
+		cfg = *r.Config
+	}
+	sizes := sizesOf(cfg)
+	for axis, n := range sizes {
+		if n == 0 {
+			delete(sizes, axis)
+		}
+	}
+	for _, src := range sources {
+		if rows := src.Tokens(); rows != nil {
+			sizes["B"] = len(rows)
+		}
+	}
+	steps := make([]shaped, harness.LastStep(r.Run)+1)
+	for _, k := range r.Run.Steps() {
+		T, S := map[int]int{}, map[int]int{}
+		for _, stage := range r.Run.Stages(k) {
+			st, _ := r.Schedule.Stage(stage)
+			shape, _ := r.Run.Shape(k, stage)
+			for axis, votes := range map[string]map[int]int{"T": T, "S": S} {
+				for _, n := range align.Lengths(st, shape, sizes, "B", axis) {
+					if !st.LastAlone || n > 1 { // one row may be the last alone
+						votes[n]++
+					}
+				}
+			}
+		}
+		steps[k] = shaped{most(T), most(S)}
+	}
+	return steps
+}
+
+// most returns the lengths with the most votes.
+func most(votes map[int]int) (lengths []int) {
+	top := 1
+	for _, n := range votes {
+		top = max(top, n)
+	}
+	for length, n := range votes {
+		if n == top {
+			lengths = append(lengths, length)
+		}
+	}
+	slices.Sort(lengths)
+	return lengths
+}
+
+// wrongRows returns how many rows of wte are not those of the tokens at their positions.
+func (r CutReader) wrongRows(c harness.Cut) (wrong int, err error) {
+	for _, k := range r.Run.Steps() {
+		shape, ok := r.Run.Shape(k, "wte")
+		if !ok || len(shape) < 2 {
+			continue
+		}
+		got, err := r.Run.Tensor(k, "wte")
+		if err != nil {
+			return 0, fmt.Errorf("step %d, stage wte: %w", k, err)
+		}
+		width := shape[len(shape)-1]
+		rows := len(got.F32) / max(width, 1) / c[k].T
+		want, err := r.rowsOf(c, k, rows, width)
+		if err != nil {
+			return 0, err
+		}
+		for lo := 0; len(want) == len(got.F32) && lo < len(want); lo += width {
+			if w := want[lo:][:width]; w[0] == w[0] && !slices.Equal(w, got.F32[lo:][:width]) {
+				wrong++
+			}
+		}
+	}
+	return wrong, nil
+}
+
+// rowsOf returns wte [B,T,C] of a step as it is cut, by the tokens and the model or by
+// the golden; NaN where neither tells, nil where nothing is known.
+func (r CutReader) rowsOf(c harness.Cut, step, batch, width int) (rows []float32, err error) {
+	tokens := r.Run.Tokens()
+	if r.Golden == nil {
+		if r.Model == nil || len(tokens) != batch {
+			return nil, nil
+		}
+		table, _, _ := r.Model.Weight("wte.weight")
+		for _, ids := range tokens {
+			for _, id := range ids[c[step].P:c[step].End()] {
+				if (id+1)*width > len(table) {
+					return nil, nil
+				}
+				rows = append(rows, table[id*width:][:width]...)
+			}
+		}
+		return rows, nil
+	}
+	t, err := harness.NewRecut(r.Schedule, r.Golden, r.GoldenCut, c).Tensor(step, "wte")
+	if err != nil {
+		return nil, nil // the golden has no such row
+	}
+	return t.F32, nil
+}

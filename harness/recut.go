@@ -1,0 +1,313 @@
+package harness
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"checkpoint12/harness/internal/shapes"
+)
+
+// A Recut is a golden shown in the steps of a candidate that is cut otherwise: each row
+// of a step's tensor is the golden's of the same position, from whichever step has it.
+// [Compare] compares the rows that the golden has, each within the tolerance of the
+// golden's own tensor.
+type Recut struct {
+	Source     // the golden
+	Own    Cut // the golden's
+	Cut    Cut // the candidate's, shown
+
+	schedule *Schedule
+	holders  map[string][]holder // by stage: the golden's tensors in which its rows are
+
+	mu    sync.Mutex
+	kept  map[Place]scaled
+	order []Place // of kept, the oldest first
+	size  int     // elements kept
+}
+
+// A holder is a tensor of the golden with the positions of its rows.
+type holder struct {
+	Place
+	rows Span
+	end  int // of the step
+}
+
+// A piece is consecutive rows of a tensor that one tensor of the golden has.
+type piece struct {
+	holder
+	first, n int // positions
+}
+
+// scaled is a golden's tensor with its largest finite magnitude.
+type scaled struct {
+	Tensor
+	max float64
+}
+
+// NewRecut returns a golden, cut as own says, in the steps of cut.
+func NewRecut(s *Schedule, golden Source, own, cut Cut) *Recut {
+	r := &Recut{Source: golden, Own: own, Cut: cut, schedule: s, holders: map[string][]holder{}, kept: map[Place]scaled{}}
+	for _, st := range s.Stages() {
+		for _, name := range []string{st.Name, st.Same} {
+			of, _ := s.Stage(name)
+			for _, step := range golden.Steps() {
+				shape, there := golden.Shape(step, name)
+				span, ok := own.At(step)
+				if rows, fits := of.Rows(span, shape); there && ok && fits {
+					r.holders[st.Name] = append(r.holders[st.Name], holder{Place{step, name}, rows, span.End()})
+				}
+			}
+		}
+	}
+	return r
+}
+
+// note notes how the candidate is cut, and returns it in words; "" if as the golden.
+func (r *Recut) note(candidate Source, report *Report) string {
+	alike := true
+	for _, step := range candidate.Steps() {
+		mine, _ := r.Cut.At(step)
+		own, _ := r.Own.At(step)
+		alike = alike && mine == own
+	}
+	if alike {
+		return ""
+	}
+	report.Notes = append(report.Notes, fmt.Sprintf("%s: runs %v, other than the golden: compared position by position", candidate.Name(), r.Cut))
+	return r.Cut.String()
+}
+
+// Uncut returns a golden as it is, be it shown in other steps or not.
+func Uncut(golden Source) Source {
+	if r, ok := golden.(*Recut); ok {
+		return r.Source
+	}
+	return golden
+}
+
+// Steps returns the steps of the cut of which the golden has anything.
+func (r *Recut) Steps() (steps []int) {
+	for k := range r.Cut {
+		if len(r.Stages(k)) > 0 {
+			steps = append(steps, k)
+		}
+	}
+	return steps
+}
+
+// Stages returns the stages of which the golden has a position of the step.
+func (r *Recut) Stages(step int) (stages []string) {
+	for _, st := range r.schedule.stages {
+		if len(r.pieces(step, st)) > 0 {
+			stages = append(stages, st.Name)
+		}
+	}
+	return stages
+}
+
+// Shape returns the shape that the stage has in the step as it is cut.
+func (r *Recut) Shape(step int, stage string) ([]int, bool) {
+	st, _ := r.schedule.Stage(stage)
+	if pieces := r.pieces(step, st); len(pieces) > 0 {
+		return r.shape(step, st, pieces[0].Place), true
+	}
+	return nil, false
+}
+
+// shape returns the shape of a stage in a step, by that of one of its holders.
+func (r *Recut) shape(step int, st Stage, from Place) []int {
+	shape, _ := r.Source.Shape(from.Step, from.Stage)
+	shape = slices.Clone(shape)
+	of, _ := r.schedule.Stage(from.Stage)
+	if own, _ := of.axis(); own >= 0 {
+		shape = slices.Delete(shape, own, own+1)
+	}
+	if axis, _ := st.axis(); axis >= 0 {
+		shape = slices.Insert(shape, min(axis, len(shape)), r.Cut[step].T)
+	}
+	if columns := axisOf(st.Axes, "S"); columns >= 0 && columns < len(shape) {
+		shape[columns] = r.Cut[step].End()
+	}
+	return shape
+}
+
+// rows returns the positions of a stage in a step.
+func (r *Recut) rows(step int, st Stage) Span {
+	span := r.Cut[step]
+	switch axis, all := st.axis(); {
+	case axis < 0:
+		return Span{span.End() - 1, 1}
+	case all:
+		return Span{0, span.End()}
+	}
+	return span
+}
+
+// pieces returns where the golden has the rows of a stage in a step: in the tensor of
+// its own step that ends at the same position, else in the first that has them.
+func (r *Recut) pieces(step int, st Stage) (pieces []piece) {
+	holders := r.holders[st.Name]
+	if step < 0 || step >= len(r.Cut) || len(holders) == 0 {
+		return nil
+	}
+	rows, end := r.rows(step, st), r.Cut[step].End()
+	for p := rows.P; p < rows.End(); p++ {
+		has := func(h holder) bool { return h.rows.P <= p && p < h.rows.End() }
+		i := slices.IndexFunc(holders, func(h holder) bool { return h.end == end && has(h) })
+		if i < 0 {
+			i = slices.IndexFunc(holders, has)
+		}
+		if i < 0 {
+			continue
+		}
+		if last := len(pieces) - 1; last >= 0 && pieces[last].Place == holders[i].Place && pieces[last].first+pieces[last].n == p {
+			pieces[last].n++
+		} else {
+			pieces = append(pieces, piece{holders[i], p, 1})
+		}
+	}
+	return pieces
+}
+
+// Tensor returns the stage in the step as it is cut, with NaN for values, and -1 for
+// ids, that the golden does not have.
+func (r *Recut) Tensor(step int, stage string) (Tensor, error) {
+	st, _ := r.schedule.Stage(stage)
+	pieces := r.pieces(step, st)
+	if len(pieces) == 0 {
+		return Tensor{}, fmt.Errorf("%s: has nothing of %s", r.Name(), Place{step, stage})
+	}
+	shape, rows := r.shape(step, st, pieces[0].Place), r.rows(step, st)
+	out := filled(st.IDs, shape, float32(math.NaN()))
+	for _, p := range pieces {
+		want, _, outer, err := r.read(st, p, shape)
+		if err != nil {
+			return Tensor{}, err
+		}
+		copyRows(out, rows.T, p.first-rows.P, want, p.n, 0, p.n, outer)
+	}
+	return out, nil
+}
+
+// compareWith compares the rows that the golden has, but those from the first position
+// on at which other tokens were fed. The row is skipped if none are left.
+func (r *Recut) compareWith(row *Row, st Stage, step int, candidate Source, fed tokenDiff) error {
+	got, err := candidate.Tensor(step, st.Name)
+	if err == nil {
+		err = checkPart("candidate", got, st)
+	}
+	if err != nil {
+		return err
+	}
+	rows, _ := st.Rows(r.Cut[step], got.Shape)
+	total := Distance{At: -1}
+	axis, _ := st.axis()
+	for _, p := range r.pieces(step, st) {
+		first, end := max(p.first, rows.P), min(p.first+p.n, rows.End(), fed.differ)
+		if p.first, p.n = first, end-first; p.n <= 0 {
+			continue
+		}
+		want, scale, outer, err := r.read(st, p, got.Shape)
+		if err != nil {
+			return err
+		}
+		part := *row
+		part.Shape = withRows(st, got.Shape, p.n)
+		size, _ := shapes.Size(part.Shape)
+		mine := filled(st.IDs, []int{size}, 0)
+		copyRows(mine, p.n, 0, got, rows.T, first-rows.P, p.n, outer)
+		d, _, err := distance(st, row.Tolerance, size, want, mine, scale)
+		if err != nil {
+			return err
+		}
+		if d.Wrong > 0 && row.Position == nil {
+			part.Scale = d.MaxWant
+			if err := part.locate(st, want, mine, first); err != nil {
+				return err
+			}
+			row.Position = part.Position
+		}
+		if d.At >= 0 {
+			index := shapes.Index(d.At, part.Shape)
+			if axis >= 0 {
+				index[axis] += first - rows.P
+			}
+			d.At = shapes.Flat(index, got.Shape)
+		}
+		total.join(d, row.Tolerance)
+	}
+	if total.N == 0 {
+		row.Status, row.Detail = Skipped, fed.why
+		return nil
+	}
+	total.fill(row)
+	return nil
+}
+
+// read returns the rows of a piece as [outer, n, width], as the shape of the stage has
+// them, and the largest finite magnitude of the tensor that they are from.
+func (r *Recut) read(st Stage, p piece, shape []int) (t Tensor, scale float64, outer int, err error) {
+	whole, err := r.get(p.Place)
+	if err != nil {
+		return t, 0, 0, err
+	}
+	of, _ := r.schedule.Stage(p.Stage)
+	a, b := of.outer(whole.Shape), st.outer(shape)
+	if outer = max(a, b, 1); a*b > 0 && a != b {
+		return t, 0, 0, fmt.Errorf("golden: %s is of shape %v, which does not go with %v", p.Place, whole.Shape, shape)
+	}
+	size, _ := shapes.Size(withRows(st, shape, p.n))
+	t = filled(st.IDs, []int{size}, st.Absent)
+	width, columns := size/outer/p.n, axisOf(st.Axes, "S") > axisOf(st.Axes, "T")
+	if own := whole.Elements() / outer / p.rows.T; own != width && !(columns && axisOf(st.Axes, "T") >= 0) {
+		return t, 0, 0, fmt.Errorf("golden: %s is of shape %v, which does not go with %v", p.Place, whole.Shape, shape)
+	}
+	copyRows(t, p.n, 0, whole.Tensor, p.rows.T, p.first-p.rows.P, p.n, outer)
+	return t, whole.max, outer, nil
+}
+
+// missing returns a row for each tensor of the golden of which the candidate lacks a
+// position, at its step; positions that the golden has more than once count the first time.
+func (r *Recut) missing(candidate Source, match func(step int, stage string) bool) (rows []Row) {
+	have := map[string]map[int]bool{} // positions of the candidate, by stage
+	for _, st := range r.schedule.stages {
+		have[st.Name] = map[int]bool{}
+		for _, step := range candidate.Steps() {
+			for _, name := range []string{st.Name, st.Same} {
+				of, _ := r.schedule.Stage(name)
+				span, _ := r.Cut.At(step)
+				shape, there := candidate.Shape(step, name)
+				there = there && (name == st.Name || of.Same == st.Name)
+				if at, ok := of.Rows(span, shape); there && ok {
+					for p := at.P; p < at.End(); p++ {
+						have[st.Name][p] = true
+					}
+				}
+			}
+		}
+	}
+	for _, p := range r.schedule.Places(r.Source, match) {
+		st, _ := r.schedule.Stage(p.Stage)
+		for _, h := range r.holders[p.Stage] {
+			if h.Place != p {
+				continue
+			}
+			lacks := -1
+			for at := h.rows.P; at < h.rows.End(); at++ {
+				if !have[p.Stage][at] && lacks < 0 {
+					lacks = at
+				}
+				have[p.Stage][at] = true
+			}
+			if lacks >= 0 {
+				shape, _ := r.Source.Shape(p.Step, p.Stage)
+				row := newRow(st, shape)
+				row.Place, row.Status, row.Position = p, Missing, &lacks
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
