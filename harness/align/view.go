@@ -18,6 +18,8 @@ type ViewOptions struct {
 	Hints  Hints          // of the Map that the candidate was opened with
 	Batch  string         // the axis that an engine without batches leaves out
 
+	Fixed []string // axes of the same length in every step
+
 	// Sizes, if set, returns the lengths of axes at a step that the caller knows.
 	// Shapes of the golden, then of the candidate, tell others.
 	Sizes func(step int) Sizes
@@ -67,8 +69,18 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 			v.layouts[st.Name] = append(v.layouts[st.Name], l)
 		}
 	}
-	for _, step := range candidate.Steps() {
-		v.sizes[step] = v.sizesAt(step)
+	steps := slices.Clone(candidate.Steps()) // the ones that tell most first
+	slices.SortStableFunc(steps, func(a, b int) int {
+		return len(candidate.Stages(b)) - len(candidate.Stages(a))
+	})
+	fixed := Sizes{}
+	for _, step := range steps {
+		v.sizes[step] = v.sizesAt(step, fixed)
+		for _, axis := range o.Fixed {
+			if n := v.sizes[step][axis]; n > 0 {
+				fixed[axis] = n
+			}
+		}
 	}
 	// The last first: Convert of scores looks at the probabilities after them.
 	for _, f := range slices.Backward(v.families()) {
@@ -83,10 +95,10 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 // Unusable returns the tensors whose shape is none of their stages', in execution order.
 func (v *View) Unusable() []harness.Place { return v.unusable }
 
-// sizesAt returns the lengths of axes at a step: the caller's, then those that follow
-// from the golden's shapes, then from the candidate's.
-func (v *View) sizesAt(step int) Sizes {
-	s := Sizes{}
+// sizesAt returns the lengths of axes at a step: those of other steps, the caller's, then
+// those that follow from the golden's shapes, then from the candidate's.
+func (v *View) sizesAt(step int, fixed Sizes) Sizes {
+	s := maps.Clone(fixed)
 	if v.options.Sizes != nil {
 		maps.Copy(s, v.options.Sizes(step))
 	}

@@ -21,7 +21,7 @@ func View(
 		cfg = &c
 	}
 	return align.NewView(s, candidate, align.ViewOptions{
-		Golden: golden, Hints: hints, Batch: "B",
+		Golden: golden, Hints: hints, Batch: "B", Fixed: fixedAxes,
 		Sizes: func(step int) align.Sizes {
 			sizes := stepSizes(cfg, step, golden, candidate)
 			if span, ok := cut.At(step); ok {
