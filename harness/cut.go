@@ -48,7 +48,7 @@ func ParseCut(b []byte) (Cut, error) {
 	}
 	var c Cut
 	for k, p := range pairs {
-		if len(p) != 2 || p[0] < 0 || p[1] < 1 || p[0]+p[1] > maxPositions {
+		if len(p) != 2 || p[0] < 0 || p[1] < 1 || max(p[0], p[1]) > maxPositions {
 			return nil, fmt.Errorf("step %d is %v: want [P, T], the first position and how many", k, p)
 		}
 		c = append(c, Span{p[0], p[1]})
@@ -115,8 +115,10 @@ func (c Cut) String() string {
 		return "without a cache, each step from the first position on" + at
 	case c.IsPrompt():
 		return "the prompt at once, then one token at a time" + at
+	case all(func(k int, s Span) bool { return k == 0 && s.P == 0 || k > 0 && s.P == c[k-1].End() }):
+		return "in steps of several tokens" + at
 	}
-	return "in steps of several tokens" + at
+	return "in steps of its own" + at
 }
 
 // axisOf returns which dimension of a stage's Axes is the axis alone, or -1.

@@ -44,6 +44,7 @@
 //
 //   - stage: one named result of a model's step, such as h.0.ln_1
 //   - step: one call of the engine, which feeds one or more tokens
+//   - cut: which positions each step of a run feeds
 //   - place: a stage of a step
 //   - dump: a folder of a run's tensors, with or without a manifest
 //   - golden: a dump of an independent engine, bound by its manifest to what made it

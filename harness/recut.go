@@ -204,7 +204,11 @@ func (r *Recut) compareWith(row *Row, st Stage, step int, candidate Source, fed 
 	rows, _ := st.Rows(r.Cut[step], got.Shape)
 	total := Distance{At: -1}
 	axis, _ := st.axis()
-	for _, p := range r.pieces(step, st) {
+	pieces := r.pieces(step, st)
+	if other, ok := candidate.(*Recut); ok {
+		pieces = shared(pieces, other.pieces(step, st))
+	}
+	for _, p := range pieces {
 		first, end := max(p.first, rows.P), min(p.first+p.n, rows.End(), fed.differ)
 		if p.first, p.n = first, end-first; p.n <= 0 {
 			continue

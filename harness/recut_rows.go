@@ -44,6 +44,19 @@ func (r *Recut) get(at Place) (scaled, error) {
 	return t, nil
 }
 
+// shared returns the parts of pieces whose positions others have too.
+func shared(pieces, others []piece) (parts []piece) {
+	for _, p := range pieces {
+		for _, o := range others {
+			first, end := max(p.first, o.first), min(p.first+p.n, o.first+o.n)
+			if first < end {
+				parts = append(parts, piece{p.holder, first, end - first})
+			}
+		}
+	}
+	return parts
+}
+
 // outer returns the product of the dimensions before the rows, 0 if there are none.
 func (st Stage) outer(shape []int) int {
 	axis, _ := st.axis()

@@ -44,8 +44,9 @@ manifest and may hold a subset; other layouts are recognised by their shapes:
   DIR/step_00/STAGE.npy      the prompt, float32
   DIR/step_01/STAGE.npy      the first new token, and so on
 
-What it lacks is listed as missing, and steps fed different tokens are skipped.
-Either fails only under --require-all.
+An engine may as well feed one token at a time, have no cache, or run in other steps:
+rows are compared by position. What the candidate lacks is listed as missing, and
+positions fed different tokens are skipped. Either fails only under --require-all.
 
 With --model, the model that both engines ran, each stage is also computed again
 from the candidate's own inputs. That finds every stage whose own computation is

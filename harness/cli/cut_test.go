@@ -65,9 +65,11 @@ func TestCompareOtherCuts(t *testing.T) {
 		grown = append(grown, harness.Span{P: 0, T: k})
 	}
 	hooks := func(_ int, stage string) bool { return gpt2test.IsModule(stage) }
+	mixed := harness.Cut{{P: 0, T: 2}, {P: 0, T: 4}, {P: 2, T: 3}, {P: 5, T: 1}}
 	for _, c := range []struct {
 		name  string
 		cut   harness.Cut
+		json  string // in cut.json
 		fault string
 		keep  func(step int, stage string) bool
 		args  []string
@@ -92,6 +94,13 @@ func TestCompareOtherCuts(t *testing.T) {
 		}, {
 			name: "llama2.c, 1/D", cut: single, fault: "scale 1/D", args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
 			says: []string{"FAIL", "h.2.attn.scores wrong at step 0", "scale_d"}, notes: "one token at a time",
+		}, {
+			name: "cut.json", cut: mixed, json: "[[0,2], [0,4], [2,3], [5,1]]",
+			args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
+			says: []string{"PASS", "each of 244 stages is correct"}, notes: "in steps of its own (positions 0-1; 0-3; 2-4; 5)",
+		}, {
+			name: "cut.json, damaged", cut: mixed, json: "[[0,2], [0]]", args: []string{"--golden", dir + "/float64"},
+			notes: "cut.json: step 1 is [0]: want [P, T], the first position and how many",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -101,9 +110,14 @@ func TestCompareOtherCuts(t *testing.T) {
 				plant = gpt2test.Planter(m, gpt2test.Named(c.fault)).Plant
 			}
 			writeEngine(t, mine, cuttest.Run(t, m, golden.Tokens(), c.cut, plant), c.keep)
+			if c.json != "" {
+				if err := os.WriteFile(filepath.Join(mine, "cut.json"), []byte(c.json), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
 			status, stdout, stderr := run(append([]string{"compare", "--candidate", mine, "--json", filepath.Join(mine, "r.json")}, c.args...)...)
-			if (status == StatusPass) != (c.says[0] == "PASS") {
-				t.Errorf("status %d: %s", status, stderr)
+			if want := map[string]int{"PASS": StatusPass, "FAIL": StatusDivergence, "": StatusError}[append(c.says, "")[0]]; status != want {
+				t.Errorf("status %d, want %d: %s", status, want, stderr)
 			}
 			for _, want := range c.says {
 				if !strings.Contains(strings.Join(strings.Fields(stdout), " "), want) {
@@ -112,6 +126,9 @@ func TestCompareOtherCuts(t *testing.T) {
 			}
 			if !strings.Contains(strings.Join(strings.Fields(stderr), " "), c.notes) {
 				t.Errorf("stderr lacks %q:\n%s", c.notes, stderr)
+			}
+			if c.says == nil {
+				return
 			}
 			var report struct {
 				Cut    string

@@ -48,11 +48,14 @@ func (r CutReader) Read() (harness.Cut, error) {
 			allowed = append(allowed, c[:last+1])
 		}
 	}
-	if len(allowed) < 2 {
-		return append(allowed, r.Said)[0], nil
+	if len(allowed) == 0 {
+		return nil, nil
 	}
 	best, fewest := allowed[0], math.MaxInt
 	for _, c := range allowed {
+		if len(allowed) == 1 {
+			break
+		}
 		n, err := r.wrongRows(c)
 		if err != nil {
 			return nil, err
@@ -89,7 +92,7 @@ func (r CutReader) Needed(cut harness.Cut, own []harness.Cut) harness.Cut {
 	return nil
 }
 
-// maxSteps bounds the number of steps that a cut is read of.
+// maxSteps bounds the steps and the positions of a cut.
 const maxSteps = 1 << 16
 
 // byManifest returns the cut of the run that the manifest describes.
@@ -144,7 +147,10 @@ func (r CutReader) uncached(steps []shaped) (c harness.Cut) {
 
 // allows reports whether the shapes of the run and the number of its tokens allow a cut.
 func (r CutReader) allows(c harness.Cut, steps []shaped) bool {
-	most := math.MaxInt
+	most := maxSteps
+	if r.Config != nil {
+		most = r.Config.Positions
+	}
 	for _, src := range []harness.Source{r.Golden, r.Run} {
 		if src != nil && src.Tokens() != nil {
 			most = len(src.Tokens()[0])

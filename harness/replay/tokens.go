@@ -29,7 +29,7 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 	if f.prompt, err = harness.PromptLength(s, known, candidate, o.Prompt); err != nil {
 		return f, err
 	}
-	if own := candidate.Tokens(); own != nil && len(own[0]) < f.prompt {
+	if own := candidate.Tokens(); own != nil && len(own[0]) < f.prompt && f.cut == nil {
 		return f, fmt.Errorf("%s: %s ends within the prompt, after %d of %s: write all ids that were fed",
 			candidate.Name(), harness.TokensFile, len(own[0]), words.Count(f.prompt, "id"))
 	}
@@ -37,7 +37,7 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 	if f.rows = harness.FirstTokens(candidate.Tokens(), math.MaxInt); f.rows == nil {
 		f.rows = harness.FirstTokens(golden, f.prompt)
 	}
-	if len(f.rows) == 0 || len(f.rows[0]) < f.prompt {
+	if len(f.rows) == 0 || len(f.rows[0]) < f.prompt && f.cut == nil {
 		f.rows = nil
 		return f, nil
 	}

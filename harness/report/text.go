@@ -160,6 +160,9 @@ func (p *printer) writeFirstDivergence() {
 	if r.Status == harness.WrongShape {
 		line("shape", "got %v, want %v", r.GotShape, r.Shape)
 	} else {
+		if p.Cut != "" && r.Position != nil {
+			line("first position that is wrong", "%d", *r.Position)
+		}
 		line("mismatched elements", "%d / %d (%.1f%%)",
 			r.Mismatched, r.Elements, 100*float64(r.Mismatched)/float64(r.Elements))
 		worst := fmt.Sprintf("at index %v: got %s, want %s", r.Worst.Index, exact(r.Worst.Got), exact(r.Worst.Want))
