@@ -28,8 +28,8 @@ type EngineResult struct {
 }
 
 // OpenEngines opens the goldens in the folders below dir, one for each engine, the
-// reference first and then by name. None is no error. All must have a manifest, be of
-// the same weights and have the same prompt.
+// reference first and then by name. None is no error. All must have a manifest of the
+// engine that the folder is named after, be of the same weights and have the same prompt.
 func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	paths, err := Engines(dir)
 	if err != nil {
@@ -42,6 +42,9 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 		case err != nil:
 		case d.Manifest() == nil:
 			err = fmt.Errorf("has no %s, so nothing binds it to what made it: name it alone", dump.ManifestFile)
+		case d.Manifest().Engine.Name != filepath.Base(path):
+			err = fmt.Errorf("was made by engine %q, not by %q as its folder says: rename the folder",
+				d.Manifest().Engine.Name, filepath.Base(path))
 		case len(notes) > 0:
 			err = errors.New(notes[0])
 		}

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -126,6 +127,7 @@ func TestVotes(t *testing.T) {
 					return x
 				})
 				man := *g.Manifest()
+				man.Engine.Name = engine
 				man.LeftOut = append(man.LeftOut, harness.LeftOut{Stages: "*", Steps: "1-", Reason: "test"})
 				if err := dump.Write(copied, filepath.Join(dir, engine), man); err != nil {
 					t.Fatal(err)
@@ -152,6 +154,21 @@ func TestVotes(t *testing.T) {
 				t.Errorf("passes: %v, want %v; %s", r.Passed(), c.passes, lines)
 			}
 		})
+	}
+}
+
+// The reference is known by its manifest: under another name it would be outvoted.
+func TestFolderOfAnotherEngine(t *testing.T) {
+	s, dir := gpt2.Schedule(3, nil), t.TempDir()
+	for engine, from := range map[string]string{"candle": "candle", "zz": Reference} {
+		path := gpt2test.Dir + "/synthetic-tiny/quick-brown/" + from
+		if err := os.CopyFS(filepath.Join(dir, engine), os.DirFS(path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	engines, err := OpenEngines(dir, s)
+	if want := `zz: was made by engine "float64", not by "zz"`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%d engines, error %v, want %s", len(engines), err, want)
 	}
 }
 
