@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,12 +20,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
 	"checkpoint12/model/atomicfile"
 	"checkpoint12/model/parallel"
+	"checkpoint12/model/zoo"
 )
 
 // output is stdout. Its errors say so, and it may be written to at any time.
@@ -181,7 +184,14 @@ Exit status: 0 all passed, 1 something failed, 2 nothing could be judged (bad us
 input, no weights, nothing to compare), 130 interrupted.`
 	path := c.Flags().String("json", "", "write the report as JSON to `FILE`; - is stdout, which then has nothing else")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		out, err := a.openJSON(*path)
+		if *path == "" && c.Flags().Changed("json") {
+			return usage(c, "--json: no file is named; - is stdout")
+		}
+		err := besideInputs(c, *path)
+		var out *jsonFile
+		if err == nil {
+			out, err = openJSON(c.Context(), a.stdout, *path)
+		}
 		if err != nil {
 			return fmt.Errorf("--json %s: %w", *path, err)
 		}
@@ -240,26 +250,66 @@ type jsonFile struct {
 	discard func()       // removes what was begun; after commit it does nothing
 }
 
-// openJSON makes sure, before long work begins, that the JSON can be written. A file that
-// is there keeps its permissions, and a link leads to the new one.
-func (a *app) openJSON(path string) (*jsonFile, error) {
+// besideInputs returns an error if path lies in a folder that the flags of c name.
+func besideInputs(c *cobra.Command, path string) (err error) {
 	if path == "" || path == "-" {
-		return &jsonFile{a.stdout, func() error { return nil }, func() {}}, nil
+		return nil
 	}
-	info, err := os.Stat(path)
-	if real, e := filepath.EvalSymlinks(path); e == nil {
+	places := []string{filepath.Join(realPath(filepath.Dir(path)), filepath.Base(path)), realPath(path)}
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		dir := f.Value.String()
+		switch {
+		case f.Name == "goldens" && dir == "":
+			dir = nearest(goldensFolder)
+		case f.Name == "model" && !isFolder(dir):
+			dir, _, _ = zoo.Locate(dir)
+		case !slices.Contains([]string{"golden", "goldens", "candidate", "model", "map"}, f.Name):
+			return
+		}
+		for _, place := range places {
+			if in, e := filepath.Rel(realPath(dir), place); dir != "" && e == nil && filepath.IsLocal(in) {
+				err = fmt.Errorf("is in %s, which --%s reads: name another file", dir, f.Name)
+			}
+		}
+	})
+	return err
+}
+
+// realPath returns path from the root and without links, as far as it is there.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	switch link, _ := os.Readlink(path); {
-	case link != "": // to nowhere
-	case err == nil && info.IsDir():
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return path
+}
+
+// openJSON makes sure, before long work begins, that the JSON can be written. A file that
+// is there keeps its permissions, and a link leads to the new one. A pipe that nobody
+// reads is an error, and one that nobody reads on is closed when ctx ends.
+func openJSON(ctx context.Context, stdout io.Writer, path string) (*jsonFile, error) {
+	if path == "" || path == "-" {
+		return &jsonFile{stdout, func() error { return nil }, func() {}}, nil
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
 		return nil, errors.New("is a folder, not a file")
-	case err == nil && !info.Mode().IsRegular(): // a pipe or a device
-		var f *os.File
-		if f, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
-			return &jsonFile{f, f.Close, func() {}}, nil
+	}
+	if err == nil && !info.Mode().IsRegular() { // a pipe or a device
+		f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		switch {
+		case errors.Is(err, syscall.ENXIO):
+			return nil, errors.New("is a pipe that nobody reads")
+		case err != nil:
+			return nil, fmt.Errorf("cannot be written: %w", cause(err))
 		}
-	default:
+		stop := context.AfterFunc(ctx, func() { f.Close() })
+		return &jsonFile{f, f.Close, func() { stop() }}, nil
+	}
+	path = realPath(path)
+	if link, _ := os.Readlink(path); link == "" { // else to nowhere
 		var f *atomicfile.File
 		if f, err = atomicfile.Create(path); err == nil {
 			if info != nil {

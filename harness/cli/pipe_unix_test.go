@@ -51,7 +51,15 @@ func TestPipesAndDevices(t *testing.T) {
 	if err := os.Remove(filepath.Join(from, "foreign/manifest.json")); err != nil {
 		t.Fatal(err)
 	}
-	const notFolder, isLink, unread = "is a file; want the folder of a dump", "is a link", "not a .npy file"
+	unread := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(unread, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, stderr := run([]string{"compare", "--golden", filepath.Join(from, "dump"), "--candidate", filepath.Join(from, "foreign"), "--json", unread})
+	if want := "checkpoint12: error: --json " + unread + ": is a pipe that nobody reads\n"; status != 2 || stderr != want {
+		t.Errorf("status %d, %q; want 2, %q", status, stderr, want)
+	}
+	const notFolder, isLink, notNumPy = "is a file; want the folder of a dump", "is a link", "not a .npy file"
 	for _, tt := range []struct {
 		place, args string // %s in args is the folder
 		or          string // what the error may say in place of what is there
@@ -61,9 +69,9 @@ func TestPipesAndDevices(t *testing.T) {
 		{place: "dump/manifest.json", args: "compare --golden %s/foreign --candidate %s/dump --map transformers"},
 		{place: "dump/manifest.json", args: "compare --golden %s --candidate %s/foreign"},
 		{place: "dump/manifest.json", args: "dump --model %s/model --tokens 5 --new 1 --out %s/dump"},
-		{place: "dump/step_00/ln_f.npy", args: "compare --golden %s/dump --candidate %s/foreign", or: unread},
-		{place: "foreign/step_00/ln_f.npy", args: "compare --golden %s/dump --candidate %s/foreign", or: unread},
-		{place: "foreign/tokens.npy", args: "compare --golden %s/dump --candidate %s/foreign", or: unread},
+		{place: "dump/step_00/ln_f.npy", args: "compare --golden %s/dump --candidate %s/foreign", or: notNumPy},
+		{place: "foreign/step_00/ln_f.npy", args: "compare --golden %s/dump --candidate %s/foreign", or: notNumPy},
+		{place: "foreign/tokens.npy", args: "compare --golden %s/dump --candidate %s/foreign", or: notNumPy},
 		{place: "golden", args: "compare --golden %s/golden --candidate %s/foreign", or: notFolder},
 		{place: "candidate", args: "compare --golden %s/dump --candidate %s/candidate", or: notFolder},
 		{place: "map.json", args: "compare --golden %s/dump --candidate %s/foreign --map %s/map.json"},
