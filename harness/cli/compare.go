@@ -124,7 +124,7 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 			return err
 		}
 		return writeMore(report.NewWriter(w, s), r)
-	}}, nil
+	}, nil}, nil
 }
 
 // closer returns the command that looks closer than o, or words for it, or "".
@@ -229,62 +229,7 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)",
 			o.candidate, c.Unknown, words.And(maps.Names()))
 	}
-	return viewAll(c, candidate, hints, config)
-}
-
-// viewAll puts views of the goldens and of the candidate into c, and returns them.
-func viewAll(
-	c *diagnose.Comparison, candidate *dump.Dump, hints align.Hints, config *model.Config,
-) (views []*align.View, err error) {
-	run := gpt2.CutReader{Schedule: c.Schedule, Model: c.Model, Config: config}
-	var cuts []harness.Cut
-	for i := range c.Goldens {
-		g := &c.Goldens[i]
-		of := run
-		of.Run, of.Said = g.Source, g.Source.(*dump.Dump).Cut()
-		own, err := of.Read()
-		if own == nil && err == nil {
-			var n int
-			n, err = harness.PromptLength(c.Schedule, g.Source, g.Source, 0)
-			own = harness.PromptCut(n, len(g.Source.Steps()))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("--golden: %w", err)
-		}
-		layout := own
-		if own.IsPrompt() {
-			layout = nil
-		}
-		view, err := gpt2.ViewGolden(c.Schedule, g.Source, candidate, layout, config)
-		if err != nil {
-			return nil, fmt.Errorf("--golden: %w", err)
-		}
-		g.Source, views, cuts = view, append(views, view), append(cuts, own)
-	}
-	run.Run, run.Said = candidate, candidate.Cut()
-	var first harness.Source
-	if len(views) > 0 {
-		first, run.Golden, run.GoldenCut = views[0], views[0], cuts[0]
-	}
-	cut, err := run.Read()
-	if err != nil {
-		return nil, fmt.Errorf("--candidate: %w", err)
-	}
-	if c.Cut = run.Needed(cut, cuts); c.Cut != nil {
-		for i := range c.Goldens {
-			g := &c.Goldens[i]
-			g.Source = harness.NewRecut(c.Schedule, g.Source, cuts[i], cut)
-		}
-		if len(views) > 0 {
-			first = c.Goldens[0].Source
-		}
-	}
-	view, err := gpt2.View(c.Schedule, first, candidate, c.Cut, hints, config)
-	if err != nil {
-		return nil, fmt.Errorf("--candidate: %w", err)
-	}
-	c.Candidate, c.Unusable = view, view.Unusable()
-	return append(views, view), nil
+	return c.View(candidate, hints, config)
 }
 
 // readMap reads the map of --map and prints its notes.

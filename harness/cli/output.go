@@ -173,6 +173,7 @@ type judgement struct {
 	report any // as JSON
 	passed bool
 	text   func(w io.Writer, s report.Style) error
+	err    error // of what could not be judged, beside what was
 }
 
 // judges makes c a command that judges by run: it writes a report for a person, and
@@ -219,6 +220,9 @@ input, no weights, nothing to compare), 130 interrupted.`
 		}
 		if err == nil && !j.passed {
 			err = errDivergence
+		}
+		if err == nil {
+			err = j.err
 		}
 		return err
 	}

@@ -3,20 +3,24 @@ package cli
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness/report"
 	"checkpoint12/harness/selftest"
 	"checkpoint12/harness/verify"
+	"checkpoint12/harness/verify/engine"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
 	o := verify.Options{Command: a.program}
 	var verbose bool
+	var command string
+	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "run the twelve checkpoints of the Go model against its goldens and figures",
+		Short: "run the twelve checkpoints of the Go model, or of any engine, against goldens and figures",
 		Long: a.text(`
 Runs the Go GPT-2 on every case that has goldens of the model, and compares each
 stage with each engine's golden, in the order of the checkpoints
@@ -28,11 +32,28 @@ that a wrong file is named before any stage is blamed, then checkpoints 8 to 12.
 
 Goldens and figures are found by the model's name or, for a folder, by the SHA-256
 of its weights. Without --goldens they are looked for in a folder goldens, here or
-above. Where that folder has an inventory.json, they must be as it lists them.`),
+above. Where that folder has an inventory.json, they must be as it lists them.
+
+--engine judges your own engine in the place of the Go model: it runs CMD for each
+case, and judges the dump that CMD writes as "compare --model" does it. CMD is split
+into words as a shell does, but no shell runs it; in the words, and in environment
+variables such as CHECKPOINT12_OUT, it gets
+
+  {model}         a folder with config.json and model.safetensors
+  {tokens}        int64 .npy [B, N]: prompt, ids to feed after it, the last choice
+  {mask}          int64 .npy [B, N]: 1 for each token
+  {prompt} {new}  how many of the N are prompt, how many tokens to choose
+  {dtype}         f32
+  {out}           an empty folder for the dump
+
+Exit status 0 says that the dump is there, 77 that the engine cannot do this case,
+which fails nothing. Any other is an error of that case; the others still run.
+harness/README.md has more.`),
 		Example: a.text(`
   {} verify
   {} verify --model gpt2-medium
   {} verify --model path/to/folder --json report.json
+  {} verify --engine 'my-engine {model} {tokens} {out} {new}'
   {} verify --json - | jq '.checkpoints[] | select(.verdict == "fail")'`),
 	}
 	f := c.Flags()
@@ -40,6 +61,9 @@ above. Where that folder has an inventory.json, they must be as it lists them.`)
 	f.StringVar(&o.Goldens, "goldens", "",
 		"`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
+	f.StringVar(&command, "engine", "", "judge the engine that `CMD` runs")
+	f.DurationVar(&timeout, "timeout", 10*time.Minute, "end a run of the engine after `D`")
+	f.BoolVar(&o.RequireAll, "require-all", false, "fail when an engine's dump lacks a stage that a golden has")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
 		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
@@ -50,10 +74,33 @@ above. Where that folder has an inventory.json, they must be as it lists them.`)
 		if err != nil {
 			return nil, err
 		}
+		p.clear()
+		a.notes(r.Notes())
 		return &judgement{r, !r.Failed(), func(w io.Writer, s report.Style) error {
 			return r.WriteText(w, s, verbose)
-		}}, nil
+		}, r.Err()}, nil
 	})
+	judge := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !c.Flag("engine").Changed {
+			for _, name := range []string{"timeout", "require-all"} {
+				if c.Flag(name).Changed {
+					return usage(c, "verify: --%s needs an engine: give --engine CMD", name)
+				}
+			}
+			return judge(c, args)
+		}
+		words, err := engine.Parse(command)
+		switch {
+		case err != nil:
+			return usage(c, "verify: --engine %s: %w", command, err)
+		case timeout <= 0:
+			return usage(c, "verify: --timeout %s: want more than 0", timeout)
+		}
+		o.Engine = &engine.Runner{Command: words, Timeout: timeout}
+		defer o.Engine.Close() // an interrupt leaves the judging behind, but no engine
+		return judge(c, args)
+	}
 	return c
 }
 
@@ -92,7 +139,7 @@ raise no alarm. harness/selftest/README.md has more.`),
 		if err != nil {
 			return nil, err
 		}
-		return &judgement{m, m.Passed(), m.WriteText}, nil
+		return &judgement{m, m.Passed(), m.WriteText, nil}, nil
 	})
 	return c
 }

@@ -83,6 +83,9 @@ func (p *printer) writeIntroducedHeadline() {
 	p.Printf("\n")
 }
 
+// WriteIntroduced writes the stages whose own computation is wrong, and why.
+func WriteIntroduced(w *Writer, r *harness.Report) { newPrinter(w, r, Options{}).writeIntroduced() }
+
 // writeIntroduced writes the stages whose own computation is wrong.
 func (p *printer) writeIntroduced() {
 	if len(p.Introduced) == 0 {

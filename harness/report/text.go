@@ -31,14 +31,7 @@ type Options struct {
 // stages with their causes; the first divergence; the error by layer and stage or, of
 // a pass, by stage alone; then what was missing, skipped and could not be judged.
 func Write(w io.Writer, report *harness.Report, o Options) error {
-	p := &printer{
-		Writer: NewWriter(w, o.Style), Report: report, options: o,
-		count: map[harness.Status]int{}, rows: map[harness.Place]*harness.Row{},
-		replays: map[harness.Place]*harness.Replayed{},
-	}
-	for i := range p.Replayed {
-		p.replays[p.Replayed[i].Place] = &p.Replayed[i]
-	}
+	p := newPrinter(NewWriter(w, o.Style), report, o)
 	for i := range p.Stages {
 		row := &p.Stages[i]
 		if p.rows[row.Place] == nil || row.Status != harness.Missing { // that of the golden's step
@@ -88,6 +81,18 @@ type printer struct {
 	skipped *harness.Row // the first
 	rows    map[harness.Place]*harness.Row
 	replays map[harness.Place]*harness.Replayed
+}
+
+func newPrinter(w *Writer, r *harness.Report, o Options) *printer {
+	p := &printer{
+		Writer: w, Report: r, options: o,
+		count: map[harness.Status]int{}, rows: map[harness.Place]*harness.Row{},
+		replays: map[harness.Place]*harness.Replayed{},
+	}
+	for i := range p.Replayed {
+		p.replays[p.Replayed[i].Place] = &p.Replayed[i]
+	}
+	return p
 }
 
 // unseen returns how much the verdict is not about.

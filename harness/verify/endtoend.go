@@ -273,20 +273,29 @@ func (s *Suite) closer(c *Case, g *Golden) string {
 	if g != nil {
 		golden = g.Dir
 	}
+	if s.o.Engine != nil {
+		return s.engineCommand(g)
+	}
 	return s.dumpCommand(run, golden)
 }
 
 // dumpCommand returns the command that dumps a run and, with a golden, compares the dump
 // with it.
 func (s *Suite) dumpCommand(run gpt2.Run, golden string) string {
-	const out = "checkpoint12-dump"
 	command := fmt.Sprintf("%s dump --model %s%s --new %d%s --out %s",
-		s.o.Command, s.o.Model, flags("--tokens", run.Tokens), run.New, flags("--feed", run.Feed), out)
+		s.o.Command, s.o.Model, flags("--tokens", run.Tokens), run.New, flags("--feed", run.Feed), dumpFolder)
 	if golden != "" {
-		command += fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s",
-			s.o.Command, golden, out, s.o.Model)
+		command += s.thenCompare(golden)
 	}
 	return command
+}
+
+// dumpFolder is where the commands in reports put a dump.
+const dumpFolder = "checkpoint12-dump"
+
+// thenCompare returns the end of a command, which compares the dump that it has made.
+func (s *Suite) thenCompare(golden string) string {
+	return fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s", s.o.Command, golden, dumpFolder, s.o.Model)
 }
 
 // flags returns a flag for each row of ids, as a command line has them.

@@ -172,9 +172,9 @@ func (g *Golden) feed() [][]int {
 	return rows
 }
 
-// firstOther returns the index of the first wanted token that a row does not have there,
-// or -1.
-func firstOther(row, want []int) int {
+// firstOther returns the index of the first wanted item, such as a token, that a row does
+// not have there, or -1.
+func firstOther[T comparable](row, want []T) int {
 	for i, id := range want {
 		if i >= len(row) || row[i] != id {
 			return i

@@ -143,9 +143,10 @@ func (g *Graft) String() string {
 	return b.String()
 }
 
-// prove grafts from the golden of the first failure, or returns nil without one.
+// prove grafts from the golden of the first failure, or returns nil without one, or of an
+// engine, whose run it cannot make.
 func (s *Suite) prove(ctx context.Context, first *Finding) (*Graft, error) {
-	if first == nil || first.Checkpoint == CheckpointCount || first.Outlier {
+	if first == nil || s.o.Engine != nil || first.Checkpoint == CheckpointCount || first.Outlier {
 		return nil, nil
 	}
 	for _, c := range s.Cases {

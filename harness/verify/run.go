@@ -15,10 +15,16 @@ import (
 
 // An outcome holds what is kept of a case's run: not its tensors.
 type outcome struct {
-	findings []Finding         // of all checkpoints
-	reports  []*harness.Report // one for each golden
-	quorum   *diagnose.Quorum  // of the goldens with each other; nil of one alone
-	rows     [][]int           // the tokens, prompt included
+	findings []Finding        // of all checkpoints
+	runs     []RunReport      // one for each golden
+	quorum   *diagnose.Quorum // of the goldens with each other; nil of one alone
+	rows     [][]int          // the tokens, prompt included
+
+	// Of an engine:
+	report   *harness.Report // of its dump, by all goldens; nil if there was none to judge
+	failure  *CaseError
+	cannotDo bool
+	notes    []string
 }
 
 // run runs the case on the model's own choices and compares it with every golden and itself.
@@ -93,11 +99,11 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 			r.AddReplay(forced, gpt2.NewReplayer(s.Model, nil).Reads)
 			r.Explanations = append(r.Explanations, causes...)
 		}
-		found, err := s.findings(c, g, t, r)
+		found, err := s.findings(c, g, g.dump, t, r)
 		if err != nil {
 			return err
 		}
-		o.reports, o.findings = append(o.reports, r), append(o.findings, found...)
+		o.runs, o.findings = append(o.runs, RunReport{s.Name, c.Name, g.Engine, r}), append(o.findings, found...)
 	}
 	return nil
 }
@@ -116,13 +122,13 @@ func (c *Case) wanted(step int, stage string) bool {
 	return slices.ContainsFunc(c.Goldens, func(g *Golden) bool { return g.wants(step, stage) })
 }
 
-// findings turns the rows of a comparison into findings.
-func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) ([]Finding, error) {
+// findings turns the rows of a comparison with g, as golden is a view of, into findings.
+func (s *Suite) findings(c *Case, g *Golden, golden, t harness.Source, r *harness.Report) ([]Finding, error) {
 	var found []Finding
 	for i := range r.Stages {
 		row := &r.Stages[i]
-		if row.Status == harness.Skipped {
-			continue
+		if !row.Status.Compared() && !(r.RequireAll && (row.Status == harness.Missing || s.o.Engine != nil)) {
+			continue // the Go model was fed as each golden was
 		}
 		f := Finding{
 			Checkpoint: row.Checkpoint, Case: c.Name, Engine: g.Engine, Step: row.Step, Stage: row.Stage,
@@ -130,12 +136,12 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 		}
 		if row.Stage == "next_token" {
 			var err error
-			if f.Note, err = diagnose.Certainty(g.dump, t, row.Step); err != nil {
+			if f.Note, err = diagnose.Certainty(golden, t, row.Step); err != nil {
 				return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
 			}
 		}
 		if f.Failed {
-			f.Detail, f.Own, f.Cause, f.Closer = detail(row), diagnose.OwnError(r, row), causeOf(r, row), s.closer(c, g)
+			f.Detail, f.Own, f.Cause, f.Closer = detail(row), s.own(r, row), causeOf(r, row), s.closer(c, g)
 			if row.Status == harness.Missing {
 				f.Share = harness.Float(math.Inf(1))
 			}
@@ -147,6 +153,19 @@ func (s *Suite) findings(c *Case, g *Golden, t *gpt2.Trace, r *harness.Report) (
 		found = append(found, f)
 	}
 	return found, nil
+}
+
+// own returns a sentence on whether the stage of a row is correct for its own inputs, or "".
+func (s *Suite) own(r *harness.Report, row *harness.Row) string {
+	switch {
+	case s.o.Engine == nil:
+		return diagnose.OwnError(r, row)
+	case row.Origin == harness.OriginIntroduced:
+		return "replayed on its own inputs it comes out otherwise: its own computation is wrong"
+	case row.Origin == harness.OriginInherited:
+		return "replayed on its own inputs it is correct: the error came in with them"
+	}
+	return ""
 }
 
 // begin returns where a run with a failed row begins to diverge: at the first divergence
@@ -193,7 +212,7 @@ func (s *Suite) judgeGoldens(c *Case, o *outcome) error {
 	}
 	var engines []diagnose.EngineResult
 	for i, g := range c.Goldens {
-		engines = append(engines, diagnose.EngineResult{Engine: g.Engine, Source: g.dump, Report: o.reports[i]})
+		engines = append(engines, diagnose.EngineResult{Engine: g.Engine, Source: g.dump, Report: o.runs[i].Report})
 	}
 	var err error
 	if o.quorum, err = diagnose.NewQuorum(s.schedule, engines); err != nil {

@@ -14,6 +14,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/verify/engine"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model"
 	"checkpoint12/model/tokenizer"
@@ -56,6 +57,10 @@ type Options struct {
 	Command  string    // how the user runs this program, for the commands in reports; "" is "checkpoint12"
 	Progress io.Writer // gets a line for each case that is run; nil: none
 	Tap      model.Tap // if set, called with each live buffer in every run, to plant faults
+
+	// Engine, if set, is judged in the place of the Go model, on the cases that have goldens.
+	Engine     *engine.Runner
+	RequireAll bool // a stage that an engine's dump lacks fails
 }
 
 // Open loads a model and finds its goldens and figures, if any, by the model's name or,
@@ -97,18 +102,10 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	if s.Cases, err = findGoldens(o.Goldens, folders, name, sum); err != nil {
 		return nil, err
 	}
-	if s.figures, err = findFigures(folders, name, sum); err != nil {
-		return nil, err
-	}
-	if err := s.addFigures(); err != nil {
-		return nil, err
-	}
-	for _, p := range prompts[name] {
-		ids, err := s.tokenizer.Encode(p.text)
-		if err != nil {
-			return nil, fmt.Errorf("prompt %s: %w", p.name, err)
+	if o.Engine == nil {
+		if err := s.findFigures(folders, name, sum); err != nil {
+			return nil, err
 		}
-		s.caseOf(p.name, p.text, ids, 10)
 	}
 	for _, c := range s.Cases {
 		for _, g := range c.Goldens {
@@ -126,13 +123,36 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	return s, nil
 }
 
+// findFigures finds the figures of the model and adds the cases that only they have.
+func (s *Suite) findFigures(folders []string, name, sum string) (err error) {
+	if s.figures, err = findFigures(folders, name, sum); err != nil {
+		return err
+	}
+	if err := s.addFigures(); err != nil {
+		return err
+	}
+	for _, p := range prompts[name] {
+		ids, err := s.tokenizer.Encode(p.text)
+		if err != nil {
+			return fmt.Errorf("prompt %s: %w", p.name, err)
+		}
+		s.caseOf(p.name, p.text, ids, 10)
+	}
+	return nil
+}
+
 // prompts, by model, are continued greedily even without goldens: three runs must agree.
 var prompts = map[string][]struct{ name, text string }{
 	"gpt2-medium": {{"quick-brown", "The quick brown"}, {"once-upon", "Once upon a time"}},
 }
 
-// Close lets go of the model.
-func (s *Suite) Close() error { return s.Model.Close() }
+// Close lets go of the model, and of the engine's folder.
+func (s *Suite) Close() error {
+	if s.o.Engine != nil {
+		s.o.Engine.Close()
+	}
+	return s.Model.Close()
+}
 
 // Check runs one checkpoint, 1 to 12, [CheckEmbeddings] or [CheckWeights], on every case.
 // It returns findings by case, step and stage, then those of figures. None means that
@@ -163,8 +183,12 @@ func (s *Suite) Check(ctx context.Context, n int) ([]Finding, error) {
 func (s *Suite) CheckCase(ctx context.Context, c *Case, n int) ([]Finding, error) {
 	if c.outcome == nil {
 		s.say("%s: case %s: %s", s.Name, c.Name, words.Count(c.New, "step"))
+		run := s.run
+		if s.o.Engine != nil {
+			run = s.judge
+		}
 		var err error
-		if c.outcome, err = s.run(ctx, c); err != nil {
+		if c.outcome, err = run(ctx, c); err != nil {
 			return nil, err
 		}
 	}

@@ -39,6 +39,8 @@ type Report struct {
 	Quorums     []CaseQuorum       `json:"quorums"`         // of the cases with goldens of several engines
 	Graft       *Graft             `json:"graft,omitempty"` // the proof of the first failure
 
+	*EngineReport // nil of the Go model
+
 	all     []CheckpointReport // from CheckWeights on
 	figures []Finding          // of figures
 	seconds float64
@@ -114,6 +116,9 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 		Failures: []Finding{}, Figures: []FigureReport{}, Texts: []TextReport{},
 		Runs: []RunReport{}, Quorums: []CaseQuorum{},
 	}
+	if len(s.Cases) == 0 && s.o.Engine != nil {
+		return nil, s.noGoldens()
+	}
 	for n := CheckWeights; n <= CheckpointCount; n++ {
 		found, err := s.Check(ctx, n)
 		if err != nil {
@@ -132,11 +137,15 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	r.Checkpoints = r.all[1-CheckWeights:]
 	if r.First = s.first(r.Failures); r.First != nil {
 		r.Verdict = harness.VerdictFail
-	} else if r.Compared == 0 || r.unchecked() == CheckpointCount {
-		return nil, fmt.Errorf("%s: there are no goldens and no published figures of it; to make goldens: %s",
-			s.Name, s.MakeGoldens())
+	} else if s.o.Engine == nil && (r.Compared == 0 || r.unchecked() == CheckpointCount) {
+		return nil, s.noGoldens()
 	}
 	var err error
+	if s.o.Engine != nil {
+		if r.EngineReport, err = s.engineReport(r); err != nil {
+			return nil, err
+		}
+	}
 	if r.Graft, err = s.prove(ctx, r.First); err != nil {
 		return nil, err
 	}
@@ -144,9 +153,7 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 		if c.outcome.quorum != nil {
 			r.Quorums = append(r.Quorums, CaseQuorum{c.Name, c.outcome.quorum})
 		}
-		for i, rep := range c.outcome.reports {
-			r.Runs = append(r.Runs, RunReport{s.Name, c.Name, c.Goldens[i].Engine, rep})
-		}
+		r.Runs = append(r.Runs, c.outcome.runs...)
 		for b, row := range c.outcome.rows {
 			if text, err := s.tokenizer.Decode(row); err == nil { // else checkpoint 12 has failed with it
 				r.Texts = append(r.Texts, TextReport{c.Name, b, row, text})
@@ -155,6 +162,11 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	}
 	r.seconds = time.Since(begin).Seconds()
 	return r, nil
+}
+
+func (s *Suite) noGoldens() error {
+	return fmt.Errorf("%s: there are no goldens and no published figures of it; to make goldens: %s",
+		s.Name, s.MakeGoldens())
 }
 
 // addFigure counts a finding if it is of a figure.
@@ -178,7 +190,7 @@ func (r *Report) addFigure(f Finding) {
 }
 
 // Failed reports whether a divergence was found.
-func (r *Report) Failed() bool { return r.Verdict == harness.VerdictFail }
+func (r *Report) Failed() bool { return r.First != nil }
 
 // unchecked counts the checkpoints that were not checked.
 func (r *Report) unchecked() (n int) {
@@ -228,7 +240,7 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 		c.Verdict = harness.VerdictFail
 	case !others && (n < CheckpointCount || c.Compared == 0):
 		c.Verdict, c.Compared, c.Worst = NotChecked, 0, nil
-		if n > 0 {
+		if n > 0 && s.o.Engine == nil {
 			c.Command = s.MakeGoldens()
 		}
 	}

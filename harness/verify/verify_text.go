@@ -39,10 +39,11 @@ func (r *Report) WriteText(w io.Writer, style report.Style, verbose bool) error 
 		r.writeRuns(b)
 	}
 	r.writeQuorums(b, verbose)
+	r.EngineReport.write(b)
 	b.Printf("\n")
 	r.writeFailures(b, verbose)
 	paint := b.Green
-	if r.Failed() {
+	if r.Failed() || r.Err() != nil {
 		paint = b.Red
 	}
 	b.Printf("%s\n", paint(r.verdict()))
@@ -179,7 +180,16 @@ func (r *Report) verdict() string {
 	if n := r.unchecked(); n > 0 {
 		summary += fmt.Sprintf("; %s not checked", words.Count(n, "checkpoint"))
 	}
-	if r.First == nil {
+	if e := r.EngineReport; e != nil && len(e.CannotDo) > 0 {
+		summary += fmt.Sprintf("; the engine cannot do %s", words.Count(len(e.CannotDo), "case"))
+	}
+	if err := r.Err(); err != nil {
+		summary += fmt.Sprintf("; %s could not be judged", words.Count(len(r.Errors), "case"))
+	}
+	switch {
+	case r.First == nil && r.Err() != nil:
+		return "NOT ALL JUDGED: " + summary
+	case r.First == nil:
 		return "PASS: " + summary
 	}
 	f := r.First

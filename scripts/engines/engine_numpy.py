@@ -1,6 +1,6 @@
 """GPT-2 in numpy that dumps its stages as it goes: an engine to try checkpoint12 with, and to copy `save` from.
 
-  python3 scripts/engines/engine_numpy.py MODEL TOKENS.npy OUT
+  python3 scripts/engines/engine_numpy.py MODEL TOKENS.npy OUT [NEW]
 """
 
 import json
@@ -17,6 +17,9 @@ def save(out, step, stage, array):
 
 
 model, tokens, out = pathlib.Path(sys.argv[1]), np.load(sys.argv[2]), sys.argv[3]
+new = int(sys.argv[4]) if len(sys.argv) > 4 else 10        # tokens to choose, the last of which is never fed
+if len(tokens) > 1:
+    sys.exit(77)                                           # this engine takes one row at a time
 config = json.loads((model / "config.json").read_text())
 C, H, L, eps = (config[key] for key in ("n_embd", "n_head", "n_layer", "layer_norm_epsilon"))
 D = C // H
@@ -79,7 +82,7 @@ def forward(step, ids):
     save(out, step, "logits_last", x[-1:] @ W["wte.weight"].T)        # [1, V]
 
 
-prompt = tokens.shape[1] - 10
-for step in range(10):
+prompt = tokens.shape[1] - new
+for step in range(new):
     forward(step, tokens[0, :prompt] if step == 0 else tokens[0, prompt + step - 1:prompt + step])
 np.save(pathlib.Path(out, "tokens.npy"), tokens)

@@ -1,0 +1,71 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/model"
+)
+
+// View makes the dump c's candidate: it puts views of the goldens and of the candidate
+// into c, and returns them. config may be nil.
+func (c *Comparison) View(
+	candidate *dump.Dump, hints align.Hints, config *model.Config,
+) (views []*align.View, err error) {
+	run := gpt2.CutReader{Schedule: c.Schedule, Model: c.Model, Config: config}
+	var cuts []harness.Cut
+	for i := range c.Goldens {
+		view, own, err := viewGolden(run, c.Goldens[i].Source.(*dump.Dump), candidate)
+		if err != nil {
+			return nil, fmt.Errorf("golden: %w", err)
+		}
+		c.Goldens[i].Source, views, cuts = view, append(views, view), append(cuts, own)
+	}
+	run.Run, run.Said = candidate, candidate.Cut()
+	var first harness.Source
+	if len(views) > 0 {
+		first, run.Golden, run.GoldenCut = views[0], views[0], cuts[0]
+	}
+	cut, err := run.Read()
+	if err != nil {
+		return nil, fmt.Errorf("candidate: %w", err)
+	}
+	if c.Cut = run.Needed(cut, cuts); c.Cut != nil {
+		for i := range c.Goldens {
+			g := &c.Goldens[i]
+			g.Source = harness.NewRecut(c.Schedule, g.Source, cuts[i], cut)
+		}
+		if len(views) > 0 {
+			first = c.Goldens[0].Source
+		}
+	}
+	view, err := gpt2.View(c.Schedule, first, candidate, c.Cut, hints, config)
+	if err != nil {
+		return nil, fmt.Errorf("candidate: %w", err)
+	}
+	c.Candidate, c.Unusable = view, view.Unusable()
+	return append(views, view), nil
+}
+
+// viewGolden returns a view of a golden and how it is cut.
+func viewGolden(of gpt2.CutReader, golden, candidate *dump.Dump) (*align.View, harness.Cut, error) {
+	of.Run, of.Said = golden, golden.Cut()
+	own, err := of.Read()
+	if own == nil && err == nil {
+		var n int
+		n, err = harness.PromptLength(of.Schedule, golden, golden, 0)
+		own = harness.PromptCut(n, len(golden.Steps()))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	layout := own
+	if own.IsPrompt() {
+		layout = nil
+	}
+	view, err := gpt2.ViewGolden(of.Schedule, golden, candidate, layout, of.Config)
+	return view, own, err
+}

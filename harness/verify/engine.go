@@ -1,0 +1,215 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/align"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/npy"
+	"checkpoint12/harness/verify/engine"
+	"checkpoint12/model"
+	"checkpoint12/model/atomicfile"
+	"checkpoint12/model/synthetic"
+	"checkpoint12/model/zoo"
+)
+
+// outName stands for the folder of a dump, which is gone when the report is read.
+const outName = "{out}"
+
+// A CaseError is a case of which an engine's dump could not be judged.
+type CaseError struct {
+	Case    string   `json:"case"`
+	Command string   `json:"command"` // as a shell takes it
+	Reason  string   `json:"reason"`
+	Stderr  []string `json:"stderr"` // its last lines
+}
+
+// Error returns the case and the reason, with the last line of stderr.
+func (e *CaseError) Error() string {
+	return fmt.Sprintf("case %s: %v", e.Case, &engine.Failure{Reason: e.Reason, Stderr: e.Stderr})
+}
+
+// judge runs the engine on the case, one case three times, and judges its dump.
+func (s *Suite) judge(ctx context.Context, c *Case) (*outcome, error) {
+	goldens := slices.Clone(c.Goldens)
+	slices.SortStableFunc(goldens, func(a, b *Golden) int { // the reference first
+		return strings.Compare(rank(a), rank(b))
+	})
+	for _, g := range goldens {
+		if err := g.open(s); err != nil {
+			return nil, err
+		}
+	}
+	dir, in, err := s.engineCase(ctx, c, goldens[0])
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	var o *outcome
+	if err = s.o.Engine.Run(ctx, in); err == nil {
+		o, err = s.judgeDump(ctx, c, goldens, in)
+	}
+	if failure, ok := errors.AsType[*engine.Failure](err); ok {
+		failed := &CaseError{
+			Case: c.Name, Command: engine.Command(s.o.Engine.Command.Words(in)).String(),
+			Reason: strings.ReplaceAll(failure.Reason, in.Out, outName), Stderr: failure.Stderr,
+		}
+		return &outcome{failure: failed}, nil
+	}
+	if errors.Is(err, engine.ErrCannotDo) {
+		return &outcome{cannotDo: true}, nil
+	}
+	return o, err
+}
+
+// rank orders goldens, the reference first.
+func rank(g *Golden) string {
+	if g.Engine == diagnose.Reference {
+		return ""
+	}
+	return g.Engine
+}
+
+// engineCase returns a new folder and what the engine gets of the case in it: the tokens
+// are those of a golden.
+func (s *Suite) engineCase(ctx context.Context, c *Case, g *Golden) (dir string, in engine.Case, err error) {
+	folder, err := s.o.Engine.Folder()
+	if err != nil {
+		return "", in, err
+	}
+	if in.Model, err = s.modelFolder(ctx, folder); err != nil {
+		return "", in, err
+	}
+	if dir, err = os.MkdirTemp(folder, "case-"); err != nil {
+		return "", in, err
+	}
+	in.Prompt, in.New, in.DType = g.prompt(), g.manifest.New, "f32"
+	in.Tokens, in.Mask, in.Out = filepath.Join(dir, "tokens.npy"), filepath.Join(dir, "mask.npy"), filepath.Join(dir, "dump")
+	tokens := harness.Tensor{Shape: []int{len(g.tokens), len(g.tokens[0])}}
+	mask := tokens
+	for _, row := range g.tokens {
+		for _, id := range row {
+			tokens.I64, mask.I64 = append(tokens.I64, int64(id)), append(mask.I64, 1)
+		}
+	}
+	err = errors.Join(writeNPY(in.Tokens, tokens), writeNPY(in.Mask, mask), os.Mkdir(in.Out, 0o777))
+	return dir, in, err
+}
+
+func writeNPY(path string, t harness.Tensor) error {
+	var b strings.Builder
+	if err := npy.Write(&b, t); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(path, []byte(b.String()))
+}
+
+// modelFolder returns the absolute path of a folder with the model's files. Those of a
+// synthetic one are made below dir.
+func (s *Suite) modelFolder(ctx context.Context, dir string) (string, error) {
+	if isFolder(s.o.Model) {
+		return filepath.Abs(s.o.Model)
+	}
+	if found, ok, err := zoo.Locate(s.o.Model); err != nil {
+		return "", err
+	} else if ok {
+		return filepath.Abs(found)
+	}
+	dir = filepath.Join(dir, s.Name)
+	if _, err := os.Stat(filepath.Join(dir, "model.safetensors")); err == nil {
+		return dir, nil
+	}
+	s.say("%s: write it for the engine", s.Name)
+	return dir, synthetic.Write(ctx, s.Name, dir)
+}
+
+// judgeDump judges what the engine wrote for a case. An [engine.Failure] is of the dump.
+func (s *Suite) judgeDump(ctx context.Context, c *Case, goldens []*Golden, in engine.Case) (*outcome, error) {
+	o := new(outcome)
+	j, d, err := s.openEngine(o, goldens, in)
+	if err != nil {
+		return nil, &engine.Failure{Reason: err.Error()}
+	}
+	j.Progress = func(done, all int) { s.say("%s: case %s: replaying stage %d of %d", s.Name, c.Name, done, all) }
+	r, err := diagnose.Compare(ctx, j)
+	if golden, ok := errors.AsType[*diagnose.GoldenError](err); ok {
+		return nil, golden
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, &engine.Failure{Reason: err.Error()}
+	}
+	o.report, o.quorum = r.Report, r.Quorum
+	o.notes = append(o.notes, r.Notes...)
+	for _, e := range r.Engines {
+		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil).Reads)
+		e.Report.Explanations, e.Report.Violations = r.Explanations, r.Violations
+		e.Report.Judge()
+		g := goldens[slices.IndexFunc(goldens, func(g *Golden) bool { return g.Engine == e.Engine })]
+		found, err := s.findings(c, g, e.Source, j.Candidate, e.Report)
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			found[i].overrule(r.Report)
+		}
+		o.runs = append(o.runs, RunReport{s.Name, c.Name, g.Engine, e.Report})
+		o.findings = append(append(o.findings, found...), s.sameChoices(c, g, e, j.Candidate)...)
+	}
+	o.findings = append(o.findings, s.replayed(c, r.Report)...)
+	if c.Name == s.repeated() {
+		err = s.runAgain(ctx, c, in, d, o)
+	}
+	for i := range o.notes {
+		o.notes[i] = strings.ReplaceAll(o.notes[i], in.Out, outName)
+	}
+	return o, err
+}
+
+// openEngine opens a dump and the goldens to judge it by.
+func (s *Suite) openEngine(
+	o *outcome, goldens []*Golden, in engine.Case,
+) (j diagnose.Comparison, d *dump.Dump, err error) {
+	if written, err := os.ReadDir(in.Out); err != nil || len(written) == 0 {
+		return j, nil, errors.Join(err, errors.New("the engine wrote nothing into "+outName))
+	}
+	asked, err := gpt2.DumpSchedule(s.Model.Config().Layers, gpt2.Folder{Dir: in.Out})
+	if err != nil {
+		return j, nil, err
+	}
+	for _, st := range asked.Stages() {
+		if name, _ := model.ParseStage(st.Name); name.Temperature > 0 {
+			s.temps = append(s.temps, name.Temperature)
+		}
+	}
+	slices.Sort(s.temps)
+	s.temps = slices.Compact(s.temps)
+	s.schedule = gpt2.Schedule(s.Model.Config().Layers, s.temps)
+	d, notes, err := dump.Open(in.Out, s.schedule)
+	if err != nil {
+		return j, nil, err
+	}
+	j = diagnose.Comparison{Schedule: s.schedule, Model: s.Model}
+	j.RequireAll, j.Unknown = s.o.RequireAll, len(d.Unknown())
+	for _, g := range goldens {
+		j.Goldens = append(j.Goldens, diagnose.EngineResult{Engine: g.Engine, Source: g.dump})
+	}
+	config := s.Model.Config()
+	views, err := j.View(d, align.Hints{}, &config)
+	for _, v := range views {
+		notes = append(notes, v.Notes()...)
+	}
+	o.notes = append(o.notes, notes...)
+	return j, d, err
+}

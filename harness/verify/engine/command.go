@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kballard/go-shellquote"
+)
+
+// A Command is an engine's command line, split into words, which may hold placeholders.
+type Command []string
+
+// operators are the words that only a shell gives a meaning.
+var operators = []string{"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", "&>"}
+
+// Parse splits a command line into words as a POSIX shell does, but expands nothing. On
+// Windows a backslash is itself.
+func Parse(line string) (Command, error) {
+	const itself = "\x00"
+	switch {
+	case strings.Contains(line, itself):
+		return nil, errors.New("holds a NUL")
+	case runtime.GOOS == "windows":
+		line = strings.ReplaceAll(line, `\`, itself)
+	}
+	words, err := shellquote.Split(line)
+	if err != nil {
+		return nil, errors.New(strings.ToLower(err.Error()))
+	}
+	for i, word := range words {
+		if slices.Contains(operators, word) && slices.Contains(strings.Fields(line), word) {
+			return nil, fmt.Errorf("%s is a shell's, and none runs it: give sh -c '...', which has the values in $CHECKPOINT12_OUT and the like", word)
+		}
+		words[i] = strings.ReplaceAll(word, itself, `\`)
+	}
+	if len(words) == 0 || words[0] == "" {
+		return nil, errors.New("names no program")
+	}
+	return words, nil
+}
+
+// String returns the command as a shell takes it.
+func (c Command) String() string { return shellquote.Join(c...) }
+
+// A Case holds the values of the placeholders.
+type Case struct {
+	Model  string // a folder with config.json and model.safetensors
+	Tokens string // an int64 .npy [B, N]: the prompt, what to feed after it, and the last choice
+	Mask   string // an int64 .npy [B, N]
+	Prompt int    // how many of the N are prompt
+	New    int    // how many tokens are to be chosen
+	DType  string
+	Out    string // an empty folder
+}
+
+func (c Case) values() [][2]string {
+	return [][2]string{
+		{"model", c.Model}, {"tokens", c.Tokens}, {"mask", c.Mask}, {"prompt", strconv.Itoa(c.Prompt)},
+		{"new", strconv.Itoa(c.New)}, {"dtype", c.DType}, {"out", c.Out},
+	}
+}
+
+// Words returns the command's words with the case's values for the placeholders.
+func (c Command) Words(of Case) []string {
+	var pairs []string
+	for _, v := range of.values() {
+		pairs = append(pairs, "{"+v[0]+"}", v[1])
+	}
+	replacer, words := strings.NewReplacer(pairs...), slices.Clone(c)
+	for i := range words {
+		words[i] = replacer.Replace(words[i])
+	}
+	return words
+}
+
+// environment returns the values as environment variables, CHECKPOINT12_MODEL and so on.
+func (c Case) environment() []string {
+	var list []string
+	for _, v := range c.values() {
+		list = append(list, "CHECKPOINT12_"+strings.ToUpper(v[0])+"="+v[1])
+	}
+	return list
+}

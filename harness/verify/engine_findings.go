@@ -1,0 +1,215 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/verify/engine"
+	"checkpoint12/model/sample"
+)
+
+// overrule makes a failure that the report by all goldens does not share a note: the
+// reference decides.
+func (f *Finding) overrule(all *harness.Report) {
+	row := all.Row(harness.Place{Step: f.Step, Stage: f.Stage})
+	if f.Failed && row != nil && row.Status == harness.Pass {
+		*f = Finding{
+			Checkpoint: f.Checkpoint, Case: f.Case, Engine: f.Engine, Step: f.Step, Stage: f.Stage,
+			Elements: f.Elements, Share: f.Share, Note: "outside tolerance of this golden, but not of those that decide",
+		}
+	}
+}
+
+// replayed returns the findings of a dump's stages on their own inputs.
+func (s *Suite) replayed(c *Case, r *harness.Report) []Finding {
+	var found []Finding
+	at := map[harness.Place]bool{} // that fail
+	finding := func(p harness.Place) Finding {
+		st, _ := s.schedule.Stage(p.Stage)
+		f := Finding{Checkpoint: st.Checkpoint, Case: c.Name, Engine: Self, Step: p.Step, Stage: p.Stage}
+		f.What = "own computation"
+		return f
+	}
+	for i := range r.Replayed {
+		row := &r.Replayed[i]
+		if row.Verdict == harness.ReplayUnknown {
+			continue
+		}
+		f := finding(row.Place)
+		f.Elements = row.Elements
+		if share := row.Share(); !math.IsNaN(share) {
+			f.Share = harness.Float(share)
+		}
+		if row.Verdict == harness.ReplayIntroduced {
+			at[row.Place] = true
+			f = f.replayed(*row)
+			same := row.Row
+			same.Origin = harness.OriginIntroduced
+			f.Cause, f.Closer = causeOf(r, &same), s.closer(c, nil)
+		}
+		found = append(found, f)
+	}
+	for _, v := range r.Violations {
+		if !at[v.Place] {
+			at[v.Place] = true
+			found = append(found, finding(v.Place).failing("%s: %s", v.Rule, v.Detail))
+		}
+	}
+	for _, p := range r.Unusable {
+		if row := r.Row(p); !at[p] && (row == nil || !row.Status.Diverges()) {
+			found = append(found, finding(p).failing("its shape is none of the stage's"))
+		}
+	}
+	return found
+}
+
+// sameChoices is what a golden says of checkpoint 12: that the engine chose its tokens.
+// Nothing is found if the dump does not show what was chosen at every step.
+func (s *Suite) sameChoices(c *Case, g *Golden, e diagnose.EngineResult, candidate harness.Source) []Finding {
+	if g.fedOther {
+		return nil
+	}
+	f := Finding{
+		Checkpoint: CheckpointCount, Case: c.Name, Engine: g.Engine, Step: g.manifest.New - 1, Stage: "text",
+		What: "the same tokens",
+	}
+	for b, want := range g.tokens {
+		if rows := candidate.Tokens(); b < len(rows) {
+			own := rows[b][:min(len(rows[b]), len(want))]
+			if i := firstOther(own, want[:len(own)]); i >= 0 {
+				f = f.failing("row %d: step %d chose %d, %s chose %d; got %s, want %s",
+					b, i-g.prompt(), own[i], g.Engine, want[i], s.quote(own), s.quote(want))
+				f.Kind, f.Closer = otherText, s.closer(c, g)
+				return []Finding{f}
+			}
+		}
+	}
+	for k := range g.manifest.New {
+		if chosen := e.Report.Row(harness.Place{Step: k, Stage: "next_token"}); chosen != nil && chosen.Status.Compared() {
+			f.Elements += chosen.Elements
+			if chosen.Status.Diverges() && !f.Failed {
+				f = f.failing("step %d chose otherwise: %s", k, detail(chosen))
+				f.Kind, f.Closer = otherText, s.closer(c, g)
+			}
+			continue
+		}
+		logits := e.Report.Row(harness.Place{Step: k, Stage: "logits_last"})
+		if logits == nil || logits.Status != harness.Pass {
+			return nil
+		}
+		certainty, err := diagnose.Certainty(e.Source, candidate, k)
+		if err != nil || certainty != diagnose.Certified {
+			return nil
+		}
+		f.Elements += len(g.tokens)
+	}
+	return []Finding{f}
+}
+
+// repeated returns the name of the case that checkpoint 12 runs three times.
+func (s *Suite) repeated() string {
+	if slices.ContainsFunc(s.Cases, func(c *Case) bool { return c.Name == "hello" }) {
+		return "hello"
+	}
+	return s.Cases[0].Name
+}
+
+// runAgain asserts that two more runs choose the tokens of the first. Other bits are a
+// note.
+func (s *Suite) runAgain(ctx context.Context, c *Case, in engine.Case, first *dump.Dump, o *outcome) error {
+	want, err := choices(first)
+	if err != nil {
+		return err
+	}
+	f := Finding{
+		Checkpoint: CheckpointCount, Case: c.Name, Engine: Self, Step: c.New - 1, Stage: "runs",
+		What: "three runs choose the same tokens", Elements: 3 * len(c.Tokens) * (len(want) - 1),
+	}
+	for run := 2; run <= 3; run++ {
+		s.say("%s: case %s: run %d of 3", s.Name, c.Name, run)
+		in.Out += "-again"
+		if err := os.Mkdir(in.Out, 0o777); err != nil {
+			return err
+		}
+		if err := s.o.Engine.Run(ctx, in); err != nil {
+			return err
+		}
+		got, other, err := s.again(first, in.Out)
+		if err != nil {
+			return &engine.Failure{Reason: fmt.Sprintf("run %d: %v", run, err)}
+		}
+		if i := firstOther(got, want); i >= 0 && !f.Failed {
+			f = f.failing("run %d gave %q, run 1 %q", run, got[min(i, len(got)-1)], want[i])
+			f.Kind = notDeterministic
+		}
+		if len(other) > 0 {
+			o.notes = append(o.notes, fmt.Sprintf("run %d of case %s: other bits than in run 1 in %s, first at %s",
+				run, c.Name, words.Count(len(other), "tensor"), other[0]))
+		}
+	}
+	if f.Elements > 0 || f.Failed {
+		o.findings = append(o.findings, f)
+	}
+	return nil
+}
+
+// again returns the choices of another run's dump, and the places of the first run at
+// which it has other bits.
+func (s *Suite) again(first *dump.Dump, dir string) (shown []string, other []harness.Place, err error) {
+	d, _, err := dump.Open(dir, s.schedule)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range s.schedule.Places(first, nil) {
+		want, err := first.Tensor(p.Step, p.Stage)
+		if err != nil {
+			return nil, nil, err
+		}
+		var got harness.Tensor
+		if _, ok := d.Shape(p.Step, p.Stage); ok {
+			if got, err = d.Tensor(p.Step, p.Stage); err != nil {
+				return nil, nil, err
+			}
+		}
+		if !sameBits(got, want) {
+			other = append(other, p)
+		}
+	}
+	shown, err = choices(d)
+	return shown, other, err
+}
+
+// choices returns a run's tokens and, at each step that shows it, what it chose, in words.
+func choices(src harness.Source) ([]string, error) {
+	shown := []string{fmt.Sprint("tokens ", src.Tokens())}
+	for _, k := range src.Steps() {
+		for _, stage := range []string{"next_token", "logits_last"} {
+			if _, ok := src.Shape(k, stage); !ok {
+				continue
+			}
+			t, err := src.Tensor(k, stage)
+			if err != nil {
+				return nil, err
+			}
+			for row := range slices.Chunk(t.F32, max(1, t.Shape[len(t.Shape)-1])) {
+				t.I64 = append(t.I64, int64(sample.Argmax(row)))
+			}
+			shown = append(shown, fmt.Sprintf("step %d: %v", k, t.I64))
+			break
+		}
+	}
+	return shown, nil
+}
+
+// sameBits reports whether two tensors hold the same bits.
+func sameBits(a, b harness.Tensor) bool {
+	return slices.Equal(a.Shape, b.Shape) && slices.Equal(a.I64, b.I64) &&
+		slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}

@@ -1,0 +1,172 @@
+package verify
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/report"
+	"checkpoint12/harness/verify/engine"
+	"checkpoint12/model/zoo"
+)
+
+// EngineReport is the part of a Report that only an engine's has.
+type EngineReport struct {
+	Engine   string      `json:"engine"`    // its command, as a shell takes it
+	CannotDo []string    `json:"cannot_do"` // the cases that it says it cannot do
+	Errors   []CaseError `json:"errors"`    // of the cases that could not be judged
+
+	// Of all cases, a place once: the stages whose own computation is wrong, and why.
+	Introduced   []harness.Introduced  `json:"introduced"`
+	Explanations []harness.Explanation `json:"explanations"`
+
+	merged *harness.Report
+	cases  int
+	wrong  int // cases with a stage that is wrong itself
+	notes  []string
+}
+
+// Errors returns the errors of the engine's cases that have run.
+func (s *Suite) Errors() []CaseError {
+	all := []CaseError{}
+	for _, c := range s.Cases {
+		if c.outcome != nil && c.outcome.failure != nil {
+			all = append(all, *c.outcome.failure)
+		}
+	}
+	return all
+}
+
+// engineReport returns what verifying an engine has found beside the checkpoints. It is an
+// error if it has judged nothing.
+func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
+	e := &EngineReport{
+		Engine: s.o.Engine.Command.String(), CannotDo: []string{}, Errors: s.Errors(),
+		merged: &harness.Report{}, cases: len(s.Cases),
+	}
+	seen := map[string][]string{} // the cases of a note
+	for _, c := range s.Cases {
+		if c.outcome.cannotDo {
+			e.CannotDo = append(e.CannotDo, c.Name)
+		}
+		if c.outcome.report != nil {
+			e.merge(c.outcome.report)
+		}
+		for _, n := range c.outcome.notes {
+			if seen[n] == nil {
+				e.notes = append(e.notes, n)
+			}
+			seen[n] = append(seen[n], c.Name)
+		}
+	}
+	switch {
+	case len(e.CannotDo) == len(s.Cases):
+		return nil, fmt.Errorf("%s: the engine can do none of the cases %s: it ended each with exit status %d",
+			s.Name, words.Some(e.CannotDo, 10), engine.CannotDo)
+	case len(e.Errors) > 0:
+		r.Verdict = harness.VerdictFail
+	case r.unchecked() == CheckpointCount && r.First == nil:
+		return nil, fmt.Errorf("%s: the engine's dumps have no stage of a checkpoint: CHECKPOINTS.md lists them", s.Name)
+	}
+	for i, n := range e.notes {
+		if cases := seen[n]; len(cases) < len(s.Cases) {
+			e.notes[i] = fmt.Sprintf("%s (%s)", n, words.Some(cases, 3))
+		}
+	}
+	slices.SortStableFunc(e.merged.Introduced, func(a, b harness.Introduced) int {
+		return s.schedule.Compare(harness.Place{Step: a.Step, Stage: a.Stage}, harness.Place{Step: b.Step, Stage: b.Stage})
+	})
+	e.Introduced, e.Explanations = e.merged.Introduced, e.merged.Explanations
+	return e, nil
+}
+
+// merge adds what is wrong in a case to what is wrong in others. A place that is known
+// gains its causes if it has none yet.
+func (e *EngineReport) merge(r *harness.Report) {
+	m := e.merged
+	if len(r.Introduced) > 0 {
+		e.wrong++
+	}
+	for _, in := range r.Introduced {
+		at := harness.Place{Step: in.Step, Stage: in.Stage}
+		is := func(x harness.Place) bool { return x == at }
+		if !slices.ContainsFunc(m.Introduced, func(x harness.Introduced) bool { return is(harness.Place{Step: x.Step, Stage: x.Stage}) }) {
+			m.Introduced = append(m.Introduced, in)
+			i := slices.IndexFunc(r.Replayed, func(p harness.Replayed) bool { return is(p.Place) })
+			m.Replayed = append(m.Replayed, r.Replayed[i])
+		}
+		if slices.ContainsFunc(m.Explanations, func(x harness.Explanation) bool { return is(harness.Place{Step: x.Step, Stage: x.Stage}) }) {
+			continue
+		}
+		for _, x := range r.Explanations {
+			if is(harness.Place{Step: x.Step, Stage: x.Stage}) {
+				m.Explanations = append(m.Explanations, x)
+			}
+		}
+	}
+}
+
+// Err returns the error of the cases that could not be judged, or nil.
+func (e *EngineReport) Err() error {
+	switch {
+	case e == nil || len(e.Errors) == 0:
+		return nil
+	case len(e.Errors) == 1:
+		return &e.Errors[0]
+	}
+	return fmt.Errorf("%w; %s more could not be judged", &e.Errors[0], words.Count(len(e.Errors)-1, "case"))
+}
+
+// Notes returns remarks on the dumps.
+func (e *EngineReport) Notes() []string {
+	if e == nil {
+		return nil
+	}
+	return e.notes
+}
+
+// write writes what only an engine's report has.
+func (e *EngineReport) write(b *report.Writer) {
+	if e == nil {
+		return
+	}
+	if len(e.Introduced) > 0 {
+		report.WriteIntroduced(b, e.merged)
+		b.Printf("  in %d of %s\n", e.wrong, words.Count(e.cases, "case"))
+	}
+	if len(e.CannotDo) > 0 {
+		b.Printf("\nthe engine cannot do %s: %s\n", words.Count(len(e.CannotDo), "case"), words.And(e.CannotDo))
+	}
+	for _, err := range e.Errors {
+		b.Printf("\n%s\n  %s\n", b.Red("case "+err.Case+" could not be judged: "+err.Reason), report.Unbroken(err.Command))
+		for _, line := range err.Stderr {
+			b.Printf("  %s\n", line)
+		}
+	}
+}
+
+// engineCommand returns the command that runs the engine by hand on the case of a golden
+// and compares its dump; "" for one that asks for what is not at hand.
+func (s *Suite) engineCommand(g *Golden) string {
+	command := s.o.Engine.Command
+	whole := strings.Join(command, " ")
+	if strings.Contains(whole, "{mask}") || !strings.Contains(whole, outName) {
+		return ""
+	}
+	in := engine.Case{
+		Model: s.o.Model, Tokens: filepath.Join(g.Dir, "tokens.npy"), Prompt: g.prompt(), New: g.manifest.New,
+		DType: "f32", Out: dumpFolder,
+	}
+	before := ""
+	if dir, ok, _ := zoo.Locate(s.o.Model); ok {
+		in.Model = dir
+	} else if !isFolder(s.o.Model) {
+		in.Model = "checkpoint12-model"
+		before = fmt.Sprintf("%s synth %s --out %s && ", s.o.Command, s.o.Model, in.Model)
+	}
+	return before + "mkdir -p " + dumpFolder + " && " + engine.Command(command.Words(in)).String() +
+		s.thenCompare(filepath.Dir(g.Dir))
+}
