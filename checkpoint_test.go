@@ -12,10 +12,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness/verify"
+	"checkpoint12/harness/verify/engine"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model/synthetic"
 	"checkpoint12/model/tokenizer"
@@ -24,6 +26,9 @@ import (
 
 // Each checkpoint runs alone: go test -run 'Checkpoint7$'. Subtests are
 // model/case/engine/step/stage; of published figures, model/kind/figures/step/stage/part.
+//
+// With $CHECKPOINT12_ENGINE, a command as "verify --engine" takes it, that engine is
+// judged in the place of the Go model: go test -count=1 -run 'Checkpoint7$'.
 
 func TestCheckpoint1(t *testing.T)  { checkpoint(t, 1) }  // LayerNorm
 func TestCheckpoint2(t *testing.T)  { checkpoint(t, 2) }  // QKV
@@ -40,6 +45,9 @@ func TestCheckpoint11(t *testing.T) { checkpoint(t, 11) } // softmax
 // TestCheckpoint12 is end to end.
 func TestCheckpoint12(t *testing.T) {
 	checkpoint(t, 12)
+	if os.Getenv(engineVariable) != "" {
+		return
+	}
 	t.Run("synthetic-tiny/same_text", func(t *testing.T) {
 		m := modelNamed(t, "synthetic-tiny")
 		found, err := m.Check(t.Context(), 12)
@@ -79,6 +87,9 @@ func checkpoint(t *testing.T, n int) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for _, err := range m.Errors() {
+				t.Errorf("%v\n  %s", &err, err.Command)
+			}
 			first := m.firstOf(t, slices.Concat(weights, found))
 			others := 0
 			for _, f := range found {
@@ -92,6 +103,8 @@ func checkpoint(t *testing.T, n int) {
 			}
 			switch {
 			case others > 0:
+			case os.Getenv(engineVariable) != "":
+				t.Skip("the engine's dumps have no stage of it that a golden has")
 			case n == verify.CheckWeights:
 				t.Skip("there are no figures of its weights")
 			case !strings.HasPrefix(name, "synthetic-"):
@@ -155,6 +168,9 @@ func runs(test string) bool {
 	return matches("test.run") && (flag.Lookup("test.skip").Value.String() == "" || !matches("test.skip"))
 }
 
+// engineVariable is the command of an engine to judge in the place of the Go model.
+const engineVariable = "CHECKPOINT12_ENGINE"
+
 // faultVariable names a stage for TestOneFaultIsOneFailure to spoil.
 const faultVariable = "CHECKPOINT12_TEST_FAULT"
 
@@ -162,8 +178,8 @@ const faultVariable = "CHECKPOINT12_TEST_FAULT"
 // what follows from it is skipped. A test of another checkpoint alone fails too, in
 // a line.
 func TestOneFaultIsOneFailure(t *testing.T) {
-	if os.Getenv(faultVariable) != "" {
-		t.Skip("this is the model with the fault")
+	if os.Getenv(faultVariable)+os.Getenv(engineVariable) != "" {
+		t.Skip("this is the model with the fault, or an engine")
 	}
 	if r, err := modelNamed(t, "synthetic-tiny").report(); err != nil || r.Failed() {
 		t.Skip("the model has a fault of its own")
@@ -255,6 +271,17 @@ type tested struct {
 	report func() (*verify.Report, error) // of all checkpoints; made when something fails
 }
 
+// TestMain removes what the engine has left when all tests have run.
+func TestMain(m *testing.M) {
+	status := m.Run()
+	for _, r := range runners {
+		r.Close()
+	}
+	os.Exit(status)
+}
+
+var runners []*engine.Runner
+
 // models are the models under test, each loaded once for all tests.
 var models sync.Map // name -> func() (*tested, error)
 
@@ -281,6 +308,14 @@ func modelNamed(t *testing.T, name string) *tested {
 					}
 				}
 			}
+		}
+		if command := os.Getenv(engineVariable); command != "" {
+			words, err := engine.Parse(command)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", engineVariable, err)
+			}
+			o.Engine = &engine.Runner{Command: words, Timeout: 10 * time.Minute}
+			runners = append(runners, o.Engine)
 		}
 		s, err := verify.Open(o)
 		if err != nil {

@@ -88,6 +88,42 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	}
 }
 
+// An interrupt ends the engine, with what it has started, and leaves no folder.
+func TestInterruptEndsTheEngine(t *testing.T) {
+	goldens, dir, temp := filepath.Join(t.TempDir(), "goldens"), t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	const one = "synthetic-tiny/one-token/float64"
+	if err := os.CopyFS(filepath.Join(goldens, one), os.DirFS("../../goldens/"+one)); err != nil {
+		t.Fatal(err)
+	}
+	pid := filepath.Join(dir, "pid")
+	go interruptAt(pid, syscall.SIGINT)
+	begin := time.Now()
+	status, stdout, stderr := run("verify", "--goldens", goldens,
+		"--engine", "sh -c 'sleep 60 & echo $! > "+pid+".new; mv "+pid+".new "+pid+"; wait'")
+	if want := "checkpoint12: error: interrupted\n"; status != StatusInterrupted || stderr != want || stdout != "" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+	if d := time.Since(begin); d > 30*time.Second {
+		t.Errorf("took %v", d)
+	}
+	if left, _ := os.ReadDir(temp); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	b, _ := os.ReadFile(pid)
+	id, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(id) + "/stat")
+		if syscall.Kill(id, 0) != nil || err == nil && strings.Contains(string(stat), ") Z ") {
+			return // it has ended, be it waited for or not
+		}
+	}
+	t.Errorf("process %d, which the engine started, is alive", id)
+}
+
 // An interrupt says that the same command goes on, and it does.
 func TestFetchInterrupted(t *testing.T) {
 	h, cache := newHub(t)

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		"widen":        helper(widen),
 		"copytree":     helper(func(args []string) error { return os.CopyFS(args[1], os.DirFS(args[0])) }),
 		"jsonshape":    helper(jsonShape),
+		"engine":       helper(engineMain),
 	})
 }
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ const outName = "{out}"
 // A CaseError is a case of which an engine's dump could not be judged.
 type CaseError struct {
 	Case    string   `json:"case"`
-	Command string   `json:"command"` // as a shell takes it
+	Command string   `json:"command"` // as a shell takes it; where that can be, it runs the case by hand
 	Reason  string   `json:"reason"`
 	Stderr  []string `json:"stderr"` // its last lines
 }
@@ -60,8 +61,12 @@ func (s *Suite) judge(ctx context.Context, c *Case) (*outcome, error) {
 	}
 	if failure, ok := errors.AsType[*engine.Failure](err); ok {
 		failed := &CaseError{
-			Case: c.Name, Command: engine.Command(s.o.Engine.Command.Words(in)).String(),
-			Reason: strings.ReplaceAll(failure.Reason, in.Out, outName), Stderr: failure.Stderr,
+			Case:    c.Name,
+			Command: cmp.Or(s.engineCommand(goldens[0]), engine.Command(s.o.Engine.Command.Words(in)).String()),
+			Reason:  strings.ReplaceAll(failure.Reason, in.Out, outName), Stderr: []string{},
+		}
+		for _, line := range failure.Stderr {
+			failed.Stderr = append(failed.Stderr, strings.ReplaceAll(line, in.Out, outName))
 		}
 		return &outcome{failure: failed}, nil
 	}
@@ -140,34 +145,19 @@ func (s *Suite) judgeDump(ctx context.Context, c *Case, goldens []*Golden, in en
 		return nil, &engine.Failure{Reason: err.Error()}
 	}
 	j.Progress = func(done, all int) { s.say("%s: case %s: replaying stage %d of %d", s.Name, c.Name, done, all) }
-	r, err := diagnose.Compare(ctx, j)
+	r, err := s.compareDump(ctx, j)
 	if golden, ok := errors.AsType[*diagnose.GoldenError](err); ok {
 		return nil, golden
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if err == nil {
+		err = s.addFindings(o, c, goldens, j, r)
+	}
 	if err != nil {
 		return nil, &engine.Failure{Reason: err.Error()}
 	}
-	o.report, o.quorum = r.Report, r.Quorum
-	o.notes = append(o.notes, r.Notes...)
-	for _, e := range r.Engines {
-		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil).Reads)
-		e.Report.Explanations, e.Report.Violations = r.Explanations, r.Violations
-		e.Report.Judge()
-		g := goldens[slices.IndexFunc(goldens, func(g *Golden) bool { return g.Engine == e.Engine })]
-		found, err := s.findings(c, g, e.Source, j.Candidate, e.Report)
-		if err != nil {
-			return nil, err
-		}
-		for i := range found {
-			found[i].overrule(r.Report)
-		}
-		o.runs = append(o.runs, RunReport{s.Name, c.Name, g.Engine, e.Report})
-		o.findings = append(append(o.findings, found...), s.sameChoices(c, g, e, j.Candidate)...)
-	}
-	o.findings = append(o.findings, s.replayed(c, r.Report)...)
 	if c.Name == s.repeated() {
 		err = s.runAgain(ctx, c, in, d, o)
 	}
@@ -175,6 +165,63 @@ func (s *Suite) judgeDump(ctx context.Context, c *Case, goldens []*Golden, in en
 		o.notes[i] = strings.ReplaceAll(o.notes[i], in.Out, outName)
 	}
 	return o, err
+}
+
+// compareDump compares a dump with its goldens. One that has nothing in common with them,
+// which a case's need not have, is judged by itself, if there is anything to judge.
+func (s *Suite) compareDump(ctx context.Context, j diagnose.Comparison) (*diagnose.Result, error) {
+	r, err := diagnose.Compare(ctx, j)
+	if !errors.Is(err, harness.ErrNothingCompared) || s.o.RequireAll {
+		return r, err
+	}
+	places := s.schedule.Places(j.Candidate, nil)
+	for _, g := range j.Goldens {
+		if len(places) == 0 || slices.ContainsFunc(places, func(p harness.Place) bool {
+			_, ok := g.Source.Shape(p.Step, p.Stage)
+			return ok
+		}) {
+			return nil, err
+		}
+	}
+	j.Goldens = nil
+	if r, err = diagnose.Compare(ctx, j); errors.Is(err, harness.ErrNothingCompared) {
+		return &diagnose.Result{Report: new(harness.Report)}, nil
+	}
+	return r, err
+}
+
+// addFindings turns the judgement of a dump into findings.
+func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.Comparison, r *diagnose.Result) error {
+	o.report, o.quorum = r.Report, r.Quorum
+	for _, n := range r.Notes {
+		if !strings.Contains(n, "no golden to compare") { // no case's goldens have every stage
+			o.notes = append(o.notes, n)
+		}
+	}
+	for _, e := range r.Engines {
+		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil).Reads)
+		e.Report.Explanations, e.Report.Violations = r.Explanations, r.Violations
+		e.Report.Judge()
+		g := goldens[slices.IndexFunc(goldens, func(g *Golden) bool { return g.Engine == e.Engine })]
+		found, err := s.findings(c, g, e.Source, j.Candidate, e.Report)
+		if err != nil {
+			return err
+		}
+		for i := range found {
+			found[i].overrule(r.Report)
+		}
+		o.runs = append(o.runs, RunReport{s.Name, c.Name, g.Engine, e.Report})
+		o.findings = append(o.findings, found...)
+	}
+	for i, g := range goldens {
+		text, err := s.sameChoices(c, g, j.Goldens[i].Source, j.Candidate, j.Cut)
+		if err != nil {
+			return err
+		}
+		o.findings = append(o.findings, text...)
+	}
+	o.findings = append(o.findings, s.replayed(c, r.Report)...)
+	return nil
 }
 
 // openEngine opens a dump and the goldens to judge it by.

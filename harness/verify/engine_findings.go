@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
@@ -71,46 +72,74 @@ func (s *Suite) replayed(c *Case, r *harness.Report) []Finding {
 }
 
 // sameChoices is what a golden says of checkpoint 12: that the engine chose its tokens.
-// Nothing is found if the dump does not show what was chosen at every step.
-func (s *Suite) sameChoices(c *Case, g *Golden, e diagnose.EngineResult, candidate harness.Source) []Finding {
-	if g.fedOther {
-		return nil
-	}
+// Nothing is found if the dump, cut as given, does not show each choice.
+func (s *Suite) sameChoices(c *Case, g *Golden, golden, candidate harness.Source, cut harness.Cut) ([]Finding, error) {
 	f := Finding{
 		Checkpoint: CheckpointCount, Case: c.Name, Engine: g.Engine, Step: g.manifest.New - 1, Stage: "text",
 		What: "the same tokens",
 	}
-	for b, want := range g.tokens {
-		if rows := candidate.Tokens(); b < len(rows) {
-			own := rows[b][:min(len(rows[b]), len(want))]
-			if i := firstOther(own, want[:len(own)]); i >= 0 {
-				f = f.failing("row %d: step %d chose %d, %s chose %d; got %s, want %s",
-					b, i-g.prompt(), own[i], g.Engine, want[i], s.quote(own), s.quote(want))
-				f.Kind, f.Closer = otherText, s.closer(c, g)
-				return []Finding{f}
+	other := func(b, at, chose int, why string) []Finding {
+		f = f.failing("row %d: step %d chose %d, %s chose %d%s", b, at-g.prompt(), chose, g.Engine, g.tokens[b][at], why)
+		f.Kind, f.Closer = otherText, s.closer(c, g)
+		return []Finding{f}
+	}
+	if g.fedOther {
+		return nil, nil
+	}
+	for at := g.prompt(); at < len(g.tokens[0]); at++ {
+		step := at - g.prompt()
+		if cut != nil {
+			step = cut.EndingAt(at)
+		}
+		ids, err := chosen(candidate, step)
+		if err != nil || len(ids) != len(g.tokens) {
+			return nil, err
+		}
+		for b, id := range ids {
+			if int(id) == g.tokens[b][at] {
+				f.Elements++
+				continue
 			}
+			why, err := diagnose.Certainty(golden, candidate, step)
+			if err != nil {
+				return nil, err
+			}
+			if !strings.HasPrefix(why, diagnose.NearTie) {
+				return other(b, at, int(id), ""), nil
+			}
+			f.Note = fmt.Sprintf("step %d: %s", step, why)
 		}
 	}
-	for k := range g.manifest.New {
-		if chosen := e.Report.Row(harness.Place{Step: k, Stage: "next_token"}); chosen != nil && chosen.Status.Compared() {
-			f.Elements += chosen.Elements
-			if chosen.Status.Diverges() && !f.Failed {
-				f = f.failing("step %d chose otherwise: %s", k, detail(chosen))
-				f.Kind, f.Closer = otherText, s.closer(c, g)
-			}
+	for b, row := range candidate.Tokens() {
+		if b == len(g.tokens) {
+			break
+		}
+		row = row[:min(len(row), len(g.tokens[b]))]
+		if at := firstOther(row, g.tokens[b][:len(row)]); at >= g.prompt() && f.Note == "" {
+			return other(b, at, row[at], " (as tokens.npy has it)"), nil
+		}
+	}
+	return []Finding{f}, nil
+}
+
+// chosen returns what a run chose at a step, one id a row: nil if it does not show it.
+func chosen(src harness.Source, step int) ([]int64, error) {
+	for _, stage := range []string{"next_token", "logits_last", "logits"} {
+		shape, ok := src.Shape(step, stage)
+		if !ok || len(shape) == 0 || slices.Contains(shape, 0) {
 			continue
 		}
-		logits := e.Report.Row(harness.Place{Step: k, Stage: "logits_last"})
-		if logits == nil || logits.Status != harness.Pass {
-			return nil
+		t, err := src.Tensor(step, stage)
+		if err != nil || t.IDs() {
+			return t.I64, err
 		}
-		certainty, err := diagnose.Certainty(e.Source, candidate, k)
-		if err != nil || certainty != diagnose.Certified {
-			return nil
+		V, width := shape[len(shape)-1], len(t.F32)/shape[0]
+		for end := width; end <= len(t.F32); end += width { // the last position of each row
+			t.I64 = append(t.I64, int64(sample.Argmax(t.F32[end-V:end])))
 		}
-		f.Elements += len(g.tokens)
+		return t.I64, nil
 	}
-	return []Finding{f}
+	return nil, nil
 }
 
 // repeated returns the name of the case that checkpoint 12 runs three times.
@@ -150,8 +179,8 @@ func (s *Suite) runAgain(ctx context.Context, c *Case, in engine.Case, first *du
 			f.Kind = notDeterministic
 		}
 		if len(other) > 0 {
-			o.notes = append(o.notes, fmt.Sprintf("run %d of case %s: other bits than in run 1 in %s, first at %s",
-				run, c.Name, words.Count(len(other), "tensor"), other[0]))
+			o.notes = append(o.notes, fmt.Sprintf("run %d gave other bits than run 1 in %s, first at %s",
+				run, words.Count(len(other), "tensor"), other[0]))
 		}
 	}
 	if f.Elements > 0 || f.Failed {
@@ -189,20 +218,13 @@ func (s *Suite) again(first *dump.Dump, dir string) (shown []string, other []har
 // choices returns a run's tokens and, at each step that shows it, what it chose, in words.
 func choices(src harness.Source) ([]string, error) {
 	shown := []string{fmt.Sprint("tokens ", src.Tokens())}
-	for _, k := range src.Steps() {
-		for _, stage := range []string{"next_token", "logits_last"} {
-			if _, ok := src.Shape(k, stage); !ok {
-				continue
-			}
-			t, err := src.Tensor(k, stage)
-			if err != nil {
-				return nil, err
-			}
-			for row := range slices.Chunk(t.F32, max(1, t.Shape[len(t.Shape)-1])) {
-				t.I64 = append(t.I64, int64(sample.Argmax(row)))
-			}
-			shown = append(shown, fmt.Sprintf("step %d: %v", k, t.I64))
-			break
+	for _, step := range src.Steps() {
+		ids, err := chosen(src, step)
+		if err != nil {
+			return nil, err
+		}
+		if ids != nil {
+			shown = append(shown, fmt.Sprintf("step %d: %v", step, ids))
 		}
 	}
 	return shown, nil

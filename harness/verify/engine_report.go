@@ -25,7 +25,9 @@ type EngineReport struct {
 
 	merged *harness.Report
 	cases  int
-	wrong  int // cases with a stage that is wrong itself
+	wrong  int                    // cases with a stage that is wrong itself
+	unseen map[harness.Status]int // missing and skipped places, of all cases
+	names  int                    // that are no stages'
 	notes  []string
 }
 
@@ -45,7 +47,8 @@ func (s *Suite) Errors() []CaseError {
 func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
 	e := &EngineReport{
 		Engine: s.o.Engine.Command.String(), CannotDo: []string{}, Errors: s.Errors(),
-		merged: &harness.Report{}, cases: len(s.Cases),
+		merged: &harness.Report{Introduced: []harness.Introduced{}, Explanations: []harness.Explanation{}},
+		cases:  len(s.Cases), unseen: map[harness.Status]int{},
 	}
 	seen := map[string][]string{} // the cases of a note
 	for _, c := range s.Cases {
@@ -87,6 +90,10 @@ func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
 // gains its causes if it has none yet.
 func (e *EngineReport) merge(r *harness.Report) {
 	m := e.merged
+	e.names += r.Unknown
+	for i := range r.Stages {
+		e.unseen[r.Stages[i].Status]++
+	}
 	if len(r.Introduced) > 0 {
 		e.wrong++
 	}
@@ -117,7 +124,7 @@ func (e *EngineReport) Err() error {
 	case len(e.Errors) == 1:
 		return &e.Errors[0]
 	}
-	return fmt.Errorf("%w; %s more could not be judged", &e.Errors[0], words.Count(len(e.Errors)-1, "case"))
+	return fmt.Errorf("%w; and %s more could not be judged", &e.Errors[0], words.Count(len(e.Errors)-1, "case"))
 }
 
 // Notes returns remarks on the dumps.
@@ -140,12 +147,47 @@ func (e *EngineReport) write(b *report.Writer) {
 	if len(e.CannotDo) > 0 {
 		b.Printf("\nthe engine cannot do %s: %s\n", words.Count(len(e.CannotDo), "case"), words.And(e.CannotDo))
 	}
+	var alike [][]CaseError
 	for _, err := range e.Errors {
-		b.Printf("\n%s\n  %s\n", b.Red("case "+err.Case+" could not be judged: "+err.Reason), report.Unbroken(err.Command))
-		for _, line := range err.Stderr {
+		i := slices.IndexFunc(alike, func(a []CaseError) bool {
+			return a[0].Reason == err.Reason && slices.Equal(a[0].Stderr, err.Stderr)
+		})
+		if i < 0 {
+			i, alike = len(alike), append(alike, nil)
+		}
+		alike[i] = append(alike[i], err)
+	}
+	for _, a := range alike {
+		b.Printf("\n%s could not be judged: %s\n", b.Red("case "+a[0].Case), a[0].Reason)
+		if len(a) > 1 {
+			b.Printf("  and %s more, for the same reason\n", words.Count(len(a)-1, "case"))
+		}
+		b.Printf("  %s\n", report.Unbroken(a[0].Command))
+		for _, line := range a[0].Stderr {
 			b.Printf("  %s\n", line)
 		}
 	}
+}
+
+// summary returns how much the verdict is not about.
+func (e *EngineReport) summary() (text string) {
+	if e == nil {
+		return ""
+	}
+	for _, n := range []struct {
+		count int
+		what  string
+	}{
+		{len(e.CannotDo), "case it cannot do"}, {len(e.Errors), "case that could not be judged"},
+		{e.unseen[harness.Missing], "tensor missing"}, {e.unseen[harness.Skipped], "tensor skipped"},
+		{e.names, "name not understood"},
+	} {
+		noun, rest, _ := strings.Cut(n.what, " ")
+		if n.count > 0 {
+			text += fmt.Sprintf("; %s %s", words.Count(n.count, noun), rest)
+		}
+	}
+	return text
 }
 
 // engineCommand returns the command that runs the engine by hand on the case of a golden

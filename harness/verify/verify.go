@@ -294,6 +294,8 @@ func (s *Suite) notCompared(engine string, n int) string {
 		return s.WeightsUnknown()
 	case n == CheckWeights || engine == Figures || engine == Self:
 		return ""
+	case n == CheckpointCount && s.o.Engine != nil:
+		return "no dump shows each choice: next_token, logits_last or logits does"
 	}
 	reason := ""
 	for _, c := range s.Cases {
@@ -309,6 +311,9 @@ func (s *Suite) notCompared(engine string, n int) string {
 				reason = cmp.Or(reason, l.Reason)
 			}
 		}
+	}
+	if s.o.Engine != nil {
+		return cmp.Or(reason, "its goldens and the dumps share none of "+Info(n).Stages)
 	}
 	return cmp.Or(reason, "its goldens have none of "+Info(n).Stages)
 }

@@ -24,7 +24,9 @@ const textWidth = 84
 func (r *Report) WriteText(w io.Writer, style report.Style, verbose bool) error {
 	b := report.NewWriter(w, style)
 	r.writeLines(b, verbose)
-	b.Printf("\n")
+	if len(r.Texts) > 0 {
+		b.Printf("\n")
+	}
 	texts := report.NewTable("", "")
 	for _, t := range r.Texts {
 		name := t.Case
@@ -180,12 +182,7 @@ func (r *Report) verdict() string {
 	if n := r.unchecked(); n > 0 {
 		summary += fmt.Sprintf("; %s not checked", words.Count(n, "checkpoint"))
 	}
-	if e := r.EngineReport; e != nil && len(e.CannotDo) > 0 {
-		summary += fmt.Sprintf("; the engine cannot do %s", words.Count(len(e.CannotDo), "case"))
-	}
-	if err := r.Err(); err != nil {
-		summary += fmt.Sprintf("; %s could not be judged", words.Count(len(r.Errors), "case"))
-	}
+	summary += r.EngineReport.summary()
 	switch {
 	case r.First == nil && r.Err() != nil:
 		return "NOT ALL JUDGED: " + summary

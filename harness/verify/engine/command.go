@@ -44,7 +44,7 @@ func Parse(line string) (Command, error) {
 }
 
 // String returns the command as a shell takes it.
-func (c Command) String() string { return shellquote.Join(c...) }
+func (c Command) String() string { return strings.ReplaceAll(shellquote.Join(c...), `\{`, "{") }
 
 // A Case holds the values of the placeholders.
 type Case struct {

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/npy"
+	"checkpoint12/model/zoo"
+)
+
+// engineMain is the Go model as somebody else's engine, which verify --engine runs:
+//
+//	engine MODEL TOKENS OUT HOW... [on PROMPT]
+//
+// HOW is the name of a fault to plant, or one of the ways below; on PROMPT, the first of
+// these only in the case with a prompt of that length.
+func engineMain(args []string) error {
+	fmt.Println("this goes nowhere")
+	tokens, _, err := npy.Read(args[1], false)
+	if err != nil {
+		return err
+	}
+	m, err := zoo.Load(args[0])
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	n, err := strconv.Atoi(os.Getenv("CHECKPOINT12_PROMPT"))
+	if err != nil {
+		return err
+	}
+	how := args[3:]
+	if at := len(how) - 2; at >= 0 && how[at] == "on" {
+		if strconv.Itoa(n) != how[at+1] {
+			how = how[1:]
+		}
+		how = how[:len(how)-2]
+	}
+	run := gpt2.Run{Temperatures: gpt2.Temperatures}
+	var planted []gpt2test.Fault
+	for _, h := range how {
+		switch h {
+		case "cannot":
+			os.Exit(77)
+		case "fails":
+			return fmt.Errorf("first line\nno memory \x1b[31m for %s", args[2])
+		case "silent":
+			return nil
+		case "hangs":
+			time.Sleep(time.Hour)
+		case "one-by-one":
+			n = 1
+		case "undecided": // in two threads of which the first to come wins, say
+			run.Match = func(_ int, stage string) bool { return stage == "ln_f" || stage == "logits_last" }
+			if strings.HasSuffix(args[2], "again") {
+				planted = append(planted, gpt2test.Named("last-but-one logits"))
+			}
+		case "logits":
+			run.Match = func(_ int, stage string) bool { return stage == "logits_last" }
+		default:
+			planted = append(planted, gpt2test.Named(h))
+		}
+	}
+	width := tokens.Shape[1]
+	for b := range tokens.Shape[0] {
+		var row []int
+		for _, id := range tokens.I64[b*width:][:width] {
+			row = append(row, int(id))
+		}
+		run.Tokens, run.Feed = append(run.Tokens, row[:n]), append(run.Feed, row[n:width-1])
+	}
+	run.New = width - n
+	run.Tap = (&gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}).Tap
+	rec, err := gpt2.Record(context.Background(), m, run)
+	if err != nil {
+		return err
+	}
+	man, err := gpt2.Manifest(m, run, "", "")
+	if err == nil {
+		err = dump.Write(rec, args[2], man)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(args[2], dump.ManifestFile))
+}
