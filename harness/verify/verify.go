@@ -1,5 +1,5 @@
 // Package verify runs the twelve checkpoints of the Go model against goldens and
-// published figures.
+// published figures, or those of another engine, which a command runs, against goldens.
 //
 // [Open] finds a model and its goldens; [Suite.Check] runs one checkpoint and returns
 // findings; [Suite.Verify] runs all twelve and returns a report. A divergence is a
