@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness/report"
+	"checkpoint12/model/memory"
 )
 
 // Exit statuses of the binary. "go run ." turns every one but 0 into 1.
@@ -42,6 +43,11 @@ var errDivergence = errors.New("a divergence was found")
 // stdout, ends the command with StatusInterrupted and leaves no half-written file; a
 // second one ends the process at once.
 func Main(args []string, stdout, stderr io.Writer) int {
+	a := &app{program: programName(), args: args, stdout: &output{w: stdout}, stderr: stderr}
+	if err := memory.CheckLimit(); err != nil { // first, since what follows starts threads
+		a.fail(err)
+		return StatusError
+	}
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 	ends = slices.DeleteFunc(ends, signal.Ignored) // as nohup has it
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
@@ -51,7 +57,6 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	signal.Notify(pipe, syscall.SIGPIPE) // so that it is an error of the write
 	defer signal.Stop(pipe)
 
-	a := &app{program: programName(), args: args, stdout: &output{w: stdout}, stderr: stderr}
 	err := a.root(args).ExecuteContext(ctx)
 	switch {
 	case err == nil:

@@ -32,6 +32,19 @@ func sparse(t *testing.T, stage string, shape ...int) (dir string) {
 	return dir
 }
 
+// A limit under which Go might end the process is an error of one line.
+func TestAddressLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: the race detector takes all the address space that there is")
+	}
+	run := exec.Command("sh", "-c", `ulimit -v 2900000 && exec checkpoint12 verify`)
+	out, _ := run.CombinedOutput()
+	want := "checkpoint12: error: the process may have 2969 MB of addresses, and needs 3000 MB and the size of the weights: raise the limit (ulimit -v)\n"
+	if status := run.ProcessState.ExitCode(); status != StatusError || string(out) != want {
+		t.Errorf("exit status %d, %q; want %d, %q", status, out, StatusError, want)
+	}
+}
+
 // What compare holds in memory does not grow with the tensors of two dumps in the
 // schedule's layout, nor with one of a wrong shape; where it would need more than there
 // is, it says so.

@@ -12,6 +12,18 @@ import (
 // large is the size from which on it is asked; Go reserves so much at once.
 const large = 64 << 20
 
+// least is how many bytes of addresses Go, which uses few of them, reserves at most.
+const least = 3000e6
+
+// CheckLimit returns an error if the process may have fewer addresses than Go reserves.
+func CheckLimit() error {
+	if n, ok := addresses(); ok && n < least {
+		return fmt.Errorf("the process may have %d MB of addresses, and needs %d MB and the size of the weights: "+
+			"raise the limit (ulimit -v)", n/1e6, int(least/1e6))
+	}
+	return nil
+}
+
 // Room returns an error if there is no memory for so many bytes more.
 func Room(bytes int) error {
 	if bytes < large {
