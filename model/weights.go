@@ -1,13 +1,16 @@
 package model
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -48,6 +51,9 @@ type file struct {
 	path    string // as errors name it
 	data    []byte
 	release func() error // gives data back; may be nil
+
+	mapped *os.File    // nil: data is not a file's
+	opened fs.FileInfo // mapped's when it was opened
 }
 
 // tensor is a weight, and the file it came from.
@@ -90,7 +96,7 @@ func Open(name, dir string) (*Model, error) {
 		}
 		m.files = append(m.files, f)
 	}
-	if err := m.load(); err != nil {
+	if err := m.Guard(m.load); err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -102,7 +108,7 @@ func FromBytes(name string, cfg Config, data []byte, release func() error) (*Mod
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	m := &Model{name: name, cfg: cfg, files: []file{{name, data, release}}}
+	m := &Model{name: name, cfg: cfg, files: []file{{path: name, data: data, release: release}}}
 	if err := m.load(); err != nil {
 		return nil, err
 	}
@@ -134,6 +140,9 @@ func (m *Model) Close() error {
 		if m.files[i].release != nil {
 			errs = append(errs, m.files[i].release())
 		}
+		if m.files[i].mapped != nil {
+			errs = append(errs, m.files[i].mapped.Close())
+		}
 		m.files[i].data = nil
 	}
 	m.weights, m.wte, m.wpe, m.blocks, m.head = nil, nil, nil, nil, nil
@@ -145,15 +154,38 @@ func mapFile(path string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("open weights: %w", err)
 	}
-	defer f.Close() // the mapping stays
 	if size < 8 {
+		f.Close()
 		return file{}, fmt.Errorf("%s: not a safetensors file (%d bytes)", path, size)
 	}
-	m, err := mmap.Map(f, mmap.RDONLY, 0)
-	if err != nil {
-		return file{}, fmt.Errorf("map %s: %w", path, err)
+	opened, err := f.Stat()
+	if err == nil {
+		var m mmap.MMap
+		if m, err = mmap.Map(f, mmap.RDONLY, 0); err == nil {
+			return file{path, m, m.Unmap, f, opened}, nil
+		}
 	}
-	return file{path, m, m.Unmap}, nil
+	f.Close()
+	return file{}, fmt.Errorf("map %s: %w", path, err)
+}
+
+// Guard calls f, which uses the model, and returns its error or, if a weight file has
+// changed since Open, one that names it. Of a nil Model it only calls f.
+func (m *Model) Guard(f func() error) error {
+	var err error
+	lost := parallel.Protect(func() { err = f() })
+	if m != nil {
+		for _, f := range m.files {
+			if f.mapped == nil {
+				continue
+			}
+			now, e := f.mapped.Stat()
+			if e != nil || now.Size() != f.opened.Size() || !now.ModTime().Equal(f.opened.ModTime()) {
+				return fmt.Errorf("%s: changed while it was in use: run again when it is whole", f.path)
+			}
+		}
+	}
+	return cmp.Or(lost, err)
 }
 
 // maskBuffer matches the causal masks that older files carry among the weights.

@@ -102,7 +102,11 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 	if err != nil {
 		return nil, err
 	}
-	r, err := diagnose.Compare(ctx, c)
+	var r *diagnose.Result
+	err = c.Model.Guard(func() (err error) {
+		r, err = diagnose.Compare(ctx, c)
+		return err
+	})
 	p.clear()
 	if err != nil {
 		return nil, err

@@ -181,9 +181,11 @@ func (a *app) dump(ctx context.Context, o dumpOptions) error {
 		}
 	}
 	var recorder *harness.Recorder
-	err = wait(ctx, func() (err error) {
-		recorder, err = gpt2.Record(ctx, m, o.Run)
-		return err
+	err = wait(ctx, func() error {
+		return m.Guard(func() (err error) {
+			recorder, err = gpt2.Record(ctx, m, o.Run)
+			return err
+		})
 	})
 	p.clear()
 	if err != nil {

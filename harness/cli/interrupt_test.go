@@ -166,25 +166,38 @@ func TestFetchInterrupted(t *testing.T) {
 	}
 }
 
-// cutter makes a file of weights shorter when the first byte is written to it.
-type cutter struct {
-	once sync.Once
-	path string
-	err  error
+// changer changes a file of weights when the first byte is written to it.
+type changer struct {
+	once   sync.Once
+	change func() error
+	err    error
 }
 
-func (w *cutter) Write(p []byte) (int, error) {
-	w.once.Do(func() { w.err = os.Truncate(w.path, 1000) })
+func (w *changer) Write(p []byte) (int, error) {
+	w.once.Do(func() { w.err = w.change() })
 	return len(p), nil
 }
 
-// Weights that become shorter while they are in use are an error, not the end of the process.
-func TestLostWeights(t *testing.T) {
-	dir := longModel(t)
-	out, stderr := cutter{path: filepath.Join(dir, "model.safetensors")}, bytes.Buffer{}
-	status := Main([]string{"generate", "--model", dir, "--prompt", "Hello.", "--new", "50000"}, &out, &stderr)
-	want := "checkpoint12: error: the file of the weights became shorter while it was in use\n"
-	if status != StatusError || stderr.String() != want || out.err != nil {
-		t.Errorf("status %d, %q, %v; want %q", status, stderr.String(), out.err, want)
+// Weights that change while they are in use are an error that names their file.
+func TestChangedWeights(t *testing.T) {
+	path := filepath.Join(longModel(t), "model.safetensors")
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func() error{
+		"in place":                 func() error { return os.Chtimes(path, time.Time{}, time.Now()) }, // as a write does
+		"shorter by less than all": func() error { return os.Truncate(path, info.Size()-400) },
+		"shorter":                  func() error { return os.Truncate(path, 1000) },
+	} {
+		if err := microModel([]string{filepath.Dir(path), "60000", "50257"}); err != nil {
+			t.Fatal(err)
+		}
+		out, stderr := changer{change: change}, bytes.Buffer{}
+		status := Main([]string{"generate", "--model", filepath.Dir(path), "--prompt", "Hello.", "--new", "3"}, &out, &stderr)
+		want := "checkpoint12: error: " + path + ": changed while it was in use: run again when it is whole\n"
+		if status != StatusError || stderr.String() != want || out.err != nil {
+			t.Errorf("%s: status %d, %q, %v; want %q", name, status, stderr.String(), out.err, want)
+		}
 	}
 }

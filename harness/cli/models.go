@@ -230,12 +230,15 @@ func (a *app) generate(ctx context.Context, name, prompt string, n int, s sample
 		defer m.Close()
 		stream := tokenizer.Stream()
 		text := prompt // printed with the first token: the model has taken it
-		_, err = sample.Generate(ctx, m, ids, n, s, func(id int) error {
-			more, err := stream.Push(id)
-			if err == nil {
-				err = a.printTokens(text + more)
-				text = ""
-			}
+		err = m.Guard(func() error {
+			_, err := sample.Generate(ctx, m, ids, n, s, func(id int) error {
+				more, err := stream.Push(id)
+				if err == nil {
+					err = a.printTokens(text + more)
+					text = ""
+				}
+				return err
+			})
 			return err
 		})
 		if err == nil {

@@ -98,13 +98,17 @@ type RunReport struct {
 }
 
 // Verify opens a model and runs all twelve checkpoints, as [Suite.Verify] does.
-func Verify(ctx context.Context, o Options) (*Report, error) {
+func Verify(ctx context.Context, o Options) (r *Report, err error) {
 	s, err := Open(o)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	return s.Verify(ctx)
+	err = s.Model.Guard(func() (err error) {
+		r, err = s.Verify(ctx)
+		return err
+	})
+	return r, err
 }
 
 // Verify runs all twelve checkpoints. It returns an error, and no report, if a golden
