@@ -196,6 +196,30 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 	return max(n, 1), nil
 }
 
+// Spare returns the ids of each row of the candidate's tokens that its steps were not fed:
+// the last choice, and what should not be there. It is nil where it is not known how the
+// steps, cut as cut says, were fed; golden may be nil.
+func Spare(s *Schedule, golden, candidate Source, cut Cut, prompt int) (spare [][]int, err error) {
+	if golden == nil {
+		golden = candidate
+	}
+	f := tokenDiff{cut: cut}
+	if cut == nil {
+		if prompt == 0 && golden.Manifest() == nil && candidate.Manifest() == nil &&
+			max(s.positions(golden, 0), s.positions(candidate, 0)) == 0 {
+			return nil, nil
+		}
+		if f.prompt, err = PromptLength(s, golden, candidate, prompt); err != nil {
+			return nil, err
+		}
+	}
+	end := f.span(LastStep(candidate)).End()
+	for _, row := range candidate.Tokens() {
+		spare = append(spare, row[min(end, len(row)):])
+	}
+	return spare, nil
+}
+
 // positions returns the length that most of a step's tensors have along the axis
 // T of their stage's Axes; 0 if none has one.
 func (s *Schedule) positions(src Source, step int) int {

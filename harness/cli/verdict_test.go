@@ -81,6 +81,9 @@ func TestVerdicts(t *testing.T) {
 	otherToken := func(t *testing.T) {
 		editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.I64[3] ^= 1 })
 	}
+	lastChoice := func(t *testing.T) {
+		editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.I64[5] ^= 1 })
+	}
 	for _, c := range []struct {
 		reason string
 		put    puts
@@ -110,6 +113,13 @@ func TestVerdicts(t *testing.T) {
 			alone, StatusError, "tokens.npy ends within the prompt, after 2 of 3 ids"},
 		{"tokens that end after the prompt", puts{cut(3)},
 			golden, StatusPass, "tokens.npy ends before what step 2 was fed"},
+		{"tokens without the last choice", puts{cut(5)}, golden, StatusPass, "PASS"},
+		{"a last choice that is not next_token", puts{lastChoice}, golden, StatusDivergence,
+			"step 2, stage next_token: is not the last choice of tokens.npy"},
+		{"a last choice that is not next_token, replayed", puts{lastChoice}, alone, StatusDivergence, "contradicts itself"},
+		{"tokens that end long after the last step", puts{func(t *testing.T) {
+			editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.Shape, x.I64 = []int{1, 9}, append(x.I64, 1, 2, 3) })
+		}}, golden, StatusPass, "tokens.npy has 3 ids after the last choice"},
 		{"the golden itself", nil,
 			[]string{"--golden", "golden", "--candidate", "golden"}, StatusError, "is the golden golden itself"},
 		{"links to the golden's files", puts{func(t *testing.T) {

@@ -60,8 +60,51 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 			r.Violations = append(r.Violations, harness.Violation{Place: row.Place, Rule: rule, Detail: detail})
 		}
 	}
+	if err := r.checkLastChoice(c, golden); err != nil {
+		return err
+	}
 	r.Judge()
 	return nil
+}
+
+// checkLastChoice adds a violation if the last id of the candidate's tokens comes after
+// all that its steps were fed and is not its own choice at the last step, and a note if
+// there are more ids. One that the golden has there too may have been fed at a step that
+// the candidate lacks.
+func (r *Result) checkLastChoice(c Comparison, golden harness.Source) error {
+	spare, err := harness.Spare(c.Schedule, golden, c.Candidate, c.Cut, c.Prompt)
+	if err != nil || len(spare) == 0 {
+		return err
+	}
+	last, fed := harness.Place{Step: harness.LastStep(c.Candidate), Stage: "next_token"}, [][]int(nil)
+	if golden != nil {
+		fed = golden.Tokens()
+	}
+	ids := c.Candidate.Tokens()
+	has := func(b int) bool { return b < len(fed) && len(ids[b]) <= len(fed[b]) }
+	n := len(spare[0])
+	if n > 1 && !has(0) {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s: %s has %s after the last choice: its steps were fed none of them",
+			c.Candidate.Name(), harness.TokensFile, words.Count(n-1, "id")))
+	}
+	if n != 1 {
+		return nil
+	}
+	chosen, err := c.Schedule.Choice(c.Candidate, last.Step, len(spare))
+	if len(chosen) > 0 {
+		r.Checked++
+	}
+	for b, id := range chosen {
+		at := len(ids[b]) - len(spare[b])
+		if spare[b][0] != int(id) && !(has(b) && fed[b][at] == spare[b][0]) {
+			r.Violations = append(r.Violations, harness.Violation{
+				Place: last, Rule: "is not the last choice of " + harness.TokensFile,
+				Detail: fmt.Sprintf("row %d: next_token is %d, the choice in the tokens %d", b, id, spare[b][0]),
+			})
+			break
+		}
+	}
+	return err
 }
 
 // inputsOf lists what the stages of a span read that is not of the span.
