@@ -115,7 +115,8 @@ func TestCompareOtherCuts(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			status, stdout, stderr := run(append([]string{"compare", "--candidate", mine, "--json", filepath.Join(mine, "r.json")}, c.args...)...)
+			file := filepath.Join(t.TempDir(), "r.json")
+			status, stdout, stderr := run(append([]string{"compare", "--candidate", mine, "--json", file}, c.args...)...)
 			if want := map[string]int{"PASS": StatusPass, "FAIL": StatusDivergence, "": StatusError}[append(c.says, "")[0]]; status != want {
 				t.Errorf("status %d, want %d: %s", status, want, stderr)
 			}
@@ -137,7 +138,7 @@ func TestCompareOtherCuts(t *testing.T) {
 					Position *int
 				}
 			}
-			b, err := os.ReadFile(filepath.Join(mine, "r.json"))
+			b, err := os.ReadFile(file)
 			if err == nil {
 				err = json.Unmarshal(b, &report)
 			}

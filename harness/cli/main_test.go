@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		"widen":        helper(widen),
 		"copytree":     helper(func(args []string) error { return os.CopyFS(args[1], os.DirFS(args[0])) }),
 		"jsonshape":    helper(jsonShape),
+		"byengine":     helper(byEngine),
 		"engine":       helper(engineMain),
 	})
 }
@@ -116,6 +117,18 @@ func plant(args []string) error {
 		return err
 	}
 	return os.RemoveAll(filepath.Join(args[0], "manifest.json"))
+}
+
+// byEngine makes the Go model's dump in a folder one of the engine that the folder is
+// named after: byengine DIR.
+func byEngine(args []string) error {
+	path := filepath.Join(args[0], "manifest.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	name := strconv.Quote(filepath.Base(args[0]))
+	return os.WriteFile(path, bytes.Replace(data, []byte(`"name": "go"`), []byte(`"name": `+name), 1), 0o666)
 }
 
 // widen makes a float32 .npy file one of float64, as numpy's defaults would
