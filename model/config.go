@@ -89,6 +89,30 @@ var asReleased = []struct {
 	{"add_cross_attention", []any{false}},
 }
 
+// CheckReleased returns an error if a config, which may lack keys, asks for anything but
+// GPT-2 as released.
+func CheckReleased(data []byte) error {
+	keys, err := strictjson.Object(data)
+	if err != nil {
+		return fmt.Errorf("not a model config: %w", err)
+	}
+	return checkReleased(keys)
+}
+
+func checkReleased(keys map[string]json.RawMessage) error {
+	for _, k := range asReleased {
+		var value any
+		raw, ok := keys[k.key]
+		if !ok || string(raw) == "null" {
+			continue
+		}
+		if json.Unmarshal(raw, &value) != nil || !slices.Contains(k.values, value) {
+			return fmt.Errorf("%s is %.40s: want %#v, as in GPT-2 as released", k.key, raw, k.values[0])
+		}
+	}
+	return nil
+}
+
 // ParseConfig reads a config in Hugging Face's format. Keys that do not change the
 // model's numbers are ignored. A value that asks for anything but GPT-2 as released,
 // such as another activation, is an error.
@@ -98,12 +122,8 @@ func ParseConfig(data []byte) (Config, error) {
 		return Config{}, fmt.Errorf("not a model config: %w", err)
 	}
 	maps.DeleteFunc(keys, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
-	for _, k := range asReleased {
-		var value any
-		raw, ok := keys[k.key]
-		if ok && (json.Unmarshal(raw, &value) != nil || !slices.Contains(k.values, value)) {
-			return Config{}, fmt.Errorf("%s is %.40s: want %#v, as in GPT-2 as released", k.key, raw, k.values[0])
-		}
+	if err := checkReleased(keys); err != nil {
+		return Config{}, err
 	}
 	c := Config{Eps: 1e-5, raw: bytes.Clone(data)}
 	for _, d := range c.sizes() {

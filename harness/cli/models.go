@@ -135,7 +135,7 @@ Writes the synthetic model NAME as config.json and model.safetensors, in Hugging
 Face layout. No weights are shipped: a synthetic model is a formula, from which every
 machine makes the same bytes. NAME is one of: `) + names + `.
 
-Each file is whole or absent: an interrupt leaves nothing half-written.`,
+Each file is whole or absent: an interrupt leaves neither.`,
 		Example: a.text(`
   {} synth synthetic-tiny --out my-tiny
   {} synth synthetic-medium --out my-medium     # 1.4 GB`),

@@ -57,7 +57,7 @@ func Create(dir string) (*Writer, error) {
 }
 
 // Replaceable returns an error unless dir is free, an empty folder, or a dump of which
-// the manifest lists every file. If engine is not "", it must be of that engine.
+// the manifest lists every file as it is. If engine is not "", it must be of that engine.
 func Replaceable(dir, engine string) error {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +69,7 @@ func Replaceable(dir, engine string) error {
 	if err != nil {
 		return err
 	}
-	listed := map[string]fs.FileMode{".": fs.ModeDir}
+	listed, files := map[string]fs.FileMode{".": fs.ModeDir}, map[string]harness.File{}
 	switch man, err := ReadManifest(dir); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -81,12 +81,18 @@ func Replaceable(dir, engine string) error {
 		listed[ManifestFile] = 0
 		for _, f := range man.Files {
 			listed[f.Path], listed[path.Dir(f.Path)] = 0, fs.ModeDir
+			files[f.Path] = f
 		}
 	}
 	return fs.WalkDir(os.DirFS(dir), ".", func(name string, e fs.DirEntry, err error) error {
 		if mode, ok := listed[name]; err == nil && !(ok && mode == e.Type()) {
 			err = fmt.Errorf("%s: holds %s, which no %s there lists, and is not replaced: choose another folder",
 				dir, name, ManifestFile)
+		}
+		if f, ok := files[name]; err == nil && ok {
+			if err = checkHash(filepath.Join(dir, filepath.FromSlash(name)), f); err != nil {
+				err = fmt.Errorf("%w, and is not replaced: choose another folder", err)
+			}
 		}
 		return err
 	})

@@ -135,6 +135,12 @@ func TestWriterReplacesNothingButADump(t *testing.T) {
 		{"somebody's folder", func(dir string) { writeFile(t, dir+"/thesis.tex", nil) }, false},
 		{"a dump", writeOld, true},
 		{"a dump with a file of somebody's in it", func(dir string) { writeOld(dir); writeFile(t, dir+"/thesis.tex", nil) }, false},
+		{"a dump of which a tensor was edited", func(dir string) {
+			writeOld(dir)
+			b, _ := os.ReadFile(dir + "/step_00/a.npy")
+			b[len(b)-1]++
+			writeFile(t, dir+"/step_00/a.npy", b)
+		}, false},
 		{"in a step", func(dir string) { writeOld(dir); writeFile(t, dir+"/step_00/thesis.tex", nil) }, false},
 		{"called as a stage's", func(dir string) { writeOld(dir); writeFile(t, dir+"/step_00/other.npy", nil) }, false},
 		{"in another step", func(dir string) { writeOld(dir); writeFile(t, dir+"/step_77/a.npy", nil) }, false},

@@ -96,6 +96,11 @@ func CheckComplete(s *harness.Schedule, src harness.Source) error {
 // enough: the others are for the replay to judge.
 func CheckModel(m *model.Model, src harness.Source) error {
 	want := m.Config()
+	if man := src.Manifest(); man != nil && len(man.Model.Config) > 0 {
+		if err := model.CheckReleased(man.Model.Config); err != nil {
+			return fmt.Errorf("%s was made with another model: %w", src.Name(), err)
+		}
+	}
 	if got, ok := manifestConfig(src); ok {
 		for _, d := range []struct {
 			key       string

@@ -285,6 +285,7 @@ func TestGoldensRefused(t *testing.T) {
 		{"a surplus file", nil, func(dir string) error { return os.WriteFile(filepath.Join(dir, "step_01", "more.npy"), nil, 0o666) }, "step_01/more.npy"},
 		{"another shape", config("n_head", 1), nil, "n_head 1; micro has 2"},
 		{"another eps", config("layer_norm_epsilon", 1), nil, "layer_norm_epsilon 1; micro has 1e-05"},
+		{"another activation", config("activation_function", "gelu"), nil, `activation_function is "gelu": want "gelu_new"`},
 		{"another prompt", func(m *harness.Manifest) { m.Prompt = "Bye." }, nil, `its prompt is "Bye."`},
 		{"a stage not there at one step, and nothing says so", explains(2, "h.1.mlp.act"), nil, "step_02/h.1.mlp.act is neither"},
 		{"the last step not there", explains(3, "wte"), nil, "step_03/wte is neither"},

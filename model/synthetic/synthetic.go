@@ -295,30 +295,35 @@ func Write(ctx context.Context, name, dir string) error {
 		return fmt.Errorf("make folder for %s: %w", name, err)
 	}
 	config, weights := filepath.Join(dir, "config.json"), filepath.Join(dir, "model.safetensors")
-	switch old, err := regularfile.Read(config, hub.MaxConfig); {
-	case err == nil && !bytes.Equal(old, s.config()):
+	old, err := regularfile.Read(config, hub.MaxConfig)
+	isThere := err == nil
+	switch {
+	case isThere && !bytes.Equal(old, s.config()):
 		return fmt.Errorf("%s is another model's: choose another folder for %s", config, name)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	case !isThere && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("read what is there for %s: %w", name, err)
-	case err != nil:
-		if _, err := os.Lstat(weights); err == nil {
-			return fmt.Errorf("%s is there without a config.json that says it is %s: choose another folder",
-				weights, name)
-		}
-		// First, so that what a crash leaves is seen to be of this model.
+	}
+	if _, err := os.Lstat(weights); err == nil && !isThere {
+		return fmt.Errorf("%s is there without a config.json that says it is %s: choose another folder",
+			weights, name)
+	}
+	f, err := atomicfile.Create(weights)
+	if err != nil {
+		return err
+	}
+	defer f.Discard()
+	hash := sha256.New()
+	if err := s.stream(ctx, io.MultiWriter(f, hash)); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(hash.Sum(nil)); got != s.sha256 {
+		return fmt.Errorf("sha-256 of %s is %s, want %s: the formula does not give its bytes on this machine",
+			name, got, s.sha256)
+	}
+	if !isThere { // before the weights, so that what a crash leaves is seen to be of this model
 		if err := atomicfile.WriteFile(config, s.config()); err != nil {
 			return err
 		}
 	}
-	return atomicfile.Write(weights, func(w io.Writer) error {
-		hash := sha256.New()
-		if err := s.stream(ctx, io.MultiWriter(w, hash)); err != nil {
-			return err
-		}
-		if got := hex.EncodeToString(hash.Sum(nil)); got != s.sha256 {
-			return fmt.Errorf("sha-256 of %s is %s, want %s: the formula does not give its bytes on this machine",
-				name, got, s.sha256)
-		}
-		return nil
-	})
+	return f.Commit()
 }
