@@ -16,8 +16,6 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	o := verify.Options{Command: a.program}
 	var verbose bool
-	var command string
-	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "run the twelve checkpoints of the Go model, or of any engine, against goldens and figures",
@@ -34,21 +32,7 @@ Goldens and figures are found by the model's name or, for a folder, by the SHA-2
 of its weights. Without --goldens they are looked for in a folder goldens, here or
 above. Where that folder has an inventory.json, they must be as it lists them.
 
---engine judges your own engine in the place of the Go model: it runs CMD for each
-case, and judges the dump that CMD writes as "compare --model" does it. CMD is split
-into words as a shell does, but no shell runs it; in the words, and in environment
-variables such as CHECKPOINT12_OUT, it gets
-
-  {model}         a folder with config.json and model.safetensors
-  {tokens}        int64 .npy [B, N]: prompt, ids to feed after it, the last choice
-  {mask}          int64 .npy [B, N]: 1 for each token
-  {prompt} {new}  how many of the N are prompt, how many tokens to choose
-  {dtype}         f32
-  {out}           an empty folder for the dump
-
-Exit status 0 says that the dump is there, 77 that the engine cannot do this case,
-which fails nothing. Any other is an error of that case; the others still run.
-harness/README.md has more.`),
+` + engineHelp),
 		Example: a.text(`
   {} verify
   {} verify --model gpt2-medium
@@ -61,9 +45,6 @@ harness/README.md has more.`),
 	f.StringVar(&o.Goldens, "goldens", "",
 		"`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
-	f.StringVar(&command, "engine", "", "judge the engine that `CMD` runs")
-	f.DurationVar(&timeout, "timeout", 10*time.Minute, "end a run of the engine after `D`")
-	f.BoolVar(&o.RequireAll, "require-all", false, "fail when an engine's dump lacks a stage that a golden has")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
 		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
@@ -80,6 +61,36 @@ harness/README.md has more.`),
 			return r.WriteText(w, s, verbose)
 		}, r.Err()}, nil
 	})
+	engineFlags(c, &o)
+	return c
+}
+
+// engineHelp is the part of verify's help that is about --engine.
+const engineHelp = `--engine judges your own engine in the place of the Go model: it runs CMD for each
+case, and judges the dump that CMD writes as "compare --model" does it. CMD is split
+into words as a shell does, but no shell runs it; in the words, and in environment
+variables such as CHECKPOINT12_OUT, it gets
+
+  {model}         a folder with config.json and model.safetensors
+  {tokens}        int64 .npy [B, N]: prompt, ids to feed after it, the last choice
+  {mask}          int64 .npy [B, N]: 1 for each token
+  {prompt} {new}  how many of the N are prompt, how many tokens to choose
+  {dtype}         f32
+  {out}           an empty folder for the dump
+
+Exit status 0 says that the dump is there, 77 that the engine cannot do this case,
+which fails nothing. Any other is an error of that case; the others still run.
+harness/README.md has more.`
+
+// engineFlags adds the flags of an engine to judge, which ends when the command does: an
+// interrupt leaves the judging behind, but no engine.
+func engineFlags(c *cobra.Command, o *verify.Options) {
+	var command string
+	var timeout time.Duration
+	f := c.Flags()
+	f.StringVar(&command, "engine", "", "judge the engine that `CMD` runs")
+	f.DurationVar(&timeout, "timeout", 10*time.Minute, "end a run of the engine after `D`")
+	f.BoolVar(&o.RequireAll, "require-all", false, "fail when an engine's dump lacks a stage that a golden has")
 	judge := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !c.Flag("engine").Changed {
@@ -98,10 +109,9 @@ harness/README.md has more.`),
 			return usage(c, "verify: --timeout %s: want more than 0", timeout)
 		}
 		o.Engine = &engine.Runner{Command: words, Timeout: timeout}
-		defer o.Engine.Close() // an interrupt leaves the judging behind, but no engine
+		defer o.Engine.Close()
 		return judge(c, args)
 	}
-	return c
 }
 
 func (a *app) selftestCommand() *cobra.Command {

@@ -80,7 +80,8 @@ func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
 		}
 	}
 	slices.SortStableFunc(e.merged.Introduced, func(a, b harness.Introduced) int {
-		return s.schedule.Compare(harness.Place{Step: a.Step, Stage: a.Stage}, harness.Place{Step: b.Step, Stage: b.Stage})
+		at := harness.Place{Step: a.Step, Stage: a.Stage}
+		return s.schedule.Compare(at, harness.Place{Step: b.Step, Stage: b.Stage})
 	})
 	e.Introduced, e.Explanations = e.merged.Introduced, e.merged.Explanations
 	return e, nil
@@ -97,21 +98,26 @@ func (e *EngineReport) merge(r *harness.Report) {
 	if len(r.Introduced) > 0 {
 		e.wrong++
 	}
+	known, explained := map[harness.Place]bool{}, map[harness.Place]bool{}
+	for _, in := range m.Introduced {
+		known[harness.Place{Step: in.Step, Stage: in.Stage}] = true
+	}
+	for _, x := range m.Explanations {
+		explained[harness.Place{Step: x.Step, Stage: x.Stage}] = true
+	}
 	for _, in := range r.Introduced {
-		at := harness.Place{Step: in.Step, Stage: in.Stage}
-		is := func(x harness.Place) bool { return x == at }
-		if !slices.ContainsFunc(m.Introduced, func(x harness.Introduced) bool { return is(harness.Place{Step: x.Step, Stage: x.Stage}) }) {
+		if !known[harness.Place{Step: in.Step, Stage: in.Stage}] {
 			m.Introduced = append(m.Introduced, in)
-			i := slices.IndexFunc(r.Replayed, func(p harness.Replayed) bool { return is(p.Place) })
-			m.Replayed = append(m.Replayed, r.Replayed[i])
 		}
-		if slices.ContainsFunc(m.Explanations, func(x harness.Explanation) bool { return is(harness.Place{Step: x.Step, Stage: x.Stage}) }) {
-			continue
+	}
+	for _, row := range r.Replayed {
+		if row.Verdict == harness.ReplayIntroduced && !known[row.Place] {
+			m.Replayed = append(m.Replayed, row)
 		}
-		for _, x := range r.Explanations {
-			if is(harness.Place{Step: x.Step, Stage: x.Stage}) {
-				m.Explanations = append(m.Explanations, x)
-			}
+	}
+	for _, x := range r.Explanations {
+		if !explained[harness.Place{Step: x.Step, Stage: x.Stage}] {
+			m.Explanations = append(m.Explanations, x)
 		}
 	}
 }

@@ -33,7 +33,8 @@ func Parse(line string) (Command, error) {
 	}
 	for i, word := range words {
 		if slices.Contains(operators, word) && slices.Contains(strings.Fields(line), word) {
-			return nil, fmt.Errorf("%s is a shell's, and none runs it: give sh -c '...', which has the values in $CHECKPOINT12_OUT and the like", word)
+			return nil, fmt.Errorf("%s is a shell's, and none runs it: give sh -c '...', "+
+				"which has the values in $CHECKPOINT12_OUT and the like", word)
 		}
 		words[i] = strings.ReplaceAll(word, itself, `\`)
 	}

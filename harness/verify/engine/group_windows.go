@@ -27,7 +27,8 @@ func (g *group) prepare(cmd *exec.Cmd) (err error) {
 }
 
 func (g *group) join(cmd *exec.Cmd) error {
-	process, err := windows.OpenProcess(windows.PROCESS_SET_QUOTA|windows.PROCESS_TERMINATE, false, uint32(cmd.Process.Pid))
+	const access = windows.PROCESS_SET_QUOTA | windows.PROCESS_TERMINATE
+	process, err := windows.OpenProcess(access, false, uint32(cmd.Process.Pid))
 	if err != nil {
 		return err
 	}
