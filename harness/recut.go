@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -19,7 +20,8 @@ type Recut struct {
 	Cut    Cut // the candidate's, shown
 
 	schedule *Schedule
-	holders  map[string][]holder // by stage: the golden's tensors in which its rows are
+	held     map[string]held  // by stage
+	stages   map[int][]string // by step, those of which the golden has a position
 
 	mu    sync.Mutex
 	kept  map[Place]scaled
@@ -33,6 +35,10 @@ type holder struct {
 	rows Span
 	end  int // of the step
 }
+
+// held is where the golden has the rows of a stage: by their position, the first of its
+// tensors, and by the end of their step.
+type held struct{ first, ending map[int]holder }
 
 // A piece is consecutive rows of a tensor that one tensor of the golden has.
 type piece struct {
@@ -48,20 +54,63 @@ type scaled struct {
 
 // NewRecut returns a golden, cut as own says, in the steps of cut.
 func NewRecut(s *Schedule, golden Source, own, cut Cut) *Recut {
-	r := &Recut{Source: golden, Own: own, Cut: cut, schedule: s, holders: map[string][]holder{}, kept: map[Place]scaled{}}
-	for _, st := range s.Stages() {
+	r := &Recut{
+		Source: golden, Own: own, Cut: cut, schedule: s,
+		held: map[string]held{}, stages: map[int][]string{}, kept: map[Place]scaled{},
+	}
+	for _, st := range s.stages {
+		h := held{map[int]holder{}, map[int]holder{}}
 		for _, name := range []string{st.Name, st.Same} {
-			of, _ := s.Stage(name)
 			for _, step := range golden.Steps() {
-				shape, there := golden.Shape(step, name)
-				span, ok := own.At(step)
-				if rows, fits := of.Rows(span, shape); there && ok && fits {
-					r.holders[st.Name] = append(r.holders[st.Name], holder{Place{step, name}, rows, span.End()})
+				if at, ok := r.holder(Place{step, name}); ok {
+					h.add(at)
+				}
+			}
+		}
+		if r.held[st.Name] = h; len(h.first) == 0 {
+			continue
+		}
+		for k := range cut {
+			for rows, p := r.rows(k, st), 0; p < rows.T; p++ {
+				if _, ok := h.first[rows.P+p]; ok {
+					r.stages[k] = append(r.stages[k], st.Name)
+					break
 				}
 			}
 		}
 	}
 	return r
+}
+
+// holder returns a tensor of the golden with the positions of its rows.
+func (r *Recut) holder(at Place) (h holder, ok bool) {
+	st, _ := r.schedule.Stage(at.Stage)
+	shape, there := r.Source.Shape(at.Step, at.Stage)
+	span, cut := r.Own.At(at.Step)
+	rows, fits := st.Rows(span, shape)
+	return holder{at, rows, span.End()}, there && cut && fits
+}
+
+// add adds a tensor, whose positions come after those of the others of a step that ends
+// at the same.
+func (h held) add(at holder) {
+	if _, ok := h.ending[at.end]; !ok {
+		h.ending[at.end] = at
+	}
+	for p := at.rows.P; p < at.rows.End(); p++ {
+		if _, ok := h.first[p]; !ok {
+			h.first[p] = at
+		}
+	}
+}
+
+// at returns the tensor that has a position of a step that ends at end.
+func (h held) at(p, end int) (holder, bool) {
+	if at, ok := h.ending[end]; ok && at.rows.P <= p && p < at.rows.End() {
+		return at, true
+	}
+	at, ok := h.first[p]
+	return at, ok
 }
 
 // note notes how the candidate is cut, and returns it in words; "" if as the golden.
@@ -75,7 +124,8 @@ func (r *Recut) note(candidate Source, report *Report) string {
 	if alike {
 		return ""
 	}
-	report.Notes = append(report.Notes, fmt.Sprintf("%s: runs %v, other than the golden: compared position by position", candidate.Name(), r.Cut))
+	report.Notes = append(report.Notes, fmt.Sprintf("%s: runs %v, not as the golden does: compared position by position",
+		candidate.Name(), r.Cut))
 	return r.Cut.String()
 }
 
@@ -88,24 +138,10 @@ func Uncut(golden Source) Source {
 }
 
 // Steps returns the steps of the cut of which the golden has anything.
-func (r *Recut) Steps() (steps []int) {
-	for k := range r.Cut {
-		if len(r.Stages(k)) > 0 {
-			steps = append(steps, k)
-		}
-	}
-	return steps
-}
+func (r *Recut) Steps() []int { return slices.Sorted(maps.Keys(r.stages)) }
 
 // Stages returns the stages of which the golden has a position of the step.
-func (r *Recut) Stages(step int) (stages []string) {
-	for _, st := range r.schedule.stages {
-		if len(r.pieces(step, st)) > 0 {
-			stages = append(stages, st.Name)
-		}
-	}
-	return stages
-}
+func (r *Recut) Stages(step int) []string { return slices.Clone(r.stages[step]) }
 
 // Shape returns the shape that the stage has in the step as it is cut.
 func (r *Recut) Shape(step int, stage string) ([]int, bool) {
@@ -148,24 +184,19 @@ func (r *Recut) rows(step int, st Stage) Span {
 // pieces returns where the golden has the rows of a stage in a step: in the tensor of
 // its own step that ends at the same position, else in the first that has them.
 func (r *Recut) pieces(step int, st Stage) (pieces []piece) {
-	holders := r.holders[st.Name]
-	if step < 0 || step >= len(r.Cut) || len(holders) == 0 {
+	if !slices.Contains(r.stages[step], st.Name) {
 		return nil
 	}
-	rows, end := r.rows(step, st), r.Cut[step].End()
+	rows, end, held := r.rows(step, st), r.Cut[step].End(), r.held[st.Name]
 	for p := rows.P; p < rows.End(); p++ {
-		has := func(h holder) bool { return h.rows.P <= p && p < h.rows.End() }
-		i := slices.IndexFunc(holders, func(h holder) bool { return h.end == end && has(h) })
-		if i < 0 {
-			i = slices.IndexFunc(holders, has)
-		}
-		if i < 0 {
+		at, ok := held.at(p, end)
+		if !ok {
 			continue
 		}
-		if last := len(pieces) - 1; last >= 0 && pieces[last].Place == holders[i].Place && pieces[last].first+pieces[last].n == p {
+		if last := len(pieces) - 1; last >= 0 && pieces[last].Place == at.Place && pieces[last].first+pieces[last].n == p {
 			pieces[last].n++
 		} else {
-			pieces = append(pieces, piece{holders[i], p, 1})
+			pieces = append(pieces, piece{at, p, 1})
 		}
 	}
 	return pieces
@@ -294,23 +325,19 @@ func (r *Recut) missing(candidate Source, match func(step int, stage string) boo
 	}
 	for _, p := range r.schedule.Places(r.Source, match) {
 		st, _ := r.schedule.Stage(p.Stage)
-		for _, h := range r.holders[p.Stage] {
-			if h.Place != p {
-				continue
+		h, ok := r.holder(p)
+		lacks := -1
+		for at := h.rows.P; ok && at < h.rows.End(); at++ {
+			if !have[p.Stage][at] && lacks < 0 {
+				lacks = at
 			}
-			lacks := -1
-			for at := h.rows.P; at < h.rows.End(); at++ {
-				if !have[p.Stage][at] && lacks < 0 {
-					lacks = at
-				}
-				have[p.Stage][at] = true
-			}
-			if lacks >= 0 {
-				shape, _ := r.Source.Shape(p.Step, p.Stage)
-				row := newRow(st, shape)
-				row.Place, row.Status, row.Position = p, Missing, &lacks
-				rows = append(rows, row)
-			}
+			have[p.Stage][at] = true
+		}
+		if lacks >= 0 {
+			shape, _ := r.Source.Shape(p.Step, p.Stage)
+			row := newRow(st, shape)
+			row.Place, row.Status, row.Position = p, Missing, &lacks
+			rows = append(rows, row)
 		}
 	}
 	return rows

@@ -170,25 +170,32 @@ func squeeze(shape []int) []int {
 	return slices.DeleteFunc(slices.Clone(shape), func(n int) bool { return n == 1 })
 }
 
-// Lengths returns the lengths that an axis of a stage's tensor can have, by its shape in
-// any of the stage's layouts; sizes are of other axes. batch is the axis that an
-// engine without batches leaves out.
-func Lengths(st harness.Stage, shape []int, sizes Sizes, batch, axis string) (lengths []int) {
+// Layouts are the layouts that a stage's tensor can be in.
+type Layouts []layout
+
+// LayoutsOf returns the layouts of a stage, also with the rows of a batch merged into the
+// next axis. batch is the axis that an engine without batches leaves out.
+func LayoutsOf(st harness.Stage, batch string) (all Layouts) {
 	for _, text := range append([]string{st.Axes}, st.Layouts...) {
 		l, err := parseLayout(text)
 		if err != nil {
 			continue
 		}
-		ways := []layout{l}
+		all = append(all, l)
 		if merged, ok := l.mergeBatch(batch); ok {
-			ways = append(ways, merged)
-		}
-		for _, l := range ways {
-			found, fits := sizes.match(l, l.withBatch(shape, sizes, batch))
-			if n, told := found[axis]; fits && told && !slices.Contains(lengths, n) {
-				lengths = append(lengths, n)
-			}
+			all = append(all, merged)
 		}
 	}
-	return lengths
+	return all
+}
+
+// Learn returns the lengths of axes, other than those in sizes, that a tensor of the
+// shape has in each layout that it fits.
+func (ls Layouts) Learn(shape []int, sizes Sizes, batch string) (all []Sizes) {
+	for _, l := range ls {
+		if found, fits := sizes.match(l, l.withBatch(shape, sizes, batch)); fits {
+			all = append(all, found)
+		}
+	}
+	return all
 }

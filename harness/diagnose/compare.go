@@ -124,6 +124,9 @@ func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) 
 		Notes: []string{name + ": no golden was compared: each stage is judged on its own inputs alone, " +
 			"and no other engine confirms the result"},
 	}
+	if c.Cut != nil {
+		report.Notes = append(report.Notes, fmt.Sprintf("%s: runs %v", name, c.Cut))
+	}
 	rows, causes, err := c.judge(ctx, nil)
 	if err != nil {
 		return nil, err

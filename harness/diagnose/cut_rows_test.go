@@ -242,3 +242,33 @@ func lastRows(run *harnesstest.Memory, width int) {
 		stages["logits"] = harness.Tensor{Shape: []int{1, 1, width}, F32: x.F32[len(x.F32)-width:]}
 	}
 }
+
+// A fault is placed at the step and the position at which it begins, though each
+// position is computed in other steps too.
+func TestFaultInOneStepOfARecomputingEngine(t *testing.T) {
+	cfg := modeltest.Micro
+	m := modeltest.New(t, cfg, 1)
+	tokens := [][]int{modeltest.Tokens(cfg, 6, 3)}
+	s := gpt2.Schedule(cfg.Layers, nil)
+	stepwise := harness.PromptCut(2, 4)
+	grown := harness.Cut{{P: 0, T: 2}, {P: 0, T: 3}, {P: 0, T: 4}, {P: 0, T: 5}}
+	golden := memory(t, s, cuttest.Run(t, m, tokens, stepwise, nil), func(int, string) bool { return true })
+	candidate := memory(t, s, cuttest.Run(t, m, tokens, grown, nil), func(int, string) bool { return true })
+	act := candidate.Kept[2]["h.1.mlp.act"]
+	act.F32[3*cfg.Inner+7]++ // of position 3
+	act.F32[2*cfg.Inner+5]++ // of position 2
+	golden.Man = &harness.Manifest{Tokens: harness.FirstTokens(tokens, 2), New: 4}
+	c := inCut(t, m, golden, candidate)
+	c.Goldens[0].Source.(*harness.Recut).Source.(*harnesstest.Memory).Man = nil
+	r, err := Compare(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := harness.Place{Step: 2, Stage: "h.1.mlp.act"}
+	if r.FirstDivergence == nil || *r.FirstDivergence != at || len(r.Introduced) != 2 || r.Introduced[0].Step != 2 || r.Introduced[0].Stage != at.Stage {
+		t.Errorf("first %v, introduced %v", r.FirstDivergence, r.Introduced)
+	}
+	if row := r.Row(at); row.Position == nil || *row.Position != 2 || row.Mismatched != 2 {
+		t.Errorf("row %+v", row)
+	}
+}

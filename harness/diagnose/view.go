@@ -53,12 +53,7 @@ func (c *Comparison) View(
 // viewGolden returns a view of a golden and how it is cut.
 func viewGolden(of gpt2.CutReader, golden, candidate *dump.Dump) (*align.View, harness.Cut, error) {
 	of.Run, of.Said = golden, golden.Cut()
-	own, err := of.Read()
-	if own == nil && err == nil {
-		var n int
-		n, err = harness.PromptLength(of.Schedule, golden, golden, 0)
-		own = harness.PromptCut(n, len(golden.Steps()))
-	}
+	own, err := of.ReadGolden()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
+	"checkpoint12/harness/internal/names"
 	"checkpoint12/model"
 )
 
@@ -94,6 +95,23 @@ func (r CutReader) Needed(cut harness.Cut, own []harness.Cut) harness.Cut {
 
 // maxSteps bounds the steps and the positions of a cut.
 const maxSteps = 1 << 16
+
+// ReadGolden returns how a golden was cut: as its manifest describes its run or, without
+// one, by Read. Where nothing tells, it is the prompt at once, then one token at a time.
+func (r CutReader) ReadGolden() (harness.Cut, error) {
+	steps := len(r.Run.Steps())
+	if steps > 0 {
+		steps = min(harness.LastStep(r.Run), maxSteps) + 1
+	}
+	if c := r.byManifest(steps); c != nil && r.Said == nil {
+		return c, nil
+	}
+	if c, err := r.Read(); err != nil || c != nil {
+		return c, err
+	}
+	prompt, err := harness.PromptLength(r.Schedule, r.Run, r.Run, 0)
+	return harness.PromptCut(prompt, steps), err
+}
 
 // byManifest returns the cut of the run that the manifest describes.
 func (r CutReader) byManifest(steps int) harness.Cut {
@@ -190,20 +208,30 @@ func (r CutReader) shapes() []shaped {
 		}
 	}
 	steps := make([]shaped, harness.LastStep(r.Run)+1)
+	layouts := map[string]align.Layouts{} // by kind of stage
 	for _, k := range r.Run.Steps() {
-		T, S := map[int]int{}, map[int]int{}
+		votes := map[string]map[int]int{"T": {}, "S": {}}
 		for _, stage := range r.Run.Stages(k) {
 			st, _ := r.Schedule.Stage(stage)
+			kind := names.Family(stage)
+			if _, ok := layouts[kind]; !ok {
+				layouts[kind] = align.LayoutsOf(st, "B")
+			}
 			shape, _ := r.Run.Shape(k, stage)
-			for axis, votes := range map[string]map[int]int{"T": T, "S": S} {
-				for _, n := range align.Lengths(st, shape, sizes, "B", axis) {
-					if !st.LastAlone || n > 1 { // one row may be the last alone
-						votes[n]++
+			fits := layouts[kind].Learn(shape, sizes, "B")
+			for axis, of := range votes {
+				var told []int
+				for _, found := range fits {
+					n, ok := found[axis]
+					alone := st.LastAlone && n == 1 // may be the last of any number
+					if ok && !alone && !slices.Contains(told, n) {
+						told = append(told, n)
+						of[n]++
 					}
 				}
 			}
 		}
-		steps[k] = shaped{most(T), most(S)}
+		steps[k] = shaped{most(votes["T"]), most(votes["S"])}
 	}
 	return steps
 }
