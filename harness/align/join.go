@@ -79,7 +79,7 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 	if err != nil {
 		return dump.Listing{}, Hints{}, fmt.Errorf("%s: %w", dir, err)
 	}
-	l, hints := dump.Listing{Tokens: j.tokens, Other: j.other, Notes: j.notes(dir)}, Hints{map[harness.Place]hint{}}
+	l, hints := dump.Listing{Tokens: j.tokens, Cut: j.cut, Other: j.other, Notes: j.notes(dir)}, Hints{map[harness.Place]hint{}}
 	for at, t := range j.best {
 		l.Tensors = append(l.Tensors, harness.File{Path: t.hint.path, Step: &at.Step, Stage: at.Stage})
 		hints.of[at] = t.hint
@@ -100,6 +100,7 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 type joined struct {
 	m       *Map
 	tokens  string                   // the file of ids
+	cut     string                   // dump.CutFile, if it is there
 	best    map[harness.Place]target // by the first rule
 	ignored [][]string               // by rule of Ignore
 	unnamed []string                 // with names that neither the map nor the stages have
@@ -118,6 +119,10 @@ type target struct {
 func (j *joined) add(path string, isStage func(name string) bool) error {
 	if path == j.m.Tokens {
 		j.tokens = path
+		return nil
+	}
+	if path == dump.CutFile {
+		j.cut = path
 		return nil
 	}
 	name, step, ok := j.m.split(path)
