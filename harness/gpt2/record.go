@@ -20,6 +20,10 @@ type Run struct {
 	Temperatures []float64 // of the stages probs_t*; nil means [Temperatures], empty none
 	Threads      int       // 0 means GOMAXPROCS
 
+	// Cut, if set, is the steps in which Tokens are fed, and New and Feed say nothing. Each
+	// begins where the one before ended or, with an empty cache, at the first position.
+	Cut harness.Cut
+
 	// Match, if set, reports whether to keep a stage.
 	Match func(step int, stage string) bool
 
@@ -35,7 +39,7 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 	if err != nil {
 		return nil, err
 	}
-	if n := len(t.Fed); n < run.New {
+	if n := len(t.Fed); n < run.New && run.Cut == nil {
 		return nil, fmt.Errorf("step %d chose no token: its logits are NaN", n-1)
 	}
 	return t.Recorder, nil
@@ -45,6 +49,8 @@ func Record(ctx context.Context, m *model.Model, run Run) (*harness.Recorder, er
 type Trace struct {
 	*harness.Recorder
 	Fed []replay.StepDims // of each step that ran; P is the session's position before
+
+	batch int
 }
 
 // RecordTrace is Record, but ends early, without an error, at a step that chooses
@@ -56,23 +62,18 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 	if run.Temperatures == nil {
 		run.Temperatures = Temperatures
 	}
-	batch, prompt := len(run.Tokens), len(run.Tokens[0])
+	t := &Trace{Recorder: harness.NewRecorder(harness.RecorderOptions{
+		Schedule: Schedule(m.Config().Layers, run.Temperatures), Match: run.Match, Name: "the Go model",
+	}), batch: len(run.Tokens)}
+	if run.Cut != nil {
+		return t, t.recordCut(ctx, m, run)
+	}
+	prompt := len(run.Tokens[0])
 	if n := m.Config().Positions; run.New-1 > n-prompt {
 		return nil, fmt.Errorf("%w: a prompt of length %d leaves room for %d more, not %d (n_positions is %d)",
 			model.ErrTooLong, prompt, max(0, n-prompt+1), run.New, n)
 	}
-	t := &Trace{Recorder: harness.NewRecorder(harness.RecorderOptions{
-		Schedule: Schedule(m.Config().Layers, run.Temperatures), Match: run.Match, Name: "the Go model",
-	})}
-	session, err := m.NewSession(model.SessionOptions{
-		Batch: batch, Length: prompt + run.New - 1, Temperatures: run.Temperatures, Threads: run.Threads,
-		Tap: func(stage string, shape []int, data []float32) {
-			if run.Tap != nil {
-				run.Tap(stage, shape, data)
-			}
-			t.Tap(stage, shape, data)
-		},
-	})
+	session, err := t.session(m, run, prompt+run.New-1)
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +86,9 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		t.Step(k)
-		t.Fed = append(t.Fed, replay.StepDims{B: batch, T: len(fed) / batch, P: session.Pos()})
-		next, err := session.Step(fed)
+		next, err := t.step(k, session, fed)
 		if err != nil {
-			return nil, fmt.Errorf("step %d: %w", k, err)
+			return nil, err
 		}
 		fed = slices.Clone(next)
 		for b := range rows {
@@ -109,6 +108,57 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 	return t, t.Err()
 }
 
+// session returns a session whose stages the trace records.
+func (t *Trace) session(m *model.Model, run Run, length int) (*model.Session, error) {
+	return m.NewSession(model.SessionOptions{
+		Batch: t.batch, Length: length, Temperatures: run.Temperatures, Threads: run.Threads,
+		Tap: func(stage string, shape []int, data []float32) {
+			if run.Tap != nil {
+				run.Tap(stage, shape, data)
+			}
+			t.Tap(stage, shape, data)
+		},
+	})
+}
+
+// step feeds a step of the session, all rows one after the other.
+func (t *Trace) step(k int, session *model.Session, fed []int) (next []int, err error) {
+	t.Step(k)
+	t.Fed = append(t.Fed, replay.StepDims{B: t.batch, T: len(fed) / t.batch, P: session.Pos()})
+	if next, err = session.Step(fed); err != nil {
+		return nil, fmt.Errorf("step %d: %w", k, err)
+	}
+	return next, nil
+}
+
+// recordCut records the run in the steps of its cut.
+func (t *Trace) recordCut(ctx context.Context, m *model.Model, run Run) error {
+	var session *model.Session
+	for k, span := range run.Cut {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if session == nil || span.P == 0 {
+			var err error
+			if session, err = t.session(m, run, len(run.Tokens[0])); err != nil {
+				return err
+			}
+		}
+		if span.P != session.Pos() || span.End() > len(run.Tokens[0]) {
+			return fmt.Errorf("step %d of positions %v does not go on at %d, of %d", k, span, session.Pos(), len(run.Tokens[0]))
+		}
+		var fed []int
+		for _, row := range run.Tokens {
+			fed = append(fed, row[span.P:span.End()]...)
+		}
+		if _, err := t.step(k, session, fed); err != nil {
+			return err
+		}
+	}
+	t.SetTokens(run.Tokens)
+	return t.Err()
+}
+
 // Check returns an error for a run that cannot be made.
 func (r Run) Check() error {
 	if len(r.Tokens) == 0 || len(r.Tokens[0]) == 0 {
@@ -119,6 +169,9 @@ func (r Run) Check() error {
 			return fmt.Errorf("prompt %d has %s, prompt 0 has %d: a batch needs rows of equal length",
 				i, words.Count(len(row), "token"), len(r.Tokens[0]))
 		}
+	}
+	if r.Cut != nil {
+		return nil
 	}
 	if r.New < 1 {
 		return fmt.Errorf("%d new tokens: want 1 or more", r.New)

@@ -123,11 +123,11 @@ func product(shape []int) int {
 
 // A Planter puts outputs of its own in the place of a model's, and keeps what the
 // stages of this step and of the one before have put out, from which those are
-// computed. Its Value is that of a gpt2.Override. Without Pos a step of several
+// computed. Its Value is that of a gpt2.Override. Without Cut a step of several
 // positions begins a new run.
 type Planter struct {
 	Model *model.Model
-	Pos   func() int // if set, returns the positions before the step
+	Cut   harness.Cut // if set, of the run
 
 	// Plant returns a stage's output, computed from c, or nil to leave that of the
 	// model, which is c.Right.
@@ -141,8 +141,8 @@ type Planter struct {
 func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
 	if at.Stage == "wte" { // a step of B rows of T positions begins
 		p.dims = model.Dims{B: live.Shape[0], T: live.Shape[1], P: p.dims.P + p.dims.T}
-		if p.Pos != nil {
-			p.dims.P = p.Pos()
+		if span, ok := p.Cut.At(at.Step); ok {
+			p.dims.P = span.P
 		} else if p.dims.T > 1 {
 			p.dims.P = 0
 		}
