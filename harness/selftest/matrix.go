@@ -17,6 +17,7 @@ type Matrix struct {
 	Verdict     string       `json:"verdict"`
 	Model       string       `json:"model"`
 	Faults      []Row        `json:"faults"`      // in the catalogue's order
+	Cuts        []CutRow     `json:"cuts"`        // faults in runs in other steps than the goldens
 	Clean       []CleanRow   `json:"clean"`       // of correct engines
 	NotChecked  []string     `json:"not_checked"` // correct engines without goldens, and how to make them
 	Identities  []Identity   `json:"identities"`  // why faults change nothing where they were planted
@@ -73,7 +74,7 @@ func (m *Matrix) Passed() bool { return m.Verdict == harness.VerdictPass }
 // newMatrix returns the matrix of no runs.
 func newMatrix(model string) *Matrix {
 	m := &Matrix{
-		Schema: 1, Model: model, Faults: []Row{}, Clean: []CleanRow{}, NotChecked: []string{},
+		Schema: 1, Model: model, Faults: []Row{}, Cuts: []CutRow{}, Clean: []CleanRow{}, NotChecked: []string{},
 		Identities: slices.Clone(Identities), Equivalents: []Equivalent{}, Wrong: []string{},
 	}
 	for _, f := range faults.Catalogue() {
@@ -95,16 +96,19 @@ func (m *Matrix) add(t trial, r result) {
 	wrong := extra
 	for i, in := range t.planted {
 		row := m.row(in.ID)
+		tally, none := &row.Alone, &row.Silent
+		switch {
+		case t.cutting != nil:
+			tally, none = &m.cutRow(t.cutting).Faults, &m.cutRow(t.cutting).Silent
+		case len(t.planted) > 1:
+			tally = &row.Pairs
+		}
 		if r.effects[i] == silent {
-			row.Silent++
+			*none++
 			continue
 		}
 		if kind := in.kind(); !slices.Contains(row.Kinds, kind) {
 			row.Kinds = append(row.Kinds, kind)
-		}
-		tally := &row.Alone
-		if len(t.planted) > 1 {
-			tally = &row.Pairs
 		}
 		tally.Planted++
 		if !slices.Contains(visible, in.at) {

@@ -35,6 +35,7 @@ type trial struct {
 	golden  harness.Source // its run, if made before; else the Go model's,
 	threads int            // on so many threads,
 	naive   *naive         // with these stages in place of its own, if set
+	cutting *cutting       // and in these steps, if set
 }
 
 func (t trial) String() string {
@@ -45,7 +46,11 @@ func (t trial) String() string {
 	for _, in := range t.planted {
 		parts = append(parts, fmt.Sprintf("%s at %s", in.ID, in.at))
 	}
-	return fmt.Sprintf("%s: %s", t.name, strings.Join(parts, " and "))
+	name := t.name
+	if t.cutting != nil {
+		name += ", " + t.cutting.name
+	}
+	return fmt.Sprintf("%s: %s", name, strings.Join(parts, " and "))
 }
 
 // planting returns the trial of a case with faults in it.

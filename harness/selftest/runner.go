@@ -41,7 +41,7 @@ type result struct {
 // make makes a trial's run and judges it by the golden of its case.
 func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 	if t.golden != nil {
-		return r.judge(ctx, t.name, t.golden)
+		return r.judge(ctx, t.name, t.golden, false)
 	}
 	g, effects := r.cases[t.name], make([]effect, len(t.planted))
 	n, whole := steps, slices.ContainsFunc(t.planted, func(in injection) bool { return isHead(in.at.Stage) })
@@ -53,7 +53,8 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 	}
 	run := r.run(t.name, n, whole)
 	run.Threads = t.threads
-	planter := faults.Planter{Model: r.model, Plant: func(at harness.Place, c *faults.Context) []float32 {
+	t.inSteps(&run, g)
+	planter := faults.Planter{Model: r.model, Cut: run.Cut, Plant: func(at harness.Place, c *faults.Context) []float32 {
 		i := slices.IndexFunc(t.planted, func(in injection) bool { return in.at == at })
 		switch {
 		case t.naive != nil && (whole || !isHead(at.Stage)):
@@ -74,7 +75,7 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	found, err := r.judge(ctx, t.name, rec)
+	found, err := r.judge(ctx, t.name, rec, run.Cut != nil)
 	found.effects = effects
 	return found, err
 }
@@ -118,8 +119,9 @@ func (r *runner) effect(stage string, right, wrong []float32) effect {
 	return moved
 }
 
-// judge compares a run with its case's golden, as the compare command does.
-func (r *runner) judge(ctx context.Context, name string, candidate harness.Source) (result, error) {
+// judge compares a run, which may be cut into other steps, with its case's golden, as the
+// compare command does.
+func (r *runner) judge(ctx context.Context, name string, candidate harness.Source, cut bool) (result, error) {
 	c := diagnose.Comparison{
 		Schedule: r.schedule, Model: r.model, Candidate: candidate,
 		Goldens: []diagnose.EngineResult{{Source: r.cases[name]}},
@@ -127,6 +129,17 @@ func (r *runner) judge(ctx context.Context, name string, candidate harness.Sourc
 	c.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)
 		return ok
+	}
+	if cut {
+		g := r.cases[name]
+		own := harness.PromptCut(len(g.Manifest().Tokens[0]), g.Manifest().New)
+		steps, err := gpt2.CutReader{
+			Schedule: r.schedule, Model: r.model, Run: candidate, Golden: g, GoldenCut: own,
+		}.Read()
+		if err != nil {
+			return result{}, err
+		}
+		c.Cut, c.Goldens[0].Source = steps, harness.NewRecut(r.schedule, g, own, steps)
 	}
 	report, err := diagnose.Compare(ctx, c)
 	if err != nil {

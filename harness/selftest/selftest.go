@@ -66,6 +66,7 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 	if err != nil {
 		return nil, err
 	}
+	trials = append(trials, cutTrials(runners[0].model.Config(), o.Quick)...)
 	trials = append(cleanTrials(engines, o.Quick), trials...) // the longest first
 	results, err := runAll(ctx, runners, trials, o)
 	if err != nil {
@@ -106,7 +107,7 @@ func runAll(ctx context.Context, runners []*runner, trials []*trial, o Options) 
 			for i := range queue {
 				t := trials[i]
 				results[i], err = r.make(ctx, t)
-				if err == nil && o.Quick && slices.Equal(results[i].effects, []effect{silent}) {
+				if err == nil && o.Quick && t.cutting == nil && slices.Equal(results[i].effects, []effect{silent}) {
 					t.planted[0].at.Step = steps - 1 - t.planted[0].at.Step
 					results[i], err = r.make(ctx, t)
 				}

@@ -58,6 +58,14 @@ func TestMatrix(t *testing.T) {
 			t.Errorf("%+v", row)
 		}
 	}
+	for _, c := range m.Cuts {
+		if c.Faults.Visible() == 0 || !c.Faults.right() {
+			t.Errorf("%s: %+v", c.Cut, c)
+		}
+	}
+	if len(m.Cuts) != len(cuttings) {
+		t.Errorf("%d ways to run in other steps, want %d", len(m.Cuts), len(cuttings))
+	}
 	for _, c := range m.Clean {
 		if c.Runs == 0 || c.Tensors == 0 || c.Alarms > 0 {
 			t.Errorf("%s: %+v", c.Variant, c)
@@ -160,7 +168,7 @@ func TestAlarm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := r.judge(t.Context(), wholeCase, rec)
+		found, err := r.judge(t.Context(), wholeCase, rec, false)
 		if err != nil {
 			t.Fatal(err)
 		}

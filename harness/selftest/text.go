@@ -14,6 +14,7 @@ func (m *Matrix) WriteText(w io.Writer, s report.Style) error {
 	p := printer{report.NewWriter(w, s)}
 	p.verdict(m)
 	p.faults(m)
+	p.cuts(m)
 	p.clean(m)
 	p.lists(m)
 	return p.Flush()
@@ -23,17 +24,20 @@ func (m *Matrix) WriteText(w io.Writer, s report.Style) error {
 type printer struct{ *report.Writer }
 
 func (p *printer) verdict(m *Matrix) {
-	alone, pairs := 0, 0
+	alone, pairs, cut := 0, 0, 0
 	for _, row := range m.Faults {
 		alone, pairs = alone+row.Alone.Planted, pairs+row.Pairs.Planted
+	}
+	for _, c := range m.Cuts {
+		cut += c.Faults.Planted
 	}
 	runs, alarms := 0, 0
 	for _, c := range m.Clean {
 		runs, alarms = runs+c.Runs, alarms+c.Alarms
 	}
-	what := fmt.Sprintf("%s: %s planted %s alone and %s in pairs, %s of correct engines: ", m.Model,
-		words.Count(len(m.Faults), "fault"), words.Count(alone, "time"),
-		words.Count(pairs, "time"), words.Count(runs, "run"))
+	what := fmt.Sprintf("%s: %s planted %s alone, %s in pairs and %s in other steps, %s of correct engines: ",
+		m.Model, words.Count(len(m.Faults), "fault"), words.Count(alone, "time"),
+		words.Count(pairs, "time"), words.Count(cut, "time"), words.Count(runs, "run"))
 	if m.Passed() {
 		p.Printf("%s %sall seen, stage and cause right, no false alarm\n\n", p.Green("PASS"), what)
 		return
@@ -63,6 +67,17 @@ func (p *printer) faults(m *Matrix) {
 			cells = append(cells, n, p.of(tally.Detected, n), p.of(tally.StageRight, n), p.of(tally.CauseRight, n))
 		}
 		t.Row(cells...)
+	}
+	p.Table(t)
+}
+
+// cuts writes a row for each way to run in other steps than the goldens.
+func (p *printer) cuts(m *Matrix) {
+	p.Printf("\n")
+	t := report.NewTable("faults in other steps than the goldens", ">alone", ">seen", ">stage", ">cause", ">no effect")
+	for _, c := range m.Cuts {
+		n := c.Faults.Visible()
+		t.Row(c.Cut, n, p.of(c.Faults.Detected, n), p.of(c.Faults.StageRight, n), p.of(c.Faults.CauseRight, n), c.Silent)
 	}
 	p.Table(t)
 }
