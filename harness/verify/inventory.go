@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	slashpath "path"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,8 @@ type listed struct {
 	Covers map[string]string `json:"covers"` // of a manifest: at which steps the stages are there that match
 }
 
+var errLink = errors.New("is a link; compare follows links, verify does not")
+
 // readInventory reads the inventory of a folder of goldens, as scripts/inventory.py writes
 // it. Only this repository's must be there.
 func readInventory(dir string) (inventory, error) {
@@ -42,6 +45,9 @@ func readInventory(dir string) (inventory, error) {
 		Files  inventory `json:"files"`
 	}
 	path := filepath.Join(dir, inventoryName)
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, &diagnose.GoldenError{Path: path, Err: errLink}
+	}
 	data, err := regularfile.Read(path, maxListed)
 	if errors.Is(err, fs.ErrNotExist) {
 		mod, _ := regularfile.Read(filepath.Join(dir, "..", "go.mod"), maxListed)
@@ -84,7 +90,7 @@ func (inv inventory) check(goldens string, models []string, name string) error {
 				return nil
 			case err != nil:
 			case e.Type()&fs.ModeSymlink != 0:
-				err = errors.New("is a link; compare follows links, verify does not")
+				err = errLink
 			case isListed && !e.IsDir() && (isManifest || strings.Count(rel, "/") < 3):
 				delete(absent, rel)
 				err = inv.compare(path, rel)

@@ -104,6 +104,11 @@ func TestInventory(t *testing.T) {
 		{"a model that is a link", link("micro"), "micro", "is a link"},
 		{"a case that is a link", link("micro/hello"), "micro/hello", "is a link"},
 		{"an engine that is a link", link("micro/hello/a"), "micro/hello/a", "is a link"},
+		{"an inventory that is a link", link(inventoryName), inventoryName, "is a link"},
+		{"a link to nowhere", func(t *testing.T, root string) {
+			link(inventoryName)(t, root)
+			remove(inventoryName+"-moved")(t, root)
+		}, inventoryName, "is a link"},
 		{"a step less than listed", edit(inventoryName, "0-3", "0-4"), "micro/hello/a", "lacks step_04/h.0.ln_1"},
 		{"a stage less than listed", edit(inventoryName, `"h.*.ln_1":"0-3"`, `"h.1.mlp.act":"0-3"`), "micro/hello/b", "lacks step_02/h.1.mlp.act"},
 		{"another schema", edit(inventoryName, `"schema":1`, `"schema":2`), inventoryName, "schema 2"},
