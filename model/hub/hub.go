@@ -6,6 +6,7 @@ package hub
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -82,14 +83,65 @@ func New() (*Client, error) {
 func (c *Client) note(format string, args ...any) { c.Note(c.redact(fmt.Sprintf(format, args...))) }
 
 // redact replaces every piece of the access token in a message, whatever a server has
-// put it into. Fewer than 8 characters may be anything.
+// put it into: also in the other case, in base64, percent-encoded or in hexadecimal.
+// Fewer than 8 characters may be anything.
 func (c *Client) redact(message string) string {
-	for n := len(c.token); n > 0 && n >= min(8, len(c.token)); n-- {
-		for i := range len(c.token) - n + 1 {
-			message = strings.ReplaceAll(message, c.token[i:i+n], "***")
+	lower := lowerASCII(message)
+	secret := make([]bool, len(message))
+	for _, form := range forms(c.token) {
+		form = lowerASCII(form)
+		n := min(8, len(form))
+		for i := range len(form) - n + 1 {
+			for at := 0; ; at++ {
+				next := strings.Index(lower[at:], form[i:i+n])
+				if next < 0 {
+					break
+				}
+				at += next
+				for j := range n {
+					secret[at+j] = true
+				}
+			}
 		}
 	}
-	return message
+	var b strings.Builder
+	for i := range len(message) {
+		switch {
+		case !secret[i]:
+			b.WriteByte(message[i])
+		case i == 0 || !secret[i-1]:
+			b.WriteString("***")
+		}
+	}
+	return b.String()
+}
+
+// forms returns how a token may be written, none for "".
+func forms(token string) []string {
+	if token == "" {
+		return nil
+	}
+	forms := []string{token, fmt.Sprintf("%x", token), strings.ReplaceAll(fmt.Sprintf("% x", token), " ", "%")}
+	for before := range 3 { // bytes before it, which base64 takes three at a time
+		text := strings.Repeat("x", before) + token
+		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			if form := e.EncodeToString([]byte(text[:len(text)/3*3])); len(form) > before+8 {
+				forms = append(forms, form[before+1:]) // at most that many are of what is before
+			}
+		}
+	}
+	return forms
+}
+
+// lowerASCII returns s, of the same length, without capitals.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // redactedError is an error with another text.

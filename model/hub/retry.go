@@ -126,34 +126,19 @@ func (s *session) explain(err error, revision, file string) error {
 type statusError struct {
 	host   string
 	code   int
-	reason string        // the hub's X-Error-Code, such as EntryNotFound
-	text   string        // the hub's X-Error-Message
+	reason string        // the hub's X-Error-Code, such as EntryNotFound; never in a message
 	after  time.Duration // as Retry-After asks; 0 if it does not
 }
 
 func newStatusError(r *http.Response) *statusError {
-	// said makes one short line of a server's text.
-	said := func(key string) string {
-		text := strings.Map(func(r rune) rune {
-			if r < ' ' || r > '~' {
-				return ' '
-			}
-			return r
-		}, r.Header.Get(key))
-		return text[:min(len(text), 160)]
-	}
 	return &statusError{
 		host: r.Request.URL.Hostname(), code: r.StatusCode, after: retryAfter(r.Header, time.Now()),
-		reason: said("X-Error-Code"), text: said("X-Error-Message"),
+		reason: r.Header.Get("X-Error-Code"),
 	}
 }
 
 func (e *statusError) Error() string {
-	s := strings.TrimSpace(fmt.Sprintf("%s answers %d %s", e.host, e.code, http.StatusText(e.code)))
-	if e.text != "" {
-		s += " (" + e.text + ")"
-	}
-	return s
+	return strings.TrimSpace(fmt.Sprintf("%s answers %d %s", e.host, e.code, http.StatusText(e.code)))
 }
 
 // transient reports whether trying again may help.
@@ -173,8 +158,13 @@ type networkError struct {
 	err  error
 }
 
-// newNetworkError returns the error of a request, or why its context ended.
+// newNetworkError returns the error of a request, or why its context ended. Of an answer
+// that is not HTTP it does not say what came.
 func newNetworkError(ctx context.Context, host string, err error) *networkError {
+	_, local := errors.AsType[*tls.CertificateVerificationError](err)
+	if text := err.Error(); !local && (strings.Contains(text, "malformed") || strings.Contains(text, `"`)) {
+		err = errNotHTTP
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -186,6 +176,7 @@ func (e *networkError) Unwrap() error { return e.err }
 
 var (
 	errStalled = errors.New("less than 1 kB a second came")
+	errNotHTTP = errors.New("what it answers is not HTTP")
 	errCut     = errors.New("the connection was cut")
 )
 
