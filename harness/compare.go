@@ -51,7 +51,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	r := &Report{
 		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{}, Violations: []Violation{},
 		Golden: golden.Name(), Candidate: candidate.Name(),
-		RequireAll: o.RequireAll, Unusable: o.Unusable, Unknown: o.Unknown,
+		RequireAll: o.RequireAll, Unusable: o.Unusable, Unseen: Unseen{Unknown: o.Unknown},
 		Notes:        append(fed.notes, modelNotes(golden, candidate)...),
 		OtherWeights: otherWeights(golden.Manifest(), candidate.Manifest()),
 	}
@@ -63,16 +63,25 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	if recut != nil {
 		r.Cut, places = recut.note(candidate, r), common(candidate, places)
 	}
-	if n := len(s.Places(candidate, o.Match)) - len(common(candidate, places)); n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s: no golden to compare %s with",
-			candidate.Name(), words.Count(n, "tensor")))
+	var same *Recut // shows what stands in for stages that the golden lacks
+	if recut == nil {
+		var more []Place
+		same, more = fed.standIns(s, golden, candidate, o.Match)
+		places = append(places, more...)
+		slices.SortFunc(places, s.Compare)
 	}
 	r.Stages = make([]Row, len(places))
 	errs := make([]error, len(places))
 	parallel.For(len(places), func(i int) {
 		p := places[i]
 		st, _ := s.Stage(p.Stage)
-		r.Stages[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
+		if _, ok := golden.Shape(p.Step, p.Stage); ok || same == nil {
+			r.Stages[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
+		} else {
+			by := fed
+			by.cut = same.Cut
+			r.Stages[i], errs[i] = compareOne(st, p.Step, same, candidate, by)
+		}
 		r.Stages[i].Step = p.Step
 	})
 	if recut != nil {
@@ -88,7 +97,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 		r.Notes = append(r.Notes, fmt.Sprintf("%s: in doubt though within tolerance: %s, first %s: %s",
 			candidate.Name(), words.Count(len(doubtful), "tensor"), doubtful[0].Place, doubtful[0].Doubt))
 	}
-	r.Judge()
+	r.Match(s, candidate, o.Match)
 	if r.Compared == 0 {
 		return nil, nothingInCommon(s, golden, candidate, places, fed)
 	}

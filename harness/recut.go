@@ -129,6 +129,35 @@ func (r *Recut) note(candidate Source, report *Report) string {
 	return r.Cut.String()
 }
 
+// standIns returns a golden, cut as it is, with the places that the candidate has and the
+// golden has only in stages of the same rows.
+func (f *tokenDiff) standIns(
+	s *Schedule, golden, candidate Source, match func(step int, stage string) bool,
+) (r *Recut, places []Place) {
+	if f.prompt == 0 || LastStep(golden) > maxSteps {
+		return nil, nil
+	}
+	for _, p := range s.Places(candidate, match) {
+		st, _ := s.Stage(p.Stage)
+		_, own := golden.Shape(p.Step, st.Name)
+		if _, ok := golden.Shape(p.Step, st.Same); !ok || own {
+			continue
+		}
+		if r == nil {
+			cut := PromptCut(f.prompt, LastStep(golden)+1)
+			r = NewRecut(s, golden, cut, cut)
+		}
+		shape, _ := candidate.Shape(p.Step, p.Stage)
+		if _, fits := st.Rows(f.span(p.Step), shape); fits && len(r.pieces(p.Step, st)) > 0 {
+			places = append(places, p)
+		}
+	}
+	return r, places
+}
+
+// maxSteps bounds the steps for which stages stand in for others.
+const maxSteps = 1 << 16
+
 // Uncut returns a golden as it is, be it shown in other steps or not.
 func Uncut(golden Source) Source {
 	if r, ok := golden.(*Recut); ok {

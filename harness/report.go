@@ -52,6 +52,8 @@ type Report struct {
 	// then are of the candidate's steps, but those that are missing of the golden's.
 	Cut string `json:"cut,omitempty"`
 
+	Unseen `json:"unseen"`
+
 	Golden       string    `json:"-"` // the source's name, as Candidate
 	Candidate    string    `json:"-"`
 	Notes        []string  `json:"-"` // remarks for stderr
@@ -59,7 +61,16 @@ type Report struct {
 	RequireAll   bool      `json:"-"` // a stage missing or skipped is a failure
 	OtherWeights bool      `json:"-"` // by the manifests the two were made from different weights
 	Checked      int       `json:"-"` // places judged for Violations
-	Unknown      int       `json:"-"` // names of the candidate's tensors that are no stage's
+}
+
+// Unseen counts what the verdict is not about, or says little of.
+type Unseen struct {
+	Missing   int `json:"missing"`   // tensors of the golden that the candidate lacks
+	Skipped   int `json:"skipped"`   // tensors of positions that were fed other tokens
+	Unjudged  int `json:"unjudged"`  // stages that could not be replayed
+	Unknown   int `json:"unknown"`   // names of the candidate's tensors that are no stage's
+	Unmatched int `json:"unmatched"` // tensors of the candidate that the golden lacks
+	Doubted   int `json:"doubted"`   // tensors that pass, which says little: rows with a doubt
 }
 
 // Absence is a place of the golden that the candidate lacks, or the first position of
@@ -101,10 +112,24 @@ type Explanation struct {
 // report does it again.
 func (r *Report) Judge() {
 	r.Compared, r.Missing, r.FirstDivergence = 0, []Absence{}, nil
+	r.Unseen = Unseen{Unknown: r.Unknown, Unmatched: r.Unmatched}
+	unjudged := map[Place]string{}
+	for i := range r.Replayed {
+		if p := &r.Replayed[i]; p.Verdict == ReplayUnknown {
+			unjudged[p.Place] = p.Why
+			r.Unjudged++
+		}
+	}
 	for i := range r.Stages {
 		row := &r.Stages[i]
 		if row.Status.Compared() {
 			r.Compared++
+		}
+		if row.Doubt != "" {
+			r.Doubted++
+		}
+		if why, own := unjudged[row.Place]; row.Status == Skipped && !(own && row.Detail == why) {
+			r.Skipped++ // a row that could not be judged, without a golden, is none
 		}
 		if row.Status == Missing {
 			r.Missing = append(r.Missing, Absence{row.Place, row.Position})
@@ -114,11 +139,30 @@ func (r *Report) Judge() {
 			r.FirstDivergence = &first
 		}
 	}
+	r.Unseen.Missing = len(r.Missing)
 	r.Verdict = VerdictPass
 	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 ||
 		r.RequireAll && r.Compared < len(r.Stages) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}
+}
+
+// Match counts the tensors of the candidate that have no row, of those that match, if it
+// is set, does not decline, and judges again.
+func (r *Report) Match(s *Schedule, candidate Source, match func(step int, stage string) bool) {
+	rows := map[Place]bool{}
+	for i := range r.Stages {
+		if r.Stages[i].Status != Missing {
+			rows[r.Stages[i].Place] = true
+		}
+	}
+	r.Unmatched = 0
+	for _, p := range s.Places(candidate, match) {
+		if !rows[p] {
+			r.Unmatched++
+		}
+	}
+	r.Judge()
 }
 
 // Passed reports whether the verdict is a pass.

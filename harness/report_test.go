@@ -46,7 +46,8 @@ func TestReportJSON(t *testing.T) {
    "worst": {"index": [0], "got": 5, "want": 4}, "tolerance": {"abs": 0, "rel": 0}}
  ],
  "explanations": [],
- "violations": []
+ "violations": [],
+ "unseen": {"missing": 1, "skipped": 0, "unjudged": 0, "unknown": 0, "unmatched": 0, "doubted": 0}
 }`
 	var x, y any
 	if err := json.Unmarshal([]byte(want), &x); err != nil {

@@ -63,10 +63,11 @@ type Row struct {
 
 	Tolerance Tolerance `json:"tolerance"` // the stage's; Abs includes what its Extra added
 
+	Doubt string `json:"doubt,omitempty"` // why it says little that the row passes; "" if it does not
+
 	IDs        bool    `json:"-"` // the stage's
 	Scale      float64 `json:"-"` // max|want| over the golden's finite values
 	GotShape   []int   `json:"-"` // the candidate's; nil where it has none
-	Doubt      string  `json:"-"` // why it says little that the row passes; "" if it does not
 	Detail     string  `json:"-"` // the finding of the stage's own Check, or why a row was skipped
 	Checkpoint int     `json:"-"` // the stage's
 }

@@ -57,6 +57,13 @@ func TestVerdicts(t *testing.T) {
 			})
 		}
 	}
+	remove := func(path string) func(t *testing.T) {
+		return func(t *testing.T) {
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	cut := func(n int) func(t *testing.T) {
 		return func(t *testing.T) {
 			editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.Shape, x.I64 = []int{1, n}, x.I64[:n] })
@@ -120,6 +127,10 @@ func TestVerdicts(t *testing.T) {
 		{"tokens that end long after the last step", puts{func(t *testing.T) {
 			editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.Shape, x.I64 = []int{1, 9}, append(x.I64, 1, 2, 3) })
 		}}, golden, StatusPass, "tokens.npy has 3 ids after the last choice"},
+		{"a step that the golden lacks", puts{remove("golden/step_02")}, golden, StatusPass, " without a golden"},
+		{"logits where the golden has only the last row", puts{
+			remove("golden/step_02/logits.npy"), remove("mine/step_02/logits_last.npy"), add("mine/step_02/logits.npy", 1),
+		}, golden, StatusDivergence, "first differs from golden at step 2, stage logits:"},
 		{"the golden itself", nil,
 			[]string{"--golden", "golden", "--candidate", "golden"}, StatusError, "is the golden golden itself"},
 		{"links to the golden's files", puts{func(t *testing.T) {

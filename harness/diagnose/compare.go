@@ -108,6 +108,7 @@ func (r *Result) compareGoldens(c Comparison) error {
 		return err
 	}
 	r.Report = r.Quorum.report(c.Schedule, r.Engines)
+	r.Match(c.Schedule, c.Candidate, c.CompareOptions.Match)
 	r.Golden = fmt.Sprintf("%s (%s)", filepath.Dir(first.Source.Name()), strings.Join(r.Quorum.Engines, ", "))
 	return nil
 }
@@ -119,7 +120,7 @@ func (r *Result) compareGoldens(c Comparison) error {
 func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) {
 	name := c.Candidate.Name()
 	report := &harness.Report{
-		Schema: 1, Violations: []harness.Violation{}, Unusable: c.Unusable, Unknown: c.Unknown,
+		Schema: 1, Violations: []harness.Violation{}, Unusable: c.Unusable, Unseen: harness.Unseen{Unknown: c.Unknown},
 		Golden: "the replay by " + c.Model.Name(), Candidate: name,
 		Notes: []string{name + ": no golden was compared: each stage is judged on its own inputs alone, " +
 			"and no other engine confirms the result"},

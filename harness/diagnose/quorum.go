@@ -117,7 +117,7 @@ func outlier(s *harness.Schedule, engines []EngineResult, wrong EngineResult, p 
 			return nil, nil
 		}
 		apart, err := harness.CompareAt(s, e.Source, wrong.Source, p)
-		if err != nil || apart.Status == harness.Pass { // the candidate and wrong are on opposite sides of e
+		if err != nil || apart.Status == harness.Pass || !apart.Status.Compared() { // the candidate and wrong are on opposite sides of e
 			return nil, err
 		}
 		o.Share = min(o.Share, harness.Float(apart.Share()))

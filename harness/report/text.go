@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/words"
@@ -40,7 +41,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		if own := p.replays[row.Place]; own != nil && row.Status == harness.Skipped && row.Detail == own.Why {
 			continue // without a golden: it could not be judged
 		}
-		if p.count[row.Status]++; row.Status.Diverges() {
+		if row.Status.Diverges() {
 			p.bad++
 		}
 		if row.Status == harness.Skipped && p.skipped == nil {
@@ -76,7 +77,6 @@ type printer struct {
 	*harness.Report
 	options Options
 
-	count   map[harness.Status]int
 	bad     int          // how many rows diverge
 	skipped *harness.Row // the first
 	rows    map[harness.Place]*harness.Row
@@ -86,7 +86,7 @@ type printer struct {
 func newPrinter(w *Writer, r *harness.Report, o Options) *printer {
 	p := &printer{
 		Writer: w, Report: r, options: o,
-		count: map[harness.Status]int{}, rows: map[harness.Place]*harness.Row{},
+		rows:    map[harness.Place]*harness.Row{},
 		replays: map[harness.Place]*harness.Replayed{},
 	}
 	for i := range p.Replayed {
@@ -98,17 +98,18 @@ func newPrinter(w *Writer, r *harness.Report, o Options) *printer {
 // unseen returns how much the verdict is not about.
 func (p *printer) unseen() string {
 	var text string
-	if n := p.count[harness.Missing]; n > 0 {
-		text += fmt.Sprintf(", %d missing", n)
+	add := func(n int, count, what string) {
+		if n > 0 {
+			text += ", " + count + what
+		}
 	}
-	if n := verdicts(p.Replayed)[harness.ReplayUnknown]; n > 0 {
-		text += fmt.Sprintf(", %s could not be judged", words.Count(n, "stage"))
-	}
-	if p.Unknown > 0 {
-		text += fmt.Sprintf(", %s not understood", words.Count(p.Unknown, "name"))
-	}
-	if p.skipped != nil {
-		text += fmt.Sprintf(", %d skipped", p.count[harness.Skipped])
+	u := p.Unseen
+	add(u.Doubted, strconv.Itoa(u.Doubted), " in doubt")
+	add(u.Missing, strconv.Itoa(u.Missing), " missing")
+	add(u.Unmatched, strconv.Itoa(u.Unmatched), " without a golden")
+	add(u.Unjudged, words.Count(u.Unjudged, "stage"), " could not be judged")
+	add(u.Unknown, words.Count(u.Unknown, "name"), " not understood")
+	if add(u.Skipped, strconv.Itoa(u.Skipped), " skipped"); p.skipped != nil {
 		if p.skipped.Detail != "" {
 			text += fmt.Sprintf(" from step %d on: %s", p.skipped.Step, p.skipped.Detail)
 		}

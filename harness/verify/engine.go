@@ -193,11 +193,7 @@ func (s *Suite) compareDump(ctx context.Context, j diagnose.Comparison) (*diagno
 // addFindings turns the judgement of a dump into findings.
 func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.Comparison, r *diagnose.Result) error {
 	o.report, o.quorum = r.Report, r.Quorum
-	for _, n := range r.Notes {
-		if !strings.Contains(n, "no golden to compare") { // no case's goldens have every stage
-			o.notes = append(o.notes, n)
-		}
-	}
+	o.notes = append(o.notes, r.Notes...)
 	for _, e := range r.Engines {
 		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil).Reads)
 		e.Report.Explanations, e.Report.Violations = r.Explanations, r.Violations
