@@ -171,7 +171,7 @@ func (r *Report) Passed() bool { return r.Verdict == VerdictPass }
 // Row returns the row of a place of the candidate, or nil.
 func (r *Report) Row(p Place) *Row {
 	for i := range r.Stages {
-		if r.Stages[i].Place == p {
+		if r.Stages[i].Place == p && !r.Stages[i].OfGolden() {
 			return &r.Stages[i]
 		}
 	}
@@ -222,7 +222,7 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 	r.Introduced = []Introduced{}
 	at := make(map[Place]*Row, len(r.Stages))
 	for i := range r.Stages {
-		if r.Stages[i].Status != Missing {
+		if !r.Stages[i].OfGolden() {
 			at[r.Stages[i].Place] = &r.Stages[i]
 		}
 	}

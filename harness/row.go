@@ -96,6 +96,10 @@ func (r *Row) Share() float64 {
 	return d / r.Tolerance.At(r.Scale)
 }
 
+// OfGolden reports whether the row is of a step of the golden, of which a candidate that is
+// cut otherwise lacks a position. The steps of all other rows are the candidate's.
+func (r *Row) OfGolden() bool { return r.Status == Missing && r.Position != nil }
+
 // FailsOwnCheck reports whether the row is within its tolerance of the golden and
 // fails the stage's own Check.
 func (r *Row) FailsOwnCheck() bool {

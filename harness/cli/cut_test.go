@@ -96,6 +96,10 @@ func TestCompareOtherCuts(t *testing.T) {
 			name: "llama2.c, 1/D", cut: single, fault: "scale 1/D", args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
 			says: []string{"FAIL", "h.2.attn.scores wrong at step 0", "scale_d"}, notes: "one token at a time",
 		}, {
+			name: "one pass, all engines", cut: harness.Cut{{P: 0, T: n}}, args: []string{"--golden", dir},
+			says:  []string{"PASS", "58 tensors within tolerance, 12 missing", "next_token steps 0 to 8 (9 tensors)", "1 of 1 certified"},
+			notes: "everything in one pass",
+		}, {
 			name: "cut.json", cut: mixed, json: "[[0,2], [0,4], [4,2], [0,7]]",
 			args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
 			says: []string{"PASS", "each of 244 stages is correct"}, notes: "in steps of its own (positions 0-1; 0-3; 4-5; 0-6)",

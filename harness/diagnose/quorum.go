@@ -151,16 +151,21 @@ func sameBytes(a, b harness.Source) bool {
 // there and which is not outvoted, or else any engine's.
 func (q *Quorum) report(s *harness.Schedule, engines []EngineResult) *harness.Report {
 	r := *engines[0].Report
-	rows, settled := map[harness.Place]harness.Row{}, map[harness.Place]bool{}
+	type key struct {
+		harness.Place
+		goldens bool // a step of the golden's, where the candidate has others
+	}
+	rows, settled := map[key]harness.Row{}, map[key]bool{}
 	for _, e := range engines {
 		for _, row := range e.Report.Stages {
-			if settled[row.Place] || q.Outvoted(e.Engine, row.Place) != nil {
+			at := key{row.Place, row.OfGolden()}
+			if settled[at] || q.Outvoted(e.Engine, row.Place) != nil {
 				continue
 			}
-			if old, ok := rows[row.Place]; !ok || !old.Status.Compared() || row.Status.Diverges() {
-				rows[row.Place] = row
+			if old, ok := rows[at]; !ok || !old.Status.Compared() || row.Status.Diverges() {
+				rows[at] = row
 			}
-			settled[row.Place] = row.Status.Diverges() || isReference(e) && row.Status.Compared()
+			settled[at] = row.Status.Diverges() || isReference(e) && row.Status.Compared()
 		}
 	}
 	r.Stages = slices.SortedFunc(maps.Values(rows), func(a, b harness.Row) int { return s.Compare(a.Place, b.Place) })

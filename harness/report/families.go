@@ -130,7 +130,9 @@ func (p *printer) stageTable() *Table {
 	t := NewTable(columns...)
 	var all []harness.Place
 	for i := range p.Stages {
-		all = append(all, p.Stages[i].Place)
+		if row := &p.Stages[i]; p.rows[row.Place] == row {
+			all = append(all, row.Place)
+		}
 	}
 	for _, places := range families(all) {
 		compared, bad := 0, 0

@@ -35,7 +35,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 	p := newPrinter(NewWriter(w, o.Style), report, o)
 	for i := range p.Stages {
 		row := &p.Stages[i]
-		if p.rows[row.Place] == nil || row.Status != harness.Missing { // that of the golden's step
+		if p.rows[row.Place] == nil || !row.OfGolden() {
 			p.rows[row.Place] = row
 		}
 		if own := p.replays[row.Place]; own != nil && row.Status == harness.Skipped && row.Detail == own.Why {
