@@ -15,7 +15,7 @@ import (
 // before it. Packages in one string do not import each other.
 var order = []string{
 	"model/atomicfile model/memory model/parallel model/regularfile model/strictjson model/vocab",
-	"model/hub model/tokenizer model/internal/kernel model/internal/safetensors",
+	"model/hub model/tokenizer model/safetensors model/internal/kernel",
 	"model",
 	"model/sample model/synthetic",
 	"model/zoo",

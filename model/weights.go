@@ -22,9 +22,9 @@ import (
 
 	"checkpoint12/model/hub"
 	"checkpoint12/model/internal/kernel"
-	"checkpoint12/model/internal/safetensors"
 	"checkpoint12/model/parallel"
 	"checkpoint12/model/regularfile"
+	"checkpoint12/model/safetensors"
 )
 
 // Model is a GPT-2, which serves any number of sessions at the same time.

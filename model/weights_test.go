@@ -289,7 +289,7 @@ func TestWeightErrors(t *testing.T) {
 		{"cut in the header", good[:100], []string{"cut short"}},
 		{"something after it", append(slices.Clone(good), 0), []string{"safetensors"}},
 		{"huge header", append([]byte{255, 255, 255, 255, 255, 255, 255, 127}, good[8:]...), []string{"header claims"}},
-		{"longer header than any", append(binary.LittleEndian.AppendUint64(nil, 5<<20), make([]byte, 5<<20)...), []string{"longer than"}},
+		{"longer header than any", append(binary.LittleEndian.AppendUint64(nil, 17<<20), make([]byte, 17<<20)...), []string{"longer than"}},
 		{"empty", nil, []string{"0 bytes"}},
 	} {
 		dir := writeModel(t, modeltest.Micro, map[string][]byte{"model.safetensors": test.file})

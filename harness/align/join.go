@@ -61,7 +61,26 @@ const (
 
 func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hints, error) {
 	j := &joined{m: m, best: map[harness.Place]target{}, ignored: make([][]string, len(m.Ignore))}
+	var l dump.Listing
 	files := 0
+	add := func(path string) error {
+		paths, err := l.Expand(dir, path)
+		for _, path := range paths {
+			if files++; files > maxFiles {
+				return fmt.Errorf("more than %d files", maxFiles)
+			}
+			if err == nil {
+				err = j.add(path, isStage)
+			}
+		}
+		return err
+	}
+	if dump.IsArchive(dir) {
+		if err := add("."); err != nil {
+			return l, Hints{}, err
+		}
+		return j.listing(l, dir)
+	}
 	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -70,23 +89,26 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 			return fs.SkipDir
 		case e.IsDir():
 			return nil
-		case files == maxFiles:
-			return fmt.Errorf("more than %d files", maxFiles)
 		}
-		files++
-		return j.add(path, isStage)
+		return add(path)
 	})
 	if err != nil {
 		return dump.Listing{}, Hints{}, fmt.Errorf("%s: %w", dir, err)
 	}
-	l, hints := dump.Listing{Tokens: j.tokens, Cut: j.cut, Other: j.other, Notes: j.notes(dir)}, Hints{map[harness.Place]hint{}}
+	return j.listing(l, dir)
+}
+
+// listing completes a listing by what was joined.
+func (j *joined) listing(l dump.Listing, dir string) (dump.Listing, Hints, error) {
+	l.Tokens, l.Cut, l.Other, l.Notes = j.tokens, j.cut, j.other, j.notes(dir)
+	hints := Hints{map[harness.Place]hint{}}
 	for at, t := range j.best {
 		l.Tensors = append(l.Tensors, harness.File{Path: t.hint.path, Step: &at.Step, Stage: at.Stage})
 		hints.of[at] = t.hint
 	}
 	unnamed := map[string]bool{}
 	for _, path := range j.unnamed {
-		name, _, _ := m.split(path)
+		name, _, _ := j.m.split(path)
 		unnamed[name] = true
 	}
 	l.Unnamed = slices.Sorted(maps.Keys(unnamed))

@@ -97,8 +97,12 @@ func (a *app) checkDump(flag, dir string) error {
 	entries, err := os.ReadDir(dir)
 	info, e := os.Stat(dir)
 	switch {
+	case dump.IsArchive(dir):
+		return nil
+	case e == nil && !info.IsDir() && dump.FromPickle(dir) != "":
+		return fmt.Errorf("%s %s: %s", flag, dir, dump.FromPickle(dir))
 	case e == nil && !info.IsDir():
-		return fmt.Errorf("%s %s: is a file; want the folder of a dump", flag, dir)
+		return fmt.Errorf("%s %s: is a file; want the folder of a dump, a .npz or a .safetensors", flag, dir)
 	case errors.Is(err, fs.ErrNotExist):
 		return a.noFolder(flag, dir)
 	case err != nil:

@@ -22,10 +22,11 @@ import (
 	"checkpoint12/model/regularfile"
 )
 
-// Dump is a folder of tensors, opened: a Source. Headers have been read and
+// Dump is a folder of tensors, or archives in its place, opened: a Source. Headers have been read and
 // checked; a tensor is read, whole, each time it is asked for.
 type Dump struct {
 	dir      string
+	archives archives
 	schedule *harness.Schedule
 	man      *harness.Manifest // nil for another engine's folder
 	tokens   [][]int
@@ -36,7 +37,8 @@ type Dump struct {
 
 // A header describes a stage's file; it is known before the tensor is read.
 type header struct {
-	path string // on disk
+	path  string // below the folder
+	label string // what messages call it
 	npy.Info
 }
 
@@ -59,8 +61,15 @@ func Open(dir string, s *harness.Schedule) (*Dump, []string, error) {
 // OpenListed opens a folder as Open does, of which the caller has listed the files
 // and read the manifest, nil for none.
 func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest) (*Dump, []string, error) {
-	d := &Dump{dir: dir, schedule: s, man: man, steps: map[int]map[string]header{}}
+	d := &Dump{dir: dir, archives: listed.archives, schedule: s, man: man, steps: map[int]map[string]header{}}
 	files, unknown, notes := listed.stages(dir, s)
+	if len(listed.Tensors) == 0 {
+		for _, path := range listed.Other {
+			if line := FromPickle(filepath.Join(dir, path)); line != "" {
+				return nil, nil, fmt.Errorf("%s: %s", filepath.Join(dir, path), line)
+			}
+		}
+	}
 	d.unknown = append(unknown, listed.Unnamed...)
 	if man != nil {
 		files = man.Files
@@ -89,16 +98,21 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 		return nil, nil, err
 	}
 	if listed.Tokens != "" {
-		path := filepath.Join(dir, filepath.FromSlash(listed.Tokens))
-		t, note, err := npy.Read(path, man == nil)
+		label := d.archives.label(dir, listed.Tokens)
+		f, err := d.openFile(listed.Tokens)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer f.Close()
+		t, err := f.Tensor()
 		if err == nil {
-			d.tokens, err = tokenRows(path, t, man)
+			d.tokens, err = tokenRows(label, t, man)
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if note != "" {
-			notes = append(notes, path+": "+note)
+		if f.Note != "" {
+			notes = append(notes, label+": "+f.Note)
 		}
 	}
 	return d, append(notes, converted...), nil
@@ -109,8 +123,8 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 func (d *Dump) readHeaders(files []harness.File) (notes []string, err error) {
 	headers, errs := make([]header, len(files)), make([]error, len(files))
 	parallel.For(len(files), func(i int) {
-		path := filepath.Join(d.dir, filepath.FromSlash(files[i].Path))
-		info, err := npy.Stat(path, d.man == nil)
+		path := d.archives.label(d.dir, files[i].Path)
+		info, err := d.stat(files[i].Path)
 		if err == nil && d.man != nil {
 			err = agree(path, info, files[i])
 		}
@@ -122,7 +136,7 @@ func (d *Dump) readHeaders(files []harness.File) (notes []string, err error) {
 			err = fmt.Errorf("%s: holds %s, but %s is %s: np.save(%q, a.astype('%s'))",
 				path, info.DType, st.Name, want, path, dtype)
 		}
-		headers[i], errs[i] = header{path, info}, err
+		headers[i], errs[i] = header{files[i].Path, path, info}, err
 	})
 	converted := map[string][]string{} // files by their note
 	for i, f := range files {
@@ -137,11 +151,11 @@ func (d *Dump) readHeaders(files []harness.File) (notes []string, err error) {
 			d.steps[*f.Step] = map[string]header{}
 		}
 		if other, twice := d.steps[*f.Step][f.Stage]; twice {
-			return nil, fmt.Errorf("%s: the same step and stage as %s", h.path, other.path)
+			return nil, fmt.Errorf("%s: the same step and stage as %s", h.label, other.label)
 		}
 		d.steps[*f.Step][f.Stage] = h
 		if h.Note != "" {
-			converted[h.Note] = append(converted[h.Note], h.path)
+			converted[h.Note] = append(converted[h.Note], h.label)
 		}
 	}
 	for _, note := range slices.Sorted(maps.Keys(converted)) {
@@ -253,8 +267,8 @@ func SameFiles(a, b *Dump) (same bool) {
 	for step, stages := range a.steps {
 		for stage, e := range stages {
 			if other, ok := b.steps[step][stage]; ok {
-				x, _ := os.Stat(e.path)
-				y, _ := os.Stat(other.path)
+				x, _ := os.Stat(a.archives.disk(a.dir, e.path))
+				y, _ := os.Stat(b.archives.disk(b.dir, other.path))
 				if !os.SameFile(x, y) {
 					return false
 				}
@@ -278,6 +292,23 @@ func (d *Dump) Tensor(step int, stage string) (harness.Tensor, error) {
 	return f.Tensor()
 }
 
+// openFile opens the array whose path below the folder is given.
+func (d *Dump) openFile(path string) (*npy.File, error) {
+	if a, name := d.archives.find(path); a != nil {
+		return a.Open(name)
+	}
+	return npy.Open(filepath.Join(d.dir, filepath.FromSlash(path)), d.man == nil)
+}
+
+func (d *Dump) stat(path string) (npy.Info, error) {
+	f, err := d.openFile(path)
+	if err != nil {
+		return npy.Info{}, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
 // Open returns the stage's file, to be read in parts. Errors name it.
 func (d *Dump) Open(step int, stage string) (harness.Parts, error) { return d.open(step, stage) }
 
@@ -287,10 +318,10 @@ func (d *Dump) open(step int, stage string) (*npy.File, error) {
 		return nil, fmt.Errorf("%s: %w",
 			filepath.Join(d.dir, harness.Place{Step: step, Stage: stage}.File()), os.ErrNotExist)
 	}
-	f, err := npy.Open(e.path, d.man == nil)
+	f, err := d.openFile(e.path)
 	if err == nil && (!slices.Equal(f.Shape, e.Shape) || f.DType != e.DType) {
 		f.Close()
-		err = fmt.Errorf("%s: changed while it was read", e.path)
+		err = fmt.Errorf("%s: changed while it was read", e.label)
 	}
 	return f, err
 }

@@ -24,50 +24,76 @@ type Listing struct {
 	Unnamed []string       // names, besides those of Tensors, that are no stage's
 	Notes   []string       // remarks on the files
 
-	parts []string // the file of ids and every file in a step's folder
+	parts    []string // the file of ids and every file in a step's folder
+	archives archives
 }
 
 var stepFolder = regexp.MustCompile(`^step_([0-9]{1,9})$`)
 
-// List lists a dump's folder, two levels deep.
+// List lists a dump's folder, two levels deep, or the archive in its place.
 func List(dir string) (Listing, error) {
 	var l Listing
+	if IsArchive(dir) {
+		paths, err := l.Expand(dir, ".")
+		for _, path := range paths {
+			l.add(path)
+		}
+		return l, err
+	}
 	top, err := os.ReadDir(dir)
 	if err != nil {
 		return l, err
 	}
+	bound := slices.ContainsFunc(top, func(e os.DirEntry) bool { return e.Name() == ManifestFile })
 	for _, e := range top {
 		name := e.Name()
-		m := stepFolder.FindStringSubmatch(name)
-		switch info, _ := os.Stat(filepath.Join(dir, name)); {
-		case name == harness.TokensFile:
-			l.Tokens, l.parts = name, append(l.parts, name)
-			continue
+		info, _ := os.Stat(filepath.Join(dir, name))
+		paths := []string{name}
+		switch {
 		case name == ManifestFile:
 			continue
 		case name == CutFile:
 			l.Cut = name
 			continue
-		case m == nil || info == nil || !info.IsDir():
-			l.Other = append(l.Other, name)
-			continue
-		}
-		files, err := os.ReadDir(filepath.Join(dir, name))
-		if err != nil {
-			return l, err
-		}
-		step, _ := strconv.Atoi(m[1])
-		for _, f := range files {
-			path := name + "/" + f.Name()
-			l.parts = append(l.parts, path)
-			if stage, ok := strings.CutSuffix(f.Name(), ".npy"); ok {
-				l.Tensors = append(l.Tensors, harness.File{Path: path, Step: &step, Stage: stage})
-			} else {
-				l.Other = append(l.Other, path)
+		case stepFolder.MatchString(name) && info != nil && info.IsDir():
+			files, err := os.ReadDir(filepath.Join(dir, name))
+			if err != nil {
+				return l, err
 			}
+			paths = nil
+			for _, f := range files {
+				paths = append(paths, name+"/"+f.Name())
+			}
+		case !bound:
+			if paths, err = l.Expand(dir, name); err != nil {
+				return l, err
+			}
+		}
+		for _, path := range paths {
+			l.add(path)
 		}
 	}
 	return l, nil
+}
+
+// add adds a file by its path.
+func (l *Listing) add(path string) {
+	folder, name, _ := strings.Cut(path, "/")
+	m := stepFolder.FindStringSubmatch(folder)
+	switch {
+	case path == harness.TokensFile:
+		l.Tokens, l.parts = path, append(l.parts, path)
+	case m == nil || name == "":
+		l.Other = append(l.Other, path)
+	default:
+		l.parts = append(l.parts, path)
+		step, _ := strconv.Atoi(m[1])
+		if stage, ok := strings.CutSuffix(name, ".npy"); ok {
+			l.Tensors = append(l.Tensors, harness.File{Path: path, Step: &step, Stage: stage})
+		} else {
+			l.Other = append(l.Other, path)
+		}
+	}
 }
 
 // stages returns the files of stages, the other names, and a note for each of these, with
@@ -82,7 +108,7 @@ func (l Listing) stages(dir string, s *harness.Schedule) (files []harness.File, 
 		if others[f.Stage] == nil {
 			names = append(names, f.Stage)
 		}
-		others[f.Stage] = append(others[f.Stage], filepath.Join(dir, f.Path))
+		others[f.Stage] = append(others[f.Stage], l.archives.label(dir, f.Path))
 	}
 	for _, name := range names {
 		note := others[name][0]
@@ -97,6 +123,11 @@ func (l Listing) stages(dir string, s *harness.Schedule) (files []harness.File, 
 	}
 	if len(l.Other) > 0 {
 		notes = append(notes, fmt.Sprintf("%s: not part of a dump, ignored: %s", dir, words.Some(l.Other, 3)))
+	}
+	for _, path := range l.Other {
+		if line := FromPickle(filepath.Join(dir, path)); line != "" {
+			notes = append(notes, filepath.Join(dir, path)+": "+line)
+		}
 	}
 	return files, names, append(notes, l.Notes...)
 }

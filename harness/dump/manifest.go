@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 
@@ -27,6 +28,9 @@ const maxManifest = 32 << 20
 // there. Errors name the file. Where there is none the error is fs.ErrNotExist.
 func ReadManifest(dir string) (*harness.Manifest, error) {
 	path := filepath.Join(dir, ManifestFile)
+	if IsArchive(dir) {
+		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	}
 	b, err := regularfile.Read(path, maxManifest)
 	if err != nil {
 		return nil, err

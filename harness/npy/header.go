@@ -44,11 +44,15 @@ var dtypes = map[string]struct {
 	"<f8": {"float32", 8, 4, true},
 	">f4": {"float32", 4, 4, true},
 	"<i4": {"int64", 4, 8, true},
+	bf16:  {"float32", 2, 4, true},
 }
 
-// readHeader reads and checks everything before the payload. name stands in the
-// numpy call that an error recommends.
-func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, error) {
+// bf16 is a type that safetensors has, and numpy has not.
+const bf16 = "BF16"
+
+// readHeader reads and checks everything before the payload. save returns the numpy call
+// that an error recommends, which saves an array.
+func readHeader(r io.ReaderAt, size int64, foreign bool, save func(array string) string) (Info, error) {
 	text, offset, err := readHeaderText(r, size)
 	if err != nil {
 		return Info{}, err
@@ -58,11 +62,11 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, err
 		return Info{}, fmt.Errorf("bad .npy header: %w", err)
 	}
 	dt, ok := dtypes[d.descr]
-	if !ok || dt.foreign && !foreign {
-		return Info{}, refuseDtype(d.descr, name)
+	if !ok || dt.foreign && !foreign || d.descr == bf16 {
+		return Info{}, refuseDtype(d.descr, save)
 	}
 	if d.fortran {
-		return Info{}, fmt.Errorf("array is in Fortran order: np.save(%q, np.ascontiguousarray(a))", name)
+		return Info{}, fmt.Errorf("array is in Fortran order: %s", save("np.ascontiguousarray(a)"))
 	}
 	// 16 times the elements fit, so that their bytes and the offset do too.
 	sixteen, ok := shapes.Size(append([]int{16}, d.shape...))
@@ -71,11 +75,11 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, name string) (Info, err
 	}
 	elems := int64(sixteen / 16)
 	if want := offset + elems*dt.size; want != size {
-		return Info{}, fmt.Errorf("file has %d bytes, but shape %v of %s needs %d: write it again with np.save(%q, a)",
-			size, tuple(d.shape), d.descr, want, name)
+		return Info{}, fmt.Errorf("file has %d bytes, but shape %v of %s needs %d: write it again with %s",
+			size, tuple(d.shape), d.descr, want, save("a"))
 	}
 	if elems > maxBytes/dt.width {
-		return Info{}, fmt.Errorf("array of shape %v is larger than %d GiB", tuple(d.shape), maxBytes>>30)
+		return Info{}, tooLarge(d.shape)
 	}
 	if err := agree(text, d); err != nil {
 		return Info{}, fmt.Errorf("bad .npy header: %w", err)
@@ -129,13 +133,25 @@ func readHeaderText(r io.ReaderAt, size int64) (string, int64, error) {
 	return string(buf[start:end]), end, nil
 }
 
-func refuseDtype(descr, name string) error {
+func refuseDtype(descr string, save func(array string) string) error {
 	as := "<f4"
-	kind := strings.TrimLeft(descr, "<>=|")
-	if kind != "" && strings.ContainsAny(kind[:1], "iub") {
+	switch kind := strings.TrimLeft(descr, "<>=|"); {
+	case kind == "O":
+		return fmt.Errorf("dtype %q is neither float32 nor int64 but a pickle, which is never opened: %s",
+			descr, save("np.array(a.tolist(), '<f4')"))
+	case kind != "" && strings.ContainsAny(kind[:1], "iub"):
 		as = "<i8"
 	}
-	return fmt.Errorf("dtype %q is neither float32 nor int64: np.save(%q, a.astype('%s'))", descr, name, as)
+	return fmt.Errorf("dtype %q is neither float32 nor int64: %s", descr, save("a.astype('"+as+"')"))
+}
+
+// saveAs returns the numpy call that saves an array at path.
+func saveAs(path string) func(array string) string {
+	return func(array string) string { return fmt.Sprintf("np.save(%q, %s)", path, array) }
+}
+
+func tooLarge(shape []int) error {
+	return fmt.Errorf("array of shape %v is larger than %d GiB", tuple(shape), maxBytes>>30)
 }
 
 // npyioReads is the spelling that npyio can read: numpy's, and Candle's. It

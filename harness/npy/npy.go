@@ -1,4 +1,5 @@
-// Package npy reads and writes the .npy files of a dump, and trusts none.
+// Package npy reads the arrays of a dump, in .npy files, .npz and .safetensors archives,
+// writes .npy files, and trusts none.
 //
 // It is a guard around github.com/sbinet/npyio, which panics on damaged headers,
 // allocates whatever a header asks for, and takes Fortran order, trailing bytes
@@ -14,7 +15,11 @@
 //
 // A zero-dimensional array is one element. An array with a dimension of zero has
 // none; it is for the caller to say that nothing was compared. Structured, object,
-// string and complex arrays, Fortran order and .npz archives are not read.
+// string and complex arrays and Fortran order are not read.
+//
+// An array of an archive differs from one in a file only in how its bytes are found. An
+// archive is read through a directory that has been checked: an array of a .npz is a
+// .npy file below the same guard, whose sum is right, be it stored or compressed.
 package npy
 
 import (
@@ -36,11 +41,12 @@ type Info struct {
 	elems  int    // product of Shape
 }
 
-// A File is an open .npy file, whose header has been checked. It is a harness.Parts.
+// A File is an open array, whose header has been checked. It is a harness.Parts.
 type File struct {
 	Info
-	path string
-	file io.ReaderAt
+	path string      // what errors call it
+	file io.ReaderAt // the header and what follows it
+	io.Closer
 }
 
 // Open opens the file at path. With foreign, values stored as <f2, <f8 or >f4 and ids
@@ -51,12 +57,12 @@ func Open(path string, foreign bool) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := readHeader(f, size, foreign, path)
+	info, err := readHeader(f, size, foreign, saveAs(path))
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &File{info, path, f}, nil
+	return &File{info, path, f, f}, nil
 }
 
 // Read reads the file at path as [Open] does, all of it, with its Note.
@@ -70,28 +76,21 @@ func Read(path string, foreign bool) (t harness.Tensor, note string, err error) 
 	return t, f.Note, err
 }
 
-// Stat opens and closes the file at path as [Open] does. The Note says also whether it
-// has numbers beyond float32.
-func Stat(path string, foreign bool) (Info, error) {
-	f, err := Open(path, foreign)
-	if err != nil {
-		return Info{}, err
-	}
-	defer f.Close()
+// Stat returns what describes the array. The Note says also whether it has numbers
+// beyond float32.
+func (f *File) Stat() (Info, error) {
+	info := f.Info
 	if f.stored == "<f8" {
 		beyond, err := exceeds(f.file, f.Info)
 		if err != nil {
-			return Info{}, fmt.Errorf("%s: %w", path, err)
+			return Info{}, fmt.Errorf("%s: %w", f.path, err)
 		}
 		if beyond {
-			f.Note += "; numbers beyond float32 are read as NaN or, below 0, as -inf"
+			info.Note += "; numbers beyond float32 are read as NaN or, below 0, as -inf"
 		}
 	}
-	return f.Info, nil
+	return info, nil
 }
-
-// Close closes the file.
-func (f *File) Close() error { return f.file.(io.Closer).Close() }
 
 // Part reads n elements from flat index i on, in the slices of mem if they are large
 // enough, and leaves in mem those that it read in.

@@ -51,7 +51,7 @@ func le32(v ...float32) []byte {
 
 func decodeBytes(b []byte, foreign bool) (t harness.Tensor, note string, err error) {
 	f := File{path: "path", file: bytes.NewReader(b)}
-	if f.Info, err = readHeader(f.file, int64(len(b)), foreign, f.path); err == nil {
+	if f.Info, err = readHeader(f.file, int64(len(b)), foreign, saveAs(f.path)); err == nil {
 		t, err = f.Tensor()
 	}
 	return t, f.Note, err
@@ -128,7 +128,12 @@ func TestForeignConverts(t *testing.T) {
 		if err := os.WriteFile(path, file(1, text(c.dtype), c.data), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		info, err := Stat(path, true)
+		f, err := Open(path, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat()
+		f.Close()
 		beyond := strings.Contains(c.reason, "no float32")
 		if err != nil || strings.Contains(info.Note, "beyond float32") != beyond {
 			t.Errorf("%s: note %q, %v", c.reason, info.Note, err)
@@ -281,7 +286,7 @@ func TestAgree(t *testing.T) {
 func TestPart(t *testing.T) {
 	var mem harness.Tensor
 	rapid.Check(t, func(t *rapid.T) {
-		dtype := rapid.SampledFrom(slices.Sorted(maps.Keys(dtypes))).Draw(t, "dtype")
+		dtype := rapid.SampledFrom(slices.DeleteFunc(slices.Sorted(maps.Keys(dtypes)), func(d string) bool { return d == bf16 })).Draw(t, "dtype")
 		n := rapid.IntRange(0, 20).Draw(t, "n")
 		payload := rapid.SliceOfN(rapid.Byte(), n*int(dtypes[dtype].size), n*int(dtypes[dtype].size)).Draw(t, "payload")
 		b := file(1, fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%d,), }", dtype, n), payload)
@@ -290,7 +295,7 @@ func TestPart(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := File{path: "path", file: bytes.NewReader(b)}
-		if f.Info, err = readHeader(f.file, int64(len(b)), true, f.path); err != nil {
+		if f.Info, err = readHeader(f.file, int64(len(b)), true, saveAs(f.path)); err != nil {
 			t.Fatal(err)
 		}
 		lo := rapid.IntRange(0, n).Draw(t, "from")

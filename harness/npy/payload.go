@@ -92,6 +92,10 @@ func convert(t harness.Tensor, dtype string, buf []byte) {
 		for i := range t.F32 {
 			t.F32[i] = narrow(math.Float64frombits(binary.LittleEndian.Uint64(buf[8*i:])))
 		}
+	case bf16:
+		for i := range t.F32 {
+			t.F32[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(buf[2*i:])) << 16)
+		}
 	case "<i4":
 		for i := range t.I64 {
 			t.I64[i] = int64(int32(binary.LittleEndian.Uint32(buf[4*i:])))

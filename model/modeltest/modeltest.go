@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"checkpoint12/model"
-	"checkpoint12/model/internal/safetensors"
+	"checkpoint12/model/safetensors"
 )
 
 // Micro is a config of which no two dimensions are the same.

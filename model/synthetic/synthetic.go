@@ -22,9 +22,9 @@ import (
 	"checkpoint12/model"
 	"checkpoint12/model/atomicfile"
 	"checkpoint12/model/hub"
-	"checkpoint12/model/internal/safetensors"
 	"checkpoint12/model/parallel"
 	"checkpoint12/model/regularfile"
+	"checkpoint12/model/safetensors"
 )
 
 // formula is a synthetic model, as reference/float64/synthetic.py defines it.

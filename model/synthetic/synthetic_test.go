@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"checkpoint12/model"
-	"checkpoint12/model/internal/safetensors"
+	"checkpoint12/model/safetensors"
 )
 
 func TestSHA256(t *testing.T) {

@@ -126,4 +126,4 @@ def test_safetensors(tmp_path):
         except Exception:
             tensors = None
         lines.append({"file": encoded(file), "whole": whole, "taken": tensors is not None, "tensors": tensors})
-    held("./model/internal/safetensors", "CHECKPOINT12_SAFETENSORS", lines, tmp_path)
+    held("./model/safetensors", "CHECKPOINT12_SAFETENSORS", lines, tmp_path)

@@ -1,4 +1,4 @@
-// Package safetensors reads and writes the files that weights come in.
+// Package safetensors reads and writes the files that weights come in, and dumps may.
 package safetensors
 
 import (
@@ -15,13 +15,15 @@ import (
 
 // Tensor is a tensor as it lies in a file.
 type Tensor struct {
-	Shape []int
-	dtype safetensors.DType
-	data  []byte
+	Shape  []int
+	Offset int64 // in the file
+	dtype  safetensors.DType
+	data   []byte
 }
 
-// maxHeader bounds what is parsed as a header: GPT-2 XL's has less than 64 KiB.
-const maxHeader = 4 << 20
+// maxHeader bounds what is parsed as a header: GPT-2 XL's has less than 64 KiB, a dump's
+// 100 bytes for each tensor.
+const maxHeader = 16 << 20
 
 // Parse returns the tensors in the bytes of a safetensors file, by name. They share
 // its memory. A key that is there twice, which the library accepts, is an error.
@@ -59,10 +61,14 @@ func Parse(file []byte) (map[string]Tensor, error) {
 			}
 			shape[i] = int(d)
 		}
-		tensors[t.Name] = Tensor{Shape: shape, dtype: t.TensorView.DType(), data: t.TensorView.Data()}
+		data := t.TensorView.Data() // ends where it ends, and can grow to the file's end
+		tensors[t.Name] = Tensor{Shape: shape, Offset: int64(cap(file) - cap(data)), dtype: t.TensorView.DType(), data: data}
 	}
 	return tensors, nil
 }
+
+// DType returns the type of the values as the file has it, such as F32.
+func (t Tensor) DType() string { return t.dtype.String() }
 
 // Floats returns the values as float32, without a copy where memory holds them so.
 func (t Tensor) Floats() ([]float32, error) {
