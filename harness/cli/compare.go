@@ -44,6 +44,9 @@ manifest and may hold a subset; other layouts are recognised by their shapes:
   DIR/step_00/STAGE.npy      the prompt, float32
   DIR/step_01/STAGE.npy      the first new token, and so on
 
+In the place of a step's folder there may be step_00.safetensors or step_00.npz, and in
+the place of DIR one such file, whose names are tokens and step_00/STAGE.
+
 An engine may as well feed one token at a time, have no cache, or run in other steps:
 rows are compared by position. What the candidate lacks is listed as missing, and
 positions fed different tokens are skipped. Either fails only under --require-all.
