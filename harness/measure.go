@@ -49,24 +49,23 @@ func (r *Row) compare(st Stage, want, got Parts) error {
 	if n == 0 || !ok {
 		return fmt.Errorf("golden: shape %v holds nothing to compare with", r.Shape)
 	}
-	d, constant, err := distance(st, r.Tolerance, n, want, got, 0)
+	d, doubt, err := distance(st, r.Tolerance, n, want, got, 0)
 	if err != nil {
 		return err
 	}
-	d.fill(r)
-	if r.Status == Pass && !st.IDs {
-		r.Doubt = d.doubt(r.Tolerance, constant)
+	if d.fill(r); r.Status == Pass {
+		r.Doubt = doubt
 	}
 	return nil
 }
 
 // distance returns the distance of n elements of two tensors; scale is the largest
-// magnitude in a golden of which want is a part. constant reports whether the candidate
-// alone has one value everywhere.
-func distance(st Stage, t Tolerance, n int, want, got Parts, scale float64) (d Distance, constant bool, err error) {
+// magnitude in a golden of which want is a part. doubt is why it says little if they pass.
+func distance(st Stage, t Tolerance, n int, want, got Parts, scale float64) (d Distance, doubt string, err error) {
 	d = Distance{At: -1, MaxWant: scale}
 	var first [2]float32 // of the golden and the candidate
 	var varies [2]bool
+	least, most := math.Inf(1), math.Inf(-1) // of the golden, until they are further apart than the tolerance
 	err = eachBlock(n, st, want, got, func(lo int, want, got Tensor) {
 		d.add(lo, want, got, nil, false)
 		for i, x := range [][]float32{want.F32, got.F32} {
@@ -75,15 +74,23 @@ func distance(st Stage, t Tolerance, n int, want, got Parts, scale float64) (d D
 			}
 			varies[i] = varies[i] || slices.ContainsFunc(x, func(v float32) bool { return v != first[i] })
 		}
+		for _, v := range want.F32 {
+			if most-least > t.At(max(scale, math.Abs(least), math.Abs(most))) {
+				break
+			}
+			if v := float64(v); finite(v) {
+				least, most = min(least, v), max(most, v)
+			}
+		}
 	})
 	if err != nil || st.IDs {
-		return d, false, err
+		return d, "", err
 	}
 	d.Wrong = d.Nonfinite
 	if allowed := t.At(d.MaxWant); d.Nonfinite > 0 || !(d.MaxDiff <= allowed) {
 		err = eachBlock(n, st, want, got, func(_ int, want, got Tensor) { d.Wrong += countBeyond(want, got, allowed) })
 	}
-	return d, varies[0] && !varies[1], err
+	return d, d.doubt(t, varies[0] && !varies[1], most-least), err
 }
 
 // locate sets the first position that is wrong; first is that of the tensor's first row.
@@ -134,15 +141,22 @@ func eachBlock(n int, st Stage, want, got Parts, use func(lo int, want, got Tens
 }
 
 // doubt returns why it says little that values pass, or "". constant reports whether
-// the candidate alone has one value everywhere.
-func (d *Distance) doubt(t Tolerance, constant bool) string {
+// the candidate alone has one value everywhere; spread is how far apart the golden's
+// values are, or more than the tolerance if they are further apart.
+func (d *Distance) doubt(t Tolerance, constant bool, spread float64) string {
+	allowed := t.At(d.MaxWant)
 	others := math.Sqrt((d.SqWant - d.MaxWant*d.MaxWant) / float64(d.Finite-1)) // NaN if there are none
 	switch {
+	case d.Finite == 0:
+		return fmt.Sprintf("every value is %v in both", d.Got)
 	case constant:
 		return fmt.Sprintf("every value is %v, where the golden's differ by no more than the tolerance", float32(d.Got))
 	case t.Rel*d.MaxWant > t.Abs && t.Rel*d.MaxWant > others:
 		return fmt.Sprintf("one value, %.3g, is so large that the tolerance, which follows it, is wider than all the others",
 			d.MaxWant)
+	case allowed >= spread && (spread > 0 || d.MaxWant > 0 && allowed >= d.MaxWant):
+		return fmt.Sprintf("the golden's values differ by no more than %.3g, but the tolerance is %.3g: others would pass as well",
+			spread, allowed)
 	}
 	return ""
 }

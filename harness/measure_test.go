@@ -157,6 +157,7 @@ func TestExtraOnlyWidens(t *testing.T) {
 
 func TestDoubt(t *testing.T) {
 	st := harness.Stage{Name: "x", Tolerance: harness.Tolerance{Abs: 1e-5, Rel: 4e-6, Reason: "test"}}
+	inf := float32(math.Inf(1))
 	for _, c := range []struct {
 		reason    string
 		want, got []float32
@@ -169,6 +170,10 @@ func TestDoubt(t *testing.T) {
 		{"an outlier of GPT-2's", []float32{3000, 1, -2, 0.5}, []float32{3000, 1, -2, 0.5}, ""},
 		{"a failure", []float32{1, 2}, []float32{0, 0}, ""},
 		{"one value", []float32{2}, []float32{2}, ""},
+		{"one value below the tolerance", []float32{2e-6}, []float32{2e-6}, "the golden's values differ by no more than 0"},
+		{"a tolerance as wide as the golden", []float32{1, 1.000001}, []float32{1.000001, 1}, "the golden's values differ by no more than 9.54e-07"},
+		{"infinities alone", []float32{inf, inf}, []float32{inf, inf}, "every value is +Inf in both"},
+		{"an infinity among values", []float32{-inf, 1, 2}, []float32{-inf, 1, 2}, ""},
 	} {
 		row, err := harness.CompareTensor(st, vec(c.want...), vec(c.got...), 0)
 		if err != nil || !strings.Contains(row.Doubt, c.doubt) || (row.Doubt == "") != (c.doubt == "") {

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -282,7 +283,7 @@ func (r *Recut) compareWith(row *Row, st Stage, step int, candidate Source, fed 
 		size, _ := shapes.Size(part.Shape)
 		mine := filled(st.IDs, []int{size}, 0)
 		copyRows(mine, p.n, 0, got, rows.T, first-rows.P, p.n, outer)
-		d, _, err := distance(st, row.Tolerance, size, want, mine, scale)
+		d, doubt, err := distance(st, row.Tolerance, size, want, mine, scale)
 		if err != nil {
 			return err
 		}
@@ -301,12 +302,15 @@ func (r *Recut) compareWith(row *Row, st Stage, step int, candidate Source, fed 
 			d.At = shapes.Flat(index, got.Shape)
 		}
 		total.join(d, row.Tolerance)
+		row.Doubt = cmp.Or(row.Doubt, doubt)
 	}
 	if total.N == 0 {
 		row.Status, row.Detail = Skipped, fed.why
 		return nil
 	}
-	total.fill(row)
+	if total.fill(row); row.Status != Pass {
+		row.Doubt = ""
+	}
 	return nil
 }
 

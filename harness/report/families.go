@@ -20,7 +20,16 @@ func (p *printer) writeAbsent() {
 			p.Table(t)
 		}
 	}
-	missing, leftOut, unknown := NewTable("", ""), NewTable("", ""), NewTable("", "")
+	doubted, missing, leftOut, unknown := NewTable("", ""), NewTable("", ""), NewTable("", ""), NewTable("", "")
+	var doubts []harness.Place
+	for i := range p.Stages {
+		if p.Stages[i].Doubt != "" {
+			doubts = append(doubts, p.Stages[i].Place)
+		}
+	}
+	for _, places := range families(doubts) {
+		doubted.Row("  "+nameOf(places), extent(places)+": "+p.rows[places[0]].Doubt)
+	}
 	var absent []harness.Place
 	for _, a := range p.Missing {
 		absent = append(absent, a.Place)
@@ -44,6 +53,7 @@ func (p *printer) writeAbsent() {
 	if p.Cut != "" {
 		title += ", by the golden's steps"
 	}
+	list("in doubt though within tolerance", doubted)
 	list(title, missing)
 	list("left out of "+p.Golden, leftOut)
 	list("could not be judged", unknown)
