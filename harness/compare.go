@@ -26,9 +26,10 @@ type CompareOptions struct {
 	// it from the manifests, or from the lengths of tokens and steps.
 	Prompt int
 
-	// Unusable and Unknown are the report's.
+	// Unusable, Unknown and Shared are the report's.
 	Unusable []Place
 	Unknown  int
+	Shared   int
 
 	// Match, if set, leaves out of the comparison what it declines.
 	Match func(step int, stage string) bool
@@ -51,7 +52,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	r := &Report{
 		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{}, Violations: []Violation{},
 		Golden: golden.Name(), Candidate: candidate.Name(),
-		RequireAll: o.RequireAll, Unusable: o.Unusable, Unseen: Unseen{Unknown: o.Unknown},
+		RequireAll: o.RequireAll, Unusable: o.Unusable, Unseen: Unseen{Unknown: o.Unknown, Shared: o.Shared},
 		Notes:        append(fed.notes, modelNotes(golden, candidate)...),
 		OtherWeights: otherWeights(golden.Manifest(), candidate.Manifest()),
 	}

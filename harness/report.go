@@ -70,6 +70,7 @@ type Unseen struct {
 	Unjudged  int `json:"unjudged"`  // stages that could not be replayed
 	Unknown   int `json:"unknown"`   // names of the candidate's tensors that are no stage's
 	Unmatched int `json:"unmatched"` // tensors of the candidate that the golden lacks
+	Shared    int `json:"shared"`    // tensors of the candidate that lie in the golden's own files
 	Doubted   int `json:"doubted"`   // tensors that pass, which says little: rows with a doubt
 }
 
@@ -112,7 +113,7 @@ type Explanation struct {
 // report does it again.
 func (r *Report) Judge() {
 	r.Compared, r.Missing, r.FirstDivergence = 0, []Absence{}, nil
-	r.Unseen = Unseen{Unknown: r.Unknown, Unmatched: r.Unmatched}
+	r.Unseen = Unseen{Unknown: r.Unknown, Unmatched: r.Unmatched, Shared: r.Shared}
 	unjudged := map[Place]string{}
 	for i := range r.Replayed {
 		if p := &r.Replayed[i]; p.Verdict == ReplayUnknown {

@@ -224,14 +224,14 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 	if err != nil {
 		return nil, err
 	}
-	others, err := diagnose.WithoutCandidate(c.Goldens, candidate)
+	others, shared, err := diagnose.WithoutCandidate(c.Goldens, candidate)
 	if err != nil {
 		return nil, fmt.Errorf("--candidate %w", err)
 	}
 	if len(others) < len(c.Goldens) {
 		a.note("%s: is one of the goldens itself, which is left out", o.candidate)
 	}
-	c.Goldens, c.Unknown = others, len(candidate.Unknown())
+	c.Goldens, c.Shared, c.Unknown = others, shared, len(candidate.Unknown())
 	if c.Unknown > 2 && mapping == nil {
 		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)",
 			o.candidate, c.Unknown, words.And(maps.Names()))

@@ -142,6 +142,11 @@ func TestVerdicts(t *testing.T) {
 				t.Skip(err)
 			}
 		}}, golden, StatusError, "or links to its files"},
+		{"a link to one of the golden's steps", puts{remove("mine/step_00"), func(t *testing.T) {
+			if err := os.Symlink("../golden/step_00", "mine/step_00"); err != nil {
+				t.Skip(err)
+			}
+		}}, golden, StatusPass, "in the golden's own files"},
 		{"a manifest of other weights", puts{func(t *testing.T) {
 			if err := os.CopyFS("others", os.DirFS("bound")); err != nil {
 				t.Fatal(err)

@@ -70,17 +70,25 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 }
 
 // WithoutCandidate returns the goldens whose files are not the candidate's own, as
-// nothing can be judged by itself. It is an error if this leaves none of the goldens.
-func WithoutCandidate(goldens []EngineResult, candidate *dump.Dump) ([]EngineResult, error) {
-	others := slices.DeleteFunc(slices.Clone(goldens), func(e EngineResult) bool {
+// nothing can be judged by itself, and how many tensors it shares with one that is left.
+// It is an error if this leaves none of the goldens.
+func WithoutCandidate(goldens []EngineResult, candidate *dump.Dump) (others []EngineResult, shared int, err error) {
+	others = slices.DeleteFunc(slices.Clone(goldens), func(e EngineResult) bool {
 		d, ok := e.Source.(*dump.Dump)
-		return ok && dump.SameFiles(d, candidate)
+		if !ok {
+			return false
+		}
+		same, apart := dump.SharedFiles(d, candidate)
+		if apart > 0 {
+			shared = max(shared, same)
+		}
+		return same > 0 && apart == 0
 	})
 	if len(others) == 0 && len(goldens) > 0 {
-		return nil, fmt.Errorf("%s: is the golden %s itself, or links to its files, so there is nothing to compare: "+
+		return nil, 0, fmt.Errorf("%s: is the golden %s itself, or links to its files, so there is nothing to compare: "+
 			"give the dump of another run", candidate.Name(), goldens[0].Source.Name())
 	}
-	return others, nil
+	return others, shared, nil
 }
 
 // isReference reports whether an engine is the reference.

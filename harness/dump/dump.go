@@ -261,22 +261,23 @@ func (d *Dump) Shape(step int, stage string) ([]int, bool) {
 	return e.Shape, ok
 }
 
-// SameFiles reports whether two dumps share a tensor's file, by its path or by links,
-// and no tensor that both have lies in two files.
-func SameFiles(a, b *Dump) (same bool) {
+// SharedFiles returns how many of the tensors that two dumps have lie in one file, by its
+// path or by links, and how many in two.
+func SharedFiles(a, b *Dump) (shared, apart int) {
 	for step, stages := range a.steps {
 		for stage, e := range stages {
 			if other, ok := b.steps[step][stage]; ok {
 				x, _ := os.Stat(a.archives.disk(a.dir, e.path))
 				y, _ := os.Stat(b.archives.disk(b.dir, other.path))
-				if !os.SameFile(x, y) {
-					return false
+				if os.SameFile(x, y) {
+					shared++
+				} else {
+					apart++
 				}
-				same = true
 			}
 		}
 	}
-	return same
+	return shared, apart
 }
 
 // Err returns nil: a folder that cannot be relied on is not opened.
