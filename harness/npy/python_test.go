@@ -6,21 +6,17 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+
+	"checkpoint12/harness"
 )
 
 // TestPython reads what scripts/tests/test_readers.py has made: no file that numpy
 // refuses is taken, no values but numpy's are read, and whole files are taken.
 func TestPython(t *testing.T) {
-	path := os.Getenv("CHECKPOINT12_NUMPY")
-	if path == "" {
-		t.Skip("scripts/tests/test_readers.py runs this")
-	}
-	lines, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lines := pythonLines(t, "CHECKPOINT12_NUMPY")
 	taken := 0
 	for line := range bytes.Lines(lines) {
 		var numpy struct {
@@ -46,6 +42,79 @@ func TestPython(t *testing.T) {
 	if taken < 600 {
 		t.Errorf("only %d files were taken", taken)
 	}
+}
+
+// TestPythonArchives reads the .npz files that scripts/tests/test_readers.py has made:
+// no array is read otherwise than by Python, none is taken that numpy refuses, and those
+// of whole files are taken.
+func TestPythonArchives(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.npz")
+	taken := 0
+	for line := range bytes.Lines(pythonLines(t, "CHECKPOINT12_NPZ")) {
+		var python struct {
+			File    []byte
+			Whole   bool
+			Packing bool // is damaged: Go goes by the directory, Python by each file's header too
+			Arrays  map[string]struct {
+				Shape  []int
+				Values []byte
+			}
+		}
+		if err := json.Unmarshal(line, &python); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, python.File, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		archive, err := OpenArchive(path)
+		if err != nil {
+			if python.Whole {
+				t.Errorf("%q: %v", python.File, err)
+			}
+			continue
+		}
+		for _, name := range archive.Names() {
+			a, err := readMember(archive, name)
+			want, ok := python.Arrays[name]
+			switch {
+			case err != nil && python.Whole:
+				t.Errorf("%q: %s: %v", python.File, name, err)
+			case err == nil && !ok && python.Packing:
+			case err == nil && !ok:
+				t.Errorf("%q: %s: taken, which Python refuses", python.File, name)
+			case err == nil && (!slices.Equal(a.Shape, want.Shape) || !sameValues(bytesOf(a), want.Values, a.F32 != nil)):
+				t.Errorf("%q: %s: read as %v %v, and by Python as %v %x", python.File, name, a.Shape, bytesOf(a), want.Shape, want.Values)
+			case err == nil:
+				taken++
+			}
+		}
+	}
+	if taken < 1200 {
+		t.Errorf("only %d arrays were taken", taken)
+	}
+}
+
+// readMember returns the array of that name in an archive.
+func readMember(a *Archive, name string) (harness.Tensor, error) {
+	f, err := a.Open(name)
+	if err != nil {
+		return harness.Tensor{}, err
+	}
+	defer f.Close()
+	return f.Tensor()
+}
+
+// pythonLines returns what a test in Python has written, by the variable that names it.
+func pythonLines(t *testing.T, variable string) []byte {
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Skip("scripts/tests/test_readers.py runs this")
+	}
+	lines, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }
 
 // sameValues reports whether two payloads hold the same values, whatever a NaN's bits.

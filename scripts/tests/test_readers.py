@@ -1,4 +1,4 @@
-"""The Go readers of .npy and safetensors files against numpy's and safetensors' own, on files made and damaged here."""
+"""The Go readers of .npy, .npz and safetensors files against numpy's and safetensors' own, on files made and damaged here."""
 
 import base64
 import io
@@ -8,6 +8,7 @@ import random
 import shutil
 import struct
 import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -45,15 +46,15 @@ def damaged(rng, data, end):
     return bytes(data)
 
 
-def held(package, variable, lines, tmp_path):
+def held(package, variable, lines, tmp_path, test="TestPython"):
     """Runs the Go test of a package that reads the lines."""
     if shutil.which("go") is None:
         pytest.skip("go is not installed")
     path = tmp_path / "lines"
     path.write_text("\n".join(json.dumps(line) for line in lines))
-    done = subprocess.run(["go", "test", "-count=1", "-v", "-run", "^TestPython$", package], cwd=ROOT, capture_output=True, text=True,
+    done = subprocess.run(["go", "test", "-count=1", "-v", "-run", f"^{test}$", package], cwd=ROOT, capture_output=True, text=True,
                           env={**os.environ, variable: str(path)})
-    assert done.returncode == 0 and "--- PASS: TestPython" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and f"--- PASS: {test} " in done.stdout, done.stdout + done.stderr
 
 
 def encoded(data):
@@ -72,25 +73,66 @@ def numpy_reads(data):
         return x.astype("<f4" if x.dtype.kind == "f" else "<i8")
 
 
+def random_array(rng):
+    """The bytes of a .npy file that numpy writes, and how many of them are values."""
+    descr = rng.choice(["<f4", "<f4", "<i8", "<f2", "<f8", ">f4", "<i4"])
+    shape = tuple(rng.choice((0, 1, 2, 3, 5)) for _ in range(rng.randint(0, 4)))
+    values = np.array([rng.choice((0, 1, -2.5, 1e-40, 3e38, np.inf, np.nan, 65504)) if "f" in descr else rng.randint(-2**31, 2**31 - 1)
+                       for _ in range(int(np.prod(shape)))])
+    with np.errstate(over="ignore"):
+        x = values.astype(descr).reshape(shape)
+    f = io.BytesIO()
+    np.lib.format.write_array(f, x, version=rng.choice(((1, 0), (2, 0), (3, 0))))
+    return f.getvalue(), x.nbytes
+
+
 @pytest.mark.filterwarnings("ignore")  # numpy's, of headers that it doubts
 def test_npy(tmp_path):
     rng, lines = random.Random(1), []
     for i in range(FILES):
-        descr = rng.choice(["<f4", "<f4", "<i8", "<f2", "<f8", ">f4", "<i4"])
-        shape = tuple(rng.choice((0, 1, 2, 3, 5)) for _ in range(rng.randint(0, 4)))
-        values = np.array([rng.choice((0, 1, -2.5, 1e-40, 3e38, np.inf, np.nan, 65504)) if "f" in descr else rng.randint(-2**31, 2**31 - 1)
-          for _ in range(int(np.prod(shape)))])
-        with np.errstate(over="ignore"):
-            x = values.astype(descr).reshape(shape)
-        f = io.BytesIO()
-        np.lib.format.write_array(f, x, version=rng.choice(((1, 0), (2, 0), (3, 0))))
-        data, whole = f.getvalue(), i % 10 == 0
+        (data, values), whole = random_array(rng), i % 10 == 0
         if not whole:
-            data = damaged(rng, data, len(data) - x.nbytes)
+            data = damaged(rng, data, len(data) - values)
         got = numpy_reads(data)
         lines.append({"file": encoded(data), "whole": whole, "taken": got is not None,
                       "shape": [] if got is None else list(got.shape), "values": "" if got is None else encoded(got.tobytes())})
     held("./harness/npy", "CHECKPOINT12_NUMPY", lines, tmp_path)
+
+
+def arrays(data):
+    """The files named .npy in an archive, as Python's zipfile and numpy read them."""
+    read = {}
+    try:
+        z = zipfile.ZipFile(io.BytesIO(data))
+    except Exception:
+        return read
+    for name in z.namelist():
+        try:
+            got = numpy_reads(z.read(name))
+        except Exception:  # a sum that is wrong, a name other than in the directory
+            continue
+        if got is not None:
+            read[name] = {"shape": list(got.shape), "values": encoded(got.tobytes())}
+    return read
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_npz(tmp_path):
+    rng, lines = random.Random(3), []
+    for i in range(FILES):
+        f, whole = io.BytesIO(), i % 10 == 0
+        with zipfile.ZipFile(f, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as z:
+            for name in rng.sample(["a.npy", "step_00/h.0.ln_1.npy", "tokens.npy"], rng.randint(1, 3)):
+                data, values = random_array(rng)
+                if not whole and rng.randrange(3) == 0:
+                    data = damaged(rng, data, len(data) - values)
+                z.writestr(name, data)
+        data = f.getvalue()
+        packing = not whole and rng.randrange(2) == 0
+        if packing:
+            data = damaged(rng, data, len(data))
+        lines.append({"file": encoded(data), "whole": whole, "packing": packing, "arrays": arrays(data)})
+    held("./harness/npy", "CHECKPOINT12_NPZ", lines, tmp_path, "TestPythonArchives")
 
 
 def float32(dtype, data):
