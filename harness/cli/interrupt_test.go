@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -72,6 +73,10 @@ func TestInterruptLeavesNothing(t *testing.T) {
 		{".*/step_03", syscall.SIGHUP, []string{"dump", "--model", longModel(t), "--prompt", "Hello.", "--new", "50000", "--out", "DIR/d"}},
 		{".*.safetensors.*", syscall.SIGTERM, []string{"synth", "synthetic-medium", "--out", "DIR"}},
 	} {
+		if signal.Ignored(c.signal) { // as under nohup: then no program is to end by it
+			t.Logf("not checked: %v, which this process was started to ignore", c.signal)
+			continue
+		}
 		dir := t.TempDir()
 		go interruptAt(filepath.Join(dir, c.half), c.signal)
 		last := len(c.args) - 1
