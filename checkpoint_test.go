@@ -63,9 +63,8 @@ func TestCheckpoint12(t *testing.T) {
 	})
 }
 
-// TestWeights and TestEmbeddings come before checkpoint 1. They check that the weights
-// are those of the figures, and wte, wpe and their sum, which no checkpoint names and
-// all of them read.
+// TestWeights and TestEmbeddings come before checkpoint 1: the weights are those of the
+// figures; wte, wpe and their sum, which no checkpoint names, are read by all of them.
 func TestWeights(t *testing.T)    { checkpoint(t, verify.CheckWeights) }
 func TestEmbeddings(t *testing.T) { checkpoint(t, verify.CheckEmbeddings) }
 

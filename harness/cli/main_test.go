@@ -22,14 +22,21 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"checkpoint12": func() { os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr)) },
-		"micromodel":   helper(microModel),
-		"plant":        helper(plant),
-		"widen":        helper(widen),
-		"copytree":     helper(func(args []string) error { return os.CopyFS(args[1], os.DirFS(args[0])) }),
-		"jsonshape":    helper(jsonShape),
-		"byengine":     helper(byEngine),
-		"engine":       helper(engineMain),
+		"checkpoint12": func() {
+			status := Main(os.Args[1:], os.Stdout, os.Stderr)
+			if path := os.Getenv("CHECKPOINT12_TEST_PEAK"); path != "" {
+				memory, _ := os.ReadFile("/proc/self/status")
+				os.WriteFile(path, memory, 0o666)
+			}
+			os.Exit(status)
+		},
+		"micromodel": helper(microModel),
+		"plant":      helper(plant),
+		"widen":      helper(widen),
+		"copytree":   helper(func(args []string) error { return os.CopyFS(args[1], os.DirFS(args[0])) }),
+		"jsonshape":  helper(jsonShape),
+		"byengine":   helper(byEngine),
+		"engine":     helper(engineMain),
 	})
 }
 

@@ -89,16 +89,31 @@ type Memory struct {
 	Kept  Steps
 }
 
-func (m *Memory) Err() error                  { return nil }
-func (m *Memory) Name() string                { return m.Title }
-func (m *Memory) Tokens() [][]int             { return m.Fed }
+// Err returns nil.
+func (m *Memory) Err() error { return nil }
+
+// Name returns the title.
+func (m *Memory) Name() string { return m.Title }
+
+// Tokens returns what was fed.
+func (m *Memory) Tokens() [][]int { return m.Fed }
+
+// Manifest returns the manifest, or nil.
 func (m *Memory) Manifest() *harness.Manifest { return m.Man }
-func (m *Memory) Steps() []int                { return slices.Sorted(maps.Keys(m.Kept)) }
-func (m *Memory) Stages(step int) []string    { return slices.Sorted(maps.Keys(m.Kept[step])) }
+
+// Steps returns the steps of which anything is kept.
+func (m *Memory) Steps() []int { return slices.Sorted(maps.Keys(m.Kept)) }
+
+// Stages returns the stages kept of a step, by name.
+func (m *Memory) Stages(step int) []string { return slices.Sorted(maps.Keys(m.Kept[step])) }
+
+// Shape returns the shape of a tensor that is kept.
 func (m *Memory) Shape(step int, stage string) ([]int, bool) {
 	t, ok := m.Kept[step][stage]
 	return t.Shape, ok
 }
+
+// Tensor returns a tensor that is kept, not a copy.
 func (m *Memory) Tensor(step int, stage string) (harness.Tensor, error) {
 	t, ok := m.Kept[step][stage]
 	if !ok {
