@@ -1,10 +1,14 @@
 package diagnose
 
 import (
+	"context"
+	"flag"
+	"maps"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
@@ -12,6 +16,9 @@ import (
 	"checkpoint12/harness/replay"
 	"checkpoint12/model/modeltest"
 )
+
+// Each draw is a whole comparison: few here, -rapid.checks says how many, as .ci/run does.
+func init() { flag.Set("rapid.checks", "30") }
 
 // What a foreign dump may do to a cache is judged, and blames nobody else.
 func TestDiagnoseJudgesShapes(t *testing.T) {
@@ -73,55 +80,58 @@ func TestDiagnoseOfAnyShape(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var places []harness.Place
 	for _, step := range c.Steps() {
 		for _, stage := range c.Stages(step) {
-			at := harness.Place{Step: step, Stage: stage}
-			for name, change := range map[string]func([]int) []int{
-				"no axis":          func([]int) []int { return []int{} },
-				"nothing":          func(s []int) []int { return append(slices.Clone(s[:len(s)-1]), 0) },
-				"one axis":         func(s []int) []int { return []int{product(s)} },
-				"one axis too few": func(s []int) []int { return s[1:] },
-				"one too many":     func(s []int) []int { return append([]int{1}, s...) },
-				"first doubled":    func(s []int) []int { return append([]int{2 * s[0]}, s[1:]...) },
-				"last doubled":     func(s []int) []int { return append(slices.Clone(s[:len(s)-1]), 2*s[len(s)-1]) },
-				"middle doubled": func(s []int) []int {
-					s = slices.Clone(s)
-					s[len(s)/2] *= 2
-					return s
-				},
-			} {
-				x, err := c.Tensor(step, stage)
-				if err != nil {
-					t.Fatal(err)
-				}
-				out := harness.Tensor{Shape: change(x.Shape)}
-				if slices.Equal(out.Shape, x.Shape) {
-					continue
-				}
-				for i := range product(out.Shape) {
-					if x.IDs() {
-						out.I64 = append(out.I64, x.I64[i%len(x.I64)])
-					} else {
-						out.F32 = append(out.F32, x.F32[i%len(x.F32)])
-					}
-				}
-				changed := &withStage{c, at, out}
-				s := gpt2.Schedule(m.Config().Layers, nil)
-				rows, err := replay.Judge(t.Context(), s, changed, gpt2.NewReplayer(m, nil), replay.Options{Prompt: 3})
-				if err != nil {
-					t.Fatalf("%s, %s: %v", at, name, err)
-				}
-				for _, r := range rows {
-					switch {
-					case r.Place == at && (r.Verdict != harness.ReplayIntroduced || r.Status != harness.WrongShape):
-						t.Errorf("%s, %s: %s, %s: %s", at, name, r.Verdict, r.Status, r.Why)
-					case r.Place != at && r.Verdict != harness.ReplayClean:
-						t.Errorf("%s, %s: %s is %s: %s", at, name, r.Place, r.Verdict, r.Why)
-					}
-				}
-			}
+			places = append(places, harness.Place{Step: step, Stage: stage})
 		}
 	}
+	changes := map[string]func([]int) []int{
+		"no axis":          func([]int) []int { return []int{} },
+		"nothing":          func(s []int) []int { return append(slices.Clone(s[:len(s)-1]), 0) },
+		"one axis":         func(s []int) []int { return []int{product(s)} },
+		"one axis too few": func(s []int) []int { return s[1:] },
+		"one too many":     func(s []int) []int { return append([]int{1}, s...) },
+		"first doubled":    func(s []int) []int { return append([]int{2 * s[0]}, s[1:]...) },
+		"last doubled":     func(s []int) []int { return append(slices.Clone(s[:len(s)-1]), 2*s[len(s)-1]) },
+		"middle doubled": func(s []int) []int {
+			s = slices.Clone(s)
+			s[len(s)/2] *= 2
+			return s
+		},
+	}
+	names := slices.Sorted(maps.Keys(changes))
+	s := gpt2.Schedule(m.Config().Layers, nil)
+	rapid.Check(t, func(t *rapid.T) {
+		at, name := rapid.SampledFrom(places).Draw(t, "place"), rapid.SampledFrom(names).Draw(t, "change")
+		x, err := c.Tensor(at.Step, at.Stage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := harness.Tensor{Shape: changes[name](x.Shape)}
+		if slices.Equal(out.Shape, x.Shape) {
+			return
+		}
+		for i := range product(out.Shape) {
+			if x.IDs() {
+				out.I64 = append(out.I64, x.I64[i%len(x.I64)])
+			} else {
+				out.F32 = append(out.F32, x.F32[i%len(x.F32)])
+			}
+		}
+		rows, err := replay.Judge(context.Background(), s, &withStage{c, at, out}, gpt2.NewReplayer(m, nil), replay.Options{Prompt: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			switch {
+			case r.Place == at && (r.Verdict != harness.ReplayIntroduced || r.Status != harness.WrongShape):
+				t.Errorf("%s, %s: %s, %s", at, r.Verdict, r.Status, r.Why)
+			case r.Place != at && r.Verdict != harness.ReplayClean:
+				t.Errorf("%s: %s is %s: %s", at, r.Place, r.Verdict, r.Why)
+			}
+		}
+	})
 }
 
 func product(shape []int) int {

@@ -16,6 +16,11 @@ func Valid(stage string) bool { return valid.MatchString(stage) }
 // Match reports whether a stage's name matches a pattern, as Python's fnmatch: * is any
 // characters, ? is one, [abc] and [!abc] one of a set. A malformed pattern matches none.
 func Match(pattern, stage string) bool {
+	if !strings.ContainsAny(pattern, `?[\`) && strings.Count(pattern, "*") <= 1 { // as most are
+		head, tail, star := strings.Cut(pattern, "*")
+		return pattern == stage || star && len(stage) >= len(head)+len(tail) &&
+			strings.HasPrefix(stage, head) && strings.HasSuffix(stage, tail)
+	}
 	// path.Match never lets * cross a slash, and stage names have none.
 	ok, err := path.Match(strings.ReplaceAll(pattern, "[!", "[^"), stage)
 	return ok && err == nil
