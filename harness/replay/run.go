@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -90,12 +91,9 @@ func (r *Run) With(values map[harness.Place]Value) *Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := *r
-	next.derived = map[harness.Place]*derived{}
-	given := func(at harness.Place) bool { _, ok := values[at]; return ok }
-	for at, d := range r.derived {
-		if d.given || !slices.ContainsFunc(d.span, given) {
-			next.derived[at] = d
-		}
+	next.derived = maps.Clone(r.derived)
+	for given := range values { // one or a few; spans are long
+		maps.DeleteFunc(next.derived, func(_ harness.Place, d *derived) bool { return !d.given && slices.Contains(d.span, given) })
 	}
 	for at, v := range values {
 		right, span, _ := r.make(at)
