@@ -2,6 +2,7 @@ package gpt2
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math"
 	"slices"
@@ -18,6 +19,9 @@ import (
 	"checkpoint12/model"
 	"checkpoint12/model/modeltest"
 )
+
+// Each draw is a whole run: few here, -rapid.checks says how many, as .ci/run does.
+func init() { flag.Set("rapid.checks", "30") }
 
 // Every layout of the table is recognised at every stage, for one prompt and for
 // a batch, and gives back the numbers of the golden bit by bit.
