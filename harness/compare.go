@@ -62,7 +62,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	places := s.Places(golden, o.Match)
 	recut, _ := golden.(*Recut)
 	if recut != nil {
-		r.Cut, places = recut.note(candidate, r), common(candidate, places)
+		r.Cut, places = recut.note(candidate, r), recut.common(candidate, places)
 	}
 	var same *Recut // shows what stands in for stages that the golden lacks
 	if recut == nil {

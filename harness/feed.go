@@ -142,15 +142,18 @@ func (f *tokenDiff) byChoice(s *Schedule, golden, candidate Source) error {
 		if next < f.prompt {
 			continue // the prompt goes on, whatever was chosen
 		}
+		if next >= min(f.differ, len(want[0])) {
+			continue
+		}
 		got, err := s.Choice(candidate, step, len(want))
-		if err != nil || next >= len(want[0]) {
+		if err != nil {
 			return err
 		}
 		for b, id := range got {
 			if w := want[b][next]; id != int64(w) {
 				f.differ = next
 				f.why = fmt.Sprintf("chose %d at step %d, where the golden was fed %d (row %d)", id, step, w, b)
-				return nil
+				break
 			}
 		}
 	}
@@ -197,9 +200,10 @@ func PromptLength(s *Schedule, golden, candidate Source, prompt int) (int, error
 }
 
 // Spare returns the ids of each row of the candidate's tokens that its steps were not fed:
-// the last choice, and what should not be there. It is nil where it is not known how the
-// steps, cut as cut says, were fed; golden may be nil.
-func Spare(s *Schedule, golden, candidate Source, cut Cut, prompt int) (spare [][]int, err error) {
+// the last choice, and what should not be there, and the last of the steps that were fed
+// the most. It is nil where it is not known how the steps, cut as cut says, were fed;
+// golden may be nil.
+func Spare(s *Schedule, golden, candidate Source, cut Cut, prompt int) (spare [][]int, last int, err error) {
 	if golden == nil {
 		golden = candidate
 	}
@@ -207,17 +211,22 @@ func Spare(s *Schedule, golden, candidate Source, cut Cut, prompt int) (spare []
 	if cut == nil {
 		if prompt == 0 && golden.Manifest() == nil && candidate.Manifest() == nil &&
 			max(s.positions(golden, 0), s.positions(candidate, 0)) == 0 {
-			return nil, nil
+			return nil, 0, nil
 		}
 		if f.prompt, err = PromptLength(s, golden, candidate, prompt); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	end := f.span(LastStep(candidate)).End()
+	end := f.span(last).End()
+	for _, step := range candidate.Steps() {
+		if e := f.span(step).End(); e >= end {
+			last, end = step, e
+		}
+	}
 	for _, row := range candidate.Tokens() {
 		spare = append(spare, row[min(end, len(row)):])
 	}
-	return spare, nil
+	return spare, last, nil
 }
 
 // positions returns the length that most of a step's tensors have along the axis

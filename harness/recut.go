@@ -252,6 +252,19 @@ func (r *Recut) Tensor(step int, stage string) (Tensor, error) {
 	return out, nil
 }
 
+// common returns those of the places of which the candidate has a position that the golden
+// has too, or a tensor whose shape does not tell.
+func (r *Recut) common(candidate Source, places []Place) []Place {
+	return slices.DeleteFunc(common(candidate, places), func(p Place) bool {
+		st, _ := r.schedule.Stage(p.Stage)
+		shape, _ := candidate.Shape(p.Step, p.Stage)
+		rows, ok := st.Rows(r.Cut[p.Step], shape)
+		return ok && !slices.ContainsFunc(r.pieces(p.Step, st), func(p piece) bool {
+			return p.first < rows.End() && rows.P < p.first+p.n
+		})
+	})
+}
+
 // compareWith compares the rows that the golden has, but those from the first position
 // on at which other tokens were fed. The row is skipped if none are left.
 func (r *Recut) compareWith(row *Row, st Stage, step int, candidate Source, fed tokenDiff) error {
@@ -318,6 +331,9 @@ func (r *Recut) compareWith(row *Row, st Stage, step int, candidate Source, fed 
 // them, and the largest finite magnitude of the tensor that they are from.
 func (r *Recut) read(st Stage, p piece, shape []int) (t Tensor, scale float64, outer int, err error) {
 	whole, err := r.get(p.Place)
+	if err == nil {
+		err = checkPart("golden", whole.Tensor, st)
+	}
 	if err != nil {
 		return t, 0, 0, err
 	}

@@ -104,6 +104,10 @@ func TestCompareOtherCuts(t *testing.T) {
 			args: []string{"--golden", dir + "/float64", "--model", "synthetic-tiny"},
 			says: []string{"PASS", "each of 244 stages is correct"}, notes: "in steps of its own (positions 0-1; 0-3; 4-5; 0-6)",
 		}, {
+			name: "cut.json, a late step alone", cut: harness.PromptCut(2, 4), json: "[[0,2], [2,1], [3,1], [4,1]]",
+			keep: func(step int, stage string) bool { return step == 2 && stage == "h.0.resid_post" },
+			args: []string{"--model", "synthetic-tiny"}, says: []string{"PASS", "is correct"},
+		}, {
 			name: "cut.json, damaged", cut: mixed, json: "[[0,2], [0]]", args: []string{"--golden", dir + "/float64"},
 			notes: "cut.json: step 1 is [0]: want [P, T], the first position and how many",
 		},

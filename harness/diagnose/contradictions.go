@@ -72,11 +72,11 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 // there are more ids. One that the golden has there too may have been fed at a step that
 // the candidate lacks.
 func (r *Result) checkLastChoice(c Comparison, golden harness.Source) error {
-	spare, err := harness.Spare(c.Schedule, golden, c.Candidate, c.Cut, c.Prompt)
+	spare, step, err := harness.Spare(c.Schedule, golden, c.Candidate, c.Cut, c.Prompt)
 	if err != nil || len(spare) == 0 {
 		return err
 	}
-	last, fed := harness.Place{Step: harness.LastStep(c.Candidate), Stage: "next_token"}, [][]int(nil)
+	last, fed := harness.Place{Step: step, Stage: "next_token"}, [][]int(nil)
 	if golden != nil {
 		fed = golden.Tokens()
 	}

@@ -110,6 +110,21 @@ func TestRowsOfOtherCuts(t *testing.T) {
 			},
 			cut: single, rows: "0/ln_f 1, 1/ln_f 1",
 		}, {
+			name: "one row of logits, left out", reason: "the golden has no logits at position 2", run: grown, keep: only("ln_f", "logits"),
+			change: func(candidate, golden *harnesstest.Memory) {
+				lastRows(candidate, cfg.Vocab)
+				delete(golden.Kept[1], "logits")
+			},
+			cut: grown, rows: "0/ln_f 2, 0/logits 1, 1/ln_f 3, 2/ln_f 4, 2/logits 1, 3/ln_f 5, 3/logits 1",
+			missing: "0/logits from 0",
+		}, {
+			name: "steps are lacking, no cache", reason: "the golden's ends are before those that are there", run: grown,
+			keep: only("ln_f@0", "ln_f@3"), golden: single, cut: grown, rows: "0/ln_f 2, 3/ln_f 5",
+		}, {
+			name: "tokens of the prompt alone", reason: "no cut is so short: the golden's tokens are taken", run: single, keep: only("wte"),
+			change: func(candidate, _ *harnesstest.Memory) { candidate.Fed[0] = candidate.Fed[0][:2] },
+			cut:    single, rows: "0/wte 1, 1/wte 1, 2/wte 1, 3/wte 1, 4/wte 1",
+		}, {
 			name: "other tokens in a recomputed step", reason: "rows from position 3 on are of another sequence", run: grown, keep: only("wpe"),
 			change: func(candidate, _ *harnesstest.Memory) { candidate.Fed[0][3]++ },
 			cut:    grown, rows: "0/wpe 2, 1/wpe 3, 2/wpe 3, 3/wpe 3",
@@ -201,6 +216,30 @@ func TestRowsOfOtherCuts(t *testing.T) {
 				t.Errorf("%s: missing (-want +got):\n%s", c.reason, diff)
 			}
 		})
+	}
+}
+
+// The last choice is that of the step that was fed the most, be it the last or not.
+func TestLastChoiceOfAnEarlierStep(t *testing.T) {
+	cfg := modeltest.Micro
+	m := modeltest.New(t, cfg, 1)
+	whole, err := gpt2.Record(t.Context(), m, gpt2.Run{Tokens: [][]int{modeltest.Tokens(cfg, 3, 3)}, New: 3, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := harness.Cut{{P: 0, T: 5}, {P: 0, T: 2}}
+	c := comparisonOf(m, nil, memory(t, gpt2.Schedule(cfg.Layers, nil), cuttest.Run(t, m, whole.Tokens(), cut, nil), only("wte", "next_token")))
+	c.Cut = cut
+	r, err := Compare(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Passed() || strings.Contains(strings.Join(r.Notes, " "), "after the last choice") {
+		t.Errorf("violations %v, notes %v", r.Violations, r.Notes)
+	}
+	c.Candidate.(*harnesstest.Memory).Fed[0][5]++
+	if r, err = Compare(t.Context(), c); err != nil || len(r.Violations) != 1 || r.Violations[0].Step != 0 {
+		t.Errorf("another last choice: %v, %v", r.Violations, err)
 	}
 }
 

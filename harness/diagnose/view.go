@@ -41,6 +41,8 @@ func (c *Comparison) View(
 		if len(views) > 0 {
 			first = c.Goldens[0].Source
 		}
+	} else if len(cut) > 0 && c.Prompt == 0 {
+		c.Prompt = cut[0].T
 	}
 	view, err := gpt2.View(c.Schedule, first, candidate, c.Cut, hints, config)
 	if err != nil {

@@ -41,12 +41,17 @@ func (r CutReader) Read() (harness.Cut, error) {
 	}
 	steps := r.shapes()
 	var allowed []harness.Cut
-	for _, c := range []harness.Cut{r.Said, r.byManifest(last + 1), r.GoldenCut, tokenByToken(last + 1), r.cached(steps), r.uncached(steps)} {
-		same := func(other harness.Cut) bool {
-			return !slices.ContainsFunc(r.Run.Steps(), func(k int) bool { return other[k] != c[k] })
+	for _, most := range r.lengths() {
+		for _, c := range []harness.Cut{r.Said, r.byManifest(last + 1), r.GoldenCut, tokenByToken(last + 1), r.cached(steps), r.uncached(steps)} {
+			same := func(other harness.Cut) bool {
+				return !slices.ContainsFunc(r.Run.Steps(), func(k int) bool { return other[k] != c[k] })
+			}
+			if r.allows(c, steps, most) && !slices.ContainsFunc(allowed, same) {
+				allowed = append(allowed, c[:last+1])
+			}
 		}
-		if r.allows(c, steps) && !slices.ContainsFunc(allowed, same) {
-			allowed = append(allowed, c[:last+1])
+		if len(allowed) > 0 {
+			break
 		}
 	}
 	if len(allowed) == 0 {
@@ -150,12 +155,12 @@ func (r CutReader) uncached(steps []shaped) (c harness.Cut) {
 	for k, s := range steps {
 		own, ok := r.GoldenCut.At(k)
 		n := own.End()
-		switch {
+		switch there := slices.Contains(r.Run.Steps(), k); {
 		case len(s.T) > 0:
 			n = s.T[0]
 		case len(s.S) > 0:
 			n = s.S[0]
-		case !ok:
+		case !ok || !there && n <= before:
 			n = before + 1
 		}
 		if n <= before {
@@ -166,17 +171,26 @@ func (r CutReader) uncached(steps []shaped) (c harness.Cut) {
 	return c
 }
 
-// allows reports whether the shapes of the run and the number of its tokens allow a cut.
-func (r CutReader) allows(c harness.Cut, steps []shaped) bool {
-	most := maxSteps
-	if r.Config != nil {
-		most = r.Config.Positions
-	}
-	for _, src := range []harness.Source{r.Golden, r.Run} {
+// lengths returns how many tokens the run may have been fed at most: as many as it has or
+// else, where no cut goes with these, as many as the golden has.
+func (r CutReader) lengths() (most []int) {
+	for _, src := range []harness.Source{r.Run, r.Golden} {
 		if src != nil && src.Tokens() != nil {
-			most = len(src.Tokens()[0])
+			most = append(most, len(src.Tokens()[0]))
 		}
 	}
+	switch {
+	case len(most) > 0:
+		return most
+	case r.Config != nil:
+		return []int{r.Config.Positions}
+	}
+	return []int{maxSteps}
+}
+
+// allows reports whether the shapes of the run and the number of its tokens, most, allow
+// a cut.
+func (r CutReader) allows(c harness.Cut, steps []shaped, most int) bool {
 	for _, k := range r.Run.Steps() {
 		span, ok := c.At(k)
 		if !ok || span.End() > most {

@@ -46,8 +46,11 @@ func newTokenStream(s *harness.Schedule, candidate harness.Source, o Options) (f
 
 // extend adds ids for the steps that come after the end of the tokens.
 func (f *tokenStream) extend(s *harness.Schedule, candidate harness.Source, golden [][]int) error {
-	last := f.span(harness.LastStep(candidate))
-	for at := len(f.rows[0]); at < last.End(); at++ {
+	end := 0
+	for _, step := range candidate.Steps() {
+		end = max(end, f.span(step).End())
+	}
+	for at := len(f.rows[0]); at < end; at++ {
 		before := at - f.prompt // the step that ends before the position
 		if f.cut != nil {
 			before = f.cut.EndingAt(at)
