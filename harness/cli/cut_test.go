@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/cuttest"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/npy"
 )
 
@@ -160,5 +162,46 @@ func TestCompareOtherCuts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A dump whose values are NaN from a stage on is judged, whatever its cut: it fails there.
+func TestCompareNotANumber(t *testing.T) {
+	m, s := gpt2test.Tiny(t), gpt2.Schedule(3, nil)
+	golden := gpt2test.Golden(t, s, "synthetic-tiny/hello/float64")
+	from, _ := s.Index("h.1.attn.probs")
+	for _, cut := range []harness.Cut{harness.PromptCut(2, 2), harness.PromptCut(1, 3), {{P: 0, T: 2}, {P: 0, T: 3}}} {
+		rec := cuttest.Run(t, m, golden.Tokens(), cut, nil)
+		candidate := harnesstest.Source(s, "nan", golden.Tokens(), harnesstest.Steps{})
+		for _, p := range s.Places(rec, nil) {
+			x, err := rec.Tensor(p.Step, p.Stage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i, _ := s.Index(p.Stage); i >= from && !x.IDs() {
+				x.F32 = slices.Repeat([]float32{harnesstest.Nan}, len(x.F32))
+			}
+			if candidate.Kept[p.Step] == nil {
+				candidate.Kept[p.Step] = map[string]harness.Tensor{}
+			}
+			candidate.Kept[p.Step][p.Stage] = x
+		}
+		dir := t.TempDir()
+		writeEngine(t, dir, candidate, nil)
+		against := []string{"--golden", filepath.Join(gpt2test.Dir, "synthetic-tiny", "hello", "float64")}
+		for _, args := range [][]string{against, {"--model", "synthetic-tiny"}} {
+			status, stdout, stderr := run(append([]string{"compare", "--json", "-", "--candidate", dir}, args...)...)
+			var report struct {
+				First  harness.Place `json:"first_divergence"`
+				Stages []harness.Row
+			}
+			if err := json.Unmarshal([]byte(stdout), &report); err != nil || status != StatusDivergence {
+				t.Fatalf("%v, %v: status %d, %v: %s", cut, args, status, err, stderr)
+			}
+			at := slices.IndexFunc(report.Stages, func(r harness.Row) bool { return r.Place == report.First })
+			if report.First != (harness.Place{Step: 0, Stage: "h.1.attn.probs"}) || at < 0 || report.Stages[at].Status != harness.Nonfinite {
+				t.Errorf("%v, %v: first divergence %v", cut, args, report.First)
+			}
+		}
 	}
 }
