@@ -4,8 +4,9 @@
  *   DUMP("my-dump", 0, "h.0.ln_1", x, B, T, C);      my-dump/step_00/h.0.ln_1.npy, of shape B, T, C
  *   DUMP("my-dump", DUMP_TOP, "tokens", ids, B, N);  my-dump/tokens.npy
  *
- * The values are float, double, int32_t or int64_t and lie one after another, the last index
- * running fastest. The folder my-dump need not be there. What cannot be written ends the program. */
+ * x points to the first of the values (of float x[2][3] that is *x): float, double, int32_t or int64_t,
+ * one after another, the last index running fastest. The folder my-dump need not be there. What cannot
+ * be written ends the program. */
 #ifndef DUMP_H
 #define DUMP_H
 #include <errno.h>
@@ -22,9 +23,8 @@
 #endif
 
 #define DUMP_TOP (-1)
-#define DUMP(out, step, name, data, ...)                                                      \
-  dump_array(out, step, name, data, _Generic(*(data), float: "<f4", double: "<f8", int32_t: "<i4", int64_t: "<i8"), \
-             (const long[]){__VA_ARGS__, -1})
+#define DUMP(out, step, name, data, ...) dump_array(out, step, name, data, DUMP_TYPE(data), (const long[]){__VA_ARGS__, -1})
+#define DUMP_TYPE(data) _Generic(*(data), float: "<f4", double: "<f8", int32_t: "<i4", int64_t: "<i8")
 
 static inline void dump_check(int ok, const char *path) {
   if (ok) return;

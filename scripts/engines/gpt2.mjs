@@ -3,9 +3,10 @@
 //
 //   node scripts/engines/gpt2.mjs MODEL TOKENS.npy MASK.npy OUT NEW
 
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 
-// The writer: copy it down to the next such line.
+// The writer: copy from here
+import { mkdirSync, writeFileSync } from 'node:fs';
 
 const types = { Float32Array: '<f4', Float64Array: '<f8', Int32Array: '<i4', BigInt64Array: '<i8' };
 
@@ -20,10 +21,11 @@ function dump(out, step, name, shape, data) {
   let head = `{'descr': '${type}', 'fortran_order': False, 'shape': (${shape.map((n) => `${n}, `).join('')})}`;
   head = head.padEnd(Math.ceil((10 + head.length + 1) / 64) * 64 - 11) + '\n'; // the values begin at a multiple of 64
   const magic = Buffer.from([0x93, ...Buffer.from('NUMPY'), 1, 0, head.length & 255, head.length >> 8]);
-  writeFileSync(`${folder}/${name}.npy`, Buffer.concat([magic, Buffer.from(head), Buffer.from(data.buffer, data.byteOffset, data.byteLength)]));
+  const values = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  writeFileSync(`${folder}/${name}.npy`, Buffer.concat([magic, Buffer.from(head), values]));
 }
 
-// The engine, which is all of what follows.
+// to here.
 
 // An int64 .npy of shape B, N: its rows.
 function ids(path) {

@@ -7,20 +7,20 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 
-// The writer: copy it down to the next such line.
+// The writer: copy from here
 
 /// What a dump may hold: its type in a .npy file, and its bytes there.
 trait Value: Copy {
     const TYPE: &'static str;
-    fn write(self, to: &mut impl Write) -> std::io::Result<()>;
+    fn write(self, to: &mut impl std::io::Write) -> std::io::Result<()>;
 }
 
 macro_rules! values {
     ($($rust:ty: $npy:literal),*) => {$(impl Value for $rust {
         const TYPE: &'static str = $npy;
-        fn write(self, to: &mut impl Write) -> std::io::Result<()> {
+        fn write(self, to: &mut impl std::io::Write) -> std::io::Result<()> {
             to.write_all(&self.to_le_bytes())
         }
     })*};
@@ -35,6 +35,7 @@ fn dump<T: Value>(
     shape: &[usize],
     data: &[T],
 ) -> std::io::Result<()> {
+    use std::io::Write;
     assert_eq!(
         shape.iter().product::<usize>(),
         data.len(),
@@ -47,7 +48,7 @@ fn dump<T: Value>(
         format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({shape})}}", T::TYPE);
     head += &" ".repeat(63 - (10 + head.len()) % 64); // the values begin at a multiple of 64
     head += "\n";
-    let mut f = BufWriter::new(std::fs::File::create(format!("{folder}/{name}.npy"))?);
+    let mut f = std::io::BufWriter::new(std::fs::File::create(format!("{folder}/{name}.npy"))?);
     f.write_all(b"\x93NUMPY\x01\x00")?;
     f.write_all(&(head.len() as u16).to_le_bytes())?;
     f.write_all(head.as_bytes())?;
@@ -57,7 +58,7 @@ fn dump<T: Value>(
     f.flush()
 }
 
-// The engine, which is all of what follows.
+// to here.
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -114,7 +115,7 @@ impl Model {
         let mut size = [0; 8];
         file.read_exact(&mut size)?;
         let mut header = String::new(); // {"name":{"dtype":"F32","shape":[…],"data_offsets":[begin,end]},…}
-        (&file).take(u64::from_le_bytes(size)).read_to_string(&mut header)?;
+        file.by_ref().take(u64::from_le_bytes(size)).read_to_string(&mut header)?;
         let begin = 8 + header.len() as u64;
         let mut names: Vec<String> =
             ["wte.weight", "wpe.weight", "ln_f.weight", "ln_f.bias"].map(String::from).into();
