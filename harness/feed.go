@@ -11,8 +11,31 @@ import (
 	"checkpoint12/harness/internal/words"
 )
 
-// TokensFile is the name of the file in a dump that holds the ids.
-const TokensFile = "tokens.npy"
+// The names of the files in a dump that belong to no step: of the ids, and of which of
+// them are tokens and which padding.
+const (
+	TokensFile = "tokens.npy"
+	MaskFile   = "attention_mask.npy"
+)
+
+// A Masked source knows which of its tokens are padding.
+type Masked interface {
+	// Mask returns for each token 1 or, if it is padding, 0; nil if none is.
+	Mask() [][]int
+}
+
+// MaskOf returns the mask of a source: nil if it has no padding.
+func MaskOf(src Source) [][]int {
+	m, ok := src.(Masked)
+	if !ok {
+		return nil
+	}
+	mask := m.Mask()
+	if !slices.ContainsFunc(mask, func(row []int) bool { return slices.Contains(row, 0) }) {
+		return nil
+	}
+	return mask
+}
 
 // A tokenDiff tells from which position on two sources were fed different tokens.
 type tokenDiff struct {

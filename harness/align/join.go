@@ -100,7 +100,7 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 
 // listing completes a listing by what was joined.
 func (j *joined) listing(l dump.Listing, dir string) (dump.Listing, Hints, error) {
-	l.Tokens, l.Cut, l.Other, l.Notes = j.tokens, j.cut, j.other, j.notes(dir)
+	l.Tokens, l.Mask, l.Cut, l.Other, l.Notes = j.tokens, j.mask, j.cut, j.other, j.notes(dir)
 	hints := Hints{map[harness.Place]hint{}}
 	for at, t := range j.best {
 		l.Tensors = append(l.Tensors, harness.File{Path: t.hint.path, Step: &at.Step, Stage: at.Stage})
@@ -122,6 +122,7 @@ func (j *joined) listing(l dump.Listing, dir string) (dump.Listing, Hints, error
 type joined struct {
 	m       *Map
 	tokens  string                   // the file of ids
+	mask    string                   // harness.MaskFile, if it is there
 	cut     string                   // dump.CutFile, if it is there
 	best    map[harness.Place]target // by the first rule
 	ignored [][]string               // by rule of Ignore
@@ -143,7 +144,11 @@ func (j *joined) add(path string, isStage func(name string) bool) error {
 		j.tokens = path
 		return nil
 	}
-	if path == dump.CutFile {
+	switch path {
+	case harness.MaskFile:
+		j.mask = path
+		return nil
+	case dump.CutFile:
 		j.cut = path
 		return nil
 	}

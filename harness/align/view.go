@@ -92,6 +92,9 @@ func NewView(s *harness.Schedule, candidate harness.Source, o ViewOptions) (*Vie
 	return v, nil
 }
 
+// Mask returns the mask of what it shows, as harness.MaskOf does.
+func (v *View) Mask() [][]int { return harness.MaskOf(v.Source) }
+
 // Unusable returns the tensors whose shape is none of their stages', in execution order.
 func (v *View) Unusable() []harness.Place { return v.unusable }
 

@@ -32,6 +32,7 @@ type Dump struct {
 	tokens   [][]int
 	steps    map[int]map[string]header
 	unknown  []string
+	mask     [][]int     // nil without one
 	cut      harness.Cut // what CutFile says; nil without one
 }
 
@@ -98,24 +99,41 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 		return nil, nil, err
 	}
 	if listed.Tokens != "" {
-		label := d.archives.label(dir, listed.Tokens)
-		f, err := d.openFile(listed.Tokens)
-		if err != nil {
-			return nil, nil, err
-		}
-		defer f.Close()
-		t, err := f.Tensor()
+		label, t, err := d.readIDs(listed.Tokens, &notes)
 		if err == nil {
 			d.tokens, err = tokenRows(label, t, man)
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if f.Note != "" {
-			notes = append(notes, label+": "+f.Note)
+	}
+	if listed.Mask != "" {
+		label, t, err := d.readIDs(listed.Mask, &notes)
+		if err == nil {
+			d.mask, err = maskRows(label, t, d.tokens)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(t.I64) < len(d.mask)*len(d.mask[0]) {
+			notes = append(notes, label+": ends before the last id of "+harness.TokensFile+", which is taken for a token")
 		}
 	}
 	return d, append(notes, converted...), nil
+}
+
+// readIDs reads a file that belongs to no step, and notes how it was converted.
+func (d *Dump) readIDs(path string, notes *[]string) (label string, t harness.Tensor, err error) {
+	label = d.archives.label(d.dir, path)
+	f, err := d.openFile(path)
+	if err != nil {
+		return label, t, err
+	}
+	defer f.Close()
+	if t, err = f.Tensor(); err == nil && f.Note != "" {
+		*notes = append(*notes, label+": "+f.Note)
+	}
+	return label, t, err
 }
 
 // readHeaders checks the header of every file, and its hash where there is a manifest,
@@ -215,6 +233,43 @@ func tokenRows(path string, t harness.Tensor, man *harness.Manifest) ([][]int, e
 	return rows, checkTokens(path, rows, man)
 }
 
+// maskRows returns the mask at path: 1 for each of the tokens, 0 for padding. It may lack the
+// last, which an engine chose and was not fed.
+func maskRows(path string, t harness.Tensor, tokens [][]int) ([][]int, error) {
+	if tokens == nil {
+		return nil, fmt.Errorf("%s: there is no %s whose padding it could tell: write the ids [B, N] as well",
+			path, harness.TokensFile)
+	}
+	B, N := len(tokens), len(tokens[0])
+	n := N
+	if slices.Equal(t.Shape, []int{B, N - 1}) {
+		n--
+	}
+	switch {
+	case !t.IDs():
+		return nil, fmt.Errorf("%s: holds %s, but a mask is of 1 and 0: np.save(%q, a.astype('<i8'))", path, t.DType(), path)
+	case n == 0 || !slices.Equal(t.Shape, []int{B, n}):
+		return nil, fmt.Errorf("%s: shape %v, want %v, as %s: 1 for each token and 0 for padding",
+			path, t.Shape, []int{B, N}, harness.TokensFile)
+	}
+	rows := make([][]int, B)
+	for i, v := range t.I64 {
+		if v != 0 && v != 1 {
+			return nil, fmt.Errorf("%s: %d at index %v, want 1 for a token and 0 for padding", path, v, shapes.Index(i, t.Shape))
+		}
+		rows[i/n] = append(rows[i/n], int(v))
+	}
+	for i, row := range rows {
+		if !slices.Contains(row, 1) {
+			return nil, fmt.Errorf("%s: row %d has no token, only padding: leave it out", path, i)
+		}
+		if n < N {
+			rows[i] = append(row, 1)
+		}
+	}
+	return rows, nil
+}
+
 // checkTokens returns an error unless the tokens at path begin with those of the
 // manifest, if it has any.
 func checkTokens(path string, rows [][]int, man *harness.Manifest) error {
@@ -240,6 +295,9 @@ func (d *Dump) Name() string { return d.dir }
 
 // Tokens returns tokens.npy, or nil where there is none.
 func (d *Dump) Tokens() [][]int { return d.tokens }
+
+// Mask returns attention_mask.npy, or nil where there is none.
+func (d *Dump) Mask() [][]int { return d.mask }
 
 // Manifest returns the folder's manifest, or nil.
 func (d *Dump) Manifest() *harness.Manifest { return d.man }

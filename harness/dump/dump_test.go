@@ -122,6 +122,43 @@ func TestForeignDump(t *testing.T) {
 	}
 }
 
+// writeTokens writes a row of three tokens.
+func writeTokens(t *testing.T, dir string) {
+	t.Helper()
+	writeNPY(t, dir+"/tokens.npy", "<i8", "(1, 3)", make([]byte, 24))
+}
+
+func writeMask(t *testing.T, dir, shape string, ones ...byte) {
+	t.Helper()
+	var b []byte
+	for _, one := range ones {
+		b = append(b, one, 0, 0, 0, 0, 0, 0, 0)
+	}
+	writeNPY(t, dir+"/attention_mask.npy", "<i8", shape, b)
+}
+
+// A mask may lack the last id, which was chosen and never fed.
+func TestMask(t *testing.T) {
+	s := harnesstest.MustSchedule(t, "a")
+	for _, c := range []struct {
+		shape string
+		ones  []byte
+		want  []int
+		notes int
+	}{
+		{"(1, 3)", []byte{0, 1, 1}, []int{0, 1, 1}, 0},
+		{"(1, 2)", []byte{0, 1}, []int{0, 1, 1}, 1},
+	} {
+		dir := t.TempDir()
+		writeTokens(t, dir)
+		writeMask(t, dir, c.shape, c.ones...)
+		d, notes, err := Open(dir, s)
+		if err != nil || !slices.Equal(d.Mask()[0], c.want) || len(notes) != c.notes {
+			t.Errorf("%s: %v, notes %v, %v", c.shape, d.Mask(), notes, err)
+		}
+	}
+}
+
 func TestOpenDumpRefuses(t *testing.T) {
 	s := harnesstest.MustSchedule(t, "a", "next_id")
 	zero := make([]byte, 64)
@@ -140,6 +177,23 @@ func TestOpenDumpRefuses(t *testing.T) {
 		}, "the same step and stage as"},
 		{"tokens as values", func(dir string) { writeNPY(t, dir+"/tokens.npy", "<f4", "(1, 2)", zero[:8]) }, "tokens are ids"},
 		{"tokens without a batch axis", func(dir string) { writeNPY(t, dir+"/tokens.npy", "<i8", "(2,)", zero[:16]) }, "a.reshape(B, -1)"},
+		{"a mask without tokens", func(dir string) { writeMask(t, dir, "(1, 2)", 1, 0) }, "there is no tokens.npy"},
+		{"a mask of values", func(dir string) {
+			writeTokens(t, dir)
+			writeNPY(t, dir+"/attention_mask.npy", "<f4", "(1, 3)", zero[:12])
+		}, "a mask is of 1 and 0"},
+		{"a mask of another shape", func(dir string) {
+			writeTokens(t, dir)
+			writeMask(t, dir, "(3,)", 1, 1, 1)
+		}, "attention_mask.npy: shape [3], want [1 3], as tokens.npy"},
+		{"a mask of other numbers", func(dir string) {
+			writeTokens(t, dir)
+			writeMask(t, dir, "(1, 3)", 0, 1, 2)
+		}, "attention_mask.npy: 2 at index [0 2], want 1 for a token and 0 for padding"},
+		{"a row of padding alone", func(dir string) {
+			writeTokens(t, dir)
+			writeMask(t, dir, "(1, 3)", 0, 0, 0)
+		}, "attention_mask.npy: row 0 has no token"},
 		{"no tokens in tokens.npy", func(dir string) { writeNPY(t, dir+"/tokens.npy", "<i8", "(1, 0)", nil) }, "want [B, prompt + new]"},
 		{"a negative token", func(dir string) {
 			writeNPY(t, dir+"/tokens.npy", "<i8", "(1, 1)", bytes.Repeat([]byte{255}, 8))

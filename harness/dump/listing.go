@@ -18,13 +18,14 @@ import (
 // the folder, with forward slashes.
 type Listing struct {
 	Tokens  string         // the file of ids; "" if there is none
+	Mask    string         // the file of the attention mask; "" if there is none
 	Cut     string         // CutFile; "" if there is none
 	Tensors []harness.File // by path, which with step and stage is all that is known; a stage may have any name
 	Other   []string       // files that belong to no dump
 	Unnamed []string       // names, besides those of Tensors, that are no stage's
 	Notes   []string       // remarks on the files
 
-	parts    []string // the file of ids and every file in a step's folder
+	parts    []string // the files of ids and mask and every file in a step's folder
 	archives archives
 }
 
@@ -83,6 +84,8 @@ func (l *Listing) add(path string) {
 	switch {
 	case path == harness.TokensFile:
 		l.Tokens, l.parts = path, append(l.parts, path)
+	case path == harness.MaskFile:
+		l.Mask, l.parts = path, append(l.parts, path)
 	case m == nil || name == "":
 		l.Other = append(l.Other, path)
 	default:

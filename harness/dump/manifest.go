@@ -120,9 +120,9 @@ func checkManifest(m *harness.Manifest) error {
 }
 
 func checkFile(m *harness.Manifest, f harness.File) error {
-	if f.Path == harness.TokensFile {
+	if f.Path == harness.TokensFile || f.Path == harness.MaskFile {
 		if f.Step != nil || f.Stage != "" {
-			return errors.New("tokens belong to no step and no stage")
+			return errors.New("tokens and mask belong to no step and no stage")
 		}
 		if f.DType != "int64" {
 			return fmt.Errorf("dtype %q, want int64", f.DType)

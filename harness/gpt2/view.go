@@ -43,6 +43,27 @@ func ViewGolden(
 	return View(s, candidate, golden, cut, align.Hints{}, cfg)
 }
 
+// ViewBatch returns a candidate as [View] does, of which no golden is of the same batch.
+// wpe may have a batch's axis: with padding the rows have other positions.
+func ViewBatch(
+	s *harness.Schedule, candidate harness.Source, cut harness.Cut, hints align.Hints, cfg *model.Config,
+) (*align.View, error) {
+	if rows := len(candidate.Tokens()); rows > 1 && slices.ContainsFunc(candidate.Steps(), func(step int) bool {
+		shape, ok := candidate.Shape(step, "wpe")
+		return ok && len(shape) == 3 && shape[0] == rows
+	}) {
+		stages := s.Stages()
+		if i, ok := s.Index("wpe"); ok {
+			stages[i].Axes, stages[i].Layouts = "B T C", nil
+		}
+		var err error
+		if s, err = harness.NewSchedule(stages); err != nil {
+			return nil, err
+		}
+	}
+	return View(s, nil, candidate, cut, hints, cfg)
+}
+
 // stepSizes returns the lengths of axes at a step that config, tokens and manifests tell.
 func stepSizes(cfg *model.Config, step int, sources ...harness.Source) align.Sizes {
 	s := align.Sizes{}
@@ -82,12 +103,29 @@ func convertScores(stage string) func(harness.Source, int, []int, int, []float32
 		if len(shape) != 4 || shape[3] < max(1, shape[2]) {
 			return values, "", nil
 		}
-		queries, keys := shape[2], shape[3]
+		queries, keys, mask := shape[2], shape[3], harness.MaskOf(candidate)
 		out, own, asked, least := values, []float32(nil), false, float32(0)
 		for r := 0; r < len(values); r += keys {
 			visible := keys - queries + (row+r/keys)%queries + 1 // keys j <= P + i
-			top := slices.Max(values[r : r+visible])
-			for i := r + visible; i < r+keys; i++ {
+			var ones []int
+			if b := (row + r/keys) / (shape[1] * queries); b < len(mask) && keys <= len(mask[b]) {
+				ones = mask[b]
+			}
+			first, top := visible, float32(math.Inf(-1))
+			if ones == nil {
+				top = slices.Max(values[r : r+visible])
+			} else {
+				first = 0 // keys at padding may come before the others
+				for i, v := range values[r : r+visible] {
+					if ones[i] != 0 {
+						top = max(top, v)
+					}
+				}
+			}
+			for i := r + first; i < r+keys; i++ {
+				if i < r+visible && ones[i-r] != 0 {
+					continue
+				}
 				v := values[i]
 				if !(v <= farBelow) || math.IsInf(float64(v), 0) {
 					continue
