@@ -93,17 +93,24 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 			return nil, fmt.Errorf("step %d, stage %s: %w", places[i].Step, places[i].Stage, err)
 		}
 	}
-	doubtful := slices.DeleteFunc(slices.Clone(r.Stages), func(row Row) bool { return row.Doubt == "" })
-	if len(doubtful) > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s: in doubt though within tolerance: %s, first %s: %s",
-			candidate.Name(), words.Count(len(doubtful), "tensor"), doubtful[0].Place, doubtful[0].Doubt))
-	}
+	r.noteDoubts()
 	r.Match(s, candidate, o.Match)
 	if r.Compared == 0 {
 		return nil, nothingInCommon(s, golden, candidate, places, fed)
 	}
 	return r, nil
 }
+
+// noteDoubts notes the first of the tensors whose passing says little.
+func (r *Report) noteDoubts() {
+	doubtful := slices.DeleteFunc(slices.Clone(r.Stages), func(row Row) bool { return row.Doubt == "" })
+	if len(doubtful) > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s%s: %s, first %s: %s",
+			r.Candidate, inDoubt, words.Count(len(doubtful), "tensor"), doubtful[0].Place, doubtful[0].Doubt))
+	}
+}
+
+const inDoubt = ": in doubt though within tolerance"
 
 // common returns those of the places that the source has too.
 func common(src Source, places []Place) []Place {

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// A Span is the positions that a step feeds: T of them, from P on.
+// A Span is the positions that a step feeds: T of them, from P on. T is 0 where a row of a
+// padded batch has no token in the step.
 type Span struct{ P, T int }
 
 // End returns the position after the last.
@@ -75,7 +76,7 @@ func (c Cut) At(step int) (s Span, ok bool) {
 func (c Cut) Before(step int) int {
 	s, ok := c.At(step)
 	for k := step - 1; ok && k >= 0; k-- {
-		if c[k].End() == s.P {
+		if c[k].T > 0 && c[k].End() == s.P {
 			return k
 		}
 	}
@@ -84,7 +85,7 @@ func (c Cut) Before(step int) int {
 
 // EndingAt returns the first step that ends before a position, or -1.
 func (c Cut) EndingAt(position int) int {
-	return slices.IndexFunc(c, func(s Span) bool { return s.End() == position })
+	return slices.IndexFunc(c, func(s Span) bool { return s.T > 0 && s.End() == position })
 }
 
 // String returns the cut in words.

@@ -46,6 +46,10 @@
 //   - step: one call of the engine, which feeds one or more tokens
 //   - cut: which positions each step of a run feeds
 //   - place: a stage of a step
+//   - padding: what fills up the rows of a batch that are shorter than others
+//   - mask: which ids of a batch are tokens and which padding
+//   - column: a token's place in a row of a batch, padding counted; its position counts
+//     tokens alone
 //   - dump: a folder of a run's tensors, with or without a manifest
 //   - golden: a dump of an independent engine, bound by its manifest to what made it
 //   - candidate: the recording or dump that is judged

@@ -215,6 +215,7 @@ func CompareRounding(
 
 // fill writes a distance into a row.
 func (d *Distance) fill(row *Row) {
+	row.Distance = *d
 	row.MaxAbs, row.Scale, row.Elements, row.Mismatched = Float(d.MaxDiff), d.MaxWant, d.N, d.Wrong
 	if row.MaxRel = 0; d.MaxDiff > 0 {
 		row.MaxRel = Float(d.MaxDiff / d.MaxWant)

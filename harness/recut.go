@@ -203,6 +203,8 @@ func (r *Recut) shape(step int, st Stage, from Place) []int {
 func (r *Recut) rows(step int, st Stage) Span {
 	span := r.Cut[step]
 	switch axis, all := st.axis(); {
+	case span.T == 0:
+		return span
 	case axis < 0:
 		return Span{span.End() - 1, 1}
 	case all:

@@ -65,6 +65,8 @@ type Row struct {
 
 	Doubt string `json:"doubt,omitempty"` // why it says little that the row passes; "" if it does not
 
+	Distance Distance `json:"-"` // of what was compared, its At counted in Shape
+
 	IDs        bool    `json:"-"` // the stage's
 	Scale      float64 `json:"-"` // max|want| over the golden's finite values
 	GotShape   []int   `json:"-"` // the candidate's; nil where it has none

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -61,11 +62,17 @@ one that the rest of the dump contradicts fails, whatever the golden.
 report is then of float64's, or else of the first engine's by name; an engine that
 stands alone against the candidate and the others is named instead of it.
 
+DIR/attention_mask.npy, int64 [B, N] as tokens.npy, is 1 for a token and 0 for padding,
+which is compared with nothing. Each row of a padded batch, or of another batch than the
+golden's, is compared with the golden row of the same tokens. --golden may then be a
+folder of cases, in any of which these may be.
+
 How to read the report, and the format of --map's FILE, are in harness/README.md.`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump \
     --model synthetic-tiny
+  {} compare --golden goldens/synthetic-tiny --candidate padded-batch
   {} compare --candidate my-dump --model synthetic-tiny
   {} compare --golden goldens/gpt2/hello/float64 --candidate hooks --map transformers
   {} compare --golden their-dump --candidate my-dump --json - | jq .first_divergence`),
@@ -254,13 +261,14 @@ func (a *app) readMap(name string) (*align.Map, error) {
 	return mapping, nil
 }
 
-// openGoldens opens the goldens in the folders, of several that of the case.
-func (a *app) openGoldens(c *diagnose.Comparison, of string, folders []string) (err error) {
-	if len(folders) > 1 {
-		c.Goldens, err = diagnose.OpenEngines(of, c.Schedule)
-	}
-	if len(folders) != 1 {
-		return err
+// openGoldens opens the goldens in the folders, of several those of their cases.
+func (a *app) openGoldens(c *diagnose.Comparison, of string, folders []string) error {
+	if len(folders) != 1 || filepath.Clean(folders[0]) != filepath.Clean(of) {
+		var cases []string
+		for _, dir := range folders {
+			cases = append(cases, filepath.Dir(dir))
+		}
+		return c.OpenCases(slices.Compact(cases)...)
 	}
 	d, _, err := a.openDump("--golden", folders[0], c.Schedule, nil)
 	if err != nil {

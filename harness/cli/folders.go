@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/words"
@@ -79,14 +80,25 @@ func brief(folders []string) string {
 	return words.Some(names, 10)
 }
 
-// goldenFolders returns the golden of --golden or, of a case, those of all engines.
-func (a *app) goldenFolders(dir string) ([]string, error) {
+// goldenFolders returns the golden of --golden or, of a case or a folder of cases, those of
+// all engines.
+func (a *app) goldenFolders(dir string) (all []string, err error) {
 	if dir == "" {
 		return nil, nil
 	}
 	if isFolder(dir) && !diagnose.HasSteps(dir) {
-		if engines, err := diagnose.Engines(dir); err != nil || len(engines) > 1 {
+		engines, err := diagnose.Engines(dir)
+		if err != nil || len(engines) > 1 {
 			return engines, err
+		}
+		cases, err := diagnose.Folders(dir)
+		for i := 0; err == nil && len(engines) == 0 && i < len(cases); i++ {
+			var more []string
+			more, err = diagnose.Engines(cases[i])
+			all = append(all, more...)
+		}
+		if err != nil || len(all) > 0 {
+			return all, err
 		}
 	}
 	return []string{dir}, a.checkDump("--golden", dir)
@@ -123,7 +135,7 @@ func (a *app) checkDump(flag, dir string) error {
 		}
 	}
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".npy" && e.Name() != "tokens.npy" {
+		if filepath.Ext(e.Name()) == ".npy" && e.Name() != harness.TokensFile && e.Name() != harness.MaskFile {
 			return fmt.Errorf("%s %s: %s and the other tensors of the prompt belong in %s",
 				flag, dir, e.Name(), filepath.Join(dir, "step_00"))
 		}

@@ -27,6 +27,8 @@ type Tokens struct {
 	NotCertifiable int `json:"not_certifiable"`
 
 	Notes []TokenNote `json:"notes"` // of the steps that are not certified
+
+	all map[int]string // the certainty of each step
 }
 
 // A TokenNote is the reason why the tokens of a step are not certified.
@@ -47,19 +49,28 @@ func CertifyTokens(r *harness.Report, golden, candidate harness.Source) (*Tokens
 		if err != nil {
 			return nil, err
 		}
-		t.Steps++
-		switch {
-		case why == Certified:
-			t.Certified++
-			continue
-		case strings.HasPrefix(why, NearTie):
-			t.NearTies++
-		default:
-			t.NotCertifiable++
-		}
-		t.Notes = append(t.Notes, TokenNote{row.Step, why})
+		t.add(row.Step, why)
 	}
 	return t, nil
+}
+
+// add adds a step, of which why is the certainty.
+func (t *Tokens) add(step int, why string) {
+	if t.all == nil {
+		t.all = map[int]string{}
+	}
+	t.all[step] = why
+	t.Steps++
+	switch {
+	case why == Certified:
+		t.Certified++
+		return
+	case strings.HasPrefix(why, NearTie):
+		t.NearTies++
+	default:
+		t.NotCertifiable++
+	}
+	t.Notes = append(t.Notes, TokenNote{step, why})
 }
 
 // String returns one line, such as "tokens: 9 of 10 certified (…); step 3: near tie:

@@ -24,8 +24,11 @@ type Comparison struct {
 	Goldens   []EngineResult // of one case, by engine; their Reports are not read
 	Candidate harness.Source
 	Cut       harness.Cut // of the candidate, if otherwise than prompt, then tokens; the goldens then are a harness.Recut
+	Rows      []Row       // of Candidate, if its batch is another than the goldens', or padded; else nil
 	harness.CompareOptions
 	Progress func(done, all int) // if set, called with how many stages of all are replayed
+
+	rowNotes []string // on Rows
 }
 
 // A Result is the report on a candidate. Its JSON is that of the compare command.
@@ -46,8 +49,14 @@ type Result struct {
 // golden is replayed too. Without a model the stages that need no weights are
 // replayed for Violations. Without a golden the replay alone is the report.
 //
+// With Rows each row is judged so, and the Result is of the whole batch: see
+// harness.MergeRows.
+//
 // An error is harness.Compare's, a ModelError, a GoldenError, or the model's.
 func Compare(ctx context.Context, c Comparison) (*Result, error) {
+	if c.Rows != nil {
+		return compareRows(ctx, c)
+	}
 	r := new(Result)
 	var golden harness.Source
 	err := c.checkModel()
@@ -213,12 +222,28 @@ func (c Comparison) judge(
 	if err != nil {
 		return nil, nil, fmt.Errorf("explain: %w", err)
 	}
+	if row, ok := c.Candidate.(*harness.BatchRow); ok {
+		for i := range rows { // of which no fault in a row alone is the cause
+			if err := row.JudgePadding(&rows[i]); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
 	return rows, causes, nil
 }
 
 // replayer returns the Replayer of a source that the model is to judge.
 func (c Comparison) replayer(src harness.Source) replay.Replayer {
-	return gpt2.NewReplayer(c.Model, src)
+	return newReplayer(c.Model, src)
+}
+
+// newReplayer returns the Replayer of a source, which may be a row of a padded batch.
+func newReplayer(m *model.Model, src harness.Source) replay.Replayer {
+	r := gpt2.NewReplayer(m, src)
+	if row, ok := src.(*harness.BatchRow); ok && row.Padding().Padded {
+		return unmasked{r, row}
+	}
+	return r
 }
 
 // replayOptions returns the options of a replay that a golden may lend its tokens.

@@ -69,6 +69,25 @@ func OpenEngines(dir string, s *harness.Schedule) ([]EngineResult, error) {
 	return engines, nil
 }
 
+// OpenCases puts the goldens of all engines of the cases, which are folders, into c. All
+// must be of the same weights.
+func (c *Comparison) OpenCases(dirs ...string) error {
+	for _, dir := range dirs {
+		engines, err := OpenEngines(dir, c.Schedule)
+		if err != nil {
+			return err
+		}
+		c.Goldens = append(c.Goldens, engines...)
+	}
+	for _, g := range c.Goldens {
+		first := c.Goldens[0].Source.Manifest().Model
+		if err := g.Source.Manifest().CheckWeights(first.Name, first.WeightsSHA256); err != nil {
+			return &GoldenError{g.Source.Name(), err}
+		}
+	}
+	return nil
+}
+
 // WithoutCandidate returns the goldens whose files are not the candidate's own, as
 // nothing can be judged by itself, and how many tensors it shares with one that is left.
 // It is an error if this leaves none of the goldens.

@@ -5,24 +5,40 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
-	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 )
 
-// View makes the dump c's candidate: it puts views of the goldens and of the candidate
+// A Folder is a run with what its folder says of it; a dump is one.
+type Folder interface {
+	harness.Source
+	Cut() harness.Cut // nil if it says nothing
+}
+
+// View makes the run c's candidate: it puts views of the goldens and of the candidate
 // into c, and returns them. config may be nil.
 func (c *Comparison) View(
-	candidate *dump.Dump, hints align.Hints, config *model.Config,
+	candidate Folder, hints align.Hints, config *model.Config,
 ) (views []*align.View, err error) {
 	run := gpt2.CutReader{Schedule: c.Schedule, Model: c.Model, Config: config}
 	var cuts []harness.Cut
 	for i := range c.Goldens {
-		view, own, err := viewGolden(run, c.Goldens[i].Source.(*dump.Dump), candidate)
+		view, own, err := viewGolden(run, c.Goldens[i].Source.(Folder), candidate)
 		if err != nil {
 			return nil, fmt.Errorf("golden: %w", err)
 		}
 		c.Goldens[i].Source, views, cuts = view, append(views, view), append(cuts, own)
+	}
+	switch rows, err := c.byRows(candidate); {
+	case err != nil:
+		return nil, err
+	case rows:
+		view, err := c.viewRows(run, candidate, cuts, hints, config)
+		if err != nil {
+			return nil, fmt.Errorf("candidate: %w", err)
+		}
+		c.Candidate, c.Unusable = view, view.Unusable()
+		return append(views, view), nil
 	}
 	run.Run, run.Said = candidate, candidate.Cut()
 	var first harness.Source
@@ -53,7 +69,7 @@ func (c *Comparison) View(
 }
 
 // viewGolden returns a view of a golden and how it is cut.
-func viewGolden(of gpt2.CutReader, golden, candidate *dump.Dump) (*align.View, harness.Cut, error) {
+func viewGolden(of gpt2.CutReader, golden, candidate Folder) (*align.View, harness.Cut, error) {
 	of.Run, of.Said = golden, golden.Cut()
 	own, err := of.ReadGolden()
 	if err != nil {
