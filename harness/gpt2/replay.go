@@ -19,6 +19,7 @@ type replayer struct {
 	cfg     model.Config
 	weights bool // the model has them
 	wide    bool // the candidate chooses ids by logits in more digits than it stores
+	values  bool // without bounds
 }
 
 // NewReplayer returns the Replayer of a model for a candidate, which may be nil; its
@@ -27,7 +28,14 @@ type replayer struct {
 func NewReplayer(m *model.Model, candidate harness.Source) replay.Replayer {
 	_, _, weights := m.Weight("wte.weight")
 	wide := candidate != nil && candidate.Manifest() != nil && candidate.Manifest().Engine.DType == "float64"
-	return &replayer{m, m.Config(), weights, wide}
+	return &replayer{m: m, cfg: m.Config(), weights: weights, wide: wide}
+}
+
+// Unbounded returns the Replayer without rounding bounds.
+func (r *replayer) Unbounded() replay.Replayer {
+	plain := *r
+	plain.values = true
+	return &plain
 }
 
 // Reads is model.Reads; nil for a stage that cannot be computed.
@@ -70,7 +78,7 @@ func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value
 	v.Tensor = Live(stage, s.shape, s.out)
 	if v.IDs() {
 		v.Accepts = s.nearTie
-	} else {
+	} else if !r.values {
 		v.Bound = rowOf(stage).rounding(s)
 	}
 	return v, nil

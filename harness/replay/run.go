@@ -105,6 +105,16 @@ func (r *Run) With(values map[harness.Place]Value) *Run {
 	return &next
 }
 
+// Unbounded returns the Run without the rounding bounds of what it computes from now on,
+// which take as long again as the values, where its Replayer has an Unbounded of its own.
+func (r *Run) Unbounded() *Run {
+	next := *r
+	if u, ok := r.replayer.(interface{ Unbounded() Replayer }); ok {
+		next.replayer = u.Unbounded()
+	}
+	return &next
+}
+
 // maxTooLarge bounds how many times too large a tensor may be that is read as an input.
 const maxTooLarge = 16
 

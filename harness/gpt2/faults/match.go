@@ -194,6 +194,9 @@ func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness
 			return out, made
 		default:
 			v := replay.Value{Tensor: harness.Tensor{Shape: shape, F32: out}}
+			if run == g.run {
+				run = run.Unbounded()
+			}
 			run = run.With(map[harness.Place]replay.Value{at: v})
 			if at.Step == e.Step {
 				made[at] = v
