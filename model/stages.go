@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"checkpoint12/model/internal/kernel"
 )
@@ -226,8 +227,12 @@ func Shape(cfg Config, name string, d Dims) ([]int, error) {
 // shape is the dimensions of an array, each the axes whose product it is.
 type shape [][]string
 
-// parseShape reads axes as Axes returns them.
+// parseShape reads axes as Axes returns them, each text once.
 func parseShape(axes string) (s shape) {
+	if s, ok := parsedShapes.Load(axes); ok {
+		return s.(shape)
+	}
+	defer func() { parsedShapes.Store(axes, s) }()
 	merging := false
 	for _, f := range strings.Fields(axes) {
 		if !merging {
@@ -238,6 +243,8 @@ func parseShape(axes string) (s shape) {
 	}
 	return s
 }
+
+var parsedShapes sync.Map
 
 // of replaces the axes by their lengths.
 func (s shape) of(cfg Config, d Dims) []int {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"checkpoint12/harness"
 )
@@ -90,13 +91,23 @@ func (s Sizes) length(axis string) (n int, ok bool) {
 // Learn reports whether an array with these axes can have the shape and, if so, adds
 // the lengths of axes that follow.
 func (s Sizes) Learn(axes string, shape []int) bool {
-	l, err := parseLayout(axes)
-	found, ok := s.match(l, shape)
-	if err == nil && ok {
+	l, ok := learned.Load(axes)
+	if !ok {
+		parsed, err := parseLayout(axes)
+		if err != nil {
+			return false
+		}
+		l, _ = learned.LoadOrStore(axes, parsed)
+	}
+	found, ok := s.match(l.(layout), shape)
+	if ok {
 		maps.Copy(s, found)
 	}
-	return err == nil && ok
+	return ok
 }
+
+// learned holds the layouts that Learn has parsed, of the few axes that stages have.
+var learned sync.Map
 
 // match reports whether an array of the layout can have the shape, and returns the
 // lengths of axes that follow.

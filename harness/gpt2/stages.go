@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
@@ -107,13 +108,20 @@ const (
 
 // rowOf returns the row of a stage. It panics for one that is none of GPT-2's.
 func rowOf(name string) *stage {
+	if row, ok := rowsByName.Load(name); ok {
+		return row.(*stage)
+	}
 	for i := range stages {
 		if names.Match(stages[i].pattern, name) {
+			rowsByName.Store(name, &stages[i])
 			return &stages[i]
 		}
 	}
 	panic("gpt2: stage " + name + " has no row in the table of stages")
 }
+
+// rowsByName holds the rows that were looked up.
+var rowsByName sync.Map
 
 // ToleranceOf returns the tolerance of a stage of GPT-2.
 func ToleranceOf(stage string) harness.Tolerance {
