@@ -53,6 +53,19 @@ func (m *Map) List(dir string) (dump.Listing, error) {
 	return l, err
 }
 
+// Explains returns how many names of a dump are stages by the map's rules and none by
+// themselves, each counted once.
+func (m *Map) Explains(dir string, isStage func(name string) bool) (n int, err error) {
+	_, hints, err := m.list(dir, isStage)
+	explained := map[string]bool{}
+	for _, h := range hints.of {
+		if name, _, ok := m.split(h.path); ok && !isStage(name) && len(h.To) > 0 {
+			explained[name] = true
+		}
+	}
+	return len(explained), err
+}
+
 // Limits of a folder that a map reads.
 const (
 	maxFiles = 1 << 20

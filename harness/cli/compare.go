@@ -25,7 +25,10 @@ import (
 
 type compareOptions struct {
 	golden, candidate string
-	model, mapping    string
+	model             string
+	mapping           string // of the candidate
+	goldenMapping     string
+	allowUnknown      bool
 	verbose           bool
 	harness.CompareOptions
 }
@@ -83,6 +86,8 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: "+modelHelp)
 	f.StringVar(&o.mapping, "map", "",
 		"read the candidate's names by the map in `FILE`, or by a built-in one: "+strings.Join(maps.Names(), ", "))
+	f.StringVar(&o.goldenMapping, "golden-map", "", "read the golden's names by such a map: `FILE` or a built-in one")
+	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "judge a dump of which more names are unknown than known")
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when a stage that the golden has is missing or skipped")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
@@ -92,6 +97,8 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 			return nil, err
 		case o.golden == "" && o.model == "":
 			return nil, usage(c, "compare: --golden DIR, or --model NAME to judge the candidate by itself, is needed")
+		case o.golden == "" && o.goldenMapping != "":
+			return nil, usage(c, "compare: --golden-map needs a golden: give --golden DIR")
 		case o.golden == "" && o.RequireAll:
 			return nil, usage(c, "compare: --require-all needs a golden: give --golden DIR")
 		}
@@ -198,20 +205,17 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 
 // openComparison opens the folders of the flags and returns the goldens and the candidate.
 func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align.View, error) {
-	mapping, err := a.readMap(o.mapping)
-	if err == nil && (mapping == nil || !isFolder(o.candidate)) {
-		err = a.checkDump("--candidate", o.candidate)
-	}
+	mapping, err := a.readMap("--map", o.mapping, "--candidate", o.candidate)
 	if err != nil {
 		return nil, err
 	}
-	goldens, err := a.goldenFolders(o.golden)
+	goldens, goldenMap, err := a.goldenFolders(o)
 	if err != nil {
 		return nil, err
 	}
 	folders := []gpt2.Folder{{Dir: o.candidate, Map: mapping}}
 	for _, dir := range goldens {
-		folders = append(folders, gpt2.Folder{Dir: dir})
+		folders = append(folders, gpt2.Folder{Dir: dir, Map: goldenMap})
 	}
 	layers, config := 1, (*model.Config)(nil)
 	if o.model != "" {
@@ -224,10 +228,10 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 	if c.Schedule, err = gpt2.DumpSchedule(layers, folders...); err != nil {
 		return nil, err
 	}
-	if err := a.openGoldens(c, o.golden, goldens); err != nil {
+	if err := a.openGoldens(c, o, goldens, goldenMap); err != nil {
 		return nil, err
 	}
-	candidate, hints, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping)
+	candidate, hints, err := a.openDump("--candidate", o.candidate, c.Schedule, mapping, o.allowUnknown)
 	if err != nil {
 		return nil, err
 	}
@@ -239,21 +243,24 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 		a.note("%s: is one of the goldens itself, which is left out", o.candidate)
 	}
 	c.Goldens, c.Shared, c.Unknown = others, shared, len(candidate.Unknown())
-	if c.Unknown > 2 && mapping == nil {
-		a.note("%s: %d names are not names of stages; --map reads another program's (built in: %s)",
-			o.candidate, c.Unknown, words.And(maps.Names()))
-	}
 	return c.View(candidate, hints, config)
 }
 
-// readMap reads the map of --map and prints its notes.
-func (a *app) readMap(name string) (*align.Map, error) {
-	if name == "" {
-		return nil, nil
+// readMap reads the map of a flag for the dump of another, and prints its notes. Without a
+// name it is the built-in map that fits the dump, if one does.
+func (a *app) readMap(flag, name, dumpFlag, dir string) (mapping *align.Map, err error) {
+	if name == "" || !isFolder(dir) {
+		if err := a.checkDump(dumpFlag, dir); err != nil && (name == "" || !dump.IsArchive(dir)) {
+			return nil, err
+		}
 	}
-	mapping, err := maps.Read(name)
-	if err != nil {
-		return nil, fmt.Errorf("--map: %w", err)
+	if name == "" {
+		if mapping, err = maps.Fitting(dir); err != nil || mapping == nil {
+			return nil, err
+		}
+		a.note("%s: names are read as by %s %s", dir, flag, mapping.Name)
+	} else if mapping, err = maps.Read(name); err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	for _, n := range mapping.Notes {
 		a.note("map %s: %s", mapping.Name, n)
@@ -262,37 +269,37 @@ func (a *app) readMap(name string) (*align.Map, error) {
 }
 
 // openGoldens opens the goldens in the folders, of several those of their cases.
-func (a *app) openGoldens(c *diagnose.Comparison, of string, folders []string) error {
-	if len(folders) != 1 || filepath.Clean(folders[0]) != filepath.Clean(of) {
+func (a *app) openGoldens(c *diagnose.Comparison, o compareOptions, folders []string, m *align.Map) error {
+	if len(folders) != 1 || filepath.Clean(folders[0]) != filepath.Clean(o.golden) {
 		var cases []string
 		for _, dir := range folders {
 			cases = append(cases, filepath.Dir(dir))
 		}
 		return c.OpenCases(slices.Compact(cases)...)
 	}
-	d, _, err := a.openDump("--golden", folders[0], c.Schedule, nil)
+	d, hints, err := a.openDump("--golden", folders[0], c.Schedule, m, o.allowUnknown)
 	if err != nil {
 		return err
 	}
 	if d.Manifest() == nil {
 		a.note("%s: has no %s, so nothing binds it to what made it", folders[0], dump.ManifestFile)
 	}
-	c.Goldens = []diagnose.EngineResult{{Source: d}}
+	c.Goldens = []diagnose.EngineResult{{Source: d, Hints: hints}}
 	return nil
 }
 
 // openDump opens the folder of a flag and prints its notes.
 func (a *app) openDump(
-	flag, dir string, s *harness.Schedule, m *align.Map,
+	flag, dir string, s *harness.Schedule, m *align.Map, allowUnknown bool,
 ) (d *dump.Dump, hints align.Hints, err error) {
-	var notes []string
-	if m != nil {
-		d, hints, notes, err = m.Open(dir, s)
-	} else {
-		d, notes, err = dump.Open(dir, s)
-	}
+	d, hints, notes, err := maps.Open(dir, s, m)
 	if err != nil {
 		return nil, hints, fmt.Errorf("%s: %w", flag, err)
+	}
+	if err := maps.CheckKnown(d); err != nil && !allowUnknown {
+		mapping := map[string]string{"--candidate": "--map", "--golden": "--golden-map"}[flag]
+		return nil, hints, fmt.Errorf("%s %s: %w: give the names with %s FILE (built in: %s), or judge the stages alone with "+
+			"--allow-unknown", flag, dir, err, mapping, words.And(maps.Names()))
 	}
 	a.notes(notes)
 	return d, hints, nil

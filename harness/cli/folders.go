@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/internal/words"
@@ -80,16 +81,17 @@ func brief(folders []string) string {
 	return words.Some(names, 10)
 }
 
-// goldenFolders returns the golden of --golden or, of a case or a folder of cases, those of
-// all engines.
-func (a *app) goldenFolders(dir string) (all []string, err error) {
+// goldenFolders returns the golden of --golden with the map of its names, if it needs one,
+// or, of a case or a folder of cases, those of all engines.
+func (a *app) goldenFolders(o compareOptions) (all []string, m *align.Map, err error) {
+	dir := o.golden
 	if dir == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
-	if isFolder(dir) && !diagnose.HasSteps(dir) {
+	if isFolder(dir) && !diagnose.HasSteps(dir) && o.goldenMapping == "" {
 		engines, err := diagnose.Engines(dir)
 		if err != nil || len(engines) > 1 {
-			return engines, err
+			return engines, nil, err
 		}
 		cases, err := diagnose.Folders(dir)
 		for i := 0; err == nil && len(engines) == 0 && i < len(cases); i++ {
@@ -98,10 +100,11 @@ func (a *app) goldenFolders(dir string) (all []string, err error) {
 			all = append(all, more...)
 		}
 		if err != nil || len(all) > 0 {
-			return all, err
+			return all, nil, err
 		}
 	}
-	return []string{dir}, a.checkDump("--golden", dir)
+	m, err = a.readMap("--golden-map", o.goldenMapping, "--golden", dir)
+	return []string{dir}, m, err
 }
 
 // checkDump returns an error if the folder of a flag plainly holds no dump.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
 	"checkpoint12/harness/dump"
 )
 
@@ -25,6 +26,7 @@ type EngineResult struct {
 	Engine string
 	Source harness.Source
 	Report *harness.Report
+	Hints  align.Hints // of a Source whose names a map reads
 }
 
 // OpenEngines opens the goldens in the folders below dir, one for each engine, the

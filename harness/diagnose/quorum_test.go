@@ -31,7 +31,7 @@ func enginesOf(t *testing.T, s *harness.Schedule, candidate harness.Source, edit
 		if err != nil {
 			t.Fatal(err)
 		}
-		engines = append(engines, EngineResult{engine, src, r})
+		engines = append(engines, EngineResult{Engine: engine, Source: src, Report: r})
 	}
 	return engines
 }

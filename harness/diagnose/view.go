@@ -23,7 +23,7 @@ func (c *Comparison) View(
 	run := gpt2.CutReader{Schedule: c.Schedule, Model: c.Model, Config: config}
 	var cuts []harness.Cut
 	for i := range c.Goldens {
-		view, own, err := viewGolden(run, c.Goldens[i].Source.(Folder), candidate)
+		view, own, err := viewGolden(run, c.Goldens[i].Source.(Folder), candidate, c.Goldens[i].Hints)
 		if err != nil {
 			return nil, fmt.Errorf("golden: %w", err)
 		}
@@ -69,7 +69,7 @@ func (c *Comparison) View(
 }
 
 // viewGolden returns a view of a golden and how it is cut.
-func viewGolden(of gpt2.CutReader, golden, candidate Folder) (*align.View, harness.Cut, error) {
+func viewGolden(of gpt2.CutReader, golden, candidate Folder, hints align.Hints) (*align.View, harness.Cut, error) {
 	of.Run, of.Said = golden, golden.Cut()
 	own, err := of.ReadGolden()
 	if err != nil {
@@ -79,6 +79,6 @@ func viewGolden(of gpt2.CutReader, golden, candidate Folder) (*align.View, harne
 	if own.IsPrompt() {
 		layout = nil
 	}
-	view, err := gpt2.ViewGolden(of.Schedule, golden, candidate, layout, of.Config)
+	view, err := gpt2.ViewGolden(of.Schedule, golden, candidate, layout, hints, of.Config)
 	return view, own, err
 }

@@ -305,6 +305,17 @@ func (d *Dump) Manifest() *harness.Manifest { return d.man }
 // Unknown returns the names of tensors, each once, that are no stage's.
 func (d *Dump) Unknown() []string { return d.unknown }
 
+// Known returns how many stages there are in any step, each counted once.
+func (d *Dump) Known() int {
+	stages := map[string]bool{}
+	for _, step := range d.Steps() {
+		for _, stage := range d.Stages(step) {
+			stages[stage] = true
+		}
+	}
+	return len(stages)
+}
+
 // Steps returns the steps that have a stage's file, ascending.
 func (d *Dump) Steps() []int { return slices.Sorted(maps.Keys(d.steps)) }
 

@@ -35,12 +35,12 @@ func View(
 // ViewGolden returns a golden as [View] does. Its own manifest or, where only the
 // candidate has one, the candidate decides what its shapes leave open.
 func ViewGolden(
-	s *harness.Schedule, golden, candidate harness.Source, cut harness.Cut, cfg *model.Config,
+	s *harness.Schedule, golden, candidate harness.Source, cut harness.Cut, hints align.Hints, cfg *model.Config,
 ) (*align.View, error) {
 	if golden.Manifest() != nil || candidate.Manifest() == nil {
 		candidate = nil
 	}
-	return View(s, candidate, golden, cut, align.Hints{}, cfg)
+	return View(s, candidate, golden, cut, hints, cfg)
 }
 
 // ViewBatch returns a candidate as [View] does, of which no golden is of the same batch.

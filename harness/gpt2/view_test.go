@@ -234,7 +234,7 @@ func TestARunAgreesWithItself(t *testing.T) {
 					return !sparse || step == run.New-1 || slices.Contains([]string{"cache_k", "cache_v", "scores", "probs"}, word)
 				}}
 			}
-			golden, err := ViewGolden(s, pair[0], pair[1], nil, nil)
+			golden, err := ViewGolden(s, pair[0], pair[1], nil, align.Hints{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

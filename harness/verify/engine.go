@@ -11,10 +11,10 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
-	"checkpoint12/harness/align"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/npy"
 	"checkpoint12/harness/verify/engine"
 	"checkpoint12/model"
@@ -227,7 +227,11 @@ func (s *Suite) openEngine(
 	if written, err := os.ReadDir(in.Out); err != nil || len(written) == 0 {
 		return j, nil, errors.Join(err, errors.New("the engine wrote nothing into "+outName))
 	}
-	asked, err := gpt2.DumpSchedule(s.Model.Config().Layers, gpt2.Folder{Dir: in.Out})
+	mapping, err := maps.Fitting(in.Out)
+	if err != nil {
+		return j, nil, err
+	}
+	asked, err := gpt2.DumpSchedule(s.Model.Config().Layers, gpt2.Folder{Dir: in.Out, Map: mapping})
 	if err != nil {
 		return j, nil, err
 	}
@@ -239,9 +243,15 @@ func (s *Suite) openEngine(
 	slices.Sort(s.temps)
 	s.temps = slices.Compact(s.temps)
 	s.schedule = gpt2.Schedule(s.Model.Config().Layers, s.temps)
-	d, notes, err := dump.Open(in.Out, s.schedule)
+	d, hints, notes, err := maps.Open(in.Out, s.schedule, mapping)
 	if err != nil {
 		return j, nil, err
+	}
+	if err := maps.CheckKnown(d); err != nil {
+		return j, nil, fmt.Errorf("%s: %w: name them as CHECKPOINTS.md does", in.Out, err)
+	}
+	if mapping != nil {
+		notes = append(notes, fmt.Sprintf("%s: names are read by the map %s", in.Out, mapping.Name))
 	}
 	j = diagnose.Comparison{Schedule: s.schedule, Model: s.Model}
 	j.RequireAll, j.Unknown = s.o.RequireAll, len(d.Unknown())
@@ -249,7 +259,7 @@ func (s *Suite) openEngine(
 		j.Goldens = append(j.Goldens, diagnose.EngineResult{Engine: g.Engine, Source: g.dump})
 	}
 	config := s.Model.Config()
-	views, err := j.View(d, align.Hints{}, &config)
+	views, err := j.View(d, hints, &config)
 	for _, v := range views {
 		notes = append(notes, v.Notes()...)
 	}
