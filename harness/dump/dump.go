@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -98,6 +99,15 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 	if err != nil {
 		return nil, nil, err
 	}
+	if man == nil && d.countsFromOne() {
+		notes = append(notes, dir+": counts its steps from 1: step_01 is taken for step 0, and so on")
+		for k := range harness.LastStep(d) {
+			if files, ok := d.steps[k+1]; ok {
+				d.steps[k] = files
+				delete(d.steps, k+1)
+			}
+		}
+	}
 	if listed.Tokens != "" {
 		label, t, err := d.readIDs(listed.Tokens, &notes)
 		if err == nil {
@@ -120,6 +130,26 @@ func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Ma
 		}
 	}
 	return d, append(notes, converted...), nil
+}
+
+// countsFromOne reports whether the first step there is has the number 1 and is the prompt:
+// a tensor of it has more rows than in the next, which all steps of a run with a cache
+// have in common. A prompt of one token cannot be told from a first new token.
+func (d *Dump) countsFromOne() bool {
+	steps := d.Steps()
+	if len(steps) < 2 || steps[0] != 1 || steps[1] != 2 {
+		return false
+	}
+	for stage, h := range d.steps[1] {
+		st, _ := d.schedule.Stage(stage)
+		next, ok := d.steps[2][stage]
+		a, fits := shapes.Size(h.Shape)
+		b, _ := shapes.Size(next.Shape)
+		if ok && fits && a > b && !strings.Contains(" "+st.Axes+" ", " S ") {
+			return true
+		}
+	}
+	return false
 }
 
 // readIDs reads a file that belongs to no step, and notes how it was converted.
