@@ -73,6 +73,10 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 				t.Errorf("graft %+v, text wrong %t", g, text)
 			}
 
+			if b.Name == "q/k/v order" {
+				checkWrapped(t, r)
+			}
+
 			// The text has the failure, then the proof, where to look and the verdict.
 			got := textOf(t, r)
 			order := []string{
@@ -194,6 +198,7 @@ func TestNothingIsWrongInTheCorrectModel(t *testing.T) {
 	if r.Failed() || r.First != nil || r.Graft != nil || r.FirstFailure() != "" {
 		t.Errorf("verdict %s, first %+v, graft %v", r.Verdict, r.First, r.Graft)
 	}
+	checkWrapped(t, r)
 }
 
 // A fault of the model's own function is explained too: there the golden is correct,

@@ -9,6 +9,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model"
 )
 
 // reading is a figure and what the model computed for it.
@@ -30,6 +31,12 @@ type element struct{ row, index int }
 func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
 	traces := map[string]*gpt2.Trace{}
 	var all []reading
+	temps := slices.DeleteFunc(slices.Clone(s.temps), func(temp float64) bool { // of no figure
+		return !slices.ContainsFunc(s.figures, func(f figures.Figure) bool {
+			name, _ := model.ParseStage(f.Stage)
+			return name.Temperature == temp
+		})
+	})
 	for i := range s.figures {
 		f := &s.figures[i]
 		if f.Reduce.OfWeights() || f.Reduce.OfText() {
@@ -45,7 +52,7 @@ func (s *Suite) readFigures(ctx context.Context) ([]reading, error) {
 		}
 		t := traces[r.run]
 		if t == nil {
-			run.Tap, run.Temperatures = s.o.Tap, s.temps
+			run.Tap, run.Temperatures = s.o.Tap, temps
 			run.Match = func(_ int, stage string) bool {
 				return slices.ContainsFunc(s.figures, func(f figures.Figure) bool { return f.Stage == stage })
 			}

@@ -84,6 +84,7 @@ func TestFiguresOfTheGoModel(t *testing.T) {
 	if r.Failed() {
 		t.Errorf("figures of reference/float64 fail on the Go model: %s", full(*r.First))
 	}
+	checkWrapped(t, r)
 	for _, c := range r.Checkpoints {
 		want := NotChecked
 		if c.Checkpoint >= 8 {

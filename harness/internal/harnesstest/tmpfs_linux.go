@@ -1,11 +1,11 @@
-package cli
+package harnesstest
 
 import (
 	"os"
 	"syscall"
 )
 
-// The tests write some fifty thousand small files. Where nobody says where temporary files
+// Some tests write thousands of small files. Where nobody says where temporary files
 // go, and there is room for them in memory, they are kept there: that takes a tenth of the
 // time that a disk's directories take.
 func init() {
