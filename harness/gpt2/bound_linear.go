@@ -86,6 +86,9 @@ func newSquares(x []float32, rows, K int) squares {
 	return s
 }
 
+// squaredAtOnce is how many values of W are squared in one go: they stay in the nearest cache.
+const squaredAtOnce = 4096
+
 // squareMul is out = z·W², z [rows,K], W [K,N] or, if outIn, [N,K]. Workers share the
 // rows of W in memory: of [N,K] one gives a column of out, of [K,N] a part of all.
 func squareMul(out, z, W []float32, rows, K, N int, outIn bool) {
@@ -97,18 +100,23 @@ func squareMul(out, z, W []float32, rows, K, N int, outIn bool) {
 	workers := min(runtime.GOMAXPROCS(0), max(1, K*N>>16))
 	sums := make([][]float32, workers)
 	parallel.For(workers, func(w int) {
-		squares := make([]float32, width)
+		block := max(1, squaredAtOnce/width) // rows of W
+		squares := make([]float32, min(block, height)*width)
 		if !outIn {
 			sums[w] = make([]float32, rows*N)
 		}
-		for i := w * height / workers; i < (w+1)*height/workers; i++ {
-			row := W[i*width : (i+1)*width]
-			f32.Mul(squares, row, row)
-			for r := range rows {
-				if outIn {
-					out[r*N+i] = f32.DotProduct(squares, z[r*K:(r+1)*K])
-				} else {
-					f32.AddScaled(sums[w][r*N:(r+1)*N], z[r*K+i], squares)
+		end := (w + 1) * height / workers
+		for from := w * height / workers; from < end; from += block {
+			some := W[from*width : min(from+block, end)*width]
+			f32.Mul(squares[:len(some)], some, some)
+			for i := from; i < min(from+block, end); i++ {
+				row := squares[(i-from)*width:][:width]
+				for r := range rows {
+					if outIn {
+						out[r*N+i] = f32.DotProduct(row, z[r*K:(r+1)*K])
+					} else {
+						f32.AddScaled(sums[w][r*N:(r+1)*N], z[r*K+i], row)
+					}
 				}
 			}
 		}

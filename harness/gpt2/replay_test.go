@@ -104,7 +104,7 @@ func TestReplayOfGoldensIsClean(t *testing.T) {
 			"blocks alone":   func(stage string) bool { return strings.HasSuffix(stage, "resid_post") },
 			"logits alone":   func(stage string) bool { return stage == "logits_last" },
 		} {
-			if name != "every stage" && engine != "candle" && engine != "float64" {
+			if name != "every stage" && engine != "candle" {
 				continue
 			}
 			used, n := shares{}, 0

@@ -37,7 +37,6 @@ func (r rounding) in(scratch, x []float32) []float32 {
 // keep drops low bits of the mantissa, rounding to nearest, ties to even.
 // Infinities and NaN stay.
 func keep(drop uint) rounding {
-	half, mask := uint32(1)<<(drop-1)-1, uint32(math.MaxUint32)<<drop
 	return func(dst, src []float32) {
 		for i, v := range src {
 			bits := math.Float32bits(v)
@@ -45,9 +44,14 @@ func keep(drop uint) rounding {
 				dst[i] = v
 				continue
 			}
-			dst[i] = math.Float32frombits((bits + half + bits>>drop&1) & mask)
+			dst[i] = nearest(bits, drop)
 		}
 	}
+}
+
+// nearest drops low bits of a finite float32.
+func nearest(bits uint32, drop uint) float32 {
+	return math.Float32frombits((bits + 1<<(drop-1) - 1 + bits>>drop&1) &^ (1<<drop - 1))
 }
 
 // tf32Cut is tf32 where the low bits are dropped without rounding.
@@ -60,8 +64,14 @@ func tf32Cut(dst, src []float32) {
 // float16 keeps what IEEE's half precision holds: 11 significant bits above
 // 2^-14, multiples of 2^-24 below, infinity from 65520 on.
 func float16(dst, src []float32) {
+	const normal, large, drop = 127 - 14, 127 + 15, 13 // exponents, as float32 has them, that need no more
 	for i, v := range src {
-		dst[i] = f16.ToFloat32(f16.FromFloat32(v))
+		b := math.Float32bits(v)
+		if e := b >> 23 & 0xff; normal <= e && e < large {
+			dst[i] = nearest(b, drop)
+		} else {
+			dst[i] = f16.ToFloat32(f16.FromFloat32(v))
+		}
 	}
 }
 
