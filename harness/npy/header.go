@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sbinet/npyio/npy"
 
@@ -57,9 +58,11 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, save func(array string)
 	if err != nil {
 		return Info{}, err
 	}
-	d, err := parseDict(text)
-	if err != nil {
-		return Info{}, fmt.Errorf("bad .npy header: %w", err)
+	d, known := agreed.get(text)
+	if !known {
+		if d, err = parseDict(text); err != nil {
+			return Info{}, fmt.Errorf("bad .npy header: %w", err)
+		}
 	}
 	dt, ok := dtypes[d.descr]
 	if !ok || dt.foreign && !foreign || d.descr == bf16 {
@@ -81,14 +84,50 @@ func readHeader(r io.ReaderAt, size int64, foreign bool, save func(array string)
 	if elems > maxBytes/dt.width {
 		return Info{}, tooLarge(d.shape)
 	}
-	if err := agree(text, d); err != nil {
-		return Info{}, fmt.Errorf("bad .npy header: %w", err)
+	if !known {
+		if err := agree(text, d); err != nil {
+			return Info{}, fmt.Errorf("bad .npy header: %w", err)
+		}
+		agreed.put(text, d)
 	}
 	info := Info{Shape: d.shape, DType: dt.memory, stored: d.descr, offset: offset, elems: int(elems)}
 	if dt.foreign {
 		info.Note = fmt.Sprintf("converted from %s to %s", d.descr, dt.memory)
 	}
 	return info, nil
+}
+
+// headers are dicts by their text. Of the thousands of files in a few dumps, each opened
+// more than once, some dozens of headers differ.
+type headers struct {
+	mu sync.Mutex
+	of map[string]dict
+}
+
+// agreed are headers that npyio reads as parseDict does.
+var agreed = headers{of: map[string]dict{}}
+
+// What is kept of headers at most: ten times the texts of a dump, of plain files.
+const (
+	mostHeaders    = 1000
+	longestHeaders = 256
+)
+
+func (h *headers) get(text string) (dict, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d, ok := h.of[text]
+	d.shape = slices.Clone(d.shape)
+	return d, ok
+}
+
+func (h *headers) put(text string, d dict) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.of) < mostHeaders && len(text) <= longestHeaders {
+		d.shape = slices.Clone(d.shape)
+		h.of[text] = d
+	}
 }
 
 // readHeaderText reads magic, version and length, and returns the dict's text
