@@ -38,6 +38,7 @@ type Recorder struct {
 	begun  map[int]bool
 	tapped map[string]bool // of the current step, kept or not
 	tokens [][]int
+	mask   [][]int
 	errs   []error
 }
 
@@ -133,6 +134,16 @@ func (r *Recorder) SetTokens(rows [][]int) {
 	}
 	r.tokens = slices.Clone(rows)
 }
+
+// SetMask keeps which of the tokens are padding: a 0 for each that is, else 1.
+func (r *Recorder) SetMask(mask [][]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mask = slices.Clone(mask)
+}
+
+// Mask returns which of the tokens are padding; nil if none is.
+func (r *Recorder) Mask() [][]int { return r.mask }
 
 // Err returns the errors of the taps so far, or nil.
 func (r *Recorder) Err() error {

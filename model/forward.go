@@ -14,6 +14,10 @@ package model
 // In the formulas b, t, s and h count along B, T, S and H, and x is the
 // stage's input. h.*.in is the block's input: embed, then the block before's
 // resid_post. prev:X is X as the step before left it.
+//
+// In a padded batch t and s count columns. The columns of a row that are no tokens are no
+// positions, wpe is [B,T,C], scores are -Inf at them, and the last position is that of the
+// row's last token.
 var (
 	embedStages = []stage{
 		{"wte", "B T C", "tokens", (*call).embedTokens},     // wte.weight[tokens[b,t]]

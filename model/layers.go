@@ -16,17 +16,24 @@ func (c *call) embedTokens() {
 	}
 }
 
-// embedPositions copies the rows of wpe for positions P to P+T-1: [1] to [T,C].
+// embedPositions copies the rows of wpe for positions P to P+T-1: [1] to [T,C], or with
+// padding for those of each row of the batch, [B,T,C].
 func (c *call) embedPositions() {
 	C := c.m.cfg.Embd
+	for i := 0; c.Mask != nil && i < c.B*c.T; i++ {
+		copy(c.out[i*C:(i+1)*C], c.m.wpe[c.position(i/c.T, c.P+i%c.T)*C:])
+	}
+	if c.Mask != nil {
+		return
+	}
 	copy(c.out[:c.T*C], c.m.wpe[int(c.in[0][0])*C:])
 }
 
-// addPositions adds the positions [T,C] to every row of the batch [B,T,C].
+// addPositions adds the positions [T,C], or [B,T,C], to every row of the batch [B,T,C].
 func (c *call) addPositions() {
 	n := c.T * c.m.cfg.Embd
 	for b := range c.B {
-		f32.Add(c.out[b*n:(b+1)*n], c.in[0][b*n:(b+1)*n], c.in[1])
+		f32.Add(c.out[b*n:(b+1)*n], c.in[0][b*n:(b+1)*n], c.in[1][b*n%len(c.in[1]):][:n])
 	}
 }
 
@@ -57,17 +64,28 @@ func (c *call) unembed() {
 
 // unembedLast is unembed for the last position of each row alone: [B,T,C] to [B,V].
 func (c *call) unembedLast() {
-	lastRows(c.last, c.in[0], c.T, c.m.cfg.Embd)
+	c.lastRows(c.last, c.m.cfg.Embd)
 	c.m.head.Mul(c.pool, c.out, c.last, nil, c.B)
 }
 
 // lastPosition selects the logits of the last position: [B,T,V] to [B,V].
-func (c *call) lastPosition() { lastRows(c.out, c.in[0], c.T, c.m.cfg.Vocab) }
+func (c *call) lastPosition() { c.lastRows(c.out, c.m.cfg.Vocab) }
 
-// lastRows copies row T-1 of each [T,width] in x.
-func lastRows(out, x []float32, T, width int) {
-	for b := 0; b*width < len(out); b++ {
-		copy(out[b*width:(b+1)*width], x[(b*T+T-1)*width:])
+// lastRows copies the last row that is a token's of each [T,width]; NaN if none is.
+func (c *call) lastRows(out []float32, width int) {
+	for b := range c.B {
+		t := c.T - 1
+		for t >= 0 && !c.isToken(b, c.P+t) {
+			t--
+		}
+		row := out[b*width:][:width]
+		if t >= 0 {
+			copy(row, c.in[0][(b*c.T+t)*width:])
+			continue
+		}
+		for i := range row {
+			row[i] = float32(math.NaN())
+		}
 	}
 }
 
@@ -131,7 +149,8 @@ func (c *call) perHead(f func(*call, int)) {
 // Part implements kernel.Task.
 func (c *call) Part(i int) { c.part(c, i) }
 
-// scores multiplies queries and keys, by head; later places are -Inf.
+// scores multiplies queries and keys, by head; later places are -Inf, and those at
+// padding, but for a query at padding its own.
 //
 //	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
 func (c *call) scores() { c.perHead((*call).scoresOfHead) }
@@ -151,6 +170,11 @@ func (c *call) scoresOfHead(i int) {
 		}
 		for s := seen; s < S; s++ {
 			row[s] = masked
+		}
+		for s := 0; c.Mask != nil && s < seen-1; s++ {
+			if !c.isToken(i/c.m.cfg.Heads, s) {
+				row[s] = masked
+			}
 		}
 	}
 }

@@ -25,6 +25,11 @@ type SessionOptions struct {
 	Temperatures []float64 // probs_t is tapped for each
 	Threads      int       // goroutines that compute; 0 is GOMAXPROCS
 	Tap          Tap       // sees every stage; nil costs nothing
+
+	// Mask, if set, is for each row 1 where what is fed is a token, and 0 where it is
+	// padding; what comes after it is tokens. A row without a token in a step has NaN for
+	// logits there, and chooses -1.
+	Mask [][]int
 }
 
 // Session is a run over one batch, with its cache, for one goroutine at a time.
@@ -74,6 +79,12 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 			return nil, fmt.Errorf("temperature %v: want a finite number above 0", t)
 		}
 	}
+	if err := checkMask(o.Mask, o.Batch); err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(o.Mask, func(row []int) bool { return slices.Contains(row, 0) }) {
+		o.Mask = nil
+	}
 	if err := memory.Room(4 * 2 * m.cfg.Layers * o.Batch * o.Length * m.cfg.Embd); err != nil {
 		return nil, fmt.Errorf("cache of %d rows and %d positions: %w", o.Batch, o.Length, err)
 	}
@@ -82,6 +93,48 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	s.call.last = make([]float32, o.Batch*m.cfg.Embd)
 	s.connect()
 	return s, nil
+}
+
+// PadLeft returns rows of unequal length padded on the left with an id to the longest, and
+// their mask, nil if they are of equal length.
+func PadLeft(rows [][]int, id int) (padded, mask [][]int) {
+	most, equal := 0, true
+	for _, row := range rows {
+		equal = equal && len(row) == len(rows[0])
+		most = max(most, len(row))
+	}
+	if equal {
+		return rows, nil
+	}
+	for _, row := range rows {
+		n := most - len(row)
+		padded = append(padded, append(slices.Repeat([]int{id}, n), row...))
+		mask = append(mask, append(make([]int, n), slices.Repeat([]int{1}, len(row))...))
+	}
+	return padded, mask
+}
+
+// checkMask returns an error for a mask that is not a batch's.
+func checkMask(mask [][]int, batch int) error {
+	if mask != nil && len(mask) != batch {
+		return fmt.Errorf("mask of %d rows for a batch of %d", len(mask), batch)
+	}
+	for b, row := range mask {
+		if slices.ContainsFunc(row, func(one int) bool { return one != 0 && one != 1 }) {
+			return fmt.Errorf("mask: row %d has something else than 0 and 1", b)
+		}
+	}
+	return nil
+}
+
+// columns returns which of the S columns of each row are tokens; nil if all are.
+func (s *Session) columns(S int) (tokens []bool) {
+	for _, row := range s.o.Mask {
+		for column := range S {
+			tokens = append(tokens, column >= len(row) || row[column] == 1)
+		}
+	}
+	return tokens
 }
 
 // connect lays out the forward pass: each stage gets one buffer, which layers share.
@@ -105,6 +158,7 @@ func (s *Session) connect() {
 		if p.layer >= 0 {
 			st.block = &m.blocks[p.layer]
 		}
+		st.shape = Dims{Mask: s.columns(1)}.shapeOf(p.name, p.axes)
 		if p.axes == "B H S D" { // room for [B,H,Length,D]
 			st.cache = &buffer{values: make([]float32, s.o.Batch*s.o.Length*m.cfg.Embd)}
 			byName["prev:"+p.name] = st.cache
@@ -113,7 +167,7 @@ func (s *Session) connect() {
 			st.out = st.cache
 		} else {
 			if shared[p.stage.name] == nil {
-				shared[p.stage.name] = fit(p.shape)
+				shared[p.stage.name] = fit(st.shape)
 			}
 			st.out = shared[p.stage.name]
 		}
@@ -180,7 +234,7 @@ func (s *Session) begin(tokens []int) error {
 				id, i/T, c.P+i%T, cfg.Vocab)
 		}
 	}
-	c.T = T
+	c.T, c.Mask = T, s.columns(c.P+T)
 	room := Dims{B: c.B, T: T, P: s.o.Length - T} // up to the last position, not only to this one
 	grown := 0
 	for _, b := range s.fitted {
@@ -250,11 +304,12 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 	if p.layer >= 0 && m.blocks != nil {
 		c.block = &m.blocks[p.layer]
 	}
-	if want := p.shape.elements(m.cfg, d); len(out) != want {
-		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, p.shape.of(m.cfg, d))
+	own := d.shapeOf(stage, p.axes)
+	if want := own.elements(m.cfg, d); len(out) != want {
+		return fmt.Errorf("stage %s: room for %d values: want %d, %v", stage, len(out), want, own.of(m.cfg, d))
 	}
 	for i, name := range p.inputs {
-		x, shape := in(name), parseShape(Axes(name))
+		x, shape := in(name), d.shapeOf(name, Axes(name))
 		if want := shape.elements(m.cfg, d); len(x) != want {
 			return fmt.Errorf("stage %s reads %s: got %d values: want %d, %v",
 				stage, name, len(x), want, shape.of(m.cfg, d))

@@ -42,6 +42,28 @@ type Dims struct {
 	B int // rows of the batch
 	T int // new positions
 	P int // positions already in the cache
+
+	// Mask, if set, tells which of the B rows of S = P+T columns are tokens; the others are
+	// padding, T and P then count columns, and the positions of a row count its tokens.
+	Mask []bool
+}
+
+// isToken reports whether a column of a row is a token, not padding.
+func (d Dims) isToken(b, column int) bool { return d.Mask == nil || d.Mask[b*(d.P+d.T)+column] }
+
+// position returns the position of a column of a row: the number of tokens before it; of
+// padding, that of the last token before it, or 0.
+func (d Dims) position(b, column int) int {
+	if d.Mask == nil {
+		return column
+	}
+	n := -1
+	for s := range column + 1 {
+		if d.isToken(b, s) {
+			n++
+		}
+	}
+	return max(n, 0)
 }
 
 // call is a stage being computed: its inputs, output and weights.
@@ -160,6 +182,15 @@ func find(cfg Config, name string) (placed, error) {
 	return place(cfg, rows[s.Kind()], s.Layer, s.Temperature), nil
 }
 
+// shapeOf returns the shape of a stage or an input by its axes. With padding the rows of a
+// batch have other positions.
+func (d Dims) shapeOf(name, axes string) shape {
+	if name == "wpe" && d.Mask != nil {
+		axes = "B T C"
+	}
+	return parseShape(axes)
+}
+
 // place returns a row with its layer or temperature filled in.
 func place(cfg Config, s *stage, layer int, temp float64) placed {
 	number := StageName{Layer: layer, Temperature: temp}.number()
@@ -221,7 +252,7 @@ func Shape(cfg Config, name string, d Dims) ([]int, error) {
 	if axes == "" || s.Layer >= cfg.Layers {
 		return nil, fmt.Errorf("%.80q is nothing that a GPT-2 of %d layers computes or reads", name, cfg.Layers)
 	}
-	return parseShape(axes).of(cfg, d), nil
+	return d.shapeOf(name, axes).of(cfg, d), nil
 }
 
 // shape is the dimensions of an array, each the axes whose product it is.
@@ -300,6 +331,9 @@ func (d Dims) check(cfg Config) error {
 	if d.B < 1 || d.T < 1 || d.P < 0 || d.T > cfg.Positions || d.P > cfg.Positions-d.T {
 		return fmt.Errorf("step of B=%d, T=%d, P=%d: want B and T of 1 or more, P of 0 or more, and P+T of at most n_positions, %d",
 			d.B, d.T, d.P, cfg.Positions)
+	}
+	if n := d.B * (d.P + d.T); d.Mask != nil && len(d.Mask) != n {
+		return fmt.Errorf("step of B=%d, T=%d, P=%d: a mask of %d, want %d", d.B, d.T, d.P, len(d.Mask), n)
 	}
 	widest := float64(max(cfg.Vocab, 3*cfg.Embd, cfg.Inner, cfg.Heads*(d.P+d.T)))
 	if float64(d.B)*float64(d.P+d.T)*widest > 1<<40 {

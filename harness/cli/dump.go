@@ -42,7 +42,8 @@ Runs the Go GPT-2 on a prompt, then --new tokens greedily, and writes every stag
 of every step into a folder that "compare" reads, with a manifest of what made it.
 
 N new tokens are N steps: the last one is chosen and never fed. --prompt or
---tokens, repeated, make a batch, whose rows must have the same number of tokens.
+--tokens, repeated, make a batch; shorter rows are padded on the left with id 0, and
+attention_mask.npy says where.
 --feed gives the tokens to feed after the prompt in place of the model's own choice,
 so that two engines stay comparable after a near tie.
 
@@ -119,6 +120,7 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 		}
 		o.Tokens = append(o.Tokens, ids)
 	}
+	o.Tokens, o.Mask = model.PadLeft(o.Tokens, 0)
 	if err := o.Run.Check(); err != nil {
 		return err
 	}
@@ -195,7 +197,7 @@ func (a *app) dump(ctx context.Context, o dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := w.Commit(recorder.Tokens(), manifest); err != nil {
+	if err := w.Commit(recorder.Tokens(), harness.MaskOf(recorder), manifest); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	return a.print("%s: %s, %s, %.1f MB\n",

@@ -163,7 +163,8 @@ Each file is whole or absent: an interrupt leaves neither.`,
 }
 
 func (a *app) generateCommand() *cobra.Command {
-	var name, prompt string
+	var name string
+	var prompts []string
 	var n int
 	s := sample.Options{TopP: 1}
 	c := &cobra.Command{
@@ -174,7 +175,10 @@ Prints the prompt and the model's continuation on stdout, token by token. At
 temperature 0 each token is the one with the highest logit (the lowest id on a
 tie). Above 0 tokens are drawn from the softmax of logits / temperature, cut to
 the --top-k likeliest tokens and to the smallest set whose probabilities reach
---top-p; the same --seed draws the same text. A synthetic model prints noise.`),
+--top-p; the same --seed draws the same text. A synthetic model prints noise.
+
+--prompt, repeated, makes a batch, padded on the left: each text is printed by itself,
+one after the other.`),
 		Example: a.text(`
   {} generate --model gpt2-medium --prompt "Hello." --new 10
   {} generate --model gpt2 --prompt "Once upon a time" --new 40 \
@@ -182,7 +186,7 @@ the --top-k likeliest tokens and to the smallest set whose probabilities reach
 	}
 	f := c.Flags()
 	f.StringVar(&name, "model", "", modelHelp)
-	f.StringVar(&prompt, "prompt", "", "`TEXT` to continue")
+	f.StringArrayVar(&prompts, "prompt", nil, "`TEXT` to continue; repeated, a batch")
 	f.IntVar(&n, "new", 0, "add `N` tokens")
 	f.Float64Var(&s.Temperature, "temperature", 0, "sample at temperature `T`; 0 always takes the likeliest token")
 	f.IntVar(&s.TopK, "top-k", 0, "draw from the `K` likeliest tokens; 0 is all")
@@ -192,7 +196,7 @@ the --top-k likeliest tokens and to the smallest set whose probabilities reach
 		if err := need(c, "model", "prompt", "new"); err != nil {
 			return err
 		}
-		return a.generate(c.Context(), name, prompt, n, s)
+		return a.generate(c.Context(), name, prompts, n, s)
 	}
 	return c
 }
@@ -210,39 +214,48 @@ func (a *app) printTokens(text string) error {
 	return err
 }
 
-func (a *app) generate(ctx context.Context, name, prompt string, n int, s sample.Options) error {
+func (a *app) generate(ctx context.Context, name string, prompts []string, n int, s sample.Options) error {
 	if _, err := sample.New(s); err != nil {
 		return err
 	}
 	return wait(ctx, func() error {
-		tokenizer, err := tokenizer.New()
+		tok, err := tokenizer.New()
 		if err != nil {
 			return err
 		}
-		ids, err := tokenizer.Encode(prompt)
-		if err != nil {
-			return err
+		var ids [][]int
+		for _, prompt := range prompts {
+			row, err := tok.Encode(prompt)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, row)
 		}
 		m, err := zoo.Load(name)
 		if err != nil {
 			return err
 		}
 		defer m.Close()
-		stream := tokenizer.Stream()
-		text := prompt // printed with the first token: the model has taken it
+		texts := slices.Clone(prompts) // not yet printed: the first's is with its first token
+		streams := make([]*tokenizer.Stream, len(ids))
+		for b := range streams {
+			streams[b] = tok.Stream()
+		}
 		err = m.Guard(func() error {
-			_, err := sample.Generate(ctx, m, ids, n, s, func(id int) error {
-				more, err := stream.Push(id)
-				if err == nil {
-					err = a.printTokens(text + more)
-					text = ""
+			_, err := sample.Generate(ctx, m, ids, n, s, func(b, id int) error {
+				more, err := streams[b].Push(id)
+				if texts[b] += more; b == 0 && err == nil {
+					err = a.printTokens(texts[b])
+					texts[b] = ""
 				}
 				return err
 			})
 			return err
 		})
-		if err == nil {
-			err = a.printTokens(stream.Flush() + "\n")
+		for b := range texts {
+			if err == nil {
+				err = a.printTokens(texts[b] + streams[b].Flush() + "\n")
+			}
 		}
 		return err
 	})

@@ -37,7 +37,7 @@ func BenchmarkCompareDumps(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if err := w.Commit(nil, harness.Manifest{Model: harness.ManifestModel{Name: "m"}, Engine: harness.Engine{Name: "e"}}); err != nil {
+		if err := w.Commit(nil, nil, harness.Manifest{Model: harness.ManifestModel{Name: "m"}, Engine: harness.Engine{Name: "e"}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -139,19 +139,18 @@ func writeTensor(path string, t harness.Tensor) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), errors.Join(err, f.Close())
 }
 
-// Commit writes the tokens [B, prompt + new], if there are any, and the manifest,
-// whose Schema and Files it fills in, and moves the dump to its place. After a
+// Commit writes the tokens [B, prompt + new] and their mask, if there are any, and the
+// manifest, whose Schema and Files it fills in, and moves the dump to its place. After a
 // failed Put, or when the manifest does not go with what was put, it fails and
 // leaves the place as it was.
-func (w *Writer) Commit(tokens [][]int, m harness.Manifest) error {
+func (w *Writer) Commit(tokens, mask [][]int, m harness.Manifest) error {
 	if tokens != nil && w.err == nil {
 		if w.err = harness.CheckTokens(tokens); w.err == nil {
-			t := harness.Tensor{Shape: []int{len(tokens), len(tokens[0])}}
-			for _, id := range slices.Concat(tokens...) {
-				t.I64 = append(t.I64, int64(id))
-			}
-			w.write(harness.File{Path: harness.TokensFile}, t)
+			w.write(harness.File{Path: harness.TokensFile}, idsOf(tokens))
 		}
+	}
+	if mask != nil && w.err == nil {
+		w.write(harness.File{Path: harness.MaskFile}, idsOf(mask))
 	}
 	if w.err != nil {
 		return fmt.Errorf("%s: not written: %w", w.dir, w.err)
@@ -182,6 +181,15 @@ func (w *Writer) Commit(tokens [][]int, m harness.Manifest) error {
 	return nil
 }
 
+// idsOf returns rows of equal length as a tensor.
+func idsOf(rows [][]int) harness.Tensor {
+	t := harness.Tensor{Shape: []int{len(rows), len(rows[0])}}
+	for _, id := range slices.Concat(rows...) {
+		t.I64 = append(t.I64, int64(id))
+	}
+	return t
+}
+
 // Abort removes what was written unless Commit has moved it to its place.
 func (w *Writer) Abort() {
 	w.folder.Discard()
@@ -210,5 +218,5 @@ func Write(src harness.Source, dir string, man harness.Manifest) error {
 			}
 		}
 	}
-	return w.Commit(src.Tokens(), man)
+	return w.Commit(src.Tokens(), harness.MaskOf(src), man)
 }

@@ -85,7 +85,7 @@ func TestFailedWriteLeavesTheOldDump(t *testing.T) {
 		if c.put != nil {
 			c.put(w)
 		}
-		if err := w.Commit(c.tokens, c.man); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := w.Commit(c.tokens, nil, c.man); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", c.reason, err, c.want)
 		}
 		w.Abort()

@@ -15,6 +15,7 @@ import (
 // A Run describes the tokens to feed a model and the stages to keep.
 type Run struct {
 	Tokens       [][]int   // the prompt, B rows of equal length
+	Mask         [][]int   // of Tokens, 0 where one is padding, else 1; nil is no padding
 	New          int       // steps, each choosing a token, at least 1; the last choice is not fed
 	Feed         [][]int   // B rows of New-1 ids to feed on decode steps instead of the choices; or nil
 	Temperatures []float64 // of the stages probs_t*; nil means [Temperatures], empty none
@@ -105,13 +106,23 @@ func RecordTrace(ctx context.Context, m *model.Model, run Run) (*Trace, error) {
 		}
 	}
 	t.SetTokens(rows)
+	t.setMask(run, len(rows[0]))
 	return t, t.Err()
+}
+
+// setMask keeps the mask of the run, with ones up to n for what was fed after it.
+func (t *Trace) setMask(run Run, n int) {
+	var mask [][]int
+	for _, row := range run.Mask {
+		mask = append(mask, append(slices.Clone(row), slices.Repeat([]int{1}, max(0, n-len(row)))...)[:n])
+	}
+	t.SetMask(mask)
 }
 
 // session returns a session whose stages the trace records.
 func (t *Trace) session(m *model.Model, run Run, length int) (*model.Session, error) {
 	return m.NewSession(model.SessionOptions{
-		Batch: t.batch, Length: length, Temperatures: run.Temperatures, Threads: run.Threads,
+		Batch: t.batch, Length: length, Temperatures: run.Temperatures, Threads: run.Threads, Mask: run.Mask,
 		Tap: func(stage string, shape []int, data []float32) {
 			if run.Tap != nil {
 				run.Tap(stage, shape, data)
@@ -156,6 +167,7 @@ func (t *Trace) recordCut(ctx context.Context, m *model.Model, run Run) error {
 		}
 	}
 	t.SetTokens(run.Tokens)
+	t.setMask(run, len(run.Tokens[0]))
 	return t.Err()
 }
 
@@ -168,6 +180,11 @@ func (r Run) Check() error {
 		if len(row) != len(r.Tokens[0]) {
 			return fmt.Errorf("prompt %d has %s, prompt 0 has %d: a batch needs rows of equal length",
 				i, words.Count(len(row), "token"), len(r.Tokens[0]))
+		}
+	}
+	for i, row := range r.Mask {
+		if len(r.Mask) != len(r.Tokens) || len(row) != len(r.Tokens[0]) || !slices.Contains(row, 1) {
+			return fmt.Errorf("mask: row %d: want the shape of the prompts, and a token in each", i)
 		}
 	}
 	if r.Cut != nil {

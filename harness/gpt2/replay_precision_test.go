@@ -39,7 +39,7 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 		t.Fatal(err)
 	}
 	fed, _ := run.Dims(0)
-	dims := model.Dims(fed)
+	dims := model.Dims{B: fed.B, T: fed.T, P: fed.P}
 	in := func(name string) []float32 {
 		v, err := run.Input(0, name)
 		if err != nil {

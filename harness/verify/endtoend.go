@@ -209,7 +209,11 @@ func (e *endToEnd) runs(ctx context.Context) error {
 // generate makes one more greedy run of one row, with the planted fault if any.
 func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error) {
 	if s.o.Tap == nil {
-		return sample.Generate(ctx, s.Model, prompt, n, sample.Options{}, nil)
+		rows, err := sample.Generate(ctx, s.Model, [][]int{prompt}, n, sample.Options{}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return rows[0], nil
 	}
 	t, err := gpt2.RecordTrace(ctx, s.Model, gpt2.Run{
 		Tokens: [][]int{prompt}, New: n, Temperatures: []float64{}, Tap: s.o.Tap,

@@ -83,7 +83,7 @@ func (f fixture) write(t *testing.T, m *model.Model, root string) string {
 	if f.man != nil {
 		f.man(&man)
 	}
-	must(w.Commit(rec.Tokens(), man))
+	must(w.Commit(rec.Tokens(), nil, man))
 	return dir
 }
 

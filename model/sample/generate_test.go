@@ -11,13 +11,50 @@ import (
 	"checkpoint12/model/modeltest"
 )
 
+// generate continues one prompt.
+func generate(
+	ctx context.Context, m *model.Model, prompt []int, n int, o Options, each func(id int) error,
+) (row []int, err error) {
+	rows, err := Generate(ctx, m, [][]int{prompt}, n, o, func(_, id int) error {
+		if each == nil {
+			return nil
+		}
+		return each(id)
+	})
+	if len(rows) > 0 {
+		row = rows[0]
+	}
+	return row, err
+}
+
+// A row of a batch, padded or not, is continued as it is by itself.
+func TestGenerateBatch(t *testing.T) {
+	m := modeltest.New(t, modeltest.Micro, 1)
+	defer m.Close()
+	prompts := [][]int{{3, 1, 4, 1}, {5}, {9, 2, 6}}
+	for _, o := range []Options{{}, {Temperature: 2, TopP: 1, Seed: 7}} {
+		rows, err := Generate(t.Context(), m, prompts, 6, o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for b, prompt := range prompts {
+			own := o
+			own.Seed += uint64(b)
+			want, err := generate(t.Context(), m, prompt, 6, own, nil)
+			if err != nil || !slices.Equal(rows[b], want) {
+				t.Errorf("row %d at temperature %v: %v, want %v (%v)", b, o.Temperature, rows[b], want, err)
+			}
+		}
+	}
+}
+
 func TestGenerateIsStepAndArgmax(t *testing.T) {
 	m := modeltest.New(t, modeltest.Micro, 1)
 	defer m.Close()
 	prompt := modeltest.Tokens(modeltest.Micro, 3, 1)
 	kept := slices.Clone(prompt)
 	var seen []int
-	got, err := Generate(t.Context(), m, prompt, 9, Options{}, func(id int) error {
+	got, err := generate(t.Context(), m, prompt, 9, Options{}, func(id int) error {
 		seen = append(seen, id)
 		return nil
 	})
@@ -52,7 +89,7 @@ func TestGenerateSampled(t *testing.T) {
 	m := modeltest.New(t, modeltest.Micro, 1)
 	defer m.Close()
 	run := func(s Options) []int {
-		got, err := Generate(t.Context(), m, []int{1, 2}, 10, s, nil)
+		got, err := generate(t.Context(), m, []int{1, 2}, 10, s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +130,7 @@ func TestGenerateRefuses(t *testing.T) {
 		{[]int{1, 37}, 1, Options{}, "token id 37", "outside the vocabulary"},
 		{[]int{1}, 1, Options{Temperature: -1}, "temperature -1", "bad sampling"},
 	} {
-		got, err := Generate(t.Context(), m, tt.prompt, tt.n, tt.s, nil)
+		got, err := generate(t.Context(), m, tt.prompt, tt.n, tt.s, nil)
 		switch {
 		case tt.want == "" && (err != nil || len(got) != len(tt.prompt)+tt.n):
 			t.Errorf("%s: %d tokens, %v", tt.why, len(got), err)
@@ -108,13 +145,13 @@ func TestGenerateRefuses(t *testing.T) {
 func TestGenerateEnds(t *testing.T) {
 	m := modeltest.New(t, modeltest.Micro, 1)
 	defer m.Close()
-	whole, err := Generate(t.Context(), m, []int{1}, 8, Options{}, nil)
+	whole, err := generate(t.Context(), m, []int{1}, 8, Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	enough, reason := errors.New("enough"), errors.New("the user left")
 	calls := 0
-	got, err := Generate(t.Context(), m, []int{1}, 8, Options{}, func(int) error {
+	got, err := generate(t.Context(), m, []int{1}, 8, Options{}, func(int) error {
 		if calls++; calls == 3 {
 			return enough
 		}
@@ -124,7 +161,7 @@ func TestGenerateEnds(t *testing.T) {
 		t.Errorf("each ended it after %v with %v, want %v", got, err, whole[:4])
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	got, err = Generate(ctx, m, []int{1}, 8, Options{}, func(int) error {
+	got, err = generate(ctx, m, []int{1}, 8, Options{}, func(int) error {
 		cancel(reason)
 		return nil
 	})
@@ -141,7 +178,7 @@ func TestGenerateNaN(t *testing.T) {
 	}
 	m := modeltest.Of(t, modeltest.Micro, w)
 	defer m.Close()
-	got, err := Generate(t.Context(), m, []int{1}, 8, Options{}, nil)
+	got, err := generate(t.Context(), m, []int{1}, 8, Options{}, nil)
 	if !errors.Is(err, ErrNoDistribution) || len(got) != 1 {
 		t.Errorf("Generate = %v, %v", got, err)
 	}

@@ -134,53 +134,64 @@ func noDistribution(logits []float32) error {
 	return fmt.Errorf("%w: none of %d is finite", ErrNoDistribution, len(logits))
 }
 
-// Generate continues a prompt by n tokens, n at least 1, and returns both together.
+// Generate continues prompts by n tokens each, n at least 1, and returns both together.
+// Shorter prompts are padded on the left. Each row draws from a stream of its own.
 // The end-of-text token ends nothing. The last token is never fed, so len(prompt)+n-1
 // positions are used; more than the model has is [model.ErrTooLong].
 //
-// each, if it is not nil, is called with every new token; its error ends the
+// each, if it is not nil, is called with every new token and its row; its error ends the
 // generation, as does the end of ctx. With any error come the tokens until then.
 func Generate(
-	ctx context.Context, m *model.Model, prompt []int, n int, o Options, each func(id int) error,
-) ([]int, error) {
-	sampler, err := New(o)
-	if err != nil {
-		return nil, err
+	ctx context.Context, m *model.Model, prompts [][]int, n int, o Options, each func(row, id int) error,
+) (rows [][]int, err error) {
+	samplers := make([]*Sampler, len(prompts))
+	for b := range prompts {
+		own := o
+		own.Seed += uint64(b)
+		if samplers[b], err = New(own); err != nil {
+			return nil, err
+		}
+		if len(prompts[b]) == 0 {
+			return nil, errors.New("the prompt has no tokens: want at least one, such as <|endoftext|>")
+		}
 	}
-	positions := m.Config().Positions
+	padded, mask := model.PadLeft(prompts, 0)
+	longest, positions, V := len(padded[0]), m.Config().Positions, m.Config().Vocab
 	switch {
-	case len(prompt) == 0:
-		return nil, errors.New("the prompt has no tokens: want at least one, such as <|endoftext|>")
 	case n < 1:
 		return nil, fmt.Errorf("%d new tokens: want 1 or more", n)
-	case len(prompt) > positions || n-1 > positions-len(prompt):
+	case longest > positions || n-1 > positions-longest:
 		return nil, fmt.Errorf("%w: a prompt of length %d leaves room for %d more, not %d (n_positions is %d)",
-			model.ErrTooLong, len(prompt), max(0, positions-len(prompt)+1), n, positions)
+			model.ErrTooLong, longest, max(0, positions-longest+1), n, positions)
 	}
-	session, err := m.NewSession(model.SessionOptions{Length: len(prompt) + n - 1})
+	session, err := m.NewSession(model.SessionOptions{Batch: len(prompts), Length: longest + n - 1, Mask: mask})
 	if err != nil {
 		return nil, err
 	}
-	ids := append(make([]int, 0, len(prompt)+n), prompt...)
-	feed := ids
+	for _, prompt := range prompts {
+		rows = append(rows, append(make([]int, 0, len(prompt)+n), prompt...))
+	}
+	feed := slices.Concat(padded...)
 	for k := range n {
 		if ctx.Err() != nil {
-			return ids, fmt.Errorf("stopped after %d of %d new tokens: %w", k, n, context.Cause(ctx))
+			return rows, fmt.Errorf("stopped after %d of %d new tokens: %w", k, n, context.Cause(ctx))
 		}
 		if _, err := session.Step(feed); err != nil {
-			return ids, err
+			return rows, err
 		}
-		id, err := sampler.Next(session.LogitsLast())
-		if err != nil {
-			return ids, fmt.Errorf("new token %d: %w", k+1, err)
-		}
-		ids = append(ids, id)
-		feed = ids[len(ids)-1:]
-		if each != nil {
-			if err := each(id); err != nil {
-				return ids, err
+		feed = feed[:len(rows)]
+		for b := range rows {
+			id, err := samplers[b].Next(session.LogitsLast()[b*V:][:V])
+			if err != nil {
+				return rows, fmt.Errorf("new token %d: %w", k+1, err)
+			}
+			rows[b], feed[b] = append(rows[b], id), id
+			if each != nil {
+				if err := each(b, id); err != nil {
+					return rows, err
+				}
 			}
 		}
 	}
-	return ids, nil
+	return rows, nil
 }
