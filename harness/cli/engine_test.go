@@ -44,7 +44,12 @@ func engineMain(args []string) error {
 		}
 		how = how[:len(how)-2]
 	}
+	mask, _, err := npy.Read(os.Getenv("CHECKPOINT12_MASK"), false)
+	if err != nil {
+		return err
+	}
 	run := gpt2.Run{Temperatures: gpt2.Temperatures}
+	unmasked := false
 	var planted []gpt2test.Fault
 	for _, h := range how {
 		switch h {
@@ -56,6 +61,8 @@ func engineMain(args []string) error {
 			return nil
 		case "hangs":
 			time.Sleep(time.Hour)
+		case "unmasked":
+			unmasked = true
 		case "one-by-one":
 			n = 1
 		case "undecided": // in two threads of which the first to come wins, say
@@ -76,6 +83,13 @@ func engineMain(args []string) error {
 			row = append(row, int(id))
 		}
 		run.Tokens, run.Feed = append(run.Tokens, row[:n]), append(run.Feed, row[n:width-1])
+		var ones []int
+		for _, one := range mask.I64[b*width:][:n] {
+			ones = append(ones, int(one))
+		}
+		if run.Mask = append(run.Mask, ones); unmasked {
+			run.Mask = nil
+		}
 	}
 	run.New = width - n
 	run.Tap = (&gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}).Tap

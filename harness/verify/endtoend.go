@@ -278,7 +278,7 @@ func (s *Suite) closer(c *Case, g *Golden) string {
 		golden = g.Dir
 	}
 	if s.o.Engine != nil {
-		return s.engineCommand(g)
+		return s.engineCommand(c, g)
 	}
 	return s.dumpCommand(run, golden)
 }

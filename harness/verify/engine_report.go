@@ -198,10 +198,10 @@ func (e *EngineReport) summary() (text string) {
 
 // engineCommand returns the command that runs the engine by hand on the case of a golden
 // and compares its dump; "" for one that asks for what is not at hand.
-func (s *Suite) engineCommand(g *Golden) string {
+func (s *Suite) engineCommand(c *Case, g *Golden) string {
 	command := s.o.Engine.Command
 	whole := strings.Join(command, " ")
-	if strings.Contains(whole, "{mask}") || !strings.Contains(whole, outName) {
+	if c.parts != nil || strings.Contains(whole, "{mask}") || !strings.Contains(whole, outName) {
 		return ""
 	}
 	in := engine.Case{

@@ -134,7 +134,7 @@ func (s *Suite) findings(c *Case, g *Golden, golden, t harness.Source, r *harnes
 			Checkpoint: row.Checkpoint, Case: c.Name, Engine: g.Engine, Step: row.Step, Stage: row.Stage,
 			Elements: row.Elements, Share: harness.Float(row.Share()), Failed: row.Status != harness.Pass,
 		}
-		if row.Stage == "next_token" {
+		if row.Stage == "next_token" && c.parts == nil {
 			var err error
 			if f.Note, err = diagnose.Certainty(golden, t, row.Step); err != nil {
 				return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}

@@ -30,6 +30,8 @@ type Case struct {
 	Goldens []*Golden        // by engine's name
 	Greedy  []figures.Figure // of reduce Text or Tokens, which the run's tokens must be, or begin with
 
+	parts   []*Case  // of a padded case, those whose prompts are its rows; else nil
+	right   bool     // padded on the right
 	outcome *outcome // once it has run
 }
 
@@ -102,7 +104,9 @@ func open(m *model.Model, o Options) (*Suite, error) {
 	if s.Cases, err = findGoldens(o.Goldens, folders, name, sum); err != nil {
 		return nil, err
 	}
-	if o.Engine == nil {
+	if o.Engine != nil {
+		s.Cases = append(s.Cases, paddedCases(s.Cases)...)
+	} else {
 		if err := s.findFigures(folders, name, sum); err != nil {
 			return nil, err
 		}
