@@ -63,6 +63,8 @@ func engineMain(args []string) error {
 			time.Sleep(time.Hour)
 		case "unmasked":
 			unmasked = true
+		case "first-row":
+			tokens.Shape[0] = 1
 		case "one-by-one":
 			n = 1
 		case "undecided": // in two threads of which the first to come wins, say

@@ -273,5 +273,9 @@ func (s *Suite) openEngine(
 		notes = append(notes, v.Notes()...)
 	}
 	o.notes = append(o.notes, notes...)
+	if err == nil && c.parts != nil && (len(j.Rows) < len(c.parts) ||
+		slices.ContainsFunc(j.Rows, func(r diagnose.Row) bool { return len(r.Goldens) == 0 })) {
+		err = fmt.Errorf("%s: its %s and %s have other rows than {tokens} and {mask}", in.Out, harness.TokensFile, harness.MaskFile)
+	}
 	return j, d, err
 }

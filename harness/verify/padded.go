@@ -9,7 +9,8 @@ import (
 )
 
 // paddedCases returns the cases in which an engine is fed the prompts of other cases as one
-// batch, padded on the left and on the right; none where fewer than two of these are there.
+// batch, padded on the left and on the right; none where no two of these, of which one is
+// longer, are there.
 func paddedCases(cases []*Case) []*Case {
 	var parts []*Case
 	for _, name := range []string{"hello", "once-upon", "answer"} {
@@ -18,17 +19,25 @@ func paddedCases(cases []*Case) []*Case {
 			parts = append(parts, cases[i])
 		}
 	}
-	if len(parts) < 2 {
+	if _, mask := model.PadLeft(promptsOf(parts), 0); mask == nil {
 		return nil
 	}
 	left, right := &Case{Name: "padded-left", parts: parts}, &Case{Name: "padded-right", parts: parts, right: true}
 	for _, c := range []*Case{left, right} {
-		c.New = parts[0].New
+		c.Tokens, c.New = promptsOf(parts), parts[0].New
 		for _, p := range parts {
-			c.Tokens, c.Goldens, c.New = append(c.Tokens, p.Tokens[0]), append(c.Goldens, p.Goldens...), min(c.New, p.New)
+			c.Goldens, c.New = append(c.Goldens, p.Goldens...), min(c.New, p.Goldens[0].manifest.New)
 		}
 	}
 	return []*Case{left, right}
+}
+
+// promptsOf returns the prompts of cases of one row.
+func promptsOf(cases []*Case) (prompts [][]int) {
+	for _, c := range cases {
+		prompts = append(prompts, c.Tokens[0])
+	}
+	return prompts
 }
 
 // feed returns what an engine is fed of a case, the mask, and the prompt's length: the
@@ -43,12 +52,6 @@ func (c *Case) feed(g *Golden) (tokens, mask [][]int, prompt int) {
 	prompts, mask := model.PadLeft(c.Tokens, 0)
 	for b, p := range c.parts {
 		row, n := prompts[b], len(prompts[b])-len(c.Tokens[b])
-		if mask == nil {
-			mask = make([][]int, len(c.parts))
-		}
-		if mask[b] == nil {
-			mask[b] = slices.Repeat([]int{1}, len(row))
-		}
 		if c.right {
 			row, mask[b] = slices.Concat(row[n:], row[:n]), slices.Concat(mask[b][n:], mask[b][:n])
 		}

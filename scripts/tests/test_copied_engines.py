@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,6 +121,32 @@ def test_padding_cannot_be_done(language, tmp_path):
                                       out=tmp_path / "out", new=1).split()
     assert subprocess.run([*language.build(tmp_path), *words]).returncode == 77
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("right, wrong, stage", [
+    ("", "", None),
+    (" & (mask[:, None, None, :S] > 0)", "", "h.0.attn.scores"),  # padding is seen as keys
+    ("mask.cumsum(1) - 1", "np.arange(tokens.shape[1]) + 0 * mask", "embed"),  # positions count padding
+    ("last = T - 1 - mask[:, P:S][:, ::-1].argmax(1)", "last = np.full(B, T - 1)", "logits_last"),  # is padding, on the right
+])
+def test_padding_in_numpy(checkpoint12, right, wrong, stage, tmp_path):
+    with open(os.path.join(SOURCES, "engine_numpy.py")) as f:
+        text = f.read()
+    assert not right or text.count(right) == 1, right
+    (tmp_path / "engine.py").write_text(text.replace(right, wrong) if right else text)
+    for case in ("hello", "once-upon"):
+        part = os.path.join("synthetic-tiny", case, "float64")
+        shutil.copytree(os.path.join(ROOT, "goldens", part), tmp_path / "goldens" / part)
+    report = tmp_path / "report.json"
+    done = subprocess.run([checkpoint12, "verify", "--goldens", tmp_path / "goldens", "--json", report, "--engine",
+                           f"{sys.executable} {tmp_path}/engine.py {{model}} {{tokens}} {{out}} {{new}} {{mask}}"],
+                          cwd=ROOT, capture_output=True, text=True)
+    answer = json.loads(report.read_text())
+    assert answer["cannot_do"] == answer["errors"] == [], done.stderr
+    assert {run["case"] for run in answer["runs"]} == {"hello", "once-upon", "padded-left", "padded-right"}
+    assert done.returncode == (1 if stage else 0), done.stdout
+    assert {x["stage"].replace("h.1.", "h.0.").replace("h.2.", "h.0.") for x in answer["introduced"]} == ({stage} if stage else set())
+    assert all(x["case"].startswith("padded") for x in answer["failures"])
 
 
 @pytest.mark.skipif("CHECKPOINT12_ENGINES_MEDIUM" not in os.environ, reason="CHECKPOINT12_ENGINES_MEDIUM is not set")
