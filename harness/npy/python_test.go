@@ -44,24 +44,28 @@ func TestPython(t *testing.T) {
 	}
 }
 
-// TestPythonArchives reads the .npz files that scripts/tests/test_readers.py has made:
+// TestPythonArchives reads the .npz or .safetensors files that scripts/tests/test_readers.py has made:
 // no array is read otherwise than by Python, none is taken that numpy refuses, and those
 // of whole files are taken.
 func TestPythonArchives(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.npz")
-	taken := 0
-	for line := range bytes.Lines(pythonLines(t, "CHECKPOINT12_NPZ")) {
+	dir, taken := t.TempDir(), 0
+	for line := range bytes.Lines(pythonLines(t, "CHECKPOINT12_ARCHIVES")) {
 		var python struct {
-			File    []byte
-			Whole   bool
-			Packing bool // is damaged: Go goes by the directory, Python by each file's header too
-			Arrays  map[string]struct {
+			File        []byte
+			Safetensors bool
+			Whole       bool
+			Packing     bool // is damaged: Go goes by the directory, Python by each file's header too
+			Arrays      map[string]struct {
 				Shape  []int
 				Values []byte
 			}
 		}
 		if err := json.Unmarshal(line, &python); err != nil {
 			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "a.npz")
+		if python.Safetensors {
+			path = filepath.Join(dir, "a.safetensors")
 		}
 		if err := os.WriteFile(path, python.File, 0o666); err != nil {
 			t.Fatal(err)

@@ -132,24 +132,36 @@ def test_npz(tmp_path):
         if packing:
             data = damaged(rng, data, len(data))
         lines.append({"file": encoded(data), "whole": whole, "packing": packing, "arrays": arrays(data)})
-    held("./harness/npy", "CHECKPOINT12_NPZ", lines, tmp_path, "TestPythonArchives")
+    held("./harness/npy", "CHECKPOINT12_ARCHIVES", lines, tmp_path, "TestPythonArchives")
 
 
-def float32(dtype, data):
+STORED = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I32": "<i4", "I64": "<i8"}  # numpy's names
+
+
+def in_memory(dtype, data):
+    """The bytes of values as float32 or int64; none of another type. What is more than float32 holds is NaN."""
     if dtype == "BF16":
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).tobytes()
-    return np.frombuffer(data, {"F32": "<f4", "F16": "<f2"}[dtype]).astype("<f4").tobytes()
+    if dtype not in STORED:
+        return b""
+    values = np.frombuffer(data, STORED[dtype])
+    if dtype[0] == "I":
+        return values.astype("<i8").tobytes()
+    with np.errstate(all="ignore"):
+        narrow = values.astype("<f4")
+    narrow[(narrow == np.inf) & (values < np.inf)] = np.nan
+    return narrow.tobytes()
 
 
-def test_safetensors(tmp_path):
+def safetensors_files(rng, names, dtypes):
+    """FILES times the bytes of a file, whether it is as it should be, and what the Python package reads, or None."""
     safetensors = pytest.importorskip("safetensors")
-    rng, lines = random.Random(2), []
     for i in range(FILES):
         header, data = {}, b""
         if rng.randrange(3) == 0:
             header["__metadata__"] = {"format": "pt"}
-        for name in rng.sample(["a", "b.weight", "h.0.ln_1.bias", "ü", ""], rng.randint(0, 4)):
-            dtype, size = rng.choice((("F32", 4), ("F32", 4), ("F16", 2), ("BF16", 2)))
+        for name in rng.sample(names, rng.randint(0, 4)):
+            dtype, size = rng.choice(dtypes)
             shape = [rng.choice((0, 1, 2, 3)) for _ in range(rng.randint(0, 3))]
             part = rng.randbytes(size * int(np.prod(shape)))
             header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(part)]}
@@ -163,9 +175,27 @@ def test_safetensors(tmp_path):
         if not whole and rng.randrange(10) == 0:
             file = damaged(rng, file, len(file))
         try:
-            tensors = {name: {"dtype": t["dtype"], "shape": t["shape"], "values": encoded(float32(t["dtype"], bytes(t["data"])))
-                              if t["dtype"] in ("F32", "F16", "BF16") else ""} for name, t in safetensors.deserialize(file)}
+            tensors = {name: (t["dtype"], t["shape"], bytes(t["data"])) for name, t in safetensors.deserialize(file)}
         except Exception:
             tensors = None
-        lines.append({"file": encoded(file), "whole": whole, "taken": tensors is not None, "tensors": tensors})
+        yield file, whole, tensors
+
+
+def test_safetensors(tmp_path):
+    names, dtypes = ["a", "b.weight", "h.0.ln_1.bias", "ü", ""], (("F32", 4), ("F32", 4), ("F16", 2), ("BF16", 2))
+    lines = [{"file": encoded(file), "whole": whole, "taken": tensors is not None,
+              "tensors": tensors and {name: {"dtype": dtype, "shape": shape,
+                                             "values": encoded(in_memory(dtype, data)) if dtype in ("F32", "F16", "BF16") else ""}
+                                      for name, (dtype, shape, data) in tensors.items()}}
+             for file, whole, tensors in safetensors_files(random.Random(2), names, dtypes)]
     held("./model/safetensors", "CHECKPOINT12_SAFETENSORS", lines, tmp_path)
+
+
+def test_safetensors_of_a_run(tmp_path):
+    names, dtypes = ["tokens", "attention_mask", "step_00/wte", "step_01/h.0.ln_1", "ü"], [
+        ("F32", 4), ("F64", 8), ("F16", 2), ("BF16", 2), ("I32", 4), ("I64", 8)]
+    lines = [{"file": encoded(file), "whole": whole, "safetensors": True,
+              "arrays": {name + ".npy": {"shape": shape, "values": encoded(in_memory(dtype, data))}
+                         for name, (dtype, shape, data) in (tensors or {}).items()}}
+             for file, whole, tensors in safetensors_files(random.Random(4), names, dtypes)]
+    held("./harness/npy", "CHECKPOINT12_ARCHIVES", lines, tmp_path, "TestPythonArchives")
