@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
@@ -37,6 +38,7 @@ func TestMain(m *testing.M) {
 		"jsonshape":  helper(jsonShape),
 		"byengine":   helper(byEngine),
 		"engine":     helper(engineMain),
+		"npz":        helper(pack),
 	})
 }
 
@@ -152,6 +154,16 @@ func widen(args []string) error {
 		out = binary.LittleEndian.AppendUint64(out, math.Float64bits(float64(v)))
 	}
 	return os.WriteFile(args[0], out, 0o666)
+}
+
+// pack puts what is in a folder into an archive: npz DIR FILE.
+func pack(args []string) error {
+	f, err := os.Create(args[1])
+	if err != nil {
+		return err
+	}
+	z := zip.NewWriter(f)
+	return errors.Join(z.AddFS(os.DirFS(args[0])), z.Close(), f.Close())
 }
 
 // jsonShape reads one JSON value from a file, nothing after it, and prints each
