@@ -53,7 +53,13 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits},
+		Condition: func(cond string) (bool, error) {
+			if cond != "full" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			return os.Getenv("CHECKPOINT12_FULL") != "", nil // as .ci/run sets it
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("GOLDENS", filepath.Join(repository, "goldens"))
 			e.Setenv("CHECKPOINT12_MODELS", filepath.Join(e.WorkDir, "models"))
