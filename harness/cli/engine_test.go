@@ -67,6 +67,8 @@ func engineMain(args []string) error {
 			tokens.Shape[0] = 1
 		case "one-by-one":
 			n = 1
+		case "one-pass":
+			n = tokens.Shape[1] - 1
 		case "undecided": // in two threads of which the first to come wins, say
 			run.Match = func(_ int, stage string) bool { return stage == "ln_f" || stage == "logits_last" }
 			if strings.HasSuffix(args[2], "again") {

@@ -115,12 +115,18 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	got, err := lastLogits(candidate, step, want.Shape)
+	got, err := Logits(candidate, step, 0)
 	if err != nil {
 		return "", err
 	}
-	if got.Shape == nil {
-		return NotCertifiable + ": the candidate has no such logits_last", nil
+	return CertaintyOf(want, got), nil
+}
+
+// CertaintyOf is the [Certainty] of a golden's choice from logits [B,V], with which the
+// candidate's at the same position are compared.
+func CertaintyOf(want, got harness.Tensor) string {
+	if !slices.Equal(got.Shape, want.Shape) {
+		return NotCertifiable + ": the candidate has no such logits_last"
 	}
 	width := want.Shape[1]
 	allowed := gpt2.ToleranceOf("logits_last")
@@ -129,28 +135,24 @@ func Certainty(golden, candidate harness.Source, step int) (string, error) {
 		margin, d := margin(row), gpt2.MaxDifference(row, other)
 		switch {
 		case !finite(row) || !finite(other):
-			return NotCertifiable + ": logits_last is not finite", nil
+			return NotCertifiable + ": logits_last is not finite"
 		case d > allowed.Abs+allowed.Rel*gpt2.MaxDifference(want.F32, nil):
-			return fmt.Sprintf("%s: logits_last is off by %.3g", NotCertifiable, d), nil
+			return fmt.Sprintf("%s: logits_last is off by %.3g", NotCertifiable, d)
 		case !(margin > 2*d):
-			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, 2*d), nil
+			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, 2*d)
 		}
 	}
-	return Certified, nil
+	return Certified
 }
 
-// lastLogits returns logits_last of the shape [B,V] or, if a source has only logits,
-// their last row; the zero Tensor if it has neither.
-func lastLogits(src harness.Source, step int, want []int) (t harness.Tensor, err error) {
-	if shape, ok := src.Shape(step, "logits_last"); ok {
-		if slices.Equal(shape, want) {
-			t, err = src.Tensor(step, "logits_last")
-		}
-		return t, err
+// Logits returns the logits [B,V] at a position of a step, counted back from its last: for
+// 0 logits_last, else a row of logits; the zero Tensor if there is neither.
+func Logits(src harness.Source, step, back int) (t harness.Tensor, err error) {
+	if shape, _ := src.Shape(step, "logits_last"); back == 0 && len(shape) == 2 {
+		return src.Tensor(step, "logits_last")
 	}
-	B, V := want[0], want[1]
 	shape, _ := src.Shape(step, "logits")
-	if len(shape) != 3 || shape[0] != B || shape[1] == 0 || shape[2] != V {
+	if len(shape) != 3 || shape[1] <= back {
 		return t, nil
 	}
 	all, err := harness.Open(src, step, "logits")
@@ -158,14 +160,15 @@ func lastLogits(src harness.Source, step int, want []int) (t harness.Tensor, err
 		return t, err
 	}
 	defer all.Close()
+	B, T, V := shape[0], shape[1], shape[2]
 	for b := range B {
-		row, err := all.Part((b+1)*shape[1]*V-V, V, new(harness.Tensor))
+		row, err := all.Part(((b+1)*T-1-back)*V, V, new(harness.Tensor))
 		if err != nil {
 			return t, err
 		}
 		t.F32 = append(t.F32, row.F32...)
 	}
-	t.Shape = want
+	t.Shape = []int{B, V}
 	return t, nil
 }
 

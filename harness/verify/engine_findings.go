@@ -73,7 +73,7 @@ func (s *Suite) replayed(c *Case, r *harness.Report) []Finding {
 
 // sameChoices is what a golden says of checkpoint 12: that the engine chose its tokens.
 // Nothing is found if the dump, cut as given, does not show each choice.
-func (s *Suite) sameChoices(c *Case, g *Golden, golden, candidate harness.Source, cut harness.Cut) ([]Finding, error) {
+func (s *Suite) sameChoices(c *Case, g *Golden, candidate harness.Source, cut harness.Cut) ([]Finding, error) {
 	f := Finding{
 		Checkpoint: CheckpointCount, Case: c.Name, Engine: g.Engine, Step: g.manifest.New - 1, Stage: "text",
 		What: "the same tokens",
@@ -87,11 +87,12 @@ func (s *Suite) sameChoices(c *Case, g *Golden, golden, candidate harness.Source
 		return nil, nil
 	}
 	for at := g.prompt(); at < len(g.tokens[0]); at++ {
-		step := at - g.prompt()
+		own := at - g.prompt()
+		step, back := own, 0
 		if cut != nil {
-			step = cut.EndingAt(at)
+			step, back = stepOf(cut, at)
 		}
-		ids, err := chosen(candidate, step)
+		ids, logits, err := chosen(candidate, step, back)
 		if err != nil || len(ids) != len(g.tokens) {
 			return nil, err
 		}
@@ -100,14 +101,15 @@ func (s *Suite) sameChoices(c *Case, g *Golden, golden, candidate harness.Source
 				f.Elements++
 				continue
 			}
-			why, err := diagnose.Certainty(golden, candidate, step)
+			want, err := diagnose.Logits(g.dump, own, 0)
 			if err != nil {
 				return nil, err
 			}
+			why := diagnose.CertaintyOf(want, logits)
 			if !strings.HasPrefix(why, diagnose.NearTie) {
 				return other(b, at, int(id), ""), nil
 			}
-			f.Note = fmt.Sprintf("step %d: %s", step, why)
+			f.Note = fmt.Sprintf("step %d: %s", own, why)
 		}
 	}
 	for b, row := range candidate.Tokens() {
@@ -122,24 +124,34 @@ func (s *Suite) sameChoices(c *Case, g *Golden, golden, candidate harness.Source
 	return []Finding{f}, nil
 }
 
-// chosen returns what a run chose at a step, one id a row: nil if it does not show it.
-func chosen(src harness.Source, step int) ([]int64, error) {
-	for _, stage := range []string{"next_token", "logits_last", "logits"} {
-		shape, ok := src.Shape(step, stage)
-		if !ok || len(shape) == 0 || slices.Contains(shape, 0) {
-			continue
-		}
-		t, err := src.Tensor(step, stage)
-		if err != nil || t.IDs() {
-			return t.I64, err
-		}
-		V, width := shape[len(shape)-1], len(t.F32)/shape[0]
-		for end := width; end <= len(t.F32); end += width { // the last position of each row
-			t.I64 = append(t.I64, int64(sample.Argmax(t.F32[end-V:end])))
-		}
-		return t.I64, nil
+// stepOf returns the step of a cut in which the token at a position is chosen, and how many
+// positions it feeds after the one before: in a step that ends there none.
+func stepOf(cut harness.Cut, position int) (step, back int) {
+	if step = cut.EndingAt(position); step < 0 {
+		step = slices.IndexFunc(cut, func(s harness.Span) bool { return s.P < position && position < s.End() })
 	}
-	return nil, nil
+	if span, ok := cut.At(step); ok {
+		back = span.End() - position
+	}
+	return step, back
+}
+
+// chosen returns what a run chose at a position of a step, counted back from its last, one
+// id a row, and its logits there: nil if it does not show it.
+func chosen(src harness.Source, step, back int) (ids []int64, logits harness.Tensor, err error) {
+	if _, ok := src.Shape(step, "next_token"); ok && back == 0 {
+		t, err := src.Tensor(step, "next_token")
+		if err != nil {
+			return nil, logits, err
+		}
+		logits, err = diagnose.Logits(src, step, 0)
+		return t.I64, logits, err
+	}
+	logits, err = diagnose.Logits(src, step, back)
+	for i := 0; i < len(logits.F32); i += logits.Shape[1] {
+		ids = append(ids, int64(sample.Argmax(logits.F32[i:][:logits.Shape[1]])))
+	}
+	return ids, logits, err
 }
 
 // repeated returns the name of the case that checkpoint 12 runs three times.
@@ -219,7 +231,7 @@ func (s *Suite) again(first *dump.Dump, dir string) (shown []string, other []har
 func choices(src harness.Source) ([]string, error) {
 	shown := []string{fmt.Sprint("tokens ", src.Tokens())}
 	for _, step := range src.Steps() {
-		ids, err := chosen(src, step)
+		ids, _, err := chosen(src, step, 0)
 		if err != nil {
 			return nil, err
 		}
