@@ -210,6 +210,27 @@ func (r *BatchRow) Tensor(step int, stage string) (Tensor, error) {
 	return out, nil
 }
 
+// Places returns where in the batch's tensor the elements of the row's are, in their order;
+// with pads those of the row's queries at keys that are padding, too.
+func (r *BatchRow) Places(step int, stage string, pads bool) []int {
+	p, _ := r.part(step, stage)
+	if pads && p.queries >= 0 && p.keys >= 0 {
+		p.keep[p.keys] = nil
+	}
+	all := make([]int, p.size)
+	for i := range all {
+		all[i] = p.at + i
+	}
+	return choose(nil, all, p.from, p.keep)
+}
+
+// WithPadding returns the row of the batch's tensor, with what stands at padding.
+func (r *BatchRow) WithPadding(step int, stage string) (Tensor, error) {
+	p, t, err := r.read(step, stage)
+	t.Shape = p.from
+	return t, err
+}
+
 // read returns the elements of a row in the batch's tensor, padding among them.
 func (r *BatchRow) read(step int, stage string) (p part, t Tensor, err error) {
 	p, ok := r.part(step, stage)

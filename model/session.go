@@ -95,9 +95,9 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// PadLeft returns rows of unequal length padded on the left with an id to the longest, and
-// their mask, nil if they are of equal length.
-func PadLeft(rows [][]int, id int) (padded, mask [][]int) {
+// Pad returns rows of unequal length padded with an id to the longest, and their mask, nil
+// if they are of equal length. Padding stands before a row's tokens or, on the right, after them.
+func Pad(rows [][]int, id int, right bool) (padded, mask [][]int) {
 	most, equal := 0, true
 	for _, row := range rows {
 		equal = equal && len(row) == len(rows[0])
@@ -108,8 +108,12 @@ func PadLeft(rows [][]int, id int) (padded, mask [][]int) {
 	}
 	for _, row := range rows {
 		n := most - len(row)
-		padded = append(padded, append(slices.Repeat([]int{id}, n), row...))
-		mask = append(mask, append(make([]int, n), slices.Repeat([]int{1}, len(row))...))
+		pads, ones := slices.Repeat([]int{id}, n), slices.Repeat([]int{1}, len(row))
+		if right {
+			padded, mask = append(padded, slices.Concat(row, pads)), append(mask, slices.Concat(ones, make([]int, n)))
+		} else {
+			padded, mask = append(padded, slices.Concat(pads, row)), append(mask, slices.Concat(make([]int, n), ones))
+		}
 	}
 	return padded, mask
 }

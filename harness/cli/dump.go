@@ -120,7 +120,7 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 		}
 		o.Tokens = append(o.Tokens, ids)
 	}
-	o.Tokens, o.Mask = model.PadLeft(o.Tokens, 0)
+	o.Tokens, o.Mask = model.Pad(o.Tokens, 0, false)
 	if err := o.Run.Check(); err != nil {
 		return err
 	}

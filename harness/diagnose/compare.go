@@ -216,18 +216,18 @@ func (c Comparison) judge(
 	if err != nil {
 		return nil, nil, err
 	}
+	if row, ok := c.Candidate.(*harness.BatchRow); ok {
+		for i := range rows {
+			if err := row.JudgePadding(&rows[i]); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
 	causes, err := coverRows(run, rows, func(run *replay.Run, rows []harness.Replayed) ([]faults.Cause, error) {
 		return faults.Explain(ctx, c.Model, c.Candidate, run, rows)
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("explain: %w", err)
-	}
-	if row, ok := c.Candidate.(*harness.BatchRow); ok {
-		for i := range rows { // of which no fault in a row alone is the cause
-			if err := row.JudgePadding(&rows[i]); err != nil {
-				return nil, nil, err
-			}
-		}
 	}
 	return rows, causes, nil
 }

@@ -17,7 +17,7 @@ type Matrix struct {
 	Verdict     string       `json:"verdict"`
 	Model       string       `json:"model"`
 	Faults      []Row        `json:"faults"`      // in the catalogue's order
-	Cuts        []CutRow     `json:"cuts"`        // faults in runs in other steps than the goldens
+	Cuts        []CutRow     `json:"cuts"`        // faults in runs cut otherwise than the goldens, or padded
 	Clean       []CleanRow   `json:"clean"`       // of correct engines
 	NotChecked  []string     `json:"not_checked"` // correct engines without goldens, and how to make them
 	Identities  []Identity   `json:"identities"`  // why faults change nothing where they were planted
@@ -98,7 +98,7 @@ func (m *Matrix) add(t trial, r result) {
 		row := m.row(in.ID)
 		tally, none := &row.Alone, &row.Silent
 		switch {
-		case t.cutting != nil:
+		case t.cutting != nil && in.Kind != faults.Padding:
 			tally, none = &m.cutRow(t.cutting).Faults, &m.cutRow(t.cutting).Silent
 		case len(t.planted) > 1:
 			tally = &row.Pairs

@@ -35,7 +35,7 @@ type trial struct {
 	golden  harness.Source // its run, if made before; else the Go model's,
 	threads int            // on so many threads,
 	naive   *naive         // with these stages in place of its own, if set
-	cutting *cutting       // and in these steps, if set
+	cutting *cutting       // and run so, if set
 }
 
 func (t trial) String() string {
@@ -90,6 +90,9 @@ func plan(cfg model.Config, quick bool) []*trial {
 	var all []*trial
 	turn := 0
 	for i, f := range faults.Catalogue() {
+		if f.Kind == faults.Padding {
+			continue
+		}
 		for _, stages := range sites(cfg, f) {
 			var some []*trial
 			for _, stage := range stages {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
@@ -41,7 +42,7 @@ type result struct {
 // make makes a trial's run and judges it by the golden of its case.
 func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 	if t.golden != nil {
-		return r.judge(ctx, t.name, t.golden, false)
+		return r.judge(ctx, t, t.golden)
 	}
 	g, effects := r.cases[t.name], make([]effect, len(t.planted))
 	n, whole := steps, slices.ContainsFunc(t.planted, func(in injection) bool { return isHead(in.at.Stage) })
@@ -53,8 +54,8 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 	}
 	run := r.run(t.name, n, whole)
 	run.Threads = t.threads
-	t.inSteps(&run, g)
-	planter := faults.Planter{Model: r.model, Cut: run.Cut, Plant: func(at harness.Place, c *faults.Context) []float32 {
+	r.inSteps(t, &run)
+	planter := faults.Planter{Model: r.model, Cut: run.Cut, Mask: run.Mask, Tokens: run.Tokens, Schedule: r.schedule, Plant: func(at harness.Place, c *faults.Context) []float32 {
 		i := slices.IndexFunc(t.planted, func(in injection) bool { return in.at == at })
 		switch {
 		case t.naive != nil && (whole || !isHead(at.Stage)):
@@ -64,7 +65,7 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 		}
 		out := t.planted[i].Output(c)
 		if out != nil {
-			effects[i] = r.effect(at.Stage, c.Right(), out)
+			effects[i] = max(effects[i], r.effect(at.Stage, c.Full(c.Right()), c.Full(out)))
 		}
 		return out
 	}}
@@ -75,7 +76,7 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	found, err := r.judge(ctx, t.name, rec, run.Cut != nil)
+	found, err := r.judge(ctx, t, rec)
 	found.effects = effects
 	return found, err
 }
@@ -119,27 +120,25 @@ func (r *runner) effect(stage string, right, wrong []float32) effect {
 	return moved
 }
 
-// judge compares a run, which may be cut into other steps, with its case's golden, as the
-// compare command does.
-func (r *runner) judge(ctx context.Context, name string, candidate harness.Source, cut bool) (result, error) {
-	c := diagnose.Comparison{
-		Schedule: r.schedule, Model: r.model, Candidate: candidate,
-		Goldens: []diagnose.EngineResult{{Source: r.cases[name]}},
-	}
+// judge compares a run, which may be cut into other steps or padded, with the goldens of its
+// cases, as the compare command does.
+func (r *runner) judge(ctx context.Context, t *trial, candidate harness.Source) (result, error) {
+	c := diagnose.Comparison{Schedule: r.schedule, Model: r.model, Candidate: candidate}
 	c.Match = func(step int, stage string) bool { // what was not recorded is not missing
 		_, ok := candidate.Shape(step, stage)
 		return ok
 	}
-	if cut {
-		g := r.cases[name]
-		own := harness.PromptCut(len(g.Manifest().Tokens[0]), g.Manifest().New)
-		steps, err := gpt2.CutReader{
-			Schedule: r.schedule, Model: r.model, Run: candidate, Golden: g, GoldenCut: own,
-		}.Read()
-		if err != nil {
+	cases := []string{t.name}
+	if t.cutting != nil && t.cutting.padded {
+		cases = paddedCases
+	}
+	for _, name := range cases {
+		c.Goldens = append(c.Goldens, diagnose.EngineResult{Source: r.cases[name], Engine: diagnose.Reference})
+	}
+	if rec, ok := candidate.(*harness.Recorder); ok && t.cutting != nil {
+		if _, err := c.View(folder{rec}, align.Hints{}, nil); err != nil {
 			return result{}, err
 		}
-		c.Cut, c.Goldens[0].Source = steps, harness.NewRecut(r.schedule, g, own, steps)
 	}
 	report, err := diagnose.Compare(ctx, c)
 	if err != nil {

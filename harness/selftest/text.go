@@ -35,7 +35,7 @@ func (p *printer) verdict(m *Matrix) {
 	for _, c := range m.Clean {
 		runs, alarms = runs+c.Runs, alarms+c.Alarms
 	}
-	what := fmt.Sprintf("%s: %s planted %s alone, %s in pairs and %s in other steps, %s of correct engines: ",
+	what := fmt.Sprintf("%s: %s planted %s alone, %s in pairs and %s in other cuts, %s of correct engines: ",
 		m.Model, words.Count(len(m.Faults), "fault"), words.Count(alone, "time"),
 		words.Count(pairs, "time"), words.Count(cut, "time"), words.Count(runs, "run"))
 	if m.Passed() {
@@ -71,10 +71,10 @@ func (p *printer) faults(m *Matrix) {
 	p.Table(t)
 }
 
-// cuts writes a row for each way to run in other steps than the goldens.
+// cuts writes a row for each way to run otherwise than the goldens.
 func (p *printer) cuts(m *Matrix) {
 	p.Printf("\n")
-	t := report.NewTable("faults in other steps than the goldens", ">alone", ">seen", ">stage", ">cause", ">no effect")
+	t := report.NewTable("faults in runs cut or padded otherwise", ">alone", ">seen", ">stage", ">cause", ">no effect")
 	for _, c := range m.Cuts {
 		n := c.Faults.Visible()
 		t.Row(c.Cut, n, p.of(c.Faults.Detected, n), p.of(c.Faults.StageRight, n), p.of(c.Faults.CauseRight, n), c.Silent)
@@ -124,7 +124,8 @@ func (p *printer) lists(m *Matrix) {
 	}
 	if silent > 0 {
 		p.Printf("  %s nothing was planted, since the fault has no effect there: no past at the prompt, "+
-			"one position at a decode step, the third of q, k, v that another order leaves in place\n", words.Count(silent, "time"))
+			"one position at a decode step, the third of q, k, v that another order leaves in place, padding that "+
+			"is not there\n", words.Count(silent, "time"))
 	}
 	if len(m.Equivalents) > 0 {
 		p.Printf("\nfaults named together, since nothing at the place tells them apart\n")

@@ -19,7 +19,7 @@ func paddedCases(cases []*Case) []*Case {
 			parts = append(parts, cases[i])
 		}
 	}
-	if _, mask := model.PadLeft(promptsOf(parts), 0); mask == nil {
+	if _, mask := model.Pad(promptsOf(parts), 0, false); mask == nil {
 		return nil
 	}
 	left, right := &Case{Name: "padded-left", parts: parts}, &Case{Name: "padded-right", parts: parts, right: true}
@@ -49,14 +49,10 @@ func (c *Case) feed(g *Golden) (tokens, mask [][]int, prompt int) {
 		}
 		return g.tokens, mask, g.prompt()
 	}
-	prompts, mask := model.PadLeft(c.Tokens, 0)
+	prompts, mask := model.Pad(c.Tokens, 0, c.right)
 	for b, p := range c.parts {
-		row, n := prompts[b], len(prompts[b])-len(c.Tokens[b])
-		if c.right {
-			row, mask[b] = slices.Concat(row[n:], row[:n]), slices.Concat(mask[b][n:], mask[b][:n])
-		}
-		prompt = len(row)
-		tokens = append(tokens, slices.Concat(row, p.Goldens[0].tokens[0][len(c.Tokens[b]):][:c.New]))
+		prompt = len(prompts[b])
+		tokens = append(tokens, slices.Concat(prompts[b], p.Goldens[0].tokens[0][len(c.Tokens[b]):][:c.New]))
 		mask[b] = append(mask[b], slices.Repeat([]int{1}, c.New)...)
 	}
 	return tokens, mask, prompt

@@ -155,7 +155,7 @@ func Generate(
 			return nil, errors.New("the prompt has no tokens: want at least one, such as <|endoftext|>")
 		}
 	}
-	padded, mask := model.PadLeft(prompts, 0)
+	padded, mask := model.Pad(prompts, 0, false)
 	longest, positions, V := len(padded[0]), m.Config().Positions, m.Config().Vocab
 	switch {
 	case n < 1:

@@ -29,6 +29,7 @@ const (
 	Plain     Kind = "fault"     // another function: many times any tolerance
 	GELU      Kind = "gelu"      // a near relative of the correct function
 	Precision Kind = "precision" // the correct function with fewer bits
+	Padding   Kind = "padding"   // the correct function under another mask of padding
 )
 
 // A Fault is an entry of the catalogue: a known fault and its variants.
@@ -85,20 +86,23 @@ var catalogue, identities = list()
 func list() ([]Fault, []Identity) {
 	var file struct {
 		Faults     []Fault    `json:"faults"`
+		Padding    []Fault    `json:"padding"`
 		Identities []Identity `json:"identities"`
 	}
 	if err := strictjson.Unmarshal(catalogueJSON, &file); err != nil {
 		panic(fmt.Sprintf("catalogue.json: %v", err))
 	}
-	for i, f := range file.Faults {
-		if file.Faults[i].variants = variants[f.ID]; variants[f.ID] == nil {
+	all := append(file.Faults, file.Padding...)
+	for i, f := range all {
+		if all[i].variants = variants[f.ID]; variants[f.ID] == nil {
 			panic("catalogue.json: " + f.ID + " has no variant")
 		}
 	}
-	return file.Faults, file.Identities
+	return all, file.Identities
 }
 
-// Catalogue returns every known fault, in the order of the stages they sit in.
+// Catalogue returns every known fault, in the order of the stages they sit in, and then
+// those that only padding has.
 func Catalogue() []Fault { return slices.Clone(catalogue) }
 
 // ByID returns the fault of an id.

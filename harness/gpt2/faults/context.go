@@ -1,11 +1,6 @@
 package faults
 
-import (
-	"slices"
-
-	"checkpoint12/harness"
-	"checkpoint12/model"
-)
+import "checkpoint12/model"
 
 // A Context is one stage at one step with the inputs that an engine gave it, from which
 // a fault is computed. It serves one goroutine.
@@ -18,6 +13,8 @@ type Context struct {
 	// name of model.Reads, or another stage of the step; nil where that is not
 	// known. What it returns is not changed.
 	In func(name string) []float32
+
+	padded *paddedRow // the row of a batch that this is; nil if it is none
 
 	got   []float32 // the engine's output, for a fault with a number that is read off it; nil where one is planted
 	right []float32 // once computed
@@ -119,57 +116,4 @@ func product(shape []int) int {
 		n *= d
 	}
 	return n
-}
-
-// A Planter puts outputs of its own in the place of a model's, and keeps what the
-// stages of this step and of the one before have put out, from which those are
-// computed. Its Value is that of a gpt2.Override. Without Cut a step of several
-// positions begins a new run.
-type Planter struct {
-	Model *model.Model
-	Cut   harness.Cut // if set, of the run
-
-	// Plant returns a stage's output, computed from c, or nil to leave that of the
-	// model, which is c.Right.
-	Plant func(at harness.Place, c *Context) []float32
-
-	dims        model.Dims
-	now, before map[string][]float32 // outputs by stage
-}
-
-// Value returns what Plant puts in the place of a live output.
-func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
-	if at.Stage == "wte" { // a step of B rows of T positions begins
-		p.dims = model.Dims{B: live.Shape[0], T: live.Shape[1], P: p.dims.P + p.dims.T}
-		if span, ok := p.Cut.At(at.Step); ok {
-			p.dims.P = span.P
-		} else if p.dims.T > 1 {
-			p.dims.P = 0
-		}
-		p.before, p.now = p.now, map[string][]float32{}
-	}
-	right := values(live)
-	out := p.Plant(at, &Context{Model: p.Model, Dims: p.dims, Stage: at.Stage, In: p.in, right: right})
-	if out == nil {
-		p.now[at.Stage] = slices.Clone(right)
-		return harness.Tensor{}, nil
-	}
-	p.now[at.Stage] = slices.Clone(out)
-	return harness.Tensor{Shape: live.Shape, F32: out}, nil
-}
-
-// in returns an input of a stage of this step. The ids that are fed are not known, and
-// no fault in a row of a table needs them.
-func (p *Planter) in(name string) []float32 {
-	if name == "pos" {
-		return []float32{float32(p.dims.P)}
-	}
-	switch at := harness.InputPlace(0, name); {
-	case at.Step == 0:
-		return p.now[name]
-	case p.dims.P == 0:
-		return []float32{}
-	default:
-		return p.before[at.Stage]
-	}
 }

@@ -124,6 +124,9 @@ func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	if search {
 		*vain++
 	}
+	if e.full != nil && e.base.Share <= 1 {
+		return []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: padsAlone}}}
+	}
 	unknown := Cause{Explanation: g.pattern(e, search)}
 	unknown.Or = g.inResidual(e, unknown.Explanation)
 	return []Cause{unknown}
@@ -189,7 +192,7 @@ func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 		Step: e.Step, Stage: e.Stage, Fault: m.fault.ID, Explains: harness.Float(m.explains), Text: text, At: m.stages,
 	}}
 	lacks := func(stage string) bool { _, there := g.candidate.Shape(e.Step, stage); return !there }
-	if slices.ContainsFunc(m.stages, lacks) {
+	if m.fault.Kind != Padding && slices.ContainsFunc(m.stages, lacks) {
 		x.Values = func() map[harness.Place]replay.Value {
 			_, made := g.output(e, m)
 			return made

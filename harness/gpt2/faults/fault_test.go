@@ -24,7 +24,7 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s: %q is no stage", f.ID, p)
 			}
 		}
-		if ids[f.ID] || !slices.Contains([]Kind{Plain, GELU, Precision}, f.Kind) {
+		if ids[f.ID] || !slices.Contains([]Kind{Plain, GELU, Precision, Padding}, f.Kind) {
 			t.Errorf("%s: twice, or of kind %q", f.ID, f.Kind)
 		}
 		ids[f.ID] = true

@@ -82,6 +82,10 @@ func (g *rowGroup) matches(e *wrongRow, faults []Fault) []match {
 		return m.left.Nonfinite > best.Nonfinite || math.Sqrt(m.left.SqDiff) > alike
 	})
 	slices.SortStableFunc(all, func(a, b match) int { return a.variant - b.variant })
+	if ofPadding := func(m match) bool { return m.fault.Kind == Padding }; g.hasUnpadded() && slices.ContainsFunc(all, ofPadding) {
+		// Any other fault would show in the row without padding.
+		all = slices.DeleteFunc(all, func(m match) bool { return !ofPadding(m) })
+	}
 	return all
 }
 
@@ -98,16 +102,20 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		first = append(first, e.Step)
 	}
 	var all []match
+	got, right, bound, base := e.compared()
 	for _, stages := range f.places(e.Span) {
 		for _, from := range first {
 			m := match{fault: f, stages: stages, from: from}
 			for ; m.variant < len(f.variants); m.variant++ {
 				out, _ := g.output(e, m)
-				if out == nil || harness.Between(e.right, out, nil).At < 0 {
+				if e.full != nil {
+					out = e.full.spread(out, e.full.absent)
+				}
+				if len(out) != len(got) || harness.Between(right, out, nil).At < 0 {
 					continue
 				}
-				m.left = harness.Between(out, e.got, e.bound)
-				m.explains = explained(e.base, m.left)
+				m.left = harness.Between(out, got, bound)
+				m.explains = explained(base, m.left)
 				all = append(all, m)
 			}
 		}
@@ -173,6 +181,9 @@ func explained(base, left harness.Distance) float64 {
 // and in which the fault sits. It is nil where the fault changes nothing.
 func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness.Place]replay.Value) {
 	run, made := g.run, map[harness.Place]replay.Value{}
+	if m.fault.Kind == Padding {
+		return m.fault.output(g.inBatch(e, m), m.variant), nil
+	}
 	for _, at := range e.computed() {
 		if at.Step < m.from || !slices.Contains(m.stages, at.Stage) || at != e.Place && g.has(at) {
 			continue

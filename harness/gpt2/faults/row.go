@@ -22,6 +22,7 @@ type wrongRow struct {
 	got, right []float32
 	bound      []float32        // what rounding may do at each place; nil is nothing
 	base       harness.Distance // of got from right
+	full       *fullRow         // nil if it has no keys at padding
 
 	some    *wrongRow // a sample of it or, where that is not smaller, the row itself
 	sampled []int     // which of the step's B*T rows it has, of a sample as if they were one sequence; nil is all
@@ -60,7 +61,8 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 	e.right, e.bound = values(right.Tensor), right.Bound
 	e.base = harness.Between(e.right, e.got, e.bound)
 	e.some = e.sample()
-	return e, nil
+	e.full, err = c.fullRow(e)
+	return e, err
 }
 
 // sumOfErrors returns the sum of the differences where both values are finite.

@@ -103,6 +103,12 @@ var variants = map[string][]variant{
 	"bfloat16_weights":     {rounded(bfloat16, nil)},
 	"bfloat16_activations": activations(nil, bfloat16),
 	"tf32":                 {operands(tf32), operands(tf32Cut), rounded(tf32, tf32)},
+
+	"padding_counted":          {underMask(noneMasked)},
+	"padding_seen":             {underMask(fromPrompt)},
+	"padding_masked_at_prompt": {underMask(afterPrompt)},
+	"padding_of_other_row":     {underMask(ofOtherRows)},
+	"padding_taken_for_last":   {underMask(noneMasked)},
 }
 
 // withPast returns a variant that changes nothing at the first step.

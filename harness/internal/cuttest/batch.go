@@ -29,13 +29,16 @@ func (b *Batch) Cut() harness.Cut { return b.Said }
 // together after padding on the left or, where right says so of a row, begin together and
 // have it between the prompt and what comes after.
 func Pad(rows [][]int, prompts []int, right func(row int) bool) (tokens, mask [][]int) {
-	most := slices.Max(prompts)
+	var first [][]int
 	for b, row := range rows {
-		pads := slices.Repeat([]int{0}, most-prompts[b])
-		ones := slices.Repeat([]int{1}, prompts[b])
-		own, is := slices.Concat(pads, row[:prompts[b]]), slices.Concat(pads, ones)
+		first = append(first, row[:prompts[b]])
+	}
+	left, leftMask := model.Pad(first, 0, false)
+	after, afterMask := model.Pad(first, 0, true)
+	for b, row := range rows {
+		own, is := left[b], leftMask[b]
 		if right(b) {
-			own, is = slices.Concat(row[:prompts[b]], pads), slices.Concat(ones, pads)
+			own, is = after[b], afterMask[b]
 		}
 		tokens = append(tokens, append(own, row[prompts[b]:]...))
 		mask = append(mask, append(is, slices.Repeat([]int{1}, len(row)-prompts[b])...))

@@ -1,0 +1,107 @@
+package diagnose
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/cuttest"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/model/modeltest"
+)
+
+// Each fault of padding, made by an engine wherever it can be, is found and named in a dump
+// of all stages, of some, and of module outputs alone.
+func TestFaultsOfPadding(t *testing.T) {
+	cfg := modeltest.Micro
+	m := modeltest.New(t, cfg, 1)
+	s := gpt2.Schedule(cfg.Layers, nil)
+	rows, prompts := [][]int{modeltest.Tokens(cfg, 5, 1), modeltest.Tokens(cfg, 6, 2), modeltest.Tokens(cfg, 8, 3)}, []int{2, 3, 5}
+	var goldens []EngineResult
+	for i, row := range rows {
+		cut := harness.PromptCut(prompts[i], 4)
+		goldens = append(goldens, EngineResult{Source: said{cuttest.Run(t, m, [][]int{row}, cut, nil), cut}})
+	}
+	all := func(string) bool { return true }
+	without := func(words ...string) func(string) bool {
+		return func(stage string) bool {
+			return !slices.ContainsFunc(words, func(w string) bool { return strings.HasSuffix(stage, w) })
+		}
+	}
+	for _, c := range []struct {
+		name, fault, stage string // where it is made: all stages that end so
+		right              bool
+		steps              []int // at which it is made
+		keep               func(stage string) bool
+		want               harness.Place // the first introduced
+	}{
+		{"left", "padding_counted", "wpe", false, []int{0, 1, 2, 3}, all, harness.Place{Stage: "wpe"}},
+		{"right, where it shows after the prompt", "padding_counted", "wpe", true, []int{1, 2, 3}, all, harness.Place{Step: 1, Stage: "wpe"}},
+		{"no wpe", "padding_counted", "wpe", false, []int{0, 1, 2, 3}, without("wpe"), harness.Place{Stage: "embed"}},
+		{"from a step on", "padding_counted", "wpe", false, []int{2, 3}, all, harness.Place{Step: 2, Stage: "wpe"}},
+		{"left", "padding_seen", "scores", false, []int{0, 1, 2, 3}, all, harness.Place{Stage: "h.0.attn.scores"}},
+		{"no scores", "padding_seen", "scores", false, []int{0, 1, 2, 3}, without("scores"), harness.Place{Stage: "h.0.attn.probs"}},
+		{"no attention", "padding_seen", "scores", false, []int{0, 1, 2, 3}, without("scores", "probs", "q", "cache_k"), harness.Place{Stage: "h.0.attn.context"}},
+		{"module outputs", "padding_seen", "scores", false, []int{0, 1, 2, 3}, gpt2test.IsModule, harness.Place{Stage: "h.0.attn.c_proj"}},
+		{"left", "padding_masked_at_prompt", "scores", false, []int{1, 2, 3}, all, harness.Place{Step: 1, Stage: "h.0.attn.scores"}},
+		{"right", "padding_masked_at_prompt", "scores", true, []int{1, 2, 3}, all, harness.Place{Step: 1, Stage: "h.0.attn.scores"}},
+		{"left", "padding_of_other_row", "scores", false, []int{0, 1, 2, 3}, all, harness.Place{Stage: "h.0.attn.scores"}},
+		{"positions", "padding_of_other_row", "wpe", false, []int{0, 1, 2, 3}, all, harness.Place{Stage: "wpe"}},
+		{"right", "padding_taken_for_last", "logits_last", true, []int{0}, all, harness.Place{Stage: "logits_last"}},
+		{"no logits", "padding_taken_for_last", "logits_last", true, []int{0}, without("logits"), harness.Place{Stage: "logits_last"}},
+	} {
+		t.Run(c.fault+", "+c.name, func(t *testing.T) {
+			f, err := faults.ByID(c.fault)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tokens, mask := cuttest.Pad(rows, prompts, func(int) bool { return c.right })
+			run := gpt2.Run{Tokens: tokens, Mask: mask, Cut: harness.PromptCut(5, 4), Threads: 1}
+			planter := faults.Planter{Model: m, Tokens: tokens, Mask: mask, Cut: run.Cut, Schedule: s}
+			made := 0
+			planter.Plant = func(at harness.Place, x *faults.Context) []float32 {
+				if !strings.HasSuffix(at.Stage, c.stage) || !slices.Contains(c.steps, at.Step) {
+					return nil
+				}
+				out := f.Output(x)
+				if out != nil {
+					made++
+				}
+				return out
+			}
+			run.Tap = (&gpt2.Override{Value: planter.Value}).Tap
+			rec, err := gpt2.Record(t.Context(), m, run)
+			if err != nil || made == 0 {
+				t.Fatal(made, err)
+			}
+			b := &cuttest.Batch{Memory: &harnesstest.Memory{Title: "batch", Fed: tokens, Kept: harnesstest.Steps{}}, Ones: mask}
+			for _, at := range s.Places(rec, func(_ int, stage string) bool { return c.keep(stage) }) {
+				if b.Kept[at.Step] == nil {
+					b.Kept[at.Step] = map[string]harness.Tensor{}
+				}
+				if b.Kept[at.Step][at.Stage], err = rec.Tensor(at.Step, at.Stage); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := judgeBatch(m, s, goldens, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Introduced) == 0 || r.Introduced[0].Step != c.want.Step || r.Introduced[0].Stage != c.want.Stage {
+				t.Fatalf("introduced %v, want first %v", r.Introduced, c.want)
+			}
+			for _, in := range r.Introduced {
+				i := slices.IndexFunc(r.Explanations, func(x harness.Explanation) bool { return x.Step == in.Step && x.Stage == in.Stage })
+				if i < 0 || r.Explanations[i].Fault != c.fault || !(math.Abs(float64(r.Explanations[i].Explains)-1) < 1e-3) {
+					t.Errorf("%v: explained %+v", in, r.Explanations)
+					return
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,290 @@
+package faults
+
+import (
+	"math"
+	"slices"
+
+	"checkpoint12/harness"
+	"checkpoint12/model"
+)
+
+// underMask returns a variant that computes a stage of a row of a padded batch as if other
+// columns of the row were its tokens: every fault that only padding has is the correct
+// function under a mask of its own. masks returns those that the engine may have taken, nil
+// where the fault changes nothing.
+func underMask(masks func(r *paddedRow) [][]int) variant {
+	return func(c *Context) (best []float32) {
+		if c.padded == nil {
+			return nil
+		}
+		least := harness.Distance{}
+		for _, mask := range masks(c.padded) {
+			out := c.padded.output(c, mask)
+			if c.padded.got == nil { // it is planted
+				if slices.Equal(out, c.Full(c.Right())) {
+					continue
+				}
+				return out
+			}
+			if len(out) != len(c.padded.got) {
+				continue
+			}
+			if d := harness.Between(out, c.padded.got, nil); best == nil || compareDistance(d, least) < 0 {
+				best, least = out, d
+			}
+		}
+		return best
+	}
+}
+
+// noneMasked is a mask that takes padding for tokens.
+func noneMasked(r *paddedRow) [][]int {
+	return [][]int{slices.Repeat([]int{1}, len(r.own()))}
+}
+
+// fromPrompt are the masks of an engine that masks padding at no step.
+func fromPrompt(r *paddedRow) [][]int {
+	if masked, known := r.maskedBefore(); known && masked {
+		return nil
+	}
+	return noneMasked(r)
+}
+
+// afterPrompt are the masks of an engine that masks padding at its first step alone.
+func afterPrompt(r *paddedRow) [][]int {
+	if masked, known := r.maskedBefore(); r.Padding().Cut[r.at.Step].P == 0 || known && !masked {
+		return nil
+	}
+	return noneMasked(r)
+}
+
+// ofOtherRows are the masks of the other rows of the batch; of a row without padding it is
+// noneMasked.
+func ofOtherRows(r *paddedRow) (all [][]int) {
+	p := r.Padding()
+	for i := range len(p.Whole.Tokens()) - 1 {
+		mask := maskOf(p, (p.Row+1+i)%len(p.Whole.Tokens()))
+		if slices.Contains(mask, 0) && !slices.Equal(mask, r.own()) {
+			all = append(all, mask)
+		}
+	}
+	return all
+}
+
+// A paddedRow is a row of a batch with its padding, of which an output is computed.
+type paddedRow struct {
+	*harness.BatchRow
+	at     harness.Place
+	got    []float32 // the engine's output, as the row has it with the keys at padding; nil where a fault is planted
+	stages []string  // in which the fault sits,
+	from   int       // from this step on
+}
+
+// maskOf returns which columns of a row are tokens, up to the last that is fed.
+func maskOf(p harness.Padding, row int) (mask []int) {
+	end := len(p.Whole.Tokens()[row])
+	for _, span := range p.Cut {
+		end = max(end, span.End())
+	}
+	mask = slices.Repeat([]int{1}, end)
+	if all := harness.MaskOf(p.Whole); all != nil {
+		copy(mask, all[row])
+	}
+	return mask
+}
+
+func (r *paddedRow) own() []int { return maskOf(r.Padding(), r.Padding().Row) }
+
+// maskedBefore reports whether the layer of the output masks padding at the step before,
+// known false if that is not to be seen.
+func (r *paddedRow) maskedBefore() (masked, known bool) {
+	i := slices.Index(r.Steps(), r.at.Step)
+	if i <= 0 {
+		return false, false
+	}
+	s, _ := model.ParseStage(r.at.Stage)
+	for _, word := range []string{"attn.scores", "attn.probs"} {
+		s.Word = word
+		at := harness.Place{Step: r.Steps()[i-1], Stage: s.String()}
+		if _, ok := r.Shape(at.Step, at.Stage); !ok || s.Layer < 0 {
+			continue
+		}
+		_, seen, err := r.AtPadding(at)
+		return !seen, err == nil
+	}
+	return false, false
+}
+
+// output returns what the stages put out under a mask, with the keys at padding.
+func (r *paddedRow) output(c *Context, mask []int) []float32 {
+	at, places := r.at, r.Places(r.at.Step, r.at.Stage, true)
+	shape, _ := r.Shape(at.Step, at.Stage)
+	if at.Stage == "logits" && shape[1] == 1 && r.Padding().Cut[at.Step].T > 1 { // of the last position alone
+		at.Stage, r.stages = "logits_last", append(slices.Clone(r.stages), "logits_last")
+	}
+	whole := r.compute(c.Model, at, mask, map[harness.Place][]float32{})
+	out := make([]float32, len(places))
+	for i, place := range places {
+		out[i] = whole[place%len(whole)]
+	}
+	return out
+}
+
+// compute computes a stage of the row with its padding, of what it needs each once.
+func (r *paddedRow) compute(m *model.Model, at harness.Place, mask []int, done map[harness.Place][]float32) []float32 {
+	if out, ok := done[at]; ok {
+		return out
+	}
+	span, ok := r.Padding().Cut.At(at.Step)
+	if !ok {
+		panic(unknown(at.String()))
+	}
+	tokens := mask
+	if !slices.Contains(r.stages, at.Stage) || at.Step < r.from {
+		tokens = r.own()
+	}
+	d := model.Dims{B: 1, T: span.T, P: span.P}
+	for _, one := range tokens[:span.End()] {
+		d.Mask = append(d.Mask, one == 1)
+	}
+	size := func(name string) int {
+		shape, _ := model.Shape(m.Config(), name, d)
+		return product(shape)
+	}
+	in := map[string][]float32{}
+	for _, name := range model.Reads(m.Config(), at.Stage) {
+		from := harness.InputPlace(at.Step, name)
+		switch x, err := r.WithPadding(from.Step, from.Stage); {
+		case name == "pos":
+			in[name] = []float32{float32(span.P)}
+		case name == "tokens":
+			in[name] = values(harness.Tensor{I64: ids(r.Padding().Whole.Tokens()[r.Padding().Row][span.P:span.End()])})
+		case from.Step < at.Step && span.P == 0:
+			in[name] = []float32{}
+		case err == nil && len(values(x)) == size(name):
+			in[name] = values(x)
+		default:
+			in[name] = r.compute(m, from, mask, done)
+		}
+	}
+	out := make([]float32, size(at.Stage))
+	err := m.Apply(at.Stage, d, func(name string) []float32 { return in[name] }, out)
+	if err != nil {
+		panic(unknown(err.Error()))
+	}
+	done[at] = out
+	return out
+}
+
+func ids(tokens []int) (all []int64) {
+	for _, id := range tokens {
+		all = append(all, int64(id))
+	}
+	return all
+}
+
+// inBatch returns the context of a fault of padding.
+func (g *rowGroup) inBatch(e *wrongRow, m match) *Context {
+	c := &Context{Model: g.model, Dims: e.dims, Stage: e.Stage}
+	if row, ok := g.candidate.(*harness.BatchRow); ok {
+		got, _, _, _ := e.compared()
+		c.padded = &paddedRow{BatchRow: row, at: e.Place, got: got, stages: m.stages, from: m.from}
+	}
+	return c
+}
+
+// hasUnpadded reports whether a row of the candidate's batch has no padding.
+func (c *candidateRun) hasUnpadded() bool {
+	row, ok := c.candidate.(*harness.BatchRow)
+	if !ok {
+		return false
+	}
+	p := row.Padding()
+	for i := range p.Whole.Tokens() {
+		if !slices.Contains(maskOf(p, i), 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// padsAlone is what is said of a row that is right but for keys at padding.
+const padsAlone = "keys at padding take part, with other numbers than their products: put -inf there"
+
+// A fullRow is the output of a row of a padded batch with the keys at padding, where it has
+// some: a fault may show there alone.
+type fullRow struct {
+	own, all   []int // where in the batch the elements are without these keys, and with them
+	absent     float32
+	got, right []float32
+	bound      []float32
+	base       harness.Distance
+}
+
+// fullRow returns the row with the keys at padding; nil if there are none.
+func (c *candidateRun) fullRow(e *wrongRow) (*fullRow, error) {
+	row, ok := c.candidate.(*harness.BatchRow)
+	if !ok {
+		return nil, nil
+	}
+	f := newFullRow(row, e.Place)
+	if len(f.own) == len(f.all) {
+		return nil, nil
+	}
+	whole, err := row.Padding().Whole.Tensor(e.Step, e.Stage)
+	if err != nil {
+		return nil, err
+	}
+	for _, at := range f.all {
+		f.got = append(f.got, whole.F32[at])
+	}
+	f.right = f.spread(e.right, f.absent)
+	if e.bound != nil {
+		f.bound = f.spread(e.bound, 0)
+	}
+	f.base = harness.Between(f.right, f.got, f.bound)
+	return f, nil
+}
+
+// newFullRow returns the places of a row's output.
+func newFullRow(row *harness.BatchRow, at harness.Place) *fullRow {
+	f := &fullRow{own: row.Places(at.Step, at.Stage, false), all: row.Places(at.Step, at.Stage, true)}
+	if wordOf(at.Stage) == "attn.scores" {
+		f.absent = float32(math.Inf(-1))
+	}
+	return f
+}
+
+// spread returns values of the row with others at the keys at padding, unless it has these
+// keys.
+func (f *fullRow) spread(own []float32, pads float32) []float32 {
+	if len(own) != len(f.own) {
+		return own
+	}
+	out, next := make([]float32, len(f.all)), 0
+	for i, at := range f.all {
+		if out[i] = pads; next < len(f.own) && f.own[next] == at {
+			out[i] = own[next]
+			next++
+		}
+	}
+	return out
+}
+
+// Full returns an output with the keys at padding, as a fault may put it out; without
+// padding it is the output itself.
+func (c *Context) Full(out []float32) []float32 {
+	if c.padded == nil {
+		return out
+	}
+	f := newFullRow(c.padded.BatchRow, c.padded.at)
+	return f.spread(out, f.absent)
+}
+
+// compared returns the engine's output, the correct one and its rounding, with the keys at padding.
+func (e *wrongRow) compared() (got, right, bound []float32, base harness.Distance) {
+	if e.full != nil {
+		return e.full.got, e.full.right, e.full.bound, e.full.base
+	}
+	return e.got, e.right, e.bound, e.base
+}
