@@ -97,6 +97,17 @@ type Introduced struct {
 	Span  []string `json:"span"`
 }
 
+// OtherPoint is the fault of a stage that is dumped at another point than the schedule's: what
+// reads it follows from the correct output, not from this one.
+const OtherPoint = "dumped_at_other_point"
+
+// IsOtherPoint reports whether a place is only dumped at another point.
+func (r *Report) IsOtherPoint(at Place) bool {
+	return slices.ContainsFunc(r.Explanations, func(e Explanation) bool {
+		return e.Step == at.Step && e.Stage == at.Stage && e.Fault == OtherPoint
+	})
+}
+
 // Explanation names a known fault that reproduces what an introduced stage gave.
 type Explanation struct {
 	Step     int    `json:"step"`

@@ -24,8 +24,9 @@ type cover struct {
 	rows    []harness.Replayed
 	explain explainer
 	causes  map[harness.Place][]faults.Cause
-	visited map[harness.Place]bool // rows whose causes were looked at since they were last judged
-	chosen  map[harness.Place]bool // rows of which a cause was chosen, and those it made correct
+	visited map[harness.Place]bool     // rows whose causes were looked at since they were last judged
+	chosen  map[harness.Place]bool     // rows of which a cause was chosen, and those it made correct
+	aside   map[harness.Place][]string // rows that were set aside, with what reads them
 }
 
 // An explainer finds the causes of the introduced rows, of which the run is the replay.
@@ -37,6 +38,10 @@ func coverRows(run *replay.Run, rows []harness.Replayed, explain explainer) ([]h
 	c := &cover{
 		run, rows, explain,
 		map[harness.Place][]faults.Cause{}, map[harness.Place]bool{}, map[harness.Place]bool{},
+		map[harness.Place][]string{},
+	}
+	if err := c.setAside(); err != nil {
+		return nil, err
 	}
 	if err := c.find(rows); err != nil {
 		return nil, err
@@ -56,6 +61,11 @@ func coverRows(run *replay.Run, rows []harness.Replayed, explain explainer) ([]h
 		}
 		if err := c.choose(rows[i].Place); err != nil {
 			return nil, err
+		}
+	}
+	for at, readers := range c.aside {
+		if causes := c.causes[at]; len(causes) > 0 {
+			c.causes[at] = []faults.Cause{pointed(causes, readers)}
 		}
 	}
 	all := []harness.Explanation{}

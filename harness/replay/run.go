@@ -84,16 +84,19 @@ func (r *Run) Right(step int, stage string) (Value, error) {
 	return v, err
 }
 
-// With returns a Run of the same candidate in which stages that it lacks have
-// the given values, as if a fault had made them. A nil Bound keeps the one that
-// the stage has when it is computed.
+// With returns a Run of the same candidate in which stages have the given values: those
+// that it lacks as if a fault had made them, others in the place of the candidate's. A nil
+// Bound keeps the one that the stage has when it is computed.
 func (r *Run) With(values map[harness.Place]Value) *Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := *r
 	next.derived = maps.Clone(r.derived)
 	for given := range values { // one or a few; spans are long
-		maps.DeleteFunc(next.derived, func(_ harness.Place, d *derived) bool { return !d.given && slices.Contains(d.span, given) })
+		_, there := r.candidate.Shape(given.Step, given.Stage)
+		maps.DeleteFunc(next.derived, func(_ harness.Place, d *derived) bool {
+			return !d.given && (there || slices.Contains(d.span, given))
+		})
 	}
 	for at, v := range values {
 		right, span, _ := r.make(at)
@@ -136,6 +139,9 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 		return Value{}, nil, nil
 	}
 	shape, ok := r.candidate.Shape(at.Step, at.Stage)
+	if d := r.derived[at]; ok && d != nil && d.given {
+		return d.value, nil, nil
+	}
 	if right := r.shape(at); ok && right != nil && !slices.Equal(right, shape) {
 		n, _ := shapes.Size(shape)
 		most, _ := shapes.Size(right)
@@ -146,6 +152,14 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 	}
 	t, err := r.read.get(at)
 	return Value{Tensor: t}, nil, err
+}
+
+// Reads returns the places of which a stage of a step is computed.
+func (r *Run) Reads(at harness.Place) (all []harness.Place) {
+	for _, name := range r.replayer.Reads(at.Stage) {
+		all = append(all, harness.InputPlace(at.Step, name))
+	}
+	return all
 }
 
 // shape returns the place's shape in a correct run; nil if that is not known.

@@ -64,7 +64,11 @@ func sameFault(a, b harness.Explanation) bool {
 // writeIntroducedHeadline writes the first introduced stage and its cause.
 func (p *printer) writeIntroducedHeadline() {
 	first := p.Introduced[0]
-	p.Printf("%s computes stage %s wrong at step %d", p.Candidate, p.Bold(first.Stage), first.Step)
+	what := "%s computes stage %s wrong at step %d"
+	if p.IsOtherPoint(harness.Place{Step: first.Step, Stage: first.Stage}) {
+		what = "%s does not use stage %s as it dumps it, at step %d"
+	}
+	p.Printf(what, p.Candidate, p.Bold(first.Stage), first.Step)
 	stages, steps := map[string]bool{}, map[int]bool{}
 	for _, in := range p.Introduced {
 		stages[in.Stage], steps[in.Step] = true, true
@@ -91,7 +95,13 @@ func (p *printer) writeIntroduced() {
 	if len(p.Introduced) == 0 {
 		return
 	}
-	p.Printf("\n%s\n", p.Bold("stages whose own computation is wrong"))
+	heading := "stages whose own computation is wrong"
+	if !slices.ContainsFunc(p.Introduced, func(in harness.Introduced) bool {
+		return !p.IsOtherPoint(harness.Place{Step: in.Step, Stage: in.Stage})
+	}) {
+		heading = "stages that are not used as they are dumped"
+	}
+	p.Printf("\n%s\n", p.Bold(heading))
 	for _, g := range p.groupIntroduced() {
 		p.Printf("  %s: %s\n", p.Red(nameOf(g.places)), extent(g.places))
 		if len(g.missing) > 0 {

@@ -160,6 +160,8 @@ func (s *Suite) own(r *harness.Report, row *harness.Row) string {
 	switch {
 	case s.o.Engine == nil:
 		return diagnose.OwnError(r, row)
+	case r.IsOtherPoint(row.Place):
+		return "the engine does not use it as it dumps it"
 	case row.Origin == harness.OriginIntroduced:
 		return "replayed on its own inputs it comes out otherwise: its own computation is wrong"
 	case row.Origin == harness.OriginInherited:

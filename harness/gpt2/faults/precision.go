@@ -76,11 +76,16 @@ func float16(dst, src []float32) {
 }
 
 // composites are two faults of the catalogue at once, as engines make them whose
-// every tensor is of a small type. They are looked at where no single one is the
-// cause, and are not planted.
+// every tensor is of a small type, or that dump bare products. They are looked at where no
+// single one is the cause, and are not planted.
 var composites = []Fault{
 	composite("float16", float16),
 	composite("bfloat16", bfloat16),
+	{
+		ID: "scale_and_mask_missing", Kind: Plain, Stages: []string{"h.*.attn.scores"},
+		Text:     "q*k is neither scaled nor masked: divide by sqrt(D), and hide key j from the query at position i unless j <= i",
+		variants: []variant{ofSeveral(func(c *Context) []float32 { return c.scores(1, c.keys()) })},
+	},
 }
 
 // composite returns the fault of weights and activations through one rounding.
