@@ -108,6 +108,9 @@ func TestCompareOtherCuts(t *testing.T) {
 			keep: func(step int, stage string) bool { return step == 2 && stage == "h.0.resid_post" },
 			args: []string{"--model", "synthetic-tiny"}, says: []string{"PASS", "is correct"},
 		}, {
+			name: "cut.json, of another run", cut: single, json: "[[0,3], [3,1], [4,1], [5,1]]",
+			args: []string{"--golden", dir + "/float64"}, says: []string{"PASS"}, notes: "one token at a time", alone: "cut.json does not fit",
+		}, {
 			name: "cut.json, damaged", cut: mixed, json: "[[0,2], [0]]", args: []string{"--golden", dir + "/float64"},
 			notes: "cut.json: step 1 is [0]: want [P, T], the first position and how many",
 		},

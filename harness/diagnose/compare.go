@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
@@ -28,7 +29,7 @@ type Comparison struct {
 	harness.CompareOptions
 	Progress func(done, all int) // if set, called with how many stages of all are replayed
 
-	rowNotes []string // on Rows
+	notes []string // on how the candidate was read
 }
 
 // A Result is the report on a candidate. Its JSON is that of the compare command.
@@ -83,6 +84,7 @@ func Compare(ctx context.Context, c Comparison) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Notes = append(slices.Clone(c.notes), r.Notes...)
 	return r, nil
 }
 

@@ -177,6 +177,7 @@ func (c *Comparison) viewRows(
 	if cut == nil {
 		cut = run.GoldenCut
 	}
+	c.noteCut(candidate, cut)
 	view, err := gpt2.ViewBatch(c.Schedule, candidate, cut, hints, config)
 	if err != nil {
 		return nil, err
@@ -189,7 +190,7 @@ func (c *Comparison) viewRows(
 		notes = append(notes, fmt.Sprintf("%s: a%s batch of %s: each is judged as a run of its own, by what was fed the same tokens",
 			candidate.Name(), what, words.Count(len(tokens), "row")))
 	}
-	c.rowNotes = notes
+	c.notes = append(c.notes, notes...)
 	for b := range tokens {
 		r := Row{Run: harness.NewBatchRow(c.Schedule, view, cut, b)}
 		for _, m := range all[b] {
@@ -225,7 +226,8 @@ func compareRows(ctx context.Context, c Comparison) (*Result, error) {
 	var nothing error
 	for i, row := range c.Rows {
 		one := c
-		one.Rows, one.Candidate, one.Goldens, one.Cut, one.Unusable, one.Unknown, one.Shared = nil, row.Run, row.Goldens, row.Run.Cut, nil, 0, 0
+		one.Rows, one.Candidate, one.Goldens, one.Cut, one.notes = nil, row.Run, row.Goldens, row.Run.Cut, nil
+		one.Unusable, one.Unknown, one.Shared = nil, 0, 0
 		if len(row.Goldens) == 0 && c.Model == nil {
 			continue
 		}
@@ -262,12 +264,12 @@ func compareRows(ctx context.Context, c Comparison) (*Result, error) {
 	}
 	r := merged.Report
 	r.Unusable, r.Unknown, r.Shared = c.Unusable, c.Unknown, c.Shared
-	r.Notes = append(slices.Clone(c.rowNotes), r.Notes...)
+	r.Notes = append(slices.Clone(c.notes), r.Notes...)
 	r.Match(c.Schedule, c.Candidate, c.Match)
 	if r.Compared == 0 {
 		return nil, cmp.Or(nothing, fmt.Errorf("%w: %s: no row can be judged", harness.ErrNothingCompared, c.Candidate.Name()))
 	}
-	merged.Tokens = mergeTokens(results)
+	merged.Tokens = mergeTokens(results, reports)
 	return merged, merged.mergeEngines(c, results, reports)
 }
 
@@ -344,17 +346,20 @@ func (r *Result) addQuorum(q *Quorum) {
 
 // mergeTokens counts each step once: its tokens are as certain as the least certain of the
 // rows.
-func mergeTokens(results []*Result) *Tokens {
+func mergeTokens(results []*Result, rows []harness.RowReport) *Tokens {
 	order := []string{Certified, NearTie, NotCertifiable}
 	rank := func(why string) int {
 		return slices.IndexFunc(order, func(kind string) bool { return strings.HasPrefix(why, kind) })
 	}
 	least := map[int]string{}
-	for _, r := range results {
+	for i, r := range results {
 		if r.Tokens == nil {
 			return nil
 		}
 		for step, why := range r.Tokens.all {
+			if kind, reason, ok := strings.Cut(why, ": "); ok && len(results) > 1 {
+				why = fmt.Sprintf("%s: row %d: %s", kind, rows[i].Row.Padding().Row, reason)
+			}
 			if old, ok := least[step]; !ok || rank(why) > rank(old) {
 				least[step] = why
 			}

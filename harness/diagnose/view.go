@@ -2,9 +2,11 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
+	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/model"
 )
@@ -49,6 +51,7 @@ func (c *Comparison) View(
 	if err != nil {
 		return nil, fmt.Errorf("candidate: %w", err)
 	}
+	c.noteCut(candidate, cut)
 	if c.Cut = run.Needed(cut, cuts); c.Cut != nil {
 		for i := range c.Goldens {
 			g := &c.Goldens[i]
@@ -66,6 +69,18 @@ func (c *Comparison) View(
 	}
 	c.Candidate, c.Unusable = view, view.Unusable()
 	return append(views, view), nil
+}
+
+// noteCut notes that what the candidate's folder says of its cut is not how it was read.
+func (c *Comparison) noteCut(candidate Folder, cut harness.Cut) {
+	said := candidate.Cut()
+	if said == nil {
+		return
+	}
+	if n := min(len(said), len(cut)); n == 0 || !slices.Equal(said[:n], cut[:n]) {
+		c.notes = append(c.notes, fmt.Sprintf("%s: %s does not fit the shapes and the number of tokens, and is not used: %v",
+			candidate.Name(), dump.CutFile, said))
+	}
 }
 
 // viewGolden returns a view of a golden and how it is cut.

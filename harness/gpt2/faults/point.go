@@ -9,6 +9,7 @@ var points = map[string]string{
 	"bias_dropped":           "before its bias is added",
 	"scale_missing":          "before the scale",
 	"mask_missing":           "before the mask",
+	"mask_leaking":           "before masked places are -inf",
 	"scale_and_mask_missing": "before scale and mask",
 	"heads_not_merged":       "before the heads are merged",
 	"resid_missing":          "before the stream is added",
