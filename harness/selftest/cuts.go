@@ -16,24 +16,31 @@ type cutting struct {
 	cut    func(prompt, n int) harness.Cut // of n tokens
 	step   int                             // at which faults are planted; from the end if negative
 	padded bool
-	right  bool // padding stands after the prompts
+	right  bool   // padding stands after the prompts
+	silent string // why some faults have no effect
 }
 
 var cuttings = []*cutting{
-	{name: "one token at a time", cut: func(_, n int) harness.Cut { return harness.PromptCut(1, n) }, step: -1},
+	{name: "one token at a time", cut: func(_, n int) harness.Cut { return harness.PromptCut(1, n) }, step: -1, silent: onePosition},
 	{name: "without a cache", cut: func(prompt, n int) (c harness.Cut) {
 		for end := prompt; end <= n; end++ {
 			c = append(c, harness.Span{P: 0, T: end})
 		}
 		return c
-	}, step: -1},
-	{name: "everything in one pass", cut: func(_, n int) harness.Cut { return harness.Cut{{P: 0, T: n}} }},
+	}, step: -1, silent: noPast},
+	{name: "everything in one pass", cut: func(_, n int) harness.Cut { return harness.Cut{{P: 0, T: n}} }, silent: noPast},
 	{name: "in chunks", cut: func(_, n int) harness.Cut {
 		return harness.Cut{{P: 0, T: n / 2}, {P: n / 2, T: n - n/2}}
 	}, step: 1},
-	{name: "a batch padded on the left", padded: true},
-	{name: "a batch padded on the right", padded: true, right: true, step: 1},
+	{name: "a batch padded on the left", padded: true, silent: noPast},
+	{name: "a batch padded on the right", padded: true, right: true, step: 1, silent: onePosition},
 }
+
+// Why a fault has no effect at the step at which it is planted.
+const (
+	onePosition = "a step of one position"
+	noPast      = "a step without a past"
+)
 
 // cutTokens is the number of tokens that are fed in other steps, with a fault.
 const cutTokens = 5
@@ -121,16 +128,21 @@ func (folder) Cut() harness.Cut { return nil }
 // A CutRow is a way to run otherwise than the goldens, and the faults planted in it; those of
 // padding are not among them.
 type CutRow struct {
-	Cut    string `json:"cut"`
-	Faults Tally  `json:"faults"`
-	Silent int    `json:"silent"` // places where the fault has no effect, so that nothing was planted
+	Cut    string   `json:"cut"`
+	Faults Tally    `json:"faults"`
+	Silent []string `json:"silent"` // faults that have no effect in it, so that nothing was planted
+	Reason string   `json:"reason"` // why they have none
+
+	shown map[string]bool // which faults had an effect somewhere
 }
 
 // cutRow returns the row of a way to run in other steps.
 func (m *Matrix) cutRow(c *cutting) *CutRow {
 	i := slices.IndexFunc(m.Cuts, func(r CutRow) bool { return r.Cut == c.name })
 	if i < 0 {
-		i, m.Cuts = len(m.Cuts), append(m.Cuts, CutRow{Cut: c.name})
+		i, m.Cuts = len(m.Cuts), append(m.Cuts, CutRow{
+			Cut: c.name, Silent: []string{}, Reason: c.silent, shown: map[string]bool{},
+		})
 	}
 	return &m.Cuts[i]
 }

@@ -3,6 +3,7 @@ package selftest
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -96,15 +97,17 @@ func (m *Matrix) add(t trial, r result) {
 	wrong := extra
 	for i, in := range t.planted {
 		row := m.row(in.ID)
-		tally, none := &row.Alone, &row.Silent
+		tally, none := &row.Alone, func() { row.Silent++ }
 		switch {
 		case t.cutting != nil && in.Kind != faults.Padding:
-			tally, none = &m.cutRow(t.cutting).Faults, &m.cutRow(t.cutting).Silent
+			cut := m.cutRow(t.cutting)
+			tally, none = &cut.Faults, func() {}
+			cut.shown[in.ID] = cut.shown[in.ID] || r.effects[i] != silent
 		case len(t.planted) > 1:
 			tally = &row.Pairs
 		}
 		if r.effects[i] == silent {
-			*none++
+			none()
 			continue
 		}
 		if kind := in.kind(); !slices.Contains(row.Kinds, kind) {
@@ -206,6 +209,13 @@ func (m *Matrix) judge() {
 			m.Wrong = append(m.Wrong, row.Fault+": was planted nowhere")
 		case row.Alone.Visible()+row.Pairs.Visible() == 0:
 			m.Wrong = append(m.Wrong, row.Fault+": changed nothing wherever it was planted")
+		}
+	}
+	for i := range m.Cuts {
+		for _, id := range slices.Sorted(maps.Keys(m.Cuts[i].shown)) {
+			if !m.Cuts[i].shown[id] {
+				m.Cuts[i].Silent = append(m.Cuts[i].Silent, id)
+			}
 		}
 	}
 	m.Verdict = harness.VerdictPass

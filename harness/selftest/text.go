@@ -74,10 +74,10 @@ func (p *printer) faults(m *Matrix) {
 // cuts writes a row for each way to run otherwise than the goldens.
 func (p *printer) cuts(m *Matrix) {
 	p.Printf("\n")
-	t := report.NewTable("faults in runs cut or padded otherwise", ">alone", ">seen", ">stage", ">cause", ">no effect")
+	t := report.NewTable("faults in runs cut or padded otherwise", ">alone", ">seen", ">stage", ">cause")
 	for _, c := range m.Cuts {
 		n := c.Faults.Visible()
-		t.Row(c.Cut, n, p.of(c.Faults.Detected, n), p.of(c.Faults.StageRight, n), p.of(c.Faults.CauseRight, n), c.Silent)
+		t.Row(c.Cut, n, p.of(c.Faults.Detected, n), p.of(c.Faults.StageRight, n), p.of(c.Faults.CauseRight, n))
 	}
 	p.Table(t)
 }
@@ -116,6 +116,11 @@ func (p *printer) lists(m *Matrix) {
 	for _, x := range m.Identities {
 		if x.Unseen > 0 {
 			p.Printf("  %s %s at %s: %s\n", words.Count(x.Unseen, "time"), x.Faults, x.Stages, x.Reason)
+		}
+	}
+	for _, c := range m.Cuts {
+		if len(c.Silent) > 0 {
+			p.Printf("  %s: %s: %s\n", c.Cut, strings.Join(c.Silent, ", "), c.Reason)
 		}
 	}
 	silent := 0
