@@ -15,15 +15,14 @@ import (
 // which is twice in an object, at whatever depth, or which is not to the letter that of
 // a field of v, and so is what is not UTF-8. Errors name the line.
 func Unmarshal(data []byte, v any) error {
-	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
-		return locate(data, err)
+	if !json.Valid(data) {
+		return locate(data, json.Unmarshal(data, new(json.RawMessage)))
 	}
 	if !utf8.Valid(data) { // json.Unmarshal replaces what is not
 		return errors.New("not UTF-8")
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber() // whatever its size
-	if err := checkKeys(data, d, reflect.TypeOf(v)); err != nil {
+	r := reader{data: data, parts: map[reflect.Type]parts{}}
+	if err := r.checkKeys(r.token(), reflect.TypeOf(v)); err != nil {
 		return err
 	}
 	return locate(data, json.Unmarshal(data, v))
@@ -40,75 +39,112 @@ func Object(data []byte) (map[string]json.RawMessage, error) {
 	return keys, err
 }
 
-// checkKeys returns an error for the first key that is twice in one object, or that the
-// type, nil if it may be any, has no field for.
-func checkKeys(data []byte, d *json.Decoder, t reflect.Type) error {
-	token, err := d.Token()
-	if err != nil {
-		return err
+// A reader reads valid JSON.
+type reader struct {
+	data  []byte
+	at    int // the end of the last token
+	parts map[reflect.Type]parts
+}
+
+// token returns the next bracket or scalar.
+func (r *reader) token() []byte {
+	for strings.IndexByte(" \t\r\n,:", r.data[r.at]) >= 0 {
+		r.at++
 	}
-	if _, ok := token.(json.Delim); !ok {
+	begin := r.at
+	switch r.data[begin] {
+	case '{', '}', '[', ']':
+		r.at++
+	case '"':
+		for r.at++; r.data[r.at] != '"'; r.at++ {
+			if r.data[r.at] == '\\' {
+				r.at++
+			}
+		}
+		r.at++
+	default:
+		for r.at < len(r.data) && strings.IndexByte(" \t\r\n,]}", r.data[r.at]) < 0 {
+			r.at++
+		}
+	}
+	return r.data[begin:r.at]
+}
+
+// checkKeys returns an error for the first key in the value that begins with token that
+// is twice in one object, or that the type, nil if it may be any, has no field for.
+func (r *reader) checkKeys(token []byte, t reflect.Type) error {
+	if token[0] != '{' && token[0] != '[' {
 		return nil
 	}
-	fields, element := parts(t)
-	seen := map[string]bool{}
-	for d.More() {
-		value := element
-		if token == json.Delim('{') {
-			token, err := d.Token()
-			if err != nil {
-				return err
+	p, ok := r.parts[t]
+	if !ok {
+		p = partsOf(t)
+		r.parts[t] = p
+	}
+	isObject, seen := token[0] == '{', map[string]bool{}
+	for token = r.token(); token[0] != '}' && token[0] != ']'; token = r.token() {
+		value := p.element
+		if isObject {
+			key, problem := string(token[1:len(token)-1]), ""
+			if strings.Contains(key, `\`) {
+				if err := json.Unmarshal(token, &key); err != nil {
+					return err
+				}
 			}
-			key, problem := token.(string), ""
-			field, ok := fields[key]
+			field, ok := p.fields[key]
 			switch {
 			case seen[key]:
 				problem = "key %.80q is there twice"
-			case fields != nil && !ok:
+			case p.fields != nil && !ok:
 				problem = "unknown field %.80q"
-			case fields != nil:
+			case p.fields != nil:
 				value = field
 			}
 			if seen[key] = true; problem != "" {
-				return fmt.Errorf("line %d: "+problem, line(data, d.InputOffset()), key)
+				return fmt.Errorf("line %d: "+problem, line(r.data, int64(r.at)), key)
 			}
+			token = r.token()
 		}
-		if err := checkKeys(data, d, value); err != nil {
+		if err := r.checkKeys(token, value); err != nil {
 			return err
 		}
 	}
-	_, err = d.Token() // the closing bracket
-	return err
+	return nil
 }
 
 var decoder = reflect.TypeFor[json.Unmarshaler]()
 
-// parts returns the types of a struct's fields by their keys, or the type of a list's or a
+// parts are the types of a struct's fields by their keys, or the type of a list's or a
 // map's elements. A type that may be any, or that decodes itself, has neither.
-func parts(t reflect.Type) (fields map[string]reflect.Type, element reflect.Type) {
+type parts struct {
+	fields  map[string]reflect.Type
+	element reflect.Type
+}
+
+func partsOf(t reflect.Type) (p parts) {
 	for t != nil && t.Kind() == reflect.Pointer && !t.Implements(decoder) {
 		t = t.Elem()
 	}
 	if t == nil || t.Implements(decoder) || reflect.PointerTo(t).Implements(decoder) {
-		return nil, nil
+		return p
 	}
 	switch t.Kind() {
 	case reflect.Slice, reflect.Array, reflect.Map:
-		return nil, t.Elem()
+		p.element = t.Elem()
 	case reflect.Struct:
-		fields = map[string]reflect.Type{}
+		p.fields = map[string]reflect.Type{}
 		for _, f := range reflect.VisibleFields(t) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			switch {
 			case f.Tag.Get("json") == "-", f.Anonymous && name == "": // its own fields follow
 			case name == "":
-				fields[f.Name] = f.Type
+				p.fields[f.Name] = f.Type
 			default:
-				fields[name] = f.Type
+				p.fields[name] = f.Type
 			}
 		}
 	}
-	return fields, nil
+	return p
 }
 
 // locate adds the line to an error that knows its offset.
