@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/model"
 	"checkpoint12/model/modeltest"
 )
@@ -57,7 +58,7 @@ func TestScripts(t *testing.T) {
 			if cond != "full" {
 				return false, fmt.Errorf("no condition %q", cond)
 			}
-			return os.Getenv("CHECKPOINT12_FULL") != "", nil // as .ci/run sets it
+			return harnesstest.Full(), nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"exits": exits},
 		Setup: func(e *testscript.Env) error {

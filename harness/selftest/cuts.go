@@ -79,7 +79,7 @@ func cutTrials(cfg model.Config, quick bool) (all []*trial) {
 	}
 	for _, c := range cuttings {
 		for _, name := range blockCases {
-			if !c.padded || name == blockCases[0] {
+			if name == blockCases[0] || !c.padded && !quick {
 				all = append(all, &trial{name: name, variant: "Go, " + c.name, threads: 1, cutting: c})
 			}
 		}

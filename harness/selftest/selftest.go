@@ -37,6 +37,8 @@ type Options struct {
 	Goldens  string              // the folder with MODEL/CASE/ENGINE
 	Quick    bool                // each fault at one layer and step, few pairs, one case of each correct engine
 	Progress func(done, all int) // if set, called after each run
+
+	draw func([]*trial) []*trial // if set, makes a sample of the runs with faults
 }
 
 // A NoGoldensError is the error of a selftest without the goldens that it needs.
@@ -67,6 +69,9 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 		return nil, err
 	}
 	trials = append(trials, cutTrials(runners[0].model.Config(), o.Quick)...)
+	if o.draw != nil {
+		trials = o.draw(trials)
+	}
 	trials = append(cleanTrials(engines, o.Quick), trials...) // the longest first
 	results, err := runAll(ctx, runners, trials, o)
 	if err != nil {
