@@ -10,6 +10,7 @@ import (
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 // What the engines exported does not contradict itself, with its manifest or
@@ -20,7 +21,7 @@ func TestGoldensDoNotContradictThemselves(t *testing.T) {
 		t.Fatalf("%d goldens, %v", len(dirs), err)
 	}
 	s := gpt2.Schedule(3, nil)
-	for _, dir := range dirs {
+	for _, dir := range harnesstest.Draw(dirs, 0, 3) { // of every engine
 		d, _, err := dump.Open(dir, s)
 		if err != nil {
 			t.Fatal(err)
@@ -57,6 +58,7 @@ func TestContradictions(t *testing.T) {
 		}
 		return x.F32
 	}
+	early := func(step int, _ string) bool { return step < 5 } // all that are edited
 	const rows, masks = "its rows are not probabilities that sum to 1 and are 0 where masked", "a masked place is not -inf, or another is not finite"
 	for _, tt := range []struct {
 		stage  string
@@ -117,7 +119,9 @@ func TestContradictions(t *testing.T) {
 					}
 					return x
 				})
-				c, err := Compare(t.Context(), Comparison{Schedule: s, Goldens: []EngineResult{{Source: g}}, Candidate: edited})
+				comparison := Comparison{Schedule: s, Goldens: []EngineResult{{Source: g}}, Candidate: edited}
+				comparison.Match = early
+				c, err := Compare(t.Context(), comparison)
 				switch {
 				case err != nil:
 					t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 )
 
 // Each draw is a whole comparison: few here, -rapid.checks says how many, as .ci/run does.
-func init() { flag.Set("rapid.checks", "30") }
+func init() { flag.Set("rapid.checks", "12") }
 
 // What a foreign dump may do to a cache is judged, and blames nobody else.
 func TestDiagnoseJudgesShapes(t *testing.T) {

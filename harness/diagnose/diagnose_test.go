@@ -107,11 +107,11 @@ func placesOf(t *testing.T, r *Result) (all []harness.Place) {
 func TestDiagnoseNamesEveryPlantedFault(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	sets := [][]gpt2test.Fault{nil}
+	var sets [][]gpt2test.Fault
 	for i, b := range gpt2test.Faults {
 		sets = append(sets, []gpt2test.Fault{b}, []gpt2test.Fault{b, gpt2test.Faults[(i+5)%len(gpt2test.Faults)]})
 	}
-	for _, set := range sets {
+	for _, set := range append(harnesstest.Draw(sets, 0, 3), nil) {
 		var names []string
 		for _, b := range set {
 			names = append(names, b.Name)

@@ -7,6 +7,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 // A stage that is correct for its inputs fails for nothing else: no row but the
@@ -14,7 +15,7 @@ import (
 func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	for _, b := range gpt2test.Faults {
+	for _, b := range harnesstest.Draw(gpt2test.Faults, 0, 2) {
 		t.Run(b.Name, func(t *testing.T) {
 			c, changed := faulty(t, m, g, true, b)
 			alone := comparisonOf(m, nil, c)

@@ -90,7 +90,11 @@ func (w *Writer) Flush() error {
 	var out strings.Builder
 	for line := range strings.Lines(w.text.String()) {
 		line = index.ReplaceAllStringFunc(strings.TrimSuffix(line, "\n"), func(s string) string { return string(Unbroken(s)) })
-		for _, part := range wrap(line, w.Width, hang(line, w.Width)) {
+		parts := []string{line}
+		if width(line) > w.Width {
+			parts = wrap(line, w.Width, hang(line, w.Width))
+		}
+		for _, part := range parts {
 			out.WriteString(strings.TrimRight(strings.ReplaceAll(part, unbroken, " "), " ") + "\n")
 		}
 	}
@@ -132,11 +136,19 @@ var (
 )
 
 // width returns the number of columns that text takes.
-func width(text string) int { return utf8.RuneCountInString(colour.ReplaceAllString(text, "")) }
+func width(text string) int { return utf8.RuneCountInString(plain(text)) }
+
+// plain returns text without its colours.
+func plain(text string) string {
+	if !strings.Contains(text, "\x1b") {
+		return text
+	}
+	return colour.ReplaceAllString(text, "")
+}
 
 // hang returns how far to indent what a line continues with.
 func hang(line string, columns int) int {
-	line = colour.ReplaceAllString(line, "")
+	line = plain(line)
 	if n := width(label.FindString(line)); 0 < n && n <= columns/2 {
 		return n
 	}

@@ -141,13 +141,14 @@ func TestEachValuePerturbedFails(t *testing.T) {
 				itself = itself || j == i && f.Failed
 				others = others || j != i && f.Failed
 				if j == i && f.Failed {
+					text := full(f)
 					for _, part := range []string{f.Source, f.Figure[strings.Index(f.Figure, ".")+1:], "got ", "want ", "compare --golden"} {
-						if !strings.Contains(full(f), part) {
-							t.Errorf("report lacks %q:\n%s", part, full(f))
+						if !strings.Contains(text, part) {
+							t.Errorf("report lacks %q:\n%s", part, text)
 						}
 					}
-					if !r.Reduce.Indices() && !strings.Contains(full(f), "allowed") {
-						t.Errorf("report lacks the tolerance:\n%s", full(f))
+					if !r.Reduce.Indices() && !strings.Contains(text, "allowed") {
+						t.Errorf("report lacks the tolerance:\n%s", text)
 					}
 				}
 			}
