@@ -124,11 +124,17 @@ func (c Cut) String() string {
 
 // axisOf returns which dimension of a stage's Axes is the axis alone, or -1.
 func axisOf(axes, axis string) int {
-	before, _, found := strings.Cut(" "+axes+" ", " "+axis+" ")
-	if !found || strings.Contains(before, "(") {
-		return -1
+	i := 0
+	for a := range strings.FieldsSeq(axes) {
+		switch {
+		case a == axis:
+			return i
+		case strings.Contains(a, "("):
+			return -1
+		}
+		i++
 	}
-	return len(strings.Fields(before))
+	return -1
 }
 
 // axis returns the dimension of a stage's tensor along which there is a row for each

@@ -109,11 +109,11 @@ func (o *dumpOptions) check(c *cobra.Command) error {
 			return fmt.Errorf("--temperatures: %v: want numbers above 0, none of them twice", t)
 		}
 	}
-	tokenizer, err := tokenizer.New()
-	if err != nil {
-		return err
-	}
 	for _, text := range o.prompts {
+		tokenizer, err := tokenizer.New()
+		if err != nil {
+			return err
+		}
 		ids, err := tokenizer.Encode(text)
 		if err != nil {
 			return fmt.Errorf("--prompt: %w", err)

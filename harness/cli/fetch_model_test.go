@@ -15,6 +15,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/verify"
 	"checkpoint12/model"
 	"checkpoint12/model/hub"
@@ -32,7 +33,7 @@ const fullFetch = "CHECKPOINT12_FETCH_MEDIUM"
 func TestFetchToCheckpoint12(t *testing.T) {
 	t.Run("synthetic-tiny", func(t *testing.T) {
 		fetchToCheckpoint12(t, "synthetic-tiny", "transformer.")
-		if !testing.Short() {
+		if harnesstest.Full() {
 			fetchToCheckpoint12(t, "synthetic-tiny", "")
 		}
 	})

@@ -86,7 +86,10 @@ func TestWeightsComeFirst(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			s.Cases = nil // no texts: it is not about them
+			s.Cases = nil                                                          // no texts: it is not about them
+			s.figures = slices.DeleteFunc(s.figures, func(f figures.Figure) bool { // one of a stage shows as much
+				return !strings.HasPrefix(f.Name, "weights.") && !strings.HasPrefix(f.Name, "ln_f.")
+			})
 			r, err := s.Verify(t.Context())
 			if err != nil {
 				t.Fatal(err)
