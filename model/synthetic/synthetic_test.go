@@ -26,7 +26,7 @@ func TestSHA256(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s.layers > 3 && (os.Getenv("CHECKPOINT12_FULL") == "" || testing.Short() || raceDetector) {
-				t.Skip("1.4 GB to make and hash, as the goldens of the model ask of the root's tests too: CHECKPOINT12_FULL=1 go test -run SHA256 ./model/synthetic, without -short and -race")
+				t.Skip("1.4 GB to make and hash: CHECKPOINT12_FULL=1 go test -run SHA256 ./model/synthetic, without -short and -race")
 			}
 			hash := sha256.New()
 			if err := s.stream(t.Context(), hash); err != nil {
