@@ -111,7 +111,7 @@ func TestDiagnoseNamesEveryPlantedFault(t *testing.T) {
 	for i, b := range gpt2test.Faults {
 		sets = append(sets, []gpt2test.Fault{b}, []gpt2test.Fault{b, gpt2test.Faults[(i+5)%len(gpt2test.Faults)]})
 	}
-	for _, set := range append(harnesstest.Draw(sets, 0, 3), nil) {
+	for _, set := range append(harnesstest.Draw(sets, 0, 5), nil) {
 		var names []string
 		for _, b := range set {
 			names = append(names, b.Name)

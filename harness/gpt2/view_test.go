@@ -21,7 +21,7 @@ import (
 )
 
 // Each draw is a whole run: few here, -rapid.checks says how many, as .ci/run does.
-func init() { flag.Set("rapid.checks", "30") }
+func init() { flag.Set("rapid.checks", "12") }
 
 // Every layout of the table is recognised at every stage, for one prompt and for
 // a batch, and gives back the numbers of the golden bit by bit.

@@ -78,18 +78,21 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// sample draws from the trials. All are made that have no fault, or one alone in the steps
-// of its golden, but for those of precision, which are in most kinds of stages; of these, of
-// pairs and of other steps every fifth; of each fault of padding the first two and the last.
+// sample draws from the trials. All are made that have one fault in the steps of its golden,
+// but for those of precision, which are in most kinds of stages; of these, of pairs and of
+// other steps every fifth; of each fault of padding the first two and the last; and every
+// other one without a fault.
 func sample(all []*trial) (some []*trial) {
 	if harnesstest.Full() {
 		return all
 	}
-	var others []*trial
+	var clean, others []*trial
 	padding := map[string][]*trial{}
 	for _, t := range all {
 		switch {
-		case t.planted == nil, t.cutting == nil && len(t.planted) == 1 && t.planted[0].Kind != faults.Precision,
+		case t.planted == nil:
+			clean = append(clean, t)
+		case t.cutting == nil && len(t.planted) == 1 && t.planted[0].Kind != faults.Precision,
 			len(t.planted) == 2 && t.planted[1].ID == "tie_rule":
 			some = append(some, t)
 		case t.planted[0].Kind == faults.Padding:
@@ -101,7 +104,7 @@ func sample(all []*trial) (some []*trial) {
 	for _, of := range padding {
 		some = append(some, of[0], of[1], of[len(of)-1])
 	}
-	return append(some, harnesstest.Draw(others, 0, 5)...)
+	return slices.Concat(some, harnesstest.Draw(clean, 0, 2), harnesstest.Draw(others, 0, 5))
 }
 
 // TestIdentities: what is listed as invisible is planted, and the same fault

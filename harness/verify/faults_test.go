@@ -20,7 +20,7 @@ import (
 // Each fault is found at its own stage, by every engine's golden and by the model
 // alone where that can be; it is proven there, and nothing else is blamed.
 func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
-	for _, b := range harnesstest.Draw(gpt2test.Faults, 2, 3) {
+	for _, b := range harnesstest.Draw(gpt2test.Faults, 2, 4) {
 		t.Run(b.Name, func(t *testing.T) {
 			t.Parallel()
 			if b.Reason == "" {
