@@ -76,7 +76,7 @@ func TestFaultsInOtherCuts(t *testing.T) {
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
 	tokens := harness.FirstTokens(g.Tokens(), 5)
 	stages := model.StageNames(m.Config(), gpt2.Temperatures)
-	turn, every := 0, 32
+	turn, every := 0, 48
 	if harnesstest.Full() {
 		every = 16
 	}

@@ -19,7 +19,7 @@ import (
 func TestDiagnoseNamesTheSpan(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	for _, b := range append(harnesstest.Draw(gpt2test.Faults, 1, 2), gpt2test.Fault{Name: "none"}) {
+	for _, b := range append(harnesstest.Draw(gpt2test.Faults, 1, 3), gpt2test.Fault{Name: "none"}) {
 		for name, keep := range map[string]func(stage string) bool{
 			"without the stage": func(stage string) bool { return stage != b.Stage },
 			"module outputs":    gpt2test.IsModule,

@@ -15,7 +15,7 @@ import (
 func TestWithoutGoldenFailsNoStageThatIsRight(t *testing.T) {
 	m := gpt2test.Tiny(t)
 	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
-	for _, b := range harnesstest.Draw(gpt2test.Faults, 0, 2) {
+	for _, b := range harnesstest.Draw(gpt2test.Faults, 0, 3) {
 		t.Run(b.Name, func(t *testing.T) {
 			c, changed := faulty(t, m, g, true, b)
 			alone := comparisonOf(m, nil, c)
