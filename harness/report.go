@@ -70,6 +70,7 @@ type Unseen struct {
 	Unjudged  int `json:"unjudged"`  // stages that could not be replayed
 	Unknown   int `json:"unknown"`   // names of the candidate's tensors that are no stage's
 	Unmatched int `json:"unmatched"` // tensors of the candidate that the golden lacks
+	Rows      int `json:"rows"`      // rows of the candidate's batch that no golden was fed
 	Shared    int `json:"shared"`    // tensors of the candidate that lie in the golden's own files
 	Doubted   int `json:"doubted"`   // tensors that pass, which says little: rows with a doubt
 }
@@ -124,7 +125,7 @@ type Explanation struct {
 // report does it again.
 func (r *Report) Judge() {
 	r.Compared, r.Missing, r.FirstDivergence = 0, []Absence{}, nil
-	r.Unseen = Unseen{Unknown: r.Unknown, Unmatched: r.Unmatched, Shared: r.Shared}
+	r.Unseen = Unseen{Unknown: r.Unknown, Unmatched: r.Unmatched, Shared: r.Shared, Rows: r.Rows}
 	unjudged := map[Place]string{}
 	for i := range r.Replayed {
 		if p := &r.Replayed[i]; p.Verdict == ReplayUnknown {
@@ -154,7 +155,7 @@ func (r *Report) Judge() {
 	r.Unseen.Missing = len(r.Missing)
 	r.Verdict = VerdictPass
 	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 ||
-		r.RequireAll && r.Compared < len(r.Stages) || r.Compared == 0 {
+		r.RequireAll && (r.Compared < len(r.Stages) || r.Rows > 0) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}
 }

@@ -29,7 +29,8 @@ type Comparison struct {
 	harness.CompareOptions
 	Progress func(done, all int) // if set, called with how many stages of all are replayed
 
-	notes []string // on how the candidate was read
+	notes     []string // on how the candidate was read
+	unmatched int      // rows of its batch that no golden was fed
 }
 
 // A Result is the report on a candidate. Its JSON is that of the compare command.
@@ -243,7 +244,7 @@ func (c Comparison) replayer(src harness.Source) replay.Replayer {
 func newReplayer(m *model.Model, src harness.Source) replay.Replayer {
 	r := gpt2.NewReplayer(m, src)
 	if row, ok := src.(*harness.BatchRow); ok && row.Padding().Padded {
-		return unmasked{r, row}
+		return unmasked{Replayer: r, row: row}
 	}
 	return r
 }

@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/cuttest"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/model"
 	"checkpoint12/model/modeltest"
 )
 
@@ -97,11 +99,88 @@ func TestFaultsOfPadding(t *testing.T) {
 			}
 			for _, in := range r.Introduced {
 				i := slices.IndexFunc(r.Explanations, func(x harness.Explanation) bool { return x.Step == in.Step && x.Stage == in.Stage })
-				if i < 0 || r.Explanations[i].Fault != c.fault || !(math.Abs(float64(r.Explanations[i].Explains)-1) < 1e-3) {
+				if i < 0 || r.Explanations[i].Fault != c.fault || strings.Contains(r.Explanations[i].Text, "second fault") || !(math.Abs(float64(r.Explanations[i].Explains)-1) < 1e-3) {
 					t.Errorf("%v: explained %+v", in, r.Explanations)
 					return
 				}
 			}
 		})
+	}
+}
+
+// paddedMicro returns a batch of two rows, one of them padded, of a right engine, and their goldens.
+func paddedMicro(t *testing.T) (*model.Model, *harness.Schedule, []EngineResult, *cuttest.Batch) {
+	cfg := modeltest.Micro
+	m := modeltest.New(t, cfg, 1)
+	s := gpt2.Schedule(cfg.Layers, nil)
+	rows, prompts := [][]int{modeltest.Tokens(cfg, 5, 1), modeltest.Tokens(cfg, 7, 2)}, []int{2, 4}
+	var goldens []EngineResult
+	for i, row := range rows {
+		cut := harness.PromptCut(prompts[i], 4)
+		goldens = append(goldens, EngineResult{Source: said{cuttest.Run(t, m, [][]int{row}, cut, nil), cut}})
+	}
+	tokens, mask := cuttest.Pad(rows, prompts, func(int) bool { return false })
+	value := float32(0.5)
+	b := cuttest.Pack(t, m, tokens, mask, harness.PromptCut(4, 4), harnesstest.Ninf, func() float32 { return value }, nil)
+	return m, s, goldens, b
+}
+
+// Scores that a right engine dumps before any mask are the only ones named, in a padded batch too.
+func TestPaddedScoresBeforeTheMask(t *testing.T) {
+	m, s, goldens, b := paddedMicro(t)
+	cfg := m.Config()
+	D := cfg.Embd / cfg.Heads
+	for step := range b.Kept {
+		for n := range cfg.Layers {
+			block := model.StageName{Layer: n, Word: "attn."}.String()
+			q, k, x := b.Kept[step][block+"q"].F32, b.Kept[step][block+"cache_k"].F32, b.Kept[step][block+"scores"]
+			T, S := x.Shape[2], x.Shape[3]
+			for i := range x.F32 {
+				head, query, key, sum := i/(T*S), i/S%T, i%S, 0.0
+				for d := range D {
+					sum += float64(q[(head*T+query)*D+d]) * float64(k[(head*S+key)*D+d])
+				}
+				x.F32[i] = float32(sum / math.Sqrt(float64(D)))
+			}
+		}
+	}
+	r, err := judgeBatch(m, s, goldens, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Introduced) == 0 || r.Passed() {
+		t.Fatalf("introduced %v", r.Introduced)
+	}
+	for _, in := range r.Introduced {
+		at := harness.Place{Step: in.Step, Stage: in.Stage}
+		if !strings.HasSuffix(in.Stage, "scores") || !r.IsOtherPoint(at) {
+			t.Errorf("introduced %v", in)
+		}
+	}
+	for _, x := range r.Explanations {
+		if !strings.HasPrefix(x.Text, "dumped before the mask") {
+			t.Errorf("%+v", x)
+		}
+	}
+}
+
+// A batch whose mask is forgotten does not pass in silence: how many rows were compared with
+// nothing is counted, and fails where all is asked for.
+func TestForgottenMask(t *testing.T) {
+	_, s, goldens, b := paddedMicro(t)
+	b.Ones = nil
+	for _, all := range []bool{false, true} {
+		c := Comparison{Schedule: s, Goldens: slices.Clone(goldens)}
+		c.RequireAll = all
+		if _, err := c.View(b, align.Hints{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Compare(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Rows != 1 || r.Passed() == all || r.Compared == 0 {
+			t.Errorf("require all %v: passed %v, %d compared, %d rows with nothing", all, r.Passed(), r.Compared, r.Rows)
+		}
 	}
 }

@@ -157,8 +157,13 @@ func (c *Comparison) viewRows(
 		return nil, fmt.Errorf("%w: %s: none of its rows begins with the prompt of %s: give the engine the golden's tokens",
 			harness.ErrNothingCompared, candidate.Name(), words.Some(c.goldenNames(), 3))
 	case len(none) > 0 && len(c.Goldens) > 0:
-		notes = append(notes, fmt.Sprintf("%s: no golden has the tokens of %s %s: not compared",
-			candidate.Name(), plural("row", len(none)), words.And(none)))
+		why := "not compared"
+		if mask == nil {
+			why += "; if they are padded, write " + harness.MaskFile
+		}
+		notes = append(notes, fmt.Sprintf("%s: no golden has the tokens of %s %s: %s",
+			candidate.Name(), plural("row", len(none)), words.And(none), why))
+		c.unmatched = len(none)
 	}
 	if config == nil {
 		sources := []harness.Source{candidate}
@@ -263,7 +268,7 @@ func compareRows(ctx context.Context, c Comparison) (*Result, error) {
 		return nil, err
 	}
 	r := merged.Report
-	r.Unusable, r.Unknown, r.Shared = c.Unusable, c.Unknown, c.Shared
+	r.Unusable, r.Unknown, r.Shared, r.Rows = c.Unusable, c.Unknown, c.Shared, c.unmatched
 	r.Notes = append(slices.Clone(c.notes), r.Notes...)
 	r.Match(c.Schedule, c.Candidate, c.Match)
 	if r.Compared == 0 {

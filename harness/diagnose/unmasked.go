@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,7 +15,16 @@ import (
 // inputs of the stages that read it, as they were the engine's.
 type unmasked struct {
 	replay.Replayer
-	row *harness.BatchRow
+	row   *harness.BatchRow
+	given map[harness.Place]bool // places whose keys at padding are masked, whatever the engine has there
+}
+
+// Given returns the Replayer for a run in which a place has a correct value.
+func (r unmasked) Given(at harness.Place) replay.Replayer {
+	given := map[harness.Place]bool{at: true}
+	maps.Copy(given, r.given)
+	r.given = given
+	return r
 }
 
 // Replay computes a stage from its inputs and, before these, what they have at padding.
@@ -22,10 +32,10 @@ func (r unmasked) Replay(step int, stage string, in replay.Inputs) (replay.Value
 	seenIn := map[string]string{"probs": "scores", "context": "probs"} // where padding shows
 	attn, word, _ := strings.Cut(stage, ".attn.")
 	from, ok := seenIn[word]
-	if !ok {
+	at := func(word string) harness.Place { return harness.Place{Step: step, Stage: attn + ".attn." + word} }
+	if !ok || r.given[at(from)] {
 		return r.Replayer.Replay(step, stage, in)
 	}
-	at := func(word string) harness.Place { return harness.Place{Step: step, Stage: attn + ".attn." + word} }
 	pads, seen, err := r.row.AtPadding(at(from))
 	if err != nil {
 		return replay.Value{}, err

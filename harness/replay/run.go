@@ -99,6 +99,9 @@ func (r *Run) With(values map[harness.Place]Value) *Run {
 		})
 	}
 	for at, v := range values {
+		if g, ok := next.replayer.(interface{ Given(harness.Place) Replayer }); ok {
+			next.replayer = g.Given(at)
+		}
 		right, span, _ := r.make(at)
 		if v.Bound == nil {
 			v.Bound = right.Bound

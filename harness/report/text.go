@@ -106,6 +106,7 @@ func (p *printer) unseen() string {
 	u := p.Unseen
 	add(u.Doubted, strconv.Itoa(u.Doubted), " in doubt")
 	add(u.Shared, strconv.Itoa(u.Shared), " in the golden's own files")
+	add(u.Rows, words.Count(u.Rows, "row")+" of the batch", " compared with nothing")
 	add(u.Missing, strconv.Itoa(u.Missing), " missing")
 	add(u.Unmatched, strconv.Itoa(u.Unmatched), " without a golden")
 	add(u.Unjudged, words.Count(u.Unjudged, "stage"), " could not be judged")

@@ -182,7 +182,11 @@ func explained(base, left harness.Distance) float64 {
 func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness.Place]replay.Value) {
 	run, made := g.run, map[harness.Place]replay.Value{}
 	if m.fault.Kind == Padding {
-		return m.fault.output(g.inBatch(e, m), m.variant), nil
+		c := &Context{Model: g.model, Dims: e.dims, Stage: e.Stage, padded: g.inBatch(e)}
+		if c.padded != nil {
+			c.padded.stages, c.padded.from = m.stages, m.from
+		}
+		return m.fault.output(c, m.variant), nil
 	}
 	for _, at := range e.computed() {
 		if at.Step < m.from || !slices.Contains(m.stages, at.Stage) || at != e.Place && g.has(at) {
@@ -194,6 +198,7 @@ func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness
 		c := &Context{Model: g.model, Dims: d, Stage: at.Stage, In: in}
 		if at == e.Place {
 			c = e.context(g.model, d, in)
+			c.padded = g.inBatch(e)
 			if run == g.run { // then the run has judged the row by it
 				c.right = e.right
 			}

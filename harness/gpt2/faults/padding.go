@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tphakala/simd/f32"
+
 	"checkpoint12/harness"
 	"checkpoint12/model"
 )
@@ -183,14 +185,38 @@ func ids(tokens []int) (all []int64) {
 	return all
 }
 
-// inBatch returns the context of a fault of padding.
-func (g *rowGroup) inBatch(e *wrongRow, m match) *Context {
-	c := &Context{Model: g.model, Dims: e.dims, Stage: e.Stage}
-	if row, ok := g.candidate.(*harness.BatchRow); ok {
-		got, _, _, _ := e.compared()
-		c.padded = &paddedRow{BatchRow: row, at: e.Place, got: got, stages: m.stages, from: m.from}
+// inBatch returns the row in its batch; nil if it is of none.
+func (g *rowGroup) inBatch(e *wrongRow) *paddedRow {
+	row, ok := g.candidate.(*harness.BatchRow)
+	if !ok {
+		return nil
 	}
-	return c
+	got, _, _, _ := e.compared()
+	return &paddedRow{BatchRow: row, at: e.Place, got: got}
+}
+
+// bareScores returns the scores of a row of a padded batch without any mask, those of keys
+// at padding too.
+func (c *Context) bareScores(scale float64) []float32 {
+	if c.padded == nil {
+		return nil
+	}
+	r := c.padded
+	q, err1 := r.WithPadding(r.at.Step, c.block("attn.q"))
+	k, err2 := r.WithPadding(r.at.Step, c.block("attn.cache_k"))
+	span := r.Padding().Cut[r.at.Step]
+	T, S, D := span.T, span.End(), c.width()
+	if err1 != nil || err2 != nil || len(q.F32) != T*c.embd() || len(k.F32) != S*c.embd() {
+		return nil
+	}
+	places := r.Places(r.at.Step, c.Stage, true)
+	out := make([]float32, len(places))
+	for i, place := range places {
+		at := place % (c.heads() * T * S)
+		head, t, s := at/(T*S), at/S%T, at%S
+		out[i] = float32(float64(f32.DotProduct(q.F32[(head*T+t)*D:][:D], k.F32[(head*S+s)*D:][:D])) * scale)
+	}
+	return out
 }
 
 // hasUnpadded reports whether a row of the candidate's batch has no padding.
@@ -281,10 +307,27 @@ func (c *Context) Full(out []float32) []float32 {
 	return f.spread(out, f.absent)
 }
 
-// compared returns the engine's output, the correct one and its rounding, with the keys at padding.
+// compared returns the engine's output, the correct one and its rounding, with the keys at
+// padding. Where no number is correct, as at a masked key, rounding may do what it may do
+// at most elsewhere: a fault may put a number there.
 func (e *wrongRow) compared() (got, right, bound []float32, base harness.Distance) {
+	got, right, bound, base = e.got, e.right, e.bound, e.base
 	if e.full != nil {
-		return e.full.got, e.full.right, e.full.bound, e.full.base
+		got, right, bound, base = e.full.got, e.full.right, e.full.bound, e.full.base
 	}
-	return e.got, e.right, e.bound, e.base
+	if len(bound) > 0 && slices.ContainsFunc(right, func(v float32) bool { return !finite(v) }) {
+		bound = slices.Clone(bound)
+		var most float32
+		for _, b := range bound {
+			if finite(b) {
+				most = max(most, b)
+			}
+		}
+		for i, v := range right {
+			if !finite(v) {
+				bound[i] = most
+			}
+		}
+	}
+	return got, right, bound, base
 }

@@ -83,8 +83,11 @@ var composites = []Fault{
 	composite("bfloat16", bfloat16),
 	{
 		ID: "scale_and_mask_missing", Kind: Plain, Stages: []string{"h.*.attn.scores"},
-		Text:     "q*k is neither scaled nor masked: divide by sqrt(D), and hide key j from the query at position i unless j <= i",
-		variants: []variant{ofSeveral(func(c *Context) []float32 { return c.scores(1, c.keys()) })},
+		Text: "q*k is neither scaled nor masked: divide by sqrt(D), and hide key j from the query at position i unless j <= i",
+		variants: []variant{
+			ofSeveral(func(c *Context) []float32 { return c.scores(1, c.keys()) }),
+			func(c *Context) []float32 { return c.bareScores(1) },
+		},
 	},
 }
 

@@ -63,10 +63,13 @@ var variants = map[string][]variant{
 	})},
 	"cache_rolled": {rolled},
 
-	"scale_missing":        {func(c *Context) []float32 { return c.scores(1, 0) }},
-	"scale_d":              {func(c *Context) []float32 { return c.scores(1/float64(c.width()), 0) }},
-	"scale_c":              {func(c *Context) []float32 { return c.scores(1/math.Sqrt(float64(c.embd())), 0) }},
-	"mask_missing":         {ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), c.keys()) })},
+	"scale_missing": {func(c *Context) []float32 { return c.scores(1, 0) }},
+	"scale_d":       {func(c *Context) []float32 { return c.scores(1/float64(c.width()), 0) }},
+	"scale_c":       {func(c *Context) []float32 { return c.scores(1/math.Sqrt(float64(c.embd())), 0) }},
+	"mask_missing": {
+		ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), c.keys()) }),
+		ofSeveral(func(c *Context) []float32 { return c.bareScores(c.scale()) }),
+	},
 	"mask_diagonal_hidden": {func(c *Context) []float32 { return c.scores(c.scale(), -1) }},
 	"mask_one_ahead":       {ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), 1) })},
 	"mask_without_past":    {withPast(func(c *Context) []float32 { return c.scores(c.scale(), -c.Dims.P) })},
