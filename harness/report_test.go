@@ -47,7 +47,7 @@ func TestReportJSON(t *testing.T) {
  ],
  "explanations": [],
  "violations": [],
- "unseen": {"missing": 1, "skipped": 0, "unjudged": 0, "unknown": 0, "unmatched": 0, "shared": 0, "doubted": 0}
+ "unseen": {"missing": 1, "skipped": 0, "unjudged": 0, "unknown": 0, "unmatched": 0, "rows": 0, "shared": 0, "doubted": 0}
 }`
 	var x, y any
 	if err := json.Unmarshal([]byte(want), &x); err != nil {

@@ -223,11 +223,11 @@ func (p *printer) writeReplayed() {
 	text, none := "", "replayed on its own inputs, none of "+judged+" is wrong"
 	switch {
 	case len(p.Introduced) > 0 && p.bad == 0:
-		below := ", so the fault is below the tolerance"
+		all, below := "every tensor", ", so the fault is below the tolerance"
 		if p.Rows > 0 {
-			below = ""
+			all, below = "what was compared", ""
 		}
-		text = fmt.Sprintf("every tensor compared is within tolerance of %s%s%s", p.Golden, below, p.unseen())
+		text = fmt.Sprintf("%s is within tolerance of %s%s%s", all, p.Golden, below, p.unseen())
 	case len(p.Introduced) > 0:
 		text = fmt.Sprintf("%d of %s outside tolerance of %s%s",
 			p.bad, words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
