@@ -19,7 +19,7 @@ var order = []string{
 	"model",
 	"model/sample model/synthetic",
 	"model/zoo",
-	"harness/internal/names harness/internal/shapes harness/internal/words",
+	"harness/internal/names harness/internal/rounding harness/internal/shapes harness/internal/words",
 	"harness",
 	"harness/npy",
 	"harness/dump harness/replay harness/report",

@@ -5,82 +5,16 @@ import (
 	"math"
 	"strings"
 
-	"github.com/tphakala/simd/f16"
-
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/rounding"
 )
-
-// A rounding keeps fewer bits of values; nil keeps all. dst may be src.
-type rounding func(dst, src []float32)
-
-// bfloat16 keeps 8 significant bits and tf32 keeps 11, as NVIDIA's tensor cores
-// read float32: rounded to nearest, ties to even.
-var bfloat16, tf32 = keep(16), keep(13)
-
-// of returns x after the rounding; x itself where there is none.
-func (r rounding) of(x []float32) []float32 {
-	if r == nil {
-		return x
-	}
-	return r.in(make([]float32, len(x)), x)
-}
-
-// in is of with memory for the result.
-func (r rounding) in(scratch, x []float32) []float32 {
-	if r == nil {
-		return x
-	}
-	r(scratch, x)
-	return scratch
-}
-
-// keep drops low bits of the mantissa, rounding to nearest, ties to even.
-// Infinities and NaN stay.
-func keep(drop uint) rounding {
-	return func(dst, src []float32) {
-		for i, v := range src {
-			bits := math.Float32bits(v)
-			if bits&0x7f800000 == 0x7f800000 {
-				dst[i] = v
-				continue
-			}
-			dst[i] = nearest(bits, drop)
-		}
-	}
-}
-
-// nearest drops low bits of a finite float32.
-func nearest(bits uint32, drop uint) float32 {
-	return math.Float32frombits((bits + 1<<(drop-1) - 1 + bits>>drop&1) &^ (1<<drop - 1))
-}
-
-// tf32Cut is tf32 where the low bits are dropped without rounding.
-func tf32Cut(dst, src []float32) {
-	for i, v := range src {
-		dst[i] = math.Float32frombits(math.Float32bits(v) &^ (1<<13 - 1))
-	}
-}
-
-// float16 keeps what IEEE's half precision holds: 11 significant bits above
-// 2^-14, multiples of 2^-24 below, infinity from 65520 on.
-func float16(dst, src []float32) {
-	const normal, large, drop = 127 - 14, 127 + 15, 13 // exponents, as float32 has them, that need no more
-	for i, v := range src {
-		b := math.Float32bits(v)
-		if e := b >> 23 & 0xff; normal <= e && e < large {
-			dst[i] = nearest(b, drop)
-		} else {
-			dst[i] = f16.ToFloat32(f16.FromFloat32(v))
-		}
-	}
-}
 
 // composites are two faults of the catalogue at once, as engines make them whose
 // every tensor is of a small type, or that dump bare products. They are looked at where no
 // single one is the cause, and are not planted.
 var composites = []Fault{
-	composite("float16", float16),
-	composite("bfloat16", bfloat16),
+	composite("float16", rounding.Float16),
+	composite("bfloat16", rounding.BFloat16),
 	{
 		ID: "scale_and_mask_missing", Kind: Plain, Stages: []string{"h.*.attn.scores"},
 		Text: "q*k is neither scaled nor masked: divide by sqrt(D), and hide key j from the query at position i unless j <= i",
@@ -92,7 +26,7 @@ var composites = []Fault{
 }
 
 // composite returns the fault of weights and activations through one rounding.
-func composite(name string, round rounding) Fault {
+func composite(name string, round rounding.Rounding) Fault {
 	return Fault{
 		ID: name + "_weights+" + name + "_activations", Kind: Precision,
 		Stages:   []string{"wte", "wpe", "h.*.ln_*", "h.*.c_*", "ln_f", "logits"}, // they read weights
@@ -103,17 +37,17 @@ func composite(name string, round rounding) Fault {
 
 // activations returns a stage with weights through one rounding and what it reads and
 // writes through another: both, the output alone, the inputs alone.
-func activations(weights, round rounding) []variant {
+func activations(weights, round rounding.Rounding) []variant {
 	return []variant{
-		func(c *Context) []float32 { return round.of(c.rounded(weights, round)) },
-		func(c *Context) []float32 { return round.of(c.rounded(weights, nil)) },
+		func(c *Context) []float32 { return round.Of(c.rounded(weights, round)) },
+		func(c *Context) []float32 { return round.Of(c.rounded(weights, nil)) },
 		rounded(weights, round),
 	}
 }
 
 // operands returns a matrix product whose two factors go through a rounding and whose
 // bias, unlike that of rounded, does not.
-func operands(round rounding) variant {
+func operands(round rounding.Rounding) variant {
 	return func(c *Context) []float32 {
 		if isProduct(c.Stage) && c.Stage != "logits" {
 			return c.product(round, round, c.bias())
@@ -123,41 +57,41 @@ func operands(round rounding) variant {
 }
 
 // rounded returns Context.rounded as a variant.
-func rounded(weights, inputs rounding) variant {
+func rounded(weights, inputs rounding.Rounding) variant {
 	return func(c *Context) []float32 { return c.rounded(weights, inputs) }
 }
 
 // rounded returns the stage's correct function of inputs and weights that went through
 // roundings, nil for none.
-func (c *Context) rounded(weights, inputs rounding) []float32 {
+func (c *Context) rounded(weights, inputs rounding.Rounding) []float32 {
 	switch k := wordOf(c.Stage); {
 	case k == "wte", k == "wpe": // their inputs are ids
-		return weights.of(c.Right())
+		return weights.Of(c.Right())
 	case weights == nil:
 	case strings.HasPrefix(k, "ln_"):
 		return norm(func(_ *Context, n *normalising) {
-			n.x, n.gain, n.bias = inputs.of(n.x), weights.of(n.gain), weights.of(n.bias)
+			n.x, n.gain, n.bias = inputs.Of(n.x), weights.Of(n.gain), weights.Of(n.bias)
 		})(c)
 	case k == "logits":
-		return timesTransposed(inputs.of(c.reads(0)), c.unembedding(), nil, c.embd(), weights)
+		return timesTransposed(inputs.Of(c.reads(0)), c.unembedding(), nil, c.embd(), weights)
 	case isProduct(c.Stage):
-		return c.product(inputs, weights, weights.of(c.bias()))
+		return c.product(inputs, weights, weights.Of(c.bias()))
 	}
 	if inputs == nil {
 		return c.Right()
 	}
-	return c.apply(c.Stage, func(name string) []float32 { return inputs.of(c.in(name)) })
+	return c.apply(c.Stage, func(name string) []float32 { return inputs.Of(c.in(name)) })
 }
 
 // precisions are the fewer bits of mantissa whose errors are recognised.
 var precisions = []struct {
 	id, name string
-	round    rounding
+	round    rounding.Rounding
 	like     string
 }{
-	{PatternNoise10, "float16", float16,
+	{PatternNoise10, "float16", rounding.Float16,
 		"a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
-	{PatternNoise7, "bfloat16", bfloat16,
+	{PatternNoise7, "bfloat16", rounding.BFloat16,
 		"a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits"},
 }
 
@@ -178,7 +112,7 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 		return finding{}
 	}
 	for _, p := range precisions {
-		if holds(p.round, e.got) && !holds(p.round, e.right) {
+		if p.round.Holds(e.got) && !p.round.Holds(e.right) {
 			text := "every value of the output is one that %s holds: the stage, or what writes it, works in %[1]s"
 			return finding{p.id, 0, fmt.Sprintf(text, p.name)}
 		}
@@ -201,17 +135,6 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 		}
 	}
 	return finding{}
-}
-
-// holds reports whether every value is unchanged by a rounding.
-func holds(r rounding, x []float32) bool {
-	rounded := r.of(x)
-	for i, v := range x {
-		if v == v && rounded[i] != v {
-			return false
-		}
-	}
-	return true
 }
 
 // hasStructure reports whether the error follows the correct output, or leans to one

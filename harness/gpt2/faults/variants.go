@@ -7,6 +7,7 @@ import (
 
 	"github.com/tphakala/simd/f32"
 
+	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/model"
 	"checkpoint12/model/sample"
 )
@@ -101,11 +102,11 @@ var variants = map[string][]variant{
 	"temperature_inverted": {distribution(func(t float64) float64 { return 1 / t })},
 	"temperature_ignored":  {distribution(func(float64) float64 { return 1 })},
 
-	"float16_weights":      {rounded(float16, nil)},
-	"float16_activations":  activations(nil, float16),
-	"bfloat16_weights":     {rounded(bfloat16, nil)},
-	"bfloat16_activations": activations(nil, bfloat16),
-	"tf32":                 {operands(tf32), operands(tf32Cut), rounded(tf32, tf32)},
+	"float16_weights":      {rounded(rounding.Float16, nil)},
+	"float16_activations":  activations(nil, rounding.Float16),
+	"bfloat16_weights":     {rounded(rounding.BFloat16, nil)},
+	"bfloat16_activations": activations(nil, rounding.BFloat16),
+	"tf32":                 {operands(rounding.TF32), operands(rounding.TF32Cut), rounded(rounding.TF32, rounding.TF32)},
 
 	"padding_counted":          {underMask(noneMasked)},
 	"padding_seen":             {underMask(fromPrompt)},
@@ -290,8 +291,8 @@ func (n normalising) run() []float32 {
 
 // product returns a linear stage: reads(0)*weight + bias, where the input and the matrix
 // go through roundings, nil for none. A nil bias is not added.
-func (c *Context) product(input, matrix rounding, bias []float32) []float32 {
-	return times(input.of(c.reads(0)), c.gain(), bias, len(c.bias()), matrix)
+func (c *Context) product(input, matrix rounding.Rounding, bias []float32) []float32 {
+	return times(input.Of(c.reads(0)), c.gain(), bias, len(c.bias()), matrix)
 }
 
 // sumsOf is the number of products that are added up before their sum joins the others.
@@ -299,7 +300,7 @@ const sumsOf = 128
 
 // times returns x*w + bias in float32, summed in blocks: x [rows,in], w [in,out] which
 // goes through round, bias [out] or nil.
-func times(x, w, bias []float32, out int, round rounding) []float32 {
+func times(x, w, bias []float32, out int, round rounding.Rounding) []float32 {
 	in := len(w) / out
 	rows := len(x) / max(in, 1)
 	y, sums, scratch := make([]float32, rows*out), make([]float32, rows*out), make([]float32, out)
@@ -309,7 +310,7 @@ func times(x, w, bias []float32, out int, round rounding) []float32 {
 	for k0 := 0; k0 < in; k0 += sumsOf {
 		clear(sums)
 		for k := k0; k < min(k0+sumsOf, in); k++ {
-			row := round.in(scratch, w[k*out:(k+1)*out])
+			row := round.In(scratch, w[k*out:(k+1)*out])
 			for r := range rows {
 				f32.AddScaled(sums[r*out:(r+1)*out], x[r*in+k], row)
 			}
@@ -321,11 +322,11 @@ func times(x, w, bias []float32, out int, round rounding) []float32 {
 
 // timesTransposed returns x*wᵀ + bias: x [rows,in], w [out,in] which goes through
 // round, bias [out] or nil.
-func timesTransposed(x, w, bias []float32, in int, round rounding) []float32 {
+func timesTransposed(x, w, bias []float32, in int, round rounding.Rounding) []float32 {
 	rows, out := len(x)/in, len(w)/in
 	y, scratch := make([]float32, rows*out), make([]float32, in)
 	for o := range out {
-		row := round.in(scratch, w[o*in:(o+1)*in])
+		row := round.In(scratch, w[o*in:(o+1)*in])
 		for r := range rows {
 			s := f32.DotProduct(row, x[r*in:(r+1)*in])
 			if bias != nil {
