@@ -232,7 +232,7 @@ func TestOneFaultIsOneFailure(t *testing.T) {
 }
 
 // engines have a golden of every committed case each.
-var engines = []string{"candle", "float64", "mistralrs", "tinygrad"}
+var engines = []string{"candle", "float64", "mistralrs", "tinygrad", "transformers"}
 
 // sameEverywhere asks that a prompt's text is the same in three runs and from
 // every engine.

@@ -79,7 +79,8 @@ def python(requirements, say):
             say(f"installing {requirements} into {os.path.relpath(home, ROOT)}")
             shutil.rmtree(home, ignore_errors=True)
             run([sys.executable, "-m", "venv", home], "python's venv module (Debian: apt-get install python3-venv)")
-            run([interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", path],
+            run([interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps",
+                 "-r", path],
                 f"pip install -r {requirements}")
             open(ready, "w").close()
     return interpreter
@@ -123,6 +124,10 @@ def mistralrs(say):
     return cargo("mistralrs", say, "hundreds of crates: a quarter of an hour and 2 GB", patch)
 
 
+def transformers(say):
+    return [python("reference/transformers/requirements.txt", say), os.path.join(ROOT, "reference/transformers/export.py")]
+
+
 SHARED = ("reference/contract.py", "reference/dump.py")
 OF_CANDLE = "config dump npy options program provenance rules staging weights".split()  # files of Candle's that mistralrs has too
 ENGINES = {engine.name: engine for engine in (
@@ -136,4 +141,6 @@ ENGINES = {engine.name: engine for engine in (
                          "model/vocab/r50k_base.tiktoken"), mistralrs,
            may_leave_out=("h.[*].attn.scores", "h.[*].attn.probs", "probs_t*"),
            only_named="a quarter of an hour to build"),
+    Engine("transformers", (*SHARED, "reference/transformers/export.py", "reference/transformers/requirements.txt"),
+           transformers, only_named="2.7 GB to download"),
 )}

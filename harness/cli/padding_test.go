@@ -62,7 +62,7 @@ func TestComparePadding(t *testing.T) {
 	}{
 		{
 			name: "left, all engines", tokens: left, mask: ones, cut: harness.PromptCut(4, 4), args: []string{"--golden", cases},
-			says: []string{"PASS", "hello (float64, candle, mistralrs, tinygrad) and", "against tinygrad: 0 of"}, notes: "a padded batch of 2 rows",
+			says: []string{"PASS", "hello (float64, candle, mistralrs, tinygrad, transformers) and", "against tinygrad: 0 of"}, notes: "a padded batch of 2 rows",
 		}, {
 			name: "right, with the model", tokens: right, mask: others, cut: harness.PromptCut(4, 4),
 			args: []string{"--golden", cases, "--model", "synthetic-tiny"}, says: []string{"PASS", "each of 244 stages is correct"},

@@ -82,7 +82,7 @@ func TestPaddedBatch(t *testing.T) {
 					t.Errorf("%s: %d compared", e.Engine, e.Report.Compared)
 				}
 			}
-			if want := []string{"float64", "candle", "mistralrs", "tinygrad"}; !slices.Equal(engines, want) {
+			if want := []string{"float64", "candle", "mistralrs", "tinygrad", "transformers"}; !slices.Equal(engines, want) {
 				t.Errorf("judged by %v", engines)
 			}
 		})

@@ -1,5 +1,6 @@
 """A micro GPT-2 with random weights, and engines that need nothing installed."""
 
+import functools
 import json
 import os
 import shutil
@@ -71,7 +72,21 @@ def command(engine):
             pytest.skip("tinygrad is not installed: pip install -r reference/tinygrad/requirements.txt")
         if shutil.which(os.environ.get("CC", "clang")) is None:
             pytest.skip("clang is not installed: apt-get install clang")
+    if engine == "transformers":
+        return [torch_python(), os.path.join(ROOT, "reference", engine, "export.py")]
     return [sys.executable, os.path.join(ROOT, "reference", engine, "export.py")]
+
+
+@functools.cache
+def torch_python():
+    """The Python that has torch and transformers, or a skip that says how it is had."""
+    python = os.environ.get("CHECKPOINT12_TORCH", sys.executable)
+    done = subprocess.run([python, "-c", "import torch, transformers"], capture_output=True, text=True)
+    if done.returncode:
+        assert not os.environ.get("CI"), f"{python}: {done.stderr}"
+        pytest.skip("torch and transformers are not installed: pip install -r reference/transformers/requirements.txt, "
+                    "and $CHECKPOINT12_TORCH to the python that has them")
+    return python
 
 
 @pytest.fixture(scope="session")

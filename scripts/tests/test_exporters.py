@@ -25,7 +25,7 @@ def values(folder):
     return {entry["path"]: np.load(folder / entry["path"]) for entry in manifest["files"]}
 
 
-ENGINES = ["float64", "tinygrad", "candle"]
+ENGINES = ["float64", "tinygrad", "candle", "transformers"]
 
 
 def widened(a, dtype):
@@ -50,7 +50,8 @@ def real_layout(folder, weights, dtype):
 
 
 @pytest.mark.parametrize("engine, dtype", [("float64", "F32"), ("float64", "F16"), ("float64", "BF16"), ("candle", "F32"),
-                                           ("candle", "F16"), ("candle", "BF16"), ("tinygrad", "BF16")])
+                                           ("candle", "F16"), ("candle", "BF16"), ("tinygrad", "BF16"),
+                                           ("transformers", "BF16")])
 def test_engines_agree_whatever_the_weights_are_stored_as(tmp_path, engine, dtype):
     """A batch, tokens fed, stages left out, an untied head and an MLP of its own width, against gpt2.py in memory."""
     config = {**CONFIG, "n_inner": 20}
@@ -110,7 +111,7 @@ def test_bad_weights_are_one_line_and_status_2(tmp_path, engine, change, names):
     assert names in err and len(err.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("engine", ["tinygrad", "float64"])
+@pytest.mark.parametrize("engine", ["tinygrad", "float64", "transformers"])
 def test_every_module_that_an_exporter_loads_is_in_its_manifest(micro, tmp_path, engine):
     sources = f"""
 import sys, runpy
@@ -122,8 +123,7 @@ except SystemExit:
 for module in list(sys.modules.values()):
     print(getattr(module, "__file__", None))
 """
-    command(engine)
-    done = subprocess.run([sys.executable, "-c", sources], capture_output=True, text=True, check=True)
+    done = subprocess.run([command(engine)[0], "-c", sources], capture_output=True, text=True, check=True)
     home = os.path.join(ROOT, "reference") + os.sep
     loaded = {os.path.relpath(line, ROOT).replace(os.sep, "/") for line in done.stdout.splitlines() if line.startswith(home)}
     import engines

@@ -2,6 +2,8 @@
 
 In the folder of each requirements.txt: uv pip compile --universal --generate-hashes --no-header --no-annotate
 --python-version 3.11 -o requirements.lock requirements.txt
+For transformers --no-emit-package each of triton cuda-bindings cuda-pathfinder nvidia-cusolver nvidia-nvtx nvidia-cuda-cccl
+too, which torch does not load on a CPU.
 """
 
 import os
@@ -11,7 +13,7 @@ import pytest
 
 import engines
 
-FILES = ("reference/float64", "reference/tinygrad", "scripts", ".ci")
+FILES = ("reference/float64", "reference/tinygrad", "reference/transformers", "scripts", ".ci")
 
 
 def pins(path):
