@@ -109,10 +109,10 @@ def outliers(rows):
 
 def table(rows, engines):
     """Lines of text: a row for each kind of stage, then the largest of each checkpoint."""
-    head = f"{'checkpoint':<11}{'stage':<18}" + "".join(f"{engine + ' rel':>14}{'abs':>9}" for engine in engines)
+    head = f"{'checkpoint':<11}{'stage':<18}" + "".join(f"{engine + ' rel':>17}{'abs':>9}" for engine in engines)
     lines = [head]
     for (number, stage), row in sorted(rows.items(), key=lambda item: (item[0][0] or -1, item[0][1])):
-        cells = "".join(f"{row[e]['relative']:>14.1e}{row[e]['absolute']:>9.1e}" if e in row else f"{'-':>14}{'-':>9}"
+        cells = "".join(f"{row[e]['relative']:>17.1e}{row[e]['absolute']:>9.1e}" if e in row else f"{'-':>17}{'-':>9}"
                         for e in engines)
         lines.append(f"{number or '-':<11}{stage:<18}{cells}")
     lines.append("")

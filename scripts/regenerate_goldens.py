@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes goldens/<model>/<case>/<engine> with the exporters in reference/, or checks those that are there.
 
-  python3 scripts/regenerate_goldens.py                            all that is committed, but mistralrs
+  python3 scripts/regenerate_goldens.py                            all that is committed, but mistralrs's and transformers'
   python3 scripts/regenerate_goldens.py --engine tinygrad --case hello
   python3 scripts/regenerate_goldens.py --model gpt2-medium        real weights, once fetched
   python3 scripts/regenerate_goldens.py --model DIR --out DIR      weights of your own
@@ -9,6 +9,7 @@
                                                                    and a prompt of its vocabulary
   python3 scripts/regenerate_goldens.py --check --model synthetic-tiny
   python3 scripts/regenerate_goldens.py --engine mistralrs         only so: it takes a quarter of an hour to build
+  python3 scripts/regenerate_goldens.py --engine transformers      only so: it downloads 2.7 GB
 
 Needs Python 3.11 and its venv module; clang for tinygrad, cargo for candle and mistralrs. Everything else it
 installs into .cache/. Exit status: 0 done, 1 --check found a difference, 2 something could not be had.

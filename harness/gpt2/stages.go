@@ -76,11 +76,11 @@ var stages = []stage{
 	{"h.*.attn.context", "ctx", 5, 1e-4, relTol, (*stageCall).boundContext, []string{"B T H D", "B H T D", "T B (H D)", "T B H D", "B (H D) T"},
 		"means of values weighted by probabilities; correct engines are up to 1.2e-5 apart"},
 	{"h.*.attn.c_proj", "proj", 5, 1e-4, relTol, (*stageCall).boundLinear, streamLayouts,
-		"sums of C products; correct engines are up to 7.5e-6 apart"},
+		"sums of C products; correct engines are up to 7.6e-6 apart"},
 	{"h.0.resid_mid", "mid", 7, 1e-4, relTol, (*stageCall).boundAdd, streamLayouts, firstBlock},
 	{"h.*.resid_mid", "mid", 8, 1e-3, relTol, (*stageCall).boundAdd, streamLayouts, laterBlocks},
 	{"h.*.ln_2", "", 6, 1e-4, relTol, (*stageCall).boundNorm, streamLayouts,
-		"the feed-forward's tolerance; correct engines are up to 6.6e-6 apart"},
+		"the feed-forward's tolerance; correct engines are up to 6.8e-6 apart"},
 	{"h.*.mlp.c_fc", "", 6, 1e-4, relTol, (*stageCall).boundLinear, innerLayouts,
 		"sums of C products of normed values; correct engines are up to 1.1e-5 apart"},
 	{"h.*.mlp.act", "", 6, 1e-4, 0, (*stageCall).boundGELU, innerLayouts,
@@ -90,11 +90,11 @@ var stages = []stage{
 	{"h.0.resid_post", "post", 7, 1e-4, relTol, (*stageCall).boundAdd, streamLayouts, firstBlock},
 	{"h.*.resid_post", "post", 8, 1e-3, relTol, (*stageCall).boundAdd, streamLayouts, laterBlocks},
 	{"ln_f", "", 8, 1e-3, relTol, (*stageCall).boundNorm, streamLayouts,
-		"the rounding of all blocks times a gain that takes one channel to 229; correct engines are up to 1.5e-4 apart"},
+		"the rounding of all blocks times a gain that takes one channel to 229; correct engines are up to 3.4e-4 apart"},
 	{"logits", "", 8, 1e-3, relTol, (*stageCall).boundLinear, []string{"T B V", "B V T"},
 		"the rounding of all blocks; correct engines are up to 7.2e-5 apart"},
 	{"logits_last", "", 9, 1e-3, relTol, (*stageCall).moved, lastLayouts,
-		"the tolerance of the logits that it selects; correct engines are up to 8e-5 apart; that it is this engine's own last row is checked separately"},
+		"the tolerance of the logits that it selects; correct engines are up to 9.2e-5 apart; that it is this engine's own last row is checked separately"},
 	{"next_token", "", 10, 0, 0, nil, nil,
 		"a token is the same or it is not"},
 	{"probs_t*", "", 11, 1e-6, 0, (*stageCall).boundSoftmax, lastLayouts,
@@ -102,8 +102,8 @@ var stages = []stage{
 }
 
 const (
-	firstBlock  = "one block's rounding; correct engines are up to 3.1e-5 apart, two units in the last place of a value above 128"
-	laterBlocks = "each block adds its rounding to what came in; correct engines are up to 6.1e-5 apart after 24"
+	firstBlock  = "one block's rounding; correct engines are up to 2e-4 apart, 13 units in the last place of a value above 128"
+	laterBlocks = "each block adds its rounding to what came in; correct engines are up to 2.1e-4 apart after 24"
 )
 
 // rowOf returns the row of a stage. It panics for one that is none of GPT-2's.

@@ -31,6 +31,15 @@ def verify(checkpoint12, tmp_path, program, *more):
     return done.returncode, answer, done.stdout
 
 
+@pytest.mark.skipif("CHECKPOINT12_ENGINES_MEDIUM" not in os.environ, reason="CHECKPOINT12_ENGINES_MEDIUM is not set")
+def test_medium(checkpoint12, tmp_path):
+    report = tmp_path / "report.json"
+    done = subprocess.run([checkpoint12, "verify", "--model", "synthetic-medium", "--json", report, "--engine",
+                           f"{torch_python()} {EXPORT} {ARGUMENTS}"], cwd=ROOT, capture_output=True, text=True)
+    answer = json.loads(report.read_text())
+    assert done.returncode == 0 and answer["introduced"] == answer["errors"] == [], done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("more", [[], ["--no-cache"]], ids=["cached", "no cache"])
 def test_right(checkpoint12, tmp_path, more):
     status, report, text = verify(checkpoint12, tmp_path, EXPORT, *more)
