@@ -213,6 +213,24 @@ func CompareRounding(
 	return row, d
 }
 
+// CompareValues compares a tensor of values with the one that it should equal, of the same
+// shape.
+func CompareValues(name string, want, got Tensor) Row {
+	row := newRow(Stage{Name: name, Tolerance: Tolerance{Reason: "the model's own"}}, want.Shape)
+	row.GotShape = got.Shape
+	d := Distance{At: -1}
+	d.add(0, want, got, nil, false)
+	d.Wrong = d.Nonfinite + countBeyond(want, got, 0)
+	d.fill(&row)
+	return row
+}
+
+// Unmeasured makes the row one of which no values were compared.
+func (r *Row) Unmeasured(status Status) {
+	nan := Float(math.NaN())
+	r.Status, r.MaxAbs, r.MaxRel, r.RMS, r.Cosine, r.Scale = status, nan, nan, nan, nan, math.NaN()
+}
+
 // fill writes a distance into a row.
 func (d *Distance) fill(row *Row) {
 	row.Distance = *d

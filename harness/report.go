@@ -21,9 +21,12 @@ type Report struct {
 	// Missing lists the places that the golden has and the candidate lacks.
 	Missing []Absence `json:"missing"`
 
+	// First is the weights as loaded if they are wrong, else FirstDivergence.
+	First *Divergence `json:"first_divergence"`
+
 	// FirstDivergence is the first stage in execution order, over all steps,
 	// that is outside its tolerance; nil if none is.
-	FirstDivergence *Place `json:"first_divergence"`
+	FirstDivergence *Place `json:"-"`
 
 	// Introduced lists the stages whose own computation is wrong, as a replay
 	// finds them; a comparison alone finds none.
@@ -35,6 +38,11 @@ type Report struct {
 
 	// Explanations names the faults that explain introduced stages.
 	Explanations []Explanation `json:"explanations"`
+
+	// Weights lists the weights as loaded that are not the model's, in the order of use;
+	// nil if the candidate does not say what it loaded. Cost is what they change.
+	Weights []Weight     `json:"weights,omitzero"`
+	Cost    *WeightsCost `json:"weights_cost,omitempty"`
 
 	// Replayed has the rows given to AddReplay, with each stage's amplification;
 	// nil without a replay. GoldenReplayed is the golden's, where it was replayed.
@@ -120,8 +128,8 @@ type Explanation struct {
 	At []string `json:"-"` // the stages that the fault sits in, if that is known
 }
 
-// Judge works out Compared, Missing, FirstDivergence and Verdict from the rows,
-// Introduced, Violations, Unusable and RequireAll. Compare has done so; whoever adds to a
+// Judge works out Compared, Missing, FirstDivergence, First and Verdict from the rows,
+// Introduced, Violations, Unusable, Weights and RequireAll. Compare has done so; whoever adds to a
 // report does it again.
 func (r *Report) Judge() {
 	r.Compared, r.Missing, r.FirstDivergence = 0, []Absence{}, nil
@@ -153,8 +161,14 @@ func (r *Report) Judge() {
 		}
 	}
 	r.Unseen.Missing = len(r.Missing)
-	r.Verdict = VerdictPass
-	if r.FirstDivergence != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 ||
+	r.Verdict, r.First = VerdictPass, nil
+	if r.FirstDivergence != nil {
+		r.First = &Divergence{*r.FirstDivergence}
+	}
+	if r.WrongWeight() != nil {
+		r.First = &Divergence{Place{Stage: WeightsStage}}
+	}
+	if r.First != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 ||
 		r.RequireAll && (r.Compared < len(r.Stages) || r.Rows > 0) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}

@@ -82,7 +82,7 @@ func (m *Map) list(dir string, isStage func(name string) bool) (dump.Listing, Hi
 			if files++; files > maxFiles {
 				return fmt.Errorf("more than %d files", maxFiles)
 			}
-			if err == nil {
+			if err == nil && !l.TakeWeight(path) {
 				err = j.add(path, isStage)
 			}
 		}

@@ -11,8 +11,8 @@ import (
 	"checkpoint12/harness/npy"
 )
 
-// archives are the archives of a dump, each by the folder in whose place it is: "." or a
-// step's. What is in one has the path that it would have in the folder.
+// archives are the archives of a dump, each by the folder in whose place it is: ".", a
+// step's or that of the weights. What is in one has the path that it would have in the folder.
 type archives map[string]*npy.Archive
 
 // IsArchive reports whether path is that of an archive in the place of a dump's folder.
@@ -22,14 +22,15 @@ func IsArchive(path string) bool {
 }
 
 // Expand returns the paths of what is in the file at path below a dump's folder, if that
-// is an archive in the place of a step's folder that is not there, or of the whole one;
+// is an archive in the place of a step's folder that is not there, of that of the weights,
+// or of the whole one;
 // else the path itself.
 func (l *Listing) Expand(dir, path string) ([]string, error) {
 	folder := strings.TrimSuffix(path, filepath.Ext(path))
 	if path == "." {
 		folder = path
 	} else if _, err := os.Stat(filepath.Join(dir, folder)); err == nil || l.archives[folder] != nil ||
-		!stepFolder.MatchString(folder) || !IsArchive(filepath.Join(dir, path)) {
+		!stepFolder.MatchString(folder) && folder != WeightsFolder || !IsArchive(filepath.Join(dir, path)) {
 		return []string{path}, nil
 	}
 	a, err := npy.OpenArchive(filepath.Join(dir, path))

@@ -33,6 +33,7 @@ type Dump struct {
 	unknown  []string
 	mask     [][]int     // nil without one
 	cut      harness.Cut // what CutFile says; nil without one
+	weights  []string    // the paths of weights as loaded
 }
 
 // A header describes a stage's file; it is known before the tensor is read.
@@ -61,7 +62,7 @@ func Open(dir string, s *harness.Schedule) (*Dump, []string, error) {
 // OpenListed opens a folder as Open does, of which the caller has listed the files
 // and read the manifest, nil for none.
 func OpenListed(dir string, s *harness.Schedule, listed Listing, man *harness.Manifest) (*Dump, []string, error) {
-	d := &Dump{dir: dir, archives: listed.archives, schedule: s, man: man, steps: map[int]map[string]header{}}
+	d := &Dump{dir: dir, archives: listed.archives, schedule: s, man: man, steps: map[int]map[string]header{}, weights: listed.weights}
 	files, unknown, notes := listed.stages(dir, s)
 	if len(listed.Tensors) == 0 {
 		for _, path := range listed.Other {
@@ -307,7 +308,24 @@ func (d *Dump) openFile(path string) (*npy.File, error) {
 	if a, name := d.archives.find(path); a != nil {
 		return a.Open(name)
 	}
-	return npy.Open(filepath.Join(d.dir, filepath.FromSlash(path)), d.man == nil)
+	return npy.Open(filepath.Join(d.dir, filepath.FromSlash(path)), d.man == nil || weightName(path) != "")
+}
+
+// Weights returns the names, as their files have them, of the weights that the engine says
+// it uses; none in most dumps.
+func (d *Dump) Weights() (names []string) {
+	for _, path := range d.weights {
+		names = append(names, weightName(path))
+	}
+	return names
+}
+
+// OpenWeight opens a weight by its file's name, and returns what messages call it. Errors
+// name it.
+func (d *Dump) OpenWeight(name string) (f *npy.File, label string, err error) {
+	path := WeightsFolder + "/" + name + ".npy"
+	f, err = d.openFile(path)
+	return f, d.archives.label(d.dir, path), err
 }
 
 func (d *Dump) stat(path string) (npy.Info, error) {

@@ -25,9 +25,14 @@ type Listing struct {
 	Unnamed []string       // names, besides those of Tensors, that are no stage's
 	Notes   []string       // remarks on the files
 
+	weights  []string // files of weights as loaded
 	parts    []string // the files of ids and mask and every file in a step's folder
 	archives archives
 }
+
+// WeightsFolder is the folder of the weights as an engine uses them, or of an archive in its
+// place: weights.safetensors.
+const WeightsFolder = "weights"
 
 var stepFolder = regexp.MustCompile(`^step_([0-9]{1,9})$`)
 
@@ -56,7 +61,7 @@ func List(dir string) (Listing, error) {
 		case name == CutFile:
 			l.Cut = name
 			continue
-		case stepFolder.MatchString(name) && info != nil && info.IsDir():
+		case (stepFolder.MatchString(name) || name == WeightsFolder) && info != nil && info.IsDir():
 			files, err := os.ReadDir(filepath.Join(dir, name))
 			if err != nil {
 				return l, err
@@ -65,7 +70,7 @@ func List(dir string) (Listing, error) {
 			for _, f := range files {
 				paths = append(paths, name+"/"+f.Name())
 			}
-		case !bound:
+		case !bound || strings.TrimSuffix(name, filepath.Ext(name)) == WeightsFolder:
 			if paths, err = l.Expand(dir, name); err != nil {
 				return l, err
 			}
@@ -79,6 +84,9 @@ func List(dir string) (Listing, error) {
 
 // add adds a file by its path.
 func (l *Listing) add(path string) {
+	if l.TakeWeight(path) {
+		return
+	}
 	folder, name, _ := strings.Cut(path, "/")
 	m := stepFolder.FindStringSubmatch(folder)
 	switch {
@@ -97,6 +105,24 @@ func (l *Listing) add(path string) {
 			l.Other = append(l.Other, path)
 		}
 	}
+}
+
+// TakeWeight adds a file if it is a weight as loaded, and reports whether it is.
+func (l *Listing) TakeWeight(path string) bool {
+	ok := weightName(path) != ""
+	if ok {
+		l.weights = append(l.weights, path)
+	}
+	return ok
+}
+
+// weightName returns the name of the weight in a file, "" if there is none.
+func weightName(path string) string {
+	name, ok := strings.CutPrefix(path, WeightsFolder+"/")
+	if name, npy := strings.CutSuffix(name, ".npy"); ok && npy && !strings.Contains(name, "/") {
+		return name
+	}
+	return ""
 }
 
 // stages returns the files of stages, the other names, and a note for each of these, with

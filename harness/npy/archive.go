@@ -114,6 +114,9 @@ func (a *Archive) open(f *os.File, file *File, e *member) error {
 	}
 	packed := io.NewSectionReader(f, e.offset, e.packed)
 	file.file = packed
+	if !e.deflated {
+		file.disk, file.base = f, e.offset
+	}
 	if e.info.Shape != nil {
 		return nil
 	}

@@ -25,9 +25,13 @@ package npy
 import (
 	"fmt"
 	"io"
+	"os"
+
+	"github.com/edsrzf/mmap-go"
 
 	"checkpoint12/harness"
 	"checkpoint12/model/regularfile"
+	"checkpoint12/model/safetensors"
 )
 
 // Info describes the array of a file, by its header, all of which has been checked.
@@ -46,6 +50,8 @@ type File struct {
 	Info
 	path string      // what errors call it
 	file io.ReaderAt // the header and what follows it
+	disk *os.File    // that has these bytes as they are, from base on; nil if none does
+	base int64
 	io.Closer
 }
 
@@ -62,7 +68,7 @@ func Open(path string, foreign bool) (*File, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &File{info, path, f, f}, nil
+	return &File{info, path, f, f, 0, f}, nil
 }
 
 // Read reads the file at path as [Open] does, all of it, with its Note.
@@ -107,4 +113,24 @@ func (f *File) Tensor() (harness.Tensor, error) {
 	t, err := f.Part(0, f.elems, new(harness.Tensor))
 	t.Shape = f.Shape
 	return t, err
+}
+
+// granularity is a multiple of what a mapping's offset must be one of, on any system.
+const granularity = 1 << 16
+
+// Map returns all elements, and what gives their memory back. Those that a file has as
+// memory would are mapped, not copied: the file must not change meanwhile.
+func (f *File) Map() (t harness.Tensor, release func() error, err error) {
+	if at := f.base + f.offset; f.disk != nil && f.stored == "<f4" && f.elems > 0 {
+		start := at &^ (granularity - 1)
+		m, err := mmap.MapRegion(f.disk, int(at-start)+4*f.elems, mmap.RDONLY, 0, start)
+		if err == nil {
+			if values, ok := safetensors.View(m[at-start:]); ok {
+				return harness.Tensor{Shape: f.Shape, F32: values}, m.Unmap, nil
+			}
+			m.Unmap()
+		}
+	}
+	t, err = f.Tensor()
+	return t, func() error { return nil }, err
 }

@@ -1,0 +1,318 @@
+package weights
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"checkpoint12/harness"
+)
+
+const (
+	maxLevels = 256  // of a group, in 8 bits
+	offGrid   = 0.05 // how far from its grid, in steps, a value may be by float32 rounding
+	half      = 0.51 // how far from the model's, in steps, a value may be that is rounded to nearest
+)
+
+// groupings returns the ways to share out a scale, the coarsest first. A list of values is
+// one row.
+func groupings(rows, cols int) (all []grouping) {
+	all = append(all, grouping{by: "tensor", n: rows * cols, stride: 1})
+	if rows > 1 {
+		all = append(all, grouping{by: "column", n: rows, stride: cols}, grouping{by: "row", n: cols, stride: 1})
+	}
+	for size := 256; size >= 16; size /= 2 {
+		if rows > size {
+			all = append(all, grouping{by: "group, down the columns", n: size, stride: cols, groups: true})
+		}
+		if cols > size {
+			all = append(all, grouping{by: "group, along the rows", n: size, stride: 1, groups: true})
+		}
+		if rows > 1 && cols%size != 0 && rows*cols%size == 0 {
+			all = append(all, grouping{by: "group, in the order of memory", n: size, stride: 1, groups: true, flat: true})
+		}
+	}
+	return all
+}
+
+// A grouping is a way to share out a scale: to n values each, stride apart.
+type grouping struct {
+	by           string
+	n, stride    int
+	groups, flat bool
+}
+
+// each calls use with the first index of each group and its length, until that is false.
+func (g grouping) each(rows, cols int, use func(first, n int) bool) bool {
+	lines, length, next := 1, rows*cols, 0 // of groups one after the other in a line
+	switch {
+	case g.flat || g.by == "tensor":
+	case g.stride == 1:
+		lines, length, next = rows, cols, cols
+	default:
+		lines, length, next = cols, rows, 1
+	}
+	for line := range lines {
+		for at := 0; at < length; at += g.n {
+			if !use(line*next+at*g.stride, min(g.n, length-at)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// quantisation returns how want was quantised to give got, nil if it was not: in each
+// group the values of got are few and lie on an even grid, each the nearest to want. One
+// that is as far out as any may be the nearest that there was.
+func quantisation(rows, cols int, want, got []float32) *harness.Scheme {
+	for _, g := range groupings(rows, cols) {
+		if f := fit(g, rows, cols, want, got, false); f != nil {
+			return f.scheme(g)
+		}
+	}
+	return nil
+}
+
+// A fitted is the grids of a weight's groups.
+type fitted struct {
+	least, most float64 // steps
+	signed      int     // the largest level, counted from 0
+	levels      int     // the most of a group, from the lowest to the highest
+	offset      bool    // 0 is not on every grid
+	uneven      bool    // the levels of some group are on no even grid
+	fp8         bool
+
+	wrong box     // values that are not the nearest
+	worst float64 // in steps
+}
+
+// fit returns the grids of the groups of got; nil if there are none or, unless anywhere,
+// if a value is not the nearest to want.
+func fit(g grouping, rows, cols int, want, got []float32, anywhere bool) *fitted {
+	f := &fitted{least: math.Inf(1)}
+	var l levels
+	w, x := make([]float32, 0, min(g.n, len(want))), make([]float32, 0, min(g.n, len(want)))
+	ok := g.each(rows, cols, func(first, n int) bool {
+		w, x = w[:0], x[:0]
+		if g.stride == 1 {
+			w, x = want[first:first+n], got[first:first+n]
+		} else {
+			for i := first; i < first+n*g.stride; i += g.stride {
+				w, x = append(w, want[i]), append(x, got[i])
+			}
+		}
+		all := l.of(x)
+		if all == nil {
+			return false
+		}
+		gr, ok := gridOf(all, len(x), !g.groups)
+		if !ok {
+			return false
+		}
+		f.add(gr)
+		for i, v := range x {
+			off := gr.off(float64(w[i]), float64(v))
+			if off <= half || off <= 1+offGrid && (v == all[0] && w[i] < v || v == all[len(all)-1] && w[i] > v) {
+				continue
+			}
+			if !anywhere {
+				return false
+			}
+			at := first + i*g.stride
+			f.wrong.add(at/cols, at%cols)
+			f.worst = max(f.worst, off)
+		}
+		return true
+	})
+	if !ok || math.IsInf(f.least, 1) && !f.uneven && !f.fp8 {
+		return nil
+	}
+	return f
+}
+
+// levels collects the different values of a group.
+type levels struct {
+	keys  [4 * maxLevels]uint32
+	turns [4 * maxLevels]uint32
+	turn  uint32
+	found []float32
+}
+
+// of returns the different values in ascending order; nil if there are more than maxLevels.
+func (l *levels) of(x []float32) []float32 {
+	l.turn++
+	l.found = l.found[:0]
+	for _, v := range x {
+		bits := math.Float32bits(v + 0) // -0 is 0
+		for at := bits * 2654435761 >> 22; ; at = (at + 1) % uint32(len(l.keys)) {
+			if l.turns[at] != l.turn {
+				if len(l.found) == maxLevels {
+					return nil
+				}
+				l.turns[at], l.keys[at] = l.turn, bits
+				l.found = append(l.found, v+0)
+				break
+			}
+			if l.keys[at] == bits {
+				break
+			}
+		}
+	}
+	slices.Sort(l.found)
+	return l.found
+}
+
+// A grid is the levels that the values of a group may have.
+type grid struct {
+	step        float64 // 0: there is one level only
+	low, high   int     // the lowest and the highest level, counted from 0
+	levels      int
+	offset      bool // 0 is not on it
+	uneven      []float32
+	fp8         bool
+	scale       float64 // of fp8
+	least, most float64
+}
+
+// gridOf returns the grid of n values, which have the given levels. Many values may have
+// few levels on no even grid; alone says that each is of a whole tensor, row or column.
+func gridOf(all []float32, n int, alone bool) (g grid, ok bool) {
+	g.least, g.most, g.levels = float64(all[0]), float64(all[len(all)-1]), len(all)
+	if len(all) == 1 {
+		g.offset = all[0] != 0
+		return g, true
+	}
+	gap := math.Inf(1)
+	for i, v := range all[1:] {
+		gap = min(gap, float64(v)-float64(all[i]))
+	}
+	for parts := 1.0; parts <= 8; parts++ {
+		step := gap / parts
+		span := math.Round((g.most - g.least) / step)
+		if span >= maxLevels {
+			break
+		}
+		step = (g.most - g.least) / span
+		on := func(v float64) bool { return math.Abs(v/step-math.Round(v/step)) <= offGrid }
+		if slices.ContainsFunc(all, func(v float32) bool { return !on(float64(v) - g.least) }) {
+			continue
+		}
+		g.step, g.levels = step, int(span)+1
+		if g.offset = !on(g.least) || math.Abs(g.least/step) > maxLevels; !g.offset {
+			g.low, g.high = int(math.Round(g.least/step)), int(math.Round(g.most/step))
+		}
+		return g, true
+	}
+	if g.scale = max(math.Abs(g.least), math.Abs(g.most)) / e4m3.most; alone && g.scale > 0 &&
+		!slices.ContainsFunc(all, func(v float32) bool {
+			x := float64(v) / g.scale
+			return math.Abs(e4m3.nearest(x)-x) > 1e-5*math.Abs(x)
+		}) {
+		g.fp8 = true
+		return g, true
+	}
+	g.uneven = all
+	return g, len(all) <= 16 && n >= 4*len(all) || alone && n >= 4*maxLevels
+}
+
+// off returns how far a value is from the model's, in steps there.
+func (g *grid) off(want, got float64) float64 {
+	d := math.Abs(got - want)
+	switch {
+	case d <= 1e-6*math.Abs(got):
+		return 0
+	case g.fp8:
+		return d / (g.scale * e4m3.unit(max(math.Abs(got), math.Abs(want))/g.scale))
+	case g.uneven != nil:
+		i, _ := slices.BinarySearch(g.uneven, float32(got))
+		if want > got {
+			i++
+		}
+		if i <= 0 || i >= len(g.uneven) {
+			return 0.5 // beyond the levels that there are
+		}
+		return d / (float64(g.uneven[i]) - float64(g.uneven[i-1]))
+	case g.step == 0:
+		return d / (0.02 * max(math.Abs(got), math.Abs(want)))
+	}
+	return d / g.step
+}
+
+func (f *fitted) add(g grid) {
+	f.uneven, f.fp8 = f.uneven || g.uneven != nil, f.fp8 || g.fp8
+	f.levels = max(f.levels, g.levels)
+	switch {
+	case g.fp8:
+		f.least, f.most = min(f.least, g.scale), max(f.most, g.scale)
+	case g.step > 0:
+		f.least, f.most = min(f.least, g.step), max(f.most, g.step)
+		f.offset = f.offset || g.offset
+		f.signed = max(f.signed, -g.low, g.high)
+	}
+}
+
+// scheme returns the quantisation.
+func (f *fitted) scheme(g grouping) *harness.Scheme {
+	s := &harness.Scheme{By: g.by, Least: harness.Float(f.least), Most: harness.Float(f.most), Offset: f.offset, Uneven: f.uneven}
+	levels := 2 * f.signed // those of a sign, and 0
+	if f.offset || f.uneven {
+		levels = f.levels
+	}
+	for s.Bits = 1; 1<<s.Bits < levels; s.Bits++ {
+	}
+	if f.fp8 {
+		s.Bits, s.Offset, s.Float = 8, false, "e4m3"
+	}
+	if g.groups {
+		s.Group = g.n
+	}
+	if f.uneven {
+		s.Least, s.Most = 0, 0
+	}
+	return s
+}
+
+// schemeText says how a weight was quantised.
+func schemeText(s *harness.Scheme) string {
+	what := fmt.Sprintf("int%d", s.Bits)
+	if s.Float != "" {
+		what = fmt.Sprintf("fp%d (%s)", s.Bits, s.Float)
+	}
+	by := " by " + s.By
+	if s.Group > 0 {
+		kind, way, _ := strings.Cut(s.By, ", ")
+		by = fmt.Sprintf(" by %ss of %d %s", kind, s.Group, way)
+	}
+	steps := "step "
+	if s.Float != "" {
+		steps = "scale "
+	}
+	if steps += fmt.Sprintf("%.3g", float64(s.Least)); s.Most > s.Least*(1+1e-6) {
+		steps = fmt.Sprintf("%ss %.3g to %.3g", strings.TrimSuffix(strings.Fields(steps)[0], " "), float64(s.Least), float64(s.Most))
+	}
+	if s.Uneven {
+		steps = "levels on no even grid"
+	}
+	zero := ""
+	if s.Offset && !s.Uneven {
+		zero = ", with a zero point"
+	}
+	return fmt.Sprintf("%s%s, %s%s", what, by, steps, zero)
+}
+
+// offGrid finds a weight that is quantised, but not everywhere to the nearest value.
+func (w *weight) offGrid() (named, bool) {
+	for _, g := range groupings(w.rows, w.cols) {
+		f := fit(g, w.rows, w.cols, w.want, w.got, true)
+		if f == nil || f.uneven || !near(w.want, w.got) {
+			continue
+		}
+		s := f.scheme(g)
+		text := fmt.Sprintf("%s; but %s more than half a step from the model's, up to %.3g steps, in %s",
+			schemeText(s), areOf(f.wrong.n, len(w.got)), f.worst, w.place(f.wrong))
+		return named{text: text, scheme: s}, true
+	}
+	return named{}, false
+}
