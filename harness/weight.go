@@ -2,7 +2,10 @@ package harness
 
 import (
 	"encoding/json"
+	"fmt"
+	"math"
 	"slices"
+	"strings"
 )
 
 // WeightsStage stands for the weights as loaded where a stage is named: they come before
@@ -27,6 +30,48 @@ type Scheme struct {
 	Most   Float  `json:"most_step"`
 	Offset bool   `json:"zero_point"` // 0 is not always one of the levels
 	Uneven bool   `json:"uneven,omitempty"`
+}
+
+// String says how a weight was quantised: "int8 by column, steps 0.0024 to 0.003".
+func (s *Scheme) String() string {
+	text := fmt.Sprintf("int%d", s.Bits)
+	if s.Float != "" {
+		text = fmt.Sprintf("fp%d (%s)", s.Bits, s.Float)
+	}
+	if kind, way, _ := strings.Cut(s.By, ", "); s.Group > 0 {
+		text += fmt.Sprintf(" by %ss of %d %s", kind, s.Group, way)
+	} else {
+		text += " by " + s.By
+	}
+	step := "step"
+	if s.Float != "" {
+		step = "scale"
+	}
+	switch {
+	case s.Uneven:
+		text += ", levels on no even grid"
+	case s.Most > s.Least*(1+1e-6):
+		text += fmt.Sprintf(", %ss %.3g to %.3g", step, float64(s.Least), float64(s.Most))
+	default:
+		text += fmt.Sprintf(", %s %.3g", step, float64(s.Least))
+	}
+	if s.Offset && !s.Uneven {
+		text += ", with a zero point"
+	}
+	return text
+}
+
+// With returns the scheme of two weights, with the steps of both; nil if it is not the same.
+func (s *Scheme) With(o *Scheme) *Scheme {
+	if s == nil || o == nil {
+		return nil
+	}
+	both := *s
+	both.Least, both.Most = min(s.Least, o.Least), max(s.Most, o.Most)
+	if own := *o; func() bool { own.Least, own.Most = both.Least, both.Most; return own != both }() {
+		return nil
+	}
+	return &both
 }
 
 // A WeightsCost is what weights as loaded change: how far the logits of a right run on them
@@ -68,4 +113,37 @@ func (r *Report) WrongWeight() *Weight {
 		return &r.Weights[i]
 	}
 	return nil
+}
+
+// AddWeights adds the weights of another run of the same engine: each once, the cost of
+// all.
+func (r *Report) AddWeights(o *Report) {
+	if r.Weights == nil && o.Weights != nil {
+		r.Weights = []Weight{}
+	}
+	for _, w := range o.Weights {
+		if !slices.ContainsFunc(r.Weights, func(have Weight) bool { return have.Stage == w.Stage }) {
+			r.Weights = append(r.Weights, w)
+		}
+	}
+	switch c := o.Cost; {
+	case c == nil:
+	case r.Cost == nil:
+		own := *c
+		own.Changed = slices.Clone(c.Changed)
+		r.Cost = &own
+	default:
+		r.Cost.add(c)
+	}
+}
+
+// add adds the cost in other runs.
+func (c *WeightsCost) add(o *WeightsCost) {
+	sq := func(c *WeightsCost) float64 { return float64(c.RMS) * float64(c.RMS) * float64(c.Logits) }
+	sum := sq(c) + sq(o)
+	c.Logits, c.Tokens, c.Changed = c.Logits+o.Logits, c.Tokens+o.Tokens, append(c.Changed, o.Changed...)
+	c.RMS = Float(math.Sqrt(sum / float64(max(c.Logits, 1))))
+	if o.MaxAbs > c.MaxAbs {
+		c.MaxAbs, c.MaxRel, c.Step, c.Golden = o.MaxAbs, o.MaxRel, o.Step, o.Golden
+	}
 }

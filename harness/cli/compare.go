@@ -111,16 +111,17 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 	c := diagnose.Comparison{CompareOptions: o.CompareOptions}
 	c.Progress = func(done, all int) { fmt.Fprintf(p, "replaying stage %d of %d", done, all) }
 	defer func() {
+		c.Close()
 		if c.Model != nil {
-			c.Model.Close()
+			c.Given().Close()
 		}
 	}()
-	views, err := a.openComparison(&c, o)
+	views, err := a.openComparison(ctx, &c, o)
 	if err != nil {
 		return nil, err
 	}
 	var r *diagnose.Result
-	err = c.Model.Guard(func() (err error) {
+	err = c.Given().Guard(func() (err error) {
 		r, err = diagnose.Compare(ctx, c)
 		return err
 	})
@@ -204,7 +205,7 @@ func writeMore(w *report.Writer, a *diagnose.Result) error {
 }
 
 // openComparison opens the folders of the flags and returns the goldens and the candidate.
-func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align.View, error) {
+func (a *app) openComparison(ctx context.Context, c *diagnose.Comparison, o compareOptions) ([]*align.View, error) {
 	mapping, err := a.readMap("--map", o.mapping, "--candidate", o.candidate)
 	if err != nil {
 		return nil, err
@@ -243,7 +244,10 @@ func (a *app) openComparison(c *diagnose.Comparison, o compareOptions) ([]*align
 		a.note("%s: is one of the goldens itself, which is left out", o.candidate)
 	}
 	c.Goldens, c.Shared, c.Unknown = others, shared, len(candidate.Unknown())
-	return c.View(candidate, hints, config)
+	if err := c.LoadWeights(candidate); err != nil {
+		return nil, fmt.Errorf("--candidate %w", err)
+	}
+	return c.View(ctx, candidate, hints, config)
 }
 
 // readMap reads the map of a flag for the dump of another, and prints its notes. Without a

@@ -15,6 +15,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/replay"
+	"checkpoint12/harness/weights"
 	"checkpoint12/model"
 )
 
@@ -31,6 +32,10 @@ type Comparison struct {
 
 	notes     []string // on how the candidate was read
 	unmatched int      // rows of its batch that no golden was fed
+
+	loaded *weights.Loaded      // nil if the candidate does not say what it loaded
+	base   *model.Model         // the Model that was given, if there is loaded
+	cost   *harness.WeightsCost // of loaded
 }
 
 // A Result is the report on a candidate. Its JSON is that of the compare command.
@@ -56,6 +61,15 @@ type Result struct {
 //
 // An error is harness.Compare's, a ModelError, a GoldenError, or the model's.
 func Compare(ctx context.Context, c Comparison) (*Result, error) {
+	r, err := compare(ctx, c)
+	if err == nil {
+		r.addWeights(c.loaded, c.cost)
+	}
+	return r, err
+}
+
+// compare is Compare but for the weights as loaded.
+func compare(ctx context.Context, c Comparison) (*Result, error) {
 	if c.Rows != nil {
 		return compareRows(ctx, c)
 	}

@@ -172,7 +172,7 @@ func TestForgottenMask(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		c := Comparison{Schedule: s, Goldens: slices.Clone(goldens)}
 		c.RequireAll = all
-		if _, err := c.View(b, align.Hints{}, nil); err != nil {
+		if _, err := c.View(t.Context(), b, align.Hints{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		r, err := Compare(t.Context(), c)

@@ -239,7 +239,7 @@ func compareRows(ctx context.Context, c Comparison) (*Result, error) {
 		if c.Progress != nil {
 			one.Progress = func(done, all int) { c.Progress(i*all+done, len(c.Rows)*all) }
 		}
-		r, err := Compare(ctx, one)
+		r, err := compare(ctx, one)
 		switch {
 		case errors.Is(err, harness.ErrNothingCompared):
 			nothing = cmp.Or(nothing, err)

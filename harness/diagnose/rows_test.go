@@ -47,7 +47,7 @@ func threePrompts(goldens []EngineResult) (rows [][]int, prompts []int) {
 
 func judgeBatch(m *model.Model, s *harness.Schedule, goldens []EngineResult, b Folder) (*Result, error) {
 	c := Comparison{Schedule: s, Model: m, Goldens: append([]EngineResult{}, goldens...)}
-	if _, err := c.View(b, align.Hints{}, nil); err != nil {
+	if _, err := c.View(context.Background(), b, align.Hints{}, nil); err != nil {
 		return nil, err
 	}
 	return Compare(context.Background(), c)

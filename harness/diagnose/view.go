@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -18,9 +19,10 @@ type Folder interface {
 }
 
 // View makes the run c's candidate: it puts views of the goldens and of the candidate
-// into c, and returns them. config may be nil.
+// into c, and returns them. config may be nil. Where weights as loaded are not the
+// model's, runs on them stand in for the goldens.
 func (c *Comparison) View(
-	candidate Folder, hints align.Hints, config *model.Config,
+	ctx context.Context, candidate Folder, hints align.Hints, config *model.Config,
 ) (views []*align.View, err error) {
 	run := gpt2.CutReader{Schedule: c.Schedule, Model: c.Model, Config: config}
 	var cuts []harness.Cut
@@ -31,7 +33,11 @@ func (c *Comparison) View(
 		}
 		c.Goldens[i].Source, views, cuts = view, append(views, view), append(cuts, own)
 	}
-	switch rows, err := c.byRows(candidate); {
+	rows, err := c.byRows(candidate)
+	if err == nil && c.loaded != nil && c.Model != c.base {
+		cuts, err = c.standIns(ctx, candidate, rows, cuts)
+	}
+	switch {
 	case err != nil:
 		return nil, err
 	case rows:
@@ -45,7 +51,8 @@ func (c *Comparison) View(
 	run.Run, run.Said = candidate, candidate.Cut()
 	var first harness.Source
 	if len(views) > 0 {
-		first, run.Golden, run.GoldenCut = views[0], views[0], cuts[0]
+		first = c.Goldens[0].Source
+		run.Golden, run.GoldenCut = first, cuts[0]
 	}
 	cut, err := run.Read()
 	if err != nil {

@@ -53,6 +53,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		p.Printf("      the two were made from different weights, as their manifests say\n")
 	}
 	p.writeReplayed()
+	WriteWeights(p.Writer, p.Report)
 	p.writeIntroduced()
 	p.writeFirstDivergence()
 	mapped := p.Verdict == harness.VerdictFail && p.writeMaps()
@@ -128,7 +129,9 @@ func (p *printer) writeHeadline() {
 		return
 	}
 	p.Printf("%s  ", p.Red("FAIL"))
-	switch at := p.FirstDivergence; {
+	switch at, weight := p.FirstDivergence, p.WrongWeight(); {
+	case weight != nil:
+		p.writeWeightsHeadline(weight)
 	case len(p.Introduced) > 0:
 		p.writeIntroducedHeadline()
 	case at != nil:

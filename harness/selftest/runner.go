@@ -136,7 +136,7 @@ func (r *runner) judge(ctx context.Context, t *trial, candidate harness.Source) 
 		c.Goldens = append(c.Goldens, diagnose.EngineResult{Source: r.cases[name], Engine: diagnose.Reference})
 	}
 	if rec, ok := candidate.(*harness.Recorder); ok && t.cutting != nil {
-		if _, err := c.View(folder{rec}, align.Hints{}, nil); err != nil {
+		if _, err := c.View(ctx, folder{rec}, align.Hints{}, nil); err != nil {
 			return result{}, err
 		}
 	}

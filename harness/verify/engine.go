@@ -141,7 +141,8 @@ func (s *Suite) modelFolder(ctx context.Context, dir string) (string, error) {
 // judgeDump judges what the engine wrote for a case. An [engine.Failure] is of the dump.
 func (s *Suite) judgeDump(ctx context.Context, c *Case, goldens []*Golden, in engine.Case) (*outcome, error) {
 	o := new(outcome)
-	j, d, err := s.openEngine(o, c, goldens, in)
+	j, d, err := s.openEngine(ctx, o, c, goldens, in)
+	defer j.Close()
 	if err != nil {
 		return nil, &engine.Failure{Reason: err.Error()}
 	}
@@ -198,6 +199,7 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 	for _, e := range r.Engines {
 		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil).Reads)
 		e.Report.Explanations, e.Report.Violations = r.Explanations, r.Violations
+		e.Report.Weights, e.Report.Cost = r.Weights, r.Cost
 		e.Report.Judge()
 		g := goldens[slices.IndexFunc(goldens, func(g *Golden) bool { return g.Engine == e.Engine })]
 		found, err := s.findings(c, g, e.Source, j.Candidate, e.Report)
@@ -211,7 +213,7 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 		o.findings = append(o.findings, found...)
 	}
 	for _, g := range goldens {
-		if c.parts != nil { // its steps' next_token says it all
+		if c.parts != nil || j.Model != s.Model { // its steps' next_token says it all
 			break
 		}
 		text, err := s.sameChoices(c, g, j.Candidate, j.Cut)
@@ -220,13 +222,13 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 		}
 		o.findings = append(o.findings, text...)
 	}
-	o.findings = append(o.findings, s.replayed(c, r.Report)...)
+	o.findings = append(append(o.findings, s.replayed(c, r.Report)...), loaded(c, r.Report)...)
 	return nil
 }
 
 // openEngine opens a dump and the goldens to judge it by.
 func (s *Suite) openEngine(
-	o *outcome, c *Case, goldens []*Golden, in engine.Case,
+	ctx context.Context, o *outcome, c *Case, goldens []*Golden, in engine.Case,
 ) (j diagnose.Comparison, d *dump.Dump, err error) {
 	if written, err := os.ReadDir(in.Out); err != nil || len(written) == 0 {
 		return j, nil, errors.Join(err, errors.New("the engine wrote nothing into "+outName))
@@ -262,13 +264,16 @@ func (s *Suite) openEngine(
 	for _, g := range goldens {
 		j.Goldens = append(j.Goldens, diagnose.EngineResult{Engine: g.Engine, Source: g.dump})
 	}
+	if err := j.LoadWeights(d); err != nil {
+		return j, nil, err
+	}
 	config := s.Model.Config()
 	run := diagnose.Folder(d)
 	if c.parts != nil {
 		tokens, mask, _ := c.feed(nil)
 		run = fedAs{d, tokens, mask}
 	}
-	views, err := j.View(run, hints, &config)
+	views, err := j.View(ctx, run, hints, &config)
 	for _, v := range views {
 		notes = append(notes, v.Notes()...)
 	}

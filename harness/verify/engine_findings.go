@@ -71,6 +71,22 @@ func (s *Suite) replayed(c *Case, r *harness.Report) []Finding {
 	return found
 }
 
+// loaded returns the finding on the weights as loaded, if the dump has them.
+func loaded(c *Case, r *harness.Report) []Finding {
+	if r.Weights == nil {
+		return nil
+	}
+	f := Finding{
+		Checkpoint: CheckWeights, Case: c.Name, Engine: Self, Stage: harness.WeightsStage,
+		What: "as loaded, but for rounding and quantisation",
+	}
+	if w := r.WrongWeight(); w != nil {
+		f = f.failing("%s: %s", w.Stage, w.Difference)
+		f.Cause = "the weights are not loaded as the model's file has them"
+	}
+	return []Finding{f}
+}
+
 // sameChoices is what a golden says of checkpoint 12: that the engine chose its tokens.
 // Nothing is found if the dump, cut as given, does not show each choice.
 func (s *Suite) sameChoices(c *Case, g *Golden, candidate harness.Source, cut harness.Cut) ([]Finding, error) {

@@ -22,6 +22,7 @@ type EngineReport struct {
 	// Of all cases, a place once: the stages whose own computation is wrong, and why.
 	Introduced   []harness.Introduced  `json:"introduced"`
 	Explanations []harness.Explanation `json:"explanations"`
+	Weights      []harness.Weight      `json:"weights,omitzero"` // as loaded, that are not the model's
 
 	merged *harness.Report
 	cases  int
@@ -83,7 +84,7 @@ func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
 		at := harness.Place{Step: a.Step, Stage: a.Stage}
 		return s.schedule.Compare(at, harness.Place{Step: b.Step, Stage: b.Stage})
 	})
-	e.Introduced, e.Explanations = e.merged.Introduced, e.merged.Explanations
+	e.Introduced, e.Explanations, e.Weights = e.merged.Introduced, e.merged.Explanations, e.merged.Weights
 	return e, nil
 }
 
@@ -91,6 +92,7 @@ func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
 // gains its causes if it has none yet.
 func (e *EngineReport) merge(r *harness.Report) {
 	m := e.merged
+	m.AddWeights(r)
 	e.names += r.Unknown
 	for i := range r.Stages {
 		e.unseen[r.Stages[i].Status]++
@@ -146,6 +148,7 @@ func (e *EngineReport) write(b *report.Writer) {
 	if e == nil {
 		return
 	}
+	report.WriteWeights(b, e.merged)
 	if len(e.Introduced) > 0 {
 		report.WriteIntroduced(b, e.merged)
 		b.Printf("  in %d of %s\n", e.wrong, words.Count(e.cases, "case"))

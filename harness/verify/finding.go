@@ -49,7 +49,7 @@ func (f Finding) failing(format string, args ...any) Finding {
 // Name returns the place as a test's name: case/engine/step/stage, and a figure's part.
 func (f Finding) Name() string {
 	_, part, _ := strings.Cut(f.Figure, ".")
-	if f.Checkpoint == CheckWeights {
+	if f.Checkpoint == CheckWeights && f.Figure != "" {
 		return fmt.Sprintf("%s/%s/%s", f.Case, f.Engine, part)
 	}
 	name := fmt.Sprintf("%s/%s/step_%02d/%s", f.Case, f.Engine, f.Step, f.Stage)

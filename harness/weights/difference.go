@@ -103,7 +103,7 @@ func (w *weight) same(want []float32) (named, bool) {
 		return named{text: name, harmless: true}, true
 	}
 	if s := quantisation(w.rows, w.cols, want, w.got); s != nil {
-		return named{text: schemeText(s), scheme: s, harmless: true}, true
+		return named{text: s.String(), scheme: s, harmless: true}, true
 	}
 	return named{}, false
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"checkpoint12/harness"
 )
@@ -274,34 +273,6 @@ func (f *fitted) scheme(g grouping) *harness.Scheme {
 	return s
 }
 
-// schemeText says how a weight was quantised.
-func schemeText(s *harness.Scheme) string {
-	what := fmt.Sprintf("int%d", s.Bits)
-	if s.Float != "" {
-		what = fmt.Sprintf("fp%d (%s)", s.Bits, s.Float)
-	}
-	by := " by " + s.By
-	if s.Group > 0 {
-		kind, way, _ := strings.Cut(s.By, ", ")
-		by = fmt.Sprintf(" by %ss of %d %s", kind, s.Group, way)
-	}
-	steps := "step "
-	if s.Float != "" {
-		steps = "scale "
-	}
-	if steps += fmt.Sprintf("%.3g", float64(s.Least)); s.Most > s.Least*(1+1e-6) {
-		steps = fmt.Sprintf("%ss %.3g to %.3g", strings.TrimSuffix(strings.Fields(steps)[0], " "), float64(s.Least), float64(s.Most))
-	}
-	if s.Uneven {
-		steps = "levels on no even grid"
-	}
-	zero := ""
-	if s.Offset && !s.Uneven {
-		zero = ", with a zero point"
-	}
-	return fmt.Sprintf("%s%s, %s%s", what, by, steps, zero)
-}
-
 // offGrid finds a weight that is quantised, but not everywhere to the nearest value.
 func (w *weight) offGrid() (named, bool) {
 	for _, g := range groupings(w.rows, w.cols) {
@@ -311,7 +282,7 @@ func (w *weight) offGrid() (named, bool) {
 		}
 		s := f.scheme(g)
 		text := fmt.Sprintf("%s; but %s more than half a step from the model's, up to %.3g steps, in %s",
-			schemeText(s), areOf(f.wrong.n, len(w.got)), f.worst, w.place(f.wrong))
+			s, areOf(f.wrong.n, len(w.got)), f.worst, w.place(f.wrong))
 		return named{text: text, scheme: s}, true
 	}
 	return named{}, false
