@@ -80,7 +80,7 @@ func goldensIn(t *testing.T, name string) map[string][]*dump.Dump {
 	}
 	found := map[string][]*dump.Dump{}
 	if len(dirs) > 4 {
-		dirs = harnesstest.Draw(dirs, 0, 5)
+		dirs = harnesstest.Draw(dirs, 0, 7)
 	}
 	for _, dir := range dirs {
 		s, err := DumpSchedule(1, Folder{Dir: dir})

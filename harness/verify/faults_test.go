@@ -259,7 +259,7 @@ func tensorOf(t *testing.T, file []byte, name string) []byte {
 func TestCheckpoint12SaysHowItFails(t *testing.T) {
 	t.Parallel()
 	noise, cached := 0, 0
-	for _, tt := range []struct {
+	cases := []struct {
 		name string
 		kind string
 		fix  int // the checkpoint that is to be fixed
@@ -279,7 +279,8 @@ func TestCheckpoint12SaysHowItFails(t *testing.T) {
 				data[7] = float32(math.NaN())
 			}
 		}},
-	} {
+	}
+	for _, tt := range harnesstest.Draw(cases, 0, 2) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := withTap(t, tt.tap)
 			s.Cases[0].Goldens = s.Cases[0].Goldens[:1]

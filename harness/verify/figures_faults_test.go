@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/model/sample"
 )
 
@@ -12,7 +13,7 @@ import (
 func TestFiguresFindFaults(t *testing.T) {
 	t.Parallel()
 	var seen []float32
-	for _, tt := range []struct {
+	cases := []struct {
 		name, stage string
 		reason      string
 		figures     []string // that fail, among others
@@ -41,7 +42,8 @@ func TestFiguresFindFaults(t *testing.T) {
 			}},
 		{"NaN in one logit", "logits", "0/0 somewhere", []string{"logits.logsumexp", "logits.mean_nll"}, []string{"ln_f.l2"},
 			func(shape []int, x []float32) { x[shape[2]-9] = float32(math.NaN()) }},
-	} {
+	}
+	for _, tt := range harnesstest.Draw(cases, 0, 3) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := withFigures(t, func(stage string, shape []int, data []float32) {
 				if stage == tt.stage {

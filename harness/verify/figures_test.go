@@ -15,6 +15,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model"
 )
@@ -155,7 +156,7 @@ func TestEachValuePerturbedFails(t *testing.T) {
 			return itself, others
 		}
 		for k, was := range r.Want.Values {
-			steps := []float64{0.5, -0.5, 1.2, -1.2}
+			steps := harnesstest.Draw([]float64{0.5, -1.2, -0.5, 1.2}, k%2, 2)
 			allowed := r.Allowed(was) + r.accounted(read, k)
 			if exact := allowed == 0; exact || r.Reduce.Indices() {
 				steps, allowed = []float64{7}, 1
