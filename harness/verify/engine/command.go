@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -41,7 +42,31 @@ func Parse(line string) (Command, error) {
 	if len(words) == 0 || words[0] == "" {
 		return nil, errors.New("names no program")
 	}
+	if err := checkPlaceholders(words); err != nil {
+		return nil, err
+	}
 	return words, nil
+}
+
+// braced is what looks like a placeholder: a name in braces, without the $ of a shell's variable.
+var braced = regexp.MustCompile(`(?:^|[^$])(\{[A-Za-z][A-Za-z0-9_-]*\})`)
+
+// checkPlaceholders refuses a name in braces that is no placeholder, such as a misspelt one.
+// Other braces, as of JSON or with a blank in them, are the engine's own.
+func checkPlaceholders(words []string) error {
+	var known []string
+	for _, v := range (Case{}).values() {
+		known = append(known, "{"+v[0]+"}")
+	}
+	for _, word := range words {
+		for _, m := range braced.FindAllStringSubmatch(word, -1) {
+			if !slices.Contains(known, m[1]) {
+				return fmt.Errorf("there is no placeholder %s, only %s; for braces of the engine's own, put a blank in them",
+					m[1], strings.Join(known, " "))
+			}
+		}
+	}
+	return nil
 }
 
 // String returns the command as a shell takes it.

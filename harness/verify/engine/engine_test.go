@@ -34,6 +34,12 @@ func TestParse(t *testing.T) {
 		{` `, "no words", nil},
 		{`'' x`, "no program", nil},
 		{"e \x00", "a NUL", nil},
+		{`e --m={model}{out} {dtype}`, "placeholders", []string{"e", "--m={model}{out}", "{dtype}"}},
+		{`e {modle}`, "a placeholder misspelt", nil},
+		{`e --in={model}/{file}`, "one within a word", nil},
+		{`e {MODEL}`, "one in capitals", nil},
+		{`e {} {1} {a,b} '{"a":1}' '{ print }'`, "braces that are none", []string{"e", "{}", "{1}", "{a,b}", `{"a":1}`, "{ print }"}},
+		{`sh -c 'e ${CHECKPOINT12_MODEL}'`, "a shell's variable", []string{"sh", "-c", "e ${CHECKPOINT12_MODEL}"}},
 	} {
 		got, err := Parse(tt.line)
 		if !slices.Equal(got, tt.want) || (err != nil) != (tt.want == nil) {
@@ -43,9 +49,9 @@ func TestParse(t *testing.T) {
 }
 
 func TestPlaceholdersAreReplacedWithinWords(t *testing.T) {
-	c := Command{"{model}", "--in={tokens}:{mask}", "{prompt}+{new}", "{dtype}", "{out}/x", "{print}"}
+	c := Command{"{model}", "--in={tokens}:{mask}", "{prompt}+{new}", "{dtype}", "{out}/x", "{ print }"}
 	got := c.Words(Case{"m {out}", "t", "k", 2, 10, "f32", "o"})
-	want := []string{"m {out}", "--in=t:k", "2+10", "f32", "o/x", "{print}"}
+	want := []string{"m {out}", "--in=t:k", "2+10", "f32", "o/x", "{ print }"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
