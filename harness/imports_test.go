@@ -14,7 +14,7 @@ import (
 // order lists the module's packages, each of which imports only packages that come
 // before it. Packages in one string do not import each other.
 var order = []string{
-	"model/atomicfile model/memory model/parallel model/regularfile model/strictjson model/vocab",
+	"model/activation model/atomicfile model/memory model/parallel model/regularfile model/strictjson model/vocab",
 	"model/hub model/tokenizer model/safetensors model/internal/kernel",
 	"model",
 	"model/sample model/synthetic",

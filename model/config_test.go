@@ -1,6 +1,8 @@
 package model_test
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
+	"checkpoint12/model/strictjson"
 )
 
 // releasedConfig is GPT-2 Medium's config.json as its hub has it, shortened.
@@ -76,12 +80,10 @@ func TestParseConfigErrors(t *testing.T) {
 		{"a fraction", `"n_embd": 1024`, `"n_embd": 1024.5`, "n_embd is 1024.5"},
 		{"a string", `"n_embd": 1024`, `"n_embd": "1024"`, "n_embd is"},
 		{"heads do not divide", `"n_head": 16`, `"n_head": 15`, "not a multiple"},
-		{"erf GELU", `"gelu_new"`, `"gelu"`, `activation_function is "gelu": want "gelu_new"`},
+		{"an activation with weights", `"gelu_new"`, `"prelu"`, `activation_function is "prelu": want one of gelu_new, gelu_pytorch_tanh`},
 		{"another model", `"model_type": "gpt2"`, `"model_type": "llama"`, "model_type"},
 		{"negative eps", `1e-05`, `-1`, "layer_norm_epsilon"},
 		{"eps no number", `1e-05`, `"x"`, "layer_norm_epsilon"},
-		{"unscaled attention", `"n_ctx": 1024`, `"scale_attn_weights": false`, "scale_attn_weights"},
-		{"scaled by layer", `"n_ctx": 1024`, `"scale_attn_by_inverse_layer_idx": true`, "scale_attn_by_inverse_layer_idx"},
 		{"cross attention", `"n_ctx": 1024`, `"add_cross_attention": true`, "add_cross_attention"},
 	} {
 		if !strings.Contains(releasedConfig, test.from) {
@@ -101,5 +103,87 @@ func TestParseConfigErrors(t *testing.T) {
 	}
 	if _, err := model.ReadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("an empty config: error %v does not name the file", err)
+	}
+}
+
+// family is testdata/family.json, which the readers in Python and Rust are tried on too:
+// configs of models on Hugging Face's hub with what they say otherwise than GPT-2 as released,
+// and changes to the first that are refused, with the key that the message names.
+type family struct {
+	Models []struct {
+		Name   string          `json:"name"`
+		Config json.RawMessage `json:"config"`
+		Want   map[string]any  `json:"want"`
+	} `json:"models"`
+	Refused []struct {
+		Change map[string]any `json:"change"`
+		Names  string         `json:"names"`
+	} `json:"refused"`
+}
+
+func readFamily(t *testing.T) (f family) {
+	data, err := os.ReadFile("testdata/family.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := strictjson.Unmarshal(data, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestFamily(t *testing.T) {
+	f := readFamily(t)
+	if len(f.Models) < 6 || len(f.Refused) < 15 {
+		t.Fatalf("%d models and %d refusals", len(f.Models), len(f.Refused))
+	}
+	for _, one := range f.Models {
+		t.Run(one.Name, func(t *testing.T) {
+			cfg, err := model.ParseConfig(one.Config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]any{}
+			if cfg.Activation != "" {
+				got["activation_function"] = cfg.Activation
+			}
+			if cfg.Unscaled {
+				got["scale_attn_weights"] = false
+			}
+			if cfg.ScaleByLayer {
+				got["scale_attn_by_inverse_layer_idx"] = true
+			}
+			if cfg.Tying != model.Unsaid {
+				got["tie_word_embeddings"] = cfg.Tying == model.Tied
+			}
+			if diff := cmp.Diff(one.Want, got); diff != "" {
+				t.Errorf("otherwise than as released (-want +got):\n%s", diff)
+			}
+			small := modeltest.Micro
+			small.Activation, small.Unscaled, small.ScaleByLayer, small.Tying = cfg.Activation, cfg.Unscaled, cfg.ScaleByLayer, cfg.Tying
+			if again, err := model.ParseConfig(small.JSON()); err != nil || cmp.Diff(small, again, cmpopts.IgnoreUnexported(model.Config{})) != "" {
+				t.Errorf("in a small shape it is read back as %+v, %v", again, err)
+			}
+			if err := cfg.CheckSettings(one.Config); err != nil {
+				t.Errorf("it asks for another function than itself: %v", err)
+			}
+			if err := (model.Config{}).CheckSettings(one.Config); (err != nil) != (len(one.Want) > 0) {
+				t.Errorf("against GPT-2 as released: %v, want one of %v", err, one.Want)
+			}
+		})
+	}
+	for _, r := range f.Refused {
+		var keys map[string]any
+		if err := json.Unmarshal(f.Models[0].Config, &keys); err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(keys, r.Change)
+		data, err := json.Marshal(keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := model.ParseConfig(data); err == nil || !strings.Contains(err.Error(), r.Names) {
+			t.Errorf("%v: error %v does not name %s", r.Change, err, r.Names)
+		}
 	}
 }

@@ -32,20 +32,20 @@ var (
 		{"h.*.attn.v", "B H T D", "h.*.attn.c_attn", func(c *call) { c.splitHeads(2) }},                // x[b,t,2C+hD:2C+hD+D]
 		{"h.*.attn.cache_k", "B H S D", "prev:h.*.attn.cache_k h.*.attn.k", (*call).appendCache},       // the P keys before, then k
 		{"h.*.attn.cache_v", "B H S D", "prev:h.*.attn.cache_v h.*.attn.v", (*call).appendCache},       // the P values before, then v
-		{"h.*.attn.scores", "B H T S", "h.*.attn.q h.*.attn.cache_k", (*call).scores},                  // q·kᵀ/√D, -Inf where s > P+t
+		{"h.*.attn.scores", "B H T S", "h.*.attn.q h.*.attn.cache_k", (*call).scores},                  // q·kᵀ·AttentionScale, -Inf where s > P+t
 		{"h.*.attn.probs", "B H T S", "h.*.attn.scores", (*call).softmax},                              // exp(x)/Σexp(x), over S
 		{"h.*.attn.context", "B T (H D)", "h.*.attn.probs h.*.attn.cache_v", (*call).context},          // probs·v, heads side by side
 		{"h.*.attn.c_proj", "B T C", "h.*.attn.context", func(c *call) { c.linear(c.block.attnProj) }}, // x·W + bias, W [C,C]
 		{"h.*.resid_mid", "B T C", "h.*.in h.*.attn.c_proj", (*call).add},                              // in + attn.c_proj
 		{"h.*.ln_2", "B T C", "h.*.resid_mid", func(c *call) { c.norm(c.block.ln2) }},                  // as ln_1
 		{"h.*.mlp.c_fc", "B T F", "h.*.ln_2", func(c *call) { c.linear(c.block.fc) }},                  // x·W + bias, W [C,F]
-		{"h.*.mlp.act", "B T F", "h.*.mlp.c_fc", (*call).gelu},                                         // ½x(1 + tanh(√(2/π)(x + 0.044715x³)))
+		{"h.*.mlp.act", "B T F", "h.*.mlp.c_fc", (*call).activate},                                     // the config's activation; ½x(1 + tanh(√(2/π)(x + 0.044715x³)))
 		{"h.*.mlp.c_proj", "B T C", "h.*.mlp.act", func(c *call) { c.linear(c.block.fcProj) }},         // x·W + bias, W [F,C]
 		{"h.*.resid_post", "B T C", "h.*.resid_mid h.*.mlp.c_proj", (*call).add},                       // resid_mid + mlp.c_proj
 	}
 	headStages = []stage{
 		{"ln_f", "B T C", "h.*.in", func(c *call) { c.norm(c.m.lnF) }}, // as ln_1
-		{"logits", "B T V", "ln_f", (*call).unembed},                   // x·Wᵀ, W [V,C] is wte.weight, or lm_head.weight
+		{"logits", "B T V", "ln_f", (*call).unembed},                   // x·Wᵀ, W [V,C] is wte.weight, or lm_head.weight; + lm_head.bias
 		{"logits_last", "B V", "logits", (*call).lastPosition},         // x[b,T-1]
 		{"next_token", "B", "logits_last", (*call).argmax},             // the lowest id at which x is largest
 	}
@@ -68,7 +68,7 @@ func (s *Session) forward() {
 	}
 	for i := range s.steps {
 		st := &s.steps[i]
-		c.block, c.temp, c.out = st.block, st.temp, st.out.values
+		c.block, c.layer, c.temp, c.out = st.block, st.layer, st.temp, st.out.values
 		for i, in := range st.in {
 			c.in[i] = in.values
 		}

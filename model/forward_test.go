@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -62,6 +63,11 @@ func TestForwardMatchesFloat64(t *testing.T) {
 	const bound = 4e-6
 	own := modeltest.Weights(modeltest.Micro, 3)
 	own["lm_head.weight"] = modeltest.Weights(modeltest.Micro, 4)["wte.weight"]
+	withBias := maps.Clone(own)
+	withBias["lm_head.bias"] = modeltest.Weights(modeltest.Micro, 8)["wte.weight"][:modeltest.Micro.Vocab]
+	erf, byLayer, unscaled := modeltest.Micro, modeltest.Micro, modeltest.Micro
+	erf.Activation, byLayer.ScaleByLayer = "gelu", true
+	unscaled.Unscaled, unscaled.Activation, unscaled.Tying = true, "relu", model.Untied
 	one := modeltest.Micro
 	one.Heads, one.Inner, one.Layers = 1, 5, 1
 	temperatures := []float64{0.5, 1, 2}
@@ -79,6 +85,10 @@ func TestForwardMatchesFloat64(t *testing.T) {
 		{"prompt in pieces", "T > 1 with P > 0 needs the mask shifted by P", modeltest.Micro, modeltest.Weights(modeltest.Micro, 2), []int{3, 4, 2}, 1},
 		{"batch", "rows must not mix", modeltest.Micro, modeltest.Weights(modeltest.Micro, 1), []int{4, 1, 1}, 3},
 		{"own head", "lm_head.weight takes the place of wte", modeltest.Micro, own, []int{2, 1}, 1},
+		{"own head with a bias", "Hugging Face's has none", modeltest.Micro, withBias, []int{2, 1}, 2},
+		{"erf GELU", "Cerebras-GPT", erf, modeltest.Weights(erf, 1), []int{2, 1}, 1},
+		{"scaled by layer", "Stanford's", byLayer, modeltest.Weights(byLayer, 1), []int{2, 1}, 1},
+		{"not scaled", "scale_attn_weights is false", unscaled, withBias, []int{2, 1}, 1},
 		{"one head", "D = C; F < C", one, modeltest.Weights(one, 5), []int{3, 1}, 2},
 		{"wide", "kernels in blocks, with remainders; many rows and few", wide, modeltest.Weights(wide, 6), []int{9, 1, 2, 1}, 2},
 	} {

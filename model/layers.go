@@ -47,9 +47,9 @@ func (c *call) linear(l linear) {
 	l.weight.Mul(c.pool, c.out, c.in[0], l.bias, c.B*c.T)
 }
 
-// gelu is the activation between the two feed-forward layers, [B,T,F].
-func (c *call) gelu() {
-	kernel.GELU(c.pool, c.out, c.in[0])
+// activate is the function between the two feed-forward layers, [B,T,F].
+func (c *call) activate() {
+	kernel.Each(c.pool, c.out, c.in[0], c.m.cfg.ActivationFunction().Of)
 }
 
 // add is a residual connection, [B,T,C].
@@ -57,15 +57,16 @@ func (c *call) add() {
 	f32.Add(c.out, c.in[0], c.in[1])
 }
 
-// unembed multiplies rows with the head's matrix: [B,T,C] to [B,T,V].
+// unembed multiplies rows with the head's matrix and adds its bias, if it has one: [B,T,C] to
+// [B,T,V].
 func (c *call) unembed() {
-	c.m.head.Mul(c.pool, c.out, c.in[0], nil, c.B*c.T)
+	c.m.head.Mul(c.pool, c.out, c.in[0], c.m.headBias, c.B*c.T)
 }
 
 // unembedLast is unembed for the last position of each row alone: [B,T,C] to [B,V].
 func (c *call) unembedLast() {
 	c.lastRows(c.last, c.m.cfg.Embd)
-	c.m.head.Mul(c.pool, c.out, c.last, nil, c.B)
+	c.m.head.Mul(c.pool, c.out, c.last, c.m.headBias, c.B)
 }
 
 // lastPosition selects the logits of the last position: [B,T,V] to [B,V].
@@ -158,7 +159,7 @@ func (c *call) scores() { c.perHead((*call).scoresOfHead) }
 func (c *call) scoresOfHead(i int) {
 	D := c.m.cfg.Embd / c.m.cfg.Heads
 	S := c.P + c.T
-	scale := 1 / math.Sqrt(float64(D))
+	scale := c.m.cfg.AttentionScale(c.layer)
 	masked := float32(math.Inf(-1))
 	keys := c.in[1][i*c.stride*D:]
 	for t := range c.T {

@@ -102,7 +102,13 @@ func oracle(cfg model.Config, w map[string][]float32, tokens []int, temperatures
 						continue
 					}
 					for d := range D {
-						scores[i] += q[(head*T+t)*D+d] * k[(head*T+s)*D+d] / math.Sqrt(float64(D))
+						scores[i] += q[(head*T+t)*D+d] * k[(head*T+s)*D+d]
+					}
+					if !cfg.Unscaled {
+						scores[i] /= math.Sqrt(float64(D))
+					}
+					if cfg.ScaleByLayer {
+						scores[i] /= float64(n + 1)
 					}
 				}
 			}
@@ -122,7 +128,16 @@ func oracle(cfg model.Config, w map[string][]float32, tokens []int, temperatures
 		mid := put("resid_mid", sum(x, put("attn.c_proj", conv(put("attn.context", context), C, C, h+"attn.c_proj"))))
 		act := append([]float64(nil), put("mlp.c_fc", conv(put("ln_2", norm(mid, h+"ln_2")), C, F, h+"mlp.c_fc"))...)
 		for i, v := range act {
-			act[i] = 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*math.Pow(v, 3))))
+			switch cfg.Activation {
+			case "":
+				act[i] = 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*math.Pow(v, 3))))
+			case "gelu":
+				act[i] = v * 0.5 * (1 + math.Erf(v/math.Sqrt2))
+			case "relu":
+				act[i] = max(v, 0)
+			default:
+				panic("the oracle does not know " + cfg.Activation)
+			}
 		}
 		x = put("resid_post", sum(mid, put("mlp.c_proj", conv(put("mlp.act", act), F, C, h+"mlp.c_proj"))))
 	}
@@ -131,7 +146,7 @@ func oracle(cfg model.Config, w map[string][]float32, tokens []int, temperatures
 		head = w["lm_head.weight"]
 	}
 	out["ln_f"] = norm(x, "ln_f")
-	out["logits"] = matmul(out["ln_f"], C, V, head, nil, func(i, j int) int { return j*C + i })
+	out["logits"] = matmul(out["ln_f"], C, V, head, w["lm_head.bias"], func(i, j int) int { return j*C + i })
 	last := out["logits"][(T-1)*V:]
 	out["logits_last"] = last
 	best := 0

@@ -304,7 +304,7 @@ func (m *Model) Apply(stage string, d Dims, in func(name string) []float32, out 
 	if err := d.check(m.cfg); err != nil {
 		return fmt.Errorf("stage %s: %w", stage, err)
 	}
-	c := call{Dims: d, m: m, temp: p.temp, out: out, prev: d.P, stride: d.P + d.T}
+	c := call{Dims: d, m: m, layer: p.layer, temp: p.temp, out: out, prev: d.P, stride: d.P + d.T}
 	if p.layer >= 0 && m.blocks != nil {
 		c.block = &m.blocks[p.layer]
 	}

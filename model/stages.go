@@ -71,6 +71,7 @@ type call struct {
 	Dims
 	m      *Model
 	pool   *kernel.Pool
+	layer  int     // -1 outside the blocks
 	block  *block  // weights of the layer, for stages within one
 	temp   float64 // temperature, for probs_t
 	in     [2][]float32

@@ -39,6 +39,7 @@ type Model struct {
 	blocks   []block        // [n_layer]
 	lnF      norm           // final LayerNorm
 	head     *kernel.Matrix // [C,V]: lm_head, or wte
+	headBias []float32      // [V], or nil
 
 	sha256 func() (string, error) // of files, computed once
 
@@ -122,7 +123,7 @@ func (m *Model) Name() string { return m.name }
 func (m *Model) Config() Config { return m.cfg }
 
 // Weight returns a weight by its name without "transformer.": live memory that must
-// not be written to, valid until Close. lm_head.weight may not be there.
+// not be written to, valid until Close. Those of lm_head may not be there.
 func (m *Model) Weight(name string) (data []float32, shape []int, ok bool) {
 	t, ok := m.weights[name]
 	return t.data, slices.Clone(t.Shape), ok
@@ -145,7 +146,7 @@ func (m *Model) Close() error {
 		}
 		m.files[i].data = nil
 	}
-	m.weights, m.wte, m.wpe, m.blocks, m.head = nil, nil, nil, nil, nil
+	m.weights, m.wte, m.wpe, m.blocks, m.head, m.headBias = nil, nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -213,8 +214,10 @@ func (m *Model) load() error {
 	for name, shape := range m.cfg.Weights() {
 		t, ok := m.weights[name]
 		switch {
-		case !ok && name == "lm_head.weight":
-			continue // tied to wte
+		case !ok && name == "lm_head.weight" && m.cfg.Tying == Untied:
+			return fmt.Errorf("%s: weight %q is missing: tie_word_embeddings is false in config.json", m.files[0].path, name)
+		case !ok && strings.HasPrefix(name, "lm_head."):
+			continue // tied to wte, without a bias
 		case !ok:
 			return fmt.Errorf("%s: weight %q is missing", m.files[0].path, name)
 		case !slices.Equal(t.Shape, shape):
@@ -234,12 +237,16 @@ func (m *Model) load() error {
 	if err := m.checkFinite(); err != nil {
 		return err
 	}
+	if head, ok := m.weights["lm_head.weight"]; ok && m.cfg.Tying == Tied && !slices.Equal(head.data, m.weights["wte.weight"].data) {
+		return fmt.Errorf("%s: weight %q is not wte.weight, and tie_word_embeddings is true in config.json: "+
+			"engines differ in which they take; make it false for lm_head.weight, or leave that out", head.file, "lm_head.weight")
+	}
 	m.assemble()
 	m.sha256 = sync.OnceValues(m.computeSHA256)
 	return nil
 }
 
-// Weights yields every weight in the order of use; lm_head.weight may be absent.
+// Weights yields every weight in the order of use; those of lm_head may be absent.
 func (c Config) Weights() iter.Seq2[string, []int] {
 	C, F, V := c.Embd, c.Inner, c.Vocab
 	return func(yield func(string, []int) bool) {
@@ -254,7 +261,7 @@ func (c Config) Weights() iter.Seq2[string, []int] {
 				yield(h+"mlp.c_proj.weight", []int{F, C}) && yield(h+"mlp.c_proj.bias", []int{C})
 		}
 		_ = ok && yield("ln_f.weight", []int{C}) && yield("ln_f.bias", []int{C}) &&
-			yield("lm_head.weight", []int{V, C})
+			yield("lm_head.weight", []int{V, C}) && yield("lm_head.bias", []int{V})
 	}
 }
 
@@ -279,6 +286,7 @@ func (m *Model) assemble() {
 		}
 	}
 	head := m.wte
+	m.headBias = at("lm_head.bias")
 	if w, ok := m.weights["lm_head.weight"]; ok {
 		head = w.data
 	}

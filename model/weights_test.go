@@ -170,6 +170,36 @@ func TestOpenLayouts(t *testing.T) {
 	}
 }
 
+// What a config says of the head holds for the file: one that is tied is wte, and one that is
+// not is there.
+func TestTying(t *testing.T) {
+	plain := modeltest.Weights(modeltest.Micro, 1)
+	same, other := maps.Clone(plain), maps.Clone(plain)
+	same["lm_head.weight"] = plain["wte.weight"]
+	other["lm_head.weight"] = modeltest.Weights(modeltest.Micro, 2)["wte.weight"]
+	for _, test := range []struct {
+		name    string
+		tying   model.Tying
+		weights map[string][]float32
+		want    string // in the error
+	}{
+		{"not said", model.Unsaid, plain, ""},
+		{"not said, and there", model.Unsaid, other, ""},
+		{"tied", model.Tied, plain, ""},
+		{"tied, and there all the same", model.Tied, same, ""},
+		{"tied, and another is there", model.Tied, other, `"lm_head.weight" is not wte.weight, and tie_word_embeddings is true`},
+		{"untied", model.Untied, other, ""},
+		{"untied, and not there", model.Untied, plain, `"lm_head.weight" is missing: tie_word_embeddings is false`},
+	} {
+		cfg := modeltest.Micro
+		cfg.Tying = test.tying
+		_, err := model.FromBytes("micro", cfg, modeltest.Encode(cfg, test.weights), nil)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v, want %q in it", test.name, err, test.want)
+		}
+	}
+}
+
 // misalign makes the header one byte longer, so that no value lies at a
 // multiple of four.
 func misalign(file []byte) []byte {

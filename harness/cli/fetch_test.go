@@ -123,7 +123,7 @@ func TestFetchRefuses(t *testing.T) {
 	h, cache := newHub(t)
 	for repo, tt := range map[string]struct{ config, want string }{
 		"someone/llama": {`{"model_type": "llama"}`, `someone/llama: config.json: model_type is "llama": want "gpt2"`},
-		"someone/erf":   {strings.Replace(string(read(t, micro(t)[hub.ConfigFile])), "gelu_new", "gelu", 1), "activation_function"},
+		"someone/prelu": {strings.Replace(string(read(t, micro(t)[hub.ConfigFile])), "gelu_new", "prelu", 1), "activation_function"},
 		"someone/text":  {"hello", "not a model config"},
 	} {
 		h.Add(repo, mediumCommit, map[string]hubtest.File{

@@ -137,23 +137,15 @@ func (s *stageCall) boundNorm() []float32 {
 	return out
 }
 
-// boundGELU returns the bound of y = 0.5·x·(1+tanh z), z = √(2/π)·(x + 0.044715·x³):
-// z is off by eight roundings, four of its units in size; tanh, or a sigmoid in its
-// place, by two units of 1, all kept by 1+tanh even near 0; the input by u.
-func (s *stageCall) boundGELU() []float32 {
-	out := make([]float32, len(s.out))
+// boundActivation returns the bound of y = f(x), of the config's activation: what f's own
+// operations are off by (see activation.Function), and the input's u, carried to the output.
+func (s *stageCall) boundActivation() []float32 {
+	f, out := s.cfg.ActivationFunction(), make([]float32, len(s.out))
 	for i, v := range s.in[0].F32 {
-		x := float64(v)
-		const c, a = 0.79788456080286535587989211986876, 0.044715
-		z := c * (x + a*x*x*x)
-		t := math.Tanh(z)
-		slope := c * (1 + 3*a*x*x) * (1 - t*t)
-		half := math.Abs(x) / 2
-		grad := math.Abs((1+t)/2 + x/2*slope)
-		e := half*((1-t*t)*math.Abs(z)*4*unit+3*unit) + unit*(grad*math.Abs(x)+2*abs(s.out[i]))
-		e = sq(e * lambda)
+		slope, off := f.Rounding(float64(v), float64(s.out[i]))
+		e := sq((off + math.Abs(slope)*abs(v)) * lambda * unit)
 		if s.in[0].Bound != nil {
-			e += sq(grad * float64(s.in[0].Bound[i]))
+			e += sq(slope * float64(s.in[0].Bound[i]))
 		}
 		out[i] = float32(math.Sqrt(e))
 	}

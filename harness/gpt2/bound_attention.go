@@ -6,14 +6,19 @@ import (
 	"checkpoint12/model"
 )
 
-// boundScores returns the bound of q·k/√D, a sum of D products, scaled.
+// boundScores returns the bound of q·k/√D, a sum of D products, scaled; where the config
+// scales by layer too, that is one more product.
 //
 //	q [B,H,T,D]   cache_k [B,H,S,D]   out [B,H,T,S]
 func (s *stageCall) boundScores() []float32 {
 	D, S := s.cfg.Embd/s.cfg.Heads, s.P+s.T
 	q, k := s.in[0], s.in[1]
 	root := math.Sqrt(float64(D))
-	scale := 1 / root
+	layer, products := s.layer(), 2.0
+	scale := s.cfg.AttentionScale(layer)
+	if s.cfg.ScaleByLayer && layer > 0 {
+		products++
+	}
 	out := make([]float32, len(s.out))
 	for i := range s.B * s.cfg.Heads * s.T {
 		head, seen := i/s.T, s.P+i%s.T+1
@@ -22,7 +27,7 @@ func (s *stageCall) boundScores() []float32 {
 			key := row(k.F32, head*S+j, D)
 			in := dotSquares(ourBound, key) + dotSquares(row(k.Bound, head*S+j, D), ours)
 			y := abs(s.out[i*S+j])
-			e := lambda * unit * (root*(y+scale*math.Sqrt(dotSquares(ours, key))) + 2*y)
+			e := lambda * unit * (root*(y+scale*math.Sqrt(dotSquares(ours, key))) + products*y)
 			out[i*S+j] = float32(math.Sqrt(e*e + scale*scale*in))
 		}
 	}

@@ -16,15 +16,15 @@ import (
 //
 //	x [B,T,K]   W [K,N], or [N,K] if outIn   out [B,T,N]
 func (s *stageCall) boundLinear() []float32 {
-	weight, outIn := s.stage+".weight", s.stage == "logits"
+	weight, bias, outIn := s.stage+".weight", s.stage+".bias", s.stage == "logits"
 	if outIn {
-		weight = "lm_head.weight"
+		weight, bias = "lm_head.weight", "lm_head.bias"
 		if _, _, ok := s.m.Weight(weight); !ok {
 			weight = "wte.weight"
 		}
 	}
 	W, shape, _ := s.m.Weight(weight)
-	b, _, _ := s.m.Weight(s.stage + ".bias") // nil for logits
+	b, _, _ := s.m.Weight(bias) // nil for most heads
 	K, N := shape[0], shape[1]
 	if outIn {
 		K, N = N, K

@@ -97,7 +97,7 @@ func CheckComplete(s *harness.Schedule, src harness.Source) error {
 func CheckModel(m *model.Model, src harness.Source) error {
 	want := m.Config()
 	if man := src.Manifest(); man != nil && len(man.Model.Config) > 0 {
-		if err := model.CheckReleased(man.Model.Config); err != nil {
+		if err := want.CheckSettings(man.Model.Config); err != nil {
 			return fmt.Errorf("%s was made with another model: %w", src.Name(), err)
 		}
 	}

@@ -95,6 +95,12 @@ type stageCall struct {
 	out   []float32
 }
 
+// layer returns the stage's layer, -1 outside the blocks.
+func (s *stageCall) layer() int {
+	name, _ := model.ParseStage(s.stage)
+	return name.Layer
+}
+
 // gather takes the inputs and reads B, T and P off their shapes. It returns an error
 // for shapes that do not go together and ids outside the vocabulary.
 func (s *stageCall) gather(in replay.Inputs) error {

@@ -83,7 +83,7 @@ var stages = []stage{
 		"the feed-forward's tolerance; correct engines are up to 6.8e-6 apart"},
 	{"h.*.mlp.c_fc", "", 6, 1e-4, relTol, (*stageCall).boundLinear, innerLayouts,
 		"sums of C products of normed values; correct engines are up to 1.1e-5 apart"},
-	{"h.*.mlp.act", "", 6, 1e-4, 0, (*stageCall).boundGELU, innerLayouts,
+	{"h.*.mlp.act", "", 6, 1e-4, 0, (*stageCall).boundActivation, innerLayouts,
 		"absolute whatever the maximum: the erf form of GELU must fail, and differs by 4.7e-4 at most"},
 	{"h.*.mlp.c_proj", "down", 6, 1e-4, relTol, (*stageCall).boundLinear, streamLayouts,
 		"sums of 4C products, where the outliers are made; correct engines are up to 1.5e-5 apart"},

@@ -6,6 +6,7 @@ import (
 
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/model"
+	"checkpoint12/model/activation"
 )
 
 // A naive is a correct engine with every operation in float32 and its own order of sums.
@@ -70,7 +71,7 @@ func (n naive) output(c *faults.Context) []float32 {
 	case "attn.context":
 		compute = s.context
 	case "mlp.act":
-		compute = s.gelu
+		compute = s.activate
 	case "logits":
 		compute = s.unembed
 	case "probs_t":
@@ -149,9 +150,11 @@ func (n *naiveStage) linear() {
 	}
 }
 
-// scores computes q*k/sqrt(D), -inf where the key comes after the query.
+// scores computes q*k/sqrt(D), or what the config has for it, -inf where the key comes after
+// the query.
 func (n *naiveStage) scores() {
-	scale := float32(1 / math.Sqrt(float64(n.D)))
+	name, _ := model.ParseStage(n.Stage)
+	scale := float32(n.Model.Config().AttentionScale(name.Layer))
 	for i := range n.out {
 		head, t, s := i/(n.T*n.S), i/n.S%n.T, i%n.S
 		if n.out[i] = float32(math.Inf(-1)); s <= n.P+t {
@@ -187,18 +190,30 @@ func (n *naiveStage) context() {
 	}
 }
 
-// gelu computes GELU in its tanh form.
-func (n *naiveStage) gelu() {
+// activate computes GELU in its tanh form, or the config's activation.
+func (n *naiveStage) activate() {
+	f := n.Model.Config().ActivationFunction()
 	for i, v := range n.x {
+		if f != activation.Released {
+			n.out[i] = float32(f.Of(float64(v)))
+			continue
+		}
 		const c, a = 0.7978845608, 0.044715
 		n.out[i] = 0.5 * v * (1 + float32(math.Tanh(float64(c*(v+a*(v*v*v))))))
 	}
 }
 
-// unembed computes x*wteᵀ.
+// unembed computes x*wteᵀ, or with a head's own weights.
 func (n *naiveStage) unembed() {
-	w, _, _ := n.Model.Weight("wte.weight")
+	w, _, own := n.Model.Weight("lm_head.weight")
+	if !own {
+		w, _, _ = n.Model.Weight("wte.weight")
+	}
+	bias, _, _ := n.Model.Weight("lm_head.bias")
 	for i := range n.out {
 		n.out[i] = n.dot(n.x[i/n.V*n.C:][:n.C], w[i%n.V*n.C:][:n.C])
+		if bias != nil {
+			n.out[i] += bias[i%n.V]
+		}
 	}
 }

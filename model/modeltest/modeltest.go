@@ -52,7 +52,7 @@ func Weights(cfg model.Config, seed uint64) map[string][]float32 {
 	for name, shape := range cfg.Weights() {
 		scale, shift := 1.5/math.Sqrt(float64(shape[0])), 0.0
 		switch {
-		case name == "lm_head.weight":
+		case strings.HasPrefix(name, "lm_head."):
 			continue
 		case len(shape) == 1:
 			scale = 0.3

@@ -134,7 +134,7 @@ func (s *formula) tensors() []safetensors.Info {
 	}
 	var list []safetensors.Info
 	for name, shape := range cfg.Weights() {
-		if name != "lm_head.weight" { // which is tied
+		if !strings.HasPrefix(name, "lm_head.") { // which is tied
 			list = append(list, safetensors.Info{Name: name, Shape: shape})
 		}
 	}

@@ -5,10 +5,15 @@ import (
 	"slices"
 
 	"github.com/tphakala/simd/f32"
+
+	"checkpoint12/model"
 )
 
-// scale returns 1/√D, by which q·k is multiplied.
-func (c *Context) scale() float64 { return 1 / math.Sqrt(float64(c.width())) }
+// scale returns what q·k is multiplied by, 1/√D in GPT-2 as released.
+func (c *Context) scale() float64 {
+	s, _ := model.ParseStage(c.Stage)
+	return c.Model.Config().AttentionScale(s.Layer)
+}
 
 // scores returns q·k times scale, [B,H,T,S]; query t sees the keys up to P+t+ahead and
 // has -inf at the others.

@@ -56,6 +56,12 @@ func (c *Context) unembedding() []float32 {
 	return c.weight("wte.weight")
 }
 
+// headBias returns the head's bias [V]; nil if it has none, as in GPT-2 as released.
+func (c *Context) headBias() []float32 {
+	b, _, _ := c.Model.Weight("lm_head.bias")
+	return b
+}
+
 // gain returns the stage's own weight, the matrix of a linear one.
 func (c *Context) gain() []float32 { return c.weight(c.Stage + ".weight") }
 

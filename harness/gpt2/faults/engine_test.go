@@ -10,10 +10,13 @@ import (
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/replay"
+	"checkpoint12/model"
 )
 
 // engine is a run of the Go model in which other values are planted.
 type engine struct {
+	judge  *model.Model // nil is synthetic-tiny
+	runs   *model.Model // nil is judge
 	tokens [][]int
 	steps  int
 	plant  planting
@@ -46,7 +49,13 @@ func (d dump) Shape(step int, stage string) ([]int, bool) {
 // explain runs the engine, replays its dump, and explains what is wrong with it.
 func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness.Explanation) {
 	t.Helper()
-	m := gpt2test.Tiny(t)
+	if e.judge == nil {
+		e.judge = gpt2test.Tiny(t)
+	}
+	m := e.judge
+	if e.runs == nil {
+		e.runs = m
+	}
 	if e.tokens == nil {
 		e.tokens = [][]int{{464, 2068, 7586}, {15496, 11, 995}}
 	}
@@ -59,7 +68,7 @@ func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness
 	feed := make([][]int, len(e.tokens))
 	for b := range feed {
 		for k := range e.steps - 1 {
-			feed[b] = append(feed[b], 1000+17*b+k)
+			feed[b] = append(feed[b], (1000+17*b+k)%m.Config().Vocab)
 		}
 	}
 	o := gpt2.Run{
@@ -69,7 +78,7 @@ func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness
 	if e.plant != nil {
 		o.Tap = (&gpt2.Override{Value: (&faults.Planter{Model: m, Plant: e.plant}).Value}).Tap
 	}
-	rec, err := gpt2.Record(t.Context(), m, o)
+	rec, err := gpt2.Record(t.Context(), e.runs, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	matches := g.matches(e.some, g.found)
 	vain := &g.vain[min(e.dims.P, 1)]
 	search := len(matches) == 0 && *vain < maxSearches
-	for _, faults := range [][]Fault{catalogue, composites} {
+	for _, faults := range [][]Fault{catalogue, ofFamily(g.model.Config()), composites} {
 		if search && len(matches) == 0 {
 			matches = g.matches(e.some, faults)
 			g.remember(matches)

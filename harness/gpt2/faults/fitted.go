@@ -29,13 +29,17 @@ func (g *rowGroup) fittedPatterns(e *wrongRow) []fitted {
 			return fmt.Sprintf("the output is the correct one plus %.5g", k)
 		}},
 	}
-	if bias, _, ok := g.model.Weight(e.Stage + ".bias"); ok {
+	name := e.Stage + ".bias"
+	if e.Stage == "logits" {
+		name = "lm_head.bias"
+	}
+	if bias, _, ok := g.model.Weight(name); ok {
 		basis := func(i int) float64 { return float64(bias[i%len(bias)]) }
 		all = append(all, fitted{PatternBias, basis, 1, func(k float64) string {
 			if math.Abs(1+k) < sameNumber {
-				return fmt.Sprintf("the bias, %s.bias, is missing: add it", e.Stage)
+				return fmt.Sprintf("the bias, %s, is missing: add it", name)
 			}
-			return fmt.Sprintf("the bias, %s.bias, is in the output %.4g times: add it once", e.Stage, 1+k)
+			return fmt.Sprintf("the bias, %s, is in the output %.4g times: add it once", name, 1+k)
 		}})
 	}
 	if n := len(e.shape); n > 1 {

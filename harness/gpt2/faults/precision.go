@@ -73,7 +73,11 @@ func (c *Context) rounded(weights, inputs rounding.Rounding) []float32 {
 			n.x, n.gain, n.bias = inputs.Of(n.x), weights.Of(n.gain), weights.Of(n.bias)
 		})(c)
 	case k == "logits":
-		return timesTransposed(inputs.Of(c.reads(0)), c.unembedding(), nil, c.embd(), weights)
+		bias := c.headBias()
+		if bias != nil {
+			bias = weights.Of(bias)
+		}
+		return timesTransposed(inputs.Of(c.reads(0)), c.unembedding(), bias, c.embd(), weights)
 	case isProduct(c.Stage):
 		return c.product(inputs, weights, weights.Of(c.bias()))
 	}

@@ -64,9 +64,9 @@ var variants = map[string][]variant{
 	})},
 	"cache_rolled": {rolled},
 
-	"scale_missing": {func(c *Context) []float32 { return c.scores(1, 0) }},
-	"scale_d":       {func(c *Context) []float32 { return c.scores(1/float64(c.width()), 0) }},
-	"scale_c":       {func(c *Context) []float32 { return c.scores(1/math.Sqrt(float64(c.embd())), 0) }},
+	"scale_missing": {ofReleasedScale(func(c *Context) []float32 { return c.scores(1, 0) })},
+	"scale_d":       {ofReleasedScale(func(c *Context) []float32 { return c.scores(1/float64(c.width()), 0) })},
+	"scale_c":       {ofReleasedScale(func(c *Context) []float32 { return c.scores(1/math.Sqrt(float64(c.embd())), 0) })},
 	"mask_missing": {
 		ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), c.keys()) }),
 		ofSeveral(func(c *Context) []float32 { return c.bareScores(c.scale()) }),
@@ -83,17 +83,14 @@ var variants = map[string][]variant{
 	"resid_from_normed":    {func(c *Context) []float32 { return c.addedTo(c.normBefore()) }},
 	"resid_of_block_input": {func(c *Context) []float32 { return c.addedTo(c.blockInput()) }},
 
-	"gelu_erf":  {each(func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) })},
-	"gelu_relu": {each(func(x float64) float64 { return math.Max(x, 0) })},
-	"gelu_sigmoid": {
-		each(func(x float64) float64 { return x / (1 + math.Exp(-1.702*x)) }),
-		each(func(x float64) float64 { return x / (1 + math.Exp(-x)) }), // SiLU
-	},
+	"gelu_erf":     {instead("gelu")},
+	"gelu_relu":    {instead("relu")},
+	"gelu_sigmoid": {instead("quick_gelu"), instead("silu")},
 
 	"head_untied":  {(*Context).empty},
 	"head_shifted": {headShifted},
 	"head_transposed": {func(c *Context) []float32 {
-		return times(c.reads(0), c.unembedding(), nil, c.vocab(), nil)
+		return times(c.reads(0), c.unembedding(), c.headBias(), c.vocab(), nil)
 	}},
 	"position_before_last": {ofSeveral(func(c *Context) []float32 { return c.selected(c.Dims.T - 2) })},
 	"position_first":       {ofSeveral(func(c *Context) []float32 { return c.selected(0) })},
@@ -154,17 +151,6 @@ func (c *Context) addedTo(name string) []float32 {
 	out := c.empty()
 	f32.Add(out, c.in(name), c.reads(1))
 	return out
-}
-
-// each returns f of every value of the input, computed in float64.
-func each(f func(float64) float64) variant {
-	return func(c *Context) []float32 {
-		out := c.empty()
-		for i, v := range c.reads(0) {
-			out[i] = float32(f(float64(v)))
-		}
-		return out
-	}
 }
 
 // headShifted returns every id's logit at the next id.

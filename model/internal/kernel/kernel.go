@@ -190,28 +190,27 @@ func (t *normTask) Part(i int) {
 	}
 }
 
-// geluChunk is the number of values of one part of a GELU task.
-const geluChunk = 2048
+// eachChunk is the number of values of one part of an Each task.
+const eachChunk = 2048
 
-// GELU writes 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), the tanh form of
-// arXiv:1606.08415, of each value of x to y: in float64, as x/(1 + exp(-2u)), which
-// does not cancel at negative x, rounded once.
-func GELU(p *Pool, y, x []float32) {
-	p.gelu = geluTask{y: y, x: x}
-	p.Do(&p.gelu, (len(x)+geluChunk-1)/geluChunk, 16*len(x))
-	p.gelu = geluTask{}
+// Each writes f of each value of x, computed in float64, to y.
+func Each(p *Pool, y, x []float32, f func(float64) float64) {
+	p.each = eachTask{y: y, x: x, f: f}
+	p.Do(&p.each, (len(x)+eachChunk-1)/eachChunk, 16*len(x))
+	p.each = eachTask{}
 }
 
-type geluTask struct{ y, x []float32 }
+type eachTask struct {
+	y, x []float32
+	f    func(float64) float64
+}
 
-func (t *geluTask) Part(i int) {
-	const c = 2 * 0.79788456080286535587989211986876 // 2·√(2/π)
-	lo := i * geluChunk
-	hi := min(lo+geluChunk, len(t.x))
+func (t *eachTask) Part(i int) {
+	lo := i * eachChunk
+	hi := min(lo+eachChunk, len(t.x))
 	y := t.y[lo:hi]
-	for j, f := range t.x[lo:hi] {
-		v := float64(f)
-		y[j] = float32(v / (1 + math.Exp(-c*(v+0.044715*v*v*v))))
+	for j, v := range t.x[lo:hi] {
+		y[j] = float32(t.f(float64(v)))
 	}
 }
 

@@ -47,11 +47,6 @@ func naiveLayerNorm(x, gain, bias []float32, eps float64) []float64 {
 	return y
 }
 
-func naiveGELU(x float32) float64 {
-	v := float64(x)
-	return 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
-}
-
 func naiveSoftmax(x []float32, temperature float64) []float64 {
 	top, sum := math.Inf(-1), 0.0
 	for _, v := range x {

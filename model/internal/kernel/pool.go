@@ -35,7 +35,7 @@ type Pool struct {
 
 	mul  mulTask
 	norm normTask
-	gelu geluTask
+	each eachTask
 }
 
 // NewPool returns a pool of so many threads, or of GOMAXPROCS if that is 0 or less.
