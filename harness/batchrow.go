@@ -26,7 +26,7 @@ type BatchRow struct {
 	steps    []int
 	tokens   [][]int
 	manifest *Manifest
-	unmasked sync.Map // Distance by Place: see seen
+	unmasked sync.Map // Distance by seenAt
 }
 
 // Padding tells which part of a batch a [Padded] source shows, and where in it.

@@ -73,7 +73,7 @@ func (d *Distance) addElement(i int, want, got, diff, bound float64, rounding bo
 		if !rounding {
 			d.Judged++
 		}
-	case rounding && got != want && leftOpen(want, got, bound):
+	case rounding && leftOpen(want, got, bound):
 	case finite(diff):
 		d.Judged++
 		d.Finite++

@@ -144,8 +144,12 @@ func judgeByItself(
 	if attention {
 		temperature = 1
 	}
-	right := replay.Value{Tensor: harness.Tensor{Shape: shape, F32: slices.Clone(got.F32)}}
+	right, keys := replay.Value{Tensor: harness.Tensor{Shape: shape, F32: slices.Clone(got.F32)}}, shape[len(shape)-1]
+	isNumber, some := func(v float32) bool { return v == v }, false
 	for i, v := range got.F32 {
+		if attention && i%keys == 0 {
+			some = slices.ContainsFunc(got.F32[i:][:keys], isNumber)
+		}
 		switch {
 		case attention && isMasked(i, shape):
 			right.F32[i] = float32(math.Inf(-1))
@@ -153,6 +157,9 @@ func judgeByItself(
 			right.F32[i] = min(max(v, -math.MaxFloat32), math.MaxFloat32)
 		default:
 			right.F32[i] = float32(math.Log(float64(v)) * temperature)
+			if some && !(v >= 0) {
+				right.F32[i] = 0 // of NaN nothing would follow
+			}
 		}
 	}
 	if name.Word == "attn.scores" {

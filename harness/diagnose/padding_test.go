@@ -55,6 +55,9 @@ func TestFaultsOfPadding(t *testing.T) {
 		{"left", "padding_of_other_row", "scores", false, []int{0, 1, 2, 3}, all, harness.Place{Stage: "h.0.attn.scores"}},
 		{"positions", "padding_of_other_row", "wpe", false, []int{0, 1, 2, 3}, all, harness.Place{Stage: "wpe"}},
 		{"right", "padding_taken_for_last", "logits_last", true, []int{0}, all, harness.Place{Stage: "logits_last"}},
+		{"left", "padding_nan", "context", false, []int{0, 1, 2, 3}, all, harness.Place{Stage: "h.0.attn.context"}},
+		{"right", "padding_nan", "context", true, []int{1, 3}, all, harness.Place{Step: 1, Stage: "h.0.attn.context"}},
+		{"no context", "padding_nan", "context", false, []int{2}, without("context"), harness.Place{Step: 2, Stage: "h.0.attn.c_proj"}},
 		{"no logits", "padding_taken_for_last", "logits_last", true, []int{0}, without("logits"), harness.Place{Stage: "logits_last"}},
 	} {
 		t.Run(c.fault+", "+c.name, func(t *testing.T) {
@@ -65,6 +68,11 @@ func TestFaultsOfPadding(t *testing.T) {
 			tokens, mask := cuttest.Pad(rows, prompts, func(int) bool { return c.right })
 			run := gpt2.Run{Tokens: tokens, Mask: mask, Cut: harness.PromptCut(5, 4), Threads: 1}
 			planter := faults.Planter{Model: m, Tokens: tokens, Mask: mask, Cut: run.Cut, Schedule: s}
+			for n := range cfg.Layers {
+				if f.NaNAt != "" {
+					planter.NaNAt = append(planter.NaNAt, model.StageName{Layer: n, Word: f.NaNAt}.String())
+				}
+			}
 			made := 0
 			planter.Plant = func(at harness.Place, x *faults.Context) []float32 {
 				if !strings.HasSuffix(at.Stage, c.stage) || !slices.Contains(c.steps, at.Step) {

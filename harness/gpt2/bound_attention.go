@@ -140,3 +140,30 @@ func (s *stageCall) boundSoftmax() []float32 {
 	}
 	return out
 }
+
+// leaveOpen gives a bound of NaN, by which nothing is judged, to what has no right answer:
+// the probabilities of a query that sees no key, where engines have 0, the same for each key,
+// or NaN; those of a query with a score that is NaN; and the context of such. The value is 0,
+// so that all that is computed from it has a bound of NaN too.
+func (s *stageCall) leaveOpen(bound []float32) {
+	of, _ := model.ParseStage(s.stage)
+	if of.Word != "attn.probs" && of.Word != "attn.context" {
+		return
+	}
+	C, H, S := s.cfg.Embd, s.cfg.Heads, s.P+s.T
+	for i := range s.B * H * s.T {
+		top, open := float32(math.Inf(-1)), false
+		for _, v := range row(s.in[0].F32, i, S) {
+			top, open = max(top, v), open || v != v
+		}
+		to, n := i*S, S
+		if of.Word == "attn.context" {
+			to, n = (i/s.T/H*s.T+i%s.T)*C+i/s.T%H*(C/H), C/H
+		} else {
+			open = open || math.IsInf(float64(top), -1)
+		}
+		for j := to; open && j < to+n; j++ {
+			s.out[j], bound[j] = 0, float32(math.NaN())
+		}
+	}
+}

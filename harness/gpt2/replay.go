@@ -80,6 +80,7 @@ func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value
 		v.Accepts = s.nearTie
 	} else if !r.values {
 		v.Bound = rowOf(stage).rounding(s)
+		s.leaveOpen(v.Bound)
 	}
 	return v, nil
 }

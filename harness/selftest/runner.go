@@ -69,6 +69,13 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 		}
 		return out
 	}}
+	for _, in := range t.planted {
+		if in.NaNAt != "" {
+			s, _ := model.ParseStage(in.at.Stage)
+			s.Word = in.NaNAt
+			planter.NaNAt = append(planter.NaNAt, s.String())
+		}
+	}
 	if t.naive != nil || t.planted != nil {
 		run.Tap = (&gpt2.Override{Value: planter.Value}).Tap
 	}

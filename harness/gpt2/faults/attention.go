@@ -31,6 +31,18 @@ func (c *Context) scores(scale float64, ahead int) []float32 {
 	return out
 }
 
+// withFirst returns scores in which a query that sees no key sees the first, as some engines
+// have it so that no softmax is over nothing.
+func (c *Context) withFirst(scores []float32) []float32 {
+	open := c.scores(c.scale(), c.keys())
+	for lo := 0; lo < len(scores); lo += c.keys() {
+		if !slices.ContainsFunc(scores[lo:][:c.keys()], finite) {
+			scores[lo] = open[lo]
+		}
+	}
+	return scores
+}
+
 // usualLeak is the number that a leaking mask holds where none is known.
 const usualLeak = -10
 

@@ -44,6 +44,10 @@ type Fault struct {
 	// Text is the fault and its remedy, in words an engineer acts on.
 	Text string `json:"text"`
 
+	// NaNAt is a stage of the same block in which padding is NaN where the fault shows; "" if
+	// it shows whatever stands there.
+	NaNAt string `json:"nan_at"`
+
 	variants []variant // ways to make it, the usual one first
 
 	// relation tells faults of one id apart that are made for one stage each:

@@ -73,6 +73,31 @@ func ofOtherRows(r *paddedRow) (all [][]int) {
 	return all
 }
 
+// withoutOwn makes a variant in which a query at what the mask takes for padding does not see
+// its own key, of which no model says whether it does.
+func withoutOwn(v variant) variant {
+	return func(c *Context) []float32 {
+		if c.padded == nil {
+			return nil
+		}
+		c.padded.blind = true
+		return v(c)
+	}
+}
+
+// spreading returns a variant in which a probability of 0 times a value at padding that is not
+// finite is NaN, of the keys up to the last that a query's products are taken with.
+func spreading(last func(query int) int) variant {
+	own := underMask(func(r *paddedRow) [][]int { return [][]int{r.own()} })
+	return func(c *Context) []float32 {
+		if c.padded == nil {
+			return nil
+		}
+		c.padded.spreads = last
+		return own(c)
+	}
+}
+
 // A paddedRow is a row of a batch with its padding, of which an output is computed.
 type paddedRow struct {
 	*harness.BatchRow
@@ -80,6 +105,32 @@ type paddedRow struct {
 	got    []float32 // the engine's output, as the row has it with the keys at padding; nil where a fault is planted
 	stages []string  // in which the fault sits,
 	from   int       // from this step on
+
+	blind   bool                // see withoutOwn
+	spreads func(query int) int // see spreading
+}
+
+// alter makes what blind and spreads say of the output of a stage in which the fault sits.
+func (r *paddedRow) alter(cfg model.Config, stage string, d model.Dims, in map[string][]float32, out []float32) {
+	S, H, nan := d.P+d.T, cfg.Heads, float32(math.NaN())
+	switch wordOf(stage) {
+	case "attn.scores": // [H,T,S]
+		for i := range out {
+			if own := d.P + i/S%d.T; r.blind && i%S == own && !d.Mask[own] {
+				out[i] = float32(math.Inf(-1))
+			}
+		}
+	case "attn.context": // [T,H,D]
+		D, v := cfg.Embd/H, in[model.Reads(cfg, stage)[1]]
+		for i := range out {
+			t, h := i/cfg.Embd, i/D%H
+			for s := 0; r.spreads != nil && s < S && s <= r.spreads(d.P+t); s++ {
+				if !d.Mask[s] && !finite(v[(h*S+s)*D+i%D]) {
+					out[i] = nan
+				}
+			}
+		}
+	}
 }
 
 // maskOf returns which columns of a row are tokens, up to the last that is fed.
@@ -173,6 +224,9 @@ func (r *paddedRow) compute(m *model.Model, at harness.Place, mask []int, done m
 	err := m.Apply(at.Stage, d, func(name string) []float32 { return in[name] }, out)
 	if err != nil {
 		panic(unknown(err.Error()))
+	}
+	if slices.Contains(r.stages, at.Stage) && at.Step >= r.from {
+		r.alter(m.Config(), at.Stage, d, in, out)
 	}
 	done[at] = out
 	return out

@@ -109,7 +109,7 @@ func (e *wrongRow) nonfinite() finding {
 	nan, inf, hidden, lost := 0, 0, 0, 0
 	for i, v := range e.got {
 		switch w := e.right[i]; {
-		case v == w:
+		case !e.isWrong(i):
 		case v != v && w == w:
 			nan++
 		case wordOf(e.Stage) == "attn.scores" && v < 0 && !finite(v) && finite(w):
@@ -127,7 +127,7 @@ func (e *wrongRow) nonfinite() finding {
 	}{
 		{nan, "NaN"},
 		{inf, "infinite (float16 overflows at 65504)"},
-		{hidden, "masked, of keys that the query sees"},
+		{hidden, "keys hidden that the query should see"},
 		{lost, "finite where -inf belongs"},
 	} {
 		if c.n > 0 {
@@ -162,14 +162,22 @@ func (g *rowGroup) statistics(e *wrongRow) string {
 	return text
 }
 
+// fewValues is the number of different values up to which a tensor is equal to another by
+// chance, as a constant is, or what has one probability of 1 in each row.
+const fewValues = 8
+
 // copied finds an output that is another tensor of the candidate's, of the same step or,
 // for its own kind of stage, of an earlier one.
 func (g *rowGroup) copied(e *wrongRow) finding {
 	if len(e.got) > maxSearched || e.base.Nonfinite > 0 {
 		return finding{}
 	}
-	if first := e.got[0]; !slices.ContainsFunc(e.got, func(v float32) bool { return v != first }) {
-		return finding{} // any constant is equal to some other
+	few := map[float32]bool{}
+	for i := 0; i < len(e.got) && len(few) <= fewValues; i++ {
+		few[e.got[i]] = true
+	}
+	if len(few) <= fewValues {
+		return finding{}
 	}
 	order := model.StageNames(g.model.Config(), nil)
 	for _, at := range g.equal(e.got) {

@@ -70,7 +70,7 @@ func TestPatterns(t *testing.T) {
 			noise(func(i int) bool { return i/9%H == 3 && i/3%3 == i%3 })},
 		{"what the mask hides is noise", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"only these values are wrong: at the places that the mask hides"},
 			noise(func(i int) bool { return i/3%3 < i%3 })},
-		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values, 16 masked, of keys that the query sees", "in key position 0"},
+		{"a key is hidden", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"of 72 values, 16 keys hidden that the query should see", "in key position 0"},
 			each(func(i int, v float32) float32 {
 				if i%3 == 0 && i/3%3 > 0 {
 					return float32(math.Inf(-1))
@@ -193,6 +193,26 @@ func TestStale(t *testing.T) {
 	introduced, all := engine{steps: 3, plant: at(2, stage, func(c *faults.Context) []float32 { return c.In("prev:" + stage) })}.explain(t)
 	if len(introduced) != 1 || len(all) != 1 || all[0].Fault != faults.PatternCopy || !strings.Contains(all[0].Text, "h.1.mlp.act of step 1") {
 		t.Errorf("introduced %v, explained %v", introduced, all)
+	}
+}
+
+// TestFewValues: of tensors of a handful of values, such as probabilities of 0 and 1, that one
+// equals another is no sign of a wrong buffer.
+func TestFewValues(t *testing.T) {
+	for _, values := range [][]float32{{1, 0, 0}, {0.5, 0.25, 0.25}, {7}} {
+		introduced, all := engine{steps: 1, plant: func(at harness.Place, c *faults.Context) []float32 {
+			if !strings.HasSuffix(at.Stage, "probs") {
+				return nil
+			}
+			return gpt2test.Edit(func(data []float32) {
+				for i := range data {
+					data[i] = values[i%len(values)]
+				}
+			})(c)
+		}}.explain(t)
+		if len(introduced) != 3 || slices.ContainsFunc(all, func(x harness.Explanation) bool { return x.Fault == faults.PatternCopy }) {
+			t.Errorf("%v: introduced %v, explained %v", values, introduced, all)
+		}
 	}
 }
 

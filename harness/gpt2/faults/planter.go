@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"math"
 	"slices"
 
 	"checkpoint12/harness"
@@ -19,6 +20,7 @@ type Planter struct {
 	// Plant is called with each of its rows as a run of its own.
 	Tokens, Mask [][]int
 	Schedule     *harness.Schedule
+	NaNAt        []string // stages whose padding is NaN
 
 	// Plant returns a stage's output, computed from c, or nil to leave that of the
 	// model, which is c.Right.
@@ -83,6 +85,17 @@ func (p *Planter) inRows(at harness.Place, live harness.Tensor) (harness.Tensor,
 	whole, err := p.batch.Tensor(at.Step, at.Stage)
 	if err != nil {
 		return whole, err
+	}
+	if slices.Contains(p.NaNAt, at.Stage) {
+		right := slices.Clone(whole.F32)
+		for i := range whole.F32 {
+			whole.F32[i] = float32(math.NaN())
+		}
+		for b := range p.Tokens {
+			for _, place := range harness.NewBatchRow(p.Schedule, p.batch, p.Cut, b).Places(at.Step, at.Stage, false) {
+				whole.F32[place] = right[place]
+			}
+		}
 	}
 	for b := range p.Tokens {
 		row := harness.NewBatchRow(p.Schedule, p.batch, p.Cut, b)

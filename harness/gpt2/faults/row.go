@@ -85,8 +85,19 @@ func (e *wrongRow) near(i, j int, times float64) bool {
 	return e.got[i] == e.right[j] || math.Abs(float64(e.got[i])-float64(e.right[j])) <= slack
 }
 
-// isWrong reports whether rounding does not account for a place.
-func (e *wrongRow) isWrong(i int) bool { return !e.near(i, i, 1) }
+// isWrong reports whether a place can be judged and rounding does not account for it.
+func (e *wrongRow) isWrong(i int) bool {
+	if e.near(i, i, 1) {
+		return false
+	}
+	var bound []float32
+	if e.bound != nil {
+		bound = e.bound[i : i+1]
+	}
+	unjudged := (bound != nil && bound[0] != bound[0] || e.right[i] != e.right[i]) &&
+		harness.Between(e.right[i:i+1], e.got[i:i+1], bound).Judged == 0
+	return !unjudged
+}
 
 // wrongPlaces returns the flat indices that rounding does not account for and where
 // both values are finite.

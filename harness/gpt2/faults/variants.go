@@ -71,13 +71,16 @@ var variants = map[string][]variant{
 		ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), c.keys()) }),
 		ofSeveral(func(c *Context) []float32 { return c.bareScores(c.scale()) }),
 	},
-	"mask_diagonal_hidden": {func(c *Context) []float32 { return c.scores(c.scale(), -1) }},
-	"mask_one_ahead":       {ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), 1) })},
-	"mask_without_past":    {withPast(func(c *Context) []float32 { return c.scores(c.scale(), -c.Dims.P) })},
-	"mask_leaking":         {leaking(false), leaking(true)},
-	"softmax_axis":         {func(c *Context) []float32 { return c.softmaxAlong(c.Dims.T, c.keys(), false) }},
-	"softmax_axis_heads":   {func(c *Context) []float32 { return c.softmaxAlong(c.heads(), c.Dims.T*c.keys(), true) }},
-	"heads_not_merged":     {ofSeveral(headsNotMerged)},
+	"mask_diagonal_hidden": {
+		func(c *Context) []float32 { return c.scores(c.scale(), -1) },
+		func(c *Context) []float32 { return c.withFirst(c.scores(c.scale(), -1)) },
+	},
+	"mask_one_ahead":     {ofSeveral(func(c *Context) []float32 { return c.scores(c.scale(), 1) })},
+	"mask_without_past":  {withPast(func(c *Context) []float32 { return c.scores(c.scale(), -c.Dims.P) })},
+	"mask_leaking":       {leaking(false), leaking(true)},
+	"softmax_axis":       {func(c *Context) []float32 { return c.softmaxAlong(c.Dims.T, c.keys(), false) }},
+	"softmax_axis_heads": {func(c *Context) []float32 { return c.softmaxAlong(c.heads(), c.Dims.T*c.keys(), true) }},
+	"heads_not_merged":   {ofSeveral(headsNotMerged)},
 
 	"resid_missing":        {func(c *Context) []float32 { return c.reads(1) }},
 	"resid_from_normed":    {func(c *Context) []float32 { return c.addedTo(c.normBefore()) }},
@@ -108,8 +111,12 @@ var variants = map[string][]variant{
 	"padding_counted":          {underMask(noneMasked)},
 	"padding_seen":             {underMask(fromPrompt)},
 	"padding_masked_at_prompt": {underMask(afterPrompt)},
-	"padding_of_other_row":     {underMask(ofOtherRows)},
+	"padding_of_other_row":     {underMask(ofOtherRows), withoutOwn(underMask(ofOtherRows))},
 	"padding_taken_for_last":   {underMask(noneMasked)},
+	"padding_nan": {
+		spreading(func(int) int { return math.MaxInt }), // products with every key
+		spreading(func(query int) int { return query }), // with those up to the query's own
+	},
 }
 
 // withPast returns a variant that changes nothing at the first step.
