@@ -15,7 +15,7 @@ import (
 
 func (a *app) verifyCommand() *cobra.Command {
 	o := verify.Options{Command: a.program}
-	var verbose bool
+	var text verify.TextOptions
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "run the twelve checkpoints of the Go model, or of any engine, against goldens and figures",
@@ -44,7 +44,8 @@ above. Where that folder has an inventory.json, they must be as it lists them.
 	f.StringVar(&o.Model, "model", "synthetic-tiny", modelHelp)
 	f.StringVar(&o.Goldens, "goldens", "",
 		"`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
-	f.BoolVarP(&verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
+	f.BoolVar(&text.Engines, "engines", false, "print a line for each engine of the goldens too")
+	f.BoolVarP(&text.Verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
 		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
@@ -58,7 +59,8 @@ above. Where that folder has an inventory.json, they must be as it lists them.
 		p.clear()
 		a.notes(r.Notes())
 		return &judgement{r, !r.Failed(), func(w io.Writer, s report.Style) error {
-			return r.WriteText(w, s, verbose)
+			text.Style = s
+			return r.WriteText(w, text)
 		}, r.Err()}, nil
 	})
 	engineFlags(c, &o)

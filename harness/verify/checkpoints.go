@@ -40,7 +40,7 @@ func (c Checkpoint) CausesAt(stages ...string) (causes []string) {
 
 // String returns the checkpoint's number and title.
 func (c Checkpoint) String() string {
-	if c.Number == CheckWeights {
+	if c.Number <= CheckEmbeddings { // of no checkpoint
 		return c.Title
 	}
 	return fmt.Sprintf("checkpoint %d (%s)", c.Number, c.Title)
@@ -67,7 +67,7 @@ const (
 var checkpointsJSON []byte
 
 // texts has the checkpoints from CheckWeights on, and causes that are narrower than
-// theirs: of the ways in which checkpoint 12 fails, of an outlier and of figures.
+// theirs: of the ways in which checkpoint 12 fails, of a NaN, an outlier and figures.
 var texts = func() (t struct {
 	Checkpoints []Checkpoint        `json:"checkpoints"`
 	Causes      map[string][]string `json:"causes"`

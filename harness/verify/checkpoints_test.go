@@ -28,7 +28,7 @@ func TestEachCheckpointHasItsTexts(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{otherText, notDeterministic, wrongLength, "outlier", "figures"} {
+	for _, kind := range []string{otherText, notDeterministic, wrongLength, "not finite", "outlier", "figures"} {
 		if causes := texts.Causes[kind]; len(causes) == 0 || slices.Contains(causes, "") {
 			t.Errorf("%s: causes %q", kind, causes)
 		}

@@ -1,9 +1,13 @@
 package verify
 
 import (
+	"math"
+	"strings"
 	"testing"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/report"
 )
 
 // What the goldens that decide do not confirm is a note, not a failure.
@@ -51,5 +55,89 @@ func TestCausesMergeOverCases(t *testing.T) {
 	m := e.merged
 	if len(m.Introduced) != 2 || len(m.Replayed) != 2 || len(m.Explanations) != 1 || m.Explanations[0].Fault != "gelu_erf" || e.wrong != 3 {
 		t.Errorf("%+v in %d cases", m, e.wrong)
+	}
+}
+
+// Two runs have the same bits where both have a NaN, whatever its payload.
+func TestSameBits(t *testing.T) {
+	nan := func(payload uint32) float32 { return math.Float32frombits(0x7fc00000 | payload) }
+	zero := float32(0)
+	for _, tt := range []struct {
+		why  string
+		a, b float32
+		want bool
+	}{
+		{"equal", 1.5, 1.5, true},
+		{"one NaN", nan(0), nan(0), true},
+		{"NaN of another payload", nan(1), nan(2), true},
+		{"NaN of another sign", nan(0), -nan(0), true},
+		{"a NaN and a number", nan(0), 1.5, false},
+		{"zeros of two signs", zero, -1 / float32(math.Inf(1)), false},
+	} {
+		of := func(v float32) harness.Tensor { return harness.Tensor{Shape: []int{1}, F32: []float32{v}} }
+		if got := sameBits(of(tt.a), of(tt.b)); got != tt.want {
+			t.Errorf("%s: %t", tt.why, got)
+		}
+	}
+}
+
+// A failure with a NaN says so, in the table as in full, and has causes of its own.
+func TestNaNIsNamed(t *testing.T) {
+	s := &Suite{schedule: gpt2.Schedule(1, nil)}
+	place := harness.Place{Stage: "h.0.attn.probs"}
+	row := harness.Row{
+		Place: place, Status: harness.Nonfinite, Checkpoint: 5, Elements: 4, Mismatched: 2,
+		MaxAbs: harness.Float(math.NaN()), Worst: &harness.Worst{Index: []int{1}, Got: harness.Float(math.NaN()), Want: 0.5},
+	}
+	golden := &Golden{Engine: "float64", manifest: &harness.Manifest{Tokens: [][]int{{1}}}}
+	found, err := s.findings(&Case{Name: "hello"}, golden, nil, nil, &harness.Report{Stages: []harness.Row{row}, FirstDivergence: &place})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	var l line
+	l.add(found[0])
+	for _, tt := range []struct{ text, want string }{
+		{l.remark(report.Style{}).(string), "1 fail: NaN at hello, step 0, h.0.attn.probs"},
+		{full(found[0]), "usual causes: " + texts.Causes["not finite"][0]},
+		{(&Report{First: &found[0]}).verdict(), "checkpoint 5 (attention output) first fails at hello/float64/step_00/h.0.attn.probs with NaN; "},
+	} {
+		if !strings.Contains(tt.text, tt.want) || strings.Contains(tt.text, "difference NaN") {
+			t.Errorf("%q lacks %q", tt.text, tt.want)
+		}
+	}
+}
+
+// The lines of a checkpoint's engines are one, which names those that fail where others pass.
+func TestTogether(t *testing.T) {
+	at := func(engine string, compared, failed int, share float64) line {
+		return line{engine: engine, compared: compared, values: 10 * compared, failed: failed, worst: &Worst{Engine: engine, Share: harness.Float(share)}}
+	}
+	none := line{engine: "c", why: "never has them"}
+	for _, tt := range []struct {
+		why     string
+		lines   []line
+		engine  string
+		values  int
+		failing string
+	}{
+		{"one engine", []line{at("a", 2, 1, 3)}, "a", 20, ""},
+		{"one, and the model's own", []line{at("a", 2, 0, 0.5), at(Self, 4, 0, 0.1)}, "a", 20, ""},
+		{"all pass", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), at(Self, 4, 0, 0.1)}, "all 2", 40, ""},
+		{"all fail", []line{at("a", 2, 1, 3), at("b", 2, 2, 7), at(Self, 4, 1, 2)}, "all 2", 40, ""},
+		{"one fails", []line{at("a", 2, 0, 0.5), at("b", 2, 2, 7)}, "all 2", 40, "b"},
+		{"one has nothing", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), none}, "2 of 3", 40, ""},
+		{"only itself fails", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), at(Self, 4, 1, 9)}, "all 2", 40, Self},
+	} {
+		l := together(tt.lines)[0]
+		worst, compared := tt.lines[0], 0
+		for _, o := range tt.lines {
+			compared += o.compared
+			if o.worst != nil && o.worst.Share > worst.worst.Share {
+				worst = o
+			}
+		}
+		if l.engine != tt.engine || l.compared != compared || l.values != tt.values || l.worst != worst.worst || strings.Join(l.failing, " ") != tt.failing {
+			t.Errorf("%s: %+v", tt.why, l)
+		}
 	}
 }

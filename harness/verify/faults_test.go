@@ -78,15 +78,16 @@ func TestFaultsAreFoundAtTheirOwnStage(t *testing.T) {
 				checkWrapped(t, r)
 			}
 
-			// The text has the failure, then the proof, where to look and the verdict.
+			// The text has the verdict, then the failure, the proof, where to look, and the table.
 			got := textOf(t, r)
 			order := []string{
+				"FAIL: " + Info(b.Checkpoint).String() + " first fails at hello/",
 				"\n" + full(*f), "\nproof: with ", "\nlook at: " + Info(b.Checkpoint).Fix + "\n",
-				"\nFAIL: " + Info(b.Checkpoint).String() + " first fails at hello/",
 			}
 			if text {
-				order = slices.Insert(order, 3, "\nthe text is wrong too: checkpoint 12 (end to end): hello/")
+				order = append(order, "\nthe text is wrong too: checkpoint 12 (end to end): hello/")
 			}
+			order = append(order, "\ncheckpoint ") // the table's head
 			for from, i := 0, 0; i < len(order); i++ {
 				n := strings.Index(got[from:], order[i])
 				if n < 0 {

@@ -31,19 +31,28 @@ type Finding struct {
 	Note   string        `json:"note,omitempty"` // a remark, such as a near tie
 
 	// Of a failure:
-	Outlier bool   `json:"outlier,omitempty"` // the golden is wrong, by the other engines' goldens
-	Kind    string `json:"kind,omitempty"`    // of checkpoint 12: other text, not deterministic, wrong length
-	Detail  string `json:"detail,omitempty"`  // where it differs and by how much
-	Own     string `json:"own,omitempty"`     // whether the stage is correct for the golden's own inputs
-	Cause   string `json:"cause,omitempty"`   // the known fault that explains it
-	Begin   string `json:"begin,omitempty"`   // where the run diverges earlier
-	Closer  string `json:"closer,omitempty"`  // the command that looks closer
+	Nonfinite string `json:"nonfinite,omitempty"` // the value, if it is a NaN or an infinity that should be none
+	Outlier   bool   `json:"outlier,omitempty"`   // the golden is wrong, by the other engines' goldens
+	Kind      string `json:"kind,omitempty"`      // of checkpoint 12: other text, not deterministic, wrong length
+	Detail    string `json:"detail,omitempty"`    // where it differs and by how much
+	Own       string `json:"own,omitempty"`       // whether the stage is correct for the golden's own inputs
+	Cause     string `json:"cause,omitempty"`     // the known fault that explains it
+	Begin     string `json:"begin,omitempty"`     // where the run diverges earlier
+	Closer    string `json:"closer,omitempty"`    // the command that looks closer
 }
 
 // failing returns the finding as a failure that no tolerance allows.
 func (f Finding) failing(format string, args ...any) Finding {
 	f.Failed, f.Share, f.Detail = true, harness.Float(math.Inf(1)), fmt.Sprintf(format, args...)
 	return f
+}
+
+// nonfinite returns a value as text if it is a NaN or an infinity, else "".
+func nonfinite(v harness.Float) string {
+	if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+		return fmt.Sprint(f)
+	}
+	return ""
 }
 
 // Name returns the place as a test's name: case/engine/step/stage, and a figure's part.
@@ -102,6 +111,8 @@ func (f Finding) usualCauses() []string {
 	switch c := Info(f.Checkpoint); {
 	case f.Outlier:
 		return texts.Causes["outlier"]
+	case f.Nonfinite != "":
+		return texts.Causes["not finite"]
 	case f.Kind != "":
 		return texts.Causes[f.Kind]
 	case f.Engine == Figures && f.Checkpoint != CheckWeights:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/report"
 	"checkpoint12/model"
 	"checkpoint12/model/modeltest"
 	"checkpoint12/model/sample"
@@ -139,14 +141,23 @@ func TestVerifyReport(t *testing.T) {
 	}
 	text := textOf(t, r)
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "PASS: micro: 12 checkpoints, 2 engines") {
-		t.Errorf("last line %q", last)
+	if !strings.HasPrefix(lines[0], "PASS: micro: 12 checkpoints, 2 engines") {
+		t.Errorf("first line %q", lines[0])
 	}
-	if len(lines) > 3*CheckpointCount {
+	if len(lines) > 2*CheckpointCount {
 		t.Errorf("%d lines do not fit on a screen:\n%s", len(lines), text)
 	}
-	if !strings.Contains(text, "not checked: flash attention") {
-		t.Errorf("text does not say what the second engine left out:\n%s", text)
+	for _, line := range []string{`\n 1 LayerNorm  +all 2 `, `\n 4 attention scores +1 of 2 `, `\n12 end to end +all 2 +\d+ +\d+  pass `} {
+		if !regexp.MustCompile(line).MatchString(text) {
+			t.Errorf("no line %q:\n%s", line, text)
+		}
+	}
+	var engines strings.Builder
+	if err := r.WriteText(&engines, TextOptions{Style: report.Style{Width: 1000}, Engines: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := engines.String(); !strings.Contains(got, "not checked: flash attention") || !strings.Contains(got, " second      12     180  pass") {
+		t.Errorf("text does not say what the second engine left out:\n%s", got)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 func textOf(t testing.TB, r *Report) string {
 	t.Helper()
 	var text strings.Builder
-	if err := r.WriteText(&text, report.Style{Width: 1000}, false); err != nil {
+	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	return text.String()

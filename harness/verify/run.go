@@ -142,6 +142,9 @@ func (s *Suite) findings(c *Case, g *Golden, golden, t harness.Source, r *harnes
 		}
 		if f.Failed {
 			f.Detail, f.Own, f.Cause, f.Closer = detail(row), s.own(r, row), causeOf(r, row), s.closer(c, g)
+			if row.Status == harness.Nonfinite && row.Worst != nil {
+				f.Nonfinite = nonfinite(row.Worst.Got)
+			}
 			if row.Status == harness.Missing {
 				f.Share = harness.Float(math.Inf(1))
 			}
@@ -199,7 +202,7 @@ func causeOf(r *harness.Report, row *harness.Row) string {
 // detail returns how a row failed.
 func detail(row *harness.Row) string {
 	_, d, _ := strings.Cut(row.String(), ": ")
-	if row.Mismatched > 0 {
+	if row.Mismatched > 0 && row.Status != harness.Nonfinite {
 		d += fmt.Sprintf("; difference %.3g absolute, %.3g of the largest value",
 			float64(row.MaxAbs), float64(row.MaxRel))
 	}

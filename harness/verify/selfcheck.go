@@ -81,6 +81,7 @@ func (f Finding) replayed(row harness.Replayed) Finding {
 	case row.Worst == nil:
 		return f.failing("%s", row.Why)
 	}
+	f.Nonfinite = nonfinite(row.Worst.Got)
 	return f.failing("%d of %s wrong; worst at %v: got %v, want %v",
 		row.Mismatched, words.Count(row.Elements, "value"), row.Worst.Index,
 		float32(row.Worst.Got), float32(row.Worst.Want))
@@ -92,6 +93,7 @@ func (f Finding) softmax(probs, logits harness.Tensor, t float64) Finding {
 	worst, at := gpt2.SoftmaxError(probs.F32, logits.F32, probs.Shape[1], t)
 	f.Share = harness.Float(worst / allowed)
 	if !(worst <= allowed) {
+		f.Nonfinite = nonfinite(harness.Float(worst))
 		f = f.failing("off by %.3g at %v, %g allowed", worst, shapes.Index(at, probs.Shape), allowed)
 	}
 	return f

@@ -64,6 +64,8 @@ type Worst struct {
 	Step   int           `json:"step"`
 	Stage  string        `json:"stage"`
 	Share  harness.Float `json:"share"` // the error as a fraction of its tolerance
+
+	Nonfinite string `json:"nonfinite,omitempty"` // the value, if it is a NaN or an infinity that should be none
 }
 
 // FigureReport sums up the findings of one kind of figure from one source.
@@ -211,6 +213,7 @@ type line struct {
 	engine                  string
 	compared, values        int
 	failed                  int
+	failing                 []string // of a line for all engines of which some pass: those that do not
 	worst                   *Worst
 	tokens, certified, ties int    // checkpoint 10: with a margin, and by it certain, or a near tie
 	why                     string // of a line on which nothing was compared: the manifest's reason
@@ -272,7 +275,7 @@ func (l *line) add(f Finding) {
 // worse returns the place of a finding if its share is larger, else w.
 func worse(w *Worst, f Finding) *Worst {
 	if w == nil || f.Share > w.Share || math.IsNaN(float64(f.Share)) {
-		return &Worst{f.Case, f.Engine, f.Step, f.Stage, f.Share}
+		return &Worst{f.Case, f.Engine, f.Step, f.Stage, f.Share, f.Nonfinite}
 	}
 	return w
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -18,12 +19,26 @@ import (
 // textWidth is the number of columns for a generated text.
 const textWidth = 84
 
-// WriteText writes the report for people: a line for each checkpoint and engine, the
-// texts, the first failure, and the verdict; verbose, every stage of every step and every
-// failure in full too.
-func (r *Report) WriteText(w io.Writer, style report.Style, verbose bool) error {
-	b := report.NewWriter(w, style)
-	r.writeLines(b, verbose)
+// TextOptions configures a report for people.
+type TextOptions struct {
+	report.Style
+	Verbose bool // every stage of every step, and every failure in full
+	Engines bool // a line for each engine of the goldens
+}
+
+// WriteText writes the report for people: the verdict and the first failure, a line for
+// each checkpoint, and the texts.
+func (r *Report) WriteText(w io.Writer, o TextOptions) error {
+	b, verbose := report.NewWriter(w, o.Style), o.Verbose
+	paint := b.Green
+	if r.Failed() || r.Err() != nil {
+		paint = b.Red
+	}
+	b.Printf("%s\n", paint(r.verdict()))
+	r.writeFailures(b, verbose)
+	r.EngineReport.write(b)
+	b.Printf("\n")
+	r.writeLines(b, o)
 	if len(r.Texts) > 0 {
 		b.Printf("\n")
 	}
@@ -41,35 +56,31 @@ func (r *Report) WriteText(w io.Writer, style report.Style, verbose bool) error 
 		r.writeRuns(b)
 	}
 	r.writeQuorums(b, verbose)
-	r.EngineReport.write(b)
-	b.Printf("\n")
-	r.writeFailures(b, verbose)
-	paint := b.Green
-	if r.Failed() || r.Err() != nil {
-		paint = b.Red
-	}
-	b.Printf("%s\n", paint(r.verdict()))
 	return b.Flush()
 }
 
 // writeLines writes the table. The embeddings stand in it if they fail, or verbose.
-func (r *Report) writeLines(b *report.Writer, verbose bool) {
+func (r *Report) writeLines(b *report.Writer, o TextOptions) {
 	t := report.NewTable("checkpoint", "engine", ">checks", ">values", "", "worst, of tolerance")
 	command := ""
 	for _, c := range r.all {
 		d := Info(c.Checkpoint)
 		title := fmt.Sprintf("%2d %s", d.Number, d.Title)
 		switch {
-		case c.Checkpoint == CheckWeights:
-			title = "   " + d.Title
-		case c.Checkpoint == CheckEmbeddings && !verbose && c.Verdict != harness.VerdictFail:
+		case c.Checkpoint == CheckEmbeddings && !o.Verbose && c.Verdict != harness.VerdictFail:
 			continue
+		case c.Checkpoint <= CheckEmbeddings:
+			title = "   " + d.Title
 		case c.Verdict == NotChecked && c.Checkpoint > 0:
 			t.Row(title, "-", "-", "-", b.Yellow("-"), b.Yellow(NotChecked))
 			command = c.Command
 			continue
 		}
-		for _, l := range c.lines {
+		lines := c.lines
+		if !o.Engines {
+			lines = together(lines)
+		}
+		for _, l := range lines {
 			verdict, values := b.Green("pass"), thousands(l.values)
 			switch {
 			case l.compared == 0:
@@ -90,6 +101,44 @@ func (r *Report) writeLines(b *report.Writer, verbose bool) {
 	}
 }
 
+// together returns the lines of a checkpoint's engines as one, or none of none.
+func together(lines []line) []line {
+	if len(lines) < 2 {
+		return lines
+	}
+	all := line{engine: lines[0].engine}
+	engines, compared, passed := 0, 0, false
+	for _, l := range lines {
+		if l.engine != Self {
+			engines++
+			all.values += l.values
+		}
+		if l.compared > 0 && l.engine != Self {
+			compared++
+			passed = passed || l.failed == 0
+		}
+		if l.failed > 0 {
+			all.failing = append(all.failing, l.engine)
+		}
+		all.compared, all.failed = all.compared+l.compared, all.failed+l.failed
+		all.tokens, all.certified, all.ties = all.tokens+l.tokens, all.certified+l.certified, all.ties+l.ties
+		all.why = cmp.Or(all.why, l.why)
+		if l.worst != nil && (all.worst == nil || l.worst.Share > all.worst.Share) {
+			all.worst = l.worst
+		}
+	}
+	if engines > 1 {
+		all.engine = fmt.Sprintf("%d of %d", compared, engines)
+	}
+	if compared > 1 && compared == engines {
+		all.engine = fmt.Sprintf("all %d", engines)
+	}
+	if !passed { // they agree
+		all.failing = nil
+	}
+	return []line{all}
+}
+
 // remark returns the worst error and its place, or why there is none.
 func (l *line) remark(s report.Style) any {
 	if l.worst == nil {
@@ -97,9 +146,13 @@ func (l *line) remark(s report.Style) any {
 	}
 	w, text := l.worst, ""
 	if l.failed > 0 {
-		text = fmt.Sprintf("%d fail: ", l.failed)
+		text = fmt.Sprintf("%d fail", l.failed)
+		if len(l.failing) > 0 {
+			text += " (" + strings.Join(l.failing, ", ") + ")"
+		}
+		text += ": "
 	}
-	text += extent(w.Share)
+	text += cmp.Or(w.Nonfinite, extent(w.Share))
 	switch {
 	case w.Share == 0:
 	case w.Stage == w.Case: // of a figure
@@ -170,7 +223,7 @@ func (r *Report) lookAt() report.Text {
 	return "what is between checkpoints 1 to 11, which do not fail: the token list, start_pos, the choice of the token, the tokenizer"
 }
 
-// verdict returns the last line.
+// verdict returns the first line.
 func (r *Report) verdict() string {
 	engines := map[string]bool{}
 	for _, run := range r.Runs {
@@ -190,7 +243,11 @@ func (r *Report) verdict() string {
 		return "PASS: " + summary
 	}
 	f := r.First
-	return fmt.Sprintf("FAIL: %s first fails at %s; %s", Info(f.Checkpoint), f.Name(), summary)
+	how := ""
+	if f.Nonfinite != "" {
+		how = " with " + f.Nonfinite
+	}
+	return fmt.Sprintf("FAIL: %s first fails at %s%s; %s", Info(f.Checkpoint), f.Name(), how, summary)
 }
 
 // writeRuns writes every row of every comparison.

@@ -17,7 +17,7 @@ func checkWrapped(t *testing.T, r *Report) {
 	t.Helper()
 	for _, verbose := range []bool{false, true} {
 		var text strings.Builder
-		if err := r.WriteText(&text, report.Style{}, verbose); err != nil {
+		if err := r.WriteText(&text, TextOptions{Verbose: verbose, Engines: verbose}); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(text.String()) {
