@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	o := verify.Options{Command: a.program}
+	o := verify.Options{Command: a.program, Line: a.line(a.args...)}
 	var text verify.TextOptions
 	c := &cobra.Command{
 		Use:   "verify",
@@ -87,16 +87,17 @@ harness/README.md has more.`
 // engineFlags adds the flags of an engine to judge, which ends when the command does: an
 // interrupt leaves the judging behind, but no engine.
 func engineFlags(c *cobra.Command, o *verify.Options) {
-	var command string
+	var command, keep string
 	var timeout time.Duration
 	f := c.Flags()
 	f.StringVar(&command, "engine", "", "judge the engine that `CMD` runs")
 	f.DurationVar(&timeout, "timeout", 10*time.Minute, "end a run of the engine after `D`")
+	f.StringVar(&keep, "keep", "", "keep each case's tokens, mask and dump, and the model, in the new folder `DIR`")
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when an engine's dump lacks a stage that a golden has")
 	judge := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !c.Flag("engine").Changed {
-			for _, name := range []string{"timeout", "require-all"} {
+			for _, name := range []string{"timeout", "keep", "require-all"} {
 				if c.Flag(name).Changed {
 					return usage(c, "verify: --%s needs an engine: give --engine CMD", name)
 				}
@@ -110,7 +111,10 @@ func engineFlags(c *cobra.Command, o *verify.Options) {
 		case timeout <= 0:
 			return usage(c, "verify: --timeout %s: want more than 0", timeout)
 		}
-		o.Engine = &engine.Runner{Command: words, Timeout: timeout}
+		if err := besideInputs(c, keep); err != nil {
+			return fmt.Errorf("--keep %s: %w", keep, err)
+		}
+		o.Engine = &engine.Runner{Command: words, Timeout: timeout, Keep: keep}
 		defer o.Engine.Close()
 		return judge(c, args)
 	}

@@ -54,7 +54,10 @@ func (s *Suite) judge(ctx context.Context, c *Case) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	if s.o.Engine.Keep == "" {
+		defer os.RemoveAll(dir)
+	}
+	c.given = in
 	var o *outcome
 	if err = s.o.Engine.Run(ctx, in); err == nil {
 		o, err = s.judgeDump(ctx, c, goldens, in)
@@ -62,7 +65,7 @@ func (s *Suite) judge(ctx context.Context, c *Case) (*outcome, error) {
 	if failure, ok := errors.AsType[*engine.Failure](err); ok {
 		failed := &CaseError{
 			Case:    c.Name,
-			Command: cmp.Or(s.engineCommand(c, goldens[0]), engine.Command(s.o.Engine.Command.Words(in)).String()),
+			Command: cmp.Or(s.engineCommand(c, goldens[0]), s.o.Engine.Command.String()),
 			Reason:  strings.ReplaceAll(failure.Reason, in.Out, outName), Stderr: []string{},
 		}
 		for _, line := range failure.Stderr {
@@ -94,7 +97,8 @@ func (s *Suite) engineCase(ctx context.Context, c *Case, g *Golden) (dir string,
 	if in.Model, err = s.modelFolder(ctx, folder); err != nil {
 		return "", in, err
 	}
-	if dir, err = os.MkdirTemp(folder, "case-"); err != nil {
+	dir = filepath.Join(folder, c.Name)
+	if err = os.Mkdir(dir, 0o777); err != nil {
 		return "", in, err
 	}
 	rows, ones, prompt := c.feed(g)

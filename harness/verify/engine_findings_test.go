@@ -8,6 +8,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/report"
+	"checkpoint12/harness/verify/engine"
 )
 
 // What the goldens that decide do not confirm is a note, not a failure.
@@ -138,6 +139,46 @@ func TestTogether(t *testing.T) {
 		}
 		if l.engine != tt.engine || l.compared != compared || l.values != tt.values || l.worst != worst.worst || strings.Join(l.failing, " ") != tt.failing {
 			t.Errorf("%s: %+v", tt.why, l)
+		}
+	}
+}
+
+// The command in a report runs a case by hand with what is at hand, or keeps what it needs.
+func TestEngineCommand(t *testing.T) {
+	t.Setenv("CHECKPOINT12_MODELS", t.TempDir())
+	const fresh, compare = "rm -rf checkpoint12-dump && mkdir checkpoint12-dump && ", " && ck compare --golden goldens/m"
+	kept := engine.Case{Model: "/k/m", Tokens: "/k/c/tokens.npy", Mask: "/k/c/mask.npy", Prompt: 1, New: 2, DType: "f32"}
+	for _, tt := range []struct {
+		why     string
+		command engine.Command
+		keep    string
+		padded  bool
+		want    string
+	}{
+		{"a golden has its tokens", engine.Command{"e", "{model}", "{tokens}", "{out}"}, "", false,
+			"ck synth synthetic-tiny --out checkpoint12-model && " + fresh + "e checkpoint12-model goldens/m/c/float64/tokens.npy checkpoint12-dump" + compare + "/c "},
+		{"none has a mask", engine.Command{"e", "{mask}", "{out}"}, "", false, "ck verify 'e' --keep checkpoint12-cases"},
+		{"none has padding", engine.Command{"e", "{tokens}", "{out}"}, "", true, "ck verify 'e' --keep checkpoint12-cases"},
+		{"it may read the mask from its environment", engine.Command{"e"}, "", false, "ck verify 'e' --keep checkpoint12-cases"},
+		{"kept", engine.Command{"e", "{tokens}", "{mask}", "{out}"}, "k", false,
+			fresh + "e /k/c/tokens.npy /k/c/mask.npy checkpoint12-dump" + compare + "/c "},
+		{"kept, for the environment", engine.Command{"e"}, "k", false,
+			fresh + "env CHECKPOINT12_MODEL=/k/m CHECKPOINT12_TOKENS=/k/c/tokens.npy CHECKPOINT12_MASK=/k/c/mask.npy " +
+				"CHECKPOINT12_PROMPT=1 CHECKPOINT12_NEW=2 CHECKPOINT12_DTYPE=f32 CHECKPOINT12_OUT=checkpoint12-dump e" + compare + "/c "},
+		{"kept, padded", engine.Command{"e", "{out}"}, "k", true,
+			fresh + "e checkpoint12-dump && cp /k/c/tokens.npy checkpoint12-dump/tokens.npy && " +
+				"cp /k/c/mask.npy checkpoint12-dump/attention_mask.npy" + compare + " "},
+	} {
+		s := &Suite{o: Options{
+			Model: "synthetic-tiny", Command: "ck", Line: "ck verify 'e'",
+			Engine: &engine.Runner{Command: tt.command, Keep: tt.keep},
+		}}
+		c := &Case{Name: "c", given: kept}
+		if tt.padded {
+			c.parts = []*Case{{}, {}}
+		}
+		if got := s.engineCommand(c, &Golden{Engine: "float64", Dir: "goldens/m/c/float64"}); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.why, got, tt.want)
 		}
 	}
 }

@@ -200,24 +200,34 @@ func (e *EngineReport) summary() (text string) {
 }
 
 // engineCommand returns the command that runs the engine by hand on the case of a golden
-// and compares its dump; "" for one that asks for what is not at hand.
+// and compares its dump. For what no golden's folder holds, it is the command line that
+// keeps it; "" if that is not known.
 func (s *Suite) engineCommand(c *Case, g *Golden) string {
-	command := s.o.Engine.Command
-	whole := strings.Join(command, " ")
-	if c.parts != nil || strings.Contains(whole, "{mask}") || !strings.Contains(whole, outName) {
-		return ""
+	in, before, after := c.given, "", ""
+	command, golden := s.o.Engine.Command, filepath.Dir(g.Dir)
+	if s.o.Engine.Keep == "" {
+		if (c.parts != nil || command.Needs("mask")) && s.o.Line != "" {
+			return s.o.Line + " --keep " + casesFolder
+		} else if c.parts != nil || command.Needs("mask") {
+			return ""
+		}
+		in.Model, in.Tokens = s.o.Model, filepath.Join(g.Dir, "tokens.npy")
+		if dir, ok, _ := zoo.Locate(s.o.Model); ok {
+			in.Model = dir
+		} else if !isFolder(s.o.Model) {
+			in.Model = "checkpoint12-model"
+			before = fmt.Sprintf("%s synth %s --out %s && ", s.o.Command, s.o.Model, in.Model)
+		}
 	}
-	in := engine.Case{
-		Model: s.o.Model, Tokens: filepath.Join(g.Dir, "tokens.npy"), Prompt: g.prompt(), New: g.manifest.New,
-		DType: "f32", Out: dumpFolder,
+	if c.parts != nil { // it is judged by the goldens of several cases, as fed
+		golden = filepath.Dir(golden)
+		after = " && " + engine.Command{"cp", in.Tokens, filepath.Join(dumpFolder, harness.TokensFile)}.String() +
+			" && " + engine.Command{"cp", in.Mask, filepath.Join(dumpFolder, harness.MaskFile)}.String()
 	}
-	before := ""
-	if dir, ok, _ := zoo.Locate(s.o.Model); ok {
-		in.Model = dir
-	} else if !isFolder(s.o.Model) {
-		in.Model = "checkpoint12-model"
-		before = fmt.Sprintf("%s synth %s --out %s && ", s.o.Command, s.o.Model, in.Model)
-	}
-	return before + "mkdir -p " + dumpFolder + " && " + engine.Command(command.Words(in)).String() +
-		s.thenCompare(filepath.Dir(g.Dir))
+	in.Out = dumpFolder
+	return before + "rm -rf " + dumpFolder + " && mkdir " + dumpFolder + " && " + command.Line(in) + after +
+		s.thenCompare(golden)
 }
+
+// casesFolder is where the commands in reports keep what the engine is given.
+const casesFolder = "checkpoint12-cases"

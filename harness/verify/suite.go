@@ -30,9 +30,10 @@ type Case struct {
 	Goldens []*Golden        // by engine's name
 	Greedy  []figures.Figure // of reduce Text or Tokens, which the run's tokens must be, or begin with
 
-	parts   []*Case  // of a padded case, those whose prompts are its rows; else nil
-	right   bool     // padded on the right
-	outcome *outcome // once it has run
+	parts   []*Case     // of a padded case, those whose prompts are its rows; else nil
+	right   bool        // padded on the right
+	given   engine.Case // what an engine is given of it, once it runs
+	outcome *outcome    // once it has run
 }
 
 // Suite is a model with all its cases. A case runs when a checkpoint first asks for it;
@@ -57,6 +58,7 @@ type Options struct {
 	Model    string    // NAME or DIR, as zoo.Load takes it
 	Goldens  string    // folder with MODEL/CASE/ENGINE; "" is "goldens"
 	Command  string    // how the user runs this program, for the commands in reports; "" is "checkpoint12"
+	Line     string    // the command line that the user gave it; "" if there is none
 	Progress io.Writer // gets a line for each case that is run; nil: none
 	Tap      model.Tap // if set, called with each live buffer in every run, to plant faults
 

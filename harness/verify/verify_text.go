@@ -35,6 +35,9 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 		paint = b.Red
 	}
 	b.Printf("%s\n", paint(r.verdict()))
+	if r.First != nil {
+		b.Printf("\n")
+	}
 	r.writeFailures(b, verbose)
 	r.EngineReport.write(b)
 	b.Printf("\n")

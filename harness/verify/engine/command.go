@@ -103,6 +103,23 @@ func (c Command) Words(of Case) []string {
 	return words
 }
 
+// Needs reports whether a run needs the value of a placeholder, or may read it in the
+// environment: from there a command takes all that has no {out}.
+func (c Command) Needs(name string) bool {
+	words := strings.Join(c, " ")
+	return strings.Contains(words, "{"+name+"}") || !strings.Contains(words, "{out}")
+}
+
+// Line returns the command line of a run as a shell takes it, with the environment that it
+// needs.
+func (c Command) Line(of Case) string {
+	words := c.Words(of)
+	if !strings.Contains(strings.Join(c, " "), "{out}") {
+		words = slices.Concat([]string{"env"}, of.environment(), words)
+	}
+	return Command(words).String()
+}
+
 // environment returns the values as environment variables, CHECKPOINT12_MODEL and so on.
 func (c Case) environment() []string {
 	var list []string

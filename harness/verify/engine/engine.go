@@ -3,12 +3,14 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,7 @@ func (f *Failure) Error() string {
 type Runner struct {
 	Command Command
 	Timeout time.Duration // of one run; 0 is none
+	Keep    string        // the folder for the runs' files, new or empty, which stay; "" is one that goes with Close
 
 	mu     sync.Mutex // held while the engine runs
 	closed bool
@@ -85,27 +88,38 @@ func (r *Runner) Run(ctx context.Context, c Case) error {
 	return &Failure{err.Error(), lines}
 }
 
-// Folder returns a folder for the runs' files, which Close removes.
+// Folder returns the folder for the runs' files, from the root.
 func (r *Runner) Folder() (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return "", os.ErrClosed
 	}
-	var err error
-	if r.dir == "" {
-		r.dir, err = os.MkdirTemp("", "checkpoint12-")
+	if r.dir != "" {
+		return r.dir, nil
 	}
+	var err error
+	if r.Keep == "" {
+		r.dir, err = os.MkdirTemp("", "checkpoint12-")
+		return r.dir, err
+	}
+	if err = os.MkdirAll(r.Keep, 0o777); err != nil {
+		return "", err
+	}
+	if held, err := os.ReadDir(r.Keep); err != nil || len(held) > 0 {
+		return "", cmp.Or(err, fmt.Errorf("%s: is not empty: name a new folder", r.Keep))
+	}
+	r.dir, err = filepath.Abs(r.Keep)
 	return r.dir, err
 }
 
 // Close waits for the engine's end, which that of its context brings about, and removes
-// the folder. Nothing runs after it.
+// the folder, if it is not to stay. Nothing runs after it.
 func (r *Runner) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	if r.dir == "" {
+	if r.dir == "" || r.Keep != "" {
 		return nil
 	}
 	return os.RemoveAll(r.dir)

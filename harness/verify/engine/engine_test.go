@@ -168,3 +168,24 @@ func TestFolderGoesWithClose(t *testing.T) {
 		t.Errorf("a run after Close: %v", err)
 	}
 }
+
+func TestFolderIsKept(t *testing.T) {
+	t.Chdir(t.TempDir())
+	r := runner("exit 0", time.Minute)
+	r.Keep = "new/kept"
+	dir, err := r.Folder()
+	if err != nil || !filepath.IsAbs(dir) {
+		t.Fatalf("%q, %v", dir, err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "x"), nil, 0o666), r.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat("new/kept/x"); err != nil {
+		t.Error(err)
+	}
+	again := runner("exit 0", time.Minute)
+	again.Keep = r.Keep
+	if _, err := again.Folder(); err == nil || !strings.Contains(err.Error(), "new/kept: is not empty") {
+		t.Errorf("a folder that holds files: %v", err)
+	}
+}
