@@ -92,7 +92,8 @@ which stage its numbers first go wrong. Without a command it does what "verify"
 does: it runs the twelve checkpoints of the Go GPT-2 in model/.
 
 To check an engine of your own, in any language: let it write its tensors as
-.npy files, one folder a step, then "compare" that folder with a golden.`)
+.npy files, one folder a step, then "compare" that folder with a golden. "verify
+--engine" runs it on every case there is.`)
 	root.Example = a.text(`
   {} verify
   {} dump --model synthetic-tiny --prompt "Hello." --new 10 --out my-dump

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math"
@@ -181,7 +182,15 @@ func TestOpenDumpRefuses(t *testing.T) {
 		{"a mask of values", func(dir string) {
 			writeTokens(t, dir)
 			writeNPY(t, dir+"/attention_mask.npy", "<f4", "(1, 3)", zero[:12])
-		}, "a mask is of 1 and 0"},
+		}, "attention_mask.npy\", (a == 0).astype('<i8'))"},
+		{"a mask of 1 and 0 as values", func(dir string) {
+			writeTokens(t, dir)
+			writeNPY(t, dir+"/attention_mask.npy", "<f4", "(1, 3)", binary.LittleEndian.AppendUint32(zero[:8:8], math.Float32bits(1)))
+		}, "attention_mask.npy\", a.astype('<i8'))"},
+		{"a mask that is added, as ids", func(dir string) {
+			writeTokens(t, dir)
+			writeNPY(t, dir+"/attention_mask.npy", "<i8", "(1, 3)", binary.LittleEndian.AppendUint64(zero[:16:16], 1<<63))
+		}, "(a == 0).astype('<i8')"},
 		{"a mask of another shape", func(dir string) {
 			writeTokens(t, dir)
 			writeMask(t, dir, "(3,)", 1, 1, 1)

@@ -44,6 +44,10 @@ func tokenRows(path string, t harness.Tensor, man *harness.Manifest) ([][]int, e
 	return rows, checkTokens(path, rows, man)
 }
 
+// addedMask makes a mask of one that is added to scores: 0 for a token, a large negative
+// number or -inf for padding.
+const addedMask = "(a == 0).astype('<i8')"
+
 // maskRows returns the mask at path: 1 for each of the tokens, 0 for padding. It may lack the
 // last, which an engine chose and was not fed.
 func maskRows(path string, t harness.Tensor, tokens [][]int) ([][]int, error) {
@@ -58,14 +62,22 @@ func maskRows(path string, t harness.Tensor, tokens [][]int) ([][]int, error) {
 	}
 	switch {
 	case !t.IDs():
-		return nil, fmt.Errorf("%s: holds %s, but a mask is of 1 and 0: np.save(%q, a.astype('<i8'))", path, t.DType(), path)
+		call := "a.astype('<i8')"
+		if !slices.Contains(t.F32, 1) { // it is added to the scores: 0 for a token
+			call = addedMask
+		}
+		return nil, fmt.Errorf("%s: holds %s, but a mask is of 1 and 0: np.save(%q, %s)", path, t.DType(), path, call)
 	case n == 0 || !slices.Equal(t.Shape, []int{B, n}):
-		return nil, fmt.Errorf("%s: shape %v, want %v, as %s: 1 for each token and 0 for padding",
+		return nil, fmt.Errorf("%s: shape %v, want %v, as %s: 1 for each token, the new ones too, and 0 for padding",
 			path, t.Shape, []int{B, N}, harness.TokensFile)
 	}
 	rows := make([][]int, B)
 	for i, v := range t.I64 {
-		if v != 0 && v != 1 {
+		if v < 0 {
+			return nil, fmt.Errorf("%s: %d at index %v, want 1 for a token and 0 for padding: np.save(%q, %s)",
+				path, v, shapes.Index(i, t.Shape), path, addedMask)
+		}
+		if v > 1 {
 			return nil, fmt.Errorf("%s: %d at index %v, want 1 for a token and 0 for padding", path, v, shapes.Index(i, t.Shape))
 		}
 		rows[i/n] = append(rows[i/n], int(v))

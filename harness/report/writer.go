@@ -131,7 +131,7 @@ var (
 	colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 	label  = regexp.MustCompile(`^ *\S+( \S+)*  +`)
 	index  = regexp.MustCompile(`\[[0-9]+( [0-9]+)+\]`) // is not broken
-	ends   = regexp.MustCompile(`(\S)\n(\S)`)
+	ends   = regexp.MustCompile(`(\S)\n([^\s` + unbroken + `])`)
 	margin = regexp.MustCompile("^[ " + unbroken + "]*")
 )
 

@@ -5,8 +5,12 @@
  *   DUMP("my-dump", DUMP_TOP, "tokens", ids, B, N);  my-dump/tokens.npy
  *
  * x points to the first of the values (of float x[2][3] that is *x): float, double, int32_t or int64_t,
- * one after another, the last index running fastest. The folder my-dump need not be there. What cannot
- * be written ends the program. */
+ * one after another, the last index running fastest. The folder my-dump need not be there, but that
+ * which it is in must. Begin with an empty one: files of an earlier run would stay among the new.
+ * What cannot be written ends the program. In C++ call dump_array, the shape's end -1:
+ *
+ *   const long shape[] = {1, T, C, -1};
+ *   dump_array("my-dump", 0, "h.0.ln_1", x, "<f4", shape); */
 #ifndef DUMP_H
 #define DUMP_H
 #include <errno.h>
