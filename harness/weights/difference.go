@@ -34,7 +34,6 @@ func newWeight(m model0, name string, shape []int, want []float32, got harness.T
 
 // transposed returns a matrix [rows,cols] as [cols,rows].
 func transposed(x []float32, rows, cols int) []float32 {
-	const tile = 32
 	y := make([]float32, len(x))
 	for r0 := 0; r0 < rows; r0 += tile {
 		for c0 := 0; c0 < cols; c0 += tile {

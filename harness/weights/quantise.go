@@ -42,19 +42,42 @@ type grouping struct {
 	groups, flat bool
 }
 
-// each calls use with the first index of each group and its length, until that is false.
-func (g grouping) each(rows, cols int, use func(first, n int) bool) bool {
-	lines, length, next := 1, rows*cols, 0 // of groups one after the other in a line
+// tile is the number of columns that are read at once.
+const tile = 32
+
+// each calls use with each group's values in both and the index of the first, until that is
+// false, and reports whether it never was.
+func (g grouping) each(rows, cols int, want, got []float32, use func(want, got []float32, first int) bool) bool {
+	groups := func(want, got []float32, first int) bool { // one after the other in a line
+		for at := 0; at < len(want); at += g.n {
+			end := min(at+g.n, len(want))
+			if !use(want[at:end], got[at:end], first+at*g.stride) {
+				return false
+			}
+		}
+		return true
+	}
 	switch {
 	case g.flat || g.by == "tensor":
+		return groups(want, got, 0)
 	case g.stride == 1:
-		lines, length, next = rows, cols, cols
-	default:
-		lines, length, next = cols, rows, 1
+		for at := 0; at < len(want); at += cols {
+			if !groups(want[at:at+cols], got[at:at+cols], at) {
+				return false
+			}
+		}
+		return true
 	}
-	for line := range lines {
-		for at := 0; at < length; at += g.n {
-			if !use(line*next+at*g.stride, min(g.n, length-at)) {
+	w, x := make([]float32, tile*rows), make([]float32, tile*rows)
+	for c0 := 0; c0 < cols; c0 += tile {
+		n := min(tile, cols-c0)
+		for r := range rows {
+			for c := range n {
+				w[c*rows+r], x[c*rows+r] = want[r*cols+c0+c], got[r*cols+c0+c]
+			}
+		}
+		for c := range n {
+			if !groups(w[c*rows:(c+1)*rows], x[c*rows:(c+1)*rows], c0+c) {
 				return false
 			}
 		}
@@ -92,16 +115,7 @@ type fitted struct {
 func fit(g grouping, rows, cols int, want, got []float32, anywhere bool) *fitted {
 	f := &fitted{least: math.Inf(1)}
 	var l levels
-	w, x := make([]float32, 0, min(g.n, len(want))), make([]float32, 0, min(g.n, len(want)))
-	ok := g.each(rows, cols, func(first, n int) bool {
-		w, x = w[:0], x[:0]
-		if g.stride == 1 {
-			w, x = want[first:first+n], got[first:first+n]
-		} else {
-			for i := first; i < first+n*g.stride; i += g.stride {
-				w, x = append(w, want[i]), append(x, got[i])
-			}
-		}
+	ok := g.each(rows, cols, want, got, func(w, x []float32, first int) bool {
 		all := l.of(x)
 		if all == nil {
 			return false
@@ -112,6 +126,9 @@ func fit(g grouping, rows, cols int, want, got []float32, anywhere bool) *fitted
 		}
 		f.add(gr)
 		for i, v := range x {
+			if w[i] == v {
+				continue
+			}
 			off := gr.off(float64(w[i]), float64(v))
 			if off <= half || off <= 1+offGrid && (v == all[0] && w[i] < v || v == all[len(all)-1] && w[i] > v) {
 				continue
