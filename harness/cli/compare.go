@@ -70,6 +70,10 @@ which is compared with nothing. Each row of a padded batch, or of another batch 
 golden's, is compared with the golden row of the same tokens. --golden may then be a
 folder of cases, in any of which these may be.
 
+DIR/weights/NAME.npy, or DIR/weights.safetensors, are weights as the engine uses them,
+dequantised. They are compared with the model's first: a rounding or a quantisation is
+named and fails nothing, anything else fails. The dump is then judged on them.
+
 How to read the report, and the format of --map's FILE, are in harness/README.md.`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump

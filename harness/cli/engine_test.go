@@ -9,9 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/harness/npy"
 	"checkpoint12/model/zoo"
 )
@@ -50,6 +52,7 @@ func engineMain(args []string) error {
 	}
 	run := gpt2.Run{Temperatures: gpt2.Temperatures}
 	unmasked := false
+	loaded := map[string][]float32{} // weights that it says it has, in the place of the model's
 	var planted []gpt2test.Fault
 	for _, h := range how {
 		switch h {
@@ -74,6 +77,16 @@ func engineMain(args []string) error {
 			if strings.HasSuffix(args[2], "again") {
 				planted = append(planted, gpt2test.Named("last-but-one logits"))
 			}
+		case "bf16-weights":
+			for name := range m.Config().Weights() {
+				if x, _, ok := m.Weight(name); ok {
+					loaded[name] = rounding.BFloat16.Of(x)
+				}
+			}
+		case "zero-bias":
+			const name = "h.1.attn.c_attn.bias"
+			x, _, _ := m.Weight(name)
+			loaded[name] = make([]float32, len(x))
 		case "logits":
 			run.Match = func(_ int, stage string) bool { return stage == "logits_last" }
 		default:
@@ -96,6 +109,10 @@ func engineMain(args []string) error {
 		}
 	}
 	run.New = width - n
+	given := m
+	if m, err = m.With(loaded); err != nil {
+		return err
+	}
 	run.Tap = (&gpt2.Override{Value: gpt2test.Planter(m, planted...).Value}).Tap
 	rec, err := gpt2.Record(context.Background(), m, run)
 	if err != nil {
@@ -104,6 +121,15 @@ func engineMain(args []string) error {
 	man, err := gpt2.Manifest(m, run, "", "")
 	if err == nil {
 		err = dump.Write(rec, args[2], man)
+	}
+	if err == nil && len(loaded) > 0 {
+		err = os.Mkdir(filepath.Join(args[2], dump.WeightsFolder), 0o777)
+	}
+	for name, x := range loaded {
+		if err == nil {
+			_, shape, _ := given.Weight(name)
+			err = writeTensor(filepath.Join(args[2], dump.WeightsFolder, name+".npy"), harness.Tensor{Shape: shape, F32: x})
+		}
 	}
 	if err != nil {
 		return err

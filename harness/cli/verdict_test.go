@@ -21,13 +21,18 @@ func editTensor(t *testing.T, path string, edit func(x *harness.Tensor)) {
 		t.Fatal(err)
 	}
 	edit(&x)
-	var b bytes.Buffer
-	if err = npy.Write(&b, x); err == nil {
-		err = os.WriteFile(path, b.Bytes(), 0o666)
-	}
-	if err != nil {
+	if err := writeTensor(path, x); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// writeTensor writes a .npy file.
+func writeTensor(path string, x harness.Tensor) error {
+	var b bytes.Buffer
+	if err := npy.Write(&b, x); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o666)
 }
 
 // puts are changes of the folders that a comparison reads.

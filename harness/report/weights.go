@@ -15,6 +15,7 @@ type alike struct {
 	first  harness.Weight
 	scheme *harness.Scheme // of all, if each is quantised and nothing else
 	n      int
+	varied bool // their differences are in other words than the first's
 }
 
 var figures = regexp.MustCompile(`[0-9]+(\.[0-9]+)?(e-?[0-9]+)?`)
@@ -37,10 +38,11 @@ func groupWeights(all []harness.Weight) []*alike {
 				return same && g.first.Status == w.Status && names.Family(g.first.Stage) == names.Family(w.Stage)
 			})
 			if i < 0 {
-				groups = append(groups, &alike{w, scheme, 1})
+				groups = append(groups, &alike{first: w, scheme: scheme, n: 1})
 				continue
 			}
 			groups[i].n++
+			groups[i].varied = groups[i].varied || groups[i].first.Difference != w.Difference
 			groups[i].scheme = groups[i].scheme.With(scheme)
 		}
 	}
@@ -60,7 +62,7 @@ func WriteWeights(w *Writer, r *harness.Report) {
 		}
 		if g.n > 1 {
 			name = fmt.Sprintf("%s (%d)", names.Family(name), g.n)
-			if g.scheme == nil && figures.MatchString(text) {
+			if g.scheme == nil && g.varied {
 				text += ", and the like"
 			}
 		}

@@ -215,6 +215,9 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 		}
 		o.runs = append(o.runs, RunReport{s.Name, c.Name, g.Engine, e.Report})
 		o.findings = append(o.findings, found...)
+		if j.Model != s.Model {
+			o.findings = append(o.findings, onLoaded(c, g, e.Report)...)
+		}
 	}
 	for _, g := range goldens {
 		if c.parts != nil || j.Model != s.Model { // its steps' next_token says it all

@@ -87,6 +87,29 @@ func loaded(c *Case, r *harness.Report) []Finding {
 	return []Finding{f}
 }
 
+// onLoaded is what a run on the weights as loaded, in a golden's place, says of checkpoint
+// 12: the engine chose the tokens that it chooses.
+func onLoaded(c *Case, g *Golden, r *harness.Report) []Finding {
+	f := Finding{
+		Checkpoint: CheckpointCount, Case: c.Name, Engine: g.Engine, Step: g.manifest.New - 1, Stage: "text",
+		What: "the tokens that a run on the weights as loaded chooses",
+	}
+	for i := range r.Stages {
+		row := &r.Stages[i]
+		if row.Stage != "next_token" || !row.Status.Compared() {
+			continue
+		}
+		if f.Elements += row.Elements; row.Status.Diverges() && !f.Failed {
+			f = f.failing("%v", row)
+			f.Kind = otherText
+		}
+	}
+	if f.Elements == 0 {
+		return nil
+	}
+	return []Finding{f}
+}
+
 // sameChoices is what a golden says of checkpoint 12: that the engine chose its tokens.
 // Nothing is found if the dump, cut as given, does not show each choice.
 func (s *Suite) sameChoices(c *Case, g *Golden, candidate harness.Source, cut harness.Cut) ([]Finding, error) {

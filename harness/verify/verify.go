@@ -301,6 +301,10 @@ func (s *Suite) notCompared(engine string, n int) string {
 		return s.WeightsUnknown()
 	case n == CheckWeights || engine == Figures || engine == Self:
 		return ""
+	case s.o.Engine != nil && slices.ContainsFunc(s.Cases, func(c *Case) bool {
+		return c.outcome != nil && c.outcome.report != nil && c.outcome.report.Cost != nil
+	}):
+		return "a run on the weights as loaded stands in for the goldens"
 	case n == CheckpointCount && s.o.Engine != nil:
 		return "no dump shows each choice: next_token, logits_last or logits does"
 	}
