@@ -273,3 +273,44 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// FuzzDifference names the difference of any values from others, and finds none harmless
+// that is far from them.
+func FuzzDifference(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8}, uint8(3), uint8(2), uint8(0))
+	f.Add([]byte{0, 0, 0, 0}, uint8(17), uint8(40), uint8(1))
+	f.Add([]byte{255, 128, 0, 127}, uint8(1), uint8(33), uint8(2))
+	f.Add([]byte{127, 192, 0, 0, 255, 128, 0, 0, 0, 0, 0, 1}, uint8(20), uint8(20), uint8(3))
+	m := gpt2test.Tiny(f)
+	f.Fuzz(func(t *testing.T, data []byte, rows, cols, how uint8) {
+		r, c := int(rows)%48+1, int(cols)%48+1
+		value := func(i int) float32 {
+			bits := uint32(0)
+			for k := range 4 {
+				if len(data) > 0 {
+					bits = bits<<8 | uint32(data[(4*i+k)%len(data)])
+				}
+			}
+			return math.Float32frombits(bits ^ uint32(i/max(1, len(data)))*uint32(how))
+		}
+		want, got := make([]float32, r*c), make([]float32, r*c)
+		top := 0.0
+		for i := range want {
+			if v := value(i); v-v == 0 {
+				want[i] = v
+			}
+			got[i] = value(i + int(how))
+			top = max(top, math.Abs(float64(want[i])))
+		}
+		w := &weight{model: model0{m}, name: "h.0.mlp.c_fc.weight", shape: []int{r, c}, rows: r, cols: c, want: want, got: got}
+		named := w.difference()
+		if !named.harmless || named.scheme == nil && strings.Contains(named.text, "fp8") { // which saturates
+			return
+		}
+		for i, v := range want {
+			if d := math.Abs(float64(got[i]) - float64(v)); d > 1.05*top {
+				t.Errorf("%s: %v for %v", named.text, got[i], v)
+			}
+		}
+	})
+}
