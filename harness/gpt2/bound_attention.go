@@ -160,7 +160,7 @@ func (s *stageCall) leaveOpen(bound []float32) {
 		if of.Word == "attn.context" {
 			to, n = (i/s.T/H*s.T+i%s.T)*C+i/s.T%H*(C/H), C/H
 		} else {
-			open = open || math.IsInf(float64(top), -1)
+			open = open || top <= farBelow
 		}
 		for j := to; open && j < to+n; j++ {
 			s.out[j], bound[j] = 0, float32(math.NaN())

@@ -2,6 +2,7 @@ package gpt2
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -26,8 +27,11 @@ type CutReader struct {
 }
 
 // A shaped is what the shapes of a step's tensors tell: the lengths that most of them
-// have of the axes T and S; none if no tensor tells.
-type shaped struct{ T, S []int }
+// have of the axes T and S, alone and of both together; none if no tensor tells.
+type shaped struct {
+	T, S []int
+	both [][2]int
+}
 
 // Read returns the first of these cuts that the shapes of the run's tensors and the
 // number of its tokens allow: what its folder says, its manifest's, the golden's own,
@@ -42,7 +46,7 @@ func (r CutReader) Read() (harness.Cut, error) {
 	steps := r.shapes()
 	var allowed []harness.Cut
 	for _, most := range r.lengths() {
-		for _, c := range []harness.Cut{r.Said, r.byManifest(last + 1), r.GoldenCut, tokenByToken(last + 1), r.cached(steps), r.uncached(steps)} {
+		for _, c := range []harness.Cut{r.Said, r.byManifest(last + 1), r.GoldenCut, tokenByToken(last + 1), r.cached(steps, r.GoldenCut), r.cached(steps, nil), r.uncached(steps)} {
 			same := func(other harness.Cut) bool {
 				return !slices.ContainsFunc(r.Run.Steps(), func(k int) bool { return other[k] != c[k] })
 			}
@@ -56,6 +60,9 @@ func (r CutReader) Read() (harness.Cut, error) {
 	}
 	if len(allowed) == 0 {
 		return nil, nil
+	}
+	if err := r.doubt(allowed); err != nil {
+		return nil, err
 	}
 	best, fewest := allowed[0], math.MaxInt
 	for _, c := range allowed {
@@ -71,6 +78,30 @@ func (r CutReader) Read() (harness.Cut, error) {
 		}
 	}
 	return best, nil
+}
+
+// doubt returns an error if, without tokens, nothing tells whether the steps go on where the
+// one before ended or begin at the first position.
+func (r CutReader) doubt(allowed []harness.Cut) error {
+	if r.Run.Tokens() != nil || r.Golden != nil && r.Golden.Tokens() != nil {
+		return nil
+	}
+	same := func(a, b harness.Cut, of func(harness.Span) int) bool {
+		return !slices.ContainsFunc(r.Run.Steps(), func(k int) bool { return k >= len(a) || k >= len(b) || of(a[k]) != of(b[k]) })
+	}
+	first := allowed[0]
+	for _, told := range []harness.Cut{r.Said, r.byManifest(len(first)), r.GoldenCut} {
+		if same(first, told, func(s harness.Span) int { return s.P }) {
+			return nil
+		}
+	}
+	for _, c := range allowed[1:] {
+		if same(first, c, func(s harness.Span) int { return s.T }) {
+			return fmt.Errorf("%s: without %s it is not known whether its steps feed the positions %v or %v: add it, or cut.json",
+				r.Run.Name(), harness.TokensFile, first, c)
+		}
+	}
+	return nil
 }
 
 // Needed returns the cut of the run if it is to be compared by position; nil if the run
@@ -131,11 +162,12 @@ func (r CutReader) byManifest(steps int) harness.Cut {
 
 func tokenByToken(steps int) harness.Cut { return harness.PromptCut(1, steps) }
 
-// cached returns the cut in which each step goes on where the one before ended.
-func (r CutReader) cached(steps []shaped) (c harness.Cut) {
+// cached returns the cut in which each step goes on where the one before ended; one whose
+// shapes do not tell is as long as another's, or of one token.
+func (r CutReader) cached(steps []shaped, other harness.Cut) (c harness.Cut) {
 	at := 0
 	for k, s := range steps {
-		own, ok := r.GoldenCut.At(k)
+		own, ok := other.At(k)
 		n := own.T
 		switch {
 		case len(s.T) > 0:
@@ -179,13 +211,24 @@ func (r CutReader) lengths() (most []int) {
 			most = append(most, len(src.Tokens()[0]))
 		}
 	}
-	switch {
-	case len(most) > 0:
+	if len(most) > 0 {
 		return most
-	case r.Config != nil:
-		return []int{r.Config.Positions}
 	}
-	return []int{maxSteps}
+	if end := ends(r.GoldenCut); r.Golden != nil && end > 0 {
+		most = append(most, end) // of what comes after nothing is compared
+	}
+	if r.Config != nil {
+		return append(most, r.Config.Positions)
+	}
+	return append(most, maxSteps)
+}
+
+// ends returns the number of positions of a cut.
+func ends(c harness.Cut) (n int) {
+	for _, span := range c {
+		n = max(n, span.End())
+	}
+	return n
 }
 
 // allows reports whether the shapes of the run and the number of its tokens, most, allow
@@ -196,7 +239,8 @@ func (r CutReader) allows(c harness.Cut, steps []shaped, most int) bool {
 		if !ok || span.End() > most {
 			return false
 		}
-		if s := steps[k]; len(s.T) > 0 && !slices.Contains(s.T, span.T) || len(s.S) > 0 && !slices.Contains(s.S, span.End()) {
+		if s := steps[k]; len(s.T) > 0 && !slices.Contains(s.T, span.T) || len(s.S) > 0 && !slices.Contains(s.S, span.End()) ||
+			len(s.both) > 0 && !slices.Contains(s.both, [2]int{span.T, span.End()}) {
 			return false
 		}
 	}
@@ -224,33 +268,61 @@ func (r CutReader) shapes() []shaped {
 			sizes["B"] = len(rows)
 		}
 	}
-	steps := make([]shaped, harness.LastStep(r.Run)+1)
 	layouts := map[string]align.Layouts{} // by kind of stage
-	for _, k := range r.Run.Steps() {
-		votes := map[string]map[int]int{"T": {}, "S": {}}
-		for _, stage := range r.Run.Stages(k) {
+	fits := func(src harness.Source, k int, stage string) []align.Sizes {
+		kind := names.Family(stage)
+		if _, ok := layouts[kind]; !ok {
 			st, _ := r.Schedule.Stage(stage)
-			kind := names.Family(stage)
-			if _, ok := layouts[kind]; !ok {
-				layouts[kind] = align.LayoutsOf(st, "B")
-			}
-			shape, _ := r.Run.Shape(k, stage)
-			fits := layouts[kind].Learn(shape, sizes, "B")
-			for axis, of := range votes {
-				var told []int
-				for _, found := range fits {
-					n, ok := found[axis]
-					alone := st.LastAlone && n == 1 // may be the last of any number
-					if ok && !alone && !slices.Contains(told, n) {
-						told = append(told, n)
-						of[n]++
-					}
+			layouts[kind] = align.LayoutsOf(st, "B")
+		}
+		shape, _ := src.Shape(k, stage)
+		return layouts[kind].Learn(shape, sizes, "B")
+	}
+	if _, ok := sizes["B"]; !ok {
+		rows := map[int]int{}
+		for _, src := range sources {
+			for _, k := range src.Steps() {
+				for _, stage := range src.Stages(k) {
+					all := fits(src, k, stage)
+					B := func(found align.Sizes) (int, bool) { n, ok := found["B"]; return n, ok }
+					vote(rows, all, B)
+					vote(rows, all[:min(1, len(all))], B) // the contract's layout counts twice
 				}
 			}
 		}
-		steps[k] = shaped{most(votes["T"]), most(votes["S"])}
+		if all := most(rows); len(all) > 0 {
+			sizes["B"] = all[0]
+		}
+	}
+	steps := make([]shaped, harness.LastStep(r.Run)+1)
+	for _, k := range r.Run.Steps() {
+		T, S, both := map[int]int{}, map[int]int{}, map[[2]int]int{}
+		for _, stage := range r.Run.Stages(k) {
+			st, _ := r.Schedule.Stage(stage)
+			all := fits(r.Run, k, stage)
+			alone := func(n int) bool { return st.LastAlone && n == 1 } // may be the last of any number
+			vote(T, all, func(found align.Sizes) (int, bool) { n, ok := found["T"]; return n, ok && !alone(n) })
+			vote(S, all, func(found align.Sizes) (int, bool) { n, ok := found["S"]; return n, ok })
+			vote(both, all, func(found align.Sizes) (pair [2]int, ok bool) {
+				t, ok1 := found["T"]
+				s, ok2 := found["S"]
+				return [2]int{t, s}, ok1 && ok2
+			})
+		}
+		steps[k] = shaped{most(T), most(S), slices.Collect(maps.Keys(both))}
 	}
 	return steps
+}
+
+// vote counts once each of what a tensor tells in the layouts that it fits.
+func vote[K comparable](votes map[K]int, fits []align.Sizes, of func(align.Sizes) (K, bool)) {
+	var told []K
+	for _, found := range fits {
+		if n, ok := of(found); ok && !slices.Contains(told, n) {
+			told = append(told, n)
+			votes[n]++
+		}
+	}
 }
 
 // most returns the lengths with the most votes.
