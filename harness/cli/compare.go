@@ -113,7 +113,12 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 
 func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judgement, error) {
 	c := diagnose.Comparison{CompareOptions: o.CompareOptions}
-	c.Progress = func(done, all int) { fmt.Fprintf(p, "replaying stage %d of %d", done, all) }
+	c.Progress = func(done, all int) {
+		fmt.Fprintf(p, "replaying stage %d of %d", done, all)
+		if done == all {
+			p.begin("searching for the cause of what is wrong: the fewer stages a dump has, the longer it takes")
+		}
+	}
 	defer func() {
 		c.Close()
 		if c.Model != nil {

@@ -116,18 +116,44 @@ func (a *app) notes(notes []string) {
 	}
 }
 
-// progress is one line on a terminal, written over ten times a second at most.
+// progress is one line on a terminal, written over ten times a second at most. To what is
+// no terminal it says only what takes long.
 type progress struct {
-	w    io.Writer // nil: no terminal
+	w    io.Writer         // nil: no terminal
+	note func(text string) // says what takes long where there is none
 	mu   sync.Mutex
-	last time.Time // when it was written; zero: there is none
+	last time.Time   // when it was written; zero: there is none
+	long *time.Timer // until that is said; nil: nothing is to be
 }
 
 func (a *app) progress() *progress {
+	p := &progress{note: func(text string) { a.note("%s", text) }}
 	if isTerminal(a.stderr) {
-		return &progress{w: a.stderr}
+		p.w = a.stderr
 	}
-	return &progress{}
+	return p
+}
+
+// soon is how long something takes before it is said where there is no terminal.
+const soon = 5 * time.Second
+
+// begin shows what may take long.
+func (p *progress) begin(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.w != nil:
+		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
+		p.last = time.Now()
+	case p.long == nil:
+		p.long = time.AfterFunc(soon, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.long != nil { // it is not over
+				p.note(text)
+			}
+		})
+	}
 }
 
 // Write shows a line in the place of the one before.
@@ -145,6 +171,10 @@ func (p *progress) Write(b []byte) (int, error) {
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.long != nil {
+		p.long.Stop()
+		p.long = nil
+	}
 	if !p.last.IsZero() {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.last = time.Time{}

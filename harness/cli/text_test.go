@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode/utf8"
 )
 
@@ -133,5 +135,36 @@ func TestManyNotes(t *testing.T) {
 	if n := strings.Count(stderr, "checkpoint12: note: "); status != StatusPass || n > 25 ||
 		!strings.Contains(stderr, "checkpoint12: note: and 98") {
 		t.Errorf("status %d, %d notes:\n%s", status, n, stderr)
+	}
+}
+
+// What takes long is said at once on a terminal, and elsewhere if it is not over soon.
+func TestProgressOfWhatTakesLong(t *testing.T) {
+	for _, tt := range []struct {
+		why      string
+		terminal bool
+		takes    time.Duration
+		shown    string // on the terminal
+		notes    int
+	}{
+		{"quick, to a file", false, soon - time.Second, "", 0},
+		{"slow, to a file", false, soon + time.Second, "", 1},
+		{"on a terminal", true, soon + time.Second, "\r\x1b[Ksearching\r\x1b[K", 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var shown strings.Builder
+			notes := 0
+			p := &progress{note: func(string) { notes++ }}
+			if tt.terminal {
+				p.w = &shown
+			}
+			p.begin("searching")
+			time.Sleep(tt.takes)
+			p.clear()
+			time.Sleep(time.Minute)
+			if shown.String() != tt.shown || notes != tt.notes {
+				t.Errorf("%s: %q and %d notes", tt.why, shown.String(), notes)
+			}
+		})
 	}
 }

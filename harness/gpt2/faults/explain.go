@@ -44,8 +44,8 @@ type Cause struct {
 // the candidate that judged them.
 //
 // Rows of one kind are explained one after the other, and a fault found in one
-// is tried first on the next. Once maxSearches rows of a kind have been searched
-// in vain, the others are only held against what was found: the time that an
+// is tried first on the next. Once as many rows of a kind as mostSearches says have been
+// searched in vain, the others are only held against what was found: the time that an
 // unknown fault takes does not grow with the number of layers and steps. The
 // result depends on the rows alone, not on time or threads. Faults of a kind in
 // except are not tried.
@@ -96,8 +96,23 @@ type rowGroup struct {
 
 // maxSearches is the number of rows of a kind that are searched in vain, of steps without
 // and with a past each, since some faults show in one of the two alone. Three rows are
-// as many layers, not all of which may have the fault.
+// as many layers, not all of which may have the fault; a row that is judged by several
+// layers at once shows that of any, and the search takes the longer.
 const maxSearches = 3
+
+// mostSearches returns maxSearches, or 1 for a span of several layers.
+func mostSearches(span []string) int {
+	layers := map[int]bool{}
+	for _, stage := range span {
+		if name, ok := model.ParseStage(stage); ok && name.Layer >= 0 {
+			layers[name.Layer] = true
+		}
+	}
+	if len(layers) > 1 {
+		return 1
+	}
+	return maxSearches
+}
 
 // explain returns the causes of a row, the best first.
 func (g *rowGroup) explain(row harness.Replayed) []Cause {
@@ -111,7 +126,7 @@ func (g *rowGroup) explain(row harness.Replayed) []Cause {
 	}
 	matches := g.matches(e.some, g.found)
 	vain := &g.vain[min(e.dims.P, 1)]
-	search := len(matches) == 0 && *vain < maxSearches
+	search := len(matches) == 0 && *vain < mostSearches(e.Span)
 	for _, faults := range [][]Fault{catalogue, ofFamily(g.model.Config()), composites} {
 		if search && len(matches) == 0 {
 			matches = g.matches(e.some, faults)
