@@ -31,6 +31,9 @@ type CompareOptions struct {
 	Unknown  int
 	Shared   int
 
+	// Bounds, if set, gives stages other tolerances, and says what Report.Accept accepts.
+	Bounds *Bounds
+
 	// Match, if set, leaves out of the comparison what it declines.
 	Match func(step int, stage string) bool
 }
@@ -52,7 +55,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	r := &Report{
 		Schema: 1, Introduced: []Introduced{}, Explanations: []Explanation{}, Violations: []Violation{},
 		Golden: golden.Name(), Candidate: candidate.Name(),
-		RequireAll: o.RequireAll, Unusable: o.Unusable, Unseen: Unseen{Unknown: o.Unknown, Shared: o.Shared},
+		RequireAll: o.RequireAll, Unusable: o.Unusable, Bounds: o.Bounds, Unseen: Unseen{Unknown: o.Unknown, Shared: o.Shared},
 		Notes:        append(fed.notes, modelNotes(golden, candidate)...),
 		OtherWeights: otherWeights(golden.Manifest(), candidate.Manifest()),
 	}
@@ -76,6 +79,7 @@ func Compare(s *Schedule, golden, candidate Source, o CompareOptions) (*Report, 
 	parallel.For(len(places), func(i int) {
 		p := places[i]
 		st, _ := s.Stage(p.Stage)
+		st = o.Bounds.stage(st, p.Step)
 		if _, ok := golden.Shape(p.Step, p.Stage); ok || same == nil {
 			r.Stages[i], errs[i] = compareOne(st, p.Step, golden, candidate, fed)
 		} else {

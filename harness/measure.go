@@ -187,7 +187,7 @@ func CompareRounding(
 	stage string, want, got Tensor, bound []float32, accepts func(i int, id int64) bool,
 ) (Row, Distance) {
 	reason := "the stage's rounding bound for the candidate's inputs"
-	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: reason}}, want.Shape)
+	row := newRow(Stage{Name: stage, Tolerance: Tolerance{Reason: reason}, IDs: want.IDs()}, want.Shape)
 	row.GotShape = got.Shape
 	if accepts != nil {
 		want.I64 = slices.Clone(want.I64)

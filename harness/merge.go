@@ -26,6 +26,7 @@ func MergeRows(s *Schedule, reports []RowReport, reads func(stage string) []stri
 	r := *first.Report
 	m := merging{
 		schedule: s, rows: map[mergedPlace]*mergedRow{}, replayed: map[Place]*Replayed{}, unmasked: map[Place]bool{},
+		refused: map[Place]bool{},
 	}
 	r.Violations, r.Explanations, r.Introduced, r.Notes, r.Cut = []Violation{}, []Explanation{}, []Introduced{}, nil, ""
 	if cut := first.Row.padding.Cut; !cut.IsPrompt() {
@@ -53,6 +54,7 @@ func MergeRows(s *Schedule, reports []RowReport, reads func(stage string) []stri
 		r.Checked, r.OtherWeights = max(r.Checked, x.Checked), r.OtherWeights || x.OtherWeights
 	}
 	r.Explanations = m.explanations(reports)
+	r.accepted = m.accepted(reports)
 	r.Violations = slices.Concat(m.violations, r.Violations)
 	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return s.Compare(a.Place, b.Place) })
 	if r.Golden = words.And(goldens); len(goldens) > 3 {
@@ -83,6 +85,7 @@ type merging struct {
 	replayed   map[Place]*Replayed
 	violations []Violation
 	unmasked   map[Place]bool // of which a violation says that padding is not masked
+	refused    map[Place]bool // that fail in some row of the batch in which they are not accepted
 }
 
 // A mergedPlace is a place of the candidate or of a golden, whose steps are others.
@@ -131,6 +134,7 @@ func (m *merging) add(x RowReport) error {
 		if row.Status.Compared() && seen.N > 0 {
 			pads := row
 			if seen.fill(&pads); seen.Wrong > 0 {
+				m.seen(x.Report, row.Place)
 				pads.Detail = fmt.Sprintf("row %d: %s at padding are not masked", x.Row.padding.Row, words.Count(seen.Wrong, "key"))
 				pads.Position = m.firstQuery(x.Row, row.Place, seen)
 			}
@@ -229,6 +233,7 @@ func (m *merging) addUnmasked(x RowReport) error {
 			continue
 		}
 		m.unmasked[at] = true
+		m.seen(x.Report, at)
 		st, _ := m.schedule.Stage(at.Stage)
 		shape, _ := x.Row.Source.Shape(at.Step, at.Stage)
 		m.violations = append(m.violations, Violation{

@@ -25,7 +25,7 @@ type Report struct {
 	First *Divergence `json:"first_divergence"`
 
 	// FirstDivergence is the first stage in execution order, over all steps,
-	// that is outside its tolerance; nil if none is.
+	// that is outside its tolerance and not accepted; nil if none is.
 	FirstDivergence *Place `json:"-"`
 
 	// Introduced lists the stages whose own computation is wrong, as a replay
@@ -62,6 +62,9 @@ type Report struct {
 
 	Unseen `json:"unseen"`
 
+	Bounds   *Bounds              `json:"-"` // what was asked to be accepted
+	accepted map[Place]acceptance // whether or not it fails
+
 	Golden       string    `json:"-"` // the source's name, as Candidate
 	Candidate    string    `json:"-"`
 	Notes        []string  `json:"-"` // remarks for stderr
@@ -73,14 +76,15 @@ type Report struct {
 
 // Unseen counts what the verdict is not about, or says little of.
 type Unseen struct {
-	Missing   int `json:"missing"`   // tensors of the golden that the candidate lacks
-	Skipped   int `json:"skipped"`   // tensors of positions that were fed other tokens
-	Unjudged  int `json:"unjudged"`  // stages that could not be replayed
-	Unknown   int `json:"unknown"`   // names of the candidate's tensors that are no stage's
-	Unmatched int `json:"unmatched"` // tensors of the candidate that the golden lacks
-	Rows      int `json:"rows"`      // rows of the candidate's batch that no golden was fed
-	Shared    int `json:"shared"`    // tensors of the candidate that lie in the golden's own files
-	Doubted   int `json:"doubted"`   // tensors that pass, which says little: rows with a doubt
+	Missing   int `json:"missing"`            // tensors of the golden that the candidate lacks
+	Skipped   int `json:"skipped"`            // tensors of positions that were fed other tokens
+	Unjudged  int `json:"unjudged"`           // stages that could not be replayed
+	Unknown   int `json:"unknown"`            // names of the candidate's tensors that are no stage's
+	Unmatched int `json:"unmatched"`          // tensors of the candidate that the golden lacks
+	Rows      int `json:"rows"`               // rows of the candidate's batch that no golden was fed
+	Shared    int `json:"shared"`             // tensors of the candidate that lie in the golden's own files
+	Doubted   int `json:"doubted"`            // tensors that pass, which says little: rows with a doubt
+	Accepted  int `json:"accepted,omitempty"` // tensors that fail or are computed wrong, and are passed over
 }
 
 // Absence is a place of the golden that the candidate lacks, or the first position of
@@ -96,6 +100,8 @@ type Violation struct {
 	Place
 	Rule   string `json:"rule"`   // what does not hold, in a few words
 	Detail string `json:"detail"` // how many values are off, and the worst
+
+	Accepted string `json:"accepted,omitempty"` // as a Row's
 }
 
 // Introduced is a stage whose own computation is wrong. Span lists the stages
@@ -104,6 +110,8 @@ type Introduced struct {
 	Step  int      `json:"step"`
 	Stage string   `json:"stage"`
 	Span  []string `json:"span"`
+
+	Accepted string `json:"accepted,omitempty"` // as a Row's
 }
 
 // OtherPoint is the fault of a stage that is dumped at another point than the schedule's: what
@@ -125,7 +133,9 @@ type Explanation struct {
 	Explains Float  `json:"explains"` // which part of the error, 1 being all
 	Text     string `json:"text"`
 
-	At []string `json:"-"` // the stages that the fault sits in, if that is known
+	At   []string `json:"-"` // the stages that the fault sits in, if that is known
+	Or   []string `json:"-"` // other stages, in each of which it would give the same
+	Rest bool     `json:"-"` // more is wrong than the fault explains
 }
 
 // Judge works out Compared, Missing, FirstDivergence, First and Verdict from the rows,
@@ -149,13 +159,17 @@ func (r *Report) Judge() {
 		if row.Doubt != "" {
 			r.Doubted++
 		}
+		row.Accepted = ""
+		if row.Status.Diverges() || row.Origin == OriginIntroduced && !row.OfGolden() {
+			row.Accepted = r.Accepted(row.Place)
+		}
 		if why, own := unjudged[row.Place]; row.Status == Skipped && !(own && row.Detail == why) {
 			r.Skipped++ // a row that could not be judged, without a golden, is none
 		}
 		if row.Status == Missing {
 			r.Missing = append(r.Missing, Absence{row.Place, row.Position})
 		}
-		if row.Status.Diverges() && r.FirstDivergence == nil {
+		if row.Status.Diverges() && row.Accepted == "" && r.FirstDivergence == nil {
 			first := row.Place
 			r.FirstDivergence = &first
 		}
@@ -168,7 +182,26 @@ func (r *Report) Judge() {
 	if r.WrongWeight() != nil {
 		r.First = &Divergence{Place{Stage: WeightsStage}}
 	}
-	if r.First != nil || len(r.Introduced)+len(r.Violations)+len(r.Unusable) > 0 ||
+	wrong := 0
+	for i := range r.Introduced {
+		in := &r.Introduced[i]
+		if in.Accepted = r.Accepted(Place{in.Step, in.Stage}); in.Accepted == "" {
+			wrong++
+		}
+	}
+	for i := range r.Violations {
+		v := &r.Violations[i]
+		if v.Accepted = r.Accepted(v.Place); v.Accepted == "" {
+			wrong++
+		}
+	}
+	for _, at := range r.Unusable {
+		if r.Accepted(at) == "" {
+			wrong++
+		}
+	}
+	r.Unseen.Accepted = len(r.acceptedPlaces())
+	if r.First != nil || wrong > 0 ||
 		r.RequireAll && (r.Compared < len(r.Stages) || r.Rows > 0) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}
@@ -234,6 +267,8 @@ type Replayed struct {
 	Span    []string `json:"span"`
 	Earlier []Place  `json:"earlier,omitempty"`
 
+	Inputs []Place `json:"-"` // of the candidate, from which it was computed
+
 	// Amplification is the relative error against the golden at this stage over
 	// the largest of what it reads; NaN where one is not known or there is none.
 	Amplification Float `json:"amplification"`
@@ -261,7 +296,7 @@ func (r *Report) AddReplay(rows []Replayed, reads func(stage string) []string) {
 			row = new(Row) // a stage that the golden lacks
 		}
 		if p.Verdict == ReplayIntroduced {
-			r.Introduced = append(r.Introduced, Introduced{p.Step, p.Stage, p.Span})
+			r.Introduced = append(r.Introduced, Introduced{Step: p.Step, Stage: p.Stage, Span: p.Span})
 		}
 		switch {
 		case p.Verdict != ReplayClean:

@@ -104,7 +104,7 @@ func TestJudge(t *testing.T) {
 		{"unless all is required", harness.Report{Stages: []harness.Row{pass, missing}, RequireAll: true}, "fail"},
 		{"skipped is no failure", harness.Report{Stages: []harness.Row{pass, skipped}}, "pass"},
 		{"unless all is required", harness.Report{Stages: []harness.Row{pass, skipped}, RequireAll: true}, "fail"},
-		{"an introduced fault within the bound", harness.Report{Stages: []harness.Row{pass}, Introduced: []harness.Introduced{{0, "a", []string{"a"}}}}, "fail"},
+		{"an introduced fault within the bound", harness.Report{Stages: []harness.Row{pass}, Introduced: []harness.Introduced{{Step: 0, Stage: "a", Span: []string{"a"}}}}, "fail"},
 		{"a contradiction within the bound", harness.Report{Stages: []harness.Row{pass}, Violations: []harness.Violation{{Place: pass.Place}}}, "fail"},
 		{"a tensor that cannot be used", harness.Report{Stages: []harness.Row{pass}, Unusable: []harness.Place{{Stage: "e"}}}, "fail"},
 		{"nothing compared", harness.Report{Stages: []harness.Row{missing}}, "fail"},

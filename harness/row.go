@@ -63,6 +63,9 @@ type Row struct {
 
 	Tolerance Tolerance `json:"tolerance"` // the stage's; Abs includes what its Extra added
 
+	// Accepted is why a row that fails, or whose stage is wrong, is passed over; "" if it is not.
+	Accepted string `json:"accepted,omitempty"`
+
 	Doubt string `json:"doubt,omitempty"` // why it says little that the row passes; "" if it does not
 
 	Distance Distance `json:"-"` // of what was compared, its At counted in Shape

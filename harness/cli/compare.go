@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
@@ -28,6 +29,7 @@ type compareOptions struct {
 	model             string
 	mapping           string // of the candidate
 	goldenMapping     string
+	bounds            string // file of rules
 	allowUnknown      bool
 	verbose           bool
 	harness.CompareOptions
@@ -74,6 +76,9 @@ DIR/weights/NAME.npy, or DIR/weights.safetensors, are weights as the engine uses
 dequantised. They are compared with the model's first: a rounding or a quantisation is
 named and fails nothing, anything else fails. The dump is then judged on them.
 
+--bounds says where the engine is known to deviate, and why that is all right: other
+tolerances, and stages whose fault is accepted, with all that only inherits from it.
+
 How to read the report, and the format of --map's FILE, are in harness/README.md.`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
@@ -82,6 +87,8 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
   {} compare --golden goldens/synthetic-tiny --candidate padded-batch
   {} compare --candidate my-dump --model synthetic-tiny
   {} compare --golden goldens/gpt2/hello/float64 --candidate hooks --map transformers
+  {} compare --golden goldens/synthetic-tiny/hello --candidate llama-dump \
+    --model synthetic-tiny --bounds harness/bounds/llama.cpp.json
   {} compare --golden their-dump --candidate my-dump --json - | jq .first_divergence`),
 	}
 	f := c.Flags()
@@ -91,6 +98,7 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 	f.StringVar(&o.mapping, "map", "",
 		"read the candidate's names by the map in `FILE`, or by a built-in one: "+strings.Join(maps.Names(), ", "))
 	f.StringVar(&o.goldenMapping, "golden-map", "", "read the golden's names by such a map: `FILE` or a built-in one")
+	boundsFlag(f, &o.bounds)
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "judge a dump of which more names are unknown than known")
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when a stage that the golden has is missing or skipped")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
@@ -106,9 +114,27 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 		case o.golden == "" && o.RequireAll:
 			return nil, usage(c, "compare: --require-all needs a golden: give --golden DIR")
 		}
+		if o.Bounds, err = readBounds(c.Flags(), o.bounds); err != nil {
+			return nil, err
+		}
 		return a.compare(c.Context(), o, p)
 	})
 	return c
+}
+
+// boundsFlag adds the flag of a file of rules.
+func boundsFlag(f *pflag.FlagSet, path *string) {
+	f.StringVar(path, "bounds", "", "take other tolerances, and accept known deviations, by the rules in `FILE`")
+}
+
+// readBounds reads the file of --bounds, if it is given.
+func readBounds(f *pflag.FlagSet, path string) (b *harness.Bounds, err error) {
+	if f.Changed("bounds") {
+		if b, err = harness.ReadBounds(path); err != nil {
+			return nil, fmt.Errorf("--bounds %w", err)
+		}
+	}
+	return b, nil
 }
 
 func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judgement, error) {
@@ -135,6 +161,9 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 		return err
 	})
 	p.clear()
+	if err == nil {
+		err = o.Bounds.CheckUsed(r.Report)
+	}
 	if err != nil {
 		return nil, err
 	}

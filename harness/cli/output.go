@@ -297,7 +297,7 @@ func besideInputs(c *cobra.Command, path string) (err error) {
 			dir = nearest(goldensFolder)
 		case f.Name == "model" && !isFolder(dir):
 			dir, _, _ = zoo.Locate(dir)
-		case !slices.Contains([]string{"golden", "goldens", "candidate", "model", "map"}, f.Name):
+		case !slices.Contains([]string{"golden", "goldens", "candidate", "model", "map", "bounds"}, f.Name):
 			return
 		}
 		for _, place := range places {

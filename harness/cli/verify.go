@@ -16,6 +16,7 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	o := verify.Options{Command: a.program, Line: a.line(a.args...)}
 	var text verify.TextOptions
+	var bounds string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "run the twelve checkpoints of the Go model, or of any engine, against goldens and figures",
@@ -32,6 +33,9 @@ Goldens and figures are found by the model's name or, for a folder, by the SHA-2
 of its weights. Without --goldens they are looked for in a folder goldens, here or
 above. Where that folder has an inventory.json, they must be as it lists them.
 
+--bounds has rules on where the model, or the engine, is known to deviate: what they
+accept fails no checkpoint, and is listed. Figures know no rules.
+
 ` + engineHelp),
 		Example: a.text(`
   {} verify
@@ -45,10 +49,14 @@ above. Where that folder has an inventory.json, they must be as it lists them.
 	f.StringVar(&o.Goldens, "goldens", "",
 		"`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
 	f.BoolVar(&text.Engines, "engines", false, "print a line for each engine of the goldens too")
+	boundsFlag(f, &bounds)
 	f.BoolVarP(&text.Verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
 		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
+			return nil, err
+		}
+		if o.Bounds, err = readBounds(c.Flags(), bounds); err != nil {
 			return nil, err
 		}
 		o.Progress = p

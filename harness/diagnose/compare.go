@@ -93,6 +93,9 @@ func compare(ctx context.Context, c Comparison) (*Result, error) {
 	if err == nil {
 		err = r.findViolations(ctx, c, golden)
 	}
+	if err == nil {
+		r.Accept()
+	}
 	if err == nil && golden != nil {
 		r.Tokens, err = CertifyTokens(r.Report, golden, c.Candidate)
 	}
@@ -147,6 +150,7 @@ func (c Comparison) withoutGolden(ctx context.Context) (*harness.Report, error) 
 	name := c.Candidate.Name()
 	report := &harness.Report{
 		Schema: 1, Violations: []harness.Violation{}, Unusable: c.Unusable, Unseen: harness.Unseen{Unknown: c.Unknown},
+		Bounds: c.Bounds,
 		Golden: "the replay by " + c.Model.Name(), Candidate: name,
 		Notes: []string{name + ": no golden was compared: each stage is judged on its own inputs alone, " +
 			"and no other engine confirms the result"},
@@ -211,7 +215,7 @@ func (c Comparison) addReplay(ctx context.Context, golden harness.Source, report
 	report.Explanations = causes
 	if err == nil && goldenInDoubt(c.Schedule, report) {
 		o := c.replayOptions(nil)
-		o.Cut = nil
+		o.Cut, o.Bounds = nil, nil
 		if r, ok := golden.(*harness.Recut); ok {
 			golden, o.Cut = r.Source, r.Own
 		}
@@ -265,7 +269,7 @@ func newReplayer(m *model.Model, src harness.Source) replay.Replayer {
 
 // replayOptions returns the options of a replay that a golden may lend its tokens.
 func (c Comparison) replayOptions(golden harness.Source) replay.Options {
-	return replay.Options{Golden: golden, Prompt: c.Prompt, Cut: c.Cut, Match: c.Match, Progress: c.Progress}
+	return replay.Options{Golden: golden, Prompt: c.Prompt, Cut: c.Cut, Match: c.Match, Bounds: c.Bounds, Progress: c.Progress}
 }
 
 // goldenInDoubt reports whether the candidate diverges from the golden before any

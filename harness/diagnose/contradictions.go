@@ -43,7 +43,7 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 			continue
 		case row.Verdict == harness.ReplayUnknown:
 			var err error
-			if row, rule, err = judgeByItself(row.Place, c.Candidate, weightless); err != nil {
+			if row, rule, err = judgeByItself(row.Place, c, weightless); err != nil {
 				return err
 			}
 		default:
@@ -128,15 +128,15 @@ func inputsOf(span []string, r replay.Replayer) []string {
 // probabilities are the softmax of their own logarithms. The rule is "" for
 // other stages.
 func judgeByItself(
-	at harness.Place, candidate harness.Source, r replay.Replayer,
+	at harness.Place, c Comparison, r replay.Replayer,
 ) (row harness.Replayed, rule string, err error) {
 	name, _ := model.ParseStage(at.Stage)
-	shape, _ := candidate.Shape(at.Step, at.Stage)
+	shape, _ := c.Candidate.Shape(at.Step, at.Stage)
 	attention := name.Word == "attn.scores" || name.Word == "attn.probs"
 	if !(attention && len(shape) == 4 && shape[2] <= shape[3] || name.Word == "probs_t" && len(shape) == 2) {
 		return row, "", nil
 	}
-	got, err := candidate.Tensor(at.Step, at.Stage)
+	got, err := c.Candidate.Tensor(at.Step, at.Stage)
 	if err != nil {
 		return row, "", err
 	}
@@ -162,13 +162,15 @@ func judgeByItself(
 			}
 		}
 	}
-	if name.Word == "attn.scores" {
+	allowed, _ := c.Bounds.Tolerance(at, false)
+	if right.Allowed = allowed; name.Word == "attn.scores" {
 		return replay.Measure(at, got, right), "a masked place is not -inf, or another is not finite", nil
 	}
 	right, err = r.Replay(at.Step, at.Stage, func(string) (replay.Value, bool) { return right, true })
 	if err != nil {
 		return row, "", nil // of another model's dimensions
 	}
+	right.Allowed = allowed
 	return replay.Measure(at, got, right), "its rows are not probabilities that sum to 1 and are 0 where masked", nil
 }
 

@@ -163,6 +163,7 @@ func (c *cover) test(row harness.Place, x faults.Cause) (*hypothesis, error) {
 		case again.Verdict == harness.ReplayClean || s.flipped(again, row):
 			again.Verdict, again.Status = harness.ReplayClean, harness.Pass
 			again.Why = "correct, given the fault at " + row.String()
+			again.Inputs = append(slices.Clone(again.Inputs), row)
 			s.covered = append(s.covered, i)
 		}
 		s.again[i] = again

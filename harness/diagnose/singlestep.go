@@ -23,10 +23,11 @@ import (
 // those of the stages probs_t*. tap, if set, is called with each live buffer first.
 func SingleStep(
 	ctx context.Context, m *model.Model, golden harness.Source, prompt int, temperatures []float64, tap model.Tap,
+	bounds *harness.Bounds,
 ) ([]harness.Replayed, []harness.Explanation, error) {
 	s := gpt2.Schedule(m.Config().Layers, temperatures)
 	r := &goldenReplayer{Replayer: gpt2.NewReplayer(m, golden)}
-	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt})
+	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt, Bounds: bounds})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -19,6 +19,9 @@ type Value struct {
 	// no other reason than rounding. Nil is not at all.
 	Bound []float32
 
+	// Allowed, if it is not zero, is what may differ where that is more than Bound.
+	Allowed harness.Tolerance
+
 	// Accepts, if set, reports for a stage of ids whether another id at flat index
 	// i is correct too, because rounding decides between the two.
 	Accepts func(i int, id int64) bool
@@ -63,6 +66,8 @@ type Options struct {
 	// inputs.
 	Match func(step int, stage string) bool
 
+	Bounds *harness.Bounds // if set, allows stages more than rounding
+
 	Progress func(done, all int) // if set, called after each stage
 }
 
@@ -105,6 +110,14 @@ func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
 func (r *Run) JudgeAt(at harness.Place) (harness.Replayed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	row, err := r.judgeAt(at)
+	if row.Inputs == nil {
+		row.Inputs = r.inputsOf([]harness.Place{at})
+	}
+	return row, err
+}
+
+func (r *Run) judgeAt(at harness.Place) (harness.Replayed, error) {
 	row := unknown(at)
 	shape, _ := r.candidate.Shape(at.Step, at.Stage)
 	right, span, err := r.compute(at, shape)
@@ -149,14 +162,14 @@ func (r *Run) Against(at harness.Place, got harness.Tensor) (harness.Replayed, e
 		row.Why = err.Error()
 		return row, r.read.err
 	}
-	return r.measure(at, got, Value{Tensor: want, Bound: right.Bound, Accepts: right.Accepts}, span), nil
+	return r.measure(at, got, Value{Tensor: want, Bound: right.Bound, Allowed: right.Allowed, Accepts: right.Accepts}, span), nil
 }
 
 // measure measures a tensor at a place by the correct value; span is what was
 // computed for that.
 func (r *Run) measure(at harness.Place, got harness.Tensor, right Value, span []harness.Place) harness.Replayed {
 	row := Measure(at, got, right)
-	row.Span = nil
+	row.Span, row.Inputs = nil, r.inputsOf(span)
 	for _, p := range span {
 		if p.Step != at.Step {
 			row.Earlier = append(row.Earlier, p)
@@ -189,6 +202,13 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 	}
 	var e harness.Distance
 	row.Row, e = harness.CompareRounding(at.Stage, right.Tensor, got, right.Bound, right.Accepts)
+	if e.Wrong > 0 && right.Allowed != (harness.Tolerance{}) {
+		wide := right.widened()
+		row.Row, e = harness.CompareRounding(at.Stage, right.Tensor, got, wide, right.Accepts)
+		if row.Tolerance.Reason = right.Allowed.Reason; e.Wrong == 0 {
+			e.SqBound = 0 // it is conclusive, as far as it was asked for
+		}
+	}
 	row.Step, row.Verdict = at.Step, harness.ReplayUnknown
 	switch {
 	case e.N == 0:
@@ -207,6 +227,24 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 		row.Status = harness.Skipped
 	}
 	return row
+}
+
+// widened returns the bounds of a value that are no less than what is allowed.
+func (v Value) widened() []float32 {
+	most := 0.0
+	for _, x := range v.F32 {
+		if x := math.Abs(float64(x)); !math.IsInf(x, 0) {
+			most = max(most, x) // NaN stays none
+		}
+	}
+	wide := make([]float32, len(v.F32))
+	for i := range wide {
+		wide[i] = float32(v.Allowed.At(most))
+		if v.Bound != nil {
+			wide[i] = max(wide[i], v.Bound[i])
+		}
+	}
+	return wide
 }
 
 // unknown returns a row of which nothing is known.

@@ -131,10 +131,9 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 		v, err := r.fed.input(step, name)
 		return v, nil, err
 	}
-	at := harness.InputPlace(step, name)
-	if at.Step < step && r.o.Cut != nil {
-		span, _ := r.o.Cut.At(step)
-		if at.Step = r.o.Cut.Before(step); at.Step < 0 && span.P > 0 {
+	at := r.inputPlace(step, name)
+	if at.Step < 0 && r.o.Cut != nil {
+		if span, _ := r.o.Cut.At(step); span.P > 0 {
 			return Value{}, nil, fmt.Errorf("no step before ends at position %d", span.P-1)
 		}
 	}
@@ -155,6 +154,28 @@ func (r *Run) input(step int, name string, strict bool) (Value, []harness.Place,
 	}
 	t, err := r.read.get(at)
 	return Value{Tensor: t}, nil, err
+}
+
+// inputPlace returns the place of an input, of a step before 0 if it has none.
+func (r *Run) inputPlace(step int, name string) harness.Place {
+	at := harness.InputPlace(step, name)
+	if at.Step < step && r.o.Cut != nil {
+		at.Step = r.o.Cut.Before(step)
+	}
+	return at
+}
+
+// inputsOf returns the places that are read to compute a span, and are none of it.
+func (r *Run) inputsOf(span []harness.Place) (all []harness.Place) {
+	for _, p := range span {
+		for _, name := range r.replayer.Reads(p.Stage) {
+			at := r.inputPlace(p.Step, name)
+			if _, ok := r.schedule.Index(at.Stage); ok && at.Step >= 0 && !slices.Contains(span, at) && !slices.Contains(all, at) {
+				all = append(all, at)
+			}
+		}
+	}
+	return all
 }
 
 // Reads returns the places of which a stage of a step is computed.
@@ -179,7 +200,9 @@ func (r *Run) make(at harness.Place) (Value, []harness.Place, error) {
 	if d == nil {
 		d = &derived{err: fmt.Errorf("%s is computed from itself", at)} // for a cycle
 		r.derived[at] = d
-		d.value, d.span, d.err = r.compute(at, r.shape(at))
+		if d.value, d.span, d.err = r.compute(at, r.shape(at)); d.value.Allowed != (harness.Tolerance{}) {
+			d.value.Bound = d.value.widened() // it is computed in the place of the candidate's
+		}
 	}
 	return d.value, d.span, d.err
 }
@@ -256,6 +279,7 @@ func (r *Run) replay(at harness.Place, strict bool) (Value, []harness.Place, err
 	if err != nil {
 		return Value{}, nil, err
 	}
+	v.Allowed, _ = r.o.Bounds.Tolerance(at, v.IDs())
 	return v, append(span, at), nil
 }
 

@@ -153,7 +153,7 @@ func (p *printer) stageTable() *Table {
 				continue
 			}
 			compared++
-			if row.Status.Diverges() {
+			if row.Status.Diverges() && row.Accepted == "" {
 				if bad++; first == nil {
 					first = row
 				}
@@ -187,6 +187,8 @@ func (s Style) RowTable(rows []harness.Row) *Table {
 		r := &rows[i]
 		cells := []any{r.Step, r.Stage, r.Status}
 		switch {
+		case r.Accepted != "":
+			cells[2] = s.Yellow(string(r.Status) + ", accepted")
 		case r.Status.Diverges():
 			cells[2] = s.Red(string(r.Status))
 		case r.Status != harness.Pass:

@@ -15,6 +15,7 @@ import (
 type introduced struct {
 	places  []harness.Place
 	missing []string          // of the first place: the stages that were judged together with it
+	why     string            // they are accepted
 	worst   *harness.Replayed // with the largest error as a fraction of its rounding bound
 }
 
@@ -26,12 +27,12 @@ func (p *printer) groupIntroduced() []*introduced {
 		missing := slices.DeleteFunc(slices.Clone(in.Span), func(s string) bool { return s == in.Stage })
 		i := slices.IndexFunc(groups, func(g *introduced) bool {
 			first := g.places[0]
-			return sameFamily(first.Stage, in.Stage) && slices.EqualFunc(g.missing, missing, sameFamily) &&
+			return g.why == in.Accepted && sameFamily(first.Stage, in.Stage) && slices.EqualFunc(g.missing, missing, sameFamily) &&
 				slices.EqualFunc(p.causes(first), p.causes(at), sameFault)
 		})
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, &introduced{missing: missing})
+			groups = append(groups, &introduced{missing: missing, why: in.Accepted})
 		}
 		g := groups[i]
 		g.places = append(g.places, at)
@@ -63,14 +64,14 @@ func sameFault(a, b harness.Explanation) bool {
 
 // writeIntroducedHeadline writes the first introduced stage and its cause.
 func (p *printer) writeIntroducedHeadline() {
-	first := p.Introduced[0]
+	first := p.wrong[0]
 	what := "%s computes stage %s wrong at step %d"
 	if p.IsOtherPoint(harness.Place{Step: first.Step, Stage: first.Stage}) {
 		what = "%s does not use stage %s as it dumps it, at step %d"
 	}
 	p.Printf(what, p.Candidate, p.Bold(first.Stage), first.Step)
 	stages, steps := map[string]bool{}, map[int]bool{}
-	for _, in := range p.Introduced {
+	for _, in := range p.wrong {
 		stages[in.Stage], steps[in.Step] = true, true
 	}
 	switch {
@@ -103,7 +104,11 @@ func (p *printer) writeIntroduced() {
 	}
 	p.Printf("\n%s\n", p.Bold(heading))
 	for _, g := range p.groupIntroduced() {
-		p.Printf("  %s: %s\n", p.Red(nameOf(g.places)), extent(g.places))
+		if g.why == "" {
+			p.Printf("  %s: %s\n", p.Red(nameOf(g.places)), extent(g.places))
+		} else {
+			p.Printf("  %s: %s, accepted: %s\n", p.Yellow(nameOf(g.places)), extent(g.places), g.why)
+		}
 		if len(g.missing) > 0 {
 			p.Printf("    %s\n", p.span(g))
 		}
@@ -212,6 +217,7 @@ func (p *printer) writeReplayed() {
 	inherited, ownCheck := 0, 0
 	for i := range p.Stages {
 		switch row := &p.Stages[i]; {
+		case row.Accepted != "":
 		case row.Origin == harness.OriginInherited:
 			inherited++
 		case row.FailsOwnCheck():
@@ -221,14 +227,20 @@ func (p *printer) writeReplayed() {
 	n := verdicts(p.Replayed)
 	judged := words.Count(n[harness.ReplayClean]+n[harness.ReplayIntroduced], "stage")
 	text, none := "", "replayed on its own inputs, none of "+judged+" is wrong"
+	if n := len(p.Introduced) - len(p.wrong); n > 0 {
+		none += fmt.Sprintf(" but for %d that are accepted", n)
+	}
 	switch {
-	case len(p.Introduced) > 0 && p.bad == 0:
+	case len(p.wrong) > 0 && p.bad == 0 && p.Unseen.Accepted > 0:
+		text = fmt.Sprintf("%d of %s within tolerance of %s%s",
+			p.within(), words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
+	case len(p.wrong) > 0 && p.bad == 0:
 		all, below := "every tensor", ", so the fault is below the tolerance"
 		if p.Rows > 0 {
 			all, below = "what was compared", ""
 		}
 		text = fmt.Sprintf("%s is within tolerance of %s%s%s", all, p.Golden, below, p.unseen())
-	case len(p.Introduced) > 0:
+	case len(p.wrong) > 0:
 		text = fmt.Sprintf("%d of %s outside tolerance of %s%s",
 			p.bad, words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
 		if inherited > 0 {
@@ -237,6 +249,9 @@ func (p *printer) writeReplayed() {
 		if p.GoldenReplayed != nil {
 			text += "; the two differ before that: " + p.blameGolden()
 		}
+	case len(p.Introduced) > 0 && p.bad == 0:
+		text = fmt.Sprintf("replayed on its own inputs, each of %s is correct but for %d that are accepted",
+			judged, len(p.Introduced))
 	case p.bad == 0:
 		text = "replayed on its own inputs, each of " + judged + " is correct"
 	case n[harness.ReplayUnknown] > 0:

@@ -41,7 +41,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		if own := p.replays[row.Place]; own != nil && row.Status == harness.Skipped && row.Detail == own.Why {
 			continue // without a golden: it could not be judged
 		}
-		if row.Status.Diverges() {
+		if row.Status.Diverges() && row.Accepted == "" {
 			p.bad++
 		}
 		if row.Status == harness.Skipped && p.skipped == nil {
@@ -53,6 +53,7 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		p.Printf("      the two were made from different weights, as their manifests say\n")
 	}
 	p.writeReplayed()
+	WriteBounds(p.Writer, p.Bounds, p.Report)
 	WriteWeights(p.Writer, p.Report)
 	p.writeIntroduced()
 	p.writeFirstDivergence()
@@ -78,8 +79,9 @@ type printer struct {
 	*harness.Report
 	options Options
 
-	bad     int          // how many rows diverge
-	skipped *harness.Row // the first
+	bad     int                  // how many rows diverge and are not accepted
+	wrong   []harness.Introduced // that are not accepted
+	skipped *harness.Row         // the first
 	rows    map[harness.Place]*harness.Row
 	replays map[harness.Place]*harness.Replayed
 }
@@ -93,6 +95,11 @@ func newPrinter(w *Writer, r *harness.Report, o Options) *printer {
 	for i := range p.Replayed {
 		p.replays[p.Replayed[i].Place] = &p.Replayed[i]
 	}
+	for _, in := range p.Introduced {
+		if in.Accepted == "" {
+			p.wrong = append(p.wrong, in)
+		}
+	}
 	return p
 }
 
@@ -105,6 +112,7 @@ func (p *printer) unseen() string {
 		}
 	}
 	u := p.Unseen
+	add(u.Accepted, strconv.Itoa(u.Accepted), " accepted")
 	add(u.Doubted, strconv.Itoa(u.Doubted), " in doubt")
 	add(u.Shared, strconv.Itoa(u.Shared), " in the golden's own files")
 	add(u.Rows, words.Count(u.Rows, "row")+" of the batch", " compared with nothing")
@@ -124,15 +132,19 @@ func (p *printer) unseen() string {
 func (p *printer) writeHeadline() {
 	compared, rest := words.Count(p.Compared, "tensor"), p.unseen()
 	if p.Passed() {
-		p.Printf("%s  %s agrees with %s: %s within tolerance%s\n",
-			p.Green("PASS"), p.Candidate, p.Golden, compared, rest)
+		but := ""
+		if p.Unseen.Accepted > 0 {
+			but, compared = ", but for what is accepted", fmt.Sprintf("%d of %s", p.within(), compared)
+		}
+		p.Printf("%s  %s agrees with %s%s: %s within tolerance%s\n",
+			p.Green("PASS"), p.Candidate, p.Golden, but, compared, rest)
 		return
 	}
 	p.Printf("%s  ", p.Red("FAIL"))
 	switch at, weight := p.FirstDivergence, p.WrongWeight(); {
 	case weight != nil:
 		p.writeWeightsHeadline(weight)
-	case len(p.Introduced) > 0:
+	case len(p.wrong) > 0:
 		p.writeIntroducedHeadline()
 	case at != nil:
 		p.Printf("%s first differs from %s at step %d, stage %s: %d of %s outside tolerance%s\n",
@@ -151,6 +163,26 @@ func (p *printer) writeHeadline() {
 			p.Candidate, words.Count(len(p.Stages)-p.Compared, "tensor"), p.Golden, compared, rest)
 	default:
 		p.Printf("nothing compared\n")
+	}
+}
+
+// within counts the rows that are within tolerance.
+func (p *printer) within() (n int) {
+	for i := range p.Stages {
+		if p.Stages[i].Status == harness.Pass {
+			n++
+		}
+	}
+	return n
+}
+
+// WriteBounds writes what each rule of a file has done.
+func WriteBounds(w *Writer, b *harness.Bounds, reports ...*harness.Report) {
+	for _, line := range b.Lines(reports...) {
+		w.Printf("      %s\n", line)
+	}
+	if accepted := func(r *harness.Report) bool { return r.Replayed == nil && r.Unseen.Accepted > 0 }; slices.ContainsFunc(reports, accepted) {
+		w.Printf("      without --model it is not known which other stages only inherit from what is accepted\n")
 	}
 }
 

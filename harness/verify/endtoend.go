@@ -132,6 +132,7 @@ func (e *endToEnd) merge(checkpoint int, name, what, none string) {
 		}
 		f.Elements++
 		f.Share = max(f.Share, w.Share)
+		f.Accepted = cmp.Or(f.Accepted, w.Accepted)
 		if w.Failed && problem == "" {
 			problem = fmt.Sprintf("step %d, %s: %s", w.Step, w.Stage, w.Detail)
 		}
@@ -228,10 +229,14 @@ func (s *Suite) generate(ctx context.Context, prompt []int, n int) ([]int, error
 // sameAs asserts that the tokens are those of an engine that chose its own.
 func (e *endToEnd) sameAs(g *Golden) {
 	problem, kind, n := "", otherText, 0
+	accepted := ""
 	for b, want := range g.tokens {
 		row := e.t.Tokens()[b]
 		n += len(want) - g.prompt()
 		i := firstOther(row, want)
+		if i >= 0 && i < len(row) {
+			accepted = cmp.Or(accepted, e.accepted(g, i-g.prompt()))
+		}
 		switch {
 		case i < 0 || problem != "":
 		case i == len(row):
@@ -244,6 +249,18 @@ func (e *endToEnd) sameAs(g *Golden) {
 	}
 	f := Finding{Engine: g.Engine, Step: e.c.New - 1, Stage: "text", What: "the same tokens", Elements: n}
 	e.add(f, kind, problem)
+	last := &e.findings[len(e.findings)-1]
+	*last = last.accept(accepted)
+}
+
+// accepted returns why a token is passed over that is not the golden's, or "".
+func (e *endToEnd) accepted(g *Golden, step int) string {
+	for _, f := range e.stages {
+		if f.Stage == "next_token" && f.Engine == g.Engine && f.Step == step {
+			return f.Accepted
+		}
+	}
+	return ""
 }
 
 // tie returns the near tie that checkpoint 10 found there; "" if there is none.

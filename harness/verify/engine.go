@@ -204,7 +204,7 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil).Reads)
 		e.Report.Explanations, e.Report.Violations = r.Explanations, r.Violations
 		e.Report.Weights, e.Report.Cost = r.Weights, r.Cost
-		e.Report.Judge()
+		e.Report.AcceptAs(r.Report)
 		g := goldens[slices.IndexFunc(goldens, func(g *Golden) bool { return g.Engine == e.Engine })]
 		found, err := s.findings(c, g, e.Source, j.Candidate, e.Report)
 		if err != nil {
@@ -223,7 +223,7 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 		if c.parts != nil || j.Model != s.Model { // its steps' next_token says it all
 			break
 		}
-		text, err := s.sameChoices(c, g, j.Candidate, j.Cut)
+		text, err := s.sameChoices(c, g, j.Candidate, j.Cut, r.Report)
 		if err != nil {
 			return err
 		}
@@ -267,6 +267,7 @@ func (s *Suite) openEngine(
 		notes = append(notes, fmt.Sprintf("%s: names are read by the map %s", in.Out, mapping.Name))
 	}
 	j = diagnose.Comparison{Schedule: s.schedule, Model: s.Model}
+	j.Bounds = s.o.Bounds
 	j.RequireAll, j.Unknown = s.o.RequireAll, len(d.Unknown())
 	for _, g := range goldens {
 		j.Goldens = append(j.Goldens, diagnose.EngineResult{Engine: g.Engine, Source: g.dump})

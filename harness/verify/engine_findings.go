@@ -54,18 +54,19 @@ func (s *Suite) replayed(c *Case, r *harness.Report) []Finding {
 			same := row.Row
 			same.Origin = harness.OriginIntroduced
 			f.Cause, f.Closer = causeOf(r, &same), s.closer(c, nil)
+			f = f.accept(r.Accepted(row.Place))
 		}
 		found = append(found, f)
 	}
 	for _, v := range r.Violations {
 		if !at[v.Place] {
 			at[v.Place] = true
-			found = append(found, finding(v.Place).failing("%s: %s", v.Rule, v.Detail))
+			found = append(found, finding(v.Place).failing("%s: %s", v.Rule, v.Detail).accept(v.Accepted))
 		}
 	}
 	for _, p := range r.Unusable {
 		if row := r.Row(p); !at[p] && (row == nil || !row.Status.Diverges()) {
-			found = append(found, finding(p).failing("its shape is none of the stage's"))
+			found = append(found, finding(p).failing("its shape is none of the stage's").accept(r.Accepted(p)))
 		}
 	}
 	return found
@@ -112,7 +113,7 @@ func onLoaded(c *Case, g *Golden, r *harness.Report) []Finding {
 
 // sameChoices is what a golden says of checkpoint 12: that the engine chose its tokens.
 // Nothing is found if the dump, cut as given, does not show each choice.
-func (s *Suite) sameChoices(c *Case, g *Golden, candidate harness.Source, cut harness.Cut) ([]Finding, error) {
+func (s *Suite) sameChoices(c *Case, g *Golden, candidate harness.Source, cut harness.Cut, r *harness.Report) ([]Finding, error) {
 	f := Finding{
 		Checkpoint: CheckpointCount, Case: c.Name, Engine: g.Engine, Step: g.manifest.New - 1, Stage: "text",
 		What: "the same tokens",
@@ -145,10 +146,16 @@ func (s *Suite) sameChoices(c *Case, g *Golden, candidate harness.Source, cut ha
 				return nil, err
 			}
 			why := diagnose.CertaintyOf(want, logits)
-			if !strings.HasPrefix(why, diagnose.NearTie) {
+			accepted := r.Accepted(harness.Place{Step: step, Stage: "next_token"})
+			switch {
+			case accepted != "":
+				f.Accepted = accepted
+				f.Note = fmt.Sprintf("step %d: accepted: %s", own, accepted)
+			case !strings.HasPrefix(why, diagnose.NearTie):
 				return other(b, at, int(id), ""), nil
+			default:
+				f.Note = fmt.Sprintf("step %d: %s", own, why)
 			}
-			f.Note = fmt.Sprintf("step %d: %s", own, why)
 		}
 	}
 	for b, row := range candidate.Tokens() {

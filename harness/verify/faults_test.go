@@ -180,7 +180,7 @@ func TestNothingIsWrongInTheCorrectModel(t *testing.T) {
 	t.Parallel()
 	s := withTap(t, nil)
 	for _, g := range harnesstest.Draw(s.Cases[0].Goldens, 0, 2) {
-		rows, causes, err := diagnose.SingleStep(t.Context(), s.Model, g.dump, 2, s.temps, nil)
+		rows, causes, err := diagnose.SingleStep(t.Context(), s.Model, g.dump, 2, s.temps, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestAFaultOfTheModelIsExplained(t *testing.T) {
 	}}
 	for name, golden := range map[string]harness.Source{"of all stages": all, "without what it reads": some} {
 		t.Run(name, func(t *testing.T) {
-			rows, causes, err := diagnose.SingleStep(t.Context(), m, golden, 2, suite.temps, nil)
+			rows, causes, err := diagnose.SingleStep(t.Context(), m, golden, 2, suite.temps, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,6 +30,8 @@ type Finding struct {
 	Failed bool          `json:"failed"`
 	Note   string        `json:"note,omitempty"` // a remark, such as a near tie
 
+	Accepted string `json:"accepted,omitempty"` // why a failure is passed over
+
 	// Of a failure:
 	Nonfinite string `json:"nonfinite,omitempty"` // the value, if it is a NaN or an infinity that should be none
 	Outlier   bool   `json:"outlier,omitempty"`   // the golden is wrong, by the other engines' goldens
@@ -53,6 +55,15 @@ func nonfinite(v harness.Float) string {
 		return fmt.Sprint(f)
 	}
 	return ""
+}
+
+// accept makes a failure one that is passed over, for a reason, unless that is "".
+func (f Finding) accept(why string) Finding {
+	if f.Failed && why != "" {
+		f.Failed, f.Accepted = false, why
+		f.Nonfinite, f.Kind, f.Detail, f.Own, f.Cause, f.Begin, f.Closer = "", "", "", "", "", "", ""
+	}
+	return f
 }
 
 // Name returns the place as a test's name: case/engine/step/stage, and a figure's part.

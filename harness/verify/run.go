@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -54,6 +55,7 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("case %s: %w", c.Name, err)
 	}
+	o.acceptSelf(s, self)
 	text, err := s.endToEnd(ctx, c, t, append(self, o.findings...))
 	if err != nil {
 		return nil, err
@@ -61,6 +63,28 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	self = slices.DeleteFunc(self, func(f Finding) bool { return f.Checkpoint == CheckpointCount })
 	o.findings = slices.Concat(o.findings, self, text)
 	return o, nil
+}
+
+// accepted returns why what fails at a place is passed over in each of the runs, or "".
+func (o *outcome) accepted(s *Suite, at harness.Place) (why string) {
+	st, _ := s.schedule.Stage(at.Stage)
+	why = s.o.Bounds.Accepts(at, st.IDs)
+	for _, r := range o.runs {
+		why = cmp.Or(why, r.Accepted(at))
+		if row := r.Row(at); row != nil && row.Status.Diverges() && row.Accepted == "" {
+			return ""
+		}
+	}
+	return why
+}
+
+// acceptSelf passes over what fails in the run itself at places that are accepted.
+func (o *outcome) acceptSelf(s *Suite, found []Finding) {
+	for i, f := range found {
+		if f.Failed {
+			found[i] = f.accept(o.accepted(s, harness.Place{Step: f.Step, Stage: f.Stage}))
+		}
+	}
 }
 
 // compareAll compares a run with each golden of the case. The run is made again on the
@@ -91,7 +115,7 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 		}
 		if r.FirstDivergence != nil {
 			if forced == nil { // the stages that are wrong are the model's, whichever golden is forced on it
-				forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.temps, s.o.Tap)
+				forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.temps, s.o.Tap, s.o.Bounds)
 				if err != nil {
 					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
@@ -99,6 +123,7 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 			r.AddReplay(forced, gpt2.NewReplayer(s.Model, nil).Reads)
 			r.Explanations = append(r.Explanations, causes...)
 		}
+		r.Accept()
 		found, err := s.findings(c, g, g.dump, t, r)
 		if err != nil {
 			return err
@@ -110,7 +135,7 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 
 // compare compares a run with a golden.
 func (s *Suite) compare(g *Golden, t *gpt2.Trace) (*harness.Report, error) {
-	r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: g.prompt()})
+	r, err := harness.Compare(s.schedule, g.dump, t, harness.CompareOptions{RequireAll: true, Prompt: g.prompt(), Bounds: s.o.Bounds})
 	if err != nil {
 		return nil, &diagnose.GoldenError{Path: g.Dir, Err: err}
 	}
@@ -153,7 +178,7 @@ func (s *Suite) findings(c *Case, g *Golden, golden, t harness.Source, r *harnes
 				f.Begin = fmt.Sprintf("%s, %s", p, Info(st.Checkpoint))
 			}
 		}
-		found = append(found, f)
+		found = append(found, f.accept(row.Accepted))
 	}
 	return found, nil
 }

@@ -32,7 +32,7 @@ func forSelfCheck(stage string) bool { return stage == "logits" || !model.NeedsW
 // cache on the first and the last decode step.
 func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
 	replayer := gpt2.NewReplayer(model.WithoutWeights(s.Model.Config()), nil)
-	run, err := replay.NewRun(s.schedule, t, replayer, replay.Options{Prompt: len(c.Tokens[0])})
+	run, err := replay.NewRun(s.schedule, t, replayer, replay.Options{Prompt: len(c.Tokens[0]), Bounds: s.o.Bounds})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,11 @@ func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
 			if err != nil {
 				return nil, err
 			}
-			f = f.softmax(got, logits, name.Temperature)
+			allowed := gpt2.ToleranceOf(at.Stage).Abs
+			if t, ok := s.o.Bounds.Tolerance(at, false); ok {
+				allowed = max(allowed, t.At(gpt2.MaxDifference(got.F32, nil)))
+			}
+			f = f.softmax(got, logits, name.Temperature, allowed)
 		} else if right, err := run.Right(at.Step, at.Stage); err != nil {
 			f = f.failing("%v", err)
 		} else {
@@ -87,9 +91,8 @@ func (f Finding) replayed(row harness.Replayed) Finding {
 		float32(row.Worst.Got), float32(row.Worst.Want))
 }
 
-// softmax judges probabilities [B,V] by the softmax of logits/t, within tolerance.
-func (f Finding) softmax(probs, logits harness.Tensor, t float64) Finding {
-	allowed := gpt2.ToleranceOf(f.Stage).Abs
+// softmax judges probabilities [B,V] by the softmax of logits/t, within what is allowed.
+func (f Finding) softmax(probs, logits harness.Tensor, t, allowed float64) Finding {
 	worst, at := gpt2.SoftmaxError(probs.F32, logits.F32, probs.Shape[1], t)
 	f.Share = harness.Float(worst / allowed)
 	if !(worst <= allowed) {

@@ -62,6 +62,8 @@ type Options struct {
 	Progress io.Writer // gets a line for each case that is run; nil: none
 	Tap      model.Tap // if set, called with each live buffer in every run, to plant faults
 
+	Bounds *harness.Bounds // if set, what is known to deviate
+
 	// Engine, if set, is judged in the place of the Go model, on the cases that have goldens.
 	Engine     *engine.Runner
 	RequireAll bool // a stage that an engine's dump lacks fails

@@ -41,7 +41,11 @@ type Report struct {
 
 	*EngineReport // nil of the Go model
 
+	Accepted int `json:"accepted,omitempty"` // checks that fail and are passed over, by --bounds
+
 	all     []CheckpointReport // from CheckWeights on
+	judged  []*harness.Report  // of the Go model by each golden, of an engine by all
+	bounds  *harness.Bounds    // by which it was judged
 	figures []Finding          // of figures
 	seconds float64
 }
@@ -136,6 +140,9 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 			if f.Failed {
 				r.Failures = append(r.Failures, f)
 			}
+			if f.Accepted != "" {
+				r.Accepted++
+			}
 			r.addFigure(f)
 		}
 		r.all = append(r.all, c)
@@ -151,6 +158,9 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 		if r.EngineReport, err = s.engineReport(r); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.checkBounds(r); err != nil {
+		return nil, err
 	}
 	if r.Graft, err = s.prove(ctx, r.First); err != nil {
 		return nil, err
@@ -168,6 +178,25 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 	}
 	r.seconds = time.Since(begin).Seconds()
 	return r, nil
+}
+
+// checkBounds returns an error for a rule of which no case compared a stage. A case that could
+// not be judged might have.
+func (s *Suite) checkBounds(r *Report) error {
+	r.bounds = s.o.Bounds
+	for _, c := range s.Cases {
+		if c.outcome.report != nil {
+			r.judged = append(r.judged, c.outcome.report)
+			continue
+		}
+		for _, run := range c.outcome.runs {
+			r.judged = append(r.judged, run.Report)
+		}
+	}
+	if r.Err() != nil {
+		return nil
+	}
+	return r.bounds.CheckUsed(r.judged...)
 }
 
 func (s *Suite) noGoldens() error {
@@ -215,6 +244,7 @@ type line struct {
 	failed                  int
 	failing                 []string // of a line for all engines of which some pass: those that do not
 	worst                   *Worst
+	accepted                int
 	tokens, certified, ties int    // checkpoint 10: with a margin, and by it certain, or a near tie
 	why                     string // of a line on which nothing was compared: the manifest's reason
 }
@@ -260,6 +290,9 @@ func (l *line) add(f Finding) {
 	l.values += f.Elements
 	if f.Failed {
 		l.failed++
+	}
+	if f.Accepted != "" {
+		l.accepted++
 	}
 	if f.Stage == "next_token" && f.Note != "" {
 		l.tokens++

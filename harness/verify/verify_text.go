@@ -35,6 +35,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 		paint = b.Red
 	}
 	b.Printf("%s\n", paint(r.verdict()))
+	report.WriteBounds(b, r.bounds, r.judged...)
 	if r.First != nil {
 		b.Printf("\n")
 	}
@@ -125,6 +126,7 @@ func together(lines []line) []line {
 		}
 		all.compared, all.failed = all.compared+l.compared, all.failed+l.failed
 		all.tokens, all.certified, all.ties = all.tokens+l.tokens, all.certified+l.certified, all.ties+l.ties
+		all.accepted += l.accepted
 		all.why = cmp.Or(all.why, l.why)
 		if l.worst != nil && (all.worst == nil || l.worst.Share > all.worst.Share) {
 			all.worst = l.worst
@@ -165,6 +167,9 @@ func (l *line) remark(s report.Style) any {
 	}
 	if l.tokens > 0 {
 		text += fmt.Sprintf("; %d of %d %s", l.certified, l.tokens, diagnose.Certified)
+	}
+	if l.accepted > 0 {
+		text += fmt.Sprintf("; %d accepted", l.accepted)
 	}
 	if l.ties > 0 {
 		text += "; " + words.Count(l.ties, "near tie")
@@ -237,6 +242,9 @@ func (r *Report) verdict() string {
 		r.Compared, r.seconds)
 	if n := r.unchecked(); n > 0 {
 		summary += fmt.Sprintf("; %s not checked", words.Count(n, "checkpoint"))
+	}
+	if r.Accepted > 0 {
+		summary += fmt.Sprintf("; %s accepted", words.Count(r.Accepted, "failure"))
 	}
 	summary += r.EngineReport.summary()
 	switch {

@@ -173,7 +173,8 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 			rest += fmt.Sprintf(" (which cannot be told from %s here)", strings.Join(others, ", "))
 		}
 		flips := m.fault.Kind == Precision && m.leavesFlips()
-		if e.bound != nil && m.left.Share > secondFault && !flips {
+		second := m.left.Share > secondFault && !flips
+		if second && e.bound != nil {
 			left := fmt.Sprintf("%.2g times the rounding bound", m.left.Share)
 			if math.IsInf(m.left.Share, 1) {
 				left = "where rounding changes nothing"
@@ -181,10 +182,13 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 			rest += " (what is left is " + left + ": look for a second fault once this one is fixed)"
 		}
 		x := g.cause(e, m, rest)
+		x.Rest, x.Explanation.Or = second, m.or
 		for _, stage := range m.or {
 			other := m
 			other.stages = []string{stage}
-			x.Or = append(x.Or, g.cause(e, other, rest))
+			or := g.cause(e, other, rest)
+			or.Rest = second
+			x.Or = append(x.Or, or)
 		}
 		if len(m.or) > 0 {
 			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(m.or, " or "))
