@@ -11,6 +11,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/verify/engine"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model/sample"
 )
@@ -316,7 +317,11 @@ const dumpFolder = "checkpoint12-dump"
 
 // thenCompare returns the end of a command, which compares the dump that it has made.
 func (s *Suite) thenCompare(golden string) string {
-	return fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s", s.o.Command, golden, dumpFolder, s.o.Model)
+	command := fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s", s.o.Command, golden, dumpFolder, s.o.Model)
+	if s.o.Bounds != nil {
+		command += " --bounds " + engine.Command{s.o.Bounds.File}.String()
+	}
+	return command
 }
 
 // flags returns a flag for each row of ids, as a command line has them.
