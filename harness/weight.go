@@ -28,8 +28,9 @@ type Scheme struct {
 	Group  int    `json:"group,omitempty"` // how many values that is, of a group
 	Least  Float  `json:"least_step"`
 	Most   Float  `json:"most_step"`
-	Offset bool   `json:"zero_point"` // 0 is not always one of the levels
-	Uneven bool   `json:"uneven,omitempty"`
+	Offset bool   `json:"zero_point"`       // 0 is not always one of the levels
+	Uneven bool   `json:"uneven,omitempty"` // the levels are on no even grid
+	In     string `json:"in,omitempty"`     // the type that the levels are in, if not float32
 }
 
 // String says how a weight was quantised: "int8 by column, steps 0.0024 to 0.003".
@@ -57,6 +58,9 @@ func (s *Scheme) String() string {
 	}
 	if s.Offset && !s.Uneven {
 		text += ", with a zero point"
+	}
+	if s.In != "" {
+		text += ", in " + s.In
 	}
 	return text
 }

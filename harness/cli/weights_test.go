@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io/fs"
 	"math"
 	"os"
@@ -44,10 +45,7 @@ func TestCompareWeights(t *testing.T) {
 		return func(t *testing.T) {
 			x := of(fc)
 			edit(&x)
-			if err := os.MkdirAll(filepath.Dir(name), 0o777); err == nil {
-				err = writeTensor(name, x)
-			}
-			if err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), writeTensor(name, x)); err != nil {
 				t.Fatal(err)
 			}
 		}

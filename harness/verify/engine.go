@@ -146,10 +146,11 @@ func (s *Suite) modelFolder(ctx context.Context, dir string) (string, error) {
 func (s *Suite) judgeDump(ctx context.Context, c *Case, goldens []*Golden, in engine.Case) (*outcome, error) {
 	o := new(outcome)
 	j, d, err := s.openEngine(ctx, o, c, goldens, in)
-	defer j.Close()
 	if err != nil {
+		j.Close()
 		return nil, &engine.Failure{Reason: err.Error()}
 	}
+	defer j.Close()
 	j.Progress = func(done, all int) { s.say("%s: case %s: replaying stage %d of %d", s.Name, c.Name, done, all) }
 	r, err := s.compareDump(ctx, j)
 	if golden, ok := errors.AsType[*diagnose.GoldenError](err); ok {

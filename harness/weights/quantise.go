@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/rounding"
 )
 
 const (
@@ -13,6 +14,10 @@ const (
 	offGrid   = 0.05 // how far from its grid, in steps, a value may be by float32 rounding
 	half      = 0.51 // how far from the model's, in steps, a value may be that is rounded to nearest
 )
+
+// leastEvidence is how many values must be on their grids, beside the two that any grid can
+// be laid through.
+const leastEvidence = 8
 
 // groupings returns the ways to share out a scale, the coarsest first. A list of values is
 // one row.
@@ -88,13 +93,35 @@ func (g grouping) each(rows, cols int, want, got []float32, use func(want, got [
 // quantisation returns how want was quantised to give got, nil if it was not: in each
 // group the values of got are few and lie on an even grid, each the nearest to want. One
 // that is as far out as any may be the nearest that there was.
+// The levels may have gone through a rounding of their own, if those are all on both sides
+// of 0.
 func quantisation(rows, cols int, want, got []float32) *harness.Scheme {
-	for _, g := range groupings(rows, cols) {
-		if f := fit(g, rows, cols, want, got, false); f != nil {
-			return f.scheme(g)
+	for _, after := range afterwards(got) {
+		for _, g := range groupings(rows, cols) {
+			if f := fit(g, rows, cols, want, got, after, false); f != nil {
+				return f.scheme(g)
+			}
 		}
 	}
 	return nil
+}
+
+// A narrowing is the type that levels are in, and how far it may have moved them.
+type narrowing struct {
+	name     string
+	relative float64
+}
+
+// afterwards returns the types that the levels may be in, float32 first.
+func afterwards(got []float32) []narrowing {
+	all := []narrowing{{}}
+	switch {
+	case rounding.BFloat16.Holds(got): // most of which float16 holds too
+		all = append(all, narrowing{"bf16", 1.0 / (1 << 8)})
+	case rounding.Rounding(rounding.Float16).Holds(got):
+		all = append(all, narrowing{"f16", 1.0 / (1 << 11)})
+	}
+	return all
 }
 
 // A fitted is the grids of a weight's groups.
@@ -105,6 +132,8 @@ type fitted struct {
 	offset      bool    // 0 is not on every grid
 	uneven      bool    // the levels of some group are on no even grid
 	fp8         bool
+	after       narrowing
+	evidence    int // values that would not be on a grid by chance
 
 	wrong box     // values that are not the nearest
 	worst float64 // in steps
@@ -112,18 +141,24 @@ type fitted struct {
 
 // fit returns the grids of the groups of got; nil if there are none or, unless anywhere,
 // if a value is not the nearest to want.
-func fit(g grouping, rows, cols int, want, got []float32, anywhere bool) *fitted {
-	f := &fitted{least: math.Inf(1)}
+func fit(g grouping, rows, cols int, want, got []float32, after narrowing, anywhere bool) *fitted {
+	f := &fitted{least: math.Inf(1), after: after}
 	var l levels
 	ok := g.each(rows, cols, want, got, func(w, x []float32, first int) bool {
 		all := l.of(x)
 		if all == nil {
 			return false
 		}
-		gr, ok := gridOf(all, len(x), !g.groups)
+		gr, ok := grid{}, false
+		if after.name == "" {
+			gr, ok = gridOf(all, len(x), !g.groups)
+		} else {
+			gr, ok = narrowGrid(all, after.relative)
+		}
 		if !ok {
 			return false
 		}
+		gr.distinct = len(all)
 		f.add(gr)
 		for i, v := range x {
 			if w[i] == v {
@@ -142,7 +177,7 @@ func fit(g grouping, rows, cols int, want, got []float32, anywhere bool) *fitted
 		}
 		return true
 	})
-	if !ok || math.IsInf(f.least, 1) && !f.uneven && !f.fp8 {
+	if !ok || f.evidence < leastEvidence || math.IsInf(f.least, 1) && !f.uneven && !f.fp8 {
 		return nil
 	}
 	return f
@@ -185,11 +220,46 @@ type grid struct {
 	step        float64 // 0: there is one level only
 	low, high   int     // the lowest and the highest level, counted from 0
 	levels      int
+	distinct    int  // levels that a value has
 	offset      bool // 0 is not on it
 	uneven      []float32
 	fp8         bool
 	scale       float64 // of fp8
 	least, most float64
+	relative    float64 // how far a level may have been moved
+}
+
+// narrowGrid returns the grid, with 0 on it, of levels that were rounded afterwards. It is
+// fitted from the smallest level on, which was moved least.
+func narrowGrid(all []float32, relative float64) (g grid, ok bool) {
+	g = grid{least: float64(all[0]), most: float64(all[len(all)-1]), relative: relative}
+	var sizes []float64
+	for _, v := range all {
+		if v != 0 {
+			sizes = append(sizes, math.Abs(float64(v)))
+		}
+	}
+	if slices.Sort(sizes); len(sizes) == 0 {
+		return g, true
+	}
+	for parts := 1.0; parts <= 32; parts++ {
+		step, kv, kk, n := sizes[0]/parts, 0.0, 0.0, 1.0
+		fits := !slices.ContainsFunc(sizes, func(v float64) bool {
+			k := math.Round(v / step)
+			if k > maxLevels/2 || math.Abs(v-k*step) > offGrid*step+relative*v*(1+1/math.Sqrt(n)) {
+				return true
+			}
+			kv, kk, n = kv+k*v, kk+k*k, n+1
+			step = kv / kk
+			return false
+		})
+		if fits {
+			g.step, g.low, g.high = step, int(math.Round(g.least/step)), int(math.Round(g.most/step))
+			g.levels = g.high - g.low + 1
+			return g, true
+		}
+	}
+	return g, false
 }
 
 // gridOf returns the grid of n values, which have the given levels. Many values may have
@@ -235,7 +305,7 @@ func gridOf(all []float32, n int, alone bool) (g grid, ok bool) {
 
 // off returns how far a value is from the model's, in steps there.
 func (g *grid) off(want, got float64) float64 {
-	d := math.Abs(got - want)
+	d := max(0, math.Abs(got-want)-g.relative*math.Abs(got))
 	switch {
 	case d <= 1e-6*math.Abs(got):
 		return 0
@@ -259,6 +329,7 @@ func (g *grid) off(want, got float64) float64 {
 func (f *fitted) add(g grid) {
 	f.uneven, f.fp8 = f.uneven || g.uneven != nil, f.fp8 || g.fp8
 	f.levels = max(f.levels, g.levels)
+	f.evidence += max(0, g.distinct-2)
 	switch {
 	case g.fp8:
 		f.least, f.most = min(f.least, g.scale), max(f.most, g.scale)
@@ -271,7 +342,7 @@ func (f *fitted) add(g grid) {
 
 // scheme returns the quantisation.
 func (f *fitted) scheme(g grouping) *harness.Scheme {
-	s := &harness.Scheme{By: g.by, Least: harness.Float(f.least), Most: harness.Float(f.most), Offset: f.offset, Uneven: f.uneven}
+	s := &harness.Scheme{By: g.by, Least: harness.Float(f.least), Most: harness.Float(f.most), Offset: f.offset, Uneven: f.uneven, In: f.after.name}
 	levels := 2 * f.signed // those of a sign, and 0
 	if f.offset || f.uneven {
 		levels = f.levels
@@ -293,7 +364,7 @@ func (f *fitted) scheme(g grouping) *harness.Scheme {
 // offGrid finds a weight that is quantised, but not everywhere to the nearest value.
 func (w *weight) offGrid() (named, bool) {
 	for _, g := range groupings(w.rows, w.cols) {
-		f := fit(g, w.rows, w.cols, w.want, w.got, true)
+		f := fit(g, w.rows, w.cols, w.want, w.got, narrowing{}, true)
 		if f == nil || f.uneven || !near(w.want, w.got) {
 			continue
 		}

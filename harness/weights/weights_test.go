@@ -170,6 +170,24 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 			return x
 		}, harness.Pass, "fp8 (e4m3) by tensor, scale "},
 
+		{"8 bits, dequantised in halves", fc, nil, func() []float32 {
+			return rounding.Rounding(rounding.Float16).Of(of(fc).quantised(127, false, column))
+		}, harness.Pass, "int8 by column, steps * in f16"},
+		{"8 bits, dequantised in bfloat16", fc, nil, func() []float32 {
+			return rounding.BFloat16.Of(of(fc).quantised(127, false, column))
+		}, harness.Pass, "int8 by column, steps * in bf16"},
+		{"4 bits, dequantised in bfloat16", fc, nil, func() []float32 {
+			return rounding.BFloat16.Of(of(fc).quantised(7, false, func(r, c int) int { return r/32*1000 + c }))
+		}, harness.Pass, "int4 by groups of 32 down the columns, steps * in bf16"},
+		{"a head of its own", "lm_head.weight", []int{50257, C}, func() []float32 { return rounding.BFloat16.Of(of("wte.weight").x) }, harness.Pass, "rounded to bf16"},
+		{"noise, in bfloat16", fc, nil, func() []float32 {
+			x := slices.Clone(of(fc).x)
+			for i := range x {
+				x[i] *= 1 + 0.01*float32(i%3-1)
+			}
+			return rounding.BFloat16.Of(x)
+		}, harness.Fail, "every value is another one"},
+
 		{"a step off", fc, nil, func() []float32 {
 			x, most := of(fc).quantised(127, false, one), float32(0)
 			for _, v := range of(fc).x {
