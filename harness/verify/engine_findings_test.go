@@ -182,3 +182,13 @@ func TestEngineCommand(t *testing.T) {
 		}
 	}
 }
+
+// A failure keeps how far it is past a tolerance.
+func TestFailingKeepsItsShare(t *testing.T) {
+	inf := harness.Float(math.Inf(1))
+	for share, want := range map[harness.Float]harness.Float{0: inf, 0.5: inf, 3: 3, inf: inf, harness.Float(math.NaN()): inf} {
+		if f := (Finding{Share: share}).failing("off by %d", 1); f.Share != want || !f.Failed || f.Detail != "off by 1" {
+			t.Errorf("%v: %+v", share, f)
+		}
+	}
+}

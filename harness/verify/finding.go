@@ -43,9 +43,13 @@ type Finding struct {
 	Closer    string `json:"closer,omitempty"`    // the command that looks closer
 }
 
-// failing returns the finding as a failure that no tolerance allows.
+// failing returns the finding as a failure, past its tolerance by what it is already known
+// to be, or else such as no tolerance allows.
 func (f Finding) failing(format string, args ...any) Finding {
-	f.Failed, f.Share, f.Detail = true, harness.Float(math.Inf(1)), fmt.Sprintf(format, args...)
+	f.Failed, f.Detail = true, fmt.Sprintf(format, args...)
+	if !(f.Share > 1) {
+		f.Share = harness.Float(math.Inf(1))
+	}
 	return f
 }
 

@@ -153,3 +153,21 @@ func TestClean(t *testing.T) {
 		t.Errorf("introduced %v, explained %v", introduced, all)
 	}
 }
+
+// A row that is judged by several layers at once is searched once.
+func TestMostSearches(t *testing.T) {
+	for _, tt := range []struct {
+		why  string
+		span []string
+		want int
+	}{
+		{"one stage", []string{"h.1.mlp.act"}, faults.MaxSearches},
+		{"stages of one layer", []string{"h.1.resid_mid", "h.1.ln_2"}, faults.MaxSearches},
+		{"stages outside the layers", []string{"wte", "wpe", "embed", "h.0.ln_1"}, faults.MaxSearches},
+		{"two layers", []string{"h.0.resid_post", "h.1.ln_1"}, 1},
+	} {
+		if got := faults.MostSearches(tt.span); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.why, got, tt.want)
+		}
+	}
+}

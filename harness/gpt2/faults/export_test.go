@@ -19,3 +19,8 @@ func CountRuns(t *testing.T, id string) *atomic.Int64 {
 	t.Cleanup(func() { catalogue[i].variants = usual })
 	return &n
 }
+
+// MaxSearches and MostSearches say how many rows are searched in vain.
+const MaxSearches = maxSearches
+
+var MostSearches = mostSearches
