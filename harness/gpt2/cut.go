@@ -97,7 +97,7 @@ func (r CutReader) doubt(allowed []harness.Cut) error {
 	}
 	for _, c := range allowed[1:] {
 		if same(first, c, func(s harness.Span) int { return s.T }) {
-			return fmt.Errorf("%s: without %s it is not known whether its steps feed the positions %v or %v: add it, or cut.json",
+			return fmt.Errorf("%s: without %s it is not known how it runs: %v, or %v: add it, or cut.json",
 				r.Run.Name(), harness.TokensFile, first, c)
 		}
 	}
