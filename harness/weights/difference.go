@@ -123,7 +123,7 @@ func (w *weight) transposed() (named, bool) {
 // anothers finds a weight that holds the values of another one of its shape.
 func (w *weight) anothers() (named, bool) {
 	for name, shape := range w.model.Config().Weights() {
-		if name == w.name || !slices.Equal(shape, w.shape) || name == "lm_head.weight" {
+		if name == w.name || !slices.Equal(shape, w.shape) || strings.HasPrefix(name, "lm_head.") {
 			continue
 		}
 		other, _ := w.model.of(name)

@@ -91,7 +91,8 @@ func find(m *model.Model, src Source) (files []file, l *Loaded, err error) {
 	stored, unknown := map[string]string{}, []string(nil)
 	for _, s := range src.Weights() {
 		name := strings.TrimPrefix(s, "transformer.")
-		if _, ok := m.Config().WeightShape(name); !ok {
+		_, ok := m.Config().WeightShape(name)
+		if _, _, has := m.Weight(name); !ok || !has && name == "lm_head.bias" {
 			if !model.IsMaskBuffer(name) {
 				unknown = append(unknown, s)
 			}

@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/harness/npy"
+	"checkpoint12/model/modeltest"
 )
 
 // A loaded is a Source in a folder of .npy files.
@@ -331,4 +332,13 @@ func FuzzDifference(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestHeadBias: the bias of a head is no weight of a model whose file has none.
+func TestHeadBias(t *testing.T) {
+	m := modeltest.New(t, modeltest.Micro, 1)
+	src := written(t, map[string]harness.Tensor{"lm_head.bias": {Shape: []int{m.Config().Vocab}, F32: make([]float32, m.Config().Vocab)}})
+	if _, err := Compare(m, src); err == nil || !strings.Contains(err.Error(), "no weight of micro is called lm_head.bias") {
+		t.Errorf("error %v", err)
+	}
 }
