@@ -137,6 +137,12 @@ func (b *Bounds) Accepts(at Place, ids bool) string {
 	return ""
 }
 
+// AskCause reports whether the cause decides if a rule accepts a place of values.
+func (b *Bounds) AskCause(at Place) bool {
+	r, _ := b.first(at, false)
+	return r.Accept && r.Fault != ""
+}
+
 // stage returns a stage as it is judged at a step. Where a rule gives the tolerance, the
 // stage's own Check, which has one too, is left to the replay.
 func (b *Bounds) stage(st Stage, step int) Stage {

@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/cuttest"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/internal/names"
 	"checkpoint12/harness/report"
 	"checkpoint12/model/modeltest"
@@ -55,7 +56,7 @@ func TestAcceptedByRules(t *testing.T) {
 	const wrongAct = "h.1.mlp.act gelu_erf"
 	at := func(step int, stage string) *harness.Place { return &harness.Place{Step: step, Stage: stage} }
 	inSteps := harness.PromptCut(2, 2)
-	for _, c := range []struct {
+	type row struct {
 		reason  string
 		planted []string
 		rules   string
@@ -63,7 +64,8 @@ func TestAcceptedByRules(t *testing.T) {
 		keep    func(stage string) bool
 		first   *harness.Place // that is not accepted
 		wrong   *harness.Place // introduced and not accepted
-	}{
+	}
+	for _, c := range harnesstest.Draw([]row{
 		{"llama.cpp", half, string(llama), inSteps, nil, nil, nil},
 		{"llama.cpp, cut otherwise", half, string(llama), harness.PromptCut(1, 3), nil, nil, nil},
 		{"llama.cpp, without the caches", half, string(llama), inSteps, func(stage string) bool { return !strings.Contains(stage, "cache") }, nil, nil},
@@ -80,7 +82,7 @@ func TestAcceptedByRules(t *testing.T) {
 		{"too narrow a tolerance", []string{wrongAct}, `[{"stages": "h.1.mlp.act", "abs": 2e-4, "why": "erf"}]`, inSteps, nil, at(0, "h.1.mlp.act"), at(0, "h.1.mlp.act")},
 		{"a tolerance below rounding", nil, `[{"stages": "h.0.mlp.act", "abs": 1e-12, "why": "strict"}]`, inSteps, nil, at(0, "h.0.mlp.act"), nil},
 		{"nothing to accept", nil, string(llama), inSteps, nil, nil, nil},
-	} {
+	}, 0, 2) {
 		t.Run(c.reason, func(t *testing.T) {
 			b, err := harness.ParseBounds([]byte(c.rules))
 			if err != nil {
@@ -139,12 +141,13 @@ func TestAcceptedInBatches(t *testing.T) {
 		}
 	}
 	const act, scores = "h.1.mlp.act", "h.0.attn.scores"
-	for _, c := range []struct {
+	type row struct {
 		reason, stage string
 		faults        [3]string // of each row
 		rules         string
 		passed        bool
-	}{
+	}
+	for _, c := range harnesstest.Draw([]row{
 		{"the same in all rows", act, [3]string{"gelu_erf", "gelu_erf", "gelu_erf"}, `[{"stages": "h.*.act", "accept": true, "fault": "gelu_erf", "why": "erf"}]`, true},
 		{"in one row", act, [3]string{"", "gelu_erf", ""}, `[{"stages": "h.*.act", "accept": true, "fault": "gelu_erf", "why": "erf"}]`, true},
 		{"another in one row", act, [3]string{"gelu_erf", "gelu_relu", "gelu_erf"}, `[{"stages": "h.*.act", "accept": true, "fault": "gelu_erf", "why": "erf"}]`, false},
@@ -152,7 +155,7 @@ func TestAcceptedInBatches(t *testing.T) {
 		{"padding", scores, [3]string{"padding_seen", "padding_seen", "padding_seen"}, `[{"stages": "h.*.attn.scores", "accept": true, "fault": "padding_seen", "why": "no mask"}]`, true},
 		{"padding, another cause", scores, [3]string{"padding_seen", "padding_seen", "padding_seen"}, `[{"stages": "h.*.attn.scores", "accept": true, "fault": "scale_d", "why": "no mask"}]`, false},
 		{"padding, whatever the cause", scores, [3]string{"padding_seen", "padding_seen", "padding_seen"}, `[{"stages": "h.*.attn.scores", "accept": true, "why": "no mask"}]`, true},
-	} {
+	}, 2, 2) {
 		t.Run(c.reason, func(t *testing.T) {
 			tokens, mask := cuttest.Pad(rows, prompts, func(int) bool { return false })
 			run := gpt2.Run{Tokens: tokens, Mask: mask, Cut: harness.PromptCut(5, 4), Threads: 1}

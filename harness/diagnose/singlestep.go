@@ -19,8 +19,9 @@ import (
 // own computation is wrong. A stage that the golden lacks stays as the model
 // computes it, and is of one span with those that read it.
 //
-// The explanations are of the first stage that is introduced. temperatures are
-// those of the stages probs_t*. tap, if set, is called with each live buffer first.
+// The explanations are of the first stage that is introduced, and of those that bounds
+// accept by their cause. temperatures are those of the stages probs_t*. tap, if set, is
+// called with each live buffer first.
 func SingleStep(
 	ctx context.Context, m *model.Model, golden harness.Source, prompt int, temperatures []float64, tap model.Tap,
 	bounds *harness.Bounds,
@@ -36,8 +37,7 @@ func SingleStep(
 		return nil, nil, err
 	}
 	var rows []harness.Replayed
-	var first *withStage // the golden with the first output that is introduced, and its row
-	var wrongRow harness.Replayed
+	var wrong []wrongStage // outputs to be explained
 	o := gpt2.Override{Before: tap, Value: func(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
 		if _, ok := golden.Shape(at.Step, at.Stage); !ok {
 			return harness.Tensor{}, nil
@@ -47,9 +47,12 @@ func SingleStep(
 			return harness.Tensor{}, err
 		}
 		rows = append(rows, row)
-		if row.Verdict == harness.ReplayIntroduced && first == nil {
-			live.Shape, live.F32 = slices.Clone(live.Shape), slices.Clone(live.F32)
-			first, wrongRow = &withStage{golden, at, live}, row
+		asked := slices.ContainsFunc(row.Span, func(stage string) bool {
+			return bounds.AskCause(harness.Place{Step: at.Step, Stage: stage})
+		})
+		if row.Verdict == harness.ReplayIntroduced && (len(wrong) == 0 || asked) {
+			live.Shape, live.F32, live.I64 = slices.Clone(live.Shape), slices.Clone(live.F32), slices.Clone(live.I64)
+			wrong = append(wrong, wrongStage{withStage{golden, at, live}, row})
 		}
 		want, err := run.Input(at.Step, at.Stage)
 		return want.Tensor, err
@@ -58,28 +61,45 @@ func SingleStep(
 	if _, err := gpt2.RecordTrace(ctx, m, rerun); err != nil {
 		return nil, nil, err
 	}
-	if o.Err != nil || first == nil {
+	if o.Err != nil {
 		return rows, nil, o.Err
 	}
-	right, err := run.Right(first.at.Step, first.at.Stage)
+	var causes []harness.Explanation
+	for i := range wrong {
+		found, err := r.explain(ctx, m, run, &wrong[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, cause := range found {
+			causes = append(causes, cause.Explanation)
+		}
+	}
+	return rows, causes, nil
+}
+
+// explain finds the causes of an output of the model that is introduced.
+func (r *goldenReplayer) explain(ctx context.Context, m *model.Model, run *replay.Run, w *wrongStage) ([]faults.Cause, error) {
+	r.at = harness.Place{}
+	right, err := run.Right(w.at.Step, w.at.Stage)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// The model's own function of the stage may be what is wrong.
 	var except []faults.Kind
-	if replay.Measure(first.at, first.tensor, right).Verdict == harness.ReplayClean {
+	if right.Allowed = (harness.Tolerance{}); replay.Measure(w.at, w.tensor, right).Verdict == harness.ReplayClean {
 		except = append(except, faults.Precision) // gives the same wrong values with a few bits less
-		r.at = first.at
-		if r.want, err = golden.Tensor(first.at.Step, first.at.Stage); err != nil {
-			return nil, nil, err
+		r.at = w.at
+		if r.want, err = w.Source.Tensor(w.at.Step, w.at.Stage); err != nil {
+			return nil, err
 		}
 	}
-	found, err := faults.Explain(ctx, m, first, run, []harness.Replayed{wrongRow}, except...)
-	var causes []harness.Explanation
-	for _, cause := range found {
-		causes = append(causes, cause.Explanation)
-	}
-	return rows, causes, err
+	return faults.Explain(ctx, m, &w.withStage, run, []harness.Replayed{w.row}, except...)
+}
+
+// A wrongStage is the golden with an output of the model that is introduced, and its row.
+type wrongStage struct {
+	withStage
+	row harness.Replayed
 }
 
 // fedAs returns a run of a model that is fed what the golden was, and records nothing.
