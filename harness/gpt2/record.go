@@ -145,13 +145,17 @@ func (t *Trace) step(k int, session *model.Session, fed []int) (next []int, err 
 // recordCut records the run in the steps of its cut.
 func (t *Trace) recordCut(ctx context.Context, m *model.Model, run Run) error {
 	var session *model.Session
+	length := 1 // of what is fed, which the last of the tokens may not be
+	for _, span := range run.Cut {
+		length = max(length, min(span.End(), len(run.Tokens[0])))
+	}
 	for k, span := range run.Cut {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if session == nil || span.P == 0 {
 			var err error
-			if session, err = t.session(m, run, len(run.Tokens[0])); err != nil {
+			if session, err = t.session(m, run, length); err != nil {
 				return err
 			}
 		}

@@ -264,3 +264,13 @@ func unequalAt(a, b []float32) int {
 	}
 	return -1
 }
+
+// The last of the tokens may be the choice that comes after a full context.
+func TestRecordCutOfFullContext(t *testing.T) {
+	m := modeltest.New(t, modeltest.Micro, 1)
+	n := modeltest.Micro.Positions
+	run := Run{Tokens: [][]int{make([]int, n+1)}, Cut: harness.Cut{{P: 0, T: n - 1}, {P: n - 1, T: 1}}}
+	if _, err := RecordTrace(t.Context(), m, run); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -148,6 +148,9 @@ func (s *Suite) judgeDump(ctx context.Context, c *Case, goldens []*Golden, in en
 	j, d, err := s.openEngine(ctx, o, c, goldens, in)
 	if err != nil {
 		j.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, &engine.Failure{Reason: err.Error()}
 	}
 	defer j.Close()
@@ -217,7 +220,11 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 		o.runs = append(o.runs, RunReport{s.Name, c.Name, g.Engine, e.Report})
 		o.findings = append(o.findings, found...)
 		if j.Model != s.Model {
-			o.findings = append(o.findings, onLoaded(c, g, e.Report)...)
+			chosen, err := onLoaded(c, g, e, j.Candidate)
+			if err != nil {
+				return err
+			}
+			o.findings = append(o.findings, chosen...)
 		}
 	}
 	for _, g := range goldens {

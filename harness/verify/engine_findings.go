@@ -90,25 +90,48 @@ func loaded(c *Case, r *harness.Report) []Finding {
 
 // onLoaded is what a run on the weights as loaded, in a golden's place, says of checkpoint
 // 12: the engine chose the tokens that it chooses.
-func onLoaded(c *Case, g *Golden, r *harness.Report) []Finding {
+func onLoaded(c *Case, g *Golden, run diagnose.EngineResult, candidate harness.Source) ([]Finding, error) {
 	f := Finding{
 		Checkpoint: CheckpointCount, Case: c.Name, Engine: g.Engine, Step: g.manifest.New - 1, Stage: "text",
 		What: "the tokens that a run on the weights as loaded chooses",
 	}
-	for i := range r.Stages {
-		row := &r.Stages[i]
-		if row.Stage != "next_token" || !row.Status.Compared() {
+	for _, step := range candidate.Steps() {
+		compared := func(stage string) bool {
+			row := run.Report.Row(harness.Place{Step: step, Stage: stage})
+			return row != nil && row.Status.Compared()
+		}
+		if !compared("next_token") && !compared("logits_last") {
 			continue
 		}
-		if f.Elements += row.Elements; row.Status.Diverges() && !f.Failed {
-			f = f.failing("%v", row)
-			f.Kind = otherText
+		ids, logits, err := chosen(candidate, step, 0)
+		if err != nil {
+			return nil, err
+		}
+		want, right, err := chosen(run.Source, step, 0)
+		if err != nil {
+			return nil, err
+		}
+		for b := 0; b < len(ids) && len(ids) == len(want); b++ {
+			f.Elements++
+			if ids[b] == want[b] || f.Failed {
+				continue
+			}
+			why := ""
+			if right.Shape != nil {
+				why = diagnose.CertaintyOf(right, logits)
+			}
+			if strings.HasPrefix(why, diagnose.NearTie) {
+				f.Note = fmt.Sprintf("step %d: %s", step, why)
+			} else {
+				f = f.failing("row %d: step %d chose %d, the run %d", b, step, ids[b], want[b])
+				f.Kind = otherText
+			}
 		}
 	}
 	if f.Elements == 0 {
-		return nil
+		return nil, nil
 	}
-	return []Finding{f}
+	return []Finding{f}, nil
 }
 
 // sameChoices is what a golden says of checkpoint 12: that the engine chose its tokens.
