@@ -200,7 +200,9 @@ func (r *Report) Judge() {
 			wrong++
 		}
 	}
-	r.Unseen.Accepted = len(r.acceptedPlaces())
+	if len(r.accepted) > 0 {
+		r.Unseen.Accepted = len(r.acceptedPlaces())
+	}
 	if r.First != nil || wrong > 0 ||
 		r.RequireAll && (r.Compared < len(r.Stages) || r.Rows > 0) || r.Compared == 0 {
 		r.Verdict = VerdictFail
