@@ -62,6 +62,8 @@
 //   - inherited: outside the tolerance, but correct for its inputs
 //   - span: stages that are replayed as one, because the candidate lacks what lies
 //     between them
+//   - accepted: wrong as a rule of Bounds says, with its reason, or inherited from that
+//     alone, and so passed over in the verdict
 //   - fault: a way to compute a stage wrong; the catalogue lists the known ones
 //   - quorum: the goldens of several engines of one case, compared with each other
 //   - certified: of a chosen token, such that no rounding could have changed it

@@ -68,8 +68,8 @@ func TestAcceptedByRules(t *testing.T) {
 	for _, c := range harnesstest.Draw([]row{
 		{"llama.cpp", half, string(llama), inSteps, nil, nil, nil},
 		{"llama.cpp, cut otherwise", half, string(llama), harness.PromptCut(1, 3), nil, nil, nil},
-		{"llama.cpp, without the caches", half, string(llama), inSteps, func(stage string) bool { return !strings.Contains(stage, "cache") }, nil, nil},
 		{"without the rules", half, `[{"stages": "wte", "abs": 0, "why": "w"}]`, inSteps, nil, at(0, "h.0.attn.cache_k"), at(0, "h.0.attn.cache_k")},
+		{"llama.cpp, without the caches", half, string(llama), inSteps, func(stage string) bool { return !strings.Contains(stage, "cache") }, nil, nil},
 		{"a rule for one of the two", half, act, inSteps, nil, at(0, "h.0.attn.cache_k"), at(0, "h.0.attn.cache_k")},
 		{"another cause than the rule's", []string{wrongAct}, act, inSteps, nil, at(0, "h.1.mlp.act"), at(0, "h.1.mlp.act")},
 		{"whatever the cause", []string{wrongAct}, `[{"stages": "h.1.mlp.act", "accept": true, "why": "erf"}]`, inSteps, nil, nil, nil},
