@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,7 +52,7 @@ func engineMain(args []string) error {
 		return err
 	}
 	run := gpt2.Run{Temperatures: gpt2.Temperatures}
-	unmasked := false
+	unmasked, hooked := false, false
 	loaded := map[string][]float32{} // weights that it says it has, in the place of the model's
 	var planted []gpt2test.Fault
 	for _, h := range how {
@@ -87,6 +88,11 @@ func engineMain(args []string) error {
 			const name = "h.1.attn.c_attn.bias"
 			x, _, _ := m.Weight(name)
 			loaded[name] = make([]float32, len(x))
+		case "hooked":
+			hooked = true
+			run.Match = func(_ int, stage string) bool {
+				return gpt2test.IsModule(stage) && !strings.Contains(stage, "_t") && stage != "logits_last"
+			}
 		case "logits":
 			run.Match = func(_ int, stage string) bool { return stage == "logits_last" }
 		default:
@@ -133,6 +139,16 @@ func engineMain(args []string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if hooked { // names are those that hooks in transformers see
+		files, err := filepath.Glob(filepath.Join(args[2], "step_*", "*.npy"))
+		for _, from := range files {
+			name := strings.Replace("transformer."+filepath.Base(from), "transformer.logits", "lm_head", 1)
+			err = errors.Join(err, os.Rename(from, filepath.Join(filepath.Dir(from), name)))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return os.Remove(filepath.Join(args[2], dump.ManifestFile))
 }

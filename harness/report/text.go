@@ -166,10 +166,10 @@ func (p *printer) writeHeadline() {
 	}
 }
 
-// within counts the rows that are within tolerance.
+// within counts the rows that are within tolerance and not accepted though wrong.
 func (p *printer) within() (n int) {
 	for i := range p.Stages {
-		if p.Stages[i].Status == harness.Pass {
+		if p.Stages[i].Status == harness.Pass && p.Stages[i].Accepted == "" {
 			n++
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
+	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/verify/engine"
 	"checkpoint12/model/sample"
@@ -273,7 +274,11 @@ func (s *Suite) runAgain(ctx context.Context, c *Case, in engine.Case, first *du
 // again returns the choices of another run's dump, and the places of the first run at
 // which it has other bits.
 func (s *Suite) again(first *dump.Dump, dir string) (shown []string, other []harness.Place, err error) {
-	d, _, err := dump.Open(dir, s.schedule)
+	mapping, err := maps.Fitting(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, _, _, err := maps.Open(dir, s.schedule, mapping)
 	if err != nil {
 		return nil, nil, err
 	}
