@@ -81,7 +81,7 @@ func TestBatchIsSkippedWhenOneRowDiffers(t *testing.T) {
 }
 
 func TestPromptLength(t *testing.T) {
-	s := harnesstest.Edited(t, harnesstest.MustSchedule(t, "a", "ln", "q", "k", "merged"), func(st *harness.Stage) {
+	s := harnesstest.MustSchedule(t, "a", "ln", "q", "k", "merged").Edited(func(st *harness.Stage) {
 		st.Axes = map[string]string{"ln": "B T C", "q": "B H T D", "k": "B H T D", "merged": "(B H) T D"}[st.Name]
 	})
 	positions := func(ln, q, k int) tensors {

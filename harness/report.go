@@ -56,6 +56,11 @@ type Report struct {
 	// stages', whether or not the golden has those.
 	Unusable []Place `json:"unusable,omitempty"`
 
+	// DType is the precision that was asked for, if it is not float32. Narrow is the type of
+	// the candidate's values if that is a narrower one: it fails for that.
+	DType  string  `json:"dtype,omitempty"`
+	Narrow *Narrow `json:"narrow,omitempty"`
+
 	// Cut says in words how the candidate was cut, if otherwise than the golden. Rows
 	// then are of the candidate's steps, but those that are missing of the golden's.
 	Cut string `json:"cut,omitempty"`
@@ -102,6 +107,13 @@ type Violation struct {
 	Detail string `json:"detail"` // how many values are off, and the worst
 
 	Accepted string `json:"accepted,omitempty"` // as a Row's
+}
+
+// Narrow is a type with fewer bits than were asked for that has every value of a dump.
+type Narrow struct {
+	Type  string `json:"type"`            // in words, as Asked
+	Asked string `json:"asked"`           //
+	DType string `json:"dtype,omitempty"` // to judge it by; "" if there is none
 }
 
 // Introduced is a stage whose own computation is wrong. Span lists the stages
@@ -203,7 +215,7 @@ func (r *Report) Judge() {
 	if len(r.accepted) > 0 {
 		r.Unseen.Accepted = len(r.acceptedPlaces())
 	}
-	if r.First != nil || wrong > 0 ||
+	if r.First != nil || r.Narrow != nil || wrong > 0 ||
 		r.RequireAll && (r.Compared < len(r.Stages) || r.Rows > 0) || r.Compared == 0 {
 		r.Verdict = VerdictFail
 	}

@@ -69,6 +69,10 @@ type Stage struct {
 	// stages, on top of the comparison. When it is not ok the stage fails, with
 	// detail in the report. A Check that lacks what it needs says ok.
 	Check func(candidate Source, step int) (detail string, ok bool)
+
+	// Accept, if set, is asked about ids that differ from the golden's. When it is ok
+	// they pass, with detail in the report.
+	Accept func(golden, candidate Source, step int) (detail string, ok bool)
 }
 
 // DType returns numpy's name of the stage's element type, as [Tensor.DType] does.
@@ -83,6 +87,19 @@ func (st Stage) DType() string {
 type Schedule struct {
 	stages []Stage
 	index  map[string]int
+}
+
+// Edited returns a schedule with every stage as edit leaves it. It panics if that is none.
+func (s *Schedule) Edited(edit func(st *Stage)) *Schedule {
+	stages := s.Stages()
+	for i := range stages {
+		edit(&stages[i])
+	}
+	edited, err := NewSchedule(stages)
+	if err != nil {
+		panic("harness: " + err.Error())
+	}
+	return edited
 }
 
 // NewSchedule returns a schedule of stages that are in execution order. It refuses

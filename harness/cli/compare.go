@@ -27,6 +27,7 @@ import (
 type compareOptions struct {
 	golden, candidate string
 	model             string
+	dtype             gpt2.Precision
 	mapping           string // of the candidate
 	goldenMapping     string
 	bounds            string // file of rules
@@ -79,6 +80,10 @@ named and fails nothing, anything else fails. The dump is then judged on them.
 --bounds says where the engine is known to deviate, and why that is all right: other
 tolerances, and stages whose fault is accepted, with all that only inherits from it.
 
+--dtype says in which precision the engine is meant to compute. Each stage then has the
+rounding bound of that precision, and the golden's tolerance is widened by what the
+same rounding amounts to in a run of the model.
+
 How to read the report, and the format of --map's FILE, are in harness/README.md.`),
 		Example: a.text(`
   {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-dump
@@ -86,6 +91,8 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
     --model synthetic-tiny
   {} compare --golden goldens/synthetic-tiny --candidate padded-batch
   {} compare --candidate my-dump --model synthetic-tiny
+  {} compare --golden goldens/synthetic-tiny/hello/float64 --candidate my-bf16-dump \
+    --model synthetic-tiny --dtype bf16
   {} compare --golden goldens/gpt2/hello/float64 --candidate hooks --map transformers
   {} compare --golden goldens/synthetic-tiny/hello --candidate llama-dump \
     --model synthetic-tiny --bounds harness/bounds/llama.cpp.json
@@ -95,6 +102,7 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 	f.StringVar(&o.golden, "golden", "", "`DIR` of the dump to compare with")
 	f.StringVar(&o.candidate, "candidate", "", "`DIR` of the dump to judge")
 	f.StringVar(&o.model, "model", "", "replay each stage with this model: "+modelHelp)
+	dtypeFlag(f, &o.dtype)
 	f.StringVar(&o.mapping, "map", "",
 		"read the candidate's names by the map in `FILE`, or by a built-in one: "+strings.Join(maps.Names(), ", "))
 	f.StringVar(&o.goldenMapping, "golden-map", "", "read the golden's names by such a map: `FILE` or a built-in one")
@@ -109,6 +117,8 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 			return nil, err
 		case o.golden == "" && o.model == "":
 			return nil, usage(c, "compare: --golden DIR, or --model NAME to judge the candidate by itself, is needed")
+		case o.model == "" && !o.dtype.IsFloat32():
+			return nil, usage(c, "compare: --dtype %s needs the model that ran: give --model NAME", o.dtype.Name)
 		case o.golden == "" && o.goldenMapping != "":
 			return nil, usage(c, "compare: --golden-map needs a golden: give --golden DIR")
 		case o.golden == "" && o.RequireAll:
@@ -137,8 +147,14 @@ func readBounds(f *pflag.FlagSet, path string) (b *harness.Bounds, err error) {
 	return b, nil
 }
 
+// dtypeFlag adds the flag of the precision that an engine is meant to compute in.
+func dtypeFlag(f *pflag.FlagSet, p *gpt2.Precision) {
+	*p = gpt2.Float32
+	f.Var(p, "dtype", "judge an engine that computes in `TYPE`: f32, tf32, f16 or bf16")
+}
+
 func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judgement, error) {
-	c := diagnose.Comparison{CompareOptions: o.CompareOptions}
+	c := diagnose.Comparison{CompareOptions: o.CompareOptions, Precision: o.dtype}
 	c.Progress = func(done, all int) {
 		fmt.Fprintf(p, "replaying stage %d of %d", done, all)
 		if done == all {
@@ -172,7 +188,7 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 		a.notes(v.Notes())
 	}
 	options := report.Options{
-		Verbose: o.verbose, Label: gpt2.Label, Closer: a.closer(o, c.Goldens),
+		Verbose: o.verbose, Label: gpt2.Label, Closer: a.closer(o, c.Goldens, r.Narrow),
 		Causes: func(stages []string) []string {
 			s, _ := c.Schedule.Stage(stages[0])
 			return verify.Info(s.Checkpoint).CausesAt(stages...)
@@ -188,9 +204,15 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 }
 
 // closer returns the command that looks closer than o, or words for it, or "".
-func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult) report.Text {
+func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult, narrow *harness.Narrow) report.Text {
 	args := slices.Clone(a.args)
+	if narrow != nil && narrow.DType != "" {
+		args = append(args, "--dtype", narrow.DType)
+	}
 	switch {
+	case narrow != nil && narrow.DType == "":
+		return ""
+	case narrow != nil && o.model != "":
 	case o.model != "" && o.verbose:
 		return ""
 	case o.model != "":

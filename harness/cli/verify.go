@@ -85,7 +85,7 @@ variables such as CHECKPOINT12_OUT, it gets
   {tokens}        int64 .npy [B, N]: prompt, ids to feed after it, the last choice
   {mask}          int64 .npy [B, N]: 1 for each token
   {prompt} {new}  how many of the N are prompt, how many tokens to choose
-  {dtype}         f32
+  {dtype}         f32, or what --dtype asks for
   {out}           an empty folder for the dump
 
 Exit status 0 says that the dump is there, 77 that the engine cannot do this case,
@@ -101,11 +101,12 @@ func engineFlags(c *cobra.Command, o *verify.Options) {
 	f.StringVar(&command, "engine", "", "judge the engine that `CMD` runs")
 	f.DurationVar(&timeout, "timeout", 10*time.Minute, "end a run of the engine after `D`")
 	f.StringVar(&keep, "keep", "", "keep each case's tokens, mask and dump, and the model, in the new folder `DIR`")
+	dtypeFlag(f, &o.Precision)
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when an engine's dump lacks a stage that a golden has")
 	judge := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !c.Flag("engine").Changed {
-			for _, name := range []string{"timeout", "keep", "require-all"} {
+			for _, name := range []string{"timeout", "keep", "require-all", "dtype"} {
 				if c.Flag(name).Changed {
 					return usage(c, "verify: --%s needs an engine: give --engine CMD", name)
 				}
@@ -147,11 +148,14 @@ raise no alarm. harness/selftest/README.md has more.`),
 		Example: a.text(`
   {} selftest
   {} selftest --quick
+  {} selftest --dtype bf16
   {} selftest --json - | jq .wrong`),
 	}
 	f := c.Flags()
 	f.StringVar(&o.Goldens, "goldens", "",
 		"`DIR` that holds the goldens, as MODEL/CASE/ENGINE (default: goldens, here or above)")
+	dtypeFlag(f, &o.Precision)
+	f.Lookup("dtype").Usage = "plant faults in runs that compute in `TYPE`: f32, tf32, f16 or bf16"
 	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
 	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error

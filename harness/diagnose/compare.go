@@ -25,11 +25,13 @@ type Comparison struct {
 	Model     *model.Model   // nil: only what needs no weights is replayed
 	Goldens   []EngineResult // of one case, by engine; their Reports are not read
 	Candidate harness.Source
-	Cut       harness.Cut // of the candidate, if otherwise than prompt, then tokens; the goldens then are a harness.Recut
-	Rows      []Row       // of Candidate, if its batch is another than the goldens', or padded; else nil
+	Cut       harness.Cut    // of the candidate, if otherwise than prompt, then tokens; the goldens then are a harness.Recut
+	Rows      []Row          // of Candidate, if its batch is another than the goldens', or padded; else nil
+	Precision gpt2.Precision // that the candidate is meant to compute in; needs a Model unless it is float32
 	harness.CompareOptions
 	Progress func(done, all int) // if set, called with how many stages of all are replayed
 
+	widened   bool     // Schedule has the tolerances of Precision
 	notes     []string // on how the candidate was read
 	unmatched int      // rows of its batch that no golden was fed
 
@@ -61,22 +63,40 @@ type Result struct {
 //
 // An error is harness.Compare's, a ModelError, a GoldenError, or the model's.
 func Compare(ctx context.Context, c Comparison) (*Result, error) {
-	r, err := compare(ctx, c)
-	if err == nil {
-		r.addWeights(c.loaded, c.cost)
+	if err := c.checkModel(); err != nil {
+		return nil, err
 	}
-	return r, err
+	asked := c.Precision
+	c, narrow, err := c.asStored()
+	if err != nil {
+		return nil, err
+	}
+	r, err := compare(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	r.addWeights(c.loaded, c.cost)
+	if r.Narrow = narrow; narrow != nil {
+		r.Judge()
+	}
+	if !asked.IsFloat32() {
+		r.DType = asked.Name
+	}
+	return r, nil
 }
 
 // compare is Compare but for the weights as loaded.
 func compare(ctx context.Context, c Comparison) (*Result, error) {
+	c, err := c.Widened(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if c.Rows != nil {
 		return compareRows(ctx, c)
 	}
 	r := new(Result)
 	var golden harness.Source
-	err := c.checkModel()
-	if err == nil && len(c.Goldens) > 0 {
+	if len(c.Goldens) > 0 {
 		if err = r.compareGoldens(c); err == nil {
 			golden = r.Engines[0].Source
 		}
@@ -222,7 +242,7 @@ func (c Comparison) addReplay(ctx context.Context, golden harness.Source, report
 		if r, ok := golden.(*harness.Recut); ok {
 			golden, o.Cut = r.Source, r.Own
 		}
-		report.GoldenReplayed, err = replay.Judge(ctx, c.Schedule, golden, c.replayer(golden), o)
+		report.GoldenReplayed, err = replay.Judge(ctx, c.Schedule, golden, newReplayer(c.Model, golden, gpt2.Float32), o)
 	}
 	return err
 }
@@ -258,12 +278,12 @@ func (c Comparison) judge(
 
 // replayer returns the Replayer of a source that the model is to judge.
 func (c Comparison) replayer(src harness.Source) replay.Replayer {
-	return newReplayer(c.Model, src)
+	return newReplayer(c.Model, src, c.Precision)
 }
 
 // newReplayer returns the Replayer of a source, which may be a row of a padded batch.
-func newReplayer(m *model.Model, src harness.Source) replay.Replayer {
-	r := gpt2.NewReplayer(m, src)
+func newReplayer(m *model.Model, src harness.Source, p gpt2.Precision) replay.Replayer {
+	r := gpt2.NewReplayer(m, src, p)
 	if row, ok := src.(*harness.BatchRow); ok && row.Padding().Padded {
 		return unmasked{Replayer: r, row: row}
 	}

@@ -24,7 +24,7 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 	} else {
 		config = gpt2.ConfigOf(c.Schedule, golden, c.Candidate)
 	}
-	weightless := newReplayer(model.WithoutWeights(config), c.Candidate)
+	weightless := newReplayer(model.WithoutWeights(config), c.Candidate, c.Precision)
 	rows := r.Replayed
 	if c.Model == nil {
 		o := c.replayOptions(golden)

@@ -37,7 +37,7 @@ func judged(t *testing.T, missing []string, changed ...harness.Place) (*replay.R
 		truth[at], _ = rec.Tensor(at.Step, at.Stage)
 	}
 	some := gpt2test.Only{Source: rec, Keep: func(_ int, stage string) bool { return !slices.Contains(missing, stage) }}
-	run, err := replay.NewRun(s, some, gpt2.NewReplayer(m, nil), replay.Options{Prompt: 3})
+	run, err := replay.NewRun(s, some, gpt2.NewReplayer(m, nil, gpt2.Float32), replay.Options{Prompt: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

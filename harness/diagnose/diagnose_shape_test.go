@@ -119,7 +119,7 @@ func TestDiagnoseOfAnyShape(t *testing.T) {
 				out.F32 = append(out.F32, x.F32[i%len(x.F32)])
 			}
 		}
-		rows, err := replay.Judge(context.Background(), s, &withStage{c, at, out}, gpt2.NewReplayer(m, nil), replay.Options{Prompt: 3})
+		rows, err := replay.Judge(context.Background(), s, &withStage{c, at, out}, gpt2.NewReplayer(m, nil, gpt2.Float32), replay.Options{Prompt: 3})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,7 @@ func SingleStep(
 	bounds *harness.Bounds,
 ) ([]harness.Replayed, []harness.Explanation, error) {
 	s := gpt2.Schedule(m.Config().Layers, temperatures)
-	r := &goldenReplayer{Replayer: gpt2.NewReplayer(m, golden)}
+	r := &goldenReplayer{Replayer: gpt2.NewReplayer(m, golden, gpt2.Float32)}
 	run, err := replay.NewRun(s, golden, r, replay.Options{Prompt: prompt, Bounds: bounds})
 	if err != nil {
 		return nil, nil, err

@@ -46,6 +46,13 @@ const lambda = 4
 // moved returns the bound of a stage that only moves values: its inputs' bounds, moved
 // alike, or nil.
 func (s *stageCall) moved() []float32 {
+	if p := s.precision; p.weight > 0 && (s.stage == "wte" || s.stage == "wpe") { // rows of a table that was rounded
+		out := make([]float32, len(s.out))
+		for i, y := range s.out {
+			out[i] = p.limit(y, p.weight*abs(y))
+		}
+		return out
+	}
 	if !slices.ContainsFunc(s.in, func(v replay.Value) bool { return v.Bound != nil }) {
 		return nil
 	}
@@ -70,17 +77,17 @@ func (s *stageCall) boundAdd() []float32 {
 	n := len(b.F32) // the position embedding is added to every row of the batch
 	for i, y := range s.out {
 		e := abs(y)
-		if s.stage != "embed" {
+		if s.stage != "embed" || s.precision.weight > 0 {
 			e += abs(a.F32[i]) + abs(b.F32[i%n])
 		}
-		e = sq(e * lambda * unit)
+		e = sq(e * lambda * s.precision.step)
 		if a.Bound != nil {
 			e += sq(float64(a.Bound[i]))
 		}
 		if b.Bound != nil {
 			e += sq(float64(b.Bound[i%n]))
 		}
-		out[i] = float32(math.Sqrt(e))
+		out[i] = s.precision.limit(y, math.Sqrt(e))
 	}
 	return out
 }
@@ -100,7 +107,8 @@ func (s *stageCall) boundNorm() []float32 {
 	g, _, _ := s.m.Weight(s.stage + ".weight")
 	bias, _, _ := s.m.Weight(s.stage + ".bias")
 	in, out := s.in[0].Bound, make([]float32, len(s.out))
-	root := math.Sqrt(float64(C))
+	p, root := s.precision, math.Sqrt(float64(C))
+	parts := p.partial * math.Sqrt(math.Ceil(float64(C)/summed))
 	for row := 0; row < len(out); row += C {
 		x, y := s.in[0].F32[row:row+C], s.out[row:row+C]
 		var sum, squares, variance float64
@@ -113,9 +121,9 @@ func (s *stageCall) boundNorm() []float32 {
 		}
 		inverse := 1 / (variance + s.cfg.Eps)
 		r := math.Sqrt(inverse)
-		dm := unit * (root*math.Abs(m) + math.Sqrt(square) + math.Abs(m))
-		dv := unit*(root+2)*square + 2*math.Abs(m)*dm
-		dr := dv*inverse/2 + 3*unit
+		dm := unit*(root*math.Abs(m)+math.Sqrt(square)) + p.step*math.Abs(m) + parts*(math.Abs(m)+math.Sqrt(square)/root)
+		dv := (unit*root+2*p.step+parts)*square + 2*math.Abs(m)*dm + p.tiny
+		dr := dv*inverse/2 + 3*p.step + p.weight
 		var inMean, inVariance float64
 		if in != nil {
 			for i, d := range in[row : row+C] {
@@ -126,12 +134,12 @@ func (s *stageCall) boundNorm() []float32 {
 		}
 		for i, v := range x {
 			gain, h := abs(g[i]), math.Abs(float64(v)-m)*r
-			e := gain*r*(dm+unit*(abs(v)+math.Abs(m))) + gain*h*dr + unit*(abs(bias[i])+abs(y[i]))
+			e := gain*r*(dm+p.step*(abs(v)+math.Abs(m))) + gain*h*dr + p.step*(abs(bias[i])+abs(y[i]))
 			e = sq(e * lambda)
 			if in != nil {
 				e += sq(gain*r) * (sq(float64(in[row+i])) + inMean + h*h*inVariance)
 			}
-			out[row+i] = float32(math.Sqrt(e))
+			out[row+i] = p.limit(y[i], math.Sqrt(e))
 		}
 	}
 	return out
@@ -143,11 +151,11 @@ func (s *stageCall) boundActivation() []float32 {
 	f, out := s.cfg.ActivationFunction(), make([]float32, len(s.out))
 	for i, v := range s.in[0].F32 {
 		slope, off := f.Rounding(float64(v), float64(s.out[i]))
-		e := sq((off + math.Abs(slope)*abs(v)) * lambda * unit)
+		e := sq((off + math.Abs(slope)*abs(v)) * lambda * s.precision.step)
 		if s.in[0].Bound != nil {
 			e += sq(slope * float64(s.in[0].Bound[i]))
 		}
-		out[i] = float32(math.Sqrt(e))
+		out[i] = s.precision.limit(s.out[i], math.Sqrt(e))
 	}
 	return out
 }

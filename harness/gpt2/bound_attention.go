@@ -13,7 +13,6 @@ import (
 func (s *stageCall) boundScores() []float32 {
 	D, S := s.cfg.Embd/s.cfg.Heads, s.P+s.T
 	q, k := s.in[0], s.in[1]
-	root := math.Sqrt(float64(D))
 	layer, products := s.layer(), 2.0
 	scale := s.cfg.AttentionScale(layer)
 	if s.cfg.ScaleByLayer && layer > 0 {
@@ -27,8 +26,9 @@ func (s *stageCall) boundScores() []float32 {
 			key := row(k.F32, head*S+j, D)
 			in := dotSquares(ourBound, key) + dotSquares(row(k.Bound, head*S+j, D), ours)
 			y := abs(s.out[i*S+j])
-			e := lambda * unit * (root*(y+scale*math.Sqrt(dotSquares(ours, key))) + products*y)
-			out[i*S+j] = float32(math.Sqrt(e*e + scale*scale*in))
+			norm := scale * math.Sqrt(dotSquares(ours, key))
+			e := lambda * (s.precision.sum(D, y, norm) + s.precision.product(norm) + s.precision.step*products*y)
+			out[i*S+j] = s.precision.limit(s.out[i*S+j], math.Sqrt(e*e+scale*scale*in))
 		}
 	}
 	return out
@@ -41,7 +41,6 @@ func (s *stageCall) boundContext() []float32 {
 	C, H := s.cfg.Embd, s.cfg.Heads
 	D, S := C/H, s.P+s.T
 	p, v := s.in[0], s.in[1]
-	root := math.Sqrt(float64(S))
 	out := make([]float32, len(s.out))
 	terms, in := make([]float64, D), make([]float64, D)
 	for i := range s.B * H * s.T {
@@ -59,8 +58,9 @@ func (s *stageCall) boundContext() []float32 {
 		to := (head/H*s.T+t)*C + head%H*D
 		for d := range D {
 			y := abs(s.out[to+d])
-			e := lambda * unit * (root*(y+math.Sqrt(terms[d])) + y)
-			out[to+d] = float32(math.Sqrt(e*e + in[d]))
+			norm := math.Sqrt(terms[d])
+			e := lambda * (s.precision.sum(S, y, norm) + s.precision.product(norm) + s.precision.step*y)
+			out[to+d] = s.precision.limit(s.out[to+d], math.Sqrt(e*e+in[d]))
 		}
 	}
 	return out
@@ -105,7 +105,7 @@ func (s *stageCall) boundSoftmax() []float32 {
 	}
 	x, y := s.in[0], s.out
 	out := make([]float32, len(y))
-	off := make([]float64, n)
+	off, u := make([]float64, n), s.precision.step
 	for row := 0; row < len(y); row += n {
 		top := math.Inf(-1)
 		for _, v := range x.F32[row : row+n] {
@@ -118,13 +118,13 @@ func (s *stageCall) boundSoftmax() []float32 {
 			if p == 0 {
 				continue
 			}
-			off[i] = unit * ((math.Abs(v)+math.Abs(top)+2*math.Abs(v-top))/t + 3)
+			off[i] = u * ((math.Abs(v)+math.Abs(top)+2*math.Abs(v-top))/t + 3)
 			mean += p * off[i]
 			if x.Bound != nil {
 				in += sq(p * float64(x.Bound[row+i]) / t)
 			}
 		}
-		mean += unit * (math.Sqrt(float64(n)) + 3)
+		mean += s.precision.sum(n, 1, 0) + 3*u
 		for i := range n {
 			p := float64(y[row+i])
 			if math.IsInf(float64(x.F32[row+i]), -1) {
@@ -135,7 +135,7 @@ func (s *stageCall) boundSoftmax() []float32 {
 				own := float64(x.Bound[row+i]) / t
 				e = math.Sqrt(e*e + p*p*(sq(1-p)*own*own+max(0, in-sq(p*own))))
 			}
-			out[row+i] = float32(e)
+			out[row+i] = float32(e + s.precision.tiny)
 		}
 	}
 	return out

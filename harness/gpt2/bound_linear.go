@@ -41,14 +41,14 @@ func (s *stageCall) boundLinear() []float32 {
 	sums := make([]float32, len(parts)/K*N)
 	squareMul(sums, parts, W, len(parts)/K, K, N, outIn)
 	out := make([]float32, len(s.out))
-	root := math.Sqrt(float64(K))
 	for i, y := range s.out {
 		r, c := i/N, 0.0
 		if b != nil {
 			c = float64(b[i%N])
 		}
 		norm := math.Sqrt(own.scale[r] * float64(sums[i])) // ‖t‖₂
-		e := lambda * unit * (root*(abs(y)+math.Abs(c)+norm) + abs(y))
+		p := s.precision
+		e := lambda * (p.sum(K, abs(y)+math.Abs(c), norm) + p.product(norm) + p.weight*math.Abs(c) + p.step*abs(y))
 		if x.Bound != nil {
 			e = sq(e) + in.scale[r]*float64(sums[rows*N+i])
 			if own.sum[r] > 0 {
@@ -56,7 +56,7 @@ func (s *stageCall) boundLinear() []float32 {
 			}
 			e = math.Sqrt(e)
 		}
-		out[i] = float32(e)
+		out[i] = p.limit(y, e)
 	}
 	return out
 }

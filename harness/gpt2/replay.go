@@ -20,15 +20,20 @@ type replayer struct {
 	weights bool // the model has them
 	wide    bool // the candidate chooses ids by logits in more digits than it stores
 	values  bool // without bounds
+
+	precision Precision
 }
 
-// NewReplayer returns the Replayer of a model for a candidate, which may be nil; its
-// manifest may say that it computes in float64. A [model.WithoutWeights] computes only
+// NewReplayer returns the Replayer of a model for a candidate that computes in a precision.
+// The candidate may be nil; its manifest may say that it computes in float64. A [model.WithoutWeights] computes only
 // stages that need no weights and, without Heads in its config, none of attention's.
-func NewReplayer(m *model.Model, candidate harness.Source) replay.Replayer {
+func NewReplayer(m *model.Model, candidate harness.Source, p Precision) replay.Replayer {
 	_, _, weights := m.Weight("wte.weight")
-	wide := candidate != nil && candidate.Manifest() != nil && candidate.Manifest().Engine.DType == "float64"
-	return &replayer{m: m, cfg: m.Config(), weights: weights, wide: wide}
+	if p.IsFloat32() {
+		p = Float32
+	}
+	wide := !p.IsFloat32() || candidate != nil && candidate.Manifest() != nil && candidate.Manifest().Engine.DType == "float64"
+	return &replayer{m: m, cfg: m.Config(), weights: weights, wide: wide, precision: p}
 }
 
 // Unbounded returns the Replayer without rounding bounds.
@@ -75,10 +80,12 @@ func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value
 	if err := s.apply(s.out, func(v replay.Value) []float32 { return v.F32 }); err != nil {
 		return v, err
 	}
-	v.Tensor = Live(stage, s.shape, s.out)
+	v.Tensor, v.Coarse = Live(stage, s.shape, s.out), r.precision.Coarseness()
 	if v.IDs() {
 		v.Accepts = s.nearTie
-	} else if !r.values {
+		return v, nil
+	}
+	if v.Stored = r.precision.Round; !r.values {
 		v.Bound = rowOf(stage).rounding(s)
 		s.leaveOpen(v.Bound)
 	}
@@ -166,7 +173,7 @@ func (s *stageCall) nearTie(i int, id int64) bool {
 		if v.Bound != nil {
 			return float64(v.Bound[i*V+j])
 		}
-		return unit * abs(row[j])
+		return s.precision.step * abs(row[j])
 	}
 	mine := float64(row[id]) + off(int(id))
 	for j, l := range row {

@@ -34,7 +34,7 @@ func separate(t *testing.T, m *model.Model, c harness.Source, match func(stage s
 	t.Helper()
 	const seen = 4
 	s := Schedule(m.Config().Layers, nil)
-	run, err := replay.NewRun(s, c, NewReplayer(m, nil), replay.Options{})
+	run, err := replay.NewRun(s, c, NewReplayer(m, nil, Float32), replay.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (s shares) String() string {
 func clean(t *testing.T, m *model.Model, c harness.Source, match func(int, string) bool) []harness.Replayed {
 	t.Helper()
 	s := Schedule(m.Config().Layers, nil)
-	rows, err := replay.Judge(t.Context(), s, c, NewReplayer(m, c), replay.Options{Match: match})
+	rows, err := replay.Judge(t.Context(), s, c, NewReplayer(m, c, Float32), replay.Options{Match: match})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestReplayWithoutWeights(t *testing.T) {
 		t.Errorf("config %+v, want the dimensions of %+v", cfg, want)
 	}
 	replayed := func(cfg model.Config) (clean int) {
-		rows, err := replay.Judge(t.Context(), s, rec, NewReplayer(model.WithoutWeights(cfg), nil), replay.Options{})
+		rows, err := replay.Judge(t.Context(), s, rec, NewReplayer(model.WithoutWeights(cfg), nil, Float32), replay.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +229,7 @@ func BenchmarkReplayMedium(b *testing.B) {
 	}
 	s := Schedule(m.Config().Layers, nil)
 	for b.Loop() {
-		rows, err := replay.Judge(b.Context(), s, c, NewReplayer(m, nil), replay.Options{Prompt: 2})
+		rows, err := replay.Judge(b.Context(), s, c, NewReplayer(m, nil, Float32), replay.Options{Prompt: 2})
 		if err != nil {
 			b.Fatal(err)
 		}

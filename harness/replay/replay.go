@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/rounding"
 )
 
 // Value is a tensor and how far a correct engine may be from it.
@@ -21,6 +22,11 @@ type Value struct {
 
 	// Allowed, if it is not zero, is what may differ where that is more than Bound.
 	Allowed harness.Tolerance
+
+	// Coarse is how many times coarser than float32's the rounding is; 0 is once. Stored is
+	// what values go through as they are stored; nil is nothing.
+	Coarse float64
+	Stored rounding.Rounding
 
 	// Accepts, if set, reports for a stage of ids whether another id at flat index
 	// i is correct too, because rounding decides between the two.
@@ -182,7 +188,7 @@ func (r *Run) measure(at harness.Place, got harness.Tensor, right Value, span []
 	return row
 }
 
-// maxRelBound is the RMS of the rounding bound, relative to the RMS of the correct
+// maxRelBound is the RMS of float32's rounding bound, relative to the RMS of the correct
 // values, above which a replay that finds nothing wrong is inconclusive.
 const maxRelBound = 0.01
 
@@ -200,6 +206,7 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 		row.Why = fmt.Sprintf("is %s, the replay gives %s", got.DType(), right.DType())
 		return row
 	}
+	most := maxRelBound * max(right.Coarse, 1)
 	var e harness.Distance
 	row.Row, e = harness.CompareRounding(at.Stage, right.Tensor, got, right.Bound, right.Accepts)
 	if e.Wrong > 0 && right.Allowed != (harness.Tolerance{}) {
@@ -217,7 +224,7 @@ func Measure(at harness.Place, got harness.Tensor, right Value) harness.Replayed
 		row.Why = "it cannot be judged: its inputs are not finite"
 	case e.Wrong > 0:
 		row.Verdict = harness.ReplayIntroduced
-	case e.SqBound > maxRelBound*maxRelBound*e.SqWant:
+	case e.SqBound > most*most*e.SqWant:
 		row.Why = fmt.Sprintf("too much was computed in between: rounding alone may reach %.2g of its size",
 			math.Sqrt(e.SqBound/e.SqWant))
 	default:

@@ -99,7 +99,7 @@ func TestTextOfReplay(t *testing.T) {
 			}
 		}, func(golden, candidate *harnesstest.Memory) {
 			delete(candidate.Kept[3], "next_id") // chaotic by design
-			golden.Of = harnesstest.Edited(t, golden.Of, func(st *harness.Stage) {
+			golden.Of = golden.Of.Edited(func(st *harness.Stage) {
 				if !st.IDs {
 					st.Tolerance.Rel = 1e-3
 				}
@@ -107,7 +107,7 @@ func TestTextOfReplay(t *testing.T) {
 		}},
 		{"clean", "nothing is wrong", nil, nil},
 		{"stricter", "rounding, of which the stage's own check allows less", nil, func(golden, _ *harnesstest.Memory) {
-			golden.Of = harnesstest.Edited(t, golden.Of, func(st *harness.Stage) {
+			golden.Of = golden.Of.Edited(func(st *harness.Stage) {
 				if st.Name == "h.0.out" {
 					st.Check = func(harness.Source, int) (string, bool) { return "off by 2e-6, 1e-6 allowed", false }
 				}

@@ -56,8 +56,11 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 	WriteBounds(p.Writer, p.Bounds, p.Report)
 	WriteWeights(p.Writer, p.Report)
 	p.writeIntroduced()
-	p.writeFirstDivergence()
-	mapped := p.Verdict == harness.VerdictFail && p.writeMaps()
+	mapped := false
+	if p.Narrow == nil || p.Replayed != nil && p.bad > 0 {
+		p.writeFirstDivergence()
+		mapped = p.Verdict == harness.VerdictFail && p.writeMaps()
+	}
 	if mapped {
 		p.writeAmplification()
 	}
@@ -142,6 +145,8 @@ func (p *printer) writeHeadline() {
 	}
 	p.Printf("%s  ", p.Red("FAIL"))
 	switch at, weight := p.FirstDivergence, p.WrongWeight(); {
+	case p.Narrow != nil:
+		p.writeNarrowHeadline()
 	case weight != nil:
 		p.writeWeightsHeadline(weight)
 	case len(p.wrong) > 0:
@@ -183,6 +188,22 @@ func WriteBounds(w *Writer, b *harness.Bounds, reports ...*harness.Report) {
 	}
 	if accepted := func(r *harness.Report) bool { return r.Replayed == nil && r.Unseen.Accepted > 0 }; slices.ContainsFunc(reports, accepted) {
 		w.Printf("      without --model it is not known which other stages only inherit from what is accepted\n")
+	}
+}
+
+// writeNarrowHeadline writes that all values are of a narrower type than was asked for. Where
+// nothing was judged in that type, how they differ otherwise says little.
+func (p *printer) writeNarrowHeadline() {
+	p.Printf("%s computes in %s; %s was asked for", p.Candidate, p.Bold(p.Narrow.Type), p.Narrow.Asked)
+	if p.Narrow.DType != "" {
+		p.Printf(": judge it with --dtype %s", p.Narrow.DType)
+	}
+	p.Printf("\n")
+	if p.bad > 0 {
+		p.Printf("      %d of %s outside tolerance%s\n", p.bad, words.Count(p.Compared, "tensor"), p.unseen())
+	}
+	if p.options.Closer != "" {
+		p.Printf("    %s\n", p.options.Closer)
 	}
 }
 
@@ -241,7 +262,7 @@ func (p *printer) writeFirstDivergence() {
 	default:
 		p.writeCauses(r)
 	}
-	if p.options.Closer != "" && !p.OtherWeights {
+	if p.options.Closer != "" && !p.OtherWeights && p.Narrow == nil {
 		line("look closer", "%s", p.options.Closer)
 	}
 }

@@ -17,13 +17,14 @@ type Matrix struct {
 	Schema      int          `json:"schema"` // 1
 	Verdict     string       `json:"verdict"`
 	Model       string       `json:"model"`
-	Faults      []Row        `json:"faults"`      // in the catalogue's order
-	Cuts        []CutRow     `json:"cuts"`        // faults in runs cut otherwise than the goldens, or padded
-	Clean       []CleanRow   `json:"clean"`       // of correct engines
-	NotChecked  []string     `json:"not_checked"` // correct engines without goldens, and how to make them
-	Identities  []Identity   `json:"identities"`  // why faults change nothing where they were planted
-	Equivalents []Equivalent `json:"equivalents"` // faults that nothing told apart at a place
-	Wrong       []string     `json:"wrong"`       // the runs that went wrong: the planted and the named
+	DType       string       `json:"dtype,omitempty"` // the precision of the runs, if it is not float32
+	Faults      []Row        `json:"faults"`          // in the catalogue's order
+	Cuts        []CutRow     `json:"cuts"`            // faults in runs cut otherwise than the goldens, or padded
+	Clean       []CleanRow   `json:"clean"`           // of correct engines
+	NotChecked  []string     `json:"not_checked"`     // correct engines without goldens, and how to make them
+	Identities  []Identity   `json:"identities"`      // why faults change nothing where they were planted
+	Equivalents []Equivalent `json:"equivalents"`     // faults that nothing told apart at a place
+	Wrong       []string     `json:"wrong"`           // the runs that went wrong: the planted and the named
 }
 
 // A Row is one fault: alone, and in a pair with another.
@@ -33,6 +34,11 @@ type Row struct {
 	Alone  Tally    `json:"alone"`
 	Pairs  Tally    `json:"pairs"`
 	Silent int      `json:"silent"` // places where the fault has no effect, so that nothing was planted
+
+	// Most is the most rounding bounds that the fault moves a stage by where it need not be
+	// seen, and MostAt such a kind of stage; in a precision other than float32.
+	Most   harness.Float `json:"most,omitempty"`
+	MostAt string        `json:"most_at,omitempty"`
 }
 
 // A Tally counts the injections of a fault.
@@ -88,7 +94,7 @@ func newMatrix(model string) *Matrix {
 func (m *Matrix) add(t trial, r result) {
 	var visible []harness.Place
 	for i, in := range t.planted {
-		if r.effects[i] != silent && (slices.Contains(r.introduced, in.at) || identity(t, in, r.effects[i]) < 0) {
+		if r.effects[i] != silent && (slices.Contains(r.introduced, in.at) || m.mustSee(t, r, i)) {
 			visible = append(visible, in.at)
 		}
 	}
@@ -116,7 +122,12 @@ func (m *Matrix) add(t trial, r result) {
 		tally.Planted++
 		if !slices.Contains(visible, in.at) {
 			tally.Identity++
-			m.Identities[identity(t, in, r.effects[i])].Unseen++
+			if excuse := identity(t, in, r.effects[i]); excuse >= 0 {
+				m.Identities[excuse].Unseen++
+			}
+			if m.DType != "" && harness.Float(r.moved[i]) > row.Most {
+				row.Most, row.MostAt = harness.Float(r.moved[i]), in.kind()
+			}
 			continue
 		}
 		named := m.named(in, r.ids(in.at))
@@ -128,6 +139,14 @@ func (m *Matrix) add(t trial, r result) {
 	if wrong {
 		m.Wrong = append(m.Wrong, fmt.Sprintf("%s: named: %s", t, r))
 	}
+}
+
+// mustSee reports whether a fault moves its stage so far that it has to be introduced.
+func (m *Matrix) mustSee(t trial, r result, i int) bool {
+	if m.DType != "" {
+		return r.moved[i] > 2
+	}
+	return identity(t, t.planted[i], r.effects[i]) < 0
 }
 
 // count adds one to n if the answer is yes.
@@ -207,7 +226,7 @@ func (m *Matrix) judge() {
 		switch {
 		case row.Alone.Planted+row.Pairs.Planted == 0:
 			m.Wrong = append(m.Wrong, row.Fault+": was planted nowhere")
-		case row.Alone.Visible()+row.Pairs.Visible() == 0:
+		case row.Alone.Visible()+row.Pairs.Visible() == 0 && m.DType == "":
 			m.Wrong = append(m.Wrong, row.Fault+": changed nothing wherever it was planted")
 		}
 	}

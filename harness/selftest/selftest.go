@@ -38,6 +38,10 @@ type Options struct {
 	Quick    bool                // each fault at one layer and step, few pairs, one case of each correct engine
 	Progress func(done, all int) // if set, called after each run
 
+	// Precision is what every run computes in. A fault that moves its stage by less than two
+	// rounding bounds there need not be seen; the matrix has how far it moves it.
+	Precision gpt2.Precision
+
 	draw func([]*trial) []*trial // if set, makes a sample of the runs with faults
 }
 
@@ -78,6 +82,9 @@ func Run(ctx context.Context, o Options) (*Matrix, error) {
 		return nil, err
 	}
 	m := newMatrix(Model)
+	if !o.Precision.IsFloat32() {
+		m.DType = o.Precision.Name
+	}
 	for i, t := range trials {
 		if t.planted == nil {
 			m.addClean(*t, results[i])
@@ -140,7 +147,9 @@ func open(o Options) (runners []*runner, engines map[string]map[string]harness.S
 		if err != nil {
 			return nil, nil, err
 		}
-		runners = append(runners, &runner{model: m, schedule: gpt2.Schedule(m.Config().Layers, nil)})
+		runners = append(runners, &runner{
+			model: m, schedule: gpt2.Schedule(m.Config().Layers, nil), precision: o.Precision, bases: map[string]diagnose.Comparison{},
+		})
 	}
 	cases, err := diagnose.Folders(filepath.Join(o.Goldens, Model))
 	if err != nil {

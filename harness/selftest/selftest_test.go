@@ -78,6 +78,45 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// In a narrow precision a fault that moves its stage by less than two rounding bounds need not
+// be seen, and how far it moves it stands in the matrix; what moves more is placed and named.
+func TestPrecision(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs the Go model some dozen times; go test ./harness/selftest does")
+	}
+	t.Parallel()
+	wanted := []string{"scale_d", "gelu_erf", "ln_gain_dropped", "tie_rule", "padding_seen"}
+	m, err := Run(t.Context(), Options{Goldens: goldens, Quick: true, Precision: gpt2.BFloat16, draw: func(all []*trial) []*trial {
+		return slices.DeleteFunc(slices.Clone(all), func(t *trial) bool {
+			return t.planted != nil && !slices.Contains(wanted, t.planted[0].ID)
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := m.WriteText(&text, report.Style{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range m.Faults {
+		switch small := row.Fault == "gelu_erf"; {
+		case !slices.Contains(wanted, row.Fault) || row.Fault == "tie_rule":
+		case small && (row.Alone.Visible() > 0 || row.Most <= 0 || row.Most > 0.1 || row.MostAt != "h.*.mlp.act"):
+			t.Errorf("%+v", row)
+		case !small && (row.Alone.Visible() == 0 || !row.Alone.right()):
+			t.Errorf("%+v", row)
+		}
+	}
+	for _, c := range m.Clean {
+		if c.Tensors == 0 || c.Alarms > 0 {
+			t.Errorf("%+v", c)
+		}
+	}
+	if want := "gelu_erf: up to 0.0"; m.DType != "bf16" || !strings.Contains(text.String(), want) {
+		t.Errorf("of %q, without %q:\n%s", m.DType, want, &text)
+	}
+}
+
 // sample draws from the trials. All are made that have one fault in the steps of its golden,
 // but for those of precision, which are in most kinds of stages; of these, of pairs and of
 // other steps every fifth; of each fault of padding the first two and the last; and every

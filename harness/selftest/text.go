@@ -35,8 +35,12 @@ func (p *printer) verdict(m *Matrix) {
 	for _, c := range m.Clean {
 		runs, alarms = runs+c.Runs, alarms+c.Alarms
 	}
+	name := m.Model
+	if m.DType != "" {
+		name += " in " + m.DType
+	}
 	what := fmt.Sprintf("%s: %s planted %s alone, %s in pairs and %s in other cuts, %s of correct engines: ",
-		m.Model, words.Count(len(m.Faults), "fault"), words.Count(alone, "time"),
+		name, words.Count(len(m.Faults), "fault"), words.Count(alone, "time"),
 		words.Count(pairs, "time"), words.Count(cut, "time"), words.Count(runs, "run"))
 	if m.Passed() {
 		p.Printf("%s %sall seen, stage and cause right, no false alarm\n\n", p.Green("PASS"), what)
@@ -112,6 +116,14 @@ func (p *printer) clean(m *Matrix) {
 }
 
 func (p *printer) lists(m *Matrix) {
+	if m.DType != "" {
+		p.Printf("\nfaults that move a stage by two rounding bounds of %s at most, where they need not be seen\n", m.DType)
+		for _, row := range m.Faults {
+			if n := row.Alone.Identity + row.Pairs.Identity; n > 0 {
+				p.Printf("  %s %s: up to %.2g of the bound, at %s\n", words.Count(n, "time"), row.Fault, float64(row.Most), row.MostAt)
+			}
+		}
+	}
 	p.Printf("\nfaults that change nothing where they are planted\n")
 	for _, x := range m.Identities {
 		if x.Unseen > 0 {

@@ -102,7 +102,7 @@ func (s *Suite) engineCase(ctx context.Context, c *Case, g *Golden) (dir string,
 		return "", in, err
 	}
 	rows, ones, prompt := c.feed(g)
-	in.Prompt, in.New, in.DType = prompt, len(rows[0])-prompt, "f32"
+	in.Prompt, in.New, in.DType = prompt, len(rows[0])-prompt, cmp.Or(s.o.Precision.Name, gpt2.Float32.Name)
 	in.Tokens, in.Mask, in.Out = filepath.Join(dir, "tokens.npy"), filepath.Join(dir, "mask.npy"), filepath.Join(dir, "dump")
 	tokens := harness.Tensor{Shape: []int{len(rows), len(rows[0])}}
 	mask := tokens
@@ -205,9 +205,9 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 	o.report, o.quorum = r.Report, r.Quorum
 	o.notes = append(o.notes, r.Notes...)
 	for _, e := range r.Engines {
-		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil).Reads)
+		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil, gpt2.Float32).Reads)
 		e.Report.Explanations, e.Report.Violations = r.Explanations, r.Violations
-		e.Report.Weights, e.Report.Cost = r.Weights, r.Cost
+		e.Report.Weights, e.Report.Cost, e.Report.DType, e.Report.Narrow = r.Weights, r.Cost, r.DType, r.Narrow
 		e.Report.AcceptAs(r.Report)
 		g := goldens[slices.IndexFunc(goldens, func(g *Golden) bool { return g.Engine == e.Engine })]
 		found, err := s.findings(c, g, e.Source, j.Candidate, e.Report)
@@ -237,7 +237,7 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 		}
 		o.findings = append(o.findings, text...)
 	}
-	o.findings = append(append(o.findings, s.replayed(c, r.Report)...), loaded(c, r.Report)...)
+	o.findings = append(append(o.findings, s.replayed(c, r.Report)...), asLoaded(c, r.Report)...)
 	return nil
 }
 
@@ -274,7 +274,7 @@ func (s *Suite) openEngine(
 	if mapping != nil {
 		notes = append(notes, fmt.Sprintf("%s: names are read by the map %s", in.Out, mapping.Name))
 	}
-	j = diagnose.Comparison{Schedule: s.schedule, Model: s.Model}
+	j = diagnose.Comparison{Schedule: s.schedule, Model: s.Model, Precision: s.o.Precision}
 	j.Bounds = s.o.Bounds
 	j.RequireAll, j.Unknown = s.o.RequireAll, len(d.Unknown())
 	for _, g := range goldens {

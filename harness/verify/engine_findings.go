@@ -73,14 +73,23 @@ func (s *Suite) replayed(c *Case, r *harness.Report) []Finding {
 	return found
 }
 
-// loaded returns the finding on the weights as loaded, if the dump has them.
-func loaded(c *Case, r *harness.Report) []Finding {
-	if r.Weights == nil {
+// asLoaded returns the finding on the weights as loaded, if the dump has them or all of it is
+// of a narrower type than was asked for.
+func asLoaded(c *Case, r *harness.Report) []Finding {
+	if r.Weights == nil && r.Narrow == nil {
 		return nil
 	}
 	f := Finding{
 		Checkpoint: CheckWeights, Case: c.Name, Engine: Self, Stage: harness.WeightsStage,
 		What: "as loaded, but for rounding and quantisation",
+	}
+	if n := r.Narrow; n != nil {
+		f = f.failing("every value of the dump is of %s, and %s was asked for", n.Type, n.Asked)
+		f.Cause = "the engine computes in " + n.Type
+		if n.DType != "" {
+			f.Cause += ": judge it with --dtype " + n.DType
+		}
+		return []Finding{f}
 	}
 	if w := r.WrongWeight(); w != nil {
 		f = f.failing("%s: %s", w.Stage, w.Difference)

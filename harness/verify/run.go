@@ -120,7 +120,7 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
 			}
-			r.AddReplay(forced, gpt2.NewReplayer(s.Model, nil).Reads)
+			r.AddReplay(forced, gpt2.NewReplayer(s.Model, nil, gpt2.Float32).Reads)
 			r.Explanations = append(r.Explanations, causes...)
 		}
 		r.Accept()

@@ -31,7 +31,7 @@ func forSelfCheck(stage string) bool { return stage == "logits" || !model.NeedsW
 // selfCheck replays stages from the run's own inputs, without weights; retrieval from the
 // cache on the first and the last decode step.
 func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
-	replayer := gpt2.NewReplayer(model.WithoutWeights(s.Model.Config()), nil)
+	replayer := gpt2.NewReplayer(model.WithoutWeights(s.Model.Config()), nil, gpt2.Float32)
 	run, err := replay.NewRun(s.schedule, t, replayer, replay.Options{Prompt: len(c.Tokens[0]), Bounds: s.o.Bounds})
 	if err != nil {
 		return nil, err

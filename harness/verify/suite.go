@@ -66,7 +66,8 @@ type Options struct {
 
 	// Engine, if set, is judged in the place of the Go model, on the cases that have goldens.
 	Engine     *engine.Runner
-	RequireAll bool // a stage that an engine's dump lacks fails
+	RequireAll bool           // a stage that an engine's dump lacks fails
+	Precision  gpt2.Precision // that the engine is meant to compute in
 }
 
 // Open loads a model and finds its goldens and figures, if any, by the model's name or,

@@ -223,6 +223,8 @@ func (r *Report) lookAt() report.Text {
 		return "the golden, not this model: make it again and see whether it comes out the same:\n  " +
 			report.Unbroken(fmt.Sprintf("python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
 				f.Engine, r.Model, f.Case))
+	case f.Checkpoint == CheckWeights && f.Engine == Self: // as the engine loads them
+		return report.Text(f.Cause)
 	case f.Checkpoint != CheckpointCount:
 		return report.Text(Info(f.Checkpoint).Fix)
 	case r.unchecked() > 0:

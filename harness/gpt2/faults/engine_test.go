@@ -84,7 +84,7 @@ func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness
 	}
 	candidate := dump{rec, e.reform}
 	s := gpt2.Schedule(m.Config().Layers, nil)
-	run, err := replay.NewRun(s, candidate, gpt2.NewReplayer(m, nil), replay.Options{Prompt: len(e.tokens[0])})
+	run, err := replay.NewRun(s, candidate, gpt2.NewReplayer(m, nil, gpt2.Float32), replay.Options{Prompt: len(e.tokens[0])})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -250,6 +250,10 @@ func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
 	if err != nil || !g.has(part) {
 		return v, false
 	}
+	u := unit
+	if right, err := g.run.Right(sum.Step, sum.Stage); err == nil {
+		u *= max(right.Coarse, 1)
+	}
 	var s replay.Value
 	if s.Tensor, err = g.candidate.Tensor(sum.Step, sum.Stage); err != nil || !g.has(sum) {
 		s, _ = g.subtract(sum)
@@ -261,7 +265,7 @@ func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
 	for i, x := range s.F32 {
 		// The sum was rounded once, and this difference is once more.
 		v.F32[i] = x - p.F32[i]
-		v.Bound[i] = float32((math.Abs(float64(x)) + math.Abs(float64(v.F32[i]))) * unit)
+		v.Bound[i] = float32((math.Abs(float64(x)) + math.Abs(float64(v.F32[i]))) * u)
 		if s.Bound != nil {
 			v.Bound[i] += s.Bound[i]
 		}

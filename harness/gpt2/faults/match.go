@@ -114,9 +114,13 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 				if len(out) != len(got) || harness.Between(right, out, nil).At < 0 {
 					continue
 				}
-				out, bound := e.spared(out, got, right, bound)
+				out, bound := e.spared(e.stored.Of(out), got, right, bound)
 				m.left = harness.Between(out, got, bound)
 				m.explains = explained(base, m.left)
+				if e.coarse > 1 && base.Wrong > 0 && base.Nonfinite == 0 && m.left.Nonfinite == 0 {
+					// Most of the error may be rounding, of large values.
+					m.explains = max(m.explains, 1-float64(m.left.Wrong)/float64(base.Wrong))
+				}
 				all = append(all, m)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/model"
 )
 
@@ -21,6 +22,9 @@ type Planter struct {
 	Tokens, Mask [][]int
 	Schedule     *harness.Schedule
 	NaNAt        []string // stages whose padding is NaN
+
+	// Stored is what every value but ids goes through as it is stored; nil is nothing.
+	Stored rounding.Rounding
 
 	// Plant returns a stage's output, computed from c, or nil to leave that of the
 	// model, which is c.Right.
@@ -45,11 +49,14 @@ func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, 
 		}
 		p.before, p.now = p.now, map[string][]float32{}
 	}
+	stored := p.Stored
+	if live.IDs() {
+		stored = nil
+	}
 	right := values(live)
-	out := p.Plant(at, &Context{Model: p.Model, Dims: p.dims, Stage: at.Stage, In: p.in, right: right})
-	if out == nil {
-		p.now[at.Stage] = slices.Clone(right)
-		return harness.Tensor{}, nil
+	out := stored.Of(p.Plant(at, &Context{Model: p.Model, Dims: p.dims, Stage: at.Stage, In: p.in, right: right}))
+	if len(out) == 0 {
+		out = stored.Of(right)
 	}
 	p.now[at.Stage] = slices.Clone(out)
 	return harness.Tensor{Shape: live.Shape, F32: out}, nil
@@ -133,6 +140,9 @@ func (p *Planter) inRows(at harness.Place, live harness.Tensor) (harness.Tensor,
 				whole.F32[place] = out[i]
 			}
 		}
+	}
+	if p.Stored != nil && !whole.IDs() {
+		p.Stored(whole.F32, whole.F32)
 	}
 	return harness.Tensor{Shape: live.Shape, F32: values(whole)}, nil
 }

@@ -25,6 +25,22 @@ var composites = []Fault{
 	},
 }
 
+// InTF32 returns a Planter's Plant that plants what another does, nil for nothing, and leaves
+// no product of the others with factors of more bits than TF32.
+func InTF32(planted func(at harness.Place, c *Context) []float32) func(at harness.Place, c *Context) []float32 {
+	tf32, _ := ByID("tf32")
+	return func(at harness.Place, c *Context) []float32 {
+		var out []float32
+		if planted != nil {
+			out = planted(at, c)
+		}
+		if out == nil && tf32.At(at.Stage) {
+			out = tf32.Output(c)
+		}
+		return out
+	}
+}
+
 // composite returns the fault of weights and activations through one rounding.
 func composite(name string, round rounding.Rounding) Fault {
 	return Fault{

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 )
@@ -20,7 +21,9 @@ type wrongRow struct {
 	dims       model.Dims
 	shape      []int
 	got, right []float32
-	bound      []float32        // what rounding may do at each place; nil is nothing
+	bound      []float32 // what rounding may do at each place; nil is nothing
+	coarse     float64   // how many times coarser than float32's the rounding is
+	stored     rounding.Rounding
 	base       harness.Distance // of got from right
 	full       *fullRow         // nil if it has no keys at padding
 
@@ -58,7 +61,7 @@ func (c *candidateRun) wrongRow(row harness.Replayed) (*wrongRow, error) {
 	if err != nil || !slices.Equal(want, right.Shape) {
 		return e, err
 	}
-	e.right, e.bound = values(right.Tensor), right.Bound
+	e.right, e.bound, e.coarse, e.stored = values(right.Tensor), right.Bound, max(right.Coarse, 1), right.Stored
 	e.base = harness.Between(e.right, e.got, e.bound)
 	e.some = e.sample()
 	e.full, err = c.fullRow(e)

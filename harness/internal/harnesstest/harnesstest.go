@@ -122,20 +122,6 @@ func (m *Memory) Tensor(step int, stage string) (harness.Tensor, error) {
 	return t, nil
 }
 
-// Edited returns a schedule with every stage as edit leaves it.
-func Edited(t Tester, s *harness.Schedule, edit func(st *harness.Stage)) *harness.Schedule {
-	t.Helper()
-	stages := s.Stages()
-	for i := range stages {
-		edit(&stages[i])
-	}
-	s, err := harness.NewSchedule(stages)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // WithManifest is a source with a manifest of somebody's own.
 type WithManifest struct {
 	harness.Source
