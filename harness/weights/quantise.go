@@ -291,10 +291,10 @@ func gridOf(all []float32, n int, alone bool) (g grid, ok bool) {
 		}
 		return g, true
 	}
-	if g.scale = max(math.Abs(g.least), math.Abs(g.most)) / e4m3.most; alone && g.scale > 0 &&
+	if g.scale = max(math.Abs(g.least), math.Abs(g.most)) / rounding.E4M3.Most; alone && g.scale > 0 &&
 		!slices.ContainsFunc(all, func(v float32) bool {
 			x := float64(v) / g.scale
-			return math.Abs(e4m3.nearest(x)-x) > 1e-5*math.Abs(x)
+			return math.Abs(rounding.E4M3.Nearest(x)-x) > 1e-5*math.Abs(x)
 		}) {
 		g.fp8 = true
 		return g, true
@@ -310,7 +310,7 @@ func (g *grid) off(want, got float64) float64 {
 	case d <= 1e-6*math.Abs(got):
 		return 0
 	case g.fp8:
-		return d / (g.scale * e4m3.unit(max(math.Abs(got), math.Abs(want))/g.scale))
+		return d / (g.scale * rounding.E4M3.Unit(max(math.Abs(got), math.Abs(want))/g.scale))
 	case g.uneven != nil:
 		i, _ := slices.BinarySearch(g.uneven, float32(got))
 		if want > got {

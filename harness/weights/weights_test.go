@@ -139,8 +139,8 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 		{"rounded, a list", bias, nil, through(bias, rounding.BFloat16), harness.Pass, "rounded to bf16"},
 		{"rounded, the table", "wte.weight", nil, through("wte.weight", rounding.BFloat16), harness.Pass, "rounded to bf16"},
 		{"rounded, tensor cores", fc, nil, through(fc, rounding.TF32), harness.Pass, "rounded to tf32"},
-		{"rounded, fp8", fc, nil, through(fc, e4m3.rounding), harness.Pass, "rounded to fp8 (e4m3)"},
-		{"rounded, the wider fp8", fc, nil, through(fc, e5m2.rounding), harness.Pass, "rounded to fp8 (e5m2)"},
+		{"rounded, fp8", fc, nil, through(fc, rounding.E4M3.Round), harness.Pass, "rounded to fp8 (e4m3)"},
+		{"rounded, the wider fp8", fc, nil, through(fc, rounding.E5M2.Round), harness.Pass, "rounded to fp8 (e5m2)"},
 		{"cut off", fc, nil, through(fc, cut(16)), harness.Pass, "cut off to bf16"},
 
 		{"one scale", fc, nil, func() []float32 { return of(fc).quantised(127, false, one) }, harness.Pass, "int8 by tensor, step "},
@@ -166,7 +166,7 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 			}
 			scale := float32(most / 448)
 			for i, v := range x {
-				x[i] = scale * float32(e4m3.nearest(float64(v/scale)))
+				x[i] = scale * float32(rounding.E4M3.Nearest(float64(v/scale)))
 			}
 			return x
 		}, harness.Pass, "fp8 (e4m3) by tensor, scale "},
