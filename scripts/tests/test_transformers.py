@@ -16,13 +16,13 @@ EXPORT = os.path.join(ROOT, "reference", "transformers", "export.py")
 ARGUMENTS = "--model {model} --tokens {tokens} --new {new} --out {out} --mask {mask}"
 
 
-def verify(checkpoint12, tmp_path, program, *more):
+def verify(checkpoint12, tmp_path, program, *more, options=()):
     """The exit status, the report, and what was printed, of cases that make up padded batches too."""
     for case in ("hello", "once-upon"):
         part = os.path.join("synthetic-tiny", case, "float64")
-        shutil.copytree(os.path.join(ROOT, "goldens", part), tmp_path / "goldens" / part)
+        shutil.copytree(os.path.join(ROOT, "goldens", part), tmp_path / "goldens" / part, dirs_exist_ok=True)
     report = tmp_path / "report.json"
-    done = subprocess.run([checkpoint12, "verify", "--goldens", tmp_path / "goldens", "--json", report, "--engine",
+    done = subprocess.run([checkpoint12, "verify", *options, "--goldens", tmp_path / "goldens", "--json", report, "--engine",
                            " ".join([torch_python(), str(program), ARGUMENTS, *more])], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
     answer = json.loads(report.read_text())
@@ -46,6 +46,18 @@ def test_right(checkpoint12, tmp_path, more):
     assert status == 0 and report["introduced"] == [], text
     assert [c["checkpoint"] for c in report["checkpoints"] if c["verdict"] != "pass"] == []
     assert all(run["missing"] == [] for run in report["runs"])  # every stage is there
+
+
+@pytest.mark.parametrize("dtype, name", [("bf16", "bfloat16"), ("f16", "float16")])
+def test_precision(checkpoint12, tmp_path, dtype, name):
+    """In the precision that it computes in it is right; without being asked for, that alone is named."""
+    version = subprocess.run([torch_python(), "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True).stdout
+    if int(version.split(".")[0]) < 2:
+        pytest.skip(f"torch {version.strip()} sums products of bfloat16 in bfloat16, and has no float16 on a CPU: needs torch 2")
+    status, report, text = verify(checkpoint12, tmp_path, EXPORT, "--dtype", name, options=["--dtype", dtype])
+    assert status == 0 and report["introduced"] == [], text
+    status, report, text = verify(checkpoint12, tmp_path, EXPORT, "--dtype", name)
+    assert status == 1 and report["introduced"] == [] and f"--dtype {dtype}" in text, text
 
 
 # Each runs before the exporter, as a user's mistake would be in the model or in how it is called.
