@@ -125,7 +125,7 @@ func (m *Matrix) add(t trial, r result) {
 			if excuse := identity(t, in, r.effects[i]); excuse >= 0 {
 				m.Identities[excuse].Unseen++
 			}
-			if m.DType != "" && harness.Float(r.moved[i]) > row.Most {
+			if m.DType != "" && t.cutting == nil && (row.MostAt == "" || harness.Float(r.moved[i]) > row.Most) {
 				row.Most, row.MostAt = harness.Float(r.moved[i]), in.kind()
 			}
 			continue

@@ -119,7 +119,7 @@ func (p *printer) lists(m *Matrix) {
 	if m.DType != "" {
 		p.Printf("\nfaults that move a stage by two rounding bounds of %s at most, where they need not be seen\n", m.DType)
 		for _, row := range m.Faults {
-			if n := row.Alone.Identity + row.Pairs.Identity; n > 0 {
+			if n := row.Alone.Identity + row.Pairs.Identity; n > 0 && row.MostAt != "" {
 				p.Printf("  %s %s: up to %.2g of the bound, at %s\n", words.Count(n, "time"), row.Fault, float64(row.Most), row.MostAt)
 			}
 		}
