@@ -34,11 +34,11 @@ func (c Comparison) asStored() (Comparison, *harness.Narrow, error) {
 	return c, n, nil
 }
 
-// narrowest returns the smallest type that holds every value of the candidate's, but for the
-// probabilities of a sampler, which works on logits in a type of its own; nil if none does, or
+// narrowest returns the smallest type that holds every value of the candidate's, of a large
+// tensor the first, but for the probabilities of a sampler, which works on logits in a type of its own; nil if none does, or
 // if only embedding rows are there, which may be as the model's file has them.
 func (c *Comparison) narrowest() (*rounding.Type, error) {
-	left, computed := rounding.Types, false
+	left, computed, nonzero := rounding.Types, false, false
 	for _, at := range c.Schedule.Places(c.Candidate, nil) {
 		if st, _ := c.Schedule.Stage(at.Stage); st.IDs || strings.HasPrefix(at.Stage, "probs_t") {
 			continue
@@ -49,7 +49,7 @@ func (c *Comparison) narrowest() (*rounding.Type, error) {
 		}
 		shape, _ := c.Candidate.Shape(at.Step, at.Stage)
 		n, _ := shapes.Size(shape)
-		nonzero := false
+		n, nonzero = min(n, narrowMost), false
 		var mem harness.Tensor
 		for lo := 0; lo < n && len(left) > 0; lo += narrowBlock {
 			x, err := parts.Part(lo, min(narrowBlock, n-lo), &mem)
@@ -72,5 +72,5 @@ func (c *Comparison) narrowest() (*rounding.Type, error) {
 	return &left[0], nil
 }
 
-// narrowBlock is how many values are looked at at a time.
-const narrowBlock = 1 << 14
+// How many values are looked at: at a time, and of a tensor.
+const narrowBlock, narrowMost = 1 << 14, 1 << 22
