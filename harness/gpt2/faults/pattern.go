@@ -234,7 +234,11 @@ func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 	case past && n == of+e.dims.T:
 		text += ": this step's rows are there twice"
 	case one && n == g.model.Config().Positions:
-		text += ": all n_positions rows were written, not only those in use"
+		text += ": all n_positions rows were written, not only those in use; leave the others out, or let compare --map cut them off (\"pad\")"
+	case one && wordOf(e.Stage) == "wte" && differ[0] == 1:
+		text += fmt.Sprintf(": the step feeds %d tokens, where %d were expected; if your engine's steps overlap, write cut.json", n, of)
+	case one && of == g.model.Config().Vocab && n > of:
+		text += ": the vocabulary is padded; leave the columns after it out, or let compare --map cut them off (\"pad\")"
 	case one:
 		text += fmt.Sprintf(": axis %d is off", differ[0])
 	}

@@ -226,10 +226,16 @@ func TestShapes(t *testing.T) {
 		{"h.1.attn.cache_k", "append this step's rows", func(x *harness.Tensor) { *x = rowsOf(*x, 3) }},
 		{"h.1.attn.cache_v", "only this step's rows", func(x *harness.Tensor) { *x = rowsOf(*x, 1) }},
 		{"h.0.mlp.act", "as many values", func(x *harness.Tensor) { x.Shape = []int{x.Elements()} }},
+		{"wte", "feeds 2 tokens, where 1 were expected; if your engine's steps overlap, write cut.json", func(x *harness.Tensor) {
+			*x = harness.Tensor{Shape: []int{2, 2, x.Shape[2]}, F32: slices.Concat(x.F32, x.F32)}
+		}},
+		{"logits", "the vocabulary is padded", func(x *harness.Tensor) {
+			*x = harness.Tensor{Shape: []int{2, 1, x.Shape[2] + 14}, F32: append(slices.Clone(x.F32), make([]float32, 28)...)}
+		}},
 		{"h.0.attn.q", "another order", func(x *harness.Tensor) { x.Shape = []int{x.Shape[0], x.Shape[2], x.Shape[1], x.Shape[3]} }},
 		{"h.2.ln_1", "axis 2 is off", func(x *harness.Tensor) { *x = harness.Tensor{Shape: []int{2, 1, 79}, F32: x.F32[:2*79]} }},
 	} {
-		_, all := engine{reform: func(step int, stage string, x *harness.Tensor) {
+		_, all := engine{keep: func(string) bool { return true }, reform: func(step int, stage string, x *harness.Tensor) {
 			if step == 1 && stage == c.stage {
 				c.reform(x)
 			}
