@@ -8,6 +8,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/harness/report"
 	"checkpoint12/model"
@@ -38,7 +39,7 @@ func TestPrecisions(t *testing.T) {
 		}
 		return nil
 	}
-	for _, tt := range []struct {
+	cases := []struct {
 		stored       string // in it is every value, if it is none of float32
 		asked        gpt2.Precision
 		fault, stage string
@@ -73,7 +74,8 @@ func TestPrecisions(t *testing.T) {
 			stored: "bfloat16", asked: gpt2.Float32, fault: "resid_missing", stage: "h.0.resid_post",
 			narrow: &harness.Narrow{Type: "bfloat16", Asked: "float32", DType: "bf16"}, headline: "computes in bfloat16",
 		},
-	} {
+	}
+	for _, tt := range harnesstest.Draw(cases, 1, 3) {
 		t.Run(strings.Join([]string{tt.stored, tt.asked.Name, tt.fault}, " "), func(t *testing.T) {
 			rec, err := gpt2.Record(t.Context(), m, gpt2.Run{
 				Tokens: golden.Manifest().Tokens, New: 3, Feed: [][]int{golden.Tokens()[0][3:5]},

@@ -81,8 +81,8 @@ func TestMatrix(t *testing.T) {
 // In a narrow precision a fault that moves its stage by less than two rounding bounds need not
 // be seen, and how far it moves it stands in the matrix; what moves more is placed and named.
 func TestPrecision(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: runs the Go model some dozen times; go test ./harness/selftest does")
+	if testing.Short() || !harnesstest.Full() {
+		t.Skip("runs the Go model some hundred times: CHECKPOINT12_FULL=1 go test -run Precision ./harness/selftest")
 	}
 	t.Parallel()
 	wanted := []string{"scale_d", "gelu_erf", "ln_gain_dropped", "tie_rule", "padding_seen"}
