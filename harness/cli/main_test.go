@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"checkpoint12": func() {
+			debug.SetGCPercent(harnesstest.GCPercent)
 			status := Main(os.Args[1:], os.Stdout, os.Stderr)
 			if path := os.Getenv("CHECKPOINT12_TEST_PEAK"); path != "" {
 				memory, _ := os.ReadFile("/proc/self/status")

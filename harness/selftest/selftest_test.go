@@ -117,23 +117,23 @@ func TestPrecision(t *testing.T) {
 	}
 }
 
-// sample draws from the trials. All are made that have one fault in the steps of its golden,
-// but for those of precision, which are in most kinds of stages; of these, of pairs and of
-// other steps every fifth; of each fault of padding the first two and the last; and every
-// other one without a fault.
+// sample draws from the trials: of each fault alone, in the steps of its golden, the first that
+// there is; of the others of these, of pairs and of other steps every seventh; of each fault of
+// padding the first two and the last; and every other one without a fault.
 func sample(all []*trial) (some []*trial) {
 	if harnesstest.Full() {
 		return all
 	}
 	var clean, others []*trial
-	padding := map[string][]*trial{}
+	padding, alone := map[string][]*trial{}, map[string]bool{}
 	for _, t := range all {
 		switch {
 		case t.planted == nil:
 			clean = append(clean, t)
-		case t.cutting == nil && len(t.planted) == 1 && t.planted[0].Kind != faults.Precision,
+		case t.cutting == nil && len(t.planted) == 1 && !alone[t.planted[0].ID],
 			len(t.planted) == 2 && t.planted[1].ID == "tie_rule":
 			some = append(some, t)
+			alone[t.planted[0].ID] = true
 		case t.planted[0].Kind == faults.Padding:
 			padding[t.planted[0].ID] = append(padding[t.planted[0].ID], t)
 		default:
@@ -143,7 +143,7 @@ func sample(all []*trial) (some []*trial) {
 	for _, of := range padding {
 		some = append(some, of[0], of[1], of[len(of)-1])
 	}
-	return slices.Concat(some, harnesstest.Draw(clean, 0, 2), harnesstest.Draw(others, 0, 5))
+	return slices.Concat(some, harnesstest.Draw(clean, 0, 2), harnesstest.Draw(others, 0, 7))
 }
 
 // TestIdentities: what is listed as invisible is planted, and the same fault
