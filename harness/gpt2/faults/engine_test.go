@@ -22,6 +22,7 @@ type engine struct {
 	plant  planting
 	keep   func(stage string) bool                         // what is dumped; nil is all but what is as wide as the vocabulary
 	reform func(step int, stage string, t *harness.Tensor) // what the dump has in place of it
+	temps  []float64                                       // of its probabilities
 }
 
 // planting is the Plant of a Planter.
@@ -72,7 +73,7 @@ func (e engine) explain(t *testing.T) (introduced []harness.Place, all []harness
 		}
 	}
 	o := gpt2.Run{
-		Tokens: e.tokens, New: e.steps, Feed: feed, Temperatures: []float64{},
+		Tokens: e.tokens, New: e.steps, Feed: feed, Temperatures: append([]float64{}, e.temps...),
 		Match: func(_ int, stage string) bool { return e.keep(stage) },
 	}
 	if e.plant != nil {

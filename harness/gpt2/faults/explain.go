@@ -173,10 +173,10 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 			rest += fmt.Sprintf(" (which cannot be told from %s here)", strings.Join(others, ", "))
 		}
 		flips := m.fault.Kind == Precision && m.leavesFlips()
-		second := m.left.Share > secondFault && !flips
+		second := m.beyond > secondFault && !flips
 		if second && e.bound != nil {
-			left := fmt.Sprintf("%.2g times the rounding bound", m.left.Share)
-			if math.IsInf(m.left.Share, 1) {
+			left := fmt.Sprintf("%.2g times the rounding bound", m.beyond)
+			if math.IsInf(m.beyond, 1) {
 				left = "where rounding changes nothing"
 			}
 			rest += " (what is left is " + left + ": look for a second fault once this one is fixed)"

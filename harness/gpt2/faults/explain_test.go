@@ -171,3 +171,29 @@ func TestMostSearches(t *testing.T) {
 		}
 	}
 }
+
+// Probabilities of another temperature are larger than the right ones by many orders, and so is
+// what rounding does to them: no second fault is claimed.
+func TestNoSecondFaultInLargerValues(t *testing.T) {
+	f, err := faults.ByID("temperature_inverted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, all := engine{
+		keep:  func(stage string) bool { return strings.HasPrefix(stage, "logits") || strings.HasPrefix(stage, "probs_t") },
+		temps: []float64{0.5},
+		plant: func(at harness.Place, c *faults.Context) []float32 {
+			if at.Stage != "probs_t0.5" {
+				return nil
+			}
+			out := f.Output(c)
+			for i, p := range out { // as float32 rounds them
+				out[i] = p * (1 + 1e-7)
+			}
+			return out
+		},
+	}.explain(t)
+	if len(all) == 0 || all[0].Fault != f.ID || strings.Contains(all[0].Text, "second fault") {
+		t.Errorf("explained %v", all)
+	}
+}

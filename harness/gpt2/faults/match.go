@@ -17,6 +17,7 @@ type match struct {
 	from     int              // the first step at which it is made
 	variant  int              // of the fault
 	left     harness.Distance // of the engine's output from the fault's
+	beyond   float64          // left in rounding bounds of the fault's own output
 	explains float64          // the fraction of the error that is gone
 	or       []string         // single stages of the span where the fault leaves the same
 }
@@ -116,6 +117,7 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 				}
 				out, bound := e.spared(e.stored.Of(out), got, right, bound)
 				m.left = harness.Between(out, got, bound)
+				m.beyond = harness.Between(out, got, grown(bound, right, out)).Share
 				m.explains = explained(base, m.left)
 				if e.coarse > 1 && base.Wrong > 0 && base.Nonfinite == 0 && m.left.Nonfinite == 0 {
 					// Most of the error may be rounding, of large values.
@@ -136,6 +138,18 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		}
 	}
 	return best, true
+}
+
+// grown returns rounding bounds of a fault's output: those of the right one, in proportion where
+// the fault's values are larger.
+func grown(bound, right, out []float32) []float32 {
+	all := slices.Clone(bound)
+	for i, b := range all {
+		if r := math.Abs(float64(out[i])) / math.Abs(float64(right[i])); r > 1 && !math.IsInf(r, 0) {
+			all[i] = float32(float64(b) * r)
+		}
+	}
+	return all
 }
 
 // spared returns a fault's output and what rounding may do to it, without what no fault decides:
