@@ -180,7 +180,9 @@ func TestNoSecondFaultInLargerValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, all := engine{
-		keep:  func(stage string) bool { return strings.HasPrefix(stage, "logits") || strings.HasPrefix(stage, "probs_t") },
+		keep: func(stage string) bool {
+			return strings.HasPrefix(stage, "logits") || strings.HasPrefix(stage, "probs_t")
+		},
 		temps: []float64{0.5},
 		plant: func(at harness.Place, c *faults.Context) []float32 {
 			if at.Stage != "probs_t0.5" {
