@@ -50,6 +50,7 @@ func (c Checkpoint) String() string {
 const (
 	CheckWeights    = -1 // the weights are those that the figures are of
 	CheckEmbeddings = 0  // the embeddings, which no checkpoint names and all of them read
+	checkCache      = 3
 	CheckpointCount = 12
 )
 

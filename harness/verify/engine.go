@@ -203,6 +203,9 @@ func (s *Suite) compareDump(ctx context.Context, j diagnose.Comparison) (*diagno
 // addFindings turns the judgement of a dump into findings.
 func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.Comparison, r *diagnose.Result) error {
 	o.report, o.quorum = r.Report, r.Quorum
+	if err := o.extent(c, goldens[0], j.Candidate, j.Cut); err != nil {
+		return err
+	}
 	o.notes = append(o.notes, r.Notes...)
 	for _, e := range r.Engines {
 		e.Report.AddReplay(r.Replayed, gpt2.NewReplayer(s.Model, nil, gpt2.Float32).Reads)
@@ -224,7 +227,9 @@ func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.C
 			if err != nil {
 				return err
 			}
-			o.findings = append(o.findings, chosen...)
+			if o.choices || c.parts != nil || len(chosen) > 0 && chosen[0].Failed {
+				o.findings = append(o.findings, chosen...)
+			}
 		}
 	}
 	for _, g := range goldens {

@@ -274,7 +274,7 @@ func (s *Suite) runAgain(ctx context.Context, c *Case, in engine.Case, first *du
 				run, words.Count(len(other), "tensor"), other[0]))
 		}
 	}
-	if f.Elements > 0 || f.Failed {
+	if f.Elements > 0 && o.choices || f.Failed {
 		o.findings = append(o.findings, f)
 	}
 	return nil

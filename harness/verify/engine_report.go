@@ -28,6 +28,7 @@ type EngineReport struct {
 	cases  int
 	wrong  int                    // cases with a stage that is wrong itself
 	unseen map[harness.Status]int // missing and skipped places, of all cases
+	early  []string               // the dumps that lack whole steps, in words
 	names  int                    // that are no stages'
 	notes  []string
 }
@@ -51,6 +52,7 @@ func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
 		merged: &harness.Report{Introduced: []harness.Introduced{}, Explanations: []harness.Explanation{}},
 		cases:  len(s.Cases), unseen: map[harness.Status]int{},
 	}
+	e.early = s.early()
 	seen := map[string][]string{} // the cases of a note
 	for _, c := range s.Cases {
 		if c.outcome.cannotDo {
@@ -182,6 +184,9 @@ func (e *EngineReport) write(b *report.Writer) {
 func (e *EngineReport) summary() (text string) {
 	if e == nil {
 		return ""
+	}
+	for _, early := range e.early {
+		text += "; " + early
 	}
 	for _, n := range []struct {
 		count int

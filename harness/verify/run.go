@@ -26,6 +26,9 @@ type outcome struct {
 	failure  *CaseError
 	cannotDo bool
 	notes    []string
+	past     bool   // its cache is there at a step with a past, or it never has one
+	choices  bool   // each choice of a case that is not padded is there
+	early    string // in words, where whole steps are missing at the end
 }
 
 // run runs the case on the model's own choices and compares it with every golden and itself.

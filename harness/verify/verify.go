@@ -59,6 +59,7 @@ type CheckpointReport struct {
 	Command    string `json:"command,omitempty"` // of one not checked: it makes the goldens that are missing
 
 	lines []line
+	why   string // it is not checked, though something was compared
 }
 
 // Worst is the place of a checkpoint's largest share of the tolerance.
@@ -275,6 +276,8 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 	switch {
 	case failed:
 		c.Verdict = harness.VerdictFail
+	case (c.Compared > 0 || n == CheckpointCount) && s.tooShort(n) != "":
+		c.Verdict, c.Compared, c.Worst, c.why = NotChecked, 0, nil, s.tooShort(n)
 	case !others && (n < CheckpointCount || c.Compared == 0):
 		c.Verdict, c.Compared, c.Worst = NotChecked, 0, nil
 		if n > 0 && s.o.Engine == nil {

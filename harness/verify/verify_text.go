@@ -76,7 +76,7 @@ func (r *Report) writeLines(b *report.Writer, o TextOptions) {
 		case c.Checkpoint <= CheckEmbeddings:
 			title = "   " + d.Title
 		case c.Verdict == NotChecked && c.Checkpoint > 0:
-			t.Row(title, "-", "-", "-", b.Yellow("-"), b.Yellow(NotChecked))
+			t.Row(title, "-", "-", "-", b.Yellow("-"), b.Yellow(strings.TrimSuffix(NotChecked+": "+c.why, ": ")))
 			command = c.Command
 			continue
 		}
