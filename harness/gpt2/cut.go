@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/align"
@@ -124,6 +125,9 @@ func (r CutReader) Needed(cut harness.Cut, own []harness.Cut) harness.Cut {
 		for _, stage := range r.Run.Stages(k) {
 			shape, _ := r.Run.Shape(k, stage)
 			st, _ := r.Schedule.Stage(stage)
+			if st.LastAlone && len(shape) == len(strings.Fields(st.Axes))-1 {
+				shape = append([]int{1}, shape...) // without a batch
+			}
 			if rows, ok := st.Rows(cut[k], shape); st.LastAlone && ok && rows != cut[k] {
 				return cut // of the last position alone
 			}

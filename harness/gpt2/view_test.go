@@ -256,3 +256,19 @@ func TestARunAgreesWithItself(t *testing.T) {
 		}
 	})
 }
+
+// Logits of the last position alone need the golden's rows of it, without a batch axis too.
+func TestLastPositionIsCut(t *testing.T) {
+	s, own := Schedule(1, nil), harness.PromptCut(2, 1)
+	for _, tt := range []struct {
+		shape []int
+		cut   bool
+	}{
+		{[]int{1, 2, 7}, false}, {[]int{2, 7}, false}, {[]int{1, 1, 7}, true}, {[]int{1, 7}, true},
+	} {
+		run := &harnesstest.Memory{Of: s, Kept: harnesstest.Steps{0: {"logits": {Shape: tt.shape, F32: make([]float32, 14)}}}}
+		if got := (CutReader{Schedule: s, Run: run}).Needed(own, []harness.Cut{own}); (got != nil) != tt.cut {
+			t.Errorf("logits of shape %v: cut as %v", tt.shape, got)
+		}
+	}
+}
