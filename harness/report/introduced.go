@@ -236,7 +236,14 @@ func (p *printer) writeReplayed() {
 			p.within(), words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
 	case len(p.wrong) > 0 && p.bad == 0:
 		all, below := "every tensor", ", so the fault is below the tolerance"
-		if p.Rows > 0 {
+		compared := func(in harness.Introduced) bool {
+			row := p.rows[harness.Place{Step: in.Step, Stage: in.Stage}]
+			return row != nil && row.Status == harness.Pass
+		}
+		switch {
+		case !slices.ContainsFunc(p.wrong, compared):
+			all, below = "what was compared", ", and what is wrong was compared with nothing"
+		case p.Rows > 0:
 			all, below = "what was compared", ""
 		}
 		text = fmt.Sprintf("%s is within tolerance of %s%s%s", all, p.Golden, below, p.unseen())

@@ -121,3 +121,22 @@ func TestTextOfUsualCauses(t *testing.T) {
 		}
 	}
 }
+
+// Where nothing is outside tolerance, the fault is below it only if its stage was compared.
+func TestTextOfAFaultWithinTolerance(t *testing.T) {
+	wrong := []harness.Introduced{{Stage: "b", Span: []string{"b"}}}
+	for _, c := range []struct {
+		status harness.Status
+		want   string
+	}{
+		{harness.Pass, "every tensor is within tolerance of g, so the fault is below the tolerance"},
+		{harness.Skipped, "what was compared is within tolerance of g, and what is wrong was compared with nothing"},
+	} {
+		r := introducedReport(wrong)
+		r.Stages = []harness.Row{{Place: harness.Place{Stage: "a"}, Status: harness.Pass}, {Place: harness.Place{Stage: "b"}, Status: c.status}}
+		r.Judge()
+		if got := writeText(t, r, Options{Style: Style{Width: 1000}}); !strings.Contains(got, c.want) {
+			t.Errorf("%s: no %q in\n%s", c.status, c.want, got)
+		}
+	}
+}

@@ -289,7 +289,7 @@ func (c *candidateRun) hasUnpadded() bool {
 }
 
 // padsAlone is what is said of a row that is right but for keys at padding.
-const padsAlone = "keys at padding take part, with other numbers than their products: put -inf there"
+const padsAlone = "keys at padding take part in attention: put -inf in their places"
 
 // A fullRow is the output of a row of a padded batch with the keys at padding, where it has
 // some: a fault may show there alone.
