@@ -135,7 +135,7 @@ func (m *merging) add(x RowReport) error {
 			pads := row
 			if seen.fill(&pads); seen.Wrong > 0 {
 				m.seen(x.Report, row.Place)
-				pads.Detail = fmt.Sprintf("row %d: %s at padding are not masked", x.Row.padding.Row, words.Count(seen.Wrong, "key"))
+				pads.Detail = fmt.Sprintf("row %d: %s at padding are not masked", x.Row.padding.Row, words.Count(seen.Wrong, "value"))
 				pads.Position = m.firstQuery(x.Row, row.Place, seen)
 			}
 			to.join(pads, seen)
