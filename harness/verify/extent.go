@@ -72,10 +72,11 @@ func (s *Suite) tooShort(n int) string {
 func (s *Suite) early() (all []string) {
 	count := map[string]int{}
 	for _, c := range s.Cases {
-		if e := c.outcome.early; e != "" {
-			if count[e]++; count[e] == 1 {
-				all = append(all, e)
-			}
+		if c.outcome == nil || c.outcome.early == "" {
+			continue
+		}
+		if count[c.outcome.early]++; count[c.outcome.early] == 1 {
+			all = append(all, c.outcome.early)
 		}
 	}
 	for i, e := range all {
