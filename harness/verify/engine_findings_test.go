@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,14 @@ func TestNaNIsNamed(t *testing.T) {
 		if !strings.Contains(tt.text, tt.want) || strings.Contains(tt.text, "difference NaN") {
 			t.Errorf("%q lacks %q", tt.text, tt.want)
 		}
+	}
+}
+
+// An infinity in scores is a mask's, and has the causes of scores.
+func TestInfinityInScores(t *testing.T) {
+	f := Finding{Checkpoint: 4, Stage: "h.0.attn.scores", Nonfinite: "-Inf"}
+	if got, want := f.usualCauses(), Info(4).CausesAt(f.Stage); !slices.Equal(got, want) {
+		t.Errorf("usual causes %q, want %q", got, want)
 	}
 }
 

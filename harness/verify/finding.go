@@ -126,7 +126,7 @@ func (f Finding) usualCauses() []string {
 	switch c := Info(f.Checkpoint); {
 	case f.Outlier:
 		return texts.Causes["outlier"]
-	case f.Nonfinite != "":
+	case f.Nonfinite != "" && !strings.HasSuffix(f.Stage, ".attn.scores"): // which have infinities of their own
 		return texts.Causes["not finite"]
 	case f.Kind != "":
 		return texts.Causes[f.Kind]
