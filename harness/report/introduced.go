@@ -280,21 +280,30 @@ func verdicts(rows []harness.Replayed) map[string]int {
 	return n
 }
 
-// blameGolden returns why stages correct for their inputs are outside tolerance.
+// blameGolden returns why stages correct for their inputs are outside tolerance. A wrong
+// shape is never taken for rounding.
 func (p *printer) blameGolden() string {
 	n := verdicts(p.GoldenReplayed)
 	wrong, judged := n[harness.ReplayIntroduced], n[harness.ReplayClean]+n[harness.ReplayIntroduced]
-	if judged == 0 {
-		return "either rounding adds up to this, or the golden is of another model"
-	}
 	for i := range p.GoldenReplayed {
 		if row := &p.GoldenReplayed[i]; row.Verdict == harness.ReplayIntroduced {
 			return fmt.Sprintf("the golden is wrong in %d of %s, first at %s: it is of another model, or faulty",
 				wrong, words.Count(judged, "stage"), row.Place)
 		}
 	}
-	return fmt.Sprintf("none of the golden's %d is wrong either, so this is rounding, which the model amplifies beyond tolerance",
-		judged)
+	shapes := words.Count(p.shapes, "tensor") + " of another shape than the golden's"
+	if p.shapes > 0 && p.shapes == p.bad {
+		return shapes + ", which is no rounding: dump what the golden has"
+	}
+	text := "either rounding adds up to this, or the golden is of another model"
+	if judged > 0 {
+		text = fmt.Sprintf("none of the golden's %d is wrong either, so this is rounding, which the model amplifies beyond tolerance",
+			judged)
+	}
+	if p.shapes > 0 {
+		text += ", but for " + shapes
+	}
+	return text
 }
 
 // noGrowth is the amplification from which on three digits show more than 1.

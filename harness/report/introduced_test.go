@@ -140,3 +140,34 @@ func TestTextOfAFaultWithinTolerance(t *testing.T) {
 		}
 	}
 }
+
+// A wrong shape is no rounding, whatever else is outside tolerance.
+func TestTextOfAShapeBlamesNoRounding(t *testing.T) {
+	clean := []harness.Replayed{{Row: harness.Row{Place: harness.Place{Stage: "a"}}, Verdict: harness.ReplayClean}}
+	wrong := []harness.Replayed{{Row: harness.Row{Place: harness.Place{Stage: "a"}}, Verdict: harness.ReplayIntroduced}}
+	const rounding, shapes = "rounding, which the model amplifies", "1 tensor of another shape than the golden's"
+	for _, c := range []struct {
+		reason   string
+		others   harness.Status // of the stage that has the right shape
+		golden   []harness.Replayed
+		want, no string
+	}{
+		{"alone", harness.Pass, clean, shapes + ", which is no rounding", rounding},
+		{"alone, with a golden that was not replayed", harness.Pass, nil, shapes + ", which is no rounding", "rounding adds up"},
+		{"beside values", harness.Fail, clean, rounding + " beyond tolerance, but for " + shapes, "no rounding"},
+		{"beside values, with a golden that was not replayed", harness.Fail, nil, "of another model, but for " + shapes, "no rounding"},
+		{"of a golden that is wrong", harness.Pass, wrong, "the golden is wrong in 1 of 1 stage", "rounding"},
+	} {
+		r := introducedReport(nil)
+		r.Replayed, r.GoldenReplayed = clean, c.golden
+		r.Stages = []harness.Row{
+			{Place: harness.Place{Stage: "a"}, Status: c.others, Worst: &harness.Worst{}},
+			{Place: harness.Place{Stage: "b"}, Status: harness.WrongShape},
+		}
+		r.Judge()
+		got := writeText(t, r, Options{Style: Style{Width: 1000}})
+		if !strings.Contains(got, c.want) || strings.Contains(got, c.no) {
+			t.Errorf("%s: want %q and not %q in\n%s", c.reason, c.want, c.no, got)
+		}
+	}
+}

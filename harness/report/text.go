@@ -43,6 +43,9 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 		}
 		if row.Status.Diverges() && row.Accepted == "" {
 			p.bad++
+			if row.Status == harness.WrongShape {
+				p.shapes++
+			}
 		}
 		if row.Status == harness.Skipped && p.skipped == nil {
 			p.skipped = row
@@ -83,6 +86,7 @@ type printer struct {
 	options Options
 
 	bad     int                  // how many rows diverge and are not accepted
+	shapes  int                  // how many of them are of a wrong shape
 	wrong   []harness.Introduced // that are not accepted
 	skipped *harness.Row         // the first
 	rows    map[harness.Place]*harness.Row
