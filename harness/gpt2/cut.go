@@ -121,14 +121,15 @@ func (r CutReader) Needed(cut harness.Cut, own []harness.Cut) harness.Cut {
 			return cut
 		}
 	}
+	rows := max(1, len(r.Run.Tokens()))
 	for _, k := range r.Run.Steps() {
 		for _, stage := range r.Run.Stages(k) {
 			shape, _ := r.Run.Shape(k, stage)
 			st, _ := r.Schedule.Stage(stage)
-			if st.LastAlone && len(shape) == len(strings.Fields(st.Axes))-1 {
-				shape = append([]int{1}, shape...) // without a batch
+			if st.LastAlone && len(shape) == len(strings.Fields(st.Axes))-1 && shape[0]%rows == 0 {
+				shape = append([]int{rows, shape[0] / rows}, shape[1:]...) // B, T or both in one axis
 			}
-			if rows, ok := st.Rows(cut[k], shape); st.LastAlone && ok && rows != cut[k] {
+			if at, ok := st.Rows(cut[k], shape); st.LastAlone && ok && at != cut[k] {
 				return cut // of the last position alone
 			}
 		}

@@ -257,18 +257,23 @@ func TestARunAgreesWithItself(t *testing.T) {
 	})
 }
 
-// Logits of the last position alone need the golden's rows of it, without a batch axis too.
+// Logits of the last position alone need the golden's rows of it, without an axis B or T too.
 func TestLastPositionIsCut(t *testing.T) {
-	s, own := Schedule(1, nil), harness.PromptCut(2, 1)
+	s, own := Schedule(1, nil), harness.PromptCut(3, 1)
+	one, two := [][]int{{1, 2, 3}}, [][]int{{1, 2, 3}, {4, 5, 6}}
 	for _, tt := range []struct {
-		shape []int
-		cut   bool
+		tokens [][]int
+		shape  []int
+		cut    bool
 	}{
-		{[]int{1, 2, 7}, false}, {[]int{2, 7}, false}, {[]int{1, 1, 7}, true}, {[]int{1, 7}, true},
+		{one, []int{1, 3, 7}, false}, {one, []int{3, 7}, false}, {one, []int{1, 1, 7}, true}, {one, []int{1, 7}, true},
+		{nil, []int{3, 7}, false}, {nil, []int{1, 7}, true},
+		{two, []int{2, 3, 7}, false}, {two, []int{6, 7}, false}, {two, []int{2, 1, 7}, true}, {two, []int{2, 7}, true},
+		{two, []int{1, 7}, false}, {two, []int{3, 7}, false}, {two, []int{0, 7}, false},
 	} {
-		run := &harnesstest.Memory{Of: s, Kept: harnesstest.Steps{0: {"logits": {Shape: tt.shape, F32: make([]float32, 14)}}}}
+		run := &harnesstest.Memory{Of: s, Fed: tt.tokens, Kept: harnesstest.Steps{0: {"logits": {Shape: tt.shape}}}}
 		if got := (CutReader{Schedule: s, Run: run}).Needed(own, []harness.Cut{own}); (got != nil) != tt.cut {
-			t.Errorf("logits of shape %v: cut as %v", tt.shape, got)
+			t.Errorf("logits of shape %v, %d rows: cut as %v", tt.shape, len(tt.tokens), got)
 		}
 	}
 }
