@@ -25,6 +25,7 @@ var order = []string{
 	"harness/dump harness/replay harness/report",
 	"harness/align",
 	"harness/gpt2",
+	"harness/gpt2/fit",
 	"harness/gpt2/maps harness/gpt2/faults harness/verify/figures harness/verify/engine harness/weights",
 	"harness/diagnose",
 	"harness/verify harness/selftest",

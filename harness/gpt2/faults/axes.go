@@ -32,14 +32,14 @@ var axisNames = map[string]axis{
 	"D": {one: "channel of a head", many: "channels of a head"},
 }
 
-// axesOf returns the axes of a row's stage, and their lengths as a shape.
-func (g *rowGroup) axesOf(e *wrongRow) (all []axis, shape []int) {
-	letters := strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(model.Axes(e.Stage)))
+// axesOf returns the axes of a stage, and their lengths as a shape.
+func axesOf(cfg model.Config, stage string, d model.Dims) (all []axis, shape []int) {
+	letters := strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(model.Axes(stage)))
 	for _, l := range letters {
 		a := axisNames[l]
-		a.n = e.dims.Length(g.model.Config(), l)
+		a.n = d.Length(cfg, l)
 		if l == "T" {
-			a.first = e.dims.P
+			a.first = d.P
 			if slices.Contains(letters, "S") {
 				a.one, a.many = "query position", "query positions"
 			}
@@ -73,12 +73,27 @@ func (a axis) some(indices []int) string {
 	return "the " + strings.Join(names, " and ") + " " + name
 }
 
-// where names the part of the output that is wrong: "in head 3, batch row 1"; "" for no
-// part in particular. An axis counts if nothing is wrong at half of its indices or
-// more. It takes a quarter of the part to be wrong: if less is, that the rest of the
-// output is correct is chance.
-func (g *rowGroup) where(e *wrongRow) string {
-	axes, shape := g.axesOf(e)
+// A part is a set of places of a stage's output.
+type part struct {
+	text string // "in head 3, batch row 1"
+	in   func(index []int, d model.Dims) bool
+}
+
+// places reports for each place of a stage whether it is in the part.
+func (p *part) places(cfg model.Config, c *Context) []bool {
+	_, shape := axesOf(cfg, c.Stage, c.Dims)
+	all := make([]bool, product(shape))
+	for i := range all {
+		all[i] = p.in(shapes.Index(i, shape), c.Dims)
+	}
+	return all
+}
+
+// part returns the part of the output that is wrong; nil for no part in particular. An axis
+// counts if nothing is wrong at half of its indices or more. It takes a quarter of the part to
+// be wrong: if less is, that the rest of the output is correct is chance.
+func (g *rowGroup) part(e *wrongRow) *part {
+	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
 	masked := len(axes) == 4 && axes[2].one == "query position" && e.dims.T > 1
 	wrong := make([][]bool, len(axes))
 	for a := range axes {
@@ -105,16 +120,19 @@ func (g *rowGroup) where(e *wrongRow) string {
 		}
 	}
 	if count == 0 {
-		return ""
+		return nil
 	}
-	var mask, in []string
+	var in []string
+	var tests []func(index []int, d model.Dims) bool
 	switch count {
 	case diagonal:
-		mask = []string{"on the diagonal"}
+		in = append(in, "on the diagonal")
+		tests = append(tests, func(index []int, d model.Dims) bool { return index[3] == d.P+index[2] })
 	case hidden:
-		mask = []string{"at the places that the mask hides"}
+		in = append(in, "at the places that the mask hides")
+		tests = append(tests, func(index []int, d model.Dims) bool { return index[3] > d.P+index[2] })
 	}
-	room := len(e.got)
+	room, first := len(e.got), true
 	for a, axis := range axes {
 		var indices []int
 		for j, some := range wrong[a] {
@@ -122,18 +140,45 @@ func (g *rowGroup) where(e *wrongRow) string {
 				indices = append(indices, j)
 			}
 		}
-		if axis.n > 1 && 2*len(indices) <= axis.n {
-			in = append(in, axis.some(indices))
-			room = room / axis.n * len(indices)
+		if axis.n < 2 || 2*len(indices) > axis.n {
+			continue
+		}
+		name := axis.some(indices)
+		if first {
+			name, first = "in "+name, false
+		}
+		in, room = append(in, name), room/axis.n*len(indices)
+		if e.sampled == nil || a >= 2 {
+			tests = append(tests, axis.among(a, indices))
 		}
 	}
-	if 4*count < room {
-		return ""
+	if len(in) == 0 || 4*count < room {
+		return nil
 	}
-	if in != nil {
-		in[0] = "in " + in[0]
+	return &part{strings.Join(in, ", "), func(index []int, d model.Dims) bool {
+		return !slices.ContainsFunc(tests, func(test func([]int, model.Dims) bool) bool { return !test(index, d) })
+	}}
+}
+
+// among returns a test of the a-th index of a place. Positions are counted from the first of
+// the run, and those up to the last of a step go on after it.
+func (x axis) among(a int, indices []int) func(index []int, d model.Dims) bool {
+	positions := strings.HasSuffix(x.one, "position")
+	last, goesOn := indices[len(indices)-1], false
+	if positions {
+		goesOn = last == x.n-1 && last-indices[0] == len(indices)-1
 	}
-	return strings.Join(append(mask, in...), ", ")
+	first := indices[0] + x.first
+	return func(index []int, d model.Dims) bool {
+		j := index[a]
+		if !positions {
+			return slices.Contains(indices, j)
+		}
+		if x.one != "key position" {
+			j += d.P
+		}
+		return goesOn && j >= first || slices.Contains(indices, j-x.first)
+	}
 }
 
 // ranges spells ascending numbers, first added to each: "0, 2 to 5, 9", cut short
@@ -167,7 +212,7 @@ func (g *rowGroup) permuted(e *wrongRow) finding {
 	if len(e.got) > maxSearched || len(e.got) < 2 || !e.sameValues() {
 		return finding{}
 	}
-	axes, shape := g.axesOf(e)
+	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
 	for a := range axes {
 		if from := e.along(shape, a); from != nil {
 			return finding{PatternPermuted, 1, "the correct values are in another order: " + ordered(axes[a], from)}

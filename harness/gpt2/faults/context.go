@@ -14,6 +14,10 @@ type Context struct {
 	// known. What it returns is not changed.
 	In func(name string) []float32
 
+	// at is In of a stage of any step, for a fault that is looked for; nil for one that is planted.
+	step int
+	at   func(step int, stage string) []float32
+
 	padded *paddedRow // the row of a batch that this is; nil if it is none
 
 	got   []float32 // the engine's output, for a fault with a number that is read off it; nil where one is planted

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -67,13 +68,7 @@ func Explain(
 	}
 	causes := make([][]Cause, len(rows))
 	all := slices.Collect(maps.Values(groups))
-	parallel.For(len(all), func(g int) {
-		for _, i := range all[g].rows {
-			if ctx.Err() == nil {
-				causes[i] = all[g].explain(rows[i])
-			}
-		}
-	})
+	parallel.For(len(all), func(g int) { all[g].explain(ctx, rows, causes) })
 	return slices.Concat(causes...), ctx.Err()
 }
 
@@ -92,6 +87,8 @@ type rowGroup struct {
 	rows  []int   // indices of the rows to explain
 	found []Fault // those that explained one of them
 	vain  [2]int  // searches in vain at steps without and with a past
+
+	hypotheses []hypothesis // each of which holds of one of them
 }
 
 // maxSearches is the number of rows of a kind that are searched in vain, of steps without
@@ -114,15 +111,60 @@ func mostSearches(span []string) int {
 	return maxSearches
 }
 
-// explain returns the causes of a row, the best first.
-func (g *rowGroup) explain(row harness.Replayed) []Cause {
+// An answer is what explains a row.
+type answer struct {
+	causes []Cause         // the best first
+	fits   map[int][]Cause // by hypotheses that hold; their causes go before the others
+	tried  int             // hypotheses that were held against the row
+}
+
+// explain puts the causes of the group's rows in their places. Of the hypotheses that hold of a
+// row it takes the one that holds of most rows, of these the one with the fewest numbers: one
+// that a later row refutes gives way to one that none does.
+func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes [][]Cause) {
+	answers, count := map[int]*answer{}, map[int]int{}
+	for _, i := range g.rows {
+		if ctx.Err() == nil {
+			answers[i] = g.answer(rows[i])
+		}
+	}
+	for _, i := range g.rows {
+		x := answers[i]
+		if x == nil {
+			continue
+		}
+		if x.tried < len(g.hypotheses) && ctx.Err() == nil {
+			if e, err := g.wrongRow(rows[i]); err == nil && e.right != nil {
+				maps.Copy(x.fits, g.held(e, x.tried))
+			}
+		}
+		for h := range x.fits {
+			count[h]++
+		}
+	}
+	for i, x := range answers {
+		causes[i] = x.causes
+		best := slices.SortedFunc(maps.Keys(x.fits), func(a, b int) int {
+			return cmp.Or(count[b]-count[a], g.hypotheses[a].numbers-g.hypotheses[b].numbers, a-b)
+		})
+		if len(best) > 0 {
+			causes[i] = x.fits[best[0]]
+		}
+	}
+}
+
+// answer explains a row by itself.
+func (g *rowGroup) answer(row harness.Replayed) *answer {
+	x := &answer{fits: map[int][]Cause{}, tried: math.MaxInt}
 	e, err := g.wrongRow(row)
 	if err != nil {
-		x := harness.Explanation{Step: row.Step, Stage: row.Stage, Text: "not explained: " + err.Error()}
-		return []Cause{{Explanation: x}}
+		text := "not explained: " + err.Error()
+		x.causes = []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: text}}}
+		return x
 	}
 	if e.right == nil {
-		return []Cause{{Explanation: g.shape(e)}}
+		x.causes = []Cause{{Explanation: g.shape(e)}}
+		return x
 	}
 	matches := g.matches(e.some, g.found)
 	vain := &g.vain[min(e.dims.P, 1)]
@@ -134,17 +176,29 @@ func (g *rowGroup) explain(row harness.Replayed) []Cause {
 		}
 	}
 	if len(matches) > 0 {
-		return g.describe(e, matches)
+		x.causes = g.describe(e, matches)
+		if !x.causes[0].Rest {
+			return x
+		}
+	}
+	if e.full != nil && e.base.Share <= 1 {
+		x.causes = []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: padsAlone}}}
+		return x
+	}
+	if e.Stage != "next_token" {
+		x.fits = g.fits(e, search || len(matches) > 0)
+		x.tried = len(g.hypotheses)
+	}
+	if len(x.causes) > 0 || len(x.fits) > 0 {
+		return x
 	}
 	if search {
 		*vain++
 	}
-	if e.full != nil && e.base.Share <= 1 {
-		return []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: padsAlone}}}
-	}
 	unknown := Cause{Explanation: g.pattern(e, search)}
 	unknown.Or = g.inResidual(e, unknown.Explanation)
-	return []Cause{unknown}
+	x.causes = []Cause{unknown}
+	return x
 }
 
 // remember keeps faults that explain a row, which rows to come are held against first.

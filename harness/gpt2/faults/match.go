@@ -248,10 +248,14 @@ func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness
 		c := &Context{Model: g.model, Dims: d, Stage: at.Stage, In: in}
 		if at == e.Place {
 			c = e.context(g.model, d, in)
+			c.at = g.anyStep(e, d)
 			c.padded = g.inBatch(e)
 			if run == g.run { // then the run has judged the row by it
 				c.right = e.right
 			}
+		}
+		if c.step = at.Step; c.at == nil {
+			c.at = g.anyStep(&wrongRow{}, d)
 		}
 		out := m.fault.output(c, m.variant)
 		switch {

@@ -49,7 +49,10 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 		x.Text = g.choice(e)
 		return x
 	}
-	where, found := g.where(e), e.nonfinite()
+	where, found := "", e.nonfinite()
+	if p := g.part(e); p != nil {
+		where = p.text
+	}
 	for _, look := range []func(*wrongRow) finding{
 		g.fitted, g.copied, g.permuted, func(e *wrongRow) finding { return g.otherLayer(e, search) }, g.precisionLoss,
 	} {

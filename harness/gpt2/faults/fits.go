@@ -1,0 +1,123 @@
+package faults
+
+import (
+	"slices"
+	"strings"
+
+	"checkpoint12/harness/gpt2/fit"
+	"checkpoint12/model"
+)
+
+// fitLeft is how many times the rounding bound may be left where a hypothesis holds: the
+// engine's rounding, and what that does to the numbers which were read off.
+const fitLeft = 2
+
+// A hypothesis is a fit as a fault that no catalogue lists, in a part of the output or all of it.
+type hypothesis struct {
+	Fault
+	numbers int // read off a row
+}
+
+// holds reports whether all that the hypothesis leaves of a row's error is rounding, and more
+// than that was there.
+func (m match) holds() bool {
+	return m.left.Nonfinite == 0 && m.beyond <= fitLeft && m.explains >= nearlyExplained
+}
+
+// fits returns the causes of a row by the hypotheses that hold of it, by index of g.fits. With
+// search new ones are proposed where none of the others holds.
+func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
+	held := g.held(e, 0)
+	if len(held) > 0 || !search {
+		return held
+	}
+	known := len(g.hypotheses)
+	for _, o := range g.observed(e) {
+		for _, h := range fit.Propose(o.row) {
+			if f := g.hypothesis(h, o.part); !slices.ContainsFunc(g.hypotheses, func(h hypothesis) bool { return h.relation == f.relation }) {
+				if m, ok := g.best(e.some, f.Fault); ok && m.holds() {
+					g.hypotheses = append(g.hypotheses, f)
+				}
+			}
+		}
+		if len(g.hypotheses) > known {
+			break
+		}
+	}
+	return g.held(e, known)
+}
+
+// held returns the causes of a row by the hypotheses from an index on that hold of it.
+func (g *rowGroup) held(e *wrongRow, from int) map[int][]Cause {
+	held := map[int][]Cause{}
+	for i, h := range g.hypotheses[from:] {
+		if m, ok := g.best(e.some, h.Fault); ok && m.holds() {
+			held[from+i] = g.describe(e, []match{m})
+		}
+	}
+	return held
+}
+
+// An observation is a row as package fit has it, or what is wrong of it in one part.
+type observation struct {
+	row  *fit.Row
+	part *part // nil is all of it
+}
+
+// observed returns what a row shows of the functions of its stages: its own as a whole and, if
+// they are not all of it, the wrong values alone; then those that follow from it.
+func (g *rowGroup) observed(e *wrongRow) []observation {
+	d, _ := g.dims(e.Step)
+	some := e.some
+	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
+	c.step, c.at = e.Step, g.anyStep(some, d)
+	row := &fit.Row{Stage: *c.stage(), Got: some.got, Right: some.right, Bound: some.bound}
+	all := []observation{{row, nil}}
+	if p := g.part(e); p != nil {
+		own := *row
+		own.Part = p.places(g.model.Config(), c)
+		all = append(all, observation{&own, p})
+	}
+	if len(e.Span) > 1 {
+		for _, r := range fit.Recover(row, e.Span) {
+			all = append(all, observation{r, nil})
+		}
+	}
+	return all
+}
+
+// anyStep returns an input of any step: of a sample its own rows of what has a row for each.
+func (c *candidateRun) anyStep(e *wrongRow, d model.Dims) func(step int, stage string) []float32 {
+	return func(step int, stage string) []float32 {
+		x := c.input(c.run, step, stage)
+		if e.sampled != nil && step == e.Step && strings.HasPrefix(model.Axes(stage), "B T") {
+			return pick(x, e.sampled, d.B*d.T)
+		}
+		return x
+	}
+}
+
+// hypothesis returns a fit as a fault, in a part of the output or, for nil, all of it.
+func (g *rowGroup) hypothesis(h fit.Hypothesis, in *part) hypothesis {
+	f := Fault{ID: h.ID, Kind: Plain, Stages: h.Stages, Text: h.Text}
+	f.variants = []variant{func(c *Context) []float32 { return h.Output(c.stage()) }}
+	if in != nil {
+		f.Text += ", " + in.text
+		f.variants = []variant{func(c *Context) []float32 {
+			out := slices.Clone(h.Output(c.stage()))
+			for i, wrong := range in.places(c.Model.Config(), c) {
+				if out != nil && !wrong {
+					out[i] = c.Right()[i]
+				}
+			}
+			return out
+		}}
+	}
+	f.relation = f.Text
+	return hypothesis{f, h.Numbers}
+}
+
+// stage returns the Context as package fit has it.
+func (c *Context) stage() *fit.Stage {
+	return &fit.Stage{Model: c.Model, Dims: c.Dims, Name: c.Stage, Step: c.step, In: c.In, At: c.at}
+}

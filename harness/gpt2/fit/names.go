@@ -1,0 +1,84 @@
+package fit
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"checkpoint12/model"
+)
+
+// blockInput is what names call the stage that a block reads, whichever block it is.
+const blockInput = "the block's input"
+
+// seenFrom returns the name of a stage as seen from another, so that it is the same in every
+// block: without the layer if they are of one block, with the difference of the layers
+// ("resid_mid of layer -1") in another.
+func seenFrom(cfg model.Config, from model.StageName, stage string) string {
+	s, _ := model.ParseStage(stage)
+	switch {
+	case from.Layer >= 0 && stage == inputOf(cfg, from.Layer):
+		return blockInput
+	case s.Layer < 0 || from.Layer < 0:
+		return stage
+	case s.Layer == from.Layer:
+		return s.Word
+	}
+	return fmt.Sprintf("%s of layer %+d", s.Word, s.Layer-from.Layer)
+}
+
+// asSeen returns the stage that has a name of seenFrom as seen from another.
+func asSeen(cfg model.Config, from model.StageName, name string) string {
+	word, offset, other := strings.Cut(name, " of layer ")
+	s := model.StageName{Layer: from.Layer, Word: word}
+	switch {
+	case name == blockInput:
+		return inputOf(cfg, from.Layer)
+	case other:
+		d, _ := strconv.Atoi(offset)
+		s.Layer += d
+	case from.Layer < 0 || outsideBlocks(word):
+		return word
+	}
+	return s.String()
+}
+
+// inputOf returns the stage that a block reads.
+func inputOf(cfg model.Config, layer int) string {
+	return model.Reads(cfg, model.StageName{Layer: layer, Word: "ln_1"}.String())[0]
+}
+
+// outsideBlocks reports whether a stage's name is of none of the blocks.
+func outsideBlocks(word string) bool {
+	switch word {
+	case "wte", "wpe", "embed", "ln_f", "logits", "logits_last", "next_token":
+		return true
+	}
+	return false
+}
+
+// ownTerms returns what a stage reads, seen from there.
+func ownTerms(cfg model.Config, s model.StageName) (names []string) {
+	for _, name := range model.Reads(cfg, s.String()) {
+		names = append(names, seenFrom(cfg, s, name))
+	}
+	return names
+}
+
+// product returns the number of values of a shape.
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// rounded returns values as float32.
+func rounded(x []float64) []float32 {
+	out := make([]float32, len(x))
+	for i, v := range x {
+		out[i] = float32(v)
+	}
+	return out
+}

@@ -1,0 +1,92 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"checkpoint12/model"
+)
+
+// sameNumber is the relative difference up to which a number that was read off values is that
+// of an expression.
+const sameNumber = 1e-4
+
+// An expression is a number that the config gives, and how it is written.
+type expression struct {
+	value float64
+	text  string
+}
+
+// expressions lists the numbers that engines come by, in layer n of the model or, for -1,
+// outside the blocks, the plainest first.
+func expressions(cfg model.Config, layer int) (all []expression) {
+	add := func(value float64, text string) { all = append(all, expression{value, text}) }
+	D := float64(cfg.Embd / cfg.Heads)
+	sizes := []expression{
+		{D, "D"}, {float64(cfg.Embd), "C"}, {float64(cfg.Heads), "H"}, {float64(cfg.Layers), "L"},
+		{2 * float64(cfg.Layers), "(2L)"}, {float64(cfg.Vocab), "V"},
+	}
+	for _, s := range sizes {
+		add(math.Sqrt(s.value), "√"+s.text)
+		add(1/math.Sqrt(s.value), "1/√"+s.text)
+		add(s.value, s.text)
+		add(1/s.value, "1/"+s.text)
+	}
+	add(math.Sqrt(math.Sqrt(D)), "√√D")
+	add(1/math.Sqrt(math.Sqrt(D)), "1/√√D")
+	if n := math.Floor(math.Sqrt(D)); n*n != D {
+		add(math.Sqrt(D)/n, fmt.Sprintf("√%v/%v = √D/⌊√D⌋", D, n))
+		add(n/math.Sqrt(D), fmt.Sprintf("%v/√%v = ⌊√D⌋/√D", n, D))
+	}
+	if layer > 0 {
+		n := float64(layer + 1)
+		add(n, "n+1 in layer n")
+		add(1/n, "1/(n+1) in layer n")
+		add(math.Sqrt(n), "√(n+1) in layer n")
+		add(1/math.Sqrt(n), "1/√(n+1) in layer n")
+	}
+	for _, c := range []expression{
+		{math.Ln2, "ln 2"}, {math.Log2E, "1/ln 2"}, {math.Ln10, "ln 10"}, {math.Log10E, "1/ln 10"}, {math.Sqrt2, "√2"},
+		{1 / math.Sqrt2, "1/√2"}, {math.Sqrt(2 / math.Pi), "√(2/π)"}, {math.Pi, "π"}, {math.E, "e"},
+	} {
+		add(c.value, c.text)
+	}
+	return all
+}
+
+// Spell returns a number read off values as an engineer would write it, with the expressions of
+// the config that give it, and the number that was meant: that of the first expression, or one
+// of few digits. slack is the relative difference up to which it is that; 0 is sameNumber.
+func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant float64) {
+	if slack == 0 {
+		slack = sameNumber
+	}
+	near := func(v float64) bool { return math.Abs(k-v) <= slack*math.Abs(v) }
+	for digits := 1; digits <= 4; digits++ {
+		text := strconv.FormatFloat(k, 'g', digits, 64)
+		if v, _ := strconv.ParseFloat(text, 64); near(v) && digits < 4 || digits == 4 && math.Abs(k-v) <= slack/10*math.Abs(v) {
+			k = v
+			break
+		}
+	}
+	text, meant = fmt.Sprintf("%.5g", k), k
+	if k == math.Trunc(k) && math.Abs(k) <= 3 {
+		return text, meant // which needs no expression
+	}
+	sign, found := "", 0
+	if k < 0 {
+		sign = "-"
+	}
+	for _, e := range expressions(cfg, layer) {
+		if math.Abs(math.Abs(k)-e.value) > slack*e.value || found == 2 {
+			continue
+		}
+		if found++; found == 1 {
+			text, meant = text+" = "+sign+e.text, math.Copysign(e.value, k)
+		} else {
+			text += ", at this config also " + sign + e.text
+		}
+	}
+	return text, meant
+}

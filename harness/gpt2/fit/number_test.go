@@ -1,0 +1,33 @@
+package fit
+
+import (
+	"math"
+	"testing"
+
+	"checkpoint12/model"
+)
+
+// TestSpell: a number is written with the expressions that give it, near ones alone.
+func TestSpell(t *testing.T) {
+	cfg := model.Config{Layers: 3, Heads: 4, Embd: 80, Vocab: 211}
+	for _, c := range []struct {
+		k     float64
+		layer int
+		want  string
+		meant float64
+	}{
+		{1.11803, -1, "1.118 = √20/4 = √D/⌊√D⌋", math.Sqrt(20) / 4},
+		{0.4082483, 0, "0.40825 = 1/√(2L)", 1 / math.Sqrt(6)},
+		{-0.4082483, 0, "-0.40825 = -1/√(2L)", -1 / math.Sqrt(6)},
+		{0.3333333, 2, "0.33333 = 1/L, at this config also 1/(n+1) in layer n", 1.0 / 3},
+		{2.00001, 0, "2", 2},
+		{1.70201, 0, "1.702", 1.702},
+		{0.93817, 0, "0.93817", 0.93817},
+		{0.5, 0, "0.5 = 1/√H", 0.5},
+	} {
+		text, meant := Spell(cfg, c.layer, c.k, 0)
+		if text != c.want || math.Abs(meant-c.meant) > 1e-9 {
+			t.Errorf("%v: %q, %v, want %q, %v", c.k, text, meant, c.want, c.meant)
+		}
+	}
+}
