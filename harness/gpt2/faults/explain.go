@@ -54,7 +54,7 @@ func Explain(
 	ctx context.Context, m *model.Model, candidate harness.Source,
 	run *replay.Run, rows []harness.Replayed, except ...Kind,
 ) ([]Cause, error) {
-	c := &candidateRun{model: m, candidate: candidate, run: run, except: except}
+	c := &candidateRun{model: m, candidate: candidate, run: run, rows: rows, except: except}
 	groups := map[string]*rowGroup{}
 	for i, row := range rows {
 		if row.Verdict != harness.ReplayIntroduced {
@@ -233,7 +233,7 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 			if math.IsInf(m.beyond, 1) {
 				left = "where rounding changes nothing"
 			}
-			rest += " (what is left is " + left + ": look for a second fault once this one is fixed)"
+			rest += ": nearly, and what is left is " + left
 		}
 		x := g.cause(e, m, rest)
 		x.Rest, x.Explanation.Or = second, m.or

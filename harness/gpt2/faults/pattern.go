@@ -2,7 +2,6 @@ package faults
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -66,7 +65,7 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 	}
 	text := "no known fault; " + found.text + only
 	if found.id == "" {
-		text = "no known fault gives this output" + only + ". " + g.statistics(e)
+		text = g.unexplained(e, where)
 		if where != "" {
 			found.id = PatternPlaces
 		}
@@ -141,28 +140,6 @@ func (e *wrongRow) nonfinite() finding {
 		return finding{}
 	}
 	return finding{PatternNonfinite, 0, fmt.Sprintf("of %s, %s", words.Count(len(e.got), "value"), words.And(parts))}
-}
-
-// statistics describes an error that nothing accounts for.
-func (g *rowGroup) statistics(e *wrongRow) string {
-	values := words.Count(len(e.got), "value")
-	if e.base.Finite == 0 {
-		return fmt.Sprintf("%d of %s wrong; none is finite on both sides", e.Mismatched, values)
-	}
-	n := float64(e.base.Finite)
-	text := fmt.Sprintf("%d of %s wrong; the error's rms is %.3g and its mean %.3g, "+
-		"the correct output's rms %.3g; the cosine of the two outputs is %.6f",
-		e.Mismatched, values, e.RMS, e.sumOfErrors()/n, math.Sqrt(e.base.SqWant/n), e.Cosine)
-	switch near := e.some.nearest; {
-	case near.explains < halfExplained:
-	case near.fault.relation != "":
-		text += fmt.Sprintf(". Nearest to it is %s, which would explain %.1f%% of it",
-			near.fault.Text, 100*near.explains)
-	default:
-		text += fmt.Sprintf(". The nearest known fault, %s, would explain %.1f%% of it",
-			near.fault.ID, 100*near.explains)
-	}
-	return text
 }
 
 // fewValues is the number of different values up to which a tensor is equal to another by

@@ -170,7 +170,8 @@ type candidateRun struct {
 	model     *model.Model
 	candidate harness.Source
 	run       *replay.Run
-	except    []Kind // of faults, not tried
+	rows      []harness.Replayed // of the run
+	except    []Kind             // of faults, not tried
 
 	once   sync.Once
 	hashes map[uint64][]harness.Place // the candidate's tensors by a hash of their values
