@@ -29,7 +29,6 @@ const (
 	PatternPermuted      = "pattern_permuted"       // the correct values in another order
 	PatternNoise10       = "pattern_noise_10_bits"  // as rounding to 10 bits of mantissa would leave it
 	PatternNoise7        = "pattern_noise_7_bits"   // as rounding to 7 bits would
-	PatternPlaces        = "pattern_places"         // only a part of the output is wrong
 )
 
 // A finding is the id of a pattern, the fraction of the error that it reproduces, and
@@ -66,9 +65,6 @@ func (g *rowGroup) pattern(e *wrongRow, search bool) harness.Explanation {
 	text := "no known fault; " + found.text + only
 	if found.id == "" {
 		text = g.unexplained(e, where)
-		if where != "" {
-			found.id = PatternPlaces
-		}
 	}
 	switch n := len(e.Span); {
 	case n > 3:
