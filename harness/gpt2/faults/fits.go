@@ -78,9 +78,17 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 		own.Part = p.places(g.model.Config(), c)
 		all = append(all, observation{&own, p})
 	}
-	if len(e.Span) > 1 {
-		for _, r := range fit.Recover(row, e.Span) {
-			all = append(all, observation{r, nil})
+	if len(e.Span) == 1 {
+		return all
+	}
+	shown := map[string]bool{e.Stage: true}
+	for _, r := range fit.Recover(row, e.Span) {
+		all, shown[r.Name] = append(all, observation{r, nil}), true
+	}
+	for _, stage := range e.Span {
+		if inner := row.Stage; !shown[stage] {
+			inner.Name = stage
+			all = append(all, observation{&fit.Row{Stage: inner}, nil})
 		}
 	}
 	return all

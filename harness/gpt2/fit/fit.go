@@ -27,7 +27,7 @@ type Stage struct {
 // A Row is a stage with the engine's output, of which at least one value is wrong.
 type Row struct {
 	Stage
-	Got   []float32 // what the engine has
+	Got   []float32 // what the engine has; nil if that is not known, as within a span
 	Right []float32 // what the correct function gives
 	Bound []float32 // what rounding may do at each place; nil is nothing
 
@@ -59,6 +59,10 @@ type search func(r *Row) []Hypothesis
 // The plainest come first.
 var searches = map[string][]search{}
 
+// blind are the searches that need no output: what they propose has no number read off it. They
+// look at the stages of a span whose output the candidate lacks.
+var blind = map[string][]search{}
+
 // most is the number of hypotheses on a row that are held against it.
 const most = 64
 
@@ -66,7 +70,11 @@ const most = 64
 func Propose(r *Row) []Hypothesis {
 	s, _ := model.ParseStage(r.Name)
 	var all []Hypothesis
-	for _, look := range slices.Concat(searches[s.Word], searches[""]) {
+	looks := slices.Concat(blind[s.Word], blind[""], searches[s.Word], searches[""])
+	if r.Got == nil {
+		looks = slices.Concat(blind[s.Word], blind[""])
+	}
+	for _, look := range looks {
 		all = append(all, look(r)...)
 	}
 	for i := range all {
