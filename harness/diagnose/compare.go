@@ -267,8 +267,9 @@ func (c Comparison) judge(
 			}
 		}
 	}
-	causes, err := coverRows(run, rows, func(run *replay.Run, rows []harness.Replayed) ([]faults.Cause, error) {
-		return faults.Explain(ctx, c.Model, c.Candidate, run, rows)
+	x := faults.NewExplainer(c.Model, c.Candidate)
+	causes, err := coverRows(run, rows, func(run *replay.Run, some []harness.Replayed) ([]faults.Cause, error) {
+		return x.Explain(ctx, run, rows, some)
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("explain: %w", err)

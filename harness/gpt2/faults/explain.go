@@ -54,21 +54,46 @@ func Explain(
 	ctx context.Context, m *model.Model, candidate harness.Source,
 	run *replay.Run, rows []harness.Replayed, except ...Kind,
 ) ([]Cause, error) {
-	c := &candidateRun{model: m, candidate: candidate, run: run, rows: rows, except: except}
-	groups := map[string]*rowGroup{}
-	for i, row := range rows {
+	return NewExplainer(m, candidate, except...).Explain(ctx, run, rows, rows)
+}
+
+// An Explainer explains rows of one candidate as Explain does, and knows what it found before.
+type Explainer struct {
+	candidateRun
+	groups map[string]*rowGroup
+}
+
+// NewExplainer returns an Explainer that tries faults of any kind but those in except.
+func NewExplainer(m *model.Model, candidate harness.Source, except ...Kind) *Explainer {
+	return &Explainer{candidateRun{model: m, candidate: candidate, except: except}, map[string]*rowGroup{}}
+}
+
+// Explain finds the causes of the introduced ones of some rows; run is the replay that judged
+// all of them.
+func (x *Explainer) Explain(ctx context.Context, run *replay.Run, all, some []harness.Replayed) ([]Cause, error) {
+	again := x.run != run
+	x.run, x.judged = run, all
+	var groups []*rowGroup
+	for i, row := range some {
 		if row.Verdict != harness.ReplayIntroduced {
 			continue
 		}
 		kind := spanKind(row.Span)
-		if groups[kind] == nil {
-			groups[kind] = &rowGroup{candidateRun: c}
+		g := x.groups[kind]
+		if g == nil {
+			g = &rowGroup{candidateRun: &x.candidateRun}
+			x.groups[kind] = g
 		}
-		groups[kind].rows = append(groups[kind].rows, i)
+		if !slices.Contains(groups, g) {
+			groups, g.rows = append(groups, g), nil
+			if again { // other values may show what those before did not
+				g.vain = [2]int{}
+			}
+		}
+		g.rows = append(g.rows, i)
 	}
-	causes := make([][]Cause, len(rows))
-	all := slices.Collect(maps.Values(groups))
-	parallel.For(len(all), func(g int) { all[g].explain(ctx, rows, causes) })
+	causes := make([][]Cause, len(some))
+	parallel.For(len(groups), func(i int) { groups[i].explain(ctx, some, causes) })
 	return slices.Concat(causes...), ctx.Err()
 }
 
@@ -84,7 +109,7 @@ func spanKind(span []string) string {
 // A rowGroup is the rows of one kind, by step and layer.
 type rowGroup struct {
 	*candidateRun
-	rows  []int   // indices of the rows to explain
+	rows  []int   // indices of those to explain
 	found []Fault // those that explained one of them
 	vain  [2]int  // searches in vain at steps without and with a past
 

@@ -170,7 +170,7 @@ type candidateRun struct {
 	model     *model.Model
 	candidate harness.Source
 	run       *replay.Run
-	rows      []harness.Replayed // of the run
+	judged    []harness.Replayed // the rows of the run
 	except    []Kind             // of faults, not tried
 
 	once   sync.Once

@@ -66,7 +66,7 @@ func plural(thing string, numbers []int) string {
 // which it is right in the place's layer.
 func (c *candidateRun) elsewhere(at harness.Place) (layers, steps []int) {
 	own, _ := model.ParseStage(at.Stage)
-	for _, row := range c.rows {
+	for _, row := range c.judged {
 		s, _ := model.ParseStage(row.Stage)
 		switch {
 		case row.Verdict != harness.ReplayClean || s.Word != own.Word:
