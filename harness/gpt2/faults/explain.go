@@ -141,13 +141,14 @@ type answer struct {
 	causes []Cause         // the best first
 	fits   map[int][]Cause // by hypotheses that hold; their causes go before the others
 	tried  int             // hypotheses that were held against the row
+	known  bool            // a fault of the catalogue, and no other, gives the output
 }
 
 // explain puts the causes of the group's rows in their places. Of the hypotheses that hold of a
 // row it takes the one that holds of most rows, of these the one with the fewest numbers: one
-// that a later row refutes gives way to one that none does.
+// that a later row refutes gives way to one that none does. So does a fault of the catalogue.
 func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes [][]Cause) {
-	answers, count := map[int]*answer{}, map[int]int{}
+	answers, count, known := map[int]*answer{}, map[int]int{}, map[string]int{}
 	for _, i := range g.rows {
 		if ctx.Err() == nil {
 			answers[i] = g.answer(rows[i])
@@ -166,13 +167,16 @@ func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes 
 		for h := range x.fits {
 			count[h]++
 		}
+		if x.known {
+			known[x.causes[0].Fault]++
+		}
 	}
 	for i, x := range answers {
 		causes[i] = x.causes
 		best := slices.SortedFunc(maps.Keys(x.fits), func(a, b int) int {
 			return cmp.Or(count[b]-count[a], g.hypotheses[a].numbers-g.hypotheses[b].numbers, a-b)
 		})
-		if len(best) > 0 {
+		if len(best) > 0 && !(x.known && known[x.causes[0].Fault] >= count[best[0]]) {
 			causes[i] = x.fits[best[0]]
 		}
 	}
@@ -203,6 +207,7 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 	if len(matches) > 0 {
 		x.causes = g.describe(e, matches)
 		if !x.causes[0].Rest {
+			x.known, x.tried = true, 0
 			return x
 		}
 	}

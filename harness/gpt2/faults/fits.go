@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/model"
 )
@@ -15,7 +16,16 @@ const fitLeft = 2
 // A hypothesis is a fit as a fault that no catalogue lists, in a part of the output or all of it.
 type hypothesis struct {
 	Fault
-	numbers int // read off a row
+	numbers int  // read off a row
+	whole   bool // it cannot be held against a sample
+}
+
+// on returns what of a row the hypothesis is held against.
+func (h hypothesis) on(e *wrongRow) *wrongRow {
+	if h.whole {
+		return e
+	}
+	return e.some
 }
 
 // holds reports whether all that the hypothesis leaves of a row's error is rounding, and more
@@ -35,7 +45,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	for _, o := range g.observed(e) {
 		for _, h := range fit.Propose(o.row) {
 			if f := g.hypothesis(h, o.part); !slices.ContainsFunc(g.hypotheses, func(h hypothesis) bool { return h.relation == f.relation }) {
-				if m, ok := g.best(e.some, f.Fault); ok && m.holds() {
+				if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() {
 					g.hypotheses = append(g.hypotheses, f)
 				}
 			}
@@ -51,7 +61,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 func (g *rowGroup) held(e *wrongRow, from int) map[int][]Cause {
 	held := map[int][]Cause{}
 	for i, h := range g.hypotheses[from:] {
-		if m, ok := g.best(e.some, h.Fault); ok && m.holds() {
+		if m, ok := g.best(h.on(e), h.Fault); ok && m.holds() {
 			held[from+i] = g.describe(e, []match{m})
 		}
 	}
@@ -67,11 +77,10 @@ type observation struct {
 // observed returns what a row shows of the functions of its stages: its own as a whole and, if
 // they are not all of it, the wrong values alone; then those that follow from it.
 func (g *rowGroup) observed(e *wrongRow) []observation {
-	d, _ := g.dims(e.Step)
-	some := e.some
-	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
-	c.step, c.at = e.Step, g.anyStep(some, d)
-	row := &fit.Row{Stage: *c.stage(), Got: some.got, Right: some.right, Bound: some.bound}
+	row, c := g.observe(e.some)
+	if e.some != e {
+		row.Whole, _ = g.observe(e)
+	}
 	all := []observation{{row, nil}}
 	if p := g.part(e); p != nil {
 		own := *row
@@ -92,6 +101,16 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 		}
 	}
 	return all
+}
+
+// observe returns a row as package fit has it, and its Context.
+func (g *rowGroup) observe(e *wrongRow) (*fit.Row, *Context) {
+	d, _ := g.dims(e.Step)
+	c := e.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
+	c.step, c.at, c.right = e.Step, g.anyStep(e, d), e.right
+	stage := c.stage()
+	stage.Has = func(step int, name string) bool { return g.has(harness.Place{Step: step, Stage: name}) }
+	return &fit.Row{Stage: *stage, Got: e.got, Right: e.right, Bound: e.bound}, c
 }
 
 // anyStep returns an input of any step: of a sample its own rows of what has a row for each.
@@ -122,10 +141,10 @@ func (g *rowGroup) hypothesis(h fit.Hypothesis, in *part) hypothesis {
 		}}
 	}
 	f.relation = f.Text
-	return hypothesis{f, h.Numbers}
+	return hypothesis{f, h.Numbers, h.Whole}
 }
 
 // stage returns the Context as package fit has it.
 func (c *Context) stage() *fit.Stage {
-	return &fit.Stage{Model: c.Model, Dims: c.Dims, Name: c.Stage, Step: c.step, In: c.In, At: c.at}
+	return &fit.Stage{Model: c.Model, Dims: c.Dims, Name: c.Stage, Step: c.step, In: c.In, At: c.at, Correct: c.Right}
 }

@@ -22,6 +22,12 @@ type Stage struct {
 
 	// At is In of a stage of any step.
 	At func(step int, stage string) []float32
+
+	// Has reports whether the engine has a stage of a step itself; it is of a Row alone.
+	Has func(step int, stage string) bool
+
+	// Correct returns what the correct function gives; what it returns is not changed.
+	Correct func() []float32
 }
 
 // A Row is a stage with the engine's output, of which at least one value is wrong.
@@ -35,6 +41,9 @@ type Row struct {
 	// all of them.
 	Part []bool
 
+	// Whole is the row of which this is a sample of positions; nil if it is none.
+	Whole *Row
+
 	// Recovered is set where Got follows from later stages, up to Bound.
 	Recovered bool
 }
@@ -45,6 +54,10 @@ type Hypothesis struct {
 	Text    string   // what the engine does and what to do about it, in words an engineer acts on
 	Numbers int      // that were read off the row: the fewer, the plainer
 	Stages  []string // patterns of the stages in which it can sit; nil is the row's own in any layer
+
+	// Whole is set where a sample of positions does not tell what the function gives: it is held
+	// against the whole row.
+	Whole bool
 
 	// Output returns what the function gives in the place of a stage, in that stage's shape;
 	// nil where it changes nothing or needs what is not known.

@@ -1,0 +1,119 @@
+package faults_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/gpt2/fit"
+	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
+)
+
+// oddModel is of a shape that shares no length with synthetic-tiny.
+func oddModel(t *testing.T) *model.Model {
+	cfg := model.Config{Vocab: 331, Positions: 40, Embd: 48, Layers: 4, Heads: 6, Inner: 112, Eps: 1e-5}
+	return modeltest.Of(t, cfg, modeltest.Weights(cfg, 7))
+}
+
+// A fitCase is a fault that no catalogue lists, planted at every step and in every layer.
+type fitCase struct {
+	name   string
+	stage  string // by its end
+	id     string
+	words  []string
+	output func(c *faults.Context) []float32
+}
+
+// testFits plants each fault in a model's run and asks for its words at all places.
+func testFits(t *testing.T, e engine, cases []fitCase) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			e := e
+			e.plant = func(at harness.Place, x *faults.Context) []float32 {
+				if !strings.HasSuffix(at.Stage, c.stage) {
+					return nil
+				}
+				return c.output(x)
+			}
+			introduced, all := e.explain(t)
+			if len(introduced) == 0 || len(all) != len(introduced) {
+				t.Fatalf("%d rows introduced, %d explained", len(introduced), len(all))
+			}
+			for _, x := range all {
+				if x.Fault != c.id || x.Explains < 0.999 || slices.ContainsFunc(c.words, func(w string) bool { return !strings.Contains(x.Text, w) }) {
+					t.Errorf("%s at step %d: %s, %.4f: %q, want %s, %q", x.Stage, x.Step, x.Fault, float64(x.Explains), x.Text, c.id, c.words)
+				}
+			}
+		})
+	}
+}
+
+// rowsOfTable returns rows of a table of weights, one for each place of [T] or [B,T] ids.
+func rowsOfTable(c *faults.Context, name string, at func(b, t int) int) (out []float32) {
+	w, shape, _ := c.Model.Weight(name)
+	C := shape[1]
+	for i := range len(c.Right()) / C {
+		row := at(i/c.Dims.T, i%c.Dims.T)
+		out = append(out, w[row*C:][:C]...)
+	}
+	return out
+}
+
+// TestLookups: rows of wte and wpe are found in the tables, and the rule is that of all steps.
+func TestLookups(t *testing.T) {
+	all := func(stage string) bool { return !strings.HasPrefix(stage, "logits") }
+	tokens := [][]int{{40464, 2068, 17586, 15}, {35496, 11, 50000, 995}}
+	id := func(c *faults.Context, b, t int) int { // as the correct row of wte has it
+		w, shape, _ := c.Model.Weight("wte.weight")
+		row := c.Right()[(b*c.Dims.T+t)*shape[1]:][:shape[1]]
+		for i := 0; ; i++ {
+			if slices.Equal(w[i*shape[1]:][:shape[1]], row) {
+				return i
+			}
+		}
+	}
+	token := func(rule func(c *faults.Context, b, t int) int) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			return rowsOfTable(c, "wte.weight", func(b, t int) int { return rule(c, b, t) })
+		}
+	}
+	position := func(rule func(c *faults.Context, t int) int) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			return rowsOfTable(c, "wpe.weight", func(_, t int) int { return rule(c, t) })
+		}
+	}
+	testFits(t, engine{tokens: tokens, steps: 4, keep: all}, []fitCase{
+		{"15 bits", "wte", fit.PatternLookup, []string{"modulo 32768 = 2^15"}, token(func(c *faults.Context, b, t int) int { return id(c, b, t) % 32768 })},
+		{"int16", "wte", fit.PatternLookup, []string{"int16", "from the end"}, token(func(c *faults.Context, b, t int) int {
+			v := int(int16(id(c, b, t)))
+			return (v + 50257) % 50257
+		})},
+		{"clamped ids", "wte", fit.PatternLookup, []string{"ids from 30000 on read row 29999 of wte", "clamped at 29999"}, token(func(c *faults.Context, b, t int) int { return min(id(c, b, t), 29999) })},
+		{"ids + 3", "wte", fit.PatternLookup, []string{"id n reads row n+3"}, token(func(c *faults.Context, b, t int) int { return id(c, b, t) + 3 })},
+		{"row 0 of the batch", "wte", fit.PatternLookup, []string{"every batch row has the embeddings of row 0's tokens"}, token(func(c *faults.Context, b, t int) int { return id(c, 0, t) })},
+		{"positions + 2", "wpe", fit.PatternLookup, []string{"position n reads row n+2 of wpe"}, position(func(c *faults.Context, t int) int { return c.Dims.P + t + 2 })},
+		{"positions clamped", "wpe", fit.PatternLookup, []string{"positions from 3 on read row 2 of wpe", "clamped at 2"}, position(func(c *faults.Context, t int) int { return min(c.Dims.P+t, 2) })},
+		{"positions modulo 2", "wpe", fit.PatternLookup, []string{"modulo 2 = 2^1"}, position(func(c *faults.Context, t int) int { return (c.Dims.P + t) % 2 })},
+		{"P-1 at decode", "wpe", fit.PatternLookup, []string{"one too early, P-1"}, position(func(c *faults.Context, t int) int { return max(c.Dims.P-1, 0) + t })},
+		{"positions count steps", "embed", fit.PatternLookup, []string{"positions count steps"}, func(c *faults.Context) []float32 {
+			w, shape, _ := c.Model.Weight("wpe.weight")
+			out, C := slices.Clone(c.In("wte")), shape[1]
+			for i := range out {
+				row := i / C % c.Dims.T
+				if c.Dims.P > 0 {
+					row += c.Dims.P - len(tokens[0]) + 1
+				}
+				out[i] += w[row*C+i%C]
+			}
+			return out
+		}},
+	})
+	testFits(t, engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5}}, steps: 3}, []fitCase{
+		{"reversed", "wpe", fit.PatternLookup, []string{"in reverse"}, position(func(c *faults.Context, t int) int { return c.Dims.P + c.Dims.T - 1 - t })},
+		{"8 bits", "wte", fit.PatternLookup, []string{"modulo 256 = 2^8"}, token(func(c *faults.Context, b, t int) int { return id(c, b, t) % 256 })},
+		{"unknown", "wte", fit.PatternLookup, []string{"read row 0 of wte", "out of the table"}, token(func(c *faults.Context, b, t int) int { return map[bool]int{true: id(c, b, t)}[id(c, b, t) < 300] })},
+	})
+}
