@@ -2,16 +2,13 @@
 package modeltest
 
 import (
-	"encoding/binary"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"checkpoint12/model"
-	"checkpoint12/model/safetensors"
+	"checkpoint12/model/synthetic"
 )
 
 // Micro is a config of which no two dimensions are the same.
@@ -44,47 +41,14 @@ func Write(dir string, cfg model.Config, seed uint64) error {
 	return os.WriteFile(filepath.Join(dir, "model.safetensors"), Encode(cfg, Weights(cfg, seed)), 0o666)
 }
 
-// Weights draws every weight of a config, lm_head excepted. Gains stay around 1
-// and no bias is zero, so that nothing drops out of the result.
+// Weights draws the weights of a config, as synthetic.RandomWeights does.
 func Weights(cfg model.Config, seed uint64) map[string][]float32 {
-	rng := rand.New(rand.NewPCG(seed, 1))
-	all := map[string][]float32{}
-	for name, shape := range cfg.Weights() {
-		scale, shift := 1.5/math.Sqrt(float64(shape[0])), 0.0
-		switch {
-		case strings.HasPrefix(name, "lm_head."):
-			continue
-		case len(shape) == 1:
-			scale = 0.3
-			if strings.HasSuffix(name, ".weight") {
-				shift = 1
-			}
-		case name == "wte.weight" || name == "wpe.weight":
-			scale = 1
-		}
-		w := make([]float32, safetensors.Info{Shape: shape}.Size())
-		for i := range w {
-			w[i] = float32(rng.NormFloat64()*scale + shift)
-		}
-		all[name] = w
-	}
-	return all
+	return synthetic.RandomWeights(cfg, seed)
 }
 
-// Encode returns the bytes of a safetensors file with those of a config's weights
-// that there are.
+// Encode returns the bytes of a safetensors file, as synthetic.Encode does.
 func Encode(cfg model.Config, weights map[string][]float32) []byte {
-	var tensors []safetensors.Info
-	var data []byte
-	for name, shape := range cfg.Weights() {
-		if w, ok := weights[name]; ok {
-			tensors = append(tensors, safetensors.Info{Name: name, Shape: shape})
-			for _, v := range w {
-				data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-			}
-		}
-	}
-	return append(safetensors.Header(tensors), data...)
+	return synthetic.Encode(cfg, weights)
 }
 
 // Tokens draws n token ids.
