@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/selftest/naive"
 	"checkpoint12/model"
 )
 
@@ -34,7 +35,7 @@ type trial struct {
 	variant string         // the correct engine
 	golden  harness.Source // its run, if made before; else the Go model's,
 	threads int            // on so many threads,
-	naive   *naive         // with these stages in place of its own, if set
+	naive   *naive.Engine  // with these stages in place of its own, if set
 	cutting *cutting       // and run so, if set
 }
 
@@ -190,10 +191,10 @@ func cleanTrials(engines map[string]map[string]harness.Source, quick bool) []*tr
 	for threads := 1; threads <= 3; threads++ {
 		add(trial{variant: fmt.Sprintf("Go, threads: %d", threads), threads: threads})
 	}
-	add(trial{variant: "float32, summed forwards", threads: 1, naive: &naive{sum: forwards}})
-	add(trial{variant: "float32, summed backwards", threads: 1, naive: &naive{sum: backwards}})
-	add(trial{variant: "float32, summed in halves", threads: 1, naive: &naive{sum: pairwise}})
-	add(trial{variant: "float32, variance in one pass", threads: 1, naive: &naive{sum: forwards, onePass: true}})
+	add(trial{variant: "float32, summed forwards", threads: 1, naive: &naive.Engine{Sum: naive.Forwards}})
+	add(trial{variant: "float32, summed backwards", threads: 1, naive: &naive.Engine{Sum: naive.Backwards}})
+	add(trial{variant: "float32, summed in halves", threads: 1, naive: &naive.Engine{Sum: naive.Pairwise}})
+	add(trial{variant: "float32, variance in one pass", threads: 1, naive: &naive.Engine{Sum: naive.Forwards, OnePass: true}})
 	return all
 }
 

@@ -67,7 +67,7 @@ func (r *runner) make(ctx context.Context, t *trial) (result, error) {
 		i := slices.IndexFunc(t.planted, func(in injection) bool { return in.at == at })
 		switch {
 		case t.naive != nil && (whole || !isHead(at.Stage)):
-			return t.naive.output(c)
+			return t.naive.Output(c)
 		case i < 0:
 			return nil
 		}

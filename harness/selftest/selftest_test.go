@@ -286,17 +286,3 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("error %v, want that the context was cancelled", err)
 	}
 }
-
-// TestOrders: the naive engine's orders of summation are three, and each is a sum.
-func TestOrders(t *testing.T) {
-	terms := []float32{1e8, 1, -1e8, 1, 3, 2}
-	got := []float32{forwards(terms), backwards(terms), pairwise(terms)}
-	if slices.Max(got) == slices.Min(got) {
-		t.Errorf("sums %v are all alike: the orders are not different", got)
-	}
-	for _, sum := range []func([]float32) float32{forwards, backwards, pairwise} {
-		if sum([]float32{1, 2, 3, 4, 5}) != 15 || sum(nil) != 0 {
-			t.Error("a sum is wrong")
-		}
-	}
-}

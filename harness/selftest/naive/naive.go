@@ -1,4 +1,6 @@
-package selftest
+// Package naive is a correct engine with every operation in float32, in an order of sums of its
+// own: what rounding alone does to a run.
+package naive
 
 import (
 	"math"
@@ -9,39 +11,39 @@ import (
 	"checkpoint12/model/activation"
 )
 
-// A naive is a correct engine with every operation in float32 and its own order of sums.
-type naive struct {
-	sum     func(terms []float32) float32
-	onePass bool // LayerNorm's variance is E[x²] - m²
+// An Engine computes the stages of a model.
+type Engine struct {
+	Sum     func(terms []float32) float32
+	OnePass bool // LayerNorm's variance is E[x²] - m²
 }
 
-// forwards adds one after the other.
-func forwards(terms []float32) (s float32) {
+// Forwards adds one after the other.
+func Forwards(terms []float32) (s float32) {
 	for _, t := range terms {
 		s += t
 	}
 	return s
 }
 
-// backwards begins with the last.
-func backwards(terms []float32) (s float32) {
+// Backwards begins with the last.
+func Backwards(terms []float32) (s float32) {
 	for _, t := range slices.Backward(terms) {
 		s += t
 	}
 	return s
 }
 
-// pairwise adds the sums of two halves.
-func pairwise(terms []float32) float32 {
+// Pairwise adds the sums of two halves.
+func Pairwise(terms []float32) float32 {
 	if n := len(terms); n > 2 {
-		return pairwise(terms[:n/2]) + pairwise(terms[n/2:])
+		return Pairwise(terms[:n/2]) + Pairwise(terms[n/2:])
 	}
-	return forwards(terms)
+	return Forwards(terms)
 }
 
-// A naiveStage is a stage with its sizes, inputs and output.
-type naiveStage struct {
-	naive
+// A stage is a stage with its sizes, inputs and output.
+type stage struct {
+	Engine
 	*faults.Context
 	T, P, S, C, H, D, V int
 
@@ -49,11 +51,11 @@ type naiveStage struct {
 	terms     []float32 // scratch
 }
 
-// output computes a stage; nil for one that only moves values.
-func (n naive) output(c *faults.Context) []float32 {
+// Output computes a stage; nil for one that only moves values.
+func (n Engine) Output(c *faults.Context) []float32 {
 	cfg, d := c.Model.Config(), c.Dims
-	s := &naiveStage{
-		naive: n, Context: c, out: make([]float32, len(c.Right())),
+	s := &stage{
+		Engine: n, Context: c, out: make([]float32, len(c.Right())),
 		T: d.T, P: d.P, S: d.P + d.T, C: cfg.Embd, H: cfg.Heads, D: cfg.Embd / cfg.Heads, V: cfg.Vocab,
 	}
 	var compute func()
@@ -89,43 +91,43 @@ func (n naive) output(c *faults.Context) []float32 {
 }
 
 // weight returns the stage's "weight" or "bias".
-func (n *naiveStage) weight(word string) []float32 {
+func (n *stage) weight(word string) []float32 {
 	w, _, _ := n.Model.Weight(n.Stage + "." + word)
 	return w
 }
 
 // dot returns a·b.
-func (n *naiveStage) dot(a, b []float32) float32 {
+func (n *stage) dot(a, b []float32) float32 {
 	n.terms = n.terms[:0]
 	for i, v := range a {
 		n.terms = append(n.terms, v*b[i])
 	}
-	return n.sum(n.terms)
+	return n.Sum(n.terms)
 }
 
 // add adds [B,T,C] and [B,T,C], or [T,C] for every row of the batch.
-func (n *naiveStage) add() {
+func (n *stage) add() {
 	for i := range n.out {
 		n.out[i] = n.x[i] + n.y[i%len(n.y)]
 	}
 }
 
 // norm computes (x-mean)/sqrt(variance+eps)*gain + bias, row by row.
-func (n *naiveStage) norm() {
+func (n *stage) norm() {
 	gain, bias := n.weight("weight"), n.weight("bias")
 	C, eps := float32(n.C), float32(n.Model.Config().Eps)
 	for lo := 0; lo < len(n.out); lo += n.C {
 		x, out := n.x[lo:lo+n.C], n.out[lo:lo+n.C]
-		mean := n.sum(x) / C
+		mean := n.Sum(x) / C
 		n.terms = n.terms[:0]
 		for _, v := range x {
-			if !n.onePass {
+			if !n.OnePass {
 				v -= mean
 			}
 			n.terms = append(n.terms, v*v)
 		}
-		variance := n.sum(n.terms) / C
-		if n.onePass {
+		variance := n.Sum(n.terms) / C
+		if n.OnePass {
 			variance -= mean * mean
 		}
 		scale := 1 / float32(math.Sqrt(float64(variance+eps)))
@@ -136,7 +138,7 @@ func (n *naiveStage) norm() {
 }
 
 // linear computes x*W + bias, of W [in,out].
-func (n *naiveStage) linear() {
+func (n *stage) linear() {
 	w, bias := n.weight("weight"), n.weight("bias")
 	N := len(bias)
 	column := make([]float32, len(w)/N)
@@ -152,7 +154,7 @@ func (n *naiveStage) linear() {
 
 // scores computes q*k/sqrt(D), or what the config has for it, -inf where the key comes after
 // the query.
-func (n *naiveStage) scores() {
+func (n *stage) scores() {
 	name, _ := model.ParseStage(n.Stage)
 	scale := float32(n.Model.Config().AttentionScale(name.Layer))
 	for i := range n.out {
@@ -164,14 +166,14 @@ func (n *naiveStage) scores() {
 }
 
 // softmax computes exp(x/temperature) over its sum, row by row.
-func (n *naiveStage) softmax(width int, temperature float32) {
+func (n *stage) softmax(width int, temperature float32) {
 	for lo := 0; lo < len(n.out); lo += width {
 		x, out := n.x[lo:lo+width], n.out[lo:lo+width]
 		top := slices.Max(x)
 		for i, v := range x {
 			out[i] = float32(math.Exp(float64((v - top) / temperature)))
 		}
-		sum := n.sum(out)
+		sum := n.Sum(out)
 		for i := range out {
 			out[i] /= sum
 		}
@@ -179,7 +181,7 @@ func (n *naiveStage) softmax(width int, temperature float32) {
 }
 
 // context computes probs*v, the heads side by side.
-func (n *naiveStage) context() {
+func (n *stage) context() {
 	column := make([]float32, n.S)
 	for i := range n.out {
 		b, t, h, c := i/(n.T*n.C), i/n.C%n.T, i/n.D%n.H, i%n.D
@@ -191,7 +193,7 @@ func (n *naiveStage) context() {
 }
 
 // activate computes GELU in its tanh form, or the config's activation.
-func (n *naiveStage) activate() {
+func (n *stage) activate() {
 	f := n.Model.Config().ActivationFunction()
 	for i, v := range n.x {
 		if f != activation.Released {
@@ -204,7 +206,7 @@ func (n *naiveStage) activate() {
 }
 
 // unembed computes x*wteᵀ, or with a head's own weights.
-func (n *naiveStage) unembed() {
+func (n *stage) unembed() {
 	w, _, own := n.Model.Weight("lm_head.weight")
 	if !own {
 		w, _, _ = n.Model.Weight("wte.weight")
