@@ -28,7 +28,8 @@ var order = []string{
 	"harness/gpt2/fit",
 	"harness/gpt2/maps harness/gpt2/faults harness/verify/figures harness/verify/engine harness/weights",
 	"harness/diagnose",
-	"harness/verify harness/selftest",
+	"harness/selftest/naive",
+	"harness/selftest/unlisted harness/verify harness/selftest",
 	"harness/cli",
 	".",
 }
