@@ -225,7 +225,7 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 	if search {
 		*vain++
 	}
-	unknown := Cause{Explanation: g.pattern(e, search)}
+	unknown := Cause{Explanation: g.pattern(e)}
 	unknown.Or = g.inResidual(e, unknown.Explanation)
 	x.causes = []Cause{unknown}
 	return x

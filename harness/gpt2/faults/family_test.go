@@ -9,6 +9,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/model"
 	"checkpoint12/model/activation"
 	"checkpoint12/model/modeltest"
@@ -71,7 +72,7 @@ func TestActivations(t *testing.T) {
 				want, text = known[other.Name()], "GELU"
 			}
 			if other.Name() == "linear" {
-				want, text = faults.PatternCopy, "mlp.c_fc"
+				want, text = fit.PatternCopy, "mlp.c_fc"
 			}
 			if other.Name() == "gelu_10" { // as gelu is, where nothing is above 10
 				continue

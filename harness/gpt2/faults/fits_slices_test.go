@@ -117,3 +117,118 @@ func TestLookups(t *testing.T) {
 		{"unknown", "wte", fit.PatternLookup, []string{"read row 0 of wte", "out of the table"}, token(func(c *faults.Context, b, t int) int { return map[bool]int{true: id(c, b, t)}[id(c, b, t) < 300] })},
 	})
 }
+
+// in returns the name of another stage, layers from a stage of a block.
+func in(stage string, layers int, word string) string {
+	s, _ := model.ParseStage(stage)
+	return model.StageName{Layer: s.Layer + layers, Word: word}.String()
+}
+
+// on is the function of a stage, layers away, on another input; nil where one of them is none.
+func on(layers int, word string, inputLayers int, input string) func(c *faults.Context) []float32 {
+	return func(c *faults.Context) []float32 {
+		s, _ := model.ParseStage(c.Stage)
+		if n := c.Model.Config().Layers; s.Layer+layers < 0 || s.Layer+layers >= n || s.Layer+inputLayers < 0 {
+			return nil
+		}
+		return apply(in(c.Stage, layers, word), in(c.Stage, inputLayers, input))(c)
+	}
+}
+
+// weightOf returns a weight of the model's.
+func weightOf(c *faults.Context, name string) []float32 {
+	w, _, ok := c.Model.Weight(name)
+	if !ok {
+		panic(name)
+	}
+	return w
+}
+
+// TestOperands: other inputs, weights and biases are found, and named as seen from the stage.
+func TestOperands(t *testing.T) {
+	cases := []fitCase{
+		{"the layer's weights after", ".mlp.c_fc", fit.PatternOtherWeights, []string{"the weights of mlp.c_fc of layer +1"}, on(1, "mlp.c_fc", 0, "ln_2")},
+		{"two layers before", ".attn.c_proj", fit.PatternOtherWeights, []string{"the weights of attn.c_proj of layer -2"}, on(-2, "attn.c_proj", 0, "attn.context")},
+		{"its own bias", ".attn.c_proj", fit.PatternOtherWeights, []string{"its matrix is that of attn.c_proj of layer -1", "its bias is its own"}, func(c *faults.Context) []float32 {
+			data := on(-1, "attn.c_proj", 0, "attn.context")(c)
+			if data == nil {
+				return nil
+			}
+			own, others := weightOf(c, c.Stage+".bias"), weightOf(c, in(c.Stage, -1, "attn.c_proj")+".bias")
+			for i := range data {
+				data[i] += own[i%len(own)] - others[i%len(own)]
+			}
+			return data
+		}},
+		{"another bias", ".mlp.c_proj", fit.PatternOtherWeights, []string{"its bias is that of mlp.c_proj of layer -1"}, func(c *faults.Context) []float32 {
+			if strings.HasPrefix(c.Stage, "h.0.") {
+				return nil
+			}
+			data := slices.Clone(c.Right())
+			own, others := weightOf(c, c.Stage+".bias"), weightOf(c, in(c.Stage, -1, "mlp.c_proj")+".bias")
+			for i := range data {
+				data[i] += others[i%len(own)] - own[i%len(own)]
+			}
+			return data
+		}},
+		{"un-normed", ".attn.c_attn", fit.PatternOtherInput, []string{"it reads the block's input, where ln_1 belongs"}, func(c *faults.Context) []float32 {
+			return apply(c.Stage, model.Reads(c.Model.Config(), in(c.Stage, 0, "ln_1"))[0])(c)
+		}},
+		{"parallel", ".mlp.c_fc", fit.PatternOtherInput, []string{"it reads ln_1, where ln_2 belongs"}, on(0, "mlp.c_fc", 0, "ln_1")},
+		{"the layer before's input", ".mlp.c_fc", fit.PatternOtherInput, []string{"it reads ln_2 of layer -1"}, on(0, "mlp.c_fc", -1, "ln_2")},
+		{"transposed", ".attn.c_proj", "conv1d_transposed", nil, func(c *faults.Context) []float32 {
+			x, w, bias, C := c.In(in(c.Stage, 0, "attn.context")), weightOf(c, c.Stage+".weight"), weightOf(c, c.Stage+".bias"), c.Model.Config().Embd
+			out := make([]float32, len(x))
+			for i := range out {
+				sum := float64(bias[i%C])
+				for k := range C {
+					sum += float64(x[i/C*C+k]) * float64(w[i%C*C+k])
+				}
+				out[i] = float32(sum)
+			}
+			return out
+		}},
+		{"ln_2 of the norm", ".ln_2", fit.PatternOtherInput, []string{"it reads ln_1, where resid_mid belongs"}, on(0, "ln_2", 0, "ln_1")},
+		{"ln_1 of the next", ".ln_1", fit.PatternOtherWeights, []string{"the weights of ln_1 of layer +1"}, func(c *faults.Context) []float32 {
+			s, _ := model.ParseStage(c.Stage)
+			if s.Layer+1 >= c.Model.Config().Layers {
+				return nil
+			}
+			return apply(in(c.Stage, 1, "ln_1"), model.Reads(c.Model.Config(), c.Stage)[0])(c)
+		}},
+		{"a layer skipped", ".ln_1", fit.PatternOtherInput, []string{"it reads resid_post of layer -2, where the block's input belongs"}, on(0, "ln_1", -2, "resid_post")},
+		{"everywhere layer 0", ".mlp.c_proj", fit.PatternOtherWeights, []string{"the weights of h.0.mlp.c_proj, in every layer"}, func(c *faults.Context) []float32 {
+			if strings.HasPrefix(c.Stage, "h.0.") {
+				return nil
+			}
+			return apply("h.0.mlp.c_proj", in(c.Stage, 0, "mlp.act"))(c)
+		}},
+		{"unnormed logits", "logits", fit.PatternOtherInput, []string{"resid_post, where ln_f belongs"}, func(c *faults.Context) []float32 {
+			return apply("logits", model.Reads(c.Model.Config(), "ln_f")[0])(c)
+		}},
+		{"ln_f", "ln_f", fit.PatternOtherWeights, []string{"the weights of h.1.ln_2"}, func(c *faults.Context) []float32 {
+			return apply("h.1.ln_2", model.Reads(c.Model.Config(), "ln_f")[0])(c)
+		}},
+		{"k of the layer before", ".attn.k", fit.PatternOtherInput, []string{"it reads attn.c_attn of layer -1"}, on(0, "attn.k", -1, "attn.c_attn")},
+		{"act of the layer before", ".mlp.act", fit.PatternOtherInput, []string{"it reads mlp.c_fc of layer -1"}, on(0, "mlp.act", -1, "mlp.c_fc")},
+		{"cache of the layer before", ".attn.context", fit.PatternOtherInput, []string{"it reads attn.cache_v of layer -1"}, func(c *faults.Context) []float32 {
+			if strings.HasPrefix(c.Stage, "h.0.") {
+				return nil
+			}
+			out := make([]float32, len(c.Right()))
+			err := c.Model.Apply(c.Stage, c.Dims, func(name string) []float32 {
+				if strings.HasSuffix(name, "cache_v") {
+					return c.In(in(c.Stage, -1, "attn.cache_v"))
+				}
+				return c.In(name)
+			}, out)
+			if err != nil {
+				panic(err)
+			}
+			return out
+		}},
+	}
+	keep := func(string) bool { return true }
+	testFits(t, engine{keep: keep, judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14}}, steps: 3}, cases)
+	testFits(t, engine{keep: keep}, cases)
+}

@@ -2,11 +2,9 @@ package faults
 
 import (
 	"fmt"
-	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
-	"sync"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/rounding"
@@ -172,9 +170,6 @@ type candidateRun struct {
 	run       *replay.Run
 	judged    []harness.Replayed // the rows of the run
 	except    []Kind             // of faults, not tried
-
-	once   sync.Once
-	hashes map[uint64][]harness.Place // the candidate's tensors by a hash of their values
 }
 
 // values returns a tensor's elements as faults take them; ids are exact.
@@ -234,39 +229,5 @@ func (c *candidateRun) input(run *replay.Run, step int, name string) []float32 {
 	return nil
 }
 
-// maxSearched is the number of values that a tensor may have to be looked for among the
-// others, or in another order: logits, of which no stage is a copy, would be most of the work.
+// maxSearched is the number of values that a tensor may have to be looked for in another order.
 const maxSearched = 1 << 18
-
-// equal returns the places at which the candidate has these very values, in order. All
-// are read once, when this is first asked.
-func (c *candidateRun) equal(x []float32) []harness.Place {
-	c.once.Do(func() {
-		c.hashes = map[uint64][]harness.Place{}
-		for _, step := range c.candidate.Steps() {
-			for _, stage := range c.candidate.Stages(step) {
-				shape, _ := c.candidate.Shape(step, stage)
-				if product(shape) > maxSearched {
-					continue
-				}
-				if t, err := c.candidate.Tensor(step, stage); err == nil && !t.IDs() {
-					h := hash(t.F32)
-					c.hashes[h] = append(c.hashes[h], harness.Place{Step: step, Stage: stage})
-				}
-			}
-		}
-	})
-	return c.hashes[hash(x)]
-}
-
-var seed = maphash.MakeSeed()
-
-// hash returns a hash of values.
-func hash(x []float32) uint64 {
-	var h maphash.Hash
-	h.SetSeed(seed)
-	for _, v := range x {
-		maphash.WriteComparable(&h, v)
-	}
-	return h.Sum64()
-}

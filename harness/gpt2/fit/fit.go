@@ -83,7 +83,7 @@ const most = 64
 func Propose(r *Row) []Hypothesis {
 	s, _ := model.ParseStage(r.Name)
 	var all []Hypothesis
-	looks := slices.Concat(blind[s.Word], blind[""], searches[s.Word], searches[""])
+	looks := slices.Concat(searches[""], blind[s.Word], blind[""], searches[s.Word])
 	if r.Got == nil {
 		looks = slices.Concat(blind[s.Word], blind[""])
 	}

@@ -1,0 +1,127 @@
+package fit
+
+import (
+	"fmt"
+	"slices"
+
+	"checkpoint12/model"
+)
+
+// PatternCopy is the id of an output that is another tensor of the run.
+const PatternCopy = "pattern_copy"
+
+func init() { searches[""] = append(searches[""], copies) }
+
+// fewValues is the number of different values up to which a tensor is equal to another by
+// chance, as a constant is, or what has one probability of 1 in each row.
+const fewValues = 8
+
+// stepsBack is how many steps back a stage's own output is looked for.
+const stepsBack = 8
+
+// copies proposes another tensor of the step in the place of the output, the stage's own of an
+// earlier step, or that of its first values.
+func copies(r *Row) (all []Hypothesis) {
+	if r.Whole != nil {
+		r = r.Whole
+	}
+	at := r.places()
+	few := map[float32]bool{}
+	for i := 0; i < len(at) && len(few) <= fewValues; i++ {
+		few[r.Got[at[i]]] = true
+	}
+	if len(few) <= fewValues {
+		return nil
+	}
+	cfg := r.Model.Config()
+	here, _ := model.ParseStage(r.Name)
+	own := model.Reads(cfg, r.Name)
+	add := func(x []float32, text, later string, of func(s *Stage) []float32) {
+		if len(x) != len(r.Got) {
+			return
+		}
+		n := 0
+		for n < len(at) && x[at[n]] == r.Got[at[n]] {
+			n++
+		}
+		h := Hypothesis{ID: PatternCopy, Whole: true, Output: of, Text: "the output is that of " + text + later}
+		switch first := at[min(n, len(at)-1)]; {
+		case n == len(at):
+			all = append(all, h)
+		case n > fewValues && r.rightFrom(at[n:]):
+			h.Numbers, h.Text = 1, fmt.Sprintf("the first %d values are those of %s%s", first, text, later)
+			h.Output = func(s *Stage) []float32 {
+				from, right := of(s), s.Correct()
+				if len(from) != len(right) || first > len(right) {
+					return nil
+				}
+				return slices.Concat(from[:first], right[first:])
+			}
+			all = append(all, h)
+		}
+	}
+	later := false
+	for _, name := range model.StageNames(cfg, nil) {
+		if name == r.Name {
+			later = true
+			continue
+		}
+		s, _ := model.ParseStage(name)
+		if isMoved(here.Word, s.Word) && (slices.Contains(own, name) || slices.Contains(model.Reads(cfg, name), r.Name)) {
+			continue
+		}
+		if shape, err := model.Shape(cfg, name, r.Dims); err != nil || product(shape) != len(r.Got) {
+			continue
+		}
+		kind, why := seenFrom(cfg, here, name), ": the wrong buffer was read or written"
+		if later {
+			why = ", which comes later: the buffer was written over before it was kept; copy it in the hook"
+			if !r.Has(r.Step, name) {
+				continue
+			}
+		}
+		add(r.In(name), kind, why, func(s *Stage) []float32 {
+			from, _ := model.ParseStage(s.Name)
+			return s.In(asSeen(s.Model.Config(), from, kind))
+		})
+	}
+	for back := 1; back <= min(r.Step, stepsBack); back++ {
+		if !r.Has(r.Step-back, r.Name) {
+			continue
+		}
+		text := "the step before"
+		if back > 1 {
+			text = fmt.Sprintf("%d steps before", back)
+		}
+		add(r.At(r.Step-back, r.Name), text, ": a buffer that was not written again", func(s *Stage) []float32 {
+			if s.At == nil || s.Step < back {
+				return nil
+			}
+			if x := s.At(s.Step-back, s.Name); len(x) == len(s.Correct()) {
+				return x
+			}
+			return nil
+		})
+	}
+	return all
+}
+
+// rightFrom reports whether the output is right at places, up to rounding.
+func (r *Row) rightFrom(places []int) bool {
+	for _, i := range places {
+		if r.Got[i] == r.Right[i] {
+			continue
+		}
+		if d := r.Got[i] - r.Right[i]; r.Bound == nil || !(max(d, -d) <= r.Bound[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isMoved reports whether one of two stages may be equal to the other in a correct run.
+func isMoved(a, b string) bool {
+	a, b = min(a, b), max(a, b)
+	return a == "logits" && b == "logits_last" ||
+		a == "attn.cache_k" && b == "attn.k" || a == "attn.cache_v" && b == "attn.v"
+}
