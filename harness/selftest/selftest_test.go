@@ -117,6 +117,36 @@ func TestPrecision(t *testing.T) {
 	}
 }
 
+// In products of TF32 too, a query that looks at padding takes its context from there, and so
+// it is the scores alone that are wrong.
+func TestPaddingInTF32(t *testing.T) {
+	t.Parallel()
+	runners, _, err := open(Options{Goldens: goldens, Precision: gpt2.TF32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMatrix(Model)
+	m.DType = gpt2.TF32.Name
+	for _, trial := range cutTrials(runners[0].model.Config(), true) {
+		if trial.planted == nil || !slices.Contains([]string{"padding_seen", "padding_of_other_row"}, trial.planted[0].ID) {
+			continue
+		}
+		r, err := runners[0].make(t.Context(), trial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.add(*trial, r)
+	}
+	if len(m.Wrong) > 0 {
+		t.Error(strings.Join(m.Wrong, "\n"))
+	}
+	for _, id := range []string{"padding_seen", "padding_of_other_row"} {
+		if row := m.row(id); row.Alone.Visible() == 0 || !row.Alone.right() {
+			t.Errorf("%+v", row)
+		}
+	}
+}
+
 // sample draws from the trials: of each fault alone, in the steps of its golden, the first that
 // there is; of the others of these, of pairs and of other steps every seventh; of each fault of
 // padding the first two and the last; and every other one without a fault.

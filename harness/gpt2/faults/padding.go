@@ -146,6 +146,25 @@ func maskOf(p harness.Padding, row int) (mask []int) {
 	return mask
 }
 
+// takesFromPadding reports whether the stage is the context of a row of a padded batch in which
+// a query looks at padding: the probabilities of its tokens' keys do not sum to 1.
+func (c *Context) takesFromPadding() bool {
+	if c.padded == nil || wordOf(c.Stage) != "attn.context" {
+		return false
+	}
+	probs := c.reads(0)
+	for lo := 0; lo < len(probs); lo += c.keys() {
+		sum := float32(0)
+		for _, p := range probs[lo : lo+c.keys()] {
+			sum += p
+		}
+		if !(sum > 1-1e-5) {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *paddedRow) own() []int { return maskOf(r.Padding(), r.Padding().Row) }
 
 // maskedBefore reports whether the layer of the output masks padding at the step before,

@@ -26,7 +26,8 @@ var composites = []Fault{
 }
 
 // InTF32 returns a Planter's Plant that plants what another does, nil for nothing, and leaves
-// no product of the others with factors of more bits than TF32.
+// no product of the others with factors of more bits than TF32. A row of a padded batch that
+// takes something from padding, which it has not at hand, keeps its context as the model has it.
 func InTF32(planted func(at harness.Place, c *Context) []float32) func(at harness.Place, c *Context) []float32 {
 	tf32, _ := ByID("tf32")
 	return func(at harness.Place, c *Context) []float32 {
@@ -34,7 +35,7 @@ func InTF32(planted func(at harness.Place, c *Context) []float32) func(at harnes
 		if planted != nil {
 			out = planted(at, c)
 		}
-		if out == nil && tf32.At(at.Stage) {
+		if out == nil && tf32.At(at.Stage) && !c.takesFromPadding() {
 			out = tf32.Output(c)
 		}
 		return out
