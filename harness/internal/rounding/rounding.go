@@ -11,8 +11,19 @@ import (
 type Rounding func(dst, src []float32)
 
 // BFloat16 keeps 8 significant bits and TF32 keeps 11, as NVIDIA's tensor cores
-// read float32: rounded to nearest, ties to even.
-var BFloat16, TF32 = keep(16), keep(13)
+// read float32: rounded to nearest, ties to even. Infinities and NaN stay.
+var (
+	BFloat16 = Rounding(func(dst, src []float32) {
+		for i, v := range src {
+			dst[i] = nearest(v, 16)
+		}
+	})
+	TF32 = Rounding(func(dst, src []float32) {
+		for i, v := range src {
+			dst[i] = nearest(v, 13)
+		}
+	})
+)
 
 // Of returns x after the rounding; x itself where there is none.
 func (r Rounding) Of(x []float32) []float32 {
@@ -31,23 +42,13 @@ func (r Rounding) In(scratch, x []float32) []float32 {
 	return scratch
 }
 
-// keep drops low bits of the mantissa, rounding to nearest, ties to even.
-// Infinities and NaN stay.
-func keep(drop uint) Rounding {
-	return func(dst, src []float32) {
-		for i, v := range src {
-			bits := math.Float32bits(v)
-			if bits&0x7f800000 == 0x7f800000 {
-				dst[i] = v
-				continue
-			}
-			dst[i] = nearest(bits, drop)
-		}
+// nearest drops low bits of the mantissa of v, which stays if it is not finite. It is fast
+// where the compiler knows how many.
+func nearest(v float32, drop uint) float32 {
+	bits := math.Float32bits(v)
+	if bits&0x7f800000 == 0x7f800000 {
+		return v
 	}
-}
-
-// nearest drops low bits of a finite float32.
-func nearest(bits uint32, drop uint) float32 {
 	return math.Float32frombits((bits + 1<<(drop-1) - 1 + bits>>drop&1) &^ (1<<drop - 1))
 }
 
@@ -65,7 +66,7 @@ func Float16(dst, src []float32) {
 	for i, v := range src {
 		b := math.Float32bits(v)
 		if e := b >> 23 & 0xff; normal <= e && e < large {
-			dst[i] = nearest(b, drop)
+			dst[i] = nearest(v, drop)
 		} else {
 			dst[i] = f16.ToFloat32(f16.FromFloat32(v))
 		}
