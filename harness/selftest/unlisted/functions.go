@@ -26,7 +26,7 @@ func after(f func(v float64) float64) func(s *site) []float32 {
 }
 
 const (
-	clipped   = "clip|cut|cap|clamp|flat|bounded|constant above|never above|saturat|at most|int8"
+	clipped   = "clip|cut|cap|capped|clamp|flat|bounded|constant above|never above|saturat|at most|int8"
 	aFunction = "function of"
 )
 
@@ -71,7 +71,7 @@ var functions = []Fault{
 		Output: instead(func(v float64) float64 { y := right(v); return y + 0.003*math.Sin(3*y) })},
 	{ID: "softplus", Stages: "h.*.mlp.act", Words: []string{"softplus|log(1|ln(1|" + aFunction},
 		Output: instead(func(v float64) float64 { return math.Log1p(math.Exp(v)) })},
-	{ID: "elu", Stages: "h.*.mlp.act", Words: []string{"elu(|elu |exp(x)|" + aFunction},
+	{ID: "elu", Stages: "h.*.mlp.act", Words: []string{"elu|expm1|exp(x)|" + aFunction},
 		Output: instead(func(v float64) float64 {
 			if v < 0 {
 				return math.Expm1(v)
@@ -92,7 +92,7 @@ var functions = []Fault{
 		Output: after(func(v float64) float64 { return clamp(v, 4) })},
 	{ID: "activations_saturate_at_int8", Stages: "h.*.mlp.c_fc", Words: []string{clipped, "1.984|1.98|127/64"},
 		Output: after(func(v float64) float64 { return clamp(v, 127.0/64) })},
-	{ID: "logits_softcap_10", Stages: "logits", Words: []string{"tanh|cap|saturat|bounded|" + aFunction},
+	{ID: "logits_softcap_10", Stages: "logits", Words: []string{"tanh|cap|capped|softcap|saturat|bounded|" + aFunction},
 		Output: after(func(v float64) float64 { return capped(v, 10) })},
 	{ID: "overflow_to_nan_to_0", Stages: "h.*.mlp.c_fc", Words: []string{"0|zero", "above|larger|greater|exceed|beyond|>|large|highest"},
 		Output: after(func(v float64) float64 {

@@ -11,7 +11,7 @@ const (
 	theGain = "gain|gamma|weight"
 	theBias = "bias|beta|shift"
 	perRow  = "row|position|token"
-	epsilon = "eps"
+	epsilon = "eps|epsilon"
 	toSee   = "the variance is far above epsilon unless config.json has a large one"
 )
 

@@ -59,7 +59,7 @@ const (
 var slicings = []Fault{
 	{ID: "positions_wrap_at_4", Stages: "wpe", From: 1, Words: []string{"wrap|mod |modulo|% 4|& 3|row 2|position 2|wpe[2|mod 4|by 4|4"},
 		Output: func(s *site) []float32 { return s.positions(func(p int) int { return p % 4 }) }},
-	{ID: "positions_clamped_at_5", Stages: "wpe", From: 1, Words: []string{"5", "clamp|row|position|wpe[|limit|at most|never above"}, Not: []string{"not written again"},
+	{ID: "positions_clamped_at_5", Stages: "wpe", From: 1, Words: []string{"5", "clamp|clip|row|position|wpe[|limit|at most|never above"}, Not: []string{"not written again"},
 		Output: func(s *site) []float32 { return s.positions(func(p int) int { return min(p, 5) }) }},
 	{ID: "positions_plus_2", Stages: "wpe", Words: []string{"2|two", aRow + "|late|offset"},
 		Output: func(s *site) []float32 { return s.positions(func(p int) int { return p + 2 }) }},

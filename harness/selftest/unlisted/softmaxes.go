@@ -141,7 +141,7 @@ var softmaxes = []Fault{
 		Output: func(s *site) []float32 {
 			return s.hide(func(q query, key int) bool { return key < q.seen-7 })
 		}},
-	{ID: "logit_softcap_scores", Stages: "h.*.attn.scores", Words: []string{"tanh|cap|saturat|flat|bounded|function of"},
+	{ID: "logit_softcap_scores", Stages: "h.*.attn.scores", Words: []string{"tanh|cap|capped|softcap|saturat|flat|bounded|function of"},
 		Output: func(s *site) []float32 { return s.edit(func(_ int, v float64) float64 { return capped(v, 5) }) }},
 	{ID: "scores_over_layer", Stages: "h.*.attn.scores", Words: []string{"layer|inverse_layer|" + half, half + "|layer+1|layer + 1|N+1|N + 1|inverse_layer|2"},
 		Alike: []string{"scale_c"}, // in layer 1 of four heads

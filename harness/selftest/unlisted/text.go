@@ -28,13 +28,13 @@ func (m *Matrix) WriteText(out io.Writer, s report.Style) error {
 		w.Printf("  %s\n", s)
 	}
 	w.Printf("\n")
-	t := report.NewTable("kind", ">faults", ">full", ">answered", ">false", ">none", ">modules", ">answered", ">false", ">none")
+	t := report.NewTable("kind", ">faults", ">full", ">answered", ">other", ">false", ">none", ">modules", ">answered", ">other", ">false", ">none")
 	line := func(name string, faults any, tallies ...Tally) {
 		cells := []any{name, faults}
 		for _, a := range tallies {
-			cells = append(cells, a.Runs, a.Words, a.False, a.None)
+			cells = append(cells, a.Runs, a.Words, a.Runs-a.Words-a.False-a.None, a.False, a.None)
 		}
-		for len(cells) < 10 {
+		for len(cells) < 12 {
 			cells = append(cells, "")
 		}
 		t.Row(cells...)

@@ -133,6 +133,11 @@ func TestWords(t *testing.T) {
 		{"=1.7", "x·sigmoid(1.7·x)", true},
 		{"v", "the v third", true},
 		{"v", "values", false},
+		{"elu", "gelu in the place of gelu_new", false},
+		{"row", "rows 2 to 4", true},
+		{"²", "gain²", true},
+		{"+1", "rows do not sum to 1", false},
+		{"+1", "softmax has exp(x)/(sum+1)", true},
 		{"mean|average/part", "part of the average", true},
 	} {
 		f := Fault{Words: strings.Split(x.words, "/"), Number: rootLayers}

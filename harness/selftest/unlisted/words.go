@@ -6,13 +6,14 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"checkpoint12/model"
 )
 
 // aNumber finds numbers that stand alone: not those within names, as in h.2.ln_1.
 var aNumber = regexp.MustCompile(`(?:^|[^\pL\d._])([-−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)`)
+
+var aShortWord = regexp.MustCompile(`^\pL{1,3}$`)
 
 // says reports whether a text has one alternative of each group of words.
 func (f *Fault) says(text string, c model.Config) bool {
@@ -40,8 +41,8 @@ func (f *Fault) says(text string, c model.Config) bool {
 }
 
 // has reports whether a text in lower case has an alternative. A number, # and 1/# are
-// compared as numbers, to three digits, and after = to four; of one or two letters is a word
-// of its own.
+// compared as numbers, to three digits, and after = to four. Three letters or fewer are a word
+// of their own, or its plural; what is longer may be a part of words.
 func has(text string, numbers []float64, alternative string, value float64) bool {
 	near := 3e-3
 	number, exact := strings.CutPrefix(alternative, "=")
@@ -55,7 +56,7 @@ func has(text string, numbers []float64, alternative string, value float64) bool
 	case alternative == "1/#":
 		want, err = 1/value, nil
 	}
-	if err == nil {
+	if err == nil && alternative[0] != '+' {
 		for _, v := range numbers {
 			if math.Abs(v-want) <= near*math.Abs(want) {
 				return true
@@ -64,10 +65,10 @@ func has(text string, numbers []float64, alternative string, value float64) bool
 		return false
 	}
 	word := strings.ToLower(strings.ReplaceAll(alternative, "#", fmt.Sprint(value)))
-	if utf8.RuneCountInString(word) > 2 {
+	if !aShortWord.MatchString(word) {
 		return strings.Contains(text, word)
 	}
-	return regexp.MustCompile(`(^|[^\pL\d])` + regexp.QuoteMeta(word) + `($|[^\pL\d])`).MatchString(text)
+	return regexp.MustCompile(`(^|[^\pL\d])` + word + `s?($|[^\pL\d])`).MatchString(text)
 }
 
 // What a text is read for, sentence by sentence.
