@@ -84,7 +84,7 @@ var slicings = []Fault{
 	{ID: "ids_plus_1", Stages: "wte", Number: func(c model.Config) float64 { return float64(tokens(c, 1)[0][0] + 1) },
 		Words:  []string{"1|one|next|#", "id|row|token|ids|wte["},
 		Output: func(s *site) []float32 { return s.tokens(func(_, id int) int { return (id + 1) % s.V }) }},
-	{ID: "ids_wrap_at_256", Stages: "wte", Words: []string{"256|2^8|wrap|uint8|byte|row|id"},
+	{ID: "ids_wrap_at_256", Stages: "wte", Words: []string{"256|2^8|wrap|uint8|8 bits|byte|row|id"},
 		Identity: "a vocabulary of less than 256",
 		Output:   func(s *site) []float32 { return s.tokens(func(_, id int) int { return id & 255 }) }},
 	{ID: "ids_clamped_at_200", Stages: "wte", Words: []string{"200", "id|row|token|ids|wte[|clamp"},
@@ -110,7 +110,7 @@ var slicings = []Fault{
 	{ID: "choice_of_row_1", Stages: "next_token", Batch: 2, Words: []string{"row 1|other row|another row|batch|second row"},
 		NotFromModules: "next_token is no module's output",
 		Output:         func(s *site) []float32 { return []float32{s.Right()[1], s.Right()[1]} }},
-	{ID: "second_choice", Stages: "next_token", Words: []string{"second|2nd|rank|next highest|runner"},
+	{ID: "second_choice", Stages: "next_token", Words: []string{"second|2nd|rank|next highest|runner|1 logit above|one logit"},
 		NotFromModules: "next_token is no module's output",
 		Output: func(s *site) []float32 {
 			x := slices.Clone(s.in(0))

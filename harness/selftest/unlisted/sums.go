@@ -49,7 +49,7 @@ var sums = []Fault{
 	{ID: "layer_scale_last", Stages: "h.1.resid_post", Words: []string{"0.1|10", theMLP},
 		Output: func(s *site) []float32 { return mix(1, s.in(0), 0.1, s.in(1)) }},
 	{ID: "attention_added_again", Stages: "h.*.resid_post",
-		Words:  []string{"attn.c_proj|attention", double + "|also|added|too"},
+		Words:  []string{"attn.c_proj|attention", double + "|also|added|too|+"},
 		Output: func(s *site) []float32 { return mix(1, s.Right(), 1, s.here("attn.c_proj")) }},
 	{ID: "embedding_added_again", Stages: "h.1.resid_post", Words: []string{"embed|wte"},
 		Output: func(s *site) []float32 { return mix(1, s.Right(), 1, s.In("embed")) }},

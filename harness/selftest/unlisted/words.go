@@ -74,7 +74,10 @@ func has(text string, numbers []float64, alternative string, value float64) bool
 // What a text is read for, sentence by sentence.
 var (
 	// Sentences with one of these say nothing.
-	statistics = []string{"rms is", "cosine", "values wrong", "no known fault", "nearest", "would explain"}
+	statistics = []string{
+		"rms is", "cosine", "values wrong", "of the output's size", "times the output's size", "no known fault", "no fit",
+		"it is right at", "the same stage is right", "off by the same fault", "nearest", "would explain",
+	}
 
 	// Those with one of these claim nothing.
 	hedges = []string{"nearest", "would explain", "no precision", "not a precision", "neither", "cannot be told", "could be"}
