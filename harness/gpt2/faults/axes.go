@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
@@ -64,7 +65,7 @@ func (a axis) some(indices []int) string {
 		name = a.one
 	}
 	if a.names == nil {
-		return name + " " + ranges(indices, a.first)
+		return name + " " + fit.Ranges(indices, a.first)
 	}
 	var names []string
 	for _, j := range indices {
@@ -179,31 +180,6 @@ func (x axis) among(a int, indices []int) func(index []int, d model.Dims) bool {
 		}
 		return goesOn && j >= first || slices.Contains(indices, j-x.first)
 	}
-}
-
-// ranges spells ascending numbers, first added to each: "0, 2 to 5, 9", cut short
-// where it is long.
-func ranges(x []int, first int) string {
-	const most = 8
-	var parts []string
-	for i := 0; i < len(x); {
-		j := i
-		for j+1 < len(x) && x[j+1] == x[j]+1 {
-			j++
-		}
-		if j > i+1 {
-			parts = append(parts, fmt.Sprintf("%d to %d", x[i]+first, x[j]+first))
-			i = j + 1
-		} else {
-			parts = append(parts, fmt.Sprint(x[i]+first))
-			i++
-		}
-		if len(parts) == most && i < len(x) {
-			parts = append(parts, fmt.Sprintf("… (%d in all)", len(x)))
-			break
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 // permuted finds the correct values in another order, along one axis or with the axes

@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -231,4 +232,97 @@ func TestOperands(t *testing.T) {
 	keep := func(string) bool { return true }
 	testFits(t, engine{keep: keep, judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14}}, steps: 3}, cases)
 	testFits(t, engine{keep: keep}, cases)
+}
+
+// linearOf is a linear stage whose inputs count other numbers of times than once: from says which
+// input is taken for input k, and how often.
+func linearOf(c *faults.Context, from func(k, j int) (int, float64)) []float32 {
+	x, w := c.In(model.Reads(c.Model.Config(), c.Stage)[0]), weightOf(c, c.Stage+".weight")
+	bias := weightOf(c, c.Stage+".bias")
+	N := len(bias)
+	K := len(w) / N
+	out := make([]float32, len(c.Right()))
+	for i := range out {
+		sum, j := float64(bias[i%N]), i%N
+		for k := range K {
+			at, times := from(k, j)
+			sum += times * float64(x[i/N*K+at]) * float64(w[k*N+j])
+		}
+		out[i] = float32(sum)
+	}
+	return out
+}
+
+// timesOf is the linear stage with a number of times for each input.
+func timesOf(times func(k, K, j int) float64) func(c *faults.Context) []float32 {
+	return func(c *faults.Context) []float32 {
+		K := len(weightOf(c, c.Stage+".weight")) / len(weightOf(c, c.Stage+".bias"))
+		return linearOf(c, func(k, j int) (int, float64) { return k, times(k, K, j) })
+	}
+}
+
+// without is 0 where a condition holds, else 1.
+func without(is bool) float64 {
+	if is {
+		return 0
+	}
+	return 1
+}
+
+// TestInputs: inputs that are left out of a product, or counted twice, or stand in another order.
+func TestInputs(t *testing.T) {
+	for _, e := range []struct {
+		engine
+		C, F, D int
+	}{
+		{engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5, 6, 7}, {8, 9, 10, 11, 12, 13, 14}}, steps: 3}, 48, 112, 8},
+		{engine{}, 80, 320, 20},
+	} {
+		say := fmt.Sprintf
+		testFits(t, e.engine, []fitCase{
+			{"a tail", ".mlp.c_fc", fit.PatternInputs, []string{say("inputs %d to %d of %d (the last 16", e.C-16, e.C-1, e.C), "left out of the sum"}, timesOf(func(k, K, _ int) float64 { return without(k >= K-16) })},
+			{"a head", ".attn.c_proj", fit.PatternInputs, []string{"(head 1)", "left out"}, timesOf(func(k, _, _ int) float64 { return without(k/e.D == 1) })},
+			{"a range twice", ".mlp.c_proj", fit.PatternInputs, []string{"inputs 10 to 19", "counted twice"}, timesOf(func(k, _, _ int) float64 { return 2 - without(k >= 10 && k < 20) })},
+			{"a range scaled", ".mlp.c_proj", fit.PatternInputs, []string{"inputs 10 to 19", "counted 0.3 times"}, timesOf(func(k, _, _ int) float64 {
+				if k >= 10 && k < 20 {
+					return 0.3
+				}
+				return 1
+			})},
+			{"every third", ".attn.c_attn", fit.PatternInputs, []string{"of every 3 inputs those with k mod 3 = 1"}, timesOf(func(k, _, _ int) float64 { return without(k%3 == 1) })},
+			{"half", ".mlp.c_proj", fit.PatternInputs, []string{"1 of 2 shards"}, timesOf(func(k, K, _ int) float64 { return without(k >= K/2) })},
+			{"one", ".mlp.c_fc", fit.PatternInputs, []string{"input 17 of"}, timesOf(func(k, _, _ int) float64 { return without(k == 17) })},
+			{"some", ".mlp.c_fc", fit.PatternInputs, []string{"inputs 3, 17, 18, 40", "left out"}, timesOf(func(k, _, _ int) float64 { return without(k == 3 || k == 17 || k == 18 || k == 40) })},
+			{"the bias alone", ".mlp.c_fc", fit.PatternInputs, []string{"the bias alone is there", "in units 32 to 47"}, timesOf(func(_, _, j int) float64 { return without(j/16 == 2) })},
+			{"all twice", ".mlp.c_proj", fit.PatternInputs, []string{"the product, without the bias, is counted twice"}, timesOf(func(_, _, j int) float64 { return 2 })},
+			{"shifted", ".mlp.c_proj", fit.PatternInputs, []string{"shifted", "k+1"}, func(c *faults.Context) []float32 {
+				return linearOf(c, func(k, _ int) (int, float64) { return (k + 1) % e.F, 1 })
+			}},
+			{"heads exchanged", ".attn.c_proj", fit.PatternInputs, []string{"heads 0 and 2 of its input are exchanged"}, func(c *faults.Context) []float32 {
+				return linearOf(c, func(k, _ int) (int, float64) {
+					switch k / e.D {
+					case 0:
+						return k + 2*e.D, 1
+					case 2:
+						return k - 2*e.D, 1
+					}
+					return k, 1
+				})
+			}},
+			{"a tile transposed", ".mlp.c_fc", fit.PatternInputs, []string{"a tile of 16×16 of its weight is transposed: inputs 16 to 31, outputs 32 to 47"}, func(c *faults.Context) []float32 {
+				out, w, N := slices.Clone(c.Right()), weightOf(c, c.Stage+".weight"), e.F
+				x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])
+				for i := range out {
+					if j := i % N; j/16 == 2 {
+						sum := float64(out[i])
+						for d := range 16 {
+							sum += float64(x[i/N*e.C+16+d]) * (float64(w[(16+j%16)*N+32+d]) - float64(w[(16+d)*N+j]))
+						}
+						out[i] = float32(sum)
+					}
+				}
+				return out
+			}},
+		})
+	}
 }

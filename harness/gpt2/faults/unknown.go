@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
@@ -59,7 +60,7 @@ func plural(thing string, numbers []int) string {
 	if len(numbers) > 1 {
 		thing += "s"
 	}
-	return thing + " " + ranges(numbers, 0)
+	return thing + " " + fit.Ranges(numbers, 0)
 }
 
 // elsewhere returns the layers in which the stage is right at the place's step, and the steps at

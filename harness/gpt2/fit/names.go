@@ -82,3 +82,28 @@ func rounded(x []float64) []float32 {
 	}
 	return out
 }
+
+// Ranges spells ascending numbers, first added to each: "0, 2 to 5, 9", cut short
+// where it is long.
+func Ranges(x []int, first int) string {
+	const most = 8
+	var parts []string
+	for i := 0; i < len(x); {
+		j := i
+		for j+1 < len(x) && x[j+1] == x[j]+1 {
+			j++
+		}
+		if j > i+1 {
+			parts = append(parts, fmt.Sprintf("%d to %d", x[i]+first, x[j]+first))
+			i = j + 1
+		} else {
+			parts = append(parts, fmt.Sprint(x[i]+first))
+			i++
+		}
+		if len(parts) == most && i < len(x) {
+			parts = append(parts, fmt.Sprintf("… (%d in all)", len(x)))
+			break
+		}
+	}
+	return strings.Join(parts, ", ")
+}
