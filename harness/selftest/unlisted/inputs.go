@@ -37,7 +37,7 @@ func layersLess(n int) func(model.Config) float64 {
 const (
 	leftOut   = "left out|missing|not |without|only|dropped|ignored|0 |zero|never|lacks"
 	anInput   = "input|channel|row|column|unit|mlp.act|context|K"
-	unNormed  = "before the norm|un-normed|not normalised|stream|resid|embed|instead of ln"
+	unNormed  = "block's input|block input|before the norm|un-normed|not normalised|stream|resid|embed|instead of ln"
 	ownBlocks = "some layers only"
 )
 
@@ -73,17 +73,17 @@ var inputs = []Fault{
 			p := s.heads(s.in(0), func(int) int { return 0 })
 			return s.compute(s.Stage, p, s.in(1))
 		}},
-	{ID: "bias_of_layer_0", Stages: "h.1.attn.c_proj", Words: []string{"bias", "h.0|layer 0|previous layer|layer before|layer below|other layer"},
+	{ID: "bias_of_layer_0", Stages: "h.1.attn.c_proj", Words: []string{"bias", "h.0|layer 0|previous layer|layer before|layer below|layer -1|other layer"},
 		Output: func(s *site) []float32 {
 			return linear(s.in(0), s.weight("weight"), s.weightOf("h.0.attn.c_proj.bias"), keep(func(int) bool { return true }))
 		}},
-	{ID: "matrix_of_layer_0", Stages: "h.1.attn.c_proj", Words: []string{"weight|matrix", "h.0|layer 0|previous layer|layer before|layer below"},
+	{ID: "matrix_of_layer_0", Stages: "h.1.attn.c_proj", Words: []string{"weight|matrix", "h.0|layer 0|previous layer|layer before|layer below|layer -1"},
 		Output: func(s *site) []float32 {
 			return linear(s.in(0), s.weightOf("h.0.attn.c_proj.weight"), s.weight("bias"), keep(func(int) bool { return true }))
 		}},
-	{ID: "layer_off_by_two", Stages: "h.2.mlp.c_fc", Identity: ownBlocks, Words: []string{"h.0|layer 0|two layers"},
+	{ID: "layer_off_by_two", Stages: "h.2.mlp.c_fc", Identity: ownBlocks, Words: []string{"h.0|layer 0|two layers|layer -2"},
 		Output: func(s *site) []float32 { return s.compute("h.0.mlp.c_fc", s.in(0)) }},
-	{ID: "attention_reads_other_ln_1", Stages: "h.1.attn.c_attn", Words: []string{"h.0.ln_1|ln_1 of layer 0|layer 0|inputs of h.0"},
+	{ID: "attention_reads_other_ln_1", Stages: "h.1.attn.c_attn", Words: []string{"h.0.ln_1|ln_1 of layer 0|layer 0|layer -1|inputs of h.0"},
 		Output: func(s *site) []float32 { return s.reading(s.In("h.0.ln_1")) }},
 	{ID: "attention_reads_own_stream", Stages: "h.*.attn.c_attn", Words: []string{unNormed},
 		Output: func(s *site) []float32 { return s.reading(s.In(model.Reads(s.Config, s.block("ln_1"))[0])) }},
@@ -97,7 +97,7 @@ var inputs = []Fault{
 		Output: func(s *site) []float32 { return s.reading(s.In("h.0.resid_post")) }},
 	{ID: "mlp_without_activation", Stages: "h.*.mlp.c_proj", Words: []string{"mlp.c_fc|activation|before gelu|without gelu"},
 		Output: func(s *site) []float32 { return s.reading(s.here("mlp.c_fc")) }},
-	{ID: "mlp_of_layer_below", Stages: "h.1.mlp.c_proj", Words: []string{"h.0.mlp.act|layer 0|h.0"},
+	{ID: "mlp_of_layer_below", Stages: "h.1.mlp.c_proj", Words: []string{"h.0.mlp.act|layer 0|h.0|layer -1"},
 		Output: func(s *site) []float32 { return s.reading(s.In("h.0.mlp.act")) }},
 	{ID: "queries_of_stream", Stages: "h.*.attn.c_attn", Words: []string{unNormed, "q |q's|q,|q:|queries|third"},
 		Output: func(s *site) []float32 {
@@ -113,7 +113,7 @@ var inputs = []Fault{
 				return v
 			})
 		}},
-	{ID: "keys_of_layer_below_in_head_0", Stages: "h.1.attn.k", Words: []string{"head 0|head", "h.0|layer 0|layer below|layer before|previous layer"},
+	{ID: "keys_of_layer_below_in_head_0", Stages: "h.1.attn.k", Words: []string{"head 0|head", "h.0|layer 0|layer -1|layer below|layer before|previous layer"},
 		Output: func(s *site) []float32 {
 			below := s.In("h.0.attn.k")
 			return s.edit(func(i int, v float64) float64 {
@@ -125,7 +125,7 @@ var inputs = []Fault{
 		}},
 	{ID: "final_norm_skipped_by_head", Stages: "logits", Words: []string{"resid_post|stream|ln_f|norm"},
 		Output: func(s *site) []float32 { return s.reading(s.In(model.Reads(s.Config, "ln_f")[0])) }},
-	{ID: "final_norm_of_layer_before_last", Stages: "ln_f", Number: layersLess(2), Words: []string{"h.#.resid_post|layer #|last but one|layer before"},
+	{ID: "final_norm_of_layer_before_last", Stages: "ln_f", Number: layersLess(2), Words: []string{"h.#.resid_post|layer #|last but one|layer before|layer -1|layer -2"},
 		Output: func(s *site) []float32 { return s.reading(s.In(fmt.Sprintf("h.%d.resid_post", s.L-2))) }},
 	{ID: "final_norm_of_resid_mid", Stages: "ln_f", Words: []string{"resid_mid|without the mlp|mlp"},
 		Output: func(s *site) []float32 { return s.reading(s.In(stageOf(s.L-1, "resid_mid"))) }},

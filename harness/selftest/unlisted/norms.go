@@ -91,9 +91,9 @@ var norms = []Fault{
 			other := s.weightOf(s.block("ln_1") + ".bias")
 			return s.affine(func(c int, v, g, _ float64) float64 { return v*g + float64(other[c]) })
 		}},
-	{ID: "norms_of_layers_swapped", Stages: "h.0.ln_1", Words: []string{"h.1.ln_1|layer 1|next layer"},
+	{ID: "norms_of_layers_swapped", Stages: "h.0.ln_1", Words: []string{"h.1.ln_1|layer 1|next layer|layer +1"},
 		Output: func(s *site) []float32 { return s.compute("h.1.ln_1", s.in(0)) }},
-	{ID: "ln_2_of_layer_below", Stages: "h.1.ln_2", Words: []string{"h.0.ln_2|layer 0|layer below|layer before|previous layer"},
+	{ID: "ln_2_of_layer_below", Stages: "h.1.ln_2", Words: []string{"h.0.ln_2|layer 0|layer -1|layer below|layer before|previous layer"},
 		Output: func(s *site) []float32 { return s.compute("h.0.ln_2", s.in(0)) }},
 	{ID: "norm_over_half", Stages: "h.*.ln_1",
 		Number: func(c model.Config) float64 { return float64(c.Embd / 2) },

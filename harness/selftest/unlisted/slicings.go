@@ -175,7 +175,7 @@ var slicings = []Fault{
 		Output: func(s *site) []float32 {
 			return s.positionsOf(s.Right(), func(p int) int { return min(p, s.S-2) })
 		}},
-	{ID: "cache_of_layer_below", Stages: "h.1.attn.cache_k", Words: []string{"h.0|layer 0|layer below|layer before|previous layer|other layer"},
+	{ID: "cache_of_layer_below", Stages: "h.1.attn.cache_k", Words: []string{"h.0|layer 0|layer -1|layer below|layer before|previous layer|other layer"},
 		Output: func(s *site) []float32 { return s.In("h.0.attn.cache_k") }},
 	{ID: "cache_swapped_at_2", Stages: "h.*.attn.cache_v", From: 1, Words: []string{"row|position|value", "1", "2"},
 		Output: func(s *site) []float32 {

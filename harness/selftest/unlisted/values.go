@@ -115,7 +115,7 @@ var values = []Fault{
 				return v
 			})
 		}},
-	{ID: "mlp_of_last_position_only", Stages: "h.*.mlp.c_proj", Words: []string{zeros + "|never", "position|row|last|token"},
+	{ID: "mlp_of_last_position_only", Stages: "h.*.mlp.c_proj", Not: []string{"written over", "comes later"}, Words: []string{zeros + "|never", "position|row|last|token"},
 		Output: func(s *site) []float32 {
 			return s.edit(func(i int, v float64) float64 {
 				if i/s.C%s.T < s.T-1 {
