@@ -142,7 +142,13 @@ var softmaxes = []Fault{
 			return s.hide(func(q query, key int) bool { return key < q.seen-7 })
 		}},
 	{ID: "logit_softcap_scores", Stages: "h.*.attn.scores", Words: []string{"tanh|cap|capped|softcap|saturat|flat|bounded|function of"},
-		Output: func(s *site) []float32 { return s.edit(func(_ int, v float64) float64 { return capped(v, 5) }) }},
+		Output: func(s *site) []float32 { // before the mask
+			return s.queries(s.Right(), func(q query, row []float64) {
+				for key := range q.seen {
+					row[key] = capped(row[key], 5)
+				}
+			})
+		}},
 	{ID: "scores_over_layer", Stages: "h.*.attn.scores", Words: []string{"layer|inverse_layer|" + half, half + "|layer+1|layer + 1|N+1|N + 1|inverse_layer|2"},
 		Alike: []string{"scale_c"}, // in layer 1 of four heads
 		Output: func(s *site) []float32 {
