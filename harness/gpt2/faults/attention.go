@@ -6,6 +6,7 @@ import (
 
 	"github.com/tphakala/simd/f32"
 
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/model"
 )
 
@@ -113,7 +114,7 @@ func headsNotMerged(c *Context) []float32 {
 	right, out := c.Right(), c.empty()
 	shape, order := []int{c.Dims.B, c.Dims.T, c.heads(), c.width()}, []int{0, 2, 1, 3}
 	for i := range out {
-		out[i] = right[exchanged(i, shape, order)]
+		out[i] = right[fit.Exchanged(i, shape, order)]
 	}
 	return out
 }

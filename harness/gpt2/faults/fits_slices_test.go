@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func testFits(t *testing.T, e engine, cases []fitCase) {
 		t.Run(c.name, func(t *testing.T) {
 			e := e
 			e.plant = func(at harness.Place, x *faults.Context) []float32 {
-				if !strings.HasSuffix(at.Stage, c.stage) {
+				if ok, _ := path.Match("*"+c.stage, at.Stage); !ok {
 					return nil
 				}
 				return c.output(x)
@@ -323,6 +324,39 @@ func TestInputs(t *testing.T) {
 				}
 				return out
 			}},
+		})
+	}
+}
+
+// TestSplits: q, k and v are read from other columns of c_attn.
+func TestSplits(t *testing.T) {
+	split := func(of func(c *faults.Context, s, h, d, H, D int) int) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			cfg, x, T := c.Model.Config(), c.In(model.Reads(c.Model.Config(), c.Stage)[0]), c.Dims.T
+			H, D, C := cfg.Heads, cfg.Embd/cfg.Heads, cfg.Embd
+			third := strings.Index("qkv", c.Stage[len(c.Stage)-1:])
+			out := make([]float32, len(c.Right()))
+			for i := range out {
+				b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
+				out[i] = x[(b*T+t)*3*C+of(c, third, h, d, H, D)]
+			}
+			return out
+		}
+	}
+	qkv := ".attn.[qkv]"
+	for _, e := range []engine{{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5}, {8, 9, 10, 11, 12}}}, {}} {
+		testFits(t, e, []fitCase{
+			{"two shards", qkv, fit.PatternColumns, []string{"2 tensor-parallel shards"}, split(func(_ *faults.Context, s, h, d, H, D int) int { return h/(H/2)*3*H/2*D + s*H/2*D + h%(H/2)*D + d })},
+			{"interleaved", qkv, fit.PatternColumns, []string{"read as [H, D, 3]"}, split(func(_ *faults.Context, s, h, d, H, D int) int { return (h*D+d)*3 + s })},
+			{"order", qkv, fit.PatternColumns, []string{"in the order q, v, k"}, split(func(_ *faults.Context, s, h, d, H, D int) int { return []int{0, 2, 1}[s]*H*D + h*D + d })},
+			{"rotary", ".attn.k", fit.PatternColumns, []string{"rotary"}, split(func(_ *faults.Context, s, h, d, H, D int) int { return s*H*D + h*D + d%2*(D/2) + d/2 })},
+			{"grouped", ".attn.v", fit.PatternColumns, []string{"grouped-query"}, split(func(_ *faults.Context, s, h, d, H, D int) int { return s*H*D + h/2*D + d })},
+			{"some heads", ".attn.v", fit.PatternColumns, []string{"head 1 is head 3 of k"}, split(func(_ *faults.Context, s, h, d, H, D int) int {
+				if h == 1 {
+					return 1*H*D + 3*D + d
+				}
+				return s*H*D + h*D + d
+			})},
 		})
 	}
 }

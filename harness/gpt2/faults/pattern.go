@@ -22,7 +22,6 @@ const (
 	PatternBias          = "pattern_bias"           // the bias is in it twice, half, …
 	PatternChannelOffset = "pattern_channel_offset" // the same vector is added to every row
 	PatternChannelRatio  = "pattern_channel_ratio"  // every row is multiplied by the same vector
-	PatternPermuted      = "pattern_permuted"       // the correct values in another order
 	PatternNoise10       = "pattern_noise_10_bits"  // as rounding to 10 bits of mantissa would leave it
 	PatternNoise7        = "pattern_noise_7_bits"   // as rounding to 7 bits would
 )
@@ -47,7 +46,7 @@ func (g *rowGroup) pattern(e *wrongRow) harness.Explanation {
 		where = p.text
 	}
 	for _, look := range []func(*wrongRow) finding{
-		g.fitted, g.permuted, g.precisionLoss,
+		g.fitted, g.precisionLoss,
 	} {
 		if found.id == "" {
 			found = look(e)

@@ -89,14 +89,14 @@ func TestPatterns(t *testing.T) {
 			})},
 		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"0.02% larger than the correct one"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
 		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the correct one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
-		{"heads exchanged", "h.0.attn.v", faults.PatternPermuted, 1, []string{"heads", "1 has 2", "2 has 1"}, edit(func(data []float32) {
+		{"heads exchanged", "h.0.attn.v", fit.PatternColumns, 1, []string{"head 1 is head 2 of v, head 2 is head 1 of v"}, edit(func(data []float32) {
 			old, n := slices.Clone(data), 3*D
 			for b := range 2 {
 				copy(data[(b*H+1)*n:][:n], old[(b*H+2)*n:])
 				copy(data[(b*H+2)*n:][:n], old[(b*H+1)*n:])
 			}
 		})},
-		{"rows rolled", "h.0.mlp.c_fc", faults.PatternPermuted, 1, []string{"position", "1 before"}, edit(func(data []float32) {
+		{"rows rolled", "h.0.mlp.c_fc", fit.PatternPermuted, 1, []string{"position", "1 before"}, edit(func(data []float32) {
 			old, n := slices.Clone(data), len(data)/6
 			for b := range 2 {
 				for r := range 3 {
@@ -104,7 +104,7 @@ func TestPatterns(t *testing.T) {
 				}
 			}
 		})},
-		{"axes exchanged", "h.1.attn.q", faults.PatternPermuted, 1, []string{"[batch row, position, head, channel of a head]"}, edit(func(data []float32) {
+		{"axes exchanged", "h.1.attn.q", fit.PatternPermuted, 1, []string{"[batch row, position, head, channel of a head]"}, edit(func(data []float32) {
 			old := slices.Clone(data)
 			for i := range data { // as [B,T,H,D]
 				b, p, h, d := i/(3*C), i/C%3, i/D%H, i%D

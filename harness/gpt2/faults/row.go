@@ -228,6 +228,3 @@ func (c *candidateRun) input(run *replay.Run, step int, name string) []float32 {
 	}
 	return nil
 }
-
-// maxSearched is the number of values that a tensor may have to be looked for in another order.
-const maxSearched = 1 << 18
