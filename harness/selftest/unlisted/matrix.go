@@ -105,15 +105,19 @@ const pairs = 100
 // Run plants every fault in every model, and pairs, and makes runs of right engines. progress,
 // if set, is called after each run.
 func Run(ctx context.Context, progress func(done, all int)) (*Matrix, error) {
-	return runIn(ctx, Shapes, progress)
+	return runIn(ctx, Shapes, 1, progress)
 }
 
-// runIn is Run in the first of the Shapes.
-func runIn(ctx context.Context, shapes []model.Config, progress func(done, all int)) (*Matrix, error) {
+// runIn is Run in the first of the Shapes, one run of so many.
+func runIn(ctx context.Context, shapes []model.Config, oneOf int, progress func(done, all int)) (*Matrix, error) {
 	byModel := make([][]*job, len(shapes))
 	n := 0
 	for i := range shapes {
-		byModel[i] = jobs(i)
+		for k, j := range jobs(i) {
+			if k%oneOf == 0 || j.right != nil {
+				byModel[i] = append(byModel[i], j)
+			}
+		}
 		n += len(byModel[i])
 	}
 	var mu sync.Mutex
