@@ -16,6 +16,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
@@ -137,12 +138,25 @@ func boundsFlag(f *pflag.FlagSet, path *string) {
 	f.StringVar(path, "bounds", "", "take other tolerances, and accept known deviations, by the rules in `FILE`")
 }
 
-// readBounds reads the file of --bounds, if it is given.
+// readBounds reads the file of --bounds, if it is given. A fault of a rule has a name that a
+// report may have.
 func readBounds(f *pflag.FlagSet, path string) (b *harness.Bounds, err error) {
-	if f.Changed("bounds") {
-		if b, err = harness.ReadBounds(path); err != nil {
-			return nil, fmt.Errorf("--bounds %w", err)
+	if !f.Changed("bounds") {
+		return nil, nil
+	}
+	if b, err = harness.ReadBounds(path); err != nil {
+		return nil, fmt.Errorf("--bounds %w", err)
+	}
+	names := faults.Names()
+	for i, r := range b.Rules {
+		if r.Fault == "" || slices.Contains(names, r.Fault) {
+			continue
 		}
+		err := fmt.Errorf("--bounds %s: rule %d (stages %.80q): no fault is called %.80q", path, i+1, r.Stages, r.Fault)
+		if near := words.Nearest(r.Fault, max(2, len(r.Fault)/3), names); near != "" {
+			return nil, fmt.Errorf("%w; did you mean %q?", err, near)
+		}
+		return nil, fmt.Errorf(`%w: give a name as the report has it, or leave "fault" out`, err)
 	}
 	return b, nil
 }

@@ -1,6 +1,9 @@
 package faults
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -82,5 +85,33 @@ func TestUnknownInputs(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestNames: every pattern has its name among those that an explanation may have.
+func TestNames(t *testing.T) {
+	all, found := Names(), 0
+	for _, dir := range []string{".", "../fit"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile(`\bPattern\w+ += "(\w+)"`).FindAllSubmatch(text, -1) {
+				if found++; !slices.Contains(all, string(m[1])) {
+					t.Errorf("%s: %s is not among the names", path, m[1])
+				}
+			}
+		}
+	}
+	if found < 10 || !slices.Contains(all, "gelu_erf") || !slices.Contains(all, "bfloat16_weights+bfloat16_activations") {
+		t.Errorf("%d patterns, names %v", found, all)
+	}
+	if sorted := slices.Sorted(slices.Values(all)); len(slices.Compact(sorted)) != len(all) {
+		t.Errorf("a name is there twice: %v", all)
 	}
 }

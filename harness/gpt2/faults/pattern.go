@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
 )
@@ -25,6 +26,17 @@ const (
 	PatternNoise10       = "pattern_noise_10_bits"  // as rounding to 10 bits of mantissa would leave it
 	PatternNoise7        = "pattern_noise_7_bits"   // as rounding to 7 bits would
 )
+
+// Names returns what the Fault of an explanation may be: the ids of the catalogue, of two of
+// its faults at once, and of the patterns.
+func Names() (all []string) {
+	for _, f := range slices.Concat(catalogue, composites) {
+		all = append(all, f.ID)
+	}
+	return append(all, PatternShape, PatternNonfinite, PatternZero, PatternRatio, PatternOffset, PatternBias,
+		PatternChannelOffset, PatternChannelRatio, PatternPermuted, PatternNoise10, PatternNoise7,
+		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternLookup)
+}
 
 // A finding is the id of a pattern, the fraction of the error that it reproduces, and
 // its words; the zero finding is none.
