@@ -137,6 +137,16 @@ func (a *app) checkDump(flag, dir string) error {
 			return fmt.Errorf("%s %s: holds %s (%s): name one", flag, dir, what, brief(slices.Compact(found)))
 		}
 	}
+	var whole []string // may be a dump each
+	for _, e := range entries {
+		if path := filepath.Join(dir, e.Name()); dump.IsArchive(path) && !strings.HasPrefix(e.Name(), dump.WeightsFolder+".") {
+			whole = append(whole, path)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "config.json")); len(whole) > 0 && err != nil { // else it is a model's folder
+		err := fmt.Errorf("%s %s: holds no step, but %s: give the file itself", flag, dir, brief(whole))
+		return &hintError{err, a.with(flag, whole[0])}
+	}
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) == ".npy" && e.Name() != harness.TokensFile && e.Name() != harness.MaskFile {
 			return fmt.Errorf("%s %s: %s and the other tensors of the prompt belong in %s",
