@@ -61,6 +61,8 @@ type Result struct {
 // With Rows each row is judged so, and the Result is of the whole batch: see
 // harness.MergeRows.
 //
+// Weights as loaded that are wrong fail a candidate even where no stage of it can be compared.
+//
 // An error is harness.Compare's, a ModelError, a GoldenError, or the model's.
 func Compare(ctx context.Context, c Comparison) (*Result, error) {
 	if err := c.checkModel(); err != nil {
@@ -72,6 +74,9 @@ func Compare(ctx context.Context, c Comparison) (*Result, error) {
 		return nil, err
 	}
 	r, err := compare(ctx, c)
+	if errors.Is(err, harness.ErrNothingCompared) && c.loaded != nil {
+		r, err = c.weightsAlone(err)
+	}
 	if err != nil {
 		return nil, err
 	}

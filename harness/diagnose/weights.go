@@ -52,6 +52,28 @@ func (c *Comparison) Given() *model.Model {
 	return c.Model
 }
 
+// weightsAlone returns the result on a candidate of which nothing but the weights as loaded
+// was compared, for the given reason: a failure if one is wrong; else what is right is no pass,
+// but an error that says so.
+func (c Comparison) weightsAlone(nothing error) (*Result, error) {
+	r := &Result{Report: &harness.Report{
+		Schema: 1, Stages: []harness.Row{}, Introduced: []harness.Introduced{}, Explanations: []harness.Explanation{},
+		Violations: []harness.Violation{}, Unusable: c.Unusable, Unseen: harness.Unseen{Unknown: c.Unknown},
+		Golden: c.Model.Name(), Candidate: c.Candidate.Name(), Bounds: c.Bounds, Notes: []string{nothing.Error()},
+	}}
+	if len(c.Goldens) > 0 {
+		r.Golden = c.Goldens[0].Source.Name()
+	}
+	if r.Weights = c.loaded.Differ; r.WrongWeight() != nil {
+		return r, nil
+	}
+	rounded := ""
+	if n := len(r.Weights); n > 0 {
+		rounded = fmt.Sprintf(", %d of them rounded or quantised, as %s (%s)", n, r.Weights[0].Stage, r.Weights[0].Difference)
+	}
+	return nil, fmt.Errorf("%w; its weights as loaded are right%s, which alone is no pass", nothing, rounded)
+}
+
 // addWeights adds what the weights as loaded are and cost.
 func (r *Result) addWeights(l *weights.Loaded, cost *harness.WeightsCost) {
 	if l == nil {

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -169,5 +170,56 @@ func TestWeightsAsLoaded(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Weights without a stage: those that are wrong fail, those that are right are no pass.
+func TestWeightsAlone(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	s := gpt2.Schedule(3, nil)
+	g := gpt2test.Golden(t, s, "synthetic-tiny/hello/float64")
+	const fc = "h.1.mlp.c_fc.weight"
+	right, _, _ := m.Weight(fc)
+	zero := make([]float32, len(right))
+	for _, test := range []struct {
+		reason string
+		x      []float32
+		err    string // "" if it is judged
+	}{
+		{"the model's", right, "its weights as loaded are right, which alone is no pass"},
+		{"rounded", rounding.BFloat16.Of(right), "are right, 1 of them rounded or quantised, as " + fc + " (rounded to bf16), which alone is no pass"},
+		{"zero", zero, ""},
+	} {
+		for _, goldens := range [][]EngineResult{nil, {{Engine: Reference, Source: g}}} {
+			rec := harness.NewRecorder(harness.RecorderOptions{Schedule: s})
+			rec.SetTokens(harness.FirstTokens(g.Tokens(), len(g.Manifest().Tokens[0])+fewSteps))
+			d := loadedDump(t, s, m, g, rec, map[string][]float32{fc: test.x})
+			c := Comparison{Schedule: s, Model: m, Goldens: goldens}
+			if err := c.LoadWeights(d); err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.View(t.Context(), d, align.Hints{}, nil); err != nil {
+				t.Fatal(err)
+			}
+			r, err := Compare(t.Context(), c)
+			if test.err != "" {
+				if !errors.Is(err, harness.ErrNothingCompared) || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("%s: error %v, want %q", test.reason, err, test.err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text strings.Builder
+			if err := report.Write(&text, r.Report, report.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if r.Passed() || r.First == nil || r.First.Stage != harness.WeightsStage || r.Compared != 0 ||
+				!strings.Contains(text.String(), fc+" wrong: all zero\n      no stage was compared\n") {
+				t.Errorf("%s: %s, first %v:\n%s", test.reason, r.Verdict, r.First, &text)
+			}
+		}
 	}
 }

@@ -59,6 +59,9 @@ func Write(w io.Writer, report *harness.Report, o Options) error {
 	WriteBounds(p.Writer, p.Bounds, p.Report)
 	WriteWeights(p.Writer, p.Report)
 	p.writeIntroduced()
+	if len(p.Stages) == 0 { // the weights as loaded are all there is
+		return p.Flush()
+	}
 	mapped := false
 	if p.Narrow == nil || p.Replayed != nil && p.bad > 0 {
 		p.writeFirstDivergence()

@@ -101,7 +101,10 @@ func (p *printer) writeWeightsHeadline(first *harness.Weight) {
 		p.Printf(" (the first of %d)", n)
 	}
 	p.Printf(": %s\n", first.Difference)
-	if len(p.Introduced) == 0 || p.Replayed == nil { // else said below
+	switch {
+	case p.Compared == 0:
+		p.Printf("      no stage was compared\n")
+	case len(p.Introduced) == 0 || p.Replayed == nil: // else said below
 		p.Printf("      on the weights as loaded %d of %s outside tolerance of %s%s\n",
 			p.bad, words.Count(p.Compared, "tensor"), p.Golden, p.unseen())
 	}
