@@ -149,4 +149,11 @@ func TestTextBlamesTheGolden(t *testing.T) {
 			t.Errorf("the report does not say %q:\n%s", c.want, got)
 		}
 	}
+
+	// What a rule allows is not rounding alone.
+	r.GoldenReplayed = []harness.Replayed{{Verdict: harness.ReplayClean}}
+	r.Bounds = &harness.Bounds{Rules: []harness.Rule{{Stages: "h.0.*", Steps: "all", Tolerance: harness.Tolerance{Abs: 1}}}}
+	if got := text(t, r, report.Options{Style: report.Style{Width: 1000}}); !strings.Contains(got, "so this is rounding, or what rules of --bounds allow, which") {
+		t.Errorf("the report takes what a rule allows for rounding:\n%s", got)
+	}
 }

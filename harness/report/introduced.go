@@ -297,13 +297,25 @@ func (p *printer) blameGolden() string {
 	}
 	text := "either rounding adds up to this, or the golden is of another model"
 	if judged > 0 {
-		text = fmt.Sprintf("none of the golden's %d is wrong either, so this is rounding, which the model amplifies beyond tolerance",
-			judged)
+		what := "rounding"
+		if p.loosened() {
+			what += ", or what rules of --bounds allow"
+		}
+		text = fmt.Sprintf("none of the golden's %d is wrong either, so this is %s, which the model amplifies beyond tolerance",
+			judged, what)
 	}
 	if p.shapes > 0 {
 		text += ", but for " + shapes
 	}
 	return text
+}
+
+// loosened reports whether a rule of Bounds gives a stage that was replayed its tolerance.
+func (p *printer) loosened() bool {
+	return slices.ContainsFunc(p.Replayed, func(row harness.Replayed) bool {
+		_, ok := p.Bounds.Tolerance(row.Place, row.IDs)
+		return ok
+	})
 }
 
 // noGrowth is the amplification from which on three digits show more than 1.
