@@ -34,8 +34,9 @@ func Names() (all []string) {
 		all = append(all, f.ID)
 	}
 	return append(all, PatternShape, PatternNonfinite, PatternZero, PatternRatio, PatternOffset, PatternBias,
-		PatternChannelOffset, PatternChannelRatio, PatternPermuted, PatternNoise10, PatternNoise7,
-		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternLookup)
+		PatternChannelOffset, PatternChannelRatio, PatternNoise10, PatternNoise7,
+		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternLookup, fit.PatternInputs,
+		fit.PatternPermuted, fit.PatternColumns)
 }
 
 // A finding is the id of a pattern, the fraction of the error that it reproduces, and
