@@ -137,7 +137,7 @@ func TestHeadBias(t *testing.T) {
 		t.Errorf("introduced at %v", introduced)
 	}
 	for _, x := range all {
-		if x.Fault != faults.PatternBias || !strings.Contains(x.Text, "the bias, lm_head.bias, is missing") {
+		if x.Fault != fit.PatternBias || !strings.Contains(x.Text, "the bias, lm_head.bias, is missing") {
 			t.Errorf("%s: %s, %s", x.Stage, x.Fault, x.Text)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"checkpoint12/harness"
-	"checkpoint12/model"
 )
 
 func TestExplains(t *testing.T) {
@@ -50,27 +49,6 @@ func TestCompareDistance(t *testing.T) {
 	} {
 		if got := compareDistance(c.a, c.b); got != c.want {
 			t.Errorf("%s: %d, want %d", c.reason, got, c.want)
-		}
-	}
-}
-
-func TestRatioWords(t *testing.T) {
-	for _, c := range []struct {
-		k    float64
-		want string
-	}{
-		{1.0002, "the output is 0.02% larger than the correct one"},
-		{0.99985, "the output is 0.015% smaller than the correct one"},
-		{1.25, "the output is 1.25 times the correct one"},
-		{4, "the output is 4 = sqrt(D) times the correct one"},
-		{0.0625, "the output is 0.0625 = 1/D times the correct one"},
-		{-1, "the output is the correct one with its sign changed"},
-		{-0.75, "the output is -0.75 times the correct one"},
-		{-1e-6, "the output is -1e-06 times the correct one"},
-		{-8.732e-09, "the output is 0 apart from rounding"},
-	} {
-		if got := ratioWords(model.Config{Embd: 80, Heads: 5}, c.k); got != c.want {
-			t.Errorf("%v: got %q, want %q", c.k, got, c.want)
 		}
 	}
 }

@@ -15,16 +15,10 @@ import (
 // for one that only names the kind of error. Where the id is empty there is no
 // pattern either, and the Text describes the error.
 const (
-	PatternShape         = "pattern_shape"          // the output has another shape
-	PatternNonfinite     = "pattern_nonfinite"      // NaN or infinities where numbers belong
-	PatternZero          = "pattern_zero"           // what is wrong is 0: it was never written
-	PatternRatio         = "pattern_ratio"          // the correct output times one number
-	PatternOffset        = "pattern_offset"         // the correct output plus one number
-	PatternBias          = "pattern_bias"           // the bias is in it twice, half, …
-	PatternChannelOffset = "pattern_channel_offset" // the same vector is added to every row
-	PatternChannelRatio  = "pattern_channel_ratio"  // every row is multiplied by the same vector
-	PatternNoise10       = "pattern_noise_10_bits"  // as rounding to 10 bits of mantissa would leave it
-	PatternNoise7        = "pattern_noise_7_bits"   // as rounding to 7 bits would
+	PatternShape     = "pattern_shape"         // the output has another shape
+	PatternNonfinite = "pattern_nonfinite"     // NaN or infinities where numbers belong
+	PatternNoise10   = "pattern_noise_10_bits" // as rounding to 10 bits of mantissa would leave it
+	PatternNoise7    = "pattern_noise_7_bits"  // as rounding to 7 bits would
 )
 
 // Names returns what the Fault of an explanation may be: the ids of the catalogue, of two of
@@ -33,10 +27,10 @@ func Names() (all []string) {
 	for _, f := range slices.Concat(catalogue, composites) {
 		all = append(all, f.ID)
 	}
-	return append(all, PatternShape, PatternNonfinite, PatternZero, PatternRatio, PatternOffset, PatternBias,
-		PatternChannelOffset, PatternChannelRatio, PatternNoise10, PatternNoise7,
+	return append(all, PatternShape, PatternNonfinite, PatternNoise10, PatternNoise7,
 		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternLookup, fit.PatternInputs,
-		fit.PatternPermuted, fit.PatternColumns)
+		fit.PatternPermuted, fit.PatternColumns,
+		fit.PatternZero, fit.PatternRatio, fit.PatternOffset, fit.PatternBias, fit.PatternScaled, fit.PatternChannelOffset, fit.PatternChannelRatio)
 }
 
 // A finding is the id of a pattern, the fraction of the error that it reproduces, and
@@ -59,7 +53,7 @@ func (g *rowGroup) pattern(e *wrongRow) harness.Explanation {
 		where = p.text
 	}
 	for _, look := range []func(*wrongRow) finding{
-		g.fitted, g.precisionLoss,
+		g.precisionLoss,
 	} {
 		if found.id == "" {
 			found = look(e)

@@ -51,14 +51,14 @@ func TestPatterns(t *testing.T) {
 		words []string
 		put   func(c *faults.Context) []float32
 	}{
-		{"a constant ratio", "h.1.mlp.c_fc", faults.PatternRatio, 0.999, []string{"0.9 times"}, each(func(_ int, v float32) float32 { return 0.9 * v })},
-		{"a ratio with a name", "h.1.attn.context", faults.PatternRatio, 0.999, []string{"sqrt(D)"},
+		{"a constant ratio", "h.1.mlp.c_fc", fit.PatternRatio, 0.999, []string{"0.9 times"}, each(func(_ int, v float32) float32 { return 0.9 * v })},
+		{"a ratio with a name", "h.1.attn.context", fit.PatternRatio, 0.999, []string{"√D"},
 			each(func(_ int, v float32) float32 { return v * float32(math.Sqrt(float64(D))) })},
-		{"a constant offset", "h.1.resid_mid", faults.PatternOffset, 0.999, []string{"plus 0.5"}, each(func(_ int, v float32) float32 { return v + 0.5 })},
-		{"the bias twice", "h.1.mlp.c_proj", faults.PatternBias, 0.999, []string{"h.1.mlp.c_proj.bias", " 2 times"}, add("h.1.mlp.c_proj.bias")},
-		{"another bias", "h.1.mlp.c_proj", faults.PatternChannelOffset, 0.999, []string{"same vector is added"}, add("h.2.attn.c_proj.bias")},
-		{"another gain", "h.1.attn.c_proj", faults.PatternChannelRatio, 0.999, []string{"multiplied by the same vector"}, each(func(i int, v float32) float32 { return v * gain[i%len(gain)] })},
-		{"one head was never written", "h.2.attn.q", faults.PatternZero, 0.999, []string{"head 3"},
+		{"a constant offset", "h.1.resid_mid", fit.PatternOffset, 0.999, []string{"plus 0.5"}, each(func(_ int, v float32) float32 { return v + 0.5 })},
+		{"the bias twice", "h.1.mlp.c_proj", fit.PatternBias, 0.999, []string{"mlp.c_proj.bias, is added twice", "once"}, add("h.1.mlp.c_proj.bias")},
+		{"another bias", "h.1.mlp.c_proj", fit.PatternChannelOffset, 0.999, []string{"attn.c_proj.bias of layer +1 is added to every row"}, add("h.2.attn.c_proj.bias")},
+		{"another gain", "h.1.attn.c_proj", fit.PatternChannelRatio, 0.999, []string{"every row is multiplied by ln_2.weight of layer +1"}, each(func(i int, v float32) float32 { return v * gain[i%len(gain)] })},
+		{"one head was never written", "h.2.attn.q", fit.PatternZero, 0.999, []string{"head 3"},
 			each(func(i int, v float32) float32 {
 				if i/D/3%H == 3 { // [B,H,T,D]
 					return 0
@@ -80,15 +80,15 @@ func TestPatterns(t *testing.T) {
 			})},
 		{"a batch row is noise", "h.1.mlp.act", "", 0, []string{"960 of 1920 values wrong, in batch row 1; off by", "right in layers 0, 2; it is right at step 1"},
 			noise(func(i int) bool { return i/(3*4*C) == 1 })},
-		{"no bias in v", "h.1.attn.c_attn", faults.PatternBias, 0.999, []string{"h.1.attn.c_attn.bias, is missing: add it; only these values are wrong: in the v third"},
+		{"no bias in v", "h.1.attn.c_attn", fit.PatternBias, 0.999, []string{"attn.c_attn.bias, is missing: add it, in the v third"},
 			each(func(i int, v float32) float32 {
 				if c := i % (3 * C); c >= 2*C {
 					return v - attnBias[c]
 				}
 				return v
 			})},
-		{"a ratio near 1", "h.1.mlp.act", faults.PatternRatio, 0.999, []string{"0.02% larger than the correct one"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
-		{"next to nothing", "h.1.resid_mid", faults.PatternRatio, 0.999, []string{"the output is 1e-06 times the correct one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
+		{"a ratio near 1", "h.1.mlp.act", fit.PatternRatio, 0.999, []string{"0.02% larger than the correct one"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
+		{"next to nothing", "h.1.resid_mid", fit.PatternRatio, 0.999, []string{"the output is 1e-06 times the correct one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
 		{"heads exchanged", "h.0.attn.v", fit.PatternColumns, 1, []string{"head 1 is head 2 of v, head 2 is head 1 of v"}, edit(func(data []float32) {
 			old, n := slices.Clone(data), 3*D
 			for b := range 2 {

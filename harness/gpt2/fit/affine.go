@@ -1,0 +1,378 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"checkpoint12/model"
+)
+
+// The ids of the correct output with a number or a vector in it that does not belong there.
+const (
+	PatternZero          = "pattern_zero"           // what is wrong is 0: it was never written
+	PatternRatio         = "pattern_ratio"          // the correct output times one number
+	PatternOffset        = "pattern_offset"         // the correct output plus one number
+	PatternBias          = "pattern_bias"           // the bias is in it twice, half, not at all, or another is
+	PatternScaled        = "pattern_scaled_weights" // the product times one number, the bias as it is
+	PatternChannelOffset = "pattern_channel_offset" // the same vector is added to every row
+	PatternChannelRatio  = "pattern_channel_ratio"  // every row is multiplied by the same vector
+)
+
+func init() { searches[""] = append(searches[""], affine) }
+
+// affine proposes the correct output times and plus numbers and vectors.
+func affine(r *Row) (all []Hypothesis) {
+	p := newValues(r)
+	if p == nil {
+		return nil
+	}
+	right := func(i int) float64 { return float64(r.Right[i]) }
+	got := func(i int) float64 { return float64(r.Got[i]) }
+	one := func(int) float64 { return 1 }
+	if !slices.ContainsFunc(p.at, func(i int) bool { return r.Got[i] != 0 }) {
+		return []Hypothesis{ofRight(PatternZero, "the output is 0: it is never computed, or never written", 0,
+			func(*Stage, float64, int) float64 { return 0 })}
+	}
+	all = append(all, p.byLayer()...)
+	at := p.some(mostRead, nil)
+	if c := p.fit(at, got, right); c != nil {
+		if text, k, ok := p.read(c[0], func(k float64) bool { return p.holds(func(i int) float64 { return k * right(i) }) }); ok {
+			all = append(all, ofRight(PatternRatio, ratioWords(text, k), 1, func(_ *Stage, v float64, _ int) float64 { return k * v }))
+		}
+	}
+	if c := p.fit(at, func(i int) float64 { return got(i) - right(i) }, one); c != nil {
+		if text, k, ok := p.read(c[0], func(k float64) bool { return p.holds(func(i int) float64 { return right(i) + k }) }); ok {
+			all = append(all, ofRight(PatternOffset, fmt.Sprintf("the output is the correct one plus %s", text), 1,
+				func(_ *Stage, v float64, _ int) float64 { return v + k }))
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	if c := p.fit(at, got, right, one); c != nil {
+		a, b := c[0], c[1]
+		h := func(a, b float64) func(i int) float64 { return func(i int) float64 { return a*right(i) + b } }
+		if ta, a, ok := p.read(a, func(a float64) bool { return p.holds(h(a, b)) }); ok {
+			if tb, b, ok := p.read(b, func(b float64) bool { return p.holds(h(a, b)) }); ok {
+				all = append(all, ofRight(PatternRatio, fmt.Sprintf("the output is %s times the correct one plus %s", ta, tb), 2,
+					func(_ *Stage, v float64, _ int) float64 { return a*v + b }))
+			}
+		}
+	}
+	all = append(all, p.biases(at)...)
+	return append(all, p.vectors()...)
+}
+
+// ratioWords describes an output that is k times the correct one.
+func ratioWords(text string, k float64) string {
+	switch off := 100 * math.Abs(k-1); { // of which "1 times" would show nothing
+	case off < 0.1 && k < 1:
+		return fmt.Sprintf("the output is %.3g%% smaller than the correct one", off)
+	case off < 0.1:
+		return fmt.Sprintf("the output is %.3g%% larger than the correct one", off)
+	case k == -1:
+		return "the output is the correct one with its sign changed"
+	case k == 2:
+		return "the output is 2 times the correct one: something is added or scaled twice"
+	case k == 0.5:
+		return "the output is 0.5 times the correct one, half of it"
+	}
+	return fmt.Sprintf("the output is %s times the correct one", text)
+}
+
+// layerFactors are ratios that follow from the layer's number.
+var layerFactors = []struct {
+	text string
+	of   func(n float64) float64
+}{
+	{"n+1", func(n float64) float64 { return n + 1 }},
+	{"1/(n+1)", func(n float64) float64 { return 1 / (n + 1) }},
+	{"√(n+1)", func(n float64) float64 { return math.Sqrt(n + 1) }},
+	{"1/√(n+1)", func(n float64) float64 { return 1 / math.Sqrt(n+1) }},
+	{"1/√(2(n+1))", func(n float64) float64 { return 1 / math.Sqrt(2*(n+1)) }},
+	{"n", func(n float64) float64 { return n }},
+}
+
+// byLayer proposes ratios that follow from the layer's number.
+func (p *values) byLayer() (all []Hypothesis) {
+	s, _ := model.ParseStage(p.Name)
+	if s.Layer < 1 {
+		return nil
+	}
+	for _, f := range layerFactors {
+		k := f.of(float64(s.Layer))
+		if k == 1 || !p.holds(func(i int) float64 { return k * float64(p.Right[i]) }) {
+			continue
+		}
+		text := fmt.Sprintf("the output is %s times the correct one, in layer n counted from 0", f.text)
+		all = append(all, ofRight(PatternRatio, text, 0, func(at *Stage, v float64, _ int) float64 {
+			here, _ := model.ParseStage(at.Name)
+			return v * f.of(float64(here.Layer))
+		}))
+	}
+	return all
+}
+
+// ownBias returns the name of the bias that a stage adds; "" if it adds none.
+func ownBias(m *model.Model, stage string) string {
+	name := stage + ".bias"
+	if stage == "logits" || stage == "logits_last" {
+		name = "lm_head.bias"
+	}
+	if _, _, ok := m.Weight(name); !ok {
+		return ""
+	}
+	return name
+}
+
+// biases proposes the bias other times than once, and the rest of the output times a number.
+func (p *values) biases(at []int) (all []Hypothesis) {
+	name := ownBias(p.Model, p.Name)
+	if name == "" {
+		return nil
+	}
+	bias, _, _ := p.Model.Weight(name)
+	n := len(bias)
+	b := func(i int) float64 { return float64(bias[i%n]) }
+	bare := func(i int) float64 { return float64(p.Right[i]) - b(i) }
+	c := p.fit(at, func(i int) float64 { return float64(p.Got[i]) - float64(p.Right[i]) }, b)
+	if c != nil {
+		if text, k, ok := p.read(c[0]+1, func(k float64) bool {
+			return p.holds(func(i int) float64 { return float64(p.Right[i]) + (k-1)*b(i) })
+		}); ok {
+			all = append(all, Hypothesis{ID: PatternBias, Text: biasWords(withoutLayer(name), text, k), Numbers: 1, Output: withBias(1, k)})
+		}
+	}
+	c = p.fit(at, func(i int) float64 { return float64(p.Got[i]) - b(i) }, bare)
+	if c != nil && len(all) == 0 {
+		if text, k, ok := p.read(c[0], func(k float64) bool {
+			return p.holds(func(i int) float64 { return k*bare(i) + b(i) })
+		}); ok {
+			text := fmt.Sprintf("without the bias the output is %s times the correct one, and the bias is added once: the weights or the input are scaled", text)
+			all = append(all, Hypothesis{ID: PatternScaled, Text: text, Numbers: 1, Output: withBias(k, 1)})
+		}
+	}
+	return all
+}
+
+// biasWords describes a bias that is added k times.
+func biasWords(name, text string, k float64) string {
+	switch k {
+	case 0:
+		return fmt.Sprintf("the bias, %s, is missing: add it", name)
+	case -1:
+		return fmt.Sprintf("the bias, %s, is subtracted: add it", name)
+	case 2:
+		return fmt.Sprintf("the bias, %s, is added twice, 2 times: add it once", name)
+	}
+	return fmt.Sprintf("the bias, %s, is in the output %s times: add it once", name, text)
+}
+
+// withBias returns the correct output's product k times and its bias so many times.
+func withBias(k, times float64) func(s *Stage) []float32 {
+	return func(s *Stage) []float32 {
+		name := ownBias(s.Model, s.Name)
+		if name == "" {
+			return nil
+		}
+		bias, _, _ := s.Model.Weight(name)
+		right := s.Correct()
+		out := make([]float32, len(right))
+		for i, v := range right {
+			b := float64(bias[i%len(bias)])
+			out[i] = float32(k*(float64(v)-b) + times*b)
+		}
+		return out
+	}
+}
+
+// A vector is one of the model's weights that has a value for each channel, by a name that is
+// the same as seen from every layer.
+type vector struct {
+	name   string // as weightSeen has it
+	values []float32
+}
+
+// alikeVectors returns the model's vectors of n channels as seen from a stage, those of its own
+// layer first.
+func alikeVectors(m *model.Model, from model.StageName, n int) (all []vector) {
+	for name, shape := range m.Config().Weights() {
+		if len(shape) != 1 || shape[0] != n {
+			continue
+		}
+		if w, _, ok := m.Weight(name); ok {
+			all = append(all, vector{weightSeen(from, name), w})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b vector) int {
+		return strings.Count(a.name, " of layer ") - strings.Count(b.name, " of layer ")
+	})
+	return all
+}
+
+// weightSeen returns a weight's name as seen from a stage: "attn.c_proj.bias", "ln_1.weight of
+// layer -1".
+func weightSeen(from model.StageName, name string) string {
+	rest, inBlock := strings.CutPrefix(name, "h.")
+	if !inBlock || from.Layer < 0 {
+		return name
+	}
+	var layer int
+	number, word, _ := strings.Cut(rest, ".")
+	fmt.Sscan(number, &layer)
+	if layer == from.Layer {
+		return word
+	}
+	return fmt.Sprintf("%s of layer %+d", word, layer-from.Layer)
+}
+
+// seenWeight returns the weight that has a name of weightSeen as seen from a stage; nil if the
+// model has none.
+func seenWeight(m *model.Model, from model.StageName, name string) []float32 {
+	if !strings.HasPrefix(name, "ln_f.") && !strings.HasPrefix(name, "lm_head.") && !strings.HasPrefix(name, "h.") &&
+		!strings.HasPrefix(name, "wpe.") && !strings.HasPrefix(name, "wte.") && from.Layer >= 0 {
+		word, offset, _ := strings.Cut(name, " of layer ")
+		d := 0
+		fmt.Sscan(offset, &d)
+		name = fmt.Sprintf("h.%d.%s", from.Layer+d, word)
+	}
+	w, _, _ := m.Weight(name)
+	return w
+}
+
+// withoutLayer returns a weight's name without its layer.
+func withoutLayer(name string) string {
+	s, _ := model.ParseStage(strings.TrimSuffix(strings.TrimSuffix(name, ".bias"), ".weight"))
+	if s.Layer < 0 {
+		return name
+	}
+	return s.Word + name[strings.LastIndexByte(name, '.'):]
+}
+
+// powers are what a vector of the model's may be used as.
+var powers = []struct {
+	text string // with %s for the vector
+	of   func(v float64) float64
+}{
+	{"%s", func(v float64) float64 { return v }},
+	{"1 + %s", func(v float64) float64 { return 1 + v }},
+	{"the square of %s", func(v float64) float64 { return v * v }},
+	{"1/%s", func(v float64) float64 { return 1 / v }},
+}
+
+// vectors proposes a vector added to every row of the output, or multiplied with it: of the
+// model's, or whichever it is where there are rows enough.
+func (p *values) vectors() (all []Hypothesis) {
+	s, _ := model.ParseStage(p.Name)
+	n := p.width
+	if n < 2 {
+		return nil
+	}
+	known := alikeVectors(p.Model, s, n)
+	right := func(i int) float64 { return float64(p.Right[i]) }
+	for _, x := range known {
+		v := func(i int) float64 { return float64(x.values[i%n]) }
+		if x.name == weightSeen(s, ownBias(p.Model, p.Name)) {
+			continue // of which biases has any number of times
+		}
+		for _, sign := range []float64{1, -1} {
+			if p.holds(func(i int) float64 { return right(i) + sign*v(i) }) {
+				text := fmt.Sprintf("%s is added to every row: it does not belong there", x.name)
+				if sign < 0 {
+					text = fmt.Sprintf("%s is subtracted from every row: it does not belong there", x.name)
+				}
+				all = append(all, withVector(PatternChannelOffset, text, x.name, func(right, v float64) float64 { return right + sign*v }))
+			}
+		}
+		for _, power := range powers {
+			if p.holds(func(i int) float64 { return right(i) * power.of(v(i)) }) {
+				text := fmt.Sprintf("every row is multiplied by "+power.text+": it does not belong there", x.name)
+				all = append(all, withVector(PatternChannelRatio, text, x.name, func(right, v float64) float64 { return right * power.of(v) }))
+			}
+		}
+	}
+	all = append(all, p.tableRow("wpe", "position")...)
+	all = append(all, p.tableRow("wte", "id")...)
+	if len(all) == 0 {
+		all = append(all, p.anyVector()...)
+	}
+	return all
+}
+
+// withVector returns the hypothesis of a function of the correct output and one of the model's
+// vectors.
+func withVector(id, text, name string, f func(right, v float64) float64) Hypothesis {
+	return Hypothesis{ID: id, Text: text, Output: func(at *Stage) []float32 {
+		here, _ := model.ParseStage(at.Name)
+		w := seenWeight(at.Model, here, name)
+		right := at.Correct()
+		if len(w) == 0 || len(right)%len(w) != 0 {
+			return nil
+		}
+		out := make([]float32, len(right))
+		for i, v := range right {
+			out[i] = float32(f(float64(v), float64(w[i%len(w)])))
+		}
+		return out
+	}}
+}
+
+// tableRow proposes one row of a table of weights added to every row of the output.
+func (p *values) tableRow(name, of string) []Hypothesis {
+	w, _, ok := p.Model.Weight(name + ".weight")
+	n := p.Model.Config().Embd
+	if !ok || p.width != n {
+		return nil
+	}
+	for row := range len(w) / n {
+		v := w[row*n:][:n]
+		if p.holds(func(i int) float64 { return float64(p.Right[i]) + float64(v[i%n]) }) {
+			text := fmt.Sprintf("the row of %s for %s %d is added to every row: it does not belong there", name, of, row)
+			return []Hypothesis{ofRight(PatternChannelOffset, text, 1, func(_ *Stage, right float64, i int) float64 { return right + float64(v[i%n]) })}
+		}
+	}
+	return nil
+}
+
+// anyVector proposes a vector that is none of the model's, in the row's own layer, where there
+// are rows enough to see that it is the same in each.
+func (p *values) anyVector() (all []Hypothesis) {
+	n := p.width
+	in := map[int]bool{}
+	for _, i := range p.wrong {
+		in[i%n] = true
+	}
+	if len(p.at) < perNumber*n || 2*len(in) <= n {
+		return nil // then it is a part of the channels that has something
+	}
+	try := func(id, words string, basis func(i int) float64, apply func(right, k float64) float64) {
+		k, squares := make([]float64, n), make([]float64, n)
+		for _, i := range p.at {
+			b := basis(i)
+			k[i%n] += (float64(p.Got[i]) - float64(p.Right[i])) * b
+			squares[i%n] += b * b
+		}
+		for c := range k {
+			if squares[c] > 0 {
+				k[c] /= squares[c]
+			}
+		}
+		if !p.holds(func(i int) float64 { return apply(float64(p.Right[i]), k[i%n]) }) {
+			return
+		}
+		var few []string
+		for c := 0; c < n && len(few) < 3; c++ {
+			few = append(few, fmt.Sprintf("%.4g", apply(basis(0)-basis(0), k[c])))
+		}
+		h := ofRight(id, fmt.Sprintf(words, strings.Join(few, ", ")), n, func(_ *Stage, right float64, i int) float64 { return apply(right, k[i%n]) })
+		h.Stages = []string{p.Name}
+		all = append(all, h)
+	}
+	try(PatternChannelOffset, "the same vector, %s, …, is added to every row, and it is none of the model's: another bias, or one too many",
+		func(int) float64 { return 1 }, func(right, k float64) float64 { return right + k })
+	try(PatternChannelRatio, "every row is multiplied by the same vector, and it is none of the model's: another gain, or one too many%.0s",
+		func(i int) float64 { return float64(p.Right[i]) }, func(right, k float64) float64 { return right * (1 + k) })
+	return all
+}
