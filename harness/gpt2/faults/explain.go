@@ -215,10 +215,8 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		x.causes = []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: padsAlone}}}
 		return x
 	}
-	if e.Stage != "next_token" {
-		x.fits = g.fits(e, search || len(matches) > 0)
-		x.tried = len(g.hypotheses)
-	}
+	x.fits = g.fits(e, search || len(matches) > 0)
+	x.tried = len(g.hypotheses)
 	if len(x.causes) > 0 || len(x.fits) > 0 {
 		return x
 	}

@@ -29,7 +29,7 @@ func Names() (all []string) {
 	}
 	return append(all, PatternShape, PatternNonfinite, PatternNoise10, PatternNoise7,
 		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternLookup, fit.PatternInputs,
-		fit.PatternPermuted, fit.PatternColumns,
+		fit.PatternPermuted, fit.PatternColumns, fit.PatternChoice,
 		fit.PatternZero, fit.PatternRatio, fit.PatternOffset, fit.PatternBias, fit.PatternScaled, fit.PatternChannelOffset, fit.PatternChannelRatio)
 }
 

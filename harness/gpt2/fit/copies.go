@@ -26,11 +26,7 @@ func copies(r *Row) (all []Hypothesis) {
 		r = r.Whole
 	}
 	at := r.places()
-	few := map[float32]bool{}
-	for i := 0; i < len(at) && len(few) <= fewValues; i++ {
-		few[r.Got[at[i]]] = true
-	}
-	if len(few) <= fewValues {
+	if r.few(at) {
 		return nil
 	}
 	cfg := r.Model.Config()
@@ -48,7 +44,7 @@ func copies(r *Row) (all []Hypothesis) {
 		switch first := at[min(n, len(at)-1)]; {
 		case n == len(at):
 			all = append(all, h)
-		case n > fewValues && r.rightFrom(at[n:]):
+		case r.Part == nil && !r.few(at[:n]) && first%r.inner() != 0 && r.rightFrom(at[n:]): // else a part of it is another's
 			h.Numbers, h.Text = 1, fmt.Sprintf("the first %d values are those of %s%s", first, text, later)
 			h.Output = func(s *Stage) []float32 {
 				from, right := of(s), s.Correct()
@@ -104,6 +100,24 @@ func copies(r *Row) (all []Hypothesis) {
 		})
 	}
 	return all
+}
+
+// few reports whether the output has few different values at places.
+func (r *Row) few(at []int) bool {
+	few := map[float32]bool{}
+	for i := 0; i < len(at) && len(few) <= fewValues; i++ {
+		few[r.Got[at[i]]] = true
+	}
+	return len(few) <= fewValues
+}
+
+// inner returns the number of values of the last axis.
+func (r *Row) inner() int {
+	_, shape := r.axes()
+	if len(shape) == 0 {
+		return 1
+	}
+	return shape[len(shape)-1]
 }
 
 // rightFrom reports whether the output is right at places, up to rounding.

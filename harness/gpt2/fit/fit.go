@@ -68,8 +68,8 @@ type Hypothesis struct {
 // against all values of all rows.
 type search func(r *Row) []Hypothesis
 
-// searches are those of each kind of stage by its name without the layer; "" is of every kind.
-// The plainest come first.
+// searches are those of each kind of stage by its name without the layer; "" is of every kind,
+// before its own, and "*" after. The plainest come first.
 var searches = map[string][]search{}
 
 // blind are the searches that need no output: what they propose has no number read off it. They
@@ -83,7 +83,7 @@ const most = 64
 func Propose(r *Row) []Hypothesis {
 	s, _ := model.ParseStage(r.Name)
 	var all []Hypothesis
-	looks := slices.Concat(searches[""], blind[s.Word], blind[""], searches[s.Word])
+	looks := slices.Concat(searches[""], blind[s.Word], blind[""], searches[s.Word], searches["*"])
 	if r.Got == nil {
 		looks = slices.Concat(blind[s.Word], blind[""])
 	}

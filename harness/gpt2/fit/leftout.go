@@ -98,7 +98,7 @@ func otherCounts(r *Row) (all []Hypothesis) {
 	}
 	found := append(t.ranges(r.Model.Config(), r.Name), t.residues(r.Model.Config(), r.Name)...)
 	if len(found) == 0 {
-		found = append(r.few(t), r.solved(t)...)
+		found = append(r.fewInputs(t), r.solved(t)...)
 	}
 	s, _ := model.ParseStage(r.Name)
 	for _, c := range found {
@@ -282,9 +282,9 @@ func (t *terms) residues(cfg model.Config, stage string) []counted {
 // mostFew is the number of inputs up to which those that are wrong are looked for one by one.
 const mostFew = 16
 
-// few returns inputs at any place that give the error of the probe's row, found one by one: each
+// fewInputs returns inputs at any place that give the error of the probe's row, found one by one: each
 // is the one that leaves least.
-func (r *Row) few(t *terms) []counted {
+func (r *Row) fewInputs(t *terms) []counted {
 	cols, err := r.rowErrors(t, 256)
 	n, K := len(cols), t.in
 	if n < 2*mostFew {

@@ -12,7 +12,7 @@ import (
 // PatternPermuted is the id of correct values in other places.
 const PatternPermuted = "pattern_permuted"
 
-func init() { searches[""] = append(searches[""], moved) }
+func init() { searches["*"] = append(searches["*"], moved) }
 
 // An axis is one dimension of a stage as a person names it. An axis of channels that holds heads
 // is two.
@@ -66,7 +66,7 @@ const mostMoved = 1 << 22
 type order struct {
 	text    string
 	numbers int
-	from    func(j, n int) int
+	from    func(s *Stage, j, n int) int
 }
 
 // moved proposes the correct values in other places: the slices of an axis in another order or
@@ -76,15 +76,11 @@ func moved(r *Row) (all []Hypothesis) {
 		r = r.Whole
 	}
 	at := r.places()
-	few := map[float32]bool{}
-	for i := 0; i < len(at) && len(few) <= fewValues; i++ {
-		few[r.Got[at[i]]] = true
-	}
-	if len(few) <= min(fewValues, len(r.Got)/2) || len(r.Got) < 2 {
+	if len(r.Got) < 2 || len(at) > 2*fewValues && r.few(at) {
 		return nil
 	}
 	axes, shape := r.axes()
-	if r.Name == "wte" || r.Name == "wpe" { // of which the tables tell more
+	if r.Name == "wte" || r.Name == "wpe" || r.Name == "next_token" { // of which other searches tell more
 		return nil
 	}
 	if product(shape) != len(r.Got) {
@@ -116,7 +112,7 @@ func moved(r *Row) (all []Hypothesis) {
 					out, n, inner := make([]float32, len(right)), shape[a], product(shape[a+1:])
 					for i := range out {
 						j := i / inner % n
-						k := o.from(j, n)
+						k := o.from(s, j, n)
 						if k < 0 || k >= n {
 							return nil
 						}
@@ -254,18 +250,69 @@ func (m mover) orders(a axis) (all []order) {
 	}
 	add := func(numbers int, f func(j, n int) int, format string, args ...any) {
 		if m.holds(f) {
-			all = append(all, order{fmt.Sprintf(format, args...), numbers, f})
+			all = append(all, order{fmt.Sprintf(format, args...), numbers, func(_ *Stage, j, n int) int { return f(j, n) }})
 		}
 	}
+	if a.letter == "S" {
+		P := m.Dims.P
+		added := func(P, by int) func(j, n int) int {
+			return func(j, _ int) int {
+				if j >= P {
+					return j + by
+				}
+				return j
+			}
+		}
+		if m.holds(added(P, -1)) && P > 0 {
+			all = append(all, order{"this step's rows are those of the position before: one late", 0, func(s *Stage, j, n int) int { return added(s.Dims.P, -1)(j, n) }})
+		}
+	}
+	if a.names == nil {
+		m.rules(a, wrong, from, add)
+	}
+	plain := slices.ContainsFunc(all, func(o order) bool { return o.numbers < 2 })
+	if plain || n > mostIndices || len(m.Got)/n < 4 {
+		return all
+	}
+	// No rule: which has which.
+	list, parts := make([]int, n), []string(nil)
+	for j := range n {
+		k := 0
+		for k < n && !m.slice(j, (j+k)%n) {
+			k++
+		}
+		if k == n {
+			return all
+		}
+		if list[j] = (j + k) % n; k > 0 {
+			parts = append(parts, fmt.Sprintf("%s has %s", a.at(j), a.at(list[j])))
+		}
+	}
+	numbers := len(parts)
+	if len(parts) > 8 {
+		parts = append(parts[:8], fmt.Sprintf("… (%d in all)", len(parts)))
+	}
+	return append(all, order{
+		fmt.Sprintf("%s have the values of others: %s", a.many, strings.Join(parts, ", ")), numbers,
+		func(_ *Stage, j, n int) int {
+			if n != len(list) {
+				return -1
+			}
+			return list[j]
+		},
+	})
+}
+
+// rules adds the rules by which one index of the axis has the values of any of some others.
+func (m mover) rules(a axis, wrong int, from []int, add func(numbers int, f func(j, n int) int, format string, args ...any)) {
+	n := a.n
 	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.many)
 	add(0, func(j, n int) int { return j ^ 1 }, "every two %s are exchanged", a.many)
 	for _, k := range from {
-		switch {
-		case a.names != nil:
-			add(1, func(int, int) int { return k }, "every %s is %s", a.one, a.at(k))
-		case k == 0:
-			add(0, func(int, int) int { return 0 }, "every %s has the values of the first", a.one)
-		case k == n-1:
+		switch k {
+		case 0:
+			add(0, func(int, int) int { return 0 }, "every %s has the values of %s %s", a.one, a.one, a.at(0))
+		case n - 1:
 			add(0, func(_, n int) int { return n - 1 }, "every %s has the values of the last", a.one)
 		default:
 			add(1, func(int, int) int { return k }, "every %s has the values of %s %s", a.one, a.one, a.at(k))
@@ -299,37 +346,6 @@ func (m mover) orders(a axis) (all []order) {
 			add(1, func(j, _ int) int { return min(j, k) }, "positions after the %s of the step have its values", ordinal(k))
 		}
 	}
-	plain := slices.ContainsFunc(all, func(o order) bool { return o.numbers < 2 })
-	if plain || n > mostIndices || len(m.Got)/n < 4 {
-		return all
-	}
-	// No rule: which has which.
-	list, parts := make([]int, n), []string(nil)
-	for j := range n {
-		k := 0
-		for k < n && !m.slice(j, (j+k)%n) {
-			k++
-		}
-		if k == n {
-			return all
-		}
-		if list[j] = (j + k) % n; k > 0 {
-			parts = append(parts, fmt.Sprintf("%s has %s", a.at(j), a.at(list[j])))
-		}
-	}
-	numbers := len(parts)
-	if len(parts) > 8 {
-		parts = append(parts[:8], fmt.Sprintf("… (%d in all)", len(parts)))
-	}
-	return append(all, order{
-		fmt.Sprintf("%s have the values of others: %s", a.many, strings.Join(parts, ", ")), numbers,
-		func(j, n int) int {
-			if n != len(list) {
-				return -1
-			}
-			return list[j]
-		},
-	})
 }
 
 // away spells a distance along an axis.
@@ -355,15 +371,18 @@ func ordinal(k int) string {
 
 // laidOut reports whether the output is the correct one laid out with its axes in another order.
 func (r *Row) laidOut(shape, order []int) bool {
-	m, other := mover{Row: r}, false
+	m := mover{Row: r}
+	var moved []int
 	for i := range r.Got {
 		j := Exchanged(i, shape, order)
 		if !m.same(i, j) {
 			return false
 		}
-		other = other || j != i
+		if j != i && finite(r.Got[i]) && (r.Part == nil || r.Part[i]) {
+			moved = append(moved, i)
+		}
 	}
-	return other
+	return !r.few(moved)
 }
 
 // listed returns "[batch row, position, channel]".
