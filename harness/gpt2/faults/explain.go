@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
 	"checkpoint12/model/parallel"
@@ -65,7 +66,7 @@ type Explainer struct {
 
 // NewExplainer returns an Explainer that tries faults of any kind but those in except.
 func NewExplainer(m *model.Model, candidate harness.Source, except ...Kind) *Explainer {
-	return &Explainer{candidateRun{model: m, candidate: candidate, except: except}, map[string]*rowGroup{}}
+	return &Explainer{candidateRun{model: m, candidate: candidate, except: except, recoverer: new(fit.Recoverer)}, map[string]*rowGroup{}}
 }
 
 // Explain finds the causes of the introduced ones of some rows; run is the replay that judged

@@ -91,8 +91,15 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 		return all
 	}
 	shown := map[string]bool{e.Stage: true}
-	for _, r := range fit.Recover(row, e.Span) {
+	for _, r := range g.recovered(e, row) {
 		all, shown[r.Name] = append(all, observation{r, nil}), true
+		inner := wrongRow{Replayed: e.Replayed, dims: e.dims, got: r.Got, right: r.Right, bound: r.Bound}
+		inner.Stage = r.Name
+		if p := g.part(&inner); p != nil {
+			own := *r
+			own.Part = p.places(g.model.Config(), &Context{Dims: e.dims, Stage: r.Name})
+			all = append(all, observation{&own, p})
+		}
 	}
 	for _, stage := range e.Span {
 		if inner := row.Stage; !shown[stage] {
@@ -101,6 +108,27 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 		}
 	}
 	return all
+}
+
+// recovered returns what the engine must have had in stages of a row's span: those that follow
+// from the row, and those of the residual stream that follow from later ones.
+func (g *rowGroup) recovered(e *wrongRow, row *fit.Row) []*fit.Row {
+	rows, why := g.recoverer.Recover(row, e.Span)
+	e.unrecovered = why
+	for _, stage := range e.Span {
+		at := harness.Place{Step: e.Step, Stage: stage}
+		if at == e.Place || g.has(at) {
+			continue
+		}
+		if v, ok := g.subtract(at); ok {
+			r := &fit.Row{Stage: row.Stage, Got: v.F32, Bound: v.Bound, Right: g.input(g.run, at.Step, at.Stage), Recovered: true}
+			r.Name, r.Correct = stage, func() []float32 { return r.Right }
+			if len(r.Right) == len(r.Got) {
+				rows = append(rows, r)
+			}
+		}
+	}
+	return rows
 }
 
 // observe returns a row as package fit has it, and its Context.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
@@ -24,6 +25,8 @@ type wrongRow struct {
 	stored     rounding.Rounding
 	base       harness.Distance // of got from right
 	full       *fullRow         // nil if it has no keys at padding
+
+	unrecovered []string // why what the candidate lacks does not follow from the row
 
 	some    *wrongRow // a sample of it or, where that is not smaller, the row itself
 	sampled []int     // which of the step's B*T rows it has, of a sample as if they were one sequence; nil is all
@@ -170,6 +173,7 @@ type candidateRun struct {
 	run       *replay.Run
 	judged    []harness.Replayed // the rows of the run
 	except    []Kind             // of faults, not tried
+	recoverer *fit.Recoverer
 }
 
 // values returns a tensor's elements as faults take them; ids are exact.

@@ -43,6 +43,7 @@ func (g *rowGroup) unexplained(e *wrongRow, where string) string {
 	if steps != nil {
 		parts = append(parts, "it is right at "+plural("step", steps))
 	}
+	parts = append(parts, e.unrecovered...)
 	text := "no known fault and no fit gives this output: " + strings.Join(parts, "; ")
 	near := e.some.nearest
 	if near.explains >= nearEnough && near.left.Nonfinite == 0 && slices.Equal(near.stages, []string{e.Stage}) {
