@@ -52,6 +52,9 @@ func (c Comparison) roundedDistances(ctx context.Context) (map[string]float64, e
 	var done [][][]int
 	for _, g := range c.Goldens {
 		src := harness.Uncut(g.Source)
+		if _, run := src.(*standIn); c.loaded != nil && c.Model != c.base && !run {
+			continue // of another case, on other weights
+		}
 		tokens, prompt := src.Tokens(), promptOf(src)
 		if tokens == nil || prompt >= len(tokens[0]) || harness.MaskOf(src) != nil ||
 			slices.ContainsFunc(done, func(other [][]int) bool { return slices.EqualFunc(other, tokens, slices.Equal) }) {

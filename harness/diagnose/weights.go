@@ -99,8 +99,9 @@ func (s *standIn) Manifest() *harness.Manifest { return s.manifest }
 
 // standIns puts runs of the model on the weights as loaded in the place of the goldens,
 // one for each case, cut as given. Goldens that the candidate was not fed alike stay. It
-// adds up what the weights cost, by runs on the goldens' tokens. Unless it is judged row by
-// row, the candidate's own tokens after the prompt are what the others are fed.
+// adds up what the weights cost, by runs on the goldens' tokens. What the candidate chose or
+// was fed itself after the prompt, the runs are fed too; of one that is judged row by row each
+// row finds one among those of the case.
 func (c *Comparison) standIns(
 	ctx context.Context, candidate Folder, rows bool, cuts []harness.Cut,
 ) (own []harness.Cut, err error) {
@@ -113,20 +114,29 @@ func (c *Comparison) standIns(
 		}
 		cases[dir] = true
 		if len(cuts[i]) > 0 && c.fedAlike(g.Source, candidate, cuts[i]) {
-			golden := g.Source
-			err := c.base.Guard(func() (err error) {
-				g.Source, err = c.standIn(ctx, golden, golden.Tokens(), cuts[i])
+			golden, feeds := g.Source, [][][]int{nil} // of the runs: nil is the golden's tokens
+			if rows {
+				feeds = append(feeds, c.rowChoices(golden, candidate)...)
+			} else if fed := ownChoices(golden.Tokens(), candidate.Tokens(), promptOf(golden)); fed != nil {
+				feeds = [][][]int{fed}
+			}
+			err := c.base.Guard(func() error {
+				run, err := c.standIn(ctx, golden, golden.Tokens(), cuts[i])
 				if err == nil {
-					err = c.addCost(golden, g.Source)
+					err = c.addCost(golden, run)
 				}
-				if fed := ownChoices(golden.Tokens(), candidate.Tokens(), promptOf(golden)); err == nil && !rows && fed != nil {
-					g.Source, err = c.standIn(ctx, golden, fed, cuts[i])
+				for _, fed := range feeds {
+					if g.Source = run; err == nil && fed != nil {
+						g.Source, err = c.standIn(ctx, golden, fed, cuts[i])
+					}
+					goldens, own = append(goldens, g), append(own, cuts[i])
 				}
 				return err
 			})
 			if err != nil {
 				return nil, err
 			}
+			continue
 		}
 		goldens, own = append(goldens, g), append(own, cuts[i])
 	}
@@ -165,6 +175,37 @@ func ownChoices(golden, candidate [][]int, prompt int) (fed [][]int) {
 		return nil
 	}
 	return fed
+}
+
+// rowChoices returns the tokens of a golden with those of the candidate's rows in the place of
+// the row that begins with the same prompt, as often as it takes for each row of the candidate
+// that goes on otherwise than the golden's.
+func (c *Comparison) rowChoices(golden harness.Source, candidate Folder) (feeds [][][]int) {
+	tokens, prompt := golden.Tokens(), promptOf(golden)
+	if harness.MaskOf(golden) != nil {
+		return nil
+	}
+	for b := range candidate.Tokens() {
+		fed := harness.NewBatchRow(c.Schedule, candidate, nil, b).Tokens()[0]
+		at, most := 0, 0
+		for j, row := range tokens {
+			if n := matching(row, fed, prompt); n > most {
+				at, most = j, n
+			}
+		}
+		if most == 0 || most == min(len(tokens[at]), len(fed)) {
+			continue
+		}
+		to := slices.IndexFunc(feeds, func(feed [][]int) bool {
+			return slices.Equal(feed[at], tokens[at]) || sameStart(feed[at], fed)
+		})
+		if to < 0 {
+			to, feeds = len(feeds), append(feeds, slices.Clone(tokens))
+		}
+		feeds[to][at] = slices.Clone(tokens[at])
+		copy(feeds[to][at], fed)
+	}
+	return feeds
 }
 
 // standIn runs the model as a golden was run, on its tokens or others, and keeps what the

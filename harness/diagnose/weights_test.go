@@ -43,6 +43,7 @@ func loadedDump(t *testing.T, s *harness.Schedule, m *model.Model, g *dump.Dump,
 	t.Helper()
 	man := *g.Manifest()
 	man.New, man.Files, man.LeftOut, man.Engine.Name = fewSteps, nil, nil, "mine"
+	man.Tokens = harness.FirstTokens(rec.Tokens(), len(g.Manifest().Tokens[0]))
 	dir := filepath.Join(t.TempDir(), "mine")
 	if err := dump.Write(rec, dir, man); err != nil {
 		t.Fatal(err)
@@ -222,4 +223,109 @@ func TestWeightsAlone(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Rows of a batch that go on with tokens of their own are compared with runs on these.
+func TestWeightsOfRows(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	s := gpt2.Schedule(3, nil)
+	g := gpt2test.Golden(t, s, "synthetic-tiny/hello/float64")
+	const fc = "h.1.mlp.c_fc.weight"
+	right, shape, _ := m.Weight(fc)
+	loaded := map[string][]float32{fc: perColumn(right, shape[1])}
+	on, err := m.With(loaded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompt := g.Manifest().Tokens[0]
+	of := g.Tokens()[0][len(prompt):]
+	run := gpt2.Run{New: fewSteps, Temperatures: []float64{}}
+	for _, feed := range [][]int{{of[0], 7}, {of[0], of[1]}, {5, 6}, {5, 8}} {
+		run.Tokens, run.Feed = append(run.Tokens, prompt), append(run.Feed, feed)
+	}
+	for _, fault := range []string{"", "h.2.mlp.act"} {
+		run.Tap = func(stage string, _ []int, data []float32) {
+			if stage == fault { // in the last row, which the others' tokens do not begin
+				data[len(data)-1]++
+			}
+		}
+		rec, err := gpt2.Record(t.Context(), on, run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := Comparison{Schedule: s, Model: m, Goldens: []EngineResult{{Engine: Reference, Source: g}}}
+		c.Match = func(step int, stage string) bool { return step < fewSteps && !strings.HasPrefix(stage, "probs_t") }
+		d := loadedDump(t, s, m, g, rec, loaded)
+		if err := c.LoadWeights(d); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.View(t.Context(), d, align.Hints{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Compare(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Passed() != (fault == "") || r.Skipped > 0 || len(r.Missing) > 0 || r.Compared == 0 || r.Unseen.Rows > 0 {
+			t.Errorf("verdict %s: %d compared, %+v, missing %v, introduced %v", r.Verdict, r.Compared, r.Unseen, r.Missing, r.Introduced)
+		}
+		if r.Cost == nil || r.Cost.Tokens != len(g.Steps()) {
+			t.Errorf("cost %+v", r.Cost)
+		}
+		for i := range r.Stages {
+			if row := &r.Stages[i]; row.Stage == "logits" && row.Elements != sizeOf(t, rec, row.Place) {
+				t.Errorf("%s: %d of %d values were compared", row.Place, row.Elements, sizeOf(t, rec, row.Place))
+			}
+		}
+	}
+}
+
+// What weights cost is no rounding: the goldens of other cases, which no run on the weights
+// stands in for, widen no tolerance.
+func TestWeightsWidenNothing(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	s := gpt2.Schedule(3, nil)
+	g := gpt2test.Golden(t, s, "synthetic-tiny/hello/float64")
+	other := gpt2test.Golden(t, s, "synthetic-tiny/one-token/float64")
+	const fc = "h.1.mlp.c_fc.weight"
+	right, _, _ := m.Weight(fc)
+	loaded := map[string][]float32{fc: make([]float32, len(right))}
+	rec, err := gpt2.Record(t.Context(), m, gpt2.Run{Tokens: g.Manifest().Tokens, New: fewSteps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := loadedDump(t, s, m, g, rec, loaded)
+	var allowed []float64
+	for _, goldens := range [][]*dump.Dump{{g}, {g, other}} {
+		c := Comparison{Schedule: s, Model: m, Precision: gpt2.Float16}
+		for _, x := range goldens {
+			c.Goldens = append(c.Goldens, EngineResult{Engine: Reference, Source: x})
+		}
+		if err := c.LoadWeights(d); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.View(t.Context(), d, align.Hints{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if c, err = c.Widened(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		st, _ := c.Schedule.Stage("h.1.mlp.act")
+		allowed = append(allowed, st.Tolerance.Abs)
+	}
+	if allowed[0] != allowed[1] || allowed[0] <= gpt2.ToleranceOf("h.1.mlp.act").Abs {
+		t.Errorf("allowed are %v", allowed)
+	}
+}
+
+// sizeOf returns how many values a tensor has.
+func sizeOf(t *testing.T, src harness.Source, at harness.Place) int {
+	t.Helper()
+	x, err := src.Tensor(at.Step, at.Stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(x.F32)
 }
