@@ -221,6 +221,15 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult, narrow *harness.Narrow) report.Text {
 	args := slices.Clone(a.args)
 	if narrow != nil && narrow.DType != "" {
+		for i, arg := range args { // what was asked for
+			if arg == "--dtype" {
+				args = slices.Delete(args, i, i+2)
+				break
+			} else if strings.HasPrefix(arg, "--dtype=") {
+				args = slices.Delete(args, i, i+1)
+				break
+			}
+		}
 		args = append(args, "--dtype", narrow.DType)
 	}
 	switch {
