@@ -104,7 +104,7 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 	for _, stage := range e.Span {
 		if inner := row.Stage; !shown[stage] {
 			inner.Name = stage
-			all = append(all, observation{&fit.Row{Stage: inner}, nil})
+			all = append(all, observation{&fit.Row{Stage: inner, End: row}, nil})
 		}
 	}
 	return all

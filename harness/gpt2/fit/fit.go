@@ -44,6 +44,9 @@ type Row struct {
 	// Whole is the row of which this is a sample of positions; nil if it is none.
 	Whole *Row
 
+	// End is the row that shows what a stage of its span does whose output is not known.
+	End *Row
+
 	// Recovered is set where Got follows from later stages, up to Bound.
 	Recovered bool
 }

@@ -103,26 +103,7 @@ func moved(r *Row) (all []Hypothesis) {
 				if bias {
 					text += ", the bias where it belongs"
 				}
-				all = append(all, Hypothesis{ID: PatternPermuted, Text: text, Numbers: o.numbers, Whole: !sampled, Output: func(s *Stage) []float32 {
-					right := s.Correct()
-					_, shape := s.axes()
-					if product(shape) != len(right) {
-						return nil
-					}
-					out, n, inner := make([]float32, len(right)), shape[a], product(shape[a+1:])
-					for i := range out {
-						j := i / inner % n
-						k := o.from(s, j, n)
-						if k < 0 || k >= n {
-							return nil
-						}
-						out[i] = right[i+(k-j)*inner]
-						if b != nil {
-							out[i] = float32(float64(out[i]) - float64(b[(i+(k-j)*inner)%len(b)]) + float64(b[i%len(b)]))
-						}
-					}
-					return out
-				}})
+				all = append(all, Hypothesis{ID: PatternPermuted, Text: text, Numbers: o.numbers, Whole: !sampled, Output: moving(a, o, b)})
 			}
 		}
 		if len(all) > 0 {
@@ -155,6 +136,32 @@ func moved(r *Row) (all []Hypothesis) {
 		})
 	}
 	return all
+}
+
+// moving returns the output of the correct values in another order of an axis, but for a bias
+// that stays where it belongs; nil is none.
+func moving(a int, o order, bias []float32) func(s *Stage) []float32 {
+	return func(s *Stage) []float32 {
+		right := s.Correct()
+		_, shape := s.axes()
+		if product(shape) != len(right) {
+			return nil
+		}
+		out, n, inner := make([]float32, len(right)), shape[a], product(shape[a+1:])
+		for i := range out {
+			j := i / inner % n
+			k := o.from(s, j, n)
+			if k < 0 || k >= n {
+				return nil
+			}
+			at := i + (k-j)*inner
+			out[i] = right[at]
+			if m := len(bias); m > 0 {
+				out[i] = float32(float64(out[i]) - float64(bias[at%m]) + float64(bias[i%m]))
+			}
+		}
+		return out
+	}
 }
 
 // biasOf returns the bias of a product; nil where it has none or none is asked for.

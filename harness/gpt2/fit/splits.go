@@ -92,6 +92,23 @@ func splits(H, D int) (all []split) {
 	return all
 }
 
+// hypothesis returns the split as what q, k or v are.
+func (x split) hypothesis(cfg model.Config) Hypothesis {
+	H, C := cfg.Heads, cfg.Embd
+	D := C / H
+	return Hypothesis{ID: PatternColumns, Text: x.text, Numbers: x.numbers, Stages: []string{"h.*.attn.[qkv]"}, Output: func(s *Stage) []float32 {
+		at, _ := model.ParseStage(s.Name)
+		third := strings.Index("qkv", strings.TrimPrefix(at.Word, "attn."))
+		in, T := s.In(model.Reads(cfg, s.Name)[0]), s.Dims.T
+		out := make([]float32, len(in)/3)
+		for i := range out {
+			b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
+			out[i] = in[(b*T+t)*3*C+x.of(third, h, d)]
+		}
+		return out
+	}}
+}
+
 // columns proposes the columns of c_attn that q, k or v is read from.
 func columns(r *Row) (all []Hypothesis) {
 	cfg := r.Model.Config()
@@ -143,19 +160,7 @@ func columns(r *Row) (all []Hypothesis) {
 	if first < 0 {
 		return nil
 	}
-	add := func(x split) {
-		all = append(all, Hypothesis{ID: PatternColumns, Text: x.text, Numbers: x.numbers, Stages: []string{"h.*.attn.[qkv]"}, Output: func(s *Stage) []float32 {
-			at, _ := model.ParseStage(s.Name)
-			third := strings.Index("qkv", strings.TrimPrefix(at.Word, "attn."))
-			in, T := s.In(model.Reads(cfg, s.Name)[0]), s.Dims.T
-			out := make([]float32, len(in)/3)
-			for i := range out {
-				b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D
-				out[i] = in[(b*T+t)*3*C+x.of(third, h, d)]
-			}
-			return out
-		}})
-	}
+	add := func(x split) { all = append(all, x.hypothesis(cfg)) }
 	for _, x := range splits(H, D) {
 		holds := true
 		for c := 0; c < C && holds; c++ {
