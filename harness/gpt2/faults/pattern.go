@@ -27,10 +27,10 @@ func Names() (all []string) {
 	for _, f := range slices.Concat(catalogue, composites) {
 		all = append(all, f.ID)
 	}
+	all = append(all, fit.OfNumbers...)
 	return append(all, PatternShape, PatternNonfinite, PatternNoise10, PatternNoise7,
 		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternLookup, fit.PatternInputs,
-		fit.PatternPermuted, fit.PatternColumns, fit.PatternChoice,
-		fit.PatternZero, fit.PatternRatio, fit.PatternOffset, fit.PatternBias, fit.PatternScaled, fit.PatternChannelOffset, fit.PatternChannelRatio)
+		fit.PatternPermuted, fit.PatternColumns, fit.PatternChoice)
 }
 
 // A finding is the id of a pattern, the fraction of the error that it reproduces, and

@@ -20,14 +20,25 @@ const (
 	PatternChannelRatio  = "pattern_channel_ratio"  // every row is multiplied by the same vector
 )
 
-func init() { searches[""] = append(searches[""], affine) }
+// OfNumbers are the ids of functions with a number in them, of any stage or of a norm or activation.
+var OfNumbers = []string{
+	PatternZero, PatternRatio, PatternOffset, PatternBias, PatternScaled, PatternChannelOffset, PatternChannelRatio,
+	PatternClipped, PatternFunction, PatternTable,
+}
+
+func init() {
+	searches[""] = append(searches[""], func(r *Row) []Hypothesis {
+		p := newValues(r)
+		if p == nil {
+			return nil
+		}
+		return append(p.affine(), p.ofCorrect()...)
+	})
+}
 
 // affine proposes the correct output times and plus numbers and vectors.
-func affine(r *Row) (all []Hypothesis) {
-	p := newValues(r)
-	if p == nil {
-		return nil
-	}
+func (p *values) affine() (all []Hypothesis) {
+	r := p.Row
 	right := func(i int) float64 { return float64(r.Right[i]) }
 	got := func(i int) float64 { return float64(r.Got[i]) }
 	one := func(int) float64 { return 1 }

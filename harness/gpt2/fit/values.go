@@ -26,7 +26,7 @@ type values struct {
 // finite are wrong too.
 func newValues(r *Row) *values {
 	shape, err := model.Shape(r.Model.Config(), r.Name, r.Dims)
-	if err != nil || len(shape) == 0 || len(r.Got) == 0 || len(r.Got) != len(r.Right) {
+	if err != nil || len(shape) == 0 || r.Name == "next_token" || len(r.Got) == 0 || len(r.Got) != len(r.Right) {
 		return nil
 	}
 	p := &values{Row: r, width: shape[len(shape)-1]}
