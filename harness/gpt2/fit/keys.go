@@ -1,0 +1,182 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// A keeping is a rule by which keys of a query are left out of its softmax.
+type keeping struct {
+	text    string
+	numbers int
+	keeps   func(row *softmaxRow, j int) bool
+}
+
+// keptKeys proposes softmaxes over some of the keys, or of the ids, by where the engine has zeros.
+func keptKeys(r *Row) (all []Hypothesis) {
+	if !r.leavesOut() {
+		return nil
+	}
+	again := false // the others sum to 1
+	softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
+		sum, lost := 0.0, 0.0
+		for j, g := range row.got {
+			if sum += g; !row.known[j] {
+				lost += row.right[j]
+			}
+		}
+		again = again || lost > 0.01 && math.Abs(sum-1) < 1e-3
+	})
+	for _, k := range r.keepings() {
+		consistent := true
+		softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
+			for j := range row.got {
+				seen := row.right[j] > 1e-4 // else it may be 0 by itself
+				consistent = consistent && (!seen || row.known[j] == k.keeps(row, j))
+			}
+		})
+		if !consistent {
+			continue
+		}
+		text := k.text
+		if !again {
+			text += ", and the others still divide by the sum over all: the rows do not sum to 1"
+		}
+		all = append(all, Hypothesis{ID: PatternSoftmax, Text: text, Numbers: k.numbers, Output: ofRows(func(_ *Stage, row *softmaxRow, out []float64) {
+			for j := range out {
+				if !k.keeps(row, j) {
+					out[j] = 0
+				}
+			}
+			if sum := sumOf(out); again && sum > 0 {
+				for j := range out {
+					out[j] /= sum
+				}
+			}
+		})})
+	}
+	return all
+}
+
+// leavesOut reports whether a probability that is not small is 0.
+func (r *Row) leavesOut() (some bool) {
+	softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
+		for j, p := range row.right {
+			some = some || p > 1e-4 && !row.known[j]
+		}
+	})
+	return some
+}
+
+// keepings returns the rules that may leave out what the engine leaves out, read off its zeros.
+func (r *Row) keepings() (all []keeping) {
+	of := "keys"
+	if stageName(r.Name).Temperature > 0 {
+		of = "ids"
+	}
+	least, most := math.Inf(1), 0.0 // of the correct probabilities of what is kept, and of what is not
+	window, ahead, count := 0, 0, 0
+	var out, in []int // keys that are left out of some row, and that are in some row
+	softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
+		first, last, kept, left := -1, -1, 0, 0
+		for j, p := range row.right {
+			switch {
+			case p <= 1e-4:
+			case row.known[j]:
+				least, kept, last, in = math.Min(least, p), kept+1, j, append(in, j)
+				if first < 0 {
+					first = j
+				}
+			default:
+				most, left, out = math.Max(most, p), left+1, append(out, j)
+			}
+		}
+		if left > 0 && first >= 0 {
+			window, ahead, count = max(window, row.query-first+1), max(ahead, row.query-last), max(count, kept)
+		}
+	})
+	slices.Sort(out)
+	out = slices.Compact(out)
+	add := func(numbers int, keeps func(row *softmaxRow, j int) bool, text string, args ...any) {
+		all = append(all, keeping{fmt.Sprintf(text, args...), numbers, keeps})
+	}
+	if of == "keys" {
+		add(1, func(row *softmaxRow, j int) bool { return j > row.query-window },
+			"each query sees its last %d keys alone, a sliding window: the causal mask hides none before the query", window)
+		add(1, func(row *softmaxRow, j int) bool { return j <= row.query-ahead },
+			"the newest %s left out: each query sees keys up to its own position", countOf(ahead, "key is", "keys are"))
+		add(1, func(row *softmaxRow, j int) bool { return j/max(window, 1) == row.query/max(window, 1) },
+			"each query sees the keys of its own block of %d alone", window)
+		for n := 2; n <= 4; n++ {
+			for c := range n {
+				add(1, func(row *softmaxRow, j int) bool { return j%n == c }, "only every %s key is seen, from key %d on", ordinal(n-1), c)
+				add(1, func(row *softmaxRow, j int) bool { return j%n != c }, "every %s key is left out, from key %d on", ordinal(n-1), c)
+				add(1, func(row *softmaxRow, j int) bool { return (row.query-j)%n == c }, "only every %s key before the query is seen, from %d back on", ordinal(n-1), c)
+			}
+		}
+		isLeft := map[int]bool{}
+		for _, j := range out {
+			isLeft[j] = true
+		}
+		if n := len(out); n > 0 && out[n-1]-out[0] == n-1 {
+			lo, hi := out[0], out[n-1]
+			if !slices.ContainsFunc(in, func(j int) bool { return j >= lo }) {
+				add(1, func(_ *softmaxRow, j int) bool { return j < lo }, "keys from position %d on are left out", lo)
+			}
+			what := fmt.Sprintf("keys %d to %d are left out", lo, hi)
+			if lo == hi {
+				what = fmt.Sprintf("key %d is left out", lo)
+			}
+			if lo == 0 {
+				what += ", the first"
+			}
+			add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "%s of every query's sum", what)
+		} else if n > 1 && n <= 8 {
+			add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "keys %s are left out of every query's sum", strings.Trim(fmt.Sprint(out), "[]"))
+		}
+	}
+	add(1, func(row *softmaxRow, j int) bool { return rank(row.right, j) < count }, "only the %d largest are kept (top-k), of each row of %s", count, of)
+	if least > most {
+		cut := between(most, least)
+		add(1, func(row *softmaxRow, j int) bool { return row.right[j] >= cut }, "probabilities below about %.2g are 0", cut)
+	}
+	return all
+}
+
+// rank returns how many are larger than the j-th, the first of equals counting as larger.
+func rank(p []float64, j int) (n int) {
+	for i, v := range p {
+		if v > p[j] || v == p[j] && i < j {
+			n++
+		}
+	}
+	return n
+}
+
+// between returns the number of fewest digits between two.
+func between(lo, hi float64) float64 {
+	for digits := 1.0; digits < 1e6; digits *= 10 {
+		scale := math.Pow(10, math.Floor(math.Log10(hi))) / digits
+		if v := math.Floor(hi/scale) * scale; v > lo {
+			return v
+		}
+	}
+	return (lo + hi) / 2
+}
+
+func sumOf(x []float64) (sum float64) {
+	for _, v := range x {
+		sum += v
+	}
+	return sum
+}
+
+// countOf returns "key is", or "3 keys are".
+func countOf(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
