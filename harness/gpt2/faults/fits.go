@@ -174,5 +174,5 @@ func (g *rowGroup) hypothesis(h fit.Hypothesis, in *part) hypothesis {
 
 // stage returns the Context as package fit has it.
 func (c *Context) stage() *fit.Stage {
-	return &fit.Stage{Model: c.Model, Dims: c.Dims, Name: c.Stage, Step: c.step, In: c.In, At: c.at, Correct: c.Right}
+	return &fit.Stage{Model: c.Model, Dims: c.Dims, Name: c.Stage, Step: c.step, In: c.In, At: c.at, Correct: c.Right, Seen: c.got}
 }

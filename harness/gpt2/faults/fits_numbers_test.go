@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -96,4 +97,187 @@ func TestPointwise(t *testing.T) {
 		}
 	}
 	testFits(t, e, cases)
+}
+
+// normalise is a LayerNorm of each row with another centre and divisor.
+func normalise(c *faults.Context, centre, divisor func(x []float32, mean, variance float64) float64, factors func(gain, bias float64) (float64, float64)) []float32 {
+	x, out := c.In(model.Reads(c.Model.Config(), c.Stage)[0]), []float32{}
+	gain, _, _ := c.Model.Weight(c.Stage + ".weight")
+	bias, _, _ := c.Model.Weight(c.Stage + ".bias")
+	C := len(gain)
+	for lo := 0; lo < len(x); lo += C {
+		row := x[lo:][:C]
+		mean, variance := 0.0, 0.0
+		for _, v := range row {
+			mean += float64(v) / float64(C)
+		}
+		for _, v := range row {
+			variance += (float64(v) - mean) * (float64(v) - mean) / float64(C)
+		}
+		for i, v := range row {
+			g, b := factors(float64(gain[i]), float64(bias[i]))
+			out = append(out, float32((float64(v)-centre(row, mean, variance))/divisor(row, mean, variance)*g+b))
+		}
+	}
+	return out
+}
+
+// TestNorms: what is otherwise in a LayerNorm is found, at every step and layer.
+func TestNorms(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 3,
+		keep: func(stage string) bool { return !strings.HasPrefix(stage, "logits") }}
+	type statistic = func(x []float32, mean, variance float64) float64
+	type weights = func(g, b float64) (float64, float64)
+	mean := func(_ []float32, mean, _ float64) float64 { return mean }
+	right := func(_ []float32, _, v float64) float64 { return math.Sqrt(v + 1e-5) }
+	own := func(g, b float64) (float64, float64) { return g, b }
+	of := func(centre, divisor statistic, factors weights) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 { return normalise(c, centre, divisor, factors) }
+	}
+	testFits(t, e, []fitCase{
+		{"another epsilon", ".ln_1", fit.PatternEpsilon, []string{"epsilon is 0.001, where config.json has 1e-05"},
+			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v + 1e-3) }, own)},
+		{"epsilon outside", ".ln_2", fit.PatternEpsilon, []string{"epsilon outside of the root"},
+			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v) + 1e-5 }, own)},
+		{"another epsilon outside", ".ln_2", fit.PatternEpsilon, []string{"epsilon is 0.0003 and outside of the root"},
+			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v) + 3e-4 }, own)},
+		{"absolute deviation", ".ln_1", fit.PatternStatistics, []string{"mean absolute deviation"},
+			of(mean, func(x []float32, mean, _ float64) float64 {
+				sum := 0.0
+				for _, v := range x {
+					sum += math.Abs(float64(v)-mean) / float64(len(x))
+				}
+				return sum
+			}, own)},
+		{"variance over half", ".ln_2", fit.PatternStatistics, []string{"the variance is that of the first half of the channels"},
+			of(mean, func(x []float32, _, _ float64) float64 {
+				m, v, n := 0.0, 0.0, float64(len(x)/2)
+				for _, y := range x[:len(x)/2] {
+					m += float64(y) / n
+				}
+				for _, y := range x[:len(x)/2] {
+					v += (float64(y) - m) * (float64(y) - m) / n
+				}
+				return math.Sqrt(v + 1e-5)
+			}, own)},
+		{"a part of the mean", ".ln_1", fit.PatternStatistics, []string{"0.5", "times the row's mean"},
+			of(func(_ []float32, mean, _ float64) float64 { return mean / 2 }, right, own)},
+		{"root mean square", ".ln_2", fit.PatternStatistics, []string{"RMSNorm", "root of the mean square"},
+			of(func([]float32, float64, float64) float64 { return 0 }, func(_ []float32, m, v float64) float64 { return math.Sqrt(v + m*m + 1e-5) }, own)},
+		{"gain plus one", ".ln_1", fit.PatternGain, []string{"1 + gain"}, of(mean, right, func(g, b float64) (float64, float64) { return 1 + g, b })},
+		{"gain squared", ".ln_2", fit.PatternGain, []string{"the gain is squared"}, of(mean, right, func(g, b float64) (float64, float64) { return g * g, b })},
+		{"swapped", ".ln_2", fit.PatternGain, []string{"gain and bias are swapped"}, of(mean, right, func(g, b float64) (float64, float64) { return b, g })},
+		{"gain rolled", ".ln_1", fit.PatternGain, []string{"the gain is read 3 channels on"}, func(c *faults.Context) []float32 {
+			gain, _, _ := c.Model.Weight(c.Stage + ".weight")
+			k := -1
+			return normalise(c, mean, right, func(_, b float64) (float64, float64) {
+				k++
+				return float64(gain[(k+3)%len(gain)]), b
+			})
+		}},
+		{"running statistics", ".ln_2", fit.PatternStatistics, []string{"every row has the same mean, 0.1, and deviation, 2"},
+			of(func([]float32, float64, float64) float64 { return 0.1 }, func([]float32, float64, float64) float64 { return 2 }, own)},
+		{"twice", "ln_f", fit.PatternTwice, []string{"applied twice"}, func(c *faults.Context) []float32 {
+			first := normalise(c, mean, right, own)
+			again := *c
+			in := c.In
+			again.In = func(name string) []float32 {
+				if name == model.Reads(c.Model.Config(), c.Stage)[0] {
+					return first
+				}
+				return in(name)
+			}
+			return normalise(&again, mean, right, own)
+		}},
+		{"the bias is subtracted", "ln_f", fit.PatternGain, []string{"the bias is subtracted"}, of(mean, right, func(g, b float64) (float64, float64) { return g, -b })},
+		{"of the first position", ".ln_1", fit.PatternStatistics, []string{"of the first position, at every position"}, func(c *faults.Context) []float32 {
+			x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])
+			n := c.Dims.T
+			if n == 1 {
+				return nil
+			}
+			var m, v []float64
+			normalise(c, mean, func(x []float32, mean, variance float64) float64 {
+				m, v = append(m, mean), append(v, variance)
+				return 1
+			}, own)
+			C, k := len(x)/c.Dims.B/n, 0
+			return normalise(c, func([]float32, float64, float64) float64 { k++; return m[(k-1)/C/n*n*C] },
+				func([]float32, float64, float64) float64 { return math.Sqrt(v[(k-1)/C/n*n*C] + 1e-5) }, own)
+		}},
+	})
+}
+
+// TestDropout: an engine in training mode is one, whatever stage it drops values of.
+func TestDropout(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 2,
+		keep: func(stage string) bool { return !strings.HasPrefix(stage, "logits") }}
+	rng := rand.New(rand.NewPCG(1, 2))
+	drop := func(x float64) float64 {
+		if rng.Float64() < 0.1 {
+			return 0
+		}
+		return x / 0.9
+	}
+	words := []string{"dropout of p = 0.1 is on", "training mode"}
+	testFits(t, e, []fitCase{
+		{"of probabilities", ".attn.probs", fit.PatternDropout, words, each(drop)},
+		{"of a projection", ".mlp.c_proj", fit.PatternDropout, words, each(drop)},
+		{"of the embedding", "embed", fit.PatternDropout, words, each(drop)},
+		{"of a branch", ".resid_mid", fit.PatternDropout, append(words, "the branch, attn.c_proj"), func(c *faults.Context) []float32 {
+			reads := model.Reads(c.Model.Config(), c.Stage)
+			out := append([]float32{}, c.In(reads[0])...)
+			for i, v := range c.In(reads[1]) {
+				out[i] += float32(drop(float64(v)))
+			}
+			return out
+		}},
+	})
+}
+
+// TestWeights: weights that are not the file's are named where they can be.
+func TestWeights(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 2}
+	with := func(change func(w []float32, out int)) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			w, shape, _ := c.Model.Weight(c.Stage + ".weight")
+			w = append([]float32{}, w...)
+			change(w, shape[1])
+			m, err := c.Model.With(map[string][]float32{c.Stage + ".weight": w})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := make([]float32, len(c.Right()))
+			if err := m.Apply(c.Stage, c.Dims, c.In, out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+	}
+	testFits(t, e, []fitCase{
+		{"a flipped bit", "h.1.mlp.c_fc", fit.PatternWeight, []string{"h.1.mlp.c_fc.weight[5, 7]", "one bit is flipped, bit 24"},
+			with(func(w []float32, out int) { w[5*out+7] = math.Float32frombits(math.Float32bits(w[5*out+7]) ^ 1<<24) })},
+		{"two others", "h.2.attn.c_proj", fit.PatternWeight, []string{"h.2.attn.c_proj.weight[3, 0] is 1.5 in the engine", "h.2.attn.c_proj.weight[9, 1] is 0 in the engine"},
+			with(func(w []float32, out int) { w[3*out], w[9*out+1] = 1.5, 0 })},
+		{"a row", "h.1.attn.c_attn", fit.PatternWeight, []string{"one input channel, 11 of"},
+			with(func(w []float32, out int) {
+				for j := range out {
+					w[11*out+j] += float32(j%7) / 9
+				}
+			})},
+		{"clipped", ".mlp.c_proj", fit.PatternWeights, []string{"the weights are clipped at ±0.15"},
+			with(func(w []float32, _ int) {
+				for i, v := range w {
+					w[i] = max(-0.15, min(v, 0.15))
+				}
+			})},
+		{"pruned", ".attn.c_proj", fit.PatternWeights, []string{"weights within ±0.0", "pruned"},
+			with(func(w []float32, _ int) {
+				for i, v := range w {
+					if v > -0.02 && v < 0.02 {
+						w[i] = 0
+					}
+				}
+			})},
+	})
 }

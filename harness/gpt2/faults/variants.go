@@ -21,7 +21,7 @@ var variants = map[string][]variant{
 	"ln_unbiased":     {norm(func(_ *Context, n *normalising) { n.unbiased = true })},
 	"ln_eps_1e-6":     {epsilon(1e-6)},
 	"ln_eps_1e-12":    {epsilon(1e-12), epsilon(0)},
-	"ln_mean_kept":    {norm(func(_ *Context, n *normalising) { n.keepMean = true }), norm(rootMeanSquare)},
+	"ln_mean_kept":    {norm(func(_ *Context, n *normalising) { n.keepMean = true })},
 	"ln_gain_dropped": {norm(func(_ *Context, n *normalising) { n.gain = filled(n.width, 1) })},
 	"ln_bias_dropped": {norm(func(_ *Context, n *normalising) { n.bias = filled(n.width, 0) })},
 	"ln2_with_ln1_weights": {norm(func(c *Context, n *normalising) {
@@ -88,7 +88,7 @@ var variants = map[string][]variant{
 
 	"gelu_erf":     {instead("gelu")},
 	"gelu_relu":    {instead("relu")},
-	"gelu_sigmoid": {instead("quick_gelu"), instead("silu")},
+	"gelu_sigmoid": {instead("quick_gelu")},
 
 	"head_untied":  {(*Context).empty},
 	"head_shifted": {headShifted},
@@ -221,7 +221,6 @@ type normalising struct {
 	eps        float64
 	unbiased   bool // divides by width-1
 	keepMean   bool // the mean is not taken off the values
-	aroundZero bool // nor is it for the variance
 }
 
 // norm returns the stage's LayerNorm with a fault.
@@ -244,9 +243,6 @@ func epsilon(eps float64) variant {
 	}
 }
 
-// rootMeanSquare makes it RMSNorm: the mean is taken off nowhere.
-func rootMeanSquare(_ *Context, n *normalising) { n.keepMean, n.aroundZero = true, true }
-
 // filled returns n times one number.
 func filled(n int, v float32) []float32 { return slices.Repeat([]float32{v}, n) }
 
@@ -260,12 +256,9 @@ func (n normalising) run() []float32 {
 			sum += float64(v)
 		}
 		mean := sum / float64(n.width)
-		centre, by := mean, float64(n.width)
-		if n.aroundZero {
-			centre = 0
-		}
+		by := float64(n.width)
 		for _, v := range x {
-			d := float64(v) - centre
+			d := float64(v) - mean
 			squares += d * d
 		}
 		if n.unbiased {

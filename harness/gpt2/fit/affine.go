@@ -23,7 +23,8 @@ const (
 // OfNumbers are the ids of functions with a number in them, of any stage or of a norm or activation.
 var OfNumbers = []string{
 	PatternZero, PatternRatio, PatternOffset, PatternBias, PatternScaled, PatternChannelOffset, PatternChannelRatio,
-	PatternClipped, PatternFunction, PatternTable,
+	PatternClipped, PatternFunction, PatternTable, PatternDropout, PatternStatistics, PatternEpsilon, PatternGain, PatternTwice,
+	PatternWeight, PatternWeights,
 }
 
 func init() {
@@ -32,7 +33,7 @@ func init() {
 		if p == nil {
 			return nil
 		}
-		return append(p.affine(), p.ofCorrect()...)
+		return slices.Concat(p.affine(), p.ofCorrect(), p.dropouts())
 	})
 }
 

@@ -26,6 +26,10 @@ type Stage struct {
 	// Has reports whether the engine has a stage of a step itself; it is of a Row alone.
 	Has func(step int, stage string) bool
 
+	// Seen is what the engine has in the stage's place, for a function with something random in it;
+	// nil where it is not known.
+	Seen []float32
+
 	// Correct returns what the correct function gives; what it returns is not changed.
 	Correct func() []float32
 }

@@ -1,0 +1,87 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"checkpoint12/model"
+)
+
+// PatternDropout is the id of values that are 0 at random, and the others larger for it.
+const PatternDropout = "pattern_dropout"
+
+// leastDropped is how many values there must be to see by their share what was dropped.
+const leastDropped = 32
+
+// dropouts proposes that what a stage puts out, or of a residual sum the branch, went through
+// dropout: where the engine has 0 is read off at every place, and holds only with one factor
+// elsewhere that belongs to the share of zeros.
+func (p *values) dropouts() []Hypothesis {
+	if len(p.at) < leastDropped {
+		return nil
+	}
+	// base is what stays without the part that is dropped.
+	base := func(*Stage) []float32 { return nil }
+	what := "its output"
+	if s, _ := model.ParseStage(p.Name); strings.HasPrefix(s.Word, "resid_") {
+		base = func(s *Stage) []float32 { return s.In(model.Reads(s.Model.Config(), s.Name)[0]) }
+		what = "the branch, " + seenFrom(p.Model.Config(), s, model.Reads(p.Model.Config(), p.Name)[1])
+	}
+	x := base(&p.Stage)
+	kept := func(x []float32, i int) float64 {
+		if x == nil {
+			return 0
+		}
+		return float64(x[i])
+	}
+	if x != nil && len(x) != len(p.Got) {
+		return nil
+	}
+	dropped, all := 0, 0
+	var sum, squares float64
+	for _, i := range p.at {
+		b := kept(x, i)
+		part := float64(p.Right[i]) - b
+		if part == 0 {
+			continue
+		}
+		if all++; p.agrees(i, b, 1) && math.Abs(part) > 4*p.bound(i) {
+			dropped++
+			continue
+		}
+		sum, squares = sum+part*(float64(p.Got[i])-b), squares+part*part
+	}
+	k := sum / squares
+	if dropped == 0 || all < leastDropped || !(k > 1) {
+		return nil
+	}
+	share, rate := float64(dropped)/float64(all), 1-1/k
+	if math.Abs(share-rate) > 4*math.Sqrt(rate*(1-rate)/float64(all))+1/float64(all) {
+		return nil
+	}
+	rate = roundest(rate*(1-1e-5), rate*(1+1e-5))
+	output := func(b, right, got, rate float64) float64 {
+		with := b + (right-b)/(1-rate)
+		if math.Abs(got-b) < math.Abs(got-with) {
+			return b
+		}
+		return with
+	}
+	if !p.holds(func(i int) float64 { return output(kept(x, i), float64(p.Right[i]), float64(p.Got[i]), rate) }) {
+		return nil
+	}
+	text := fmt.Sprintf("dropout of p = %s is on: %s is 0 at random places and 1/(1-p) times as large elsewhere; the engine is in training mode, put it in evaluation mode, as by model.eval()",
+		decimal(rate), what)
+	return []Hypothesis{{ID: PatternDropout, Text: text, Numbers: 1, Output: func(s *Stage) []float32 {
+		right, x := s.Correct(), base(s)
+		if len(s.Seen) != len(right) || x != nil && len(x) != len(right) {
+			return nil
+		}
+		out := make([]float32, len(right))
+		for i, v := range right {
+			out[i] = float32(output(kept(x, i), float64(v), float64(s.Seen[i]), rate))
+		}
+		return out
+	}}}
+}
