@@ -88,8 +88,8 @@ type population struct {
 	of   func(n *norming) (mean, variance []float64)
 }
 
-// ofRows returns the population of the row that stands for each.
-func ofRows(text string, row func(n *norming, r int) int) population {
+// ofOtherRow returns the population of the row that stands for each.
+func ofOtherRow(text string, row func(n *norming, r int) int) population {
 	return population{text, func(n *norming) (mean, variance []float64) {
 		for r := range n.mean {
 			r = row(n, r)
@@ -140,12 +140,12 @@ func populations(cfg model.Config, from model.StageName) []population {
 		}},
 		pooled("all positions and channels of a row of the batch, over T and C", func(n *norming, r int) (int, int) { return r / n.T * n.T, r/n.T*n.T + n.T }),
 		pooled("the whole batch, over B, T and C", func(n *norming, _ int) (int, int) { return 0, len(n.mean) }),
-		ofRows("the first position, at every position", func(n *norming, r int) int { return r / n.T * n.T }),
-		ofRows("the first row of all, at every row", func(*norming, int) int { return 0 }),
-		ofRows("the last position, at every position", func(n *norming, r int) int { return r/n.T*n.T + n.T - 1 }),
-		ofRows("the position before", func(n *norming, r int) int { return max(r-1, r/n.T*n.T) }),
-		ofRows("the position after", func(n *norming, r int) int { return min(r+1, r/n.T*n.T+n.T-1) }),
-		ofRows("the row of the batch before", func(n *norming, r int) int {
+		ofOtherRow("the first position, at every position", func(n *norming, r int) int { return r / n.T * n.T }),
+		ofOtherRow("the first row of all, at every row", func(*norming, int) int { return 0 }),
+		ofOtherRow("the last position, at every position", func(n *norming, r int) int { return r/n.T*n.T + n.T - 1 }),
+		ofOtherRow("the position before", func(n *norming, r int) int { return max(r-1, r/n.T*n.T) }),
+		ofOtherRow("the position after", func(n *norming, r int) int { return min(r+1, r/n.T*n.T+n.T-1) }),
+		ofOtherRow("the row of the batch before", func(n *norming, r int) int {
 			if r < n.T {
 				return r + len(n.mean) - n.T
 			}
