@@ -189,6 +189,12 @@ func TestNorms(t *testing.T) {
 			}
 			return normalise(&again, mean, right, own)
 		}},
+		{"a fast inverse root", ".ln_2", fit.PatternStatistics, []string{"fast approximate inverse root", "one Newton step"},
+			of(mean, func(_ []float32, _, v float64) float64 {
+				x := float32(v + 1e-5)
+				y := math.Float32frombits(0x5f3759df - math.Float32bits(x)>>1)
+				return 1 / float64(y*(1.5-0.5*x*y*y))
+			}, own)},
 		{"the bias is subtracted", "ln_f", fit.PatternGain, []string{"the bias is subtracted"}, of(mean, right, func(g, b float64) (float64, float64) { return g, -b })},
 		{"of the first position", ".ln_1", fit.PatternStatistics, []string{"of the first position, at every position"}, func(c *faults.Context) []float32 {
 			x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])
@@ -223,6 +229,12 @@ func TestDropout(t *testing.T) {
 	testFits(t, e, []fitCase{
 		{"of probabilities", ".attn.probs", fit.PatternDropout, words, each(drop)},
 		{"of a projection", ".mlp.c_proj", fit.PatternDropout, words, each(drop)},
+		{"without its factor", ".mlp.act", fit.PatternDropout, []string{"0 at random places", "training mode"}, each(func(x float64) float64 {
+			if rng.Float64() < 0.1 {
+				return 0
+			}
+			return x
+		})},
 		{"of the embedding", "embed", fit.PatternDropout, words, each(drop)},
 		{"of a branch", ".resid_mid", fit.PatternDropout, append(words, "the branch, attn.c_proj"), func(c *faults.Context) []float32 {
 			reads := model.Reads(c.Model.Config(), c.Stage)
@@ -279,5 +291,55 @@ func TestWeights(t *testing.T) {
 					}
 				}
 			})},
+	})
+}
+
+// TestRows: what is made of whole rows is found.
+func TestRows(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 2,
+		keep: func(stage string) bool { return !strings.HasPrefix(stage, "logits") }}
+	rows := func(width int, f func(row []float32)) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for lo := 0; lo < len(out); lo += width {
+				f(out[lo:][:width])
+			}
+			return out
+		}
+	}
+	eightBits := func(row []float32) {
+		most := float32(0)
+		for _, v := range row {
+			most = max(most, v, -v)
+		}
+		s := most / 127
+		for i, v := range row {
+			row[i] = float32(math.RoundToEven(float64(v/s))) * s
+		}
+	}
+	testFits(t, e, []fitCase{
+		{"lengths of 1", ".attn.q", fit.PatternRows, []string{"every row is divided by its length"}, rows(8, func(row []float32) {
+			sum := 0.0
+			for _, v := range row {
+				sum += float64(v) * float64(v)
+			}
+			for i, v := range row {
+				row[i] = float32(float64(v) / math.Sqrt(sum))
+			}
+		})},
+		{"8 bits by row", "wte", fit.PatternLevels, []string{"8 bits", "of each row"}, rows(48, eightBits)},
+		{"8 bits of activations", ".mlp.c_fc", fit.PatternLevels, []string{"8 bits", "of each row"}, rows(112, eightBits)},
+		{"the last position alone", ".mlp.c_proj", fit.PatternUndone, []string{"only the last position is computed", "the output is 0"}, func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			if c.Dims.T == 1 {
+				return nil
+			}
+			for i := range out {
+				if i/48%c.Dims.T < c.Dims.T-1 {
+					out[i] = 0
+				}
+			}
+			return out
+		}},
 	})
 }

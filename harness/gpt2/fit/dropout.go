@@ -3,6 +3,7 @@ package fit
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/model"
@@ -13,6 +14,8 @@ const PatternDropout = "pattern_dropout"
 
 // leastDropped is how many values there must be to see by their share what was dropped.
 const leastDropped = 32
+
+const trainingWords = "; the engine is in training mode, put it in evaluation mode, as by model.eval()"
 
 // dropouts proposes that what a stage puts out, or of a residual sum the branch, went through
 // dropout: where the engine has 0 is read off at every place, and holds only with one factor
@@ -53,6 +56,21 @@ func (p *values) dropouts() []Hypothesis {
 		sum, squares = sum+part*(float64(p.Got[i])-b), squares+part*part
 	}
 	k := sum / squares
+	if x == nil && p.zeros() {
+		text := fmt.Sprintf("dropout without its factor: the output is 0 at random places, %.2g%% of them, and correct elsewhere", 100*float64(dropped)/float64(all)) + trainingWords
+		return []Hypothesis{{ID: PatternDropout, Text: text, Numbers: 1, Output: func(s *Stage) []float32 {
+			out := slices.Clone(s.Correct())
+			if len(s.Seen) != len(out) {
+				return nil
+			}
+			for i, v := range s.Seen {
+				if v == 0 {
+					out[i] = 0
+				}
+			}
+			return out
+		}}}
+	}
 	if dropped == 0 || all < leastDropped || !(k > 1) {
 		return nil
 	}
@@ -71,8 +89,7 @@ func (p *values) dropouts() []Hypothesis {
 	if !p.holds(func(i int) float64 { return output(kept(x, i), float64(p.Right[i]), float64(p.Got[i]), rate) }) {
 		return nil
 	}
-	text := fmt.Sprintf("dropout of p = %s is on: %s is 0 at random places and 1/(1-p) times as large elsewhere; the engine is in training mode, put it in evaluation mode, as by model.eval()",
-		decimal(rate), what)
+	text := fmt.Sprintf("dropout of p = %s is on: %s is 0 at random places and 1/(1-p) times as large elsewhere", decimal(rate), what) + trainingWords
 	return []Hypothesis{{ID: PatternDropout, Text: text, Numbers: 1, Output: func(s *Stage) []float32 {
 		right, x := s.Correct(), base(s)
 		if len(s.Seen) != len(right) || x != nil && len(x) != len(right) {
@@ -84,4 +101,51 @@ func (p *values) dropouts() []Hypothesis {
 		}
 		return out
 	}}}
+}
+
+// zeros reports whether all that is wrong is 0, at places that look random: no row, channel or
+// run of neighbours has more of them than chance gives, and they are no smaller than others.
+func (p *values) zeros() bool {
+	n, C := len(p.at), p.width
+	share := float64(len(p.wrong)) / float64(n)
+	if n < 200 || len(p.wrong) < leastDropped || share > 0.7 || n != len(p.Got) {
+		return false
+	}
+	isWrong, rows, channels := make([]bool, n), make([]int, n/C), make([]int, C)
+	var sum, wrong float64
+	for _, i := range p.wrong {
+		if p.Got[i] != 0 {
+			return false
+		}
+		isWrong[i] = true
+		rows[i/C]++
+		channels[i%C]++
+		wrong += math.Abs(float64(p.Right[i]))
+	}
+	pairs := 0
+	var squares float64
+	for _, i := range p.at {
+		v := math.Abs(float64(p.Right[i]))
+		sum, squares = sum+v, squares+v*v
+		if i+1 < n && isWrong[i] && isWrong[i+1] {
+			pairs++
+		}
+	}
+	const sigmas = 4.5
+	chance := func(count, of int, share float64) bool {
+		return math.Abs(float64(count)-float64(of)*share) <= sigmas*math.Sqrt(float64(of)*share*(1-share))+1
+	}
+	for _, k := range rows {
+		if !chance(k, C, share) {
+			return false
+		}
+	}
+	for _, k := range channels {
+		if !chance(k, n/C, share) {
+			return false
+		}
+	}
+	mean, deviation := sum/float64(n), math.Sqrt(squares/float64(n)-sum*sum/float64(n)/float64(n))
+	k := float64(len(p.wrong))
+	return chance(pairs, n-1, share*share) && math.Abs(wrong/k-mean) <= sigmas*deviation/math.Sqrt(k)
 }

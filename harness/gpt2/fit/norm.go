@@ -229,27 +229,41 @@ var divisors = []divisor{
 	{"the variance is divided by C-1 and epsilon is outside of the root", func(n *norming, r int) float64 {
 		return math.Sqrt(n.variance[r]*float64(n.C)/float64(n.C-1)) + n.eps
 	}},
-	overRow("the divisor is the mean absolute deviation, mean |x - mean|, where the standard deviation belongs",
+	{"the divisor is a fast approximate inverse root, by bits, without a Newton step: not exact", func(n *norming, r int) float64 { return n.fastRoot(r, 0) }},
+	{"the divisor is a fast approximate inverse root, by bits and one Newton step: not exact", func(n *norming, r int) float64 { return n.fastRoot(r, 1) }},
+	{"the divisor is a fast approximate inverse root, by bits and two Newton steps: not exact", func(n *norming, r int) float64 { return n.fastRoot(r, 2) }},
+	overRow("the divisor is the mean absolute deviation, mean |x - mean|, and not √(var + eps)",
 		func(s, d float64) float64 { return s + math.Abs(d) }, func(n *norming, s float64) float64 { return s / float64(n.C) }),
-	overRow("the divisor is the mean absolute deviation + eps, mean |x - mean|, where the standard deviation belongs",
+	overRow("the divisor is the mean absolute deviation + eps, mean |x - mean|, and not √(var + eps)",
 		func(s, d float64) float64 { return s + math.Abs(d) }, func(n *norming, s float64) float64 { return s/float64(n.C) + n.eps }),
-	overRow("the divisor is the largest |x - mean|, where the standard deviation belongs",
+	overRow("the divisor is the largest |x - mean|, and not √(var + eps)",
 		func(s, d float64) float64 { return max(s, math.Abs(d)) }, func(_ *norming, s float64) float64 { return s }),
-	overRow("the divisor is the largest |x - mean| + eps, where the standard deviation belongs",
+	overRow("the divisor is the largest |x - mean| + eps, and not √(var + eps)",
 		func(s, d float64) float64 { return max(s, math.Abs(d)) }, func(n *norming, s float64) float64 { return s + n.eps }),
-	overRow("the divisor is the sum of |x - mean|, where the standard deviation belongs",
+	overRow("the divisor is the sum of |x - mean|, and not √(var + eps)",
 		func(s, d float64) float64 { return s + math.Abs(d) }, func(_ *norming, s float64) float64 { return s }),
-	{"the divisor is the largest value less the least, where the standard deviation belongs", func(n *norming, r int) float64 {
+	{"the divisor is the largest value less the least, and not √(var + eps)", func(n *norming, r int) float64 {
 		row := n.x[r*n.C:][:n.C]
 		return float64(slices.Max(row)) - float64(slices.Min(row))
 	}},
-	{"the divisor is the mean of |x|, where the standard deviation belongs", func(n *norming, r int) float64 {
+	{"the divisor is the mean of |x|, and not √(var + eps)", func(n *norming, r int) float64 {
 		s := 0.0
 		for _, v := range n.x[r*n.C:][:n.C] {
 			s += math.Abs(float64(v))
 		}
 		return s / float64(n.C)
 	}},
+}
+
+// fastRoot returns the divisor of which 1 over it is found by halving the bits of the variance as
+// an integer, and some steps of Newton's.
+func (n *norming) fastRoot(r, steps int) float64 {
+	v := float32(n.variance[r] + n.eps)
+	y := math.Float32frombits(0x5f3759df - math.Float32bits(v)>>1)
+	for range steps {
+		y *= 1.5 - 0.5*v*y*y
+	}
+	return 1 / float64(y)
 }
 
 // A normCase is a norm with something else in it: what gives its output by the flat index, nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"checkpoint12/model"
 	"checkpoint12/model/activation"
@@ -87,10 +86,7 @@ func (p *values) ofCorrect() []Hypothesis {
 		plain("the logarithm of the correct one", math.Log),
 		plain("1 over the correct one", func(x float64) float64 { return 1 / x }),
 		plain("1 less the correct one", func(x float64) float64 { return 1 - x }),
-		plain("the correct one rounded to a whole number", math.RoundToEven),
-		plain("the correct one cut to a whole number", math.Trunc),
 		plain("the correct one through the model's activation", r.Model.Config().ActivationFunction().Of),
-		{"the correct one rounded to a multiple of %s", func(x, k float64) float64 { return math.RoundToEven(x/k) * k }, nil},
 	})...)
 }
 
@@ -138,6 +134,9 @@ func (p *values) clips() []Hypothesis {
 		text = fmt.Sprintf("the output is clipped at %s: no value is below", short(lo))
 	default:
 		text, numbers = fmt.Sprintf("the output is clipped to values from %s to %s", short(lo), short(hi)), 2
+	}
+	if lo == 0 && math.IsInf(hi, 1) {
+		text = "what is below 0 is 0, as after ReLU: no negative value is left"
 	}
 	if len(short(min(hi, math.Abs(lo)))) > 6 {
 		numbers++ // which nobody wrote
@@ -640,8 +639,8 @@ func (p *values) tables(src source, x []float32, own *activation.Function) (all 
 						return y
 					}
 					if p.holds(func(i int) float64 { return g(float64(x[i])) }) {
-						text := fmt.Sprintf("the output is looked up in a table of %s from %v to %v in steps of %s, %d of them, %s; beyond it is %s",
-							own.Name(), -r, r, strings.TrimSuffix(decimal(h), "0"), n, m.text, o.text)
+						text := fmt.Sprintf("the output is looked up in a table of %s, whose %d entries from %v to %v are %s apart, %s, and beyond it is %s",
+							own.Name(), n, -r, r, decimal(h), m.text, o.text)
 						return []Hypothesis{src.hypothesis(PatternTable, text, 1, func(x, _ float64) float64 { return g(x) })}
 					}
 				}
