@@ -44,7 +44,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	known := len(g.hypotheses)
 	for _, o := range g.observed(e) {
 		for _, h := range fit.Propose(o.row) {
-			if f := g.hypothesis(h, o.part); !slices.ContainsFunc(g.hypotheses, func(h hypothesis) bool { return h.relation == f.relation }) {
+			if f := g.hypothesis(e, h, o); !slices.ContainsFunc(g.hypotheses, func(h hypothesis) bool { return h.relation == f.relation }) {
 				if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() {
 					g.hypotheses = append(g.hypotheses, f)
 				}
@@ -72,7 +72,14 @@ func (g *rowGroup) held(e *wrongRow, from int) map[int][]Cause {
 type observation struct {
 	row  *fit.Row
 	part *part // nil is all of it
+
+	// input is set for an input of the row's stage that follows from its output: what the engine
+	// must have read in the place of what it has there.
+	input bool
 }
+
+// readBy is the input of a stage that follows from its output.
+var readBy = map[string]string{"attn.c_proj": "attn.context", "attn.context": "attn.probs"}
 
 // observed returns what a row shows of the functions of its stages: its own as a whole and, if
 // they are not all of it, the wrong values alone; then those that follow from it.
@@ -81,30 +88,36 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 	if e.some != e {
 		row.Whole, _ = g.observe(e)
 	}
-	all := []observation{{row, nil}}
+	all := []observation{{row: row}}
 	if p := g.part(e); p != nil {
 		own := *row
 		own.Part = p.places(g.model.Config(), c)
-		all = append(all, observation{&own, p})
+		all = append(all, observation{row: &own, part: p})
 	}
 	if len(e.Span) == 1 {
+		if read := readBy[wordOf(e.Stage)]; read != "" && e.sampled == nil && e.some == e {
+			rows, _ := g.recoverer.Recover(row, []string{c.block(read)})
+			for _, r := range rows {
+				all = append(all, observation{row: r, input: true})
+			}
+		}
 		return all
 	}
 	shown := map[string]bool{e.Stage: true}
 	for _, r := range g.recovered(e, row) {
-		all, shown[r.Name] = append(all, observation{r, nil}), true
+		all, shown[r.Name] = append(all, observation{row: r}), true
 		inner := wrongRow{Replayed: e.Replayed, dims: e.dims, got: r.Got, right: r.Right, bound: r.Bound}
 		inner.Stage = r.Name
 		if p := g.part(&inner); p != nil {
 			own := *r
 			own.Part = p.places(g.model.Config(), &Context{Dims: e.dims, Stage: r.Name})
-			all = append(all, observation{&own, p})
+			all = append(all, observation{row: &own, part: p})
 		}
 	}
 	for _, stage := range e.Span {
 		if inner := row.Stage; !shown[stage] {
 			inner.Name = stage
-			all = append(all, observation{&fit.Row{Stage: inner, End: row}, nil})
+			all = append(all, observation{row: &fit.Row{Stage: inner, End: row}})
 		}
 	}
 	return all
@@ -152,23 +165,44 @@ func (c *candidateRun) anyStep(e *wrongRow, d model.Dims) func(step int, stage s
 	}
 }
 
-// hypothesis returns a fit as a fault, in a part of the output or, for nil, all of it.
-func (g *rowGroup) hypothesis(h fit.Hypothesis, in *part) hypothesis {
+// hypothesis returns a fit on what a row shows as a fault.
+func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypothesis {
 	f := Fault{ID: h.ID, Kind: Plain, Stages: h.Stages, Text: h.Text}
-	f.variants = []variant{func(c *Context) []float32 { return h.Output(c.stage()) }}
-	if in != nil {
-		f.Text += ", " + in.text
-		f.variants = []variant{func(c *Context) []float32 {
-			out := slices.Clone(h.Output(c.stage()))
-			for i, wrong := range in.places(c.Model.Config(), c) {
+	output := func(c *Context) []float32 { return h.Output(c.stage()) }
+	if o.part != nil {
+		f.Text += ", " + o.part.text
+		whole := output
+		output = func(c *Context) []float32 {
+			out := slices.Clone(whole(c))
+			for i, wrong := range o.part.places(c.Model.Config(), c) {
 				if out != nil && !wrong {
 					out[i] = c.Right()[i]
 				}
 			}
 			return out
-		}}
+		}
 	}
-	f.relation = f.Text
+	if o.input {
+		own, _ := model.ParseStage(e.Stage)
+		read := wordOf(o.row.Name)
+		f.Stages, f.Text = []string{own.Kind()}, "it does not read "+read+" as it is dumped: "+f.Text
+		input := output
+		output = func(c *Context) []float32 {
+			other := *c
+			other.Stage, other.right, other.got = c.block(read), nil, nil
+			x := input(&other)
+			if x == nil {
+				return nil
+			}
+			return c.apply(c.Stage, func(name string) []float32 {
+				if name == other.Stage {
+					return x
+				}
+				return c.in(name)
+			})
+		}
+	}
+	f.variants, f.relation = []variant{output}, f.Text
 	return hypothesis{f, h.Numbers, h.Whole}
 }
 

@@ -98,3 +98,89 @@ func TestSoftmaxFits(t *testing.T) {
 		}
 	}
 }
+
+// TestAttentionFits: what is in the place of scores, queries and keys, and of the probabilities that
+// values are mixed by, is told in full dumps.
+func TestAttentionFits(t *testing.T) {
+	at := func(c *faults.Context, i int) (query, key int) {
+		S := c.Dims.P + c.Dims.T
+		return c.Dims.P + i/S%c.Dims.T, i % S
+	}
+	scores := func(change func(v float32, query, key int) float32) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out := c.Right()
+			for i, v := range out {
+				query, key := at(c, i)
+				if key <= query {
+					out[i] = change(v, query, key)
+				}
+			}
+			return out
+		}
+	}
+	D := gpt2test.Tiny(t).Config().Embd / gpt2test.Tiny(t).Config().Heads
+	for _, c := range []struct {
+		name, stage, id string
+		words           []string
+		output          func(c *faults.Context) []float32
+	}{
+		{"a distance", "attn.scores", fit.PatternScores, []string{"-0.25 = ", "times the distance"}, scores(func(v float32, query, key int) float32 { return v - 0.25*float32(query-key) })},
+		{"a window", "attn.scores", fit.PatternScores, []string{"last 2 keys alone"}, scores(func(v float32, query, key int) float32 {
+			if key < query-1 {
+				return float32(math.Inf(-1))
+			}
+			return v
+		})},
+		{"rotated queries", "attn.q", fit.PatternHeads, []string{"RoPE", "two halves"}, func(c *faults.Context) []float32 {
+			out := c.Right()
+			for lo := 0; lo < len(out); lo += D {
+				n := D / 2
+				for i := range n {
+					sin, cos := math.Sincos(float64(c.Dims.P+lo/D%c.Dims.T) * math.Pow(10000, -float64(i)/float64(n)))
+					u, v := float64(out[lo+i]), float64(out[lo+n+i])
+					out[lo+i], out[lo+n+i] = float32(u*cos-v*sin), float32(u*sin+v*cos)
+				}
+			}
+			return out
+		}},
+		{"a key that is not summed", "attn.context", fit.PatternSoftmax, []string{"it does not read attn.probs as it is dumped", "key 0 is left out"}, func(c *faults.Context) []float32 {
+			p := c.In(strings.TrimSuffix(c.Stage, "context") + "probs")
+			q := append([]float32(nil), p...)
+			for i := range q {
+				if _, key := at(c, i); key == 0 {
+					q[i] = 0
+				}
+			}
+			out := make([]float32, len(c.Right()))
+			if err := c.Model.Apply(c.Stage, c.Dims, func(name string) []float32 {
+				if strings.HasSuffix(name, "probs") {
+					return q
+				}
+				return c.In(name)
+			}, out); err != nil {
+				t.Error(err)
+			}
+			return out
+		}},
+	} {
+		_, all := engine{steps: 3, tokens: [][]int{{464, 2068, 7586, 21831, 18045}, {15496, 11, 995, 40, 716}}, plant: func(at harness.Place, x *faults.Context) []float32 {
+			if !strings.HasSuffix(at.Stage, c.stage) {
+				return nil
+			}
+			return c.output(x)
+		}}.explain(t)
+		for _, x := range all {
+			if x.Fault != c.id || x.Explains < 0.99 {
+				t.Errorf("%s: %s at step %d: %s: %q", c.name, x.Stage, x.Step, x.Fault, x.Text)
+			}
+			for _, w := range c.words {
+				if !strings.Contains(x.Text, w) {
+					t.Errorf("%s: %q lacks %q", c.name, x.Text, w)
+				}
+			}
+		}
+		if len(all) < 9 {
+			t.Errorf("%s: explained %v, want 3 layers at 3 steps", c.name, all)
+		}
+	}
+}

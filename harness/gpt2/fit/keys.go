@@ -16,11 +16,16 @@ type keeping struct {
 
 // keptKeys proposes softmaxes over some of the keys, or of the ids, by where the engine has zeros.
 func keptKeys(r *Row) (all []Hypothesis) {
-	if !r.leavesOut() {
+	rows := func(do func(row *softmaxRow, lo int)) bool { return softmaxRows(&r.Stage, r, do) }
+	if !leavesOut(rows) {
 		return nil
 	}
+	of := "keys"
+	if stageName(r.Name).Temperature > 0 {
+		of = "ids"
+	}
 	again := false // the others sum to 1
-	softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
+	rows(func(row *softmaxRow, _ int) {
 		sum, lost := 0.0, 0.0
 		for j, g := range row.got {
 			if sum += g; !row.known[j] {
@@ -29,15 +34,8 @@ func keptKeys(r *Row) (all []Hypothesis) {
 		}
 		again = again || lost > 0.01 && math.Abs(sum-1) < 1e-3
 	})
-	for _, k := range r.keepings() {
-		consistent := true
-		softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
-			for j := range row.got {
-				seen := row.right[j] > 1e-4 // else it may be 0 by itself
-				consistent = consistent && (!seen || row.known[j] == k.keeps(row, j))
-			}
-		})
-		if !consistent {
+	for _, k := range append(keepings(rows, of), largest(rows, of)...) {
+		if !k.fits(rows) {
 			continue
 		}
 		text := k.text
@@ -60,41 +58,57 @@ func keptKeys(r *Row) (all []Hypothesis) {
 	return all
 }
 
+// rows calls a function with each row of a stage, and its first place.
+type rows = func(do func(row *softmaxRow, lo int)) bool
+
+// visible is the least correct probability of a key of which a 0 says something.
+const visible = 1e-4
+
 // leavesOut reports whether a probability that is not small is 0.
-func (r *Row) leavesOut() (some bool) {
-	softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
+func leavesOut(of rows) (some bool) {
+	of(func(row *softmaxRow, _ int) {
 		for j, p := range row.right {
-			some = some || p > 1e-4 && !row.known[j]
+			some = some || p > visible && !row.known[j]
 		}
 	})
 	return some
 }
 
-// keepings returns the rules that may leave out what the engine leaves out, read off its zeros.
-func (r *Row) keepings() (all []keeping) {
-	of := "keys"
-	if stageName(r.Name).Temperature > 0 {
-		of = "ids"
+// fits reports whether the rule leaves out what is left out.
+func (k keeping) fits(of rows) bool {
+	fits := true
+	of(func(row *softmaxRow, _ int) {
+		for j, p := range row.right {
+			fits = fits && (p <= visible || row.known[j] == k.keeps(row, j))
+		}
+	})
+	return fits
+}
+
+// keepings returns the rules by position that may leave out what the engine leaves out, read off
+// its zeros.
+func keepings(each rows, of string) (all []keeping) {
+	if of != "keys" {
+		return nil
 	}
-	least, most := math.Inf(1), 0.0 // of the correct probabilities of what is kept, and of what is not
-	window, ahead, count := 0, 0, 0
+	window, ahead := 0, 0
 	var out, in []int // keys that are left out of some row, and that are in some row
-	softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
-		first, last, kept, left := -1, -1, 0, 0
+	each(func(row *softmaxRow, _ int) {
+		first, last, left := -1, -1, 0
 		for j, p := range row.right {
 			switch {
-			case p <= 1e-4:
+			case p <= visible:
 			case row.known[j]:
-				least, kept, last, in = math.Min(least, p), kept+1, j, append(in, j)
+				last, in = j, append(in, j)
 				if first < 0 {
 					first = j
 				}
 			default:
-				most, left, out = math.Max(most, p), left+1, append(out, j)
+				left, out = left+1, append(out, j)
 			}
 		}
 		if left > 0 && first >= 0 {
-			window, ahead, count = max(window, row.query-first+1), max(ahead, row.query-last), max(count, kept)
+			window, ahead = max(window, row.query-first+1), max(ahead, row.query-last)
 		}
 	})
 	slices.Sort(out)
@@ -102,45 +116,67 @@ func (r *Row) keepings() (all []keeping) {
 	add := func(numbers int, keeps func(row *softmaxRow, j int) bool, text string, args ...any) {
 		all = append(all, keeping{fmt.Sprintf(text, args...), numbers, keeps})
 	}
-	if of == "keys" {
-		add(1, func(row *softmaxRow, j int) bool { return j > row.query-window },
-			"each query sees its last %d keys alone, a sliding window: the causal mask hides none before the query", window)
-		add(1, func(row *softmaxRow, j int) bool { return j <= row.query-ahead },
-			"the newest %s left out: each query sees keys up to its own position", countOf(ahead, "key is", "keys are"))
-		add(1, func(row *softmaxRow, j int) bool { return j/max(window, 1) == row.query/max(window, 1) },
-			"each query sees the keys of its own block of %d alone", window)
-		for n := 2; n <= 4; n++ {
-			for c := range n {
-				add(1, func(row *softmaxRow, j int) bool { return j%n == c }, "only every %s key is seen, from key %d on", ordinal(n-1), c)
-				add(1, func(row *softmaxRow, j int) bool { return j%n != c }, "every %s key is left out, from key %d on", ordinal(n-1), c)
-				add(1, func(row *softmaxRow, j int) bool { return (row.query-j)%n == c }, "only every %s key before the query is seen, from %d back on", ordinal(n-1), c)
-			}
-		}
-		isLeft := map[int]bool{}
-		for _, j := range out {
-			isLeft[j] = true
-		}
-		if n := len(out); n > 0 && out[n-1]-out[0] == n-1 {
-			lo, hi := out[0], out[n-1]
-			if !slices.ContainsFunc(in, func(j int) bool { return j >= lo }) {
-				add(1, func(_ *softmaxRow, j int) bool { return j < lo }, "keys from position %d on are left out", lo)
-			}
-			what := fmt.Sprintf("keys %d to %d are left out", lo, hi)
-			if lo == hi {
-				what = fmt.Sprintf("key %d is left out", lo)
-			}
-			if lo == 0 {
-				what += ", the first"
-			}
-			add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "%s of every query's sum", what)
-		} else if n > 1 && n <= 8 {
-			add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "keys %s are left out of every query's sum", strings.Trim(fmt.Sprint(out), "[]"))
+	add(1, func(row *softmaxRow, j int) bool { return j > row.query-window },
+		"each query sees its last %d keys alone, a sliding window: the causal mask hides none before the query", window)
+	add(1, func(row *softmaxRow, j int) bool { return j <= row.query-ahead },
+		"the newest %s left out: each query sees keys up to its own position", countOf(ahead, "key is", "keys are"))
+	add(1, func(row *softmaxRow, j int) bool { return j/max(window, 1) == row.query/max(window, 1) },
+		"each query sees the keys of its own block of %d alone", window)
+	for n := 2; n <= 4; n++ {
+		for c := range n {
+			add(1, func(row *softmaxRow, j int) bool { return j%n == c }, "only every %s key is seen, from key %d on", ordinal(n-1), c)
+			add(1, func(row *softmaxRow, j int) bool { return j%n != c }, "every %s key is left out, from key %d on", ordinal(n-1), c)
+			add(1, func(row *softmaxRow, j int) bool { return (row.query-j)%n == c }, "only every %s key before the query is seen, from %d back on", ordinal(n-1), c)
 		}
 	}
-	add(1, func(row *softmaxRow, j int) bool { return rank(row.right, j) < count }, "only the %d largest are kept (top-k), of each row of %s", count, of)
+	isLeft := map[int]bool{}
+	for _, j := range out {
+		isLeft[j] = true
+	}
+	if n := len(out); n > 0 && out[n-1]-out[0] == n-1 {
+		lo, hi := out[0], out[n-1]
+		if !slices.ContainsFunc(in, func(j int) bool { return j >= lo }) {
+			add(1, func(_ *softmaxRow, j int) bool { return j < lo }, "keys from position %d on are left out", lo)
+		}
+		what := fmt.Sprintf("keys %d to %d are left out", lo, hi)
+		if lo == hi {
+			what = fmt.Sprintf("key %d is left out", lo)
+		}
+		if lo == 0 {
+			what += ", the first"
+		}
+		add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "%s of every query's sum", what)
+	} else if n > 1 && n <= 8 {
+		add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "keys %s are left out of every query's sum", strings.Trim(fmt.Sprint(out), "[]"))
+	}
+	return all
+}
+
+// largest returns the rules by size that may leave out what the engine leaves out.
+func largest(each rows, of string) (all []keeping) {
+	least, most, count := math.Inf(1), 0.0, 0 // of the correct probabilities of what is kept, and of what is not
+	each(func(row *softmaxRow, _ int) {
+		kept, left := 0, 0
+		for j, p := range row.right {
+			switch {
+			case row.known[j]:
+				least, kept = math.Min(least, p), kept+1
+			case p > visible:
+				most, left = math.Max(most, p), left+1
+			}
+		}
+		if left > 0 {
+			count = max(count, kept)
+		}
+	})
+	if count > 0 {
+		all = append(all, keeping{fmt.Sprintf("only the %d largest are kept (top-k), of each row of %s", count, of), 1,
+			func(row *softmaxRow, j int) bool { return rank(row.right, j) < count }})
+	}
 	if least > most {
 		cut := between(most, least)
-		add(1, func(row *softmaxRow, j int) bool { return row.right[j] >= cut }, "probabilities below about %.2g are 0", cut)
+		all = append(all, keeping{fmt.Sprintf("probabilities below about %.2g are 0", cut), 1,
+			func(row *softmaxRow, j int) bool { return row.right[j] >= cut }})
 	}
 	return all
 }

@@ -62,11 +62,11 @@ func softmaxRows(s *Stage, r *Row, do func(row *softmaxRow, lo int)) bool {
 			}
 			if r != nil {
 				row.got[j] = float64(r.Got[lo+j])
-				off := 1e-7
-				if r.Bound != nil {
-					off = math.Max(off, float64(r.Bound[lo+j]))
+				off := 0.0
+				if r.Recovered {
+					off = math.Max(1e-6, 10*float64(r.Bound[lo+j]))
 				}
-				row.known[j] = row.got[j] > 10*off
+				row.known[j] = row.got[j] > off
 			}
 		}
 		copy(row.right, row.x)

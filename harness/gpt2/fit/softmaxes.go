@@ -1,10 +1,8 @@
 package fit
 
 import (
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"checkpoint12/model"
 )
@@ -121,7 +119,7 @@ func distances(r *Row) (all []Hypothesis) {
 	if name.Temperature > 0 {
 		return nil
 	}
-	slopes, texts := make([]float64, cfg.Heads), make([]string, cfg.Heads)
+	slopes := make([]float64, cfg.Heads)
 	for h := range slopes {
 		k, ok := logSlope(r, true, func(row *softmaxRow, j int) float64 {
 			if row.head != h || row.right[j] == 0 {
@@ -132,37 +130,14 @@ func distances(r *Row) (all []Hypothesis) {
 		if !ok {
 			return nil
 		}
-		if math.Abs(k) < sameNumber {
-			k = 0
-		}
-		slopes[h], texts[h] = k, fmt.Sprintf("%.4g", k)
+		slopes[h] = k
 	}
-	add := func(numbers int, of func(head int) float64, text string) {
-		all = append(all, Hypothesis{ID: PatternSoftmax, Text: text, Numbers: numbers, Output: softmaxOf(func(row *softmaxRow, x []float64) {
+	headSlopes(cfg, name.Layer, slopes, func(numbers int, text string, of func(h int) float64) {
+		all = append(all, Hypothesis{ID: PatternSoftmax, Text: text + noDistance, Numbers: numbers, Output: softmaxOf(func(row *softmaxRow, x []float64) {
 			for j := range x {
 				x[j] += of(row.head) * float64(row.query-j)
 			}
 		})})
-	}
-	alibi := func(h int) float64 { return -math.Pow(2, -8*float64(h+1)/float64(cfg.Heads)) }
-	is := func(of func(h int) float64) bool {
-		for h, k := range slopes {
-			if math.Abs(k-of(h)) > 1e-3*math.Abs(of(h)) {
-				return false
-			}
-		}
-		return true
-	}
-	const remedy = ": GPT-2 has learned positions and none in attention"
-	if is(alibi) {
-		add(0, alibi, "ALiBi: scores fall with the distance from query to key, by 2^(-8(h+1)/H) for each position in head h"+remedy)
-	}
-	if is(func(int) float64 { return slopes[0] }) {
-		text, as := Spell(cfg, name.Layer, slopes[0], 1e-3)
-		add(1, func(int) float64 { return as }, "the scores have "+text+" times the distance from query to key added"+remedy)
-	}
-	if slices.ContainsFunc(slopes, func(k float64) bool { return k != 0 }) {
-		add(len(slopes), func(h int) float64 { return slopes[h] }, "the scores have the distance from query to key added, times "+strings.Join(texts, ", ")+" by head"+remedy)
-	}
+	})
 	return all
 }

@@ -1,0 +1,283 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"checkpoint12/model"
+)
+
+// PatternScores is the id of scores with another mask, or with a term by the distance from query
+// to key; PatternHeads of queries and keys that are something else than columns of c_attn.
+const (
+	PatternScores = "pattern_scores"
+	PatternHeads  = "pattern_heads"
+)
+
+func init() {
+	searches["attn.scores"] = append(searches["attn.scores"], hiddenKeys, byDistance)
+	for _, word := range []string{"attn.q", "attn.k"} {
+		blind[word] = append(blind[word], rotated, ofLengthOne)
+	}
+	for _, word := range []string{"attn.q", "attn.k", "attn.v"} {
+		blind[word] = append(blind[word], withoutSign)
+	}
+}
+
+// noDistance is what to do about scores that depend on distances.
+const noDistance = ": GPT-2 has learned positions and none in attention"
+
+// farBelow is the score from which on downwards a key counts as hidden.
+const farBelow = -1e3
+
+// hiddenKeys proposes scores in which other keys are hidden than those after the query.
+func hiddenKeys(r *Row) (all []Hypothesis) {
+	rows := func(do func(row *softmaxRow, lo int)) bool {
+		return scoreRows(&r.Stage, r.Right, func(row *softmaxRow, lo int) {
+			row.known = make([]bool, len(row.right))
+			for j := range row.known {
+				row.known[j] = r.Got[lo+j] > farBelow
+			}
+			do(row, lo)
+		})
+	}
+	if !leavesOut(rows) {
+		return nil
+	}
+	for _, k := range keepings(rows, "keys") {
+		if !k.fits(rows) {
+			continue
+		}
+		all = append(all, Hypothesis{ID: PatternScores, Text: k.text + ": hide those after the query alone", Numbers: k.numbers, Output: func(s *Stage) []float32 {
+			out := slices.Clone(s.Correct())
+			if !scoreRows(s, out, func(row *softmaxRow, lo int) {
+				for j := range row.right {
+					if !k.keeps(row, j) {
+						out[lo+j] = float32(math.Inf(-1))
+					}
+				}
+			}) {
+				return nil
+			}
+			return out
+		}})
+	}
+	return all
+}
+
+// scoreRows calls do with each query's row of scores; its right is 1 for a key that the query sees.
+func scoreRows(s *Stage, scores []float32, do func(row *softmaxRow, lo int)) bool {
+	S, H, T := s.Dims.P+s.Dims.T, s.Model.Config().Heads, s.Dims.T
+	if len(scores) != s.Dims.B*H*T*S {
+		return false
+	}
+	for lo := 0; lo < len(scores); lo += S {
+		i := lo / S
+		row := &softmaxRow{b: i / T / H, head: i / T % H, query: s.Dims.P + i%T, right: make([]float64, S)}
+		for j, v := range scores[lo : lo+S] {
+			if finite(v) {
+				row.right[j] = 1
+			}
+		}
+		do(row, lo)
+	}
+	return true
+}
+
+// byDistance proposes scores with a number added that depends on the distance from query to key:
+// in proportion to it, by head, or any of a table.
+func byDistance(r *Row) (all []Hypothesis) {
+	cfg, name := r.Model.Config(), stageName(r.Name)
+	var table [][]float64                  // differences by distance
+	lines := make([]regression, cfg.Heads) // by head
+	ok := scoreRows(&r.Stage, r.Right, func(row *softmaxRow, lo int) {
+		for j, seen := range row.right {
+			g, w := r.Got[lo+j], r.Right[lo+j]
+			if seen == 0 || !finite(g) || r.Part != nil && !r.Part[lo+j] {
+				continue
+			}
+			d := row.query - j
+			for len(table) <= d {
+				table = append(table, nil)
+			}
+			table[d] = append(table[d], float64(g)-float64(w))
+			lines[row.head].add(float64(d), float64(g)-float64(w), 1)
+		}
+	})
+	if !ok || len(table) < 3 {
+		return nil
+	}
+	add := func(numbers int, text string, of func(head, distance int) float64) {
+		all = append(all, Hypothesis{ID: PatternScores, Text: text + noDistance, Numbers: numbers, Output: func(s *Stage) []float32 {
+			out := slices.Clone(s.Correct())
+			if !scoreRows(s, out, func(row *softmaxRow, lo int) {
+				for j, seen := range row.right {
+					if seen > 0 {
+						out[lo+j] += float32(of(row.head, row.query-j))
+					}
+				}
+			}) {
+				return nil
+			}
+			return out
+		}})
+	}
+	slopes := make([]float64, cfg.Heads)
+	for h, l := range lines {
+		slopes[h] = l.xy / l.xx
+	}
+	headSlopes(cfg, name.Layer, slopes, func(numbers int, text string, of func(h int) float64) {
+		add(numbers, text, func(head, distance int) float64 { return of(head) * float64(distance) })
+	})
+	means, words := make([]float64, len(table)), []string{}
+	values := 0
+	for d, x := range table {
+		if len(x) < 2 {
+			return all
+		}
+		values += len(x)
+		for _, v := range x {
+			means[d] += v / float64(len(x))
+		}
+		if d < 6 {
+			words = append(words, fmt.Sprintf("%.3g at %d", means[d], d))
+		}
+	}
+	if values >= perNumber*len(table) {
+		add(len(table), "the scores have a bias by the distance from query to key added, "+strings.Join(words, ", ")+", …",
+			func(_, distance int) float64 { return means[min(distance, len(means)-1)] })
+	}
+	return all
+}
+
+// rotated proposes queries or keys that are turned by their position.
+func rotated(r *Row) (all []Hypothesis) {
+	D := r.Model.Config().Embd / r.Model.Config().Heads
+	for _, n := range []int{D, D / 2, D / 4} {
+		for _, halves := range []bool{true, false} {
+			if n < 2 {
+				continue
+			}
+			pairs := "of neighbouring channels"
+			if halves {
+				pairs = "of the two halves of a head"
+			}
+			all = append(all, Hypothesis{ID: PatternHeads,
+				Text: fmt.Sprintf("RoPE: each head's vector is rotated by its position, in pairs %s (%d of %d channels, base 10000): GPT-2 has learned positions and rotates nothing", pairs, n/2*2, D),
+				Output: ofHeads(func(x []float32, position int) {
+					rotate(x[:n/2*2], position, halves)
+				})})
+		}
+	}
+	return all
+}
+
+// rotate turns pairs of values by angles that grow with the position.
+func rotate(x []float32, position int, halves bool) {
+	n := len(x) / 2
+	for i := range n {
+		a, b := 2*i, 2*i+1
+		if halves {
+			a, b = i, n+i
+		}
+		sin, cos := math.Sincos(float64(position) * math.Pow(10000, -float64(i)/float64(n)))
+		u, v := float64(x[a]), float64(x[b])
+		x[a], x[b] = float32(u*cos-v*sin), float32(u*sin+v*cos)
+	}
+}
+
+// ofHeads returns the Output of a function that changes the vector of each head and position of
+// the correct [B,H,T,D].
+func ofHeads(change func(x []float32, position int)) func(s *Stage) []float32 {
+	return func(s *Stage) []float32 {
+		out := slices.Clone(s.Correct())
+		D := s.Model.Config().Embd / s.Model.Config().Heads
+		for lo := 0; lo+D <= len(out); lo += D {
+			change(out[lo:lo+D], s.Dims.P+lo/D%s.Dims.T)
+		}
+		return out
+	}
+}
+
+// ofLengthOne proposes queries or keys that are normalised.
+func ofLengthOne(r *Row) (all []Hypothesis) {
+	D := float64(r.Model.Config().Embd / r.Model.Config().Heads)
+	for _, of := range []struct {
+		text   string
+		length float64
+		mean   bool
+	}{
+		{"divided by its length", 1, false}, {"divided by its root mean square", math.Sqrt(D), false}, {"normalised to mean 0 and variance 1", math.Sqrt(D), true},
+	} {
+		all = append(all, Hypothesis{ID: PatternHeads, Text: "QK-norm: each head's vector is " + of.text + ": GPT-2 normalises no queries or keys",
+			Output: ofHeads(func(x []float32, _ int) {
+				var sum, squares float64
+				for _, v := range x {
+					sum += float64(v)
+				}
+				if !of.mean {
+					sum = 0
+				}
+				for _, v := range x {
+					squares += (float64(v) - sum/D) * (float64(v) - sum/D)
+				}
+				for i, v := range x {
+					x[i] = float32((float64(v) - sum/D) * of.length / math.Sqrt(squares))
+				}
+			})})
+	}
+	return all
+}
+
+// withoutSign proposes heads' vectors of which a sign is lost.
+func withoutSign(r *Row) (all []Hypothesis) {
+	for _, of := range []struct {
+		text string
+		f    func(v float32) float32
+	}{
+		{"the values have lost their signs: they are the absolute values of the correct ones", func(v float32) float32 { return max(v, -v) }},
+		{"values below 0 are cut to 0: nothing cuts them in GPT-2", func(v float32) float32 { return max(v, 0) }},
+		{"the values have the other sign", func(v float32) float32 { return -v }},
+	} {
+		all = append(all, Hypothesis{ID: PatternHeads, Text: of.text, Output: ofHeads(func(x []float32, _ int) {
+			for i, v := range x {
+				x[i] = of.f(v)
+			}
+		})})
+	}
+	return all
+}
+
+// headSlopes proposes, of slopes over the distance read off each head, those of ALiBi, one for all
+// heads, and any.
+func headSlopes(cfg model.Config, layer int, slopes []float64, add func(numbers int, text string, of func(h int) float64)) {
+	alibi := func(h int) float64 { return -math.Pow(2, -8*float64(h+1)/float64(cfg.Heads)) }
+	is := func(of func(h int) float64) bool {
+		for h, k := range slopes {
+			if !(math.Abs(k-of(h)) <= 1e-3*math.Abs(of(h))) {
+				return false
+			}
+		}
+		return true
+	}
+	if is(alibi) {
+		add(0, "ALiBi: scores fall with the distance from query to key, by 2^(-8(h+1)/H) for each position in head h", alibi)
+	}
+	if is(func(int) float64 { return slopes[0] }) {
+		text, as := Spell(cfg, layer, slopes[0], 1e-3)
+		add(1, "the scores have "+text+" times the distance from query to key added", func(int) float64 { return as })
+	}
+	var texts []string
+	some := false
+	for h, k := range slopes {
+		if !(math.Abs(k) >= sameNumber) {
+			slopes[h] = 0
+		}
+		some, texts = some || slopes[h] != 0, append(texts, fmt.Sprintf("%.4g", slopes[h]))
+	}
+	if some {
+		add(len(slopes), "the scores have the distance from query to key added, times "+strings.Join(texts, ", ")+" by head", func(h int) float64 { return slopes[h] })
+	}
+}
