@@ -199,7 +199,7 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 	matches := g.matches(e.some, g.found)
 	vain := &g.vain[min(e.dims.P, 1)]
 	search := len(matches) == 0 && *vain < mostSearches(e.Span)
-	for _, faults := range [][]Fault{slices.Concat(catalogue, ofFamily(g.model.Config())), composites} {
+	for _, faults := range [][]Fault{catalogue, ofFamily(g.model.Config()), composites} {
 		if search && len(matches) == 0 {
 			matches = g.matches(e.some, faults)
 			g.remember(matches)
