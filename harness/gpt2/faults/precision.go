@@ -141,8 +141,8 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 			return finding{p.id, 0, fmt.Sprintf(text, p.name)}
 		}
 	}
-	if e.hasStructure() {
-		return finding{}
+	if word := wordOf(e.Stage); e.hasStructure() || word == "mlp.act" || strings.Contains(word, "probs") {
+		return finding{} // what a function makes of each value with fewer bits is told value for value
 	}
 	d, _ := g.dims(e.Step)
 	some := e.some

@@ -61,14 +61,20 @@ func keptKeys(r *Row) (all []Hypothesis) {
 // rows calls a function with each row of a stage, and its first place.
 type rows = func(do func(row *softmaxRow, lo int)) bool
 
-// visible is the least correct probability of a key of which a 0 says something.
-const visible = 1e-4
+// says reports whether a 0 at a place says that it was left out.
+func (row *softmaxRow) says(j int) bool {
+	least := 1e-4
+	if row.off != nil {
+		least = math.Max(least, 20*row.off[j])
+	}
+	return row.right[j] > least
+}
 
 // leavesOut reports whether a probability that is not small is 0.
 func leavesOut(of rows) (some bool) {
 	of(func(row *softmaxRow, _ int) {
-		for j, p := range row.right {
-			some = some || p > visible && !row.known[j]
+		for j := range row.right {
+			some = some || row.says(j) && !row.known[j]
 		}
 	})
 	return some
@@ -78,8 +84,8 @@ func leavesOut(of rows) (some bool) {
 func (k keeping) fits(of rows) bool {
 	fits := true
 	of(func(row *softmaxRow, _ int) {
-		for j, p := range row.right {
-			fits = fits && (p <= visible || row.known[j] == k.keeps(row, j))
+		for j := range row.right {
+			fits = fits && (!row.says(j) || row.known[j] == k.keeps(row, j))
 		}
 	})
 	return fits
@@ -95,9 +101,9 @@ func keepings(each rows, of string) (all []keeping) {
 	var out, in []int // keys that are left out of some row, and that are in some row
 	each(func(row *softmaxRow, _ int) {
 		first, last, left := -1, -1, 0
-		for j, p := range row.right {
+		for j := range row.right {
 			switch {
-			case p <= visible:
+			case !row.says(j):
 			case row.known[j]:
 				last, in = j, append(in, j)
 				if first < 0 {
@@ -161,7 +167,7 @@ func largest(each rows, of string) (all []keeping) {
 			switch {
 			case row.known[j]:
 				least, kept = math.Min(least, p), kept+1
-			case p > visible:
+			case row.says(j):
 				most, left = math.Max(most, p), left+1
 			}
 		}

@@ -103,7 +103,10 @@ func (p *values) ofRows() (all []Hypothesis) {
 				what, numbers = what+", and multiplied by "+text, 1
 			}
 			all = append(all, Hypothesis{ID: PatternRows, Text: what + ": it does not belong there", Numbers: numbers, Output: func(s *Stage) []float32 {
-				right := s.Correct()
+				right, width := s.Correct(), width
+				if shape, err := model.Shape(s.Model.Config(), s.Name, s.Dims); err == nil && width == p.width {
+					width = shape[len(shape)-1] // of scores, that grows from step to step
+				}
 				g, out := byRows(right, width, f), make([]float32, len(right))
 				for i := range out {
 					out[i] = float32(k * g(i))

@@ -87,26 +87,31 @@ func scoreRows(s *Stage, scores []float32, do func(row *softmaxRow, lo int)) boo
 }
 
 // byDistance proposes scores with a number added that depends on the distance from query to key:
-// in proportion to it, by head, or any of a table.
+// in proportion to it, by head, or any of a table, for all heads or each.
 func byDistance(r *Row) (all []Hypothesis) {
 	cfg, name := r.Model.Config(), stageName(r.Name)
-	var table [][]float64                  // differences by distance
-	lines := make([]regression, cfg.Heads) // by head
-	ok := scoreRows(&r.Stage, r.Right, func(row *softmaxRow, lo int) {
-		for j, seen := range row.right {
-			g, w := r.Got[lo+j], r.Right[lo+j]
-			if seen == 0 || !finite(g) || r.Part != nil && !r.Part[lo+j] {
-				continue
+	lines := make([]regression, cfg.Heads)     // by head
+	tables := make([][][]float64, cfg.Heads+1) // differences by head, of all heads last, and distance
+	for step := range r.Step + 1 {
+		got, right, s := r.scoresAt(step)
+		scoreRows(s, right, func(row *softmaxRow, lo int) {
+			for j, seen := range row.right {
+				off := float64(got[lo+j]) - float64(right[lo+j])
+				if seen == 0 || off-off != 0 {
+					continue
+				}
+				d := row.query - j
+				lines[row.head].add(float64(d), off, 1)
+				for _, h := range []int{row.head, cfg.Heads} {
+					for len(tables[h]) <= d {
+						tables[h] = append(tables[h], nil)
+					}
+					tables[h][d] = append(tables[h][d], off)
+				}
 			}
-			d := row.query - j
-			for len(table) <= d {
-				table = append(table, nil)
-			}
-			table[d] = append(table[d], float64(g)-float64(w))
-			lines[row.head].add(float64(d), float64(g)-float64(w), 1)
-		}
-	})
-	if !ok || len(table) < 3 {
+		})
+	}
+	if len(tables[0]) < 3 {
 		return nil
 	}
 	add := func(numbers int, text string, of func(head, distance int) float64) {
@@ -131,25 +136,57 @@ func byDistance(r *Row) (all []Hypothesis) {
 	headSlopes(cfg, name.Layer, slopes, func(numbers int, text string, of func(h int) float64) {
 		add(numbers, text, func(head, distance int) float64 { return of(head) * float64(distance) })
 	})
-	means, words := make([]float64, len(table)), []string{}
-	values := 0
-	for d, x := range table {
-		if len(x) < 2 {
+	means := make([][]float64, len(tables))
+	for h, table := range tables {
+		n := 0
+		for _, x := range table {
+			n += len(x)
+			means[h] = append(means[h], sumOf(x)/float64(max(len(x), 1)))
+		}
+		if n < 2*len(table) { // each number would be of its own place alone
 			return all
 		}
-		values += len(x)
-		for _, v := range x {
-			means[d] += v / float64(len(x))
-		}
-		if d < 6 {
-			words = append(words, fmt.Sprintf("%.3g at %d", means[d], d))
-		}
 	}
-	if values >= perNumber*len(table) {
-		add(len(table), "the scores have a bias by the distance from query to key added, "+strings.Join(words, ", ")+", …",
-			func(_, distance int) float64 { return means[min(distance, len(means)-1)] })
+	words := func(means []float64) string {
+		var parts []string
+		for d, v := range means[:min(len(means), 6)] {
+			parts = append(parts, fmt.Sprintf("%.3g at %d", v, d))
+		}
+		return strings.Join(parts, ", ") + ", …"
 	}
+	const bias = "the scores have a relative bias added, a number for each distance from query to key"
+	n := len(means[0])
+	add(n, bias+": "+words(means[cfg.Heads]), func(_, distance int) float64 { return means[cfg.Heads][min(distance, n-1)] })
+	add(n*cfg.Heads, bias+" and head: in head 0 "+words(means[0]), func(head, distance int) float64 { return means[head][min(distance, n-1)] })
 	return all
+}
+
+// scoresAt returns the engine's scores of a step and the correct ones for what it has there; nothing
+// where that is not known.
+func (r *Row) scoresAt(step int) (got, right []float32, s *Stage) {
+	if step == r.Step {
+		return r.Got, r.Right, &r.Stage
+	}
+	cfg, at := r.Model.Config(), r.Stage
+	if at.At == nil || at.Has != nil && !at.Has(step, r.Name) {
+		return nil, nil, &at
+	}
+	reads := model.Reads(cfg, r.Name)
+	q, k := at.At(step, reads[0]), at.At(step, reads[1])
+	got = at.At(step, r.Name)
+	at.Step = step
+	at.Dims.T = len(q) / (at.Dims.B * cfg.Embd)
+	at.Dims.P = len(k)/(at.Dims.B*cfg.Embd) - at.Dims.T
+	right = make([]float32, at.Dims.B*cfg.Heads*at.Dims.T*(at.Dims.P+at.Dims.T))
+	if len(got) != len(right) || len(got) == 0 || r.Model.Apply(r.Name, at.Dims, func(name string) []float32 {
+		if name == reads[0] {
+			return q
+		}
+		return k
+	}, right) != nil {
+		return nil, nil, &at
+	}
+	return got, right, &at
 }
 
 // rotated proposes queries or keys that are turned by their position.
