@@ -30,17 +30,22 @@ type fitCase struct {
 	output func(c *faults.Context) []float32
 }
 
+// planted plants a case's fault.
+func planted(c fitCase) planting {
+	return func(at harness.Place, x *faults.Context) []float32 {
+		if ok, _ := path.Match("*"+c.stage, at.Stage); !ok {
+			return nil
+		}
+		return c.output(x)
+	}
+}
+
 // testFits plants each fault in a model's run and asks for its words at all places.
 func testFits(t *testing.T, e engine, cases []fitCase) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			e := e
-			e.plant = func(at harness.Place, x *faults.Context) []float32 {
-				if ok, _ := path.Match("*"+c.stage, at.Stage); !ok {
-					return nil
-				}
-				return c.output(x)
-			}
+			e.plant = planted(c)
 			introduced, all := e.explain(t)
 			if len(introduced) == 0 || len(all) != len(introduced) {
 				t.Fatalf("%d rows introduced, %d explained", len(introduced), len(all))

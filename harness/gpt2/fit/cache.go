@@ -1,0 +1,481 @@
+package fit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"checkpoint12/model"
+)
+
+// PatternCache is the id of a cache whose rows are written to other places, or are not kept.
+const PatternCache = "pattern_cache"
+
+func init() {
+	for _, word := range []string{"attn.cache_k", "attn.cache_v"} {
+		searches[word] = append(searches[word], cacheRows, cacheLags, cacheRegions)
+	}
+	blind["attn.cache_k"] = append(blind["attn.cache_k"], hiddenRows, hiddenRegions)
+}
+
+// bothCaches is the pattern of the stages in which a rule for rows of the cache can sit.
+var bothCaches = []string{"h.*.attn.cache_[kv]"}
+
+// A cacheStep is a step as its cache has it: P rows of steps before, then T of its own.
+type cacheStep struct{ P, T, S, step int }
+
+// A writing is a rule for the rows of a cache. It says which of the correct rows, those of earlier
+// steps as the engine left them and then this step's, stands in each place; -1 is zeros, and nil
+// a step that it does not change.
+type writing struct {
+	text    string
+	numbers int
+	from    func(c cacheStep) []int
+}
+
+// kept returns the rows of a cache that a step before left, and of its own none or, with all,
+// each in its place.
+func (c cacheStep) kept(all bool) []int {
+	rows := make([]int, c.S)
+	for j := range rows {
+		if rows[j] = j; j >= c.P && !all {
+			rows[j] = -1
+		}
+	}
+	return rows
+}
+
+// written returns the rows where each new one is written to another place; what is not written
+// is zeros or, with all, what belongs there.
+func (c cacheStep) written(all bool, slot func(p int) int) []int {
+	rows := c.kept(all)
+	for p := c.P; p < c.S; p++ {
+		if j := slot(p); 0 <= j && j < c.S {
+			rows[j] = p
+		}
+	}
+	return rows
+}
+
+// hidden returns the rows where some are zeros.
+func (c cacheStep) hidden(is func(j int) bool) []int {
+	rows := c.kept(true)
+	for j := range rows {
+		if is(j) {
+			rows[j] = -1
+		}
+	}
+	return rows
+}
+
+// writings returns the rules for rows of a cache that have a number in them.
+func writings(n int) (all []writing) {
+	add := func(numbers int, from func(c cacheStep) []int, format string, args ...any) {
+		all = append(all, writing{fmt.Sprintf(format, args...), numbers, func(c cacheStep) []int {
+			if c.S <= n {
+				return nil
+			}
+			return from(c)
+		}})
+	}
+	const remedy = "; GPT-2's cache keeps a row for each position"
+	for _, first := range []int{0, 1, 2, 4} {
+		but := ""
+		if first > 0 {
+			but = fmt.Sprintf(" but the first %d", first)
+		}
+		add(1+min(first, 1), func(c cacheStep) []int { return c.hidden(func(j int) bool { return first <= j && j < c.S-n }) },
+			"the cache keeps the rows of the last %d positions, a window: all older ones%s are zeros"+remedy, n, but)
+	}
+	add(1, func(c cacheStep) []int { return c.hidden(func(j int) bool { return j >= n }) },
+		"the cache is full at %d rows: rows of positions from %d on are not written and stay zeros; make it as long as the context", n, n)
+	ring := func(p int) int { return p % n }
+	for _, own := range []bool{false, true} {
+		rest := ", and its own row stays zeros"
+		if own {
+			rest = ""
+		}
+		add(1, func(c cacheStep) []int { return c.written(own, ring) },
+			"the cache is a ring of %d rows: position p is written to row p mod %d, over the oldest%s"+remedy, n, n, rest)
+		add(1, func(c cacheStep) []int { return c.written(own, func(p int) int { return min(p, n-1) }) },
+			"the row that is written is clamped at %d: position p from %d on is written over row %d%s; make the cache as long as the context", n-1, n, n-1, rest)
+	}
+	add(1, func(c cacheStep) []int {
+		rows := c.written(true, ring)
+		for j := n; j < c.S; j++ {
+			rows[j] = rows[j%n]
+		}
+		return rows
+	}, "the cache is a ring of %d rows and is read on over its end: row j has what is in row j mod %d, the newest"+remedy, n, n)
+	add(1, func(c cacheStep) []int {
+		return c.moved(n)
+	}, "the cache keeps the last %d rows and moves them to its front: the oldest is dropped and the rest is zeros"+remedy, n)
+	return all
+}
+
+// moved returns the last n rows of those kept at the front and of the new ones, at the front.
+func (c cacheStep) moved(n int) []int {
+	all := c.kept(true)
+	rows := append(all[:min(c.P, n):min(c.P, n)], all[c.P:]...)
+	rows = slices.Clone(rows[max(len(rows)-n, 0):])
+	for len(rows) < c.S {
+		rows = append(rows, -1)
+	}
+	return rows
+}
+
+// offsets returns the rules for rows of a step after the first.
+func offsets(by int) (all []writing) {
+	add := func(numbers int, from func(c cacheStep) []int, format string, args ...any) {
+		all = append(all, writing{fmt.Sprintf(format, args...), numbers, func(c cacheStep) []int {
+			if c.P == 0 {
+				return nil
+			}
+			return from(c)
+		}})
+	}
+	for _, own := range []bool{false, true} {
+		rest := "; its own row stays zeros"
+		if own {
+			rest = "; its own row is right"
+		}
+		add(min(max(by, -by), 2), func(c cacheStep) []int { return c.written(own, func(p int) int { return p + by }) },
+			"this step's rows are written %+d off their place: over another position's row, where they belong at P%s", by, rest)
+		if by == 1 {
+			add(0, func(c cacheStep) []int { return c.written(own, func(p int) int { return c.step + p - c.P }) },
+				"this step's rows are written at the number of the step, not at P, how many positions came before: they go over the prompt's%s", rest)
+		}
+	}
+	if by < -1 {
+		add(1, func(c cacheStep) []int {
+			rows := c.kept(true)
+			for p := c.P; p < c.S; p++ {
+				rows[p] = max(p+by, 0)
+			}
+			return rows
+		}, "this step's rows are those of %d positions before, once more", -by)
+	}
+	return all
+}
+
+// mostAway is how far from its place a row is looked for.
+const mostAway = 8
+
+// rules calls do with the rules that change a step, of numbers that count.
+func (c cacheStep) rules(do func(w writing, rows []int)) {
+	own := c.kept(true)
+	call := func(w writing) {
+		if rows := w.from(c); rows != nil && !slices.Equal(rows, own) {
+			do(w, rows)
+		}
+	}
+	for by := 1; by <= min(mostAway, c.S); by++ {
+		for _, w := range slices.Concat(offsets(-by), offsets(by)) {
+			call(w)
+		}
+	}
+	for n := 1; n < c.S; n++ {
+		for _, w := range writings(n) {
+			call(w)
+		}
+	}
+}
+
+// again returns the rows of a cache that a rule changed at every step from the first on, each of
+// one position but the first; nil for other steps.
+func (w writing) again(c cacheStep) []int {
+	prompt := c.P - c.step + 1
+	if c.step == 0 || c.T != 1 || prompt < 1 {
+		return nil
+	}
+	var now []int
+	for step := range c.step + 1 {
+		at := cacheStep{P: len(now), T: 1, step: step}
+		if step == 0 {
+			at.T = prompt
+		}
+		at.S = at.P + at.T
+		all := append(now, at.kept(true)[at.P:]...)
+		if now = all; w.from(at) != nil {
+			now = slices.Clone(w.from(at))
+			for j, k := range now {
+				if k >= 0 {
+					now[j] = all[k]
+				}
+			}
+		}
+	}
+	return now
+}
+
+// cacheStep returns a stage's step as its cache has it.
+func (s *Stage) cacheStep() cacheStep {
+	return cacheStep{s.Dims.P, s.Dims.T, s.Dims.P + s.Dims.T, s.Step}
+}
+
+// placed returns a cache [B,H,S,D] of the correct one's rows.
+func (s *Stage) placed(right []float32, rows []int) []float32 {
+	D := s.Model.Config().Embd / s.Model.Config().Heads
+	if rows == nil || len(right)%(len(rows)*D) != 0 {
+		return nil
+	}
+	out := make([]float32, len(right))
+	for lo := 0; lo < len(right); lo += len(rows) * D {
+		for j, k := range rows {
+			if k >= 0 {
+				copy(out[lo+j*D:][:D], right[lo+k*D:])
+			}
+		}
+	}
+	return out
+}
+
+// hypothesis returns the rule as what a cache is.
+func (w writing) hypothesis() Hypothesis {
+	return Hypothesis{ID: PatternCache, Text: w.text, Numbers: w.numbers, Stages: bothCaches, Output: func(s *Stage) []float32 {
+		return s.placed(s.Correct(), w.from(s.cacheStep()))
+	}}
+}
+
+// mostRules is the number of rules for rows of a cache that are held against a row.
+const mostRules = 12
+
+// cacheRows proposes rules for the rows of a cache, by where its rows stand.
+func cacheRows(r *Row) (all []Hypothesis) {
+	c := r.cacheStep()
+	_, shape := r.axes()
+	if len(r.Got) == 0 || product(shape) != len(r.Got) {
+		return nil
+	}
+	m := mover{Row: r, shape: shape, axis: 2}
+	has := func(j, k int) bool {
+		if k >= 0 {
+			return m.slice(j, k)
+		}
+		D := shape[3]
+		for lo := j * D; lo < len(r.Got); lo += c.S * D {
+			for i := lo; i < lo+D; i++ {
+				if (r.Part == nil || r.Part[i]) && r.Got[i] != 0 {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	var wrong []int
+	for j := range c.S {
+		if !m.slice(j, j) {
+			wrong = append(wrong, j)
+		}
+	}
+	isWrong := make([]bool, c.S)
+	for _, j := range wrong {
+		isWrong[j] = true
+	}
+	c.rules(func(w writing, rows []int) {
+		if len(all) >= mostRules {
+			return
+		}
+		for _, j := range wrong {
+			if rows[j] == j || !has(j, rows[j]) {
+				return
+			}
+		}
+		for j, k := range rows {
+			if k != j && !isWrong[j] && !has(j, k) {
+				return
+			}
+		}
+		all = append(all, w.hypothesis())
+	})
+	return all
+}
+
+// lag returns a cache in which this step's rows are those that an earlier step computed.
+func lag(s *Stage, back int) []float32 {
+	name, _ := model.ParseStage(s.Name)
+	name.Word = strings.Replace(name.Word, "cache_", "", 1)
+	if s.At == nil || s.Step < back || s.Dims.P == 0 {
+		return nil
+	}
+	cfg, right := s.Model.Config(), s.Correct()
+	D, T, S := cfg.Embd/cfg.Heads, s.Dims.T, s.Dims.P+s.Dims.T
+	rows := s.At(s.Step-back, name.String())
+	heads := s.Dims.B * cfg.Heads
+	if len(rows)%(heads*D) != 0 || len(rows) < heads*T*D || len(right) != heads*S*D {
+		return nil
+	}
+	out, has := slices.Clone(right), len(rows)/(heads*D)
+	for h := range heads {
+		copy(out[(h*S+s.Dims.P)*D:][:T*D], rows[(h*has+has-T)*D:])
+	}
+	return out
+}
+
+// cacheLags proposes that this step's rows are those that an earlier step computed.
+func cacheLags(r *Row) (all []Hypothesis) {
+	for back := 1; back <= min(r.Step, stepsBack); back++ {
+		out := lag(&r.Stage, back)
+		if out == nil || !r.near(out, nil) {
+			continue
+		}
+		of := "the step before"
+		if back > 1 {
+			of = fmt.Sprintf("%d steps before", back)
+		}
+		all = append(all, Hypothesis{ID: PatternCache, Numbers: back - 1, Stages: bothCaches,
+			Text:   "this step's rows are those that " + of + " computed: the cache is written before its rows are there",
+			Output: func(s *Stage) []float32 { return lag(s, back) }})
+	}
+	return all
+}
+
+// A region is the rows of a cache that earlier steps left, or those of its own step.
+type region bool
+
+const past, fresh region = false, true
+
+// has reports whether a place of a cache is in the region.
+func (x region) has(s *Stage, i int) bool {
+	D, c := s.Model.Config().Embd/s.Model.Config().Heads, s.cacheStep()
+	return (i/D%c.S >= c.P) == bool(x)
+}
+
+// alone returns a hypothesis of a cache as one of the region's rows.
+func (x region) alone(h Hypothesis) Hypothesis {
+	of := h.Output
+	h.Text += map[region]string{
+		past:  ", in the rows of earlier steps alone, which are read back: this step's are right",
+		fresh: ", in this step's rows alone",
+	}[x]
+	h.Output = func(s *Stage) []float32 {
+		out, right := slices.Clone(of(s)), s.Correct()
+		if s.Dims.P == 0 || len(out) != len(right) {
+			return nil
+		}
+		for i := range out {
+			if !x.has(s, i) {
+				out[i] = right[i]
+			}
+		}
+		return out
+	}
+	return h
+}
+
+// cacheRegions proposes other functions of the correct rows for those of this step alone, or for
+// those of earlier steps.
+func cacheRegions(r *Row) (all []Hypothesis) {
+	if r.Part != nil || r.Dims.P == 0 || len(r.Got) == 0 {
+		return nil
+	}
+	var wrong [2]bool
+	for i := range r.Got {
+		if !(mover{Row: r}).same(i, i) {
+			wrong[0], wrong[1] = wrong[0] || past.has(&r.Stage, i), wrong[1] || fresh.has(&r.Stage, i)
+		}
+	}
+	if wrong[0] == wrong[1] {
+		return nil
+	}
+	own, x := *r, region(wrong[1])
+	own.Part = make([]bool, len(r.Got))
+	for i := range own.Part {
+		own.Part[i] = x.has(&r.Stage, i)
+	}
+	for _, look := range append(slices.Clone(searches[""]), moved) {
+		for _, h := range look(&own) {
+			all = append(all, x.alone(h))
+		}
+	}
+	return all
+}
+
+// mostHidden is the number of values in all that are computed to try rules for rows of a cache
+// that the dump lacks.
+const mostHidden = 1e7
+
+// hiddenCaches tries other rows in the caches of keys and of values that the dump lacks, and in
+// both: it reports whether what the row shows follows.
+type hiddenCaches struct {
+	*chain
+	right map[string][]float32
+	left  int // how many may be tried
+}
+
+// hiddenCaches returns them; ok is false where they are not known.
+func (r *Row) hiddenCaches() (x hiddenCaches, ok bool) {
+	if x.chain = r.chain(); x.chain == nil {
+		return x, false
+	}
+	x.right = map[string][]float32{}
+	here, _ := model.ParseStage(r.Name)
+	for _, word := range []string{"attn.cache_k", "attn.cache_v"} {
+		name := model.StageName{Layer: here.Layer, Word: word}.String()
+		if x.right[name] = r.In(name); len(x.right[name]) == 0 {
+			return x, false
+		}
+	}
+	x.left = mostHidden / len(x.right[r.Name])
+	return x, true
+}
+
+// give reports whether caches that are a function of the correct ones give what the row shows.
+func (x *hiddenCaches) give(of func(right []float32) []float32) bool {
+	if x.left--; x.left < 0 {
+		return false
+	}
+	both, found := map[string][]float32{}, false
+	for name, right := range x.right {
+		if both[name] = of(right); len(both[name]) != len(right) {
+			return false
+		}
+		found = found || x.gives(map[string][]float32{name: both[name]})
+	}
+	return found || x.gives(both)
+}
+
+// hiddenRows proposes rules for the rows of caches that the dump lacks.
+func hiddenRows(r *Row) (all []Hypothesis) {
+	x, ok := r.hiddenCaches()
+	if !ok {
+		return nil
+	}
+	r.cacheStep().rules(func(w writing, rows []int) {
+		if every := w.again(r.cacheStep()); every != nil {
+			rows = every
+		}
+		if len(all) < 4 && x.give(func(right []float32) []float32 { return r.placed(right, rows) }) {
+			all = append(all, w.hypothesis())
+		}
+	})
+	return all
+}
+
+// hiddenRegions proposes that the rows of this step, or those of earlier steps, are other heads'
+// or other batch rows' in caches that the dump lacks.
+func hiddenRegions(r *Row) (all []Hypothesis) {
+	x, ok := r.hiddenCaches()
+	if !ok || r.Dims.P == 0 {
+		return nil
+	}
+	axes, _ := r.axes()
+	for a := range 2 {
+		if axes[a].n < 2 {
+			continue
+		}
+		for _, o := range axes[a].guesses() {
+			for _, region := range []region{past, fresh} {
+				h := region.alone(Hypothesis{ID: PatternPermuted, Text: o.text, Numbers: o.numbers, Stages: bothCaches, Output: moving(a, o, nil)})
+				if len(all) < 4 && o.numbers < 2 && x.give(func(right []float32) []float32 {
+					s := r.Stage
+					s.Correct = func() []float32 { return right }
+					return h.Output(&s)
+				}) {
+					all = append(all, h)
+				}
+			}
+		}
+	}
+	return all
+}
