@@ -111,6 +111,7 @@ func spanKind(span []string) string {
 type rowGroup struct {
 	*candidateRun
 	rows  []int   // indices of those to explain
+	since int     // the first step that has one
 	found []Fault // those that explained one of them
 	vain  [2]int  // searches in vain at steps without and with a past
 
@@ -149,6 +150,12 @@ type answer struct {
 // row it takes the one that holds of most rows, of these the one with the fewest numbers: one
 // that a later row refutes gives way to one that none does. So does a fault of the catalogue.
 func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes [][]Cause) {
+	if len(g.rows) > 0 {
+		g.since = rows[g.rows[0]].Step
+	}
+	for _, i := range g.rows {
+		g.since = min(g.since, rows[i].Step)
+	}
 	answers, count, known := map[int]*answer{}, map[int]int{}, map[string]int{}
 	for _, i := range g.rows {
 		if ctx.Err() == nil {
@@ -285,7 +292,11 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 	text := m.fault.Text + rest
 	if m.from > 0 {
-		text += " (from this step on: what earlier steps put into the cache is correct)"
+		since := "this step"
+		if m.from < e.Step {
+			since = fmt.Sprintf("step %d", m.from)
+		}
+		text += " (from " + since + " on: what earlier steps put into the cache is correct)"
 	}
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text

@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"checkpoint12/harness/gpt2/faults"
@@ -106,23 +105,13 @@ func TestCacheFits(t *testing.T) {
 	}
 	odd := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4}, {7, 8, 9, 30}}, steps: 5}
 	testFits(t, odd, cases)
+	// From modules' outputs, where this step's rows of the cache are those of k.
+	cases[len(cases)-1].id, cases[len(cases)-1].words = fit.PatternColumns, []string{"heads are in reverse order", "from "}
+	for i, c := range cases {
+		if c.name == "a ring" || c.name == "moved to the front" { // attention does not show where a row is
+			cases[i].words = []string{"last 5 ", "or the same rows in other places"}
+		}
+	}
 	odd.keep = gpt2test.IsModule
-	for i := range cases {
-		cases[i].name += ", of modules' outputs"
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			e := odd
-			e.plant = planted(c)
-			introduced, all := e.explain(t)
-			if len(introduced) == 0 {
-				t.Fatal("nothing introduced")
-			}
-			for _, x := range all {
-				if x.Fault != c.id && !strings.HasPrefix(x.Fault, "cache_") {
-					t.Errorf("%s at step %d: %s, %.4f: %q", x.Stage, x.Step, x.Fault, float64(x.Explains), x.Text)
-				}
-			}
-		})
-	}
+	testFits(t, odd, cases)
 }

@@ -100,6 +100,9 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	if len(e.Earlier) > 0 {
 		// The row reads a cache that the dump lacks: the steps before may have
 		// been computed another way.
+		if 0 < g.since && g.since < e.Step {
+			first = append(first, g.since)
+		}
 		first = append(first, e.Step)
 	}
 	var all []match

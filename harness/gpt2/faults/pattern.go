@@ -30,7 +30,7 @@ func Names() (all []string) {
 	all = append(all, fit.OfNumbers...)
 	return append(all, PatternShape, PatternNonfinite, PatternNoise10, PatternNoise7,
 		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternSoftmax, fit.PatternScores, fit.PatternHeads, fit.PatternLookup, fit.PatternInputs,
-		fit.PatternPermuted, fit.PatternColumns, fit.PatternChoice)
+		fit.PatternPermuted, fit.PatternColumns, fit.PatternCache, fit.PatternChoice)
 }
 
 // A finding is the id of a pattern, the fraction of the error that it reproduces, and

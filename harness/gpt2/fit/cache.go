@@ -446,6 +446,7 @@ func hiddenRows(r *Row) (all []Hypothesis) {
 			rows = every
 		}
 		if len(all) < 4 && x.give(func(right []float32) []float32 { return r.placed(right, rows) }) {
+			w.text += " (or the same rows in other places, as in a ring: what comes of attention does not show where a row is)"
 			all = append(all, w.hypothesis())
 		}
 	})
