@@ -115,6 +115,10 @@ type rowGroup struct {
 	found []Fault // those that explained one of them
 	vain  [2]int  // searches in vain at steps without and with a past
 
+	// fitted is how many rows were searched, by such steps, of which hypotheses hold and no fault of
+	// the catalogue is the cause: as many as mostSearches are enough.
+	fitted [2]int
+
 	hypotheses []hypothesis // each of which holds of one of them
 }
 
@@ -204,7 +208,12 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		return x
 	}
 	matches := g.matches(e.some, g.found)
-	vain := &g.vain[min(e.dims.P, 1)]
+	vain, fitted := &g.vain[min(e.dims.P, 1)], &g.fitted[min(e.dims.P, 1)]
+	if len(matches) == 0 && *fitted >= mostSearches(e.Span) {
+		if x.fits, x.tried = g.held(e, 0), len(g.hypotheses); len(x.fits) > 0 {
+			return x
+		}
+	}
 	search := len(matches) == 0 && *vain < mostSearches(e.Span)
 	for _, faults := range [][]Fault{catalogue, ofFamily(g.model.Config()), composites} {
 		if search && len(matches) == 0 {
@@ -224,7 +233,9 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		return x
 	}
 	x.fits = g.fits(e, search || len(matches) > 0)
-	x.tried = len(g.hypotheses)
+	if x.tried = len(g.hypotheses); len(x.fits) > 0 {
+		*fitted++
+	}
 	if len(x.causes) > 0 || len(x.fits) > 0 {
 		return x
 	}
