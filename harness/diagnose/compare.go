@@ -279,6 +279,9 @@ func (c Comparison) judge(
 	if err != nil {
 		return nil, nil, fmt.Errorf("explain: %w", err)
 	}
+	if p := c.Precision; p.Round != nil {
+		causes = x.InNarrowSums(rows, causes, p.Stored, p.Round, p.Unit())
+	}
 	return rows, causes, nil
 }
 

@@ -46,7 +46,8 @@ func (c Comparison) Widened(ctx context.Context) (Comparison, error) {
 }
 
 // roundedDistances returns for each stage how far from the goldens a run of the model is that
-// rounds what it stores, at the step where it is furthest.
+// rounds what it stores, at the step where it is furthest. It is one rounding of the largest value
+// at least: where a channel leaves the others far behind, the run may come nearer by chance.
 func (c Comparison) roundedDistances(ctx context.Context) (map[string]float64, error) {
 	distances := map[string]float64{}
 	var done [][][]int
@@ -92,8 +93,10 @@ func (c Comparison) roundedDistances(ctx context.Context) (map[string]float64, e
 			if err != nil {
 				return nil, fmt.Errorf("golden %s: %w", at, err)
 			}
-			if d := float64(row.MaxAbs); !math.IsNaN(d) && !math.IsInf(d, 0) {
-				distances[at.Stage] = max(distances[at.Stage], d)
+			for _, d := range []float64{float64(row.MaxAbs), c.Precision.Unit() * row.Scale} {
+				if !math.IsNaN(d) && !math.IsInf(d, 0) {
+					distances[at.Stage] = max(distances[at.Stage], d)
+				}
 			}
 		}
 	}

@@ -71,6 +71,9 @@ func (p Precision) IsFloat32() bool { return p.factor == 0 }
 // Coarseness returns how many times coarser than float32's its rounding is.
 func (p Precision) Coarseness() float64 { return max(p.step, p.factor) / unit }
 
+// Unit returns the unit roundoff of what is stored.
+func (p Precision) Unit() float64 { return p.step }
+
 // summed is the number of terms of a sum of which the partial sum may be rounded.
 const summed = 512
 

@@ -301,7 +301,7 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 
 // cause returns a fault in the match's stages.
 func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
-	text := m.fault.Text + rest
+	text := g.textOf(e, m.fault) + rest
 	if m.from > 0 {
 		since := "this step"
 		if m.from < e.Step {

@@ -61,7 +61,7 @@ const sameLeft = 1.5
 func (g *rowGroup) matches(e *wrongRow, faults []Fault) []match {
 	var all []match
 	for _, f := range faults {
-		if slices.Contains(g.except, f.Kind) {
+		if slices.Contains(g.except, f.Kind) || f.isAskedFor(e) {
 			continue
 		}
 		m, ok := g.best(e, f)

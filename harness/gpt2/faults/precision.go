@@ -3,10 +3,12 @@ package faults
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/rounding"
+	"checkpoint12/model"
 )
 
 // composites are two faults of the catalogue at once, as engines make them whose
@@ -15,6 +17,14 @@ import (
 var composites = []Fault{
 	composite("float16", rounding.Float16),
 	composite("bfloat16", rounding.BFloat16),
+	{
+		ID: "float16_variance", Kind: Precision, Stages: []string{"h.*.ln_*", "ln_f"},
+		Text: "the variance overflows: |x - mean| is above 255 and its square no float16, " +
+			"so that the output is the bias: square and average in float32",
+		variants: []variant{overflowing},
+	},
+	softmaxSums("float16", rounding.Float16),
+	softmaxSums("bfloat16", rounding.BFloat16),
 	{
 		ID: "scale_and_mask_missing", Kind: Plain, Stages: []string{"h.*.attn.scores"},
 		Text: "q*k is neither scaled nor masked: divide by sqrt(D), and hide key j from the query at position i unless j <= i",
@@ -102,6 +112,127 @@ func (c *Context) rounded(weights, inputs rounding.Rounding) []float32 {
 		return c.Right()
 	}
 	return c.apply(c.Stage, func(name string) []float32 { return inputs.Of(c.in(name)) })
+}
+
+// isAskedFor reports whether a fault is a rounding no coarser than what the engine is meant to
+// store its values in.
+func (f Fault) isAskedFor(e *wrongRow) bool {
+	isOf := func(name string) bool { return f.ID == name+"_weights" || strings.HasSuffix(f.ID, name+"_activations") }
+	switch {
+	case e.stored == nil:
+		return false
+	case f.ID == "tf32" || isOf("float16") && !isOf("bfloat16"):
+		return true
+	}
+	return isOf("bfloat16") && rounding.BFloat16.Holds(e.stored.Of([]float32{1 + 0x1p-10}))
+}
+
+// textOf returns a fault's words at a row.
+func (g *rowGroup) textOf(e *wrongRow, f Fault) string {
+	inputs := func() []float32 { return g.input(g.run, e.Step, strings.TrimSuffix(e.Stage, "act")+"c_fc") }
+	if f.ID == "float16_activations" && wordOf(e.Stage) == "mlp.act" && !rounding.Rounding(rounding.Float16).Holds(inputs()) {
+		return "the activation is looked up in a table of float16 numbers, as llama.cpp's on a CPU is: compute it in float32"
+	}
+	return f.Text
+}
+
+// table returns an activation looked up in a table of float16: beyond 10 it is x or 0.
+func table(c *Context) []float32 {
+	if wordOf(c.Stage) != "mlp.act" {
+		return nil
+	}
+	out := rounding.Rounding(rounding.Float16).Of(c.rounded(nil, rounding.Float16))
+	for i, v := range c.reads(0) {
+		if v >= 10 {
+			out[i] = v
+		} else if v <= -10 {
+			out[i] = 0
+		}
+	}
+	return out
+}
+
+// overflowing returns a norm in which rows with a square that float16 does not hold have an
+// infinite variance.
+func overflowing(c *Context) []float32 {
+	x, bias, C := c.reads(0), c.bias(), c.embd()
+	var out []float32
+	for lo := 0; lo < len(x); lo += C {
+		var sum, most float64
+		for _, v := range x[lo : lo+C] {
+			sum += float64(v)
+		}
+		for _, v := range x[lo : lo+C] {
+			most = max(most, math.Abs(float64(v)-sum/float64(C)))
+		}
+		if most*most < 65520 {
+			continue
+		}
+		if out == nil {
+			out = slices.Clone(c.Right())
+		}
+		copy(out[lo:lo+C], bias)
+	}
+	return out
+}
+
+// softmaxSums returns the fault of a softmax that adds up in a narrow type.
+func softmaxSums(name string, round rounding.Rounding) Fault {
+	return Fault{
+		ID: name + "_softmax_sums", Kind: Precision, Stages: []string{"h.*.attn.probs", "probs_t*"},
+		Text:     "the softmax is summed in " + name + ", which loses the small terms, so that all probabilities are too large: accumulate in float32",
+		variants: []variant{summedIn(round, false), summedIn(round, true)},
+	}
+}
+
+// summedIn returns a softmax of values that go through a rounding, as does their sum, one term
+// after the other; with read it is summed in another order, and the sum is the one that the
+// engine's own output shows, if that lies between this one and the correct one.
+func summedIn(round rounding.Rounding, read bool) variant {
+	return func(c *Context) []float32 {
+		s, _ := model.ParseStage(c.Stage)
+		t, n, x := float32(1), c.keys(), c.reads(0)
+		if s.Temperature > 0 {
+			t, n = float32(s.Temperature), c.vocab()
+		}
+		out := c.empty()
+		for lo := 0; lo < len(out); lo += n {
+			e := out[lo : lo+n]
+			top, largest := slices.Max(x[lo:lo+n]), 0
+			for i, v := range x[lo : lo+n] {
+				e[i] = (v - top) / t
+			}
+			round(e, e)
+			sum, exact := []float32{0}, 0.0
+			for i, v := range e {
+				e[i] = float32(math.Exp(float64(v)))
+				if e[i] > e[largest] {
+					largest = i
+				}
+			}
+			round(e, e)
+			for _, v := range e {
+				sum[0] += v
+				round(sum, sum)
+				exact += float64(v)
+			}
+			by := float64(sum[0])
+			if read {
+				if c.got == nil {
+					return nil
+				}
+				own := float64(e[largest]) / float64(c.got[lo+largest])
+				if own < by*0.99 || own > exact*1.01 {
+					return nil
+				}
+				by = own
+			}
+			for i, v := range e {
+				e[i] = float32(float64(v) / by)
+			}
+		}
+		return round.Of(out)
+	}
 }
 
 // precisions are the fewer bits of mantissa whose errors are recognised.

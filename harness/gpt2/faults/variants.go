@@ -103,7 +103,7 @@ var variants = map[string][]variant{
 	"temperature_ignored":  {distribution(func(float64) float64 { return 1 })},
 
 	"float16_weights":      {rounded(rounding.Float16, nil)},
-	"float16_activations":  activations(nil, rounding.Float16),
+	"float16_activations":  append(activations(nil, rounding.Float16), table),
 	"bfloat16_weights":     {rounded(rounding.BFloat16, nil)},
 	"bfloat16_activations": activations(nil, rounding.BFloat16),
 	"tf32":                 {operands(rounding.TF32), operands(rounding.TF32Cut), rounded(rounding.TF32, rounding.TF32)},
