@@ -36,7 +36,11 @@ type Scheme struct {
 // String says how a weight was quantised: "int8 by column, steps 0.0024 to 0.003".
 func (s *Scheme) String() string {
 	text := fmt.Sprintf("int%d", s.Bits)
-	if s.Float != "" {
+	switch s.Float {
+	case "":
+	case "nf4":
+		text = s.Float
+	default:
 		text = fmt.Sprintf("fp%d (%s)", s.Bits, s.Float)
 	}
 	if kind, way, _ := strings.Cut(s.By, ", "); s.Group > 0 {
@@ -56,7 +60,7 @@ func (s *Scheme) String() string {
 	default:
 		text += fmt.Sprintf(", %s %.3g", step, float64(s.Least))
 	}
-	if s.Offset && !s.Uneven {
+	if s.Offset && !s.Uneven && s.Bits > 1 { // of 1 bit the levels are on both sides of 0
 		text += ", with a zero point"
 	}
 	if s.In != "" {

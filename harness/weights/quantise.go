@@ -10,14 +10,16 @@ import (
 )
 
 const (
-	maxLevels = 256  // of a group, in 8 bits
+	maxLevels = 256  // of a group, in 8 bits; with more a grid is not read off them
+	fewLevels = 4    // of a group, in 2 bits: what is beyond them may be so by far
 	offGrid   = 0.05 // how far from its grid, in steps, a value may be by float32 rounding
 	half      = 0.51 // how far from the model's, in steps, a value may be that is rounded to nearest
 )
 
 // leastEvidence is how many values must be on their grids, beside the two that any grid can
-// be laid through.
-const leastEvidence = 8
+// be laid through. With few levels it is that each of many values is at the nearest one:
+// fewEvidence of them count as one.
+const leastEvidence, fewEvidence = 8, 16
 
 // groupings returns the ways to share out a scale, the coarsest first. A list of values is
 // one row.
@@ -98,18 +100,35 @@ func (g grouping) each(rows, cols int, want, got []float32, use func(want, got [
 func quantisation(rows, cols int, want, got []float32) *harness.Scheme {
 	for _, after := range afterwards(got) {
 		for _, g := range groupings(rows, cols) {
-			if f := fit(g, rows, cols, want, got, after, false); f != nil {
-				return f.scheme(g)
+			for _, scale := range scales {
+				if f := fit(g, rows, cols, want, got, after, scale, false); f != nil {
+					return f.scheme(g)
+				}
+				if after.name != "" {
+					break // the steps are not known so well
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// A narrowing is the type that levels are in, and how far it may have moved them.
+// A narrowing is the type that levels, or the steps between them, are in, and how far it may
+// have moved them.
 type narrowing struct {
 	name     string
 	relative float64
+	tiny     float64 // half of its smallest number, if that is one of float16
+	round    rounding.Rounding
+}
+
+// scales are the types that steps may have been rounded to after the levels were chosen.
+var scales = []narrowing{{}, {"f16", 0x1p-11, 0x1p-25, rounding.Float16}, {"bf16", 0x1p-8, 0, rounding.BFloat16}}
+
+// has reports whether the type has a step, as it is read off values of float32.
+func (n narrowing) has(step float64) bool {
+	x := []float32{float32(step)}
+	return n.round == nil || step == 0 || math.Abs(float64(n.round.Of(x)[0])-step) <= 3e-6*step
 }
 
 // afterwards returns the types that the levels may be in, float32 first.
@@ -117,23 +136,25 @@ func afterwards(got []float32) []narrowing {
 	all := []narrowing{{}}
 	switch {
 	case rounding.BFloat16.Holds(got): // most of which float16 holds too
-		all = append(all, narrowing{"bf16", 1.0 / (1 << 8)})
+		all = append(all, scales[2])
 	case rounding.Rounding(rounding.Float16).Holds(got):
-		all = append(all, narrowing{"f16", 1.0 / (1 << 11)})
+		all = append(all, scales[1])
 	}
 	return all
 }
 
 // A fitted is the grids of a weight's groups.
 type fitted struct {
-	least, most float64 // steps
+	least, most float64 // steps, or scales of a type
 	signed      int     // the largest level, counted from 0
 	levels      int     // the most of a group, from the lowest to the highest
 	offset      bool    // 0 is not on every grid
 	uneven      bool    // the levels of some group are on no even grid
-	fp8         bool
+	in          *code   // the type whose values the levels are, if it is not whole numbers
 	after       narrowing
 	evidence    int // values that would not be on a grid by chance
+
+	sq, sqWant float64 // of the differences, and of the model's values
 
 	wrong box     // values that are not the nearest
 	worst float64 // in steps
@@ -141,43 +162,42 @@ type fitted struct {
 
 // fit returns the grids of the groups of got; nil if there are none or, unless anywhere,
 // if a value is not the nearest to want.
-func fit(g grouping, rows, cols int, want, got []float32, after narrowing, anywhere bool) *fitted {
+func fit(g grouping, rows, cols int, want, got []float32, after, scale narrowing, anywhere bool) *fitted {
 	f := &fitted{least: math.Inf(1), after: after}
 	var l levels
 	ok := g.each(rows, cols, want, got, func(w, x []float32, first int) bool {
 		all := l.of(x)
-		if all == nil {
-			return false
-		}
-		gr, ok := grid{}, false
-		if after.name == "" {
-			gr, ok = gridOf(all, len(x), !g.groups)
-		} else {
-			gr, ok = narrowGrid(all, after.relative)
-		}
-		if !ok {
-			return false
-		}
-		gr.distinct = len(all)
-		f.add(gr)
-		for i, v := range x {
-			if w[i] == v {
+		for gr := range gridsOf(all, x, !g.groups, after) {
+			if !scale.has(gr.step) {
 				continue
 			}
-			off := gr.off(float64(w[i]), float64(v))
-			if off <= half || off <= 1+offGrid && (v == all[0] && w[i] < v || v == all[len(all)-1] && w[i] > v) {
+			if gr.step > 0 {
+				gr.moved += max(scale.relative, scale.tiny/gr.step)
+			}
+			if !anywhere && !gr.nearest(w, x) {
 				continue
 			}
-			if !anywhere {
-				return false
+			if gr.distinct = len(all); all == nil {
+				gr.distinct = maxLevels
 			}
-			at := first + i*g.stride
-			f.wrong.add(at/cols, at%cols)
-			f.worst = max(f.worst, off)
+			f.add(gr, len(x), anywhere)
+			for i, v := range x {
+				d := float64(v) - float64(w[i])
+				f.sq, f.sqWant = f.sq+d*d, f.sqWant+float64(w[i])*float64(w[i])
+				if off := gr.off(float64(w[i]), float64(v)); !gr.takes(off, w[i], v) {
+					at := first + i*g.stride
+					f.wrong.add(at/cols, at%cols)
+					f.worst = max(f.worst, off)
+				}
+			}
+			return true
 		}
-		return true
+		return false
 	})
-	if !ok || f.evidence < leastEvidence || math.IsInf(f.least, 1) && !f.uneven && !f.fp8 {
+	switch {
+	case !ok, f.evidence < leastEvidence, math.IsInf(f.least, 1) && !f.uneven:
+		return nil
+	case f.levels <= fewLevels && f.sq >= f.sqWant: // no nearer than zeros
 		return nil
 	}
 	return f
@@ -215,125 +235,22 @@ func (l *levels) of(x []float32) []float32 {
 	return l.found
 }
 
-// A grid is the levels that the values of a group may have.
-type grid struct {
-	step        float64 // 0: there is one level only
-	low, high   int     // the lowest and the highest level, counted from 0
-	levels      int
-	distinct    int  // levels that a value has
-	offset      bool // 0 is not on it
-	uneven      []float32
-	fp8         bool
-	scale       float64 // of fp8
-	least, most float64
-	relative    float64 // how far a level may have been moved
-}
-
-// narrowGrid returns the grid, with 0 on it, of levels that were rounded afterwards. It is
-// fitted from the smallest level on, which was moved least.
-func narrowGrid(all []float32, relative float64) (g grid, ok bool) {
-	g = grid{least: float64(all[0]), most: float64(all[len(all)-1]), relative: relative}
-	var sizes []float64
-	for _, v := range all {
-		if v != 0 {
-			sizes = append(sizes, math.Abs(float64(v)))
-		}
-	}
-	if slices.Sort(sizes); len(sizes) == 0 {
-		return g, true
-	}
-	for parts := 1.0; parts <= 32; parts++ {
-		step, kv, kk, n := sizes[0]/parts, 0.0, 0.0, 1.0
-		fits := !slices.ContainsFunc(sizes, func(v float64) bool {
-			k := math.Round(v / step)
-			if k > maxLevels/2 || math.Abs(v-k*step) > offGrid*step+relative*v*(1+1/math.Sqrt(n)) {
-				return true
-			}
-			kv, kk, n = kv+k*v, kk+k*k, n+1
-			step = kv / kk
-			return false
-		})
-		if fits {
-			g.step, g.low, g.high = step, int(math.Round(g.least/step)), int(math.Round(g.most/step))
-			g.levels = g.high - g.low + 1
-			return g, true
-		}
-	}
-	return g, false
-}
-
-// gridOf returns the grid of n values, which have the given levels. Many values may have
-// few levels on no even grid; alone says that each is of a whole tensor, row or column.
-func gridOf(all []float32, n int, alone bool) (g grid, ok bool) {
-	g.least, g.most, g.levels = float64(all[0]), float64(all[len(all)-1]), len(all)
-	if len(all) == 1 {
-		g.offset = all[0] != 0
-		return g, true
-	}
-	gap := math.Inf(1)
-	for i, v := range all[1:] {
-		gap = min(gap, float64(v)-float64(all[i]))
-	}
-	for parts := 1.0; parts <= 8; parts++ {
-		step := gap / parts
-		span := math.Round((g.most - g.least) / step)
-		if span >= maxLevels {
-			break
-		}
-		step = (g.most - g.least) / span
-		on := func(v float64) bool { return math.Abs(v/step-math.Round(v/step)) <= offGrid }
-		if slices.ContainsFunc(all, func(v float32) bool { return !on(float64(v) - g.least) }) {
-			continue
-		}
-		g.step, g.levels = step, int(span)+1
-		if g.offset = !on(g.least) || math.Abs(g.least/step) > maxLevels; !g.offset {
-			g.low, g.high = int(math.Round(g.least/step)), int(math.Round(g.most/step))
-		}
-		return g, true
-	}
-	if g.scale = max(math.Abs(g.least), math.Abs(g.most)) / rounding.E4M3.Most; alone && g.scale > 0 &&
-		!slices.ContainsFunc(all, func(v float32) bool {
-			x := float64(v) / g.scale
-			return math.Abs(rounding.E4M3.Nearest(x)-x) > 1e-5*math.Abs(x)
-		}) {
-		g.fp8 = true
-		return g, true
-	}
-	g.uneven = all
-	return g, len(all) <= 16 && n >= 4*len(all) || alone && n >= 4*maxLevels
-}
-
-// off returns how far a value is from the model's, in steps there.
-func (g *grid) off(want, got float64) float64 {
-	d := max(0, math.Abs(got-want)-g.relative*math.Abs(got))
-	switch {
-	case d <= 1e-6*math.Abs(got):
-		return 0
-	case g.fp8:
-		return d / (g.scale * rounding.E4M3.Unit(max(math.Abs(got), math.Abs(want))/g.scale))
-	case g.uneven != nil:
-		i, _ := slices.BinarySearch(g.uneven, float32(got))
-		if want > got {
-			i++
-		}
-		if i <= 0 || i >= len(g.uneven) {
-			return 0.5 // beyond the levels that there are
-		}
-		return d / (float64(g.uneven[i]) - float64(g.uneven[i-1]))
-	case g.step == 0:
-		return d / (0.02 * max(math.Abs(got), math.Abs(want)))
-	}
-	return d / g.step
-}
-
-func (f *fitted) add(g grid) {
-	f.uneven, f.fp8 = f.uneven || g.uneven != nil, f.fp8 || g.fp8
+// add adds the grid of a group of n values.
+func (f *fitted) add(g grid, n int, anywhere bool) {
+	f.uneven = f.uneven || g.uneven != nil
 	f.levels = max(f.levels, g.levels)
-	f.evidence += max(0, g.distinct-2)
+	if g.distinct > 1 && g.distinct <= fewLevels && !anywhere {
+		f.evidence += n / fewEvidence
+	} else {
+		f.evidence += max(0, g.distinct-2)
+	}
 	switch {
-	case g.fp8:
-		f.least, f.most = min(f.least, g.scale), max(f.most, g.scale)
-	case g.step > 0:
+	case g.code != nil:
+		if f.in == nil {
+			f.least, f.most = g.scale, g.scale
+		}
+		f.in, f.least, f.most = g.code, min(f.least, g.scale), max(f.most, g.scale)
+	case g.step > 0 && f.in == nil:
 		f.least, f.most = min(f.least, g.step), max(f.most, g.step)
 		f.offset = f.offset || g.offset
 		f.signed = max(f.signed, -g.low, g.high)
@@ -343,20 +260,20 @@ func (f *fitted) add(g grid) {
 // scheme returns the quantisation.
 func (f *fitted) scheme(g grouping) *harness.Scheme {
 	s := &harness.Scheme{By: g.by, Least: harness.Float(f.least), Most: harness.Float(f.most), Offset: f.offset, Uneven: f.uneven, In: f.after.name}
-	levels := 2 * f.signed // those of a sign, and 0
+	levels := max(2*f.signed, f.levels) // those of a sign, and 0
 	if f.offset || f.uneven {
 		levels = f.levels
 	}
 	for s.Bits = 1; 1<<s.Bits < levels; s.Bits++ {
 	}
-	if f.fp8 {
-		s.Bits, s.Offset, s.Float = 8, false, "e4m3"
+	switch {
+	case f.in != nil:
+		s.Bits, s.Float, s.Offset, s.Uneven = f.in.bits, f.in.name, false, false
+	case f.uneven:
+		s.Least, s.Most = 0, 0
 	}
 	if g.groups {
 		s.Group = g.n
-	}
-	if f.uneven {
-		s.Least, s.Most = 0, 0
 	}
 	return s
 }
@@ -364,7 +281,7 @@ func (f *fitted) scheme(g grouping) *harness.Scheme {
 // offGrid finds a weight that is quantised, but not everywhere to the nearest value.
 func (w *weight) offGrid() (named, bool) {
 	for _, g := range groupings(w.rows, w.cols) {
-		f := fit(g, w.rows, w.cols, w.want, w.got, narrowing{}, true)
+		f := fit(g, w.rows, w.cols, w.want, w.got, narrowing{}, narrowing{}, true)
 		if f == nil || f.uneven || !near(w.want, w.got) {
 			continue
 		}

@@ -94,6 +94,59 @@ func (m matrix) quantised(top float64, offset bool, place func(r, c int) int) []
 	return y
 }
 
+// grouped gives the values of each group, which place tells, to a function that changes them.
+func (m matrix) grouped(place func(r, c int) int, quantise func(x []float32)) []float32 {
+	groups := map[int][]int{}
+	for i := range m.x {
+		k := place(i/m.cols, i%m.cols)
+		groups[k] = append(groups[k], i)
+	}
+	y := slices.Clone(m.x)
+	for _, at := range groups {
+		x := make([]float32, len(at))
+		for k, i := range at {
+			x[k] = m.x[i]
+		}
+		quantise(x)
+		for k, i := range at {
+			y[i] = x[k]
+		}
+	}
+	return y
+}
+
+// size returns the largest magnitude.
+func size(x []float32) float32 { return max(slices.Max(x), -slices.Min(x)) }
+
+// mean returns the mean magnitude.
+func mean(x []float32) float32 {
+	sum := 0.0
+	for _, v := range x {
+		sum += math.Abs(float64(v))
+	}
+	return float32(sum / float64(len(x)))
+}
+
+// levelsOf rounds to whole levels of a step, of at most top, and gives them another step.
+func levelsOf(x []float32, step, stored float32, top float64) {
+	for i, v := range x {
+		x[i] = float32(max(-top, min(top, math.Round(float64(v/step))))) * stored
+	}
+}
+
+// nearestOf rounds to the nearest of some values times a scale.
+func nearestOf(x []float32, scale float32, values ...float32) {
+	for i, v := range x {
+		best := values[0]
+		for _, u := range values {
+			if math.Abs(float64(v/scale-u)) < math.Abs(float64(v/scale-best)) {
+				best = u
+			}
+		}
+		x[i] = best * scale
+	}
+}
+
 const (
 	fused = "h.1.attn.c_attn.weight"
 	fc    = "h.0.mlp.c_fc.weight"
@@ -126,6 +179,8 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 		return func() []float32 { return of(name).indexed(from) }
 	}
 	C, D := m.Config().Embd, m.Config().Embd/m.Config().Heads
+	half := func(v float32) float32 { return rounding.Rounding(rounding.Float16).Of([]float32{v})[0] }
+	down := func(n int) func(r, c int) int { return func(r, c int) int { return r/n*1000 + c } }
 	one, column, row := func(r, c int) int { return 0 }, func(r, c int) int { return c }, func(r, c int) int { return r }
 	for _, test := range []struct {
 		reason string
@@ -180,6 +235,72 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 		{"4 bits, dequantised in bfloat16", fc, nil, func() []float32 {
 			return rounding.BFloat16.Of(of(fc).quantised(7, false, func(r, c int) int { return r/32*1000 + c }))
 		}, harness.Pass, "int4 by groups of 32 down the columns, steps * in bf16"},
+		{"q8_0, whose scale is rounded after the levels are chosen", fc, nil, func() []float32 {
+			return of(fc).grouped(down(32), func(x []float32) { step := size(x) / 127; levelsOf(x, step, half(step), 127) })
+		}, harness.Pass, "int8 by groups of 32 down the columns, steps "},
+		{"q8_0 in a row whose end is short", "wte.weight", nil, func() []float32 {
+			return of("wte.weight").grouped(func(r, c int) int { return r*100 + c/32 }, func(x []float32) { step := size(x) / 127; levelsOf(x, step, half(step), 127) })
+		}, harness.Pass, "int8 by groups of 32 along the rows, steps "},
+		{"q5_0", fc, nil, func() []float32 {
+			return of(fc).grouped(down(32), func(x []float32) { step := size(x) / 16; levelsOf(x, step, half(step), 15) })
+		}, harness.Pass, "int5 by groups of 32 down the columns, steps "},
+		{"q5_1", fc, nil, func() []float32 {
+			return of(fc).grouped(down(32), func(x []float32) {
+				low := slices.Min(x)
+				step := (slices.Max(x) - low) / 31
+				for i, v := range x {
+					x[i] = float32(math.Round(float64((v-low)/step)))*half(step) + half(low)
+				}
+			})
+		}, harness.Pass, "int5 by groups of 32 down the columns, steps * with a zero point"},
+		{"16 bits", fc, nil, func() []float32 {
+			return of(fc).grouped(column, func(x []float32) { levelsOf(x, size(x)/32767, size(x)/32767, 32767) })
+		}, harness.Pass, "int16 by column, steps "},
+		{"12 bits, of a tensor", fc, nil, func() []float32 {
+			return of(fc).grouped(one, func(x []float32) { levelsOf(x, size(x)/2047, size(x)/2047, 2047) })
+		}, harness.Pass, "int12 by tensor, step "},
+		{"fixed point", fc, nil, func() []float32 {
+			return of(fc).grouped(one, func(x []float32) { levelsOf(x, 1.0/8192, 1.0/8192, 32767) })
+		}, harness.Pass, " by tensor, step 0.000122"},
+		{"nf4", fc, nil, func() []float32 {
+			return of(fc).grouped(func(r, c int) int { return (r*4*C + c) / 64 }, func(x []float32) { nearestOf(x, size(x), values("nf4")...) })
+		}, harness.Pass, "nf4 by groups of 64 along the rows, scales "},
+		{"nf4, dequantised in bfloat16", fc, nil, func() []float32 {
+			return rounding.BFloat16.Of(of(fc).grouped(down(64), func(x []float32) { nearestOf(x, size(x), values("nf4")...) }))
+		}, harness.Pass, "nf4 by groups of 64 down the columns, scales * in bf16"},
+		{"fp4 of bitsandbytes", fc, nil, func() []float32 {
+			return of(fc).grouped(down(64), func(x []float32) { nearestOf(x, size(x), values("bitsandbytes")...) })
+		}, harness.Pass, "fp4 (bitsandbytes) by groups of 64 down the columns, scales "},
+		{"mxfp4", fc, nil, func() []float32 {
+			return of(fc).grouped(down(32), func(x []float32) {
+				nearestOf(x, float32(math.Exp2(math.Floor(math.Log2(float64(size(x))))-2)), values("e2m1")...)
+			})
+		}, harness.Pass, "fp4 (e2m1) by groups of "},
+		{"2 bits", fc, nil, func() []float32 { return of(fc).quantised(3, true, down(32)) }, harness.Pass, "int2 by groups of 32 down the columns, steps "},
+		{"three levels", fc, nil, func() []float32 {
+			return of(fc).grouped(one, func(x []float32) { levelsOf(x, mean(x), mean(x), 1) })
+		}, harness.Pass, "int2 by tensor, step "},
+		{"the sign", fc, nil, func() []float32 {
+			return of(fc).grouped(column, func(x []float32) { nearestOf(x, mean(x), -1, 1) })
+		}, harness.Pass, "int1 by column, steps "},
+		{"the sign, of the wrong scale", fc, nil, func() []float32 {
+			return of(fc).grouped(column, func(x []float32) { nearestOf(x, 3*mean(x), -1, 1) })
+		}, harness.Fail, "every value is another one"},
+		{"the sign, some exchanged", fc, nil, func() []float32 {
+			x := of(fc).grouped(column, func(x []float32) { nearestOf(x, mean(x), -1, 1) })
+			x[7], x[99] = -x[7], -x[99]
+			return x
+		}, harness.Fail, "every value is another one"},
+		{"16 bits, some steps off", fc, nil, func() []float32 {
+			x := of(fc).grouped(one, func(x []float32) { levelsOf(x, size(x)/32767, size(x)/32767, 32767) })
+			for i := range 30 {
+				x[10*i] += 3 * size(of(fc).x) / 32767
+			}
+			return x
+		}, harness.Fail, "int16 by tensor, step *; but * more than half a step from the model's, up to 3"},
+		{"8 bits of another scale", fc, nil, func() []float32 {
+			return of(fc).grouped(column, func(x []float32) { levelsOf(x, size(x)/127, size(x)/126, 127) })
+		}, harness.Fail, "more than half a step from the model's"},
 		{"a head of its own", "lm_head.weight", []int{50257, C}, func() []float32 { return rounding.BFloat16.Of(of("wte.weight").x) }, harness.Pass, "rounded to bf16"},
 		{"noise, in bfloat16", fc, nil, func() []float32 {
 			x := slices.Clone(of(fc).x)
@@ -291,6 +412,18 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 			t.Log(d.Difference)
 		})
 	}
+}
+
+// values returns those of a type of few.
+func values(name string) (all []float32) {
+	for _, c := range codes {
+		for _, v := range c.values {
+			if c.name == name {
+				all = append(all, float32(v))
+			}
+		}
+	}
+	return all
 }
 
 // FuzzDifference names the difference of any values from others, and finds none harmless
