@@ -432,3 +432,21 @@ func TestHidden(t *testing.T) {
 		}},
 	})
 }
+
+// TestNormedAgain: an input that is normed once more.
+func TestNormedAgain(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5, 6, 7}}, steps: 3, keep: func(string) bool { return true }}
+	testFits(t, e, []fitCase{
+		{"the last norm twice", "logits", fit.PatternOtherInput, []string{"it reads ln_f applied twice"}, func(c *faults.Context) []float32 {
+			twice := make([]float32, len(c.In("ln_f")))
+			if err := c.Model.Apply("ln_f", c.Dims, func(string) []float32 { return c.In("ln_f") }, twice); err != nil {
+				panic(err)
+			}
+			out := make([]float32, len(c.Right()))
+			if err := c.Model.Apply("logits", c.Dims, func(string) []float32 { return twice }, out); err != nil {
+				panic(err)
+			}
+			return out
+		}},
+	})
+}

@@ -212,9 +212,12 @@ func (c choice) seen() map[int]bool {
 	return seen
 }
 
-// before returns the correct choice of the step before, -1 if there is none.
+// before returns the correct choice of the step before; at the first the step's own.
 func (c choice) before() int {
-	if c.Step == 0 || c.At == nil {
+	if c.Step == 0 {
+		return c.right
+	}
+	if c.At == nil {
 		return -1
 	}
 	x, V := c.At(c.Step-1, "logits_last"), c.Model.Config().Vocab

@@ -470,6 +470,9 @@ func otherOrder(r *Row) (all []Hypothesis) {
 	cfg := r.Model.Config()
 	D := cfg.Embd / cfg.Heads
 	add(0, func(k int) int { return K - 1 - k }, "its inputs are in reverse order")
+	if strings.HasSuffix(r.Name, "attn.c_proj") {
+		add(0, func(k int) int { return (cfg.Heads-1-k/D)*D + k%D }, "the heads of its input are in reverse order")
+	}
 	for n := 2; n < K; n++ {
 		if K%n != 0 {
 			continue

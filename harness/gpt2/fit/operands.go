@@ -223,6 +223,46 @@ func (r *Row) inputsOf(p *probe, width int) (all []input) {
 	return all
 }
 
+// normed returns a product's own input after another norm, of the same block or the last, with
+// its row at a probe.
+func (r *Row) normed(p *probe, width int) (all []input) {
+	cfg := r.Model.Config()
+	here, _ := model.ParseStage(r.Name)
+	own := model.Reads(cfg, r.Name)[0]
+	x := r.In(own)
+	if width != cfg.Embd || len(x) < (p.row+1)*width {
+		return nil
+	}
+	for _, word := range []string{"ln_1", "ln_2", "ln_f"} {
+		of := func(at model.StageName) string {
+			if word == "ln_f" {
+				return word
+			}
+			return model.StageName{Layer: at.Layer, Word: word}.String()
+		}
+		gain, _, _ := r.Model.Weight(of(here) + ".weight")
+		bias, _, _ := r.Model.Weight(of(here) + ".bias")
+		if len(gain) != width || len(bias) != width {
+			continue
+		}
+		row := slices.Clone(x[p.row*width:][:width])
+		mean, scale := moments(row, cfg.Eps)
+		for i, v := range row {
+			row[i] = float32((float64(v)-mean)*scale*float64(gain[i]) + float64(bias[i]))
+		}
+		text := fmt.Sprintf("%s after one more %s", seenFrom(cfg, here, own), word)
+		if s, _ := model.ParseStage(own); s.Word == word {
+			text = fmt.Sprintf("%s applied twice", word)
+		}
+		all = append(all, input{text: text, from: here, row: row, of: func(s *Stage) []float32 {
+			at, _ := model.ParseStage(s.Name)
+			in := s.In(model.Reads(cfg, s.Name)[0])
+			return s.apply(of(at), in)
+		}})
+	}
+	return all
+}
+
 // A donor is a stage of which the weights stand in the place of a stage's own.
 type donor struct {
 	stage string // seen from the row's
@@ -282,7 +322,7 @@ func otherOperands(r *Row) (all []Hypothesis) {
 		return nil
 	}
 	here, _ := model.ParseStage(r.Name)
-	inputs, donors := r.inputsOf(p, own.in), r.donors(here.Word)
+	inputs, donors := append(r.inputsOf(p, own.in), r.normed(p, own.in)...), r.donors(here.Word)
 	type weights struct {
 		donor
 		matrix

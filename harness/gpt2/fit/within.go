@@ -177,7 +177,14 @@ func (a axis) guesses() (all []order) {
 	}
 	if n%2 == 0 && n > 2 {
 		add(0, func(j, n int) int { return (j + n/2) % n }, "the two halves of the %s are exchanged", a.many)
-		add(0, func(j, _ int) int { return j ^ 1 }, "every two %s are exchanged", a.many)
+	}
+	if n > 2 {
+		add(0, func(j, n int) int {
+			if j|1 < n {
+				return j ^ 1
+			}
+			return j
+		}, "every two %s are exchanged", a.many)
 	}
 	if a.letter == "S" {
 		add(1, func(j, n int) int {
