@@ -169,14 +169,18 @@ func (c cacheStep) rules(do func(w writing, rows []int)) {
 			do(w, rows)
 		}
 	}
-	for by := 1; by <= min(mostAway, c.S); by++ {
-		for _, w := range slices.Concat(offsets(-by), offsets(by)) {
-			call(w)
+	for i := range max(c.S-1, 0) { // those that begin to show at a step near this one, and the small ones
+		n := i/2 + 1
+		if i%2 == 0 {
+			n = c.S - n
 		}
-	}
-	for n := 1; n < c.S; n++ {
 		for _, w := range writings(n) {
 			call(w)
+		}
+		if by := i/2 + 1; i%2 == 1 && by <= mostAway {
+			for _, w := range slices.Concat(offsets(-by), offsets(by)) {
+				call(w)
+			}
 		}
 	}
 }
@@ -391,16 +395,11 @@ func cacheRegions(r *Row) (all []Hypothesis) {
 	return all
 }
 
-// mostHidden is the number of values in all that are computed to try rules for rows of a cache
-// that the dump lacks.
-const mostHidden = 1e7
-
 // hiddenCaches tries other rows in the caches of keys and of values that the dump lacks, and in
 // both: it reports whether what the row shows follows.
 type hiddenCaches struct {
 	*chain
 	right map[string][]float32
-	left  int // how many may be tried
 }
 
 // hiddenCaches returns them; ok is false where they are not known.
@@ -416,13 +415,13 @@ func (r *Row) hiddenCaches() (x hiddenCaches, ok bool) {
 			return x, false
 		}
 	}
-	x.left = mostHidden / len(x.right[r.Name])
+	x.chain.left *= 4 // this is asked once, of both caches
 	return x, true
 }
 
 // give reports whether caches that are a function of the correct ones give what the row shows.
 func (x *hiddenCaches) give(of func(right []float32) []float32) bool {
-	if x.left--; x.left < 0 {
+	if x.left < 0 {
 		return false
 	}
 	both, found := map[string][]float32{}, false

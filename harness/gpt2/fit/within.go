@@ -22,7 +22,15 @@ type chain struct {
 	position
 	names  []string // the stages from the first that may be other to that of the row
 	places []int    // of the position in the row
+
+	of    map[string][]int     // the position's places by stage
+	known map[string][]float32 // what is there where nothing is other
+	left  int                  // how many values may be computed yet
 }
+
+// mostHidden is the number of values that are computed to try what a stage has whose output is
+// not known.
+const mostHidden = 1e7
 
 // chain returns the chain from a stage of the span to the row that shows it; nil where it is not
 // one of attention, within a layer.
@@ -34,7 +42,7 @@ func (r *Row) chain() *chain {
 	if !ok {
 		return nil
 	}
-	c := &chain{Row: r, position: p}
+	c := &chain{Row: r, position: p, of: map[string][]int{}, known: map[string][]float32{}, left: mostHidden}
 	cfg := r.Model.Config()
 	here, _ := model.ParseStage(r.Name)
 	end, _ := model.ParseStage(r.End.Name)
@@ -54,12 +62,23 @@ func (r *Row) chain() *chain {
 // gives reports whether other values of stages give what the row shows.
 func (c *chain) gives(full map[string][]float32) bool {
 	cfg := c.Model.Config()
+	for _, x := range full {
+		c.left -= len(x)
+	}
+	if c.left -= (c.d.P + c.t) * cfg.Embd; c.left < 0 {
+		return false
+	}
 	made := map[string][]float32{}
 	in := func(name string) []float32 {
 		if x, ok := made[name]; ok {
 			return x
 		}
-		return c.cut(name, c.In(name))
+		x, ok := c.known[name]
+		if !ok {
+			x = c.cut(name, c.In(name))
+			c.known[name] = x
+		}
+		return x
 	}
 	for _, name := range c.names {
 		if x, ok := full[name]; ok {
@@ -93,7 +112,11 @@ func (c *chain) gives(full map[string][]float32) bool {
 
 // cut returns a stage's values of the position; nil where they are not known.
 func (c *chain) cut(name string, x []float32) []float32 {
-	places := c.position.places(c.Model.Config(), name)
+	places, ok := c.of[name]
+	if !ok {
+		places = c.position.places(c.Model.Config(), name)
+		c.of[name] = places
+	}
 	if len(places) == 0 || places[len(places)-1] >= len(x) {
 		return nil
 	}
@@ -133,7 +156,11 @@ func hiddenColumns(r *Row) (all []Hypothesis) {
 		s.Name = model.StageName{Layer: here.Layer, Word: "attn." + "qkv"[third:third+1]}.String()
 		return &s
 	}
+	c.left *= 10 // this is asked once, the others for each stage
 	for _, x := range splits(H, cfg.Embd/H) {
+		if c.left < 0 {
+			break
+		}
 		h := x.hypothesis(cfg)
 		full, found := map[string][]float32{}, false
 		for third := range 3 {
@@ -250,7 +277,7 @@ func hiddenMoves(r *Row) (all []Hypothesis) {
 			if out := output(&correct); out != nil && c.gives(map[string][]float32{r.Name: out}) {
 				all = append(all, Hypothesis{ID: PatternPermuted, Text: o.text, Numbers: o.numbers, Output: output})
 			}
-			if len(all) >= 4 {
+			if len(all) >= 4 || c.left < 0 {
 				return all
 			}
 		}
