@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/model"
@@ -342,4 +343,31 @@ func TestRows(t *testing.T) {
 			return out
 		}},
 	})
+}
+
+// TestOneInput: of a function that is none of those known it is said of what it is one.
+func TestOneInput(t *testing.T) {
+	for _, c := range []struct {
+		stage, words string
+		f            func(x float64) float64
+	}{
+		{".mlp.act", "every value is a function of mlp.c_fc alone", func(x float64) float64 { return x / 2 * (1 + math.Tanh(x+0.3*math.Sin(3*x))) }},
+		{".mlp.act", "it is correct up to |x| = 0.5", func(x float64) float64 {
+			return tanhGELU(math.Sqrt(2/math.Pi), 0.044715)(x) + 0.2*max(math.Abs(x)-0.5, 0)*math.Sin(3*x)
+		}},
+	} {
+		e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9, 55, 66}, {15, 11, 295, 77, 210, 8, 7}}, steps: 1}
+		e.plant = func(at harness.Place, x *faults.Context) []float32 {
+			if !strings.HasSuffix(at.Stage, c.stage) {
+				return nil
+			}
+			return ofFirst(c.f)(x)
+		}
+		_, all := e.explain(t)
+		for _, x := range all {
+			if x.Fault != fit.PatternFunction || x.Explains != 0 || !strings.Contains(x.Text, c.words) {
+				t.Errorf("%s: %s, %v: %s", x.Stage, x.Fault, x.Explains, x.Text)
+			}
+		}
+	}
 }

@@ -53,7 +53,7 @@ func (g *rowGroup) pattern(e *wrongRow) harness.Explanation {
 		where = p.text
 	}
 	for _, look := range []func(*wrongRow) finding{
-		g.precisionLoss,
+		g.oneInput, g.precisionLoss,
 	} {
 		if found.id == "" {
 			found = look(e)
@@ -101,6 +101,19 @@ func (g *rowGroup) choice(e *wrongRow) string {
 		return text + fmt.Sprintf("; %s above that of the chosen id", words.Count(above, "logit"))
 	}
 	return "no known fault gives this choice"
+}
+
+// oneInput finds an error that follows one number at every place.
+func (g *rowGroup) oneInput(e *wrongRow) finding {
+	if e.base.Nonfinite > 0 || len(e.Span) > 1 {
+		return finding{}
+	}
+	row, _ := g.observe(e.some)
+	text := fit.OneInput(row)
+	if text == "" {
+		return finding{}
+	}
+	return finding{fit.PatternFunction, 0, text}
 }
 
 // nonfinite counts the NaN and infinities that do not belong there.
