@@ -48,13 +48,24 @@ MASK_WIDTHS = {"BOOL": 1, "U8": 1}  # and of a causal mask, which is no weight
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 
+# What activation_function may be: the usual name of each function, and its other names. They are those of Hugging Face.
+ACTIVATIONS = {
+    "gelu_new": ("gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"), "gelu": ("gelu_python",), "gelu_10": (),
+    "quick_gelu": (), "silu": ("swish",), "mish": (), "relu": (), "relu6": (), "relu2": (), "leaky_relu": (), "hardswish": (),
+    "tanh": (), "sigmoid": (), "laplace": (), "sqrtsoftplus": (), "linear": ()}
+USUAL = {name: usual for usual, others in ACTIVATIONS.items() for name in (usual, *others)}
+# Settings that change the function and must have one value, if they are given.
+ONLY = {"model_type": "gpt2", "add_cross_attention": False, "is_encoder_decoder": False, "is_causal": True, "pruned_heads": {},
+        "quantization_config": None, "compression_config": None, "auto_map": {}}
+
+
 class Refused(Exception):
     """Bad input: one clear line on stderr and exit status 2."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes in config.json; raw is the whole of it, for the manifest."""
+    """What config.json says; raw is the whole of it, for the manifest."""
 
     layers: int
     heads: int
@@ -64,10 +75,18 @@ class Config:
     positions: int
     eps: float
     raw: dict = field(repr=False)
+    activation: str = "gelu_new"  # a key of ACTIVATIONS
+    scaled: bool = True  # scores are divided by the root of D (scale_attn_weights)
+    by_layer: bool = False  # those of layer n are divided by n+1 (scale_attn_by_inverse_layer_idx)
+    tied: bool | None = None  # tie_word_embeddings; None, not said, is as lm_head.weight is there or not
 
     @property
     def head_dim(self):
         return self.embd // self.heads
+
+    def divisor(self, layer):
+        """What q·k is divided by in a layer."""
+        return (math.sqrt(self.head_dim) if self.scaled else 1.0) * (layer + 1 if self.by_layer else 1)
 
 
 def read_json(path, kind, want):
@@ -85,26 +104,41 @@ def read_json(path, kind, want):
 
 
 def read_config(folder):
-    """The sizes in folder/config.json; Refused if it is no GPT-2 that the exporters compute."""
+    """The Config of folder/config.json; Refused if it is no GPT-2 that the exporters compute."""
     path = os.path.join(folder, "config.json")
     raw = read_json(path, dict, "a JSON object, beside the model.safetensors of a model")
+    given = {key: value for key, value in raw.items() if value is not None}
 
-    def size(key, default=None):
-        value = raw.get(key)
-        value = default if value is None else value
+    def size(key, alias=None, default=None):
+        if alias in given:  # Hugging Face's other name for it
+            if given.get(key, given[alias]) != given[alias]:
+                raise Refused(f"{path}: {key} is {given[key]!r} and {alias}, which is another name for it, {given[alias]!r}")
+            key = alias
+        value = given.get(key, default)
         if type(value) is not int or value < 1:
             raise Refused(f"{path}: {key} is {value!r}, want a positive integer")
         return value
 
-    # A setting that changes the function is refused unless it has GPT-2's value.
-    for key, want in {"model_type": "gpt2", "activation_function": "gelu_new", "scale_attn_weights": True,
-                      "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False}.items():
-        if raw.get(key, want) != want:
-            raise Refused(f"{path}: {key} is {raw[key]!r}, want {want!r}")
-    embd = size("n_embd")
-    config = Config(layers=size("n_layer"), heads=size("n_head"), embd=embd, inner=size("n_inner", 4 * embd),
-                    vocab=size("vocab_size"), positions=size("n_positions", raw.get("n_ctx")),
-                    eps=raw.get("layer_norm_epsilon", 1e-5), raw=raw)
+    def flag(key, default):
+        value = given.get(key, default)
+        if value is not None and type(value) is not bool:
+            raise Refused(f"{path}: {key} is {value!r}, want true or false")
+        return value
+
+    for key, want in ONLY.items():
+        if key in given and (type(given[key]), given[key]) != (type(want), want):
+            raise Refused(f"{path}: {key} is {given[key]!r}, want {want!r}, as in GPT-2 as released")
+    activation = given.get("activation_function", "gelu_new")
+    if not isinstance(activation, str) or activation not in USUAL:
+        raise Refused(f"{path}: activation_function is {activation!r}: want one of {', '.join(USUAL)}")
+    flag("reorder_and_upcast_attn", False)  # of engines in less than float32 alone
+    embd = size("n_embd", "hidden_size")
+    config = Config(layers=size("n_layer", "num_hidden_layers"), heads=size("n_head", "num_attention_heads"), embd=embd,
+                    inner=size("n_inner", default=4 * embd), vocab=size("vocab_size"),
+                    positions=size("n_positions", "max_position_embeddings", given.get("n_ctx")),
+                    eps=given.get("layer_norm_epsilon", 1e-5), raw=raw, activation=USUAL[activation],
+                    scaled=flag("scale_attn_weights", True), by_layer=flag("scale_attn_by_inverse_layer_idx", False),
+                    tied=flag("tie_word_embeddings", None))
     if embd % config.heads:
         raise Refused(f"{path}: n_embd {embd} is no multiple of n_head {config.heads}")
     if not isinstance(config.eps, float) or not 0 < config.eps < 1:
@@ -145,14 +179,14 @@ def shape_of(stage, config, b, t, p):
 
 
 def weight_shapes(config):
-    """name -> shape of every weight, names without the transformer. prefix; lm_head.weight is optional."""
+    """name -> shape of every weight, names without the transformer. prefix; those of lm_head are optional."""
     c, f = config.embd, config.inner
     block = {"ln_1.weight": (c,), "ln_1.bias": (c,), "attn.c_attn.weight": (c, 3 * c), "attn.c_attn.bias": (3 * c,),
              "attn.c_proj.weight": (c, c), "attn.c_proj.bias": (c,), "ln_2.weight": (c,), "ln_2.bias": (c,),
              "mlp.c_fc.weight": (c, f), "mlp.c_fc.bias": (f,), "mlp.c_proj.weight": (f, c), "mlp.c_proj.bias": (c,)}
     return {"wte.weight": (config.vocab, c), "wpe.weight": (config.positions, c),
             **{f"h.{n}.{name}": shape for n in range(config.layers) for name, shape in block.items()},
-            "ln_f.weight": (c,), "ln_f.bias": (c,), "lm_head.weight": (config.vocab, c)}
+            "ln_f.weight": (c,), "ln_f.bias": (c,), "lm_head.weight": (config.vocab, c), "lm_head.bias": (config.vocab,)}
 
 
 def weight_files(folder):
@@ -186,9 +220,10 @@ class Weight:
 
 
 def find_weights(folder, config):
-    """name -> Weight of all that the model has, names without transformer.; lm_head.weight only if it is there.
+    """name -> Weight of all that the model has, names without transformer.; those of lm_head only if they are there.
 
-    Refused if one is missing, of another shape or there twice, and if a tensor is neither a weight nor a causal mask."""
+    Refused if one is missing, of another shape or there twice, if a tensor is neither a weight nor a causal mask, and if
+    lm_head.weight is not as tie_word_embeddings says."""
     shapes, found = weight_shapes(config), {}
     for path in weight_files(folder):
         for weight in read_header(path):
@@ -204,10 +239,30 @@ def find_weights(folder, config):
             if name in found:
                 raise Refused(f"{path}: {weight.name} is there twice, with and without the transformer. prefix or in two files")
             found[name] = weight
-    missing = [name for name in shapes if name not in found and name != "lm_head.weight"]
+    missing = [name for name in shapes if name not in found and not name.startswith("lm_head.")]
     if missing:
         raise Refused(f"{folder}: {missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else ""))
+    head = found.get("lm_head.weight")
+    if config.tied is False and head is None:
+        raise Refused(f"{folder}: lm_head.weight is missing: tie_word_embeddings is false in config.json")
+    if config.tied and head is not None and not same_bytes(head, found["wte.weight"]):
+        raise Refused(f"{head.path}: lm_head.weight is not wte.weight, and tie_word_embeddings is true in config.json: "
+                      "engines differ in which they take; make it false for lm_head.weight, or leave that out")
     return found
+
+
+def same_bytes(a, b):
+    """Reports whether two weights of one shape are stored alike."""
+    left = WIDTHS[a.dtype] * math.prod(a.shape)
+    with open(a.path, "rb") as f, open(b.path, "rb") as g:
+        f.seek(a.offset)
+        g.seek(b.offset)
+        while left > 0 and a.dtype == b.dtype:
+            size = min(left, 1 << 20)
+            if f.read(size) != g.read(size):
+                return False
+            left -= size
+    return left == 0
 
 
 def read_header(path):

@@ -49,6 +49,45 @@ def gelu(x):
     return t(0.5) * x * (t(1) + np.tanh(t(math.sqrt(2 / math.pi)) * (x + t(0.044715) * (x * x * x))))
 
 
+def erfc(x):
+    return np.vectorize(math.erfc, otypes=[x.dtype])(x)
+
+
+def gelu_erf(x):
+    return x / 2 * erfc(x / -math.sqrt(2))
+
+
+def softplus(x):
+    """log(1 + exp(x))"""
+    return np.logaddexp(x, x.dtype.type(0))
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x))"""
+    return np.exp(-softplus(-x))
+
+
+# By contract.ACTIVATIONS' names; laplace has as many digits as Hugging Face has.
+ACTIVATIONS = {
+    "gelu_new": gelu,
+    "gelu": gelu_erf,
+    "gelu_10": lambda x: np.minimum(gelu_erf(x), 10),
+    "quick_gelu": lambda x: x * sigmoid(1.702 * x),
+    "silu": lambda x: x * sigmoid(x),
+    "mish": lambda x: x * np.tanh(softplus(x)),
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "relu2": lambda x: np.maximum(x, 0) ** 2,
+    "leaky_relu": lambda x: np.maximum(x, 0.01 * x),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "laplace": lambda x: erfc((0.707107 - x) / (0.282095 * math.sqrt(2))) / 2,
+    "sqrtsoftplus": lambda x: np.sqrt(softplus(x)),
+    "linear": lambda x: x,
+}
+
+
 def softmax(x, axis=-1):
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
@@ -109,6 +148,11 @@ class GPT2:
         """[C,V]"""
         return self.weight("lm_head.weight" if "lm_head.weight" in self.weights else "wte.weight").T
 
+    def unembed(self, x):
+        """[B,T,C] -> [B,T,V]; GPT-2 as released has no bias there."""
+        logits = self.matmul(x, self.head())
+        return logits + self.weight("lm_head.bias") if "lm_head.bias" in self.weights else logits
+
     def step(self, tokens, cache, tap=None, temperatures=(0.5, 1, 2), all_logits=True):
         """Feeds tokens [B,T] at the positions after the cache, which grows; returns the next ids, int64 [B].
 
@@ -135,9 +179,9 @@ class GPT2:
             x = self.block(n, x, cache, put)  # B,T,C
         x = put("ln_f", self.norm("ln_f", x))  # B,T,C
         if all_logits:
-            logits = put("logits", self.matmul(x, self.head()))  # B,T,V
+            logits = put("logits", self.unembed(x))  # B,T,V
         else:
-            logits = self.matmul(x[:, -1:], self.head())  # B,1,V
+            logits = self.unembed(x[:, -1:])  # B,1,V
         last = put("logits_last", logits[:, -1])  # B,V
         chosen = put("next_token", last.argmax(-1).astype(np.int64))  # B; numpy's argmax is the lowest index
         for temperature in temperatures:
@@ -151,7 +195,7 @@ class GPT2:
         q, k, v = (put(a + s, split_heads(part, self.heads)) for s, part in zip("qkv", np.split(qkv, 3, -1)))  # B,H,T,D
         keys = cache.k[n] = put(a + "cache_k", np.concatenate([cache.k[n], k], 2))  # B,H,S,D
         values = cache.v[n] = put(a + "cache_v", np.concatenate([cache.v[n], v], 2))  # B,H,S,D
-        scores = self.matmul(q, keys.swapaxes(2, 3)) / self.dtype.type(math.sqrt(self.width))
+        scores = self.matmul(q, keys.swapaxes(2, 3)) / self.dtype.type(self.config.divisor(n))
         scores = np.where(causal(q.shape[2], keys.shape[2]), scores, self.dtype.type(-np.inf))
         put(a + "scores", scores)  # B,H,T,S
         probs = put(a + "probs", softmax(scores))  # B,H,T,S
@@ -159,7 +203,7 @@ class GPT2:
         x = put(f"h.{n}.resid_mid", x + put(a + "c_proj", self.linear(a + "c_proj", context)))  # B,T,C
         normed = put(f"h.{n}.ln_2", self.norm(f"h.{n}.ln_2", x))  # B,T,C
         up = put(f"h.{n}.mlp.c_fc", self.linear(f"h.{n}.mlp.c_fc", normed))  # B,T,F
-        act = put(f"h.{n}.mlp.act", gelu(up))  # B,T,F
+        act = put(f"h.{n}.mlp.act", ACTIVATIONS[self.config.activation](up))  # B,T,F
         return put(f"h.{n}.resid_post", x + put(f"h.{n}.mlp.c_proj", self.linear(f"h.{n}.mlp.c_proj", act)))  # B,T,C
 
 

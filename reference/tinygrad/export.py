@@ -33,9 +33,35 @@ except ImportError as e:
     sys.exit(2)
 
 
+def softplus(x):
+    """log(1 + exp(x)), in float64: in float32 nothing is left of exp(x) beside 1 where x is negative."""
+    return x.cast(dtypes.float64).softplus()
+
+
+# By contract.ACTIVATIONS' names; laplace has as many digits as Hugging Face has.
+ACTIVATIONS = {
+    "gelu_new": Tensor.gelu,  # the tanh form
+    "gelu": lambda x: x.gelu("none"),
+    "gelu_10": lambda x: x.gelu("none").minimum(10),
+    "quick_gelu": Tensor.quick_gelu,
+    "silu": Tensor.silu,
+    "mish": lambda x: x * softplus(x).cast(dtypes.float32).tanh(),
+    "relu": Tensor.relu,
+    "relu6": lambda x: x.clamp(0, 6),
+    "relu2": lambda x: x.relu().square(),
+    "leaky_relu": Tensor.leaky_relu,
+    "hardswish": Tensor.hardswish,
+    "tanh": Tensor.tanh,
+    "sigmoid": Tensor.sigmoid,
+    "laplace": lambda x: 0.5 * (1 + ((x - 0.707107) / (0.282095 * math.sqrt(2))).erf()),
+    "sqrtsoftplus": lambda x: softplus(x).sqrt().cast(dtypes.float32),
+    "linear": lambda x: x,
+}
+
+
 class Attention:
-    def __init__(self, config, batch, length):
-        self.heads, self.scale = config.heads, math.sqrt(config.head_dim)
+    def __init__(self, config, layer, batch, length):
+        self.heads, self.scale = config.heads, config.divisor(layer)
         self.c_attn = nn.Linear(config.embd, 3 * config.embd)
         self.c_proj = nn.Linear(config.embd, config.embd)
         shape = (batch, config.heads, length, config.head_dim)
@@ -63,16 +89,17 @@ class MLP:
     def __init__(self, config):
         self.c_fc = nn.Linear(config.embd, config.inner)
         self.c_proj = nn.Linear(config.inner, config.embd)
+        self.act = ACTIVATIONS[config.activation]
 
     def __call__(self, x, put):
         up = put("c_fc", self.c_fc(x))  # B,T,F
-        return put("c_proj", self.c_proj(put("act", up.gelu())))  # B,T,C; Tensor.gelu is the tanh form
+        return put("c_proj", self.c_proj(put("act", self.act(up))))  # B,T,C
 
 
 class Block:
-    def __init__(self, config, batch, length):
+    def __init__(self, config, layer, batch, length):
         self.ln_1, self.ln_2 = (nn.LayerNorm(config.embd, config.eps) for _ in range(2))
-        self.attn, self.mlp = Attention(config, batch, length), MLP(config)
+        self.attn, self.mlp = Attention(config, layer, batch, length), MLP(config)
 
     def __call__(self, x, past, put):
         x = put("resid_mid", x + self.attn(put("ln_1", self.ln_1(x)), past, under("attn.", put)))  # B,T,C
@@ -80,11 +107,11 @@ class Block:
 
 
 class GPT2:
-    def __init__(self, config, batch, length):
+    def __init__(self, config, batch, length, bias):
         self.wte, self.wpe = nn.Embedding(config.vocab, config.embd), nn.Embedding(config.positions, config.embd)
-        self.h = [Block(config, batch, length) for _ in range(config.layers)]
+        self.h = [Block(config, layer, batch, length) for layer in range(config.layers)]
         self.ln_f = nn.LayerNorm(config.embd, config.eps)
-        self.lm_head = nn.Linear(config.embd, config.vocab, bias=False)
+        self.lm_head = nn.Linear(config.embd, config.vocab, bias=bias)
 
     def __call__(self, tokens, past, temperatures, put, wants):
         """Feeds tokens [B,T] at positions past to past+T-1; returns the next ids, int64 [B]."""
@@ -137,10 +164,11 @@ def open_model(job):
     if shutil.which(COMPILER) is None:
         raise contract.Refused(f"{COMPILER} is not installed, and tinygrad's CPU backend compiles with it: "
                                "apt-get install clang, or set CC to a clang")
-    model = GPT2(job.config, len(job.tokens), len(job.tokens[0]) + job.new - 1)
+    weights = load_weights(job.model, job.config)
+    model = GPT2(job.config, len(job.tokens), len(job.tokens[0]) + job.new - 1, "lm_head.bias" in weights)
     # The caches are tensors of the model, but no weights.
     caches = {name: tensor for name, tensor in nn.state.get_state_dict(model).items() if ".cache_" in name}
-    nn.state.load_state_dict(model, load_weights(job.model, job.config) | caches, verbose=False)
+    nn.state.load_state_dict(model, weights | caches, verbose=False)
     past = 0
 
     def step(tokens, writer):

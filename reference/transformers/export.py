@@ -4,11 +4,11 @@ A golden, and a run that `verify --engine` asks for, in float32 or less, with a 
 
     python3 reference/transformers/export.py --model DIR --name gpt2-medium --tokens 15496,13 --new 10 --out DUMP
     python3 reference/transformers/export.py --model DIR --tokens TOKENS.npy --new 10 --out DUMP [--mask MASK.npy]
-                                             [--dtype bfloat16] [--no-cache]
+                                             [--dtype bf16] [--no-cache]
 
-Nothing of the model is changed or computed again: modules are seen by their hooks, and what attention computes
-between its modules by a TorchFunctionMode. Dimensions: B batch, T new positions, P positions in the cache, S = P+T,
-C n_embd, H n_head, D = C/H, N all tokens, V vocab_size.
+Nothing of the model is changed, but for an lm_head.bias, or computed again: modules are seen by their hooks, and
+what attention computes between its modules by a TorchFunctionMode. Dimensions: B batch, T new positions, P positions
+in the cache, S = P+T, C n_embd, H n_head, D = C/H, N all tokens, V vocab_size.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import dump  # noqa: E402
 SOURCES = ["reference/contract.py", "reference/dump.py", "reference/transformers/export.py",
            "reference/transformers/requirements.txt"]
 
+DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}  # torch's names, which --dtype takes too
 CANNOT = 77  # the exit status that tells `verify --engine` so
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # models are folders; nothing is looked up
@@ -50,10 +51,13 @@ class Model(TorchFunctionMode):
         weights = contract.find_weights(folder, self.config)
         files = {path: safetensors.torch.load_file(path) for path in {weight.path for weight in weights.values()}}
         config = transformers.GPT2Config(**{**self.config.raw, "tie_word_embeddings": "lm_head.weight" not in weights})
-        state = {name if name == "lm_head.weight" else f"transformer.{name}": files[weight.path][weight.name]
+        state = {name if name.startswith("lm_head.") else f"transformer.{name}": files[weight.path][weight.name]
                  for name, weight in weights.items()}
+        bias = state.pop("lm_head.bias", None)  # its GPT-2 has none
         self.gpt2 = transformers.GPT2LMHeadModel.from_pretrained(
             None, config=config, state_dict=state, attn_implementation="eager").to(dtype).eval()
+        if bias is not None:
+            self.gpt2.lm_head.bias = torch.nn.Parameter(bias.to(dtype))
         parameters = inspect.signature(self.gpt2.forward).parameters
         self.past = "cache" if "cache" in parameters else "past_key_values"  # the name of the argument
         self.cache, self.attention, self.stages = None, None, {}
@@ -93,6 +97,8 @@ class Model(TorchFunctionMode):
                 self.stages[at + name] = part.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)  # B,H,T,D
         elif call == "matmul" and at + "probs" not in self.stages:  # of q and k
             self.stages[at + "cache_k"] = arguments[1].transpose(-1, -2)  # B,H,S,D
+        elif call == "baddbmm":  # the same where reorder_and_upcast_attn is true: B*H,D,S
+            self.stages[at + "cache_k"] = arguments[2].transpose(-1, -2).unflatten(0, (-1, self.config.heads))
         elif call == "softmax":
             scores = arguments[0]  # B,H,T,S; what is masked has about the least of finite numbers
             self.stages[at + "scores"] = scores.masked_fill(scores <= torch.finfo(scores.dtype).min / 2, -torch.inf)
@@ -151,7 +157,7 @@ def run(argv):
     p.add_argument("--new", required=True, type=int, metavar="N", help="how many of them are new, the last never fed")
     p.add_argument("--mask", metavar="FILE", help="int64 .npy [B,N], 0 where a token is padding")
     p.add_argument("--out", required=True, metavar="DIR", help="the dump's folder")
-    p.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    p.add_argument("--dtype", choices=(*DTYPES, *DTYPES.values()), default="f32")
     p.add_argument("--no-cache", action="store_true", help="compute all positions again at each step")
     a = p.parse_args(argv)
     try:
@@ -169,7 +175,7 @@ def run(argv):
 
 def write(a):
     """Writes the dump that run's command line asks for."""
-    model = Model(a.model, getattr(torch, a.dtype))
+    model = Model(a.model, getattr(torch, DTYPES.get(a.dtype, a.dtype)))
     tokens = torch.from_numpy(np.load(a.tokens))
     mask = torch.from_numpy(np.load(a.mask)) if a.mask else torch.ones_like(tokens)
     prompt = tokens.shape[1] - a.new

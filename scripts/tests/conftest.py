@@ -26,7 +26,7 @@ def random_weights(config=CONFIG, seed=7, lm_head=False):
     rng = np.random.default_rng(seed)
     shapes = contract.weight_shapes(parsed(config))
     return {name: (rng.standard_normal(shape) * 0.5 + (name.endswith("weight") and ".ln_" in name)).astype(np.float32)
-            for name, shape in shapes.items() if lm_head or name != "lm_head.weight"}
+            for name, shape in shapes.items() if lm_head or not name.startswith("lm_head.")}
 
 
 def parsed(config):

@@ -21,7 +21,7 @@ def drawn(config, draw, seed):
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in contract.weight_shapes(parsed(config)).items():
-        if name == "lm_head.weight":
+        if name.startswith("lm_head."):
             continue
         if ".ln_" in "." + name:
             a = 0.2 * rng.standard_normal(shape) + name.endswith("weight")

@@ -54,7 +54,7 @@ def test_precision(checkpoint12, tmp_path, dtype, name):
     version = subprocess.run([torch_python(), "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True).stdout
     if int(version.split(".")[0]) < 2:
         pytest.skip(f"torch {version.strip()} sums products of bfloat16 in bfloat16, and has no float16 on a CPU: needs torch 2")
-    status, report, text = verify(checkpoint12, tmp_path, EXPORT, "--dtype", name, options=["--dtype", dtype])
+    status, report, text = verify(checkpoint12, tmp_path, EXPORT, "--dtype {dtype}", options=["--dtype", dtype])
     assert status == 0 and report["introduced"] == [], text
     status, report, text = verify(checkpoint12, tmp_path, EXPORT, "--dtype", name)
     assert status == 1 and report["introduced"] == [] and f"--dtype {dtype}" in text, text

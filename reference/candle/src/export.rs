@@ -1,7 +1,7 @@
 //! One run: a prompt, its continuation, a dump.
 
-use crate::config::Config;
 use crate::dump::{finite, Dump, Engine, Manifest};
+use crate::family;
 use crate::model::Gpt2;
 use crate::options::Options;
 use crate::rules::Rules;
@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor};
 
 /// Writes the dump; returns the number of its `.npy` files. `progress` is told each step.
 pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<usize> {
-    let config = Config::read(&options.model.join("config.json"))?;
+    let (config, family) = family::read(&options.model.join("config.json"))?;
     options.check(&config)?;
     let mut rules = match &options.rules {
         Some(path) => Rules::read(path)?,
@@ -21,7 +21,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<usize> {
     let mut dump = Dump::create(&options.out)?;
     let weights = Weights::open(&options.model)?;
     let length = options.tokens[0].len() + options.new - 1;
-    let mut model = Gpt2::load(&config, &weights.builder(), length)
+    let mut model = Gpt2::load(&config, &family, &weights.builder(), length)
         .with_context(|| format!("{} does not fit config.json", weights.describe()))?;
     if let Some(name) = weights.surplus() {
         bail!("{} holds tensor {name}, which config.json has no use for", weights.describe());

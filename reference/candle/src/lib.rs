@@ -8,6 +8,7 @@
 pub mod config;
 pub mod dump;
 pub mod export;
+pub mod family;
 pub mod model;
 pub mod npy;
 pub mod options;

@@ -4,6 +4,7 @@
 //! F n_inner · V vocab_size
 
 use crate::config::Config;
+use crate::family::Family;
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, D};
 use candle_nn::kv_cache::KvCache;
@@ -32,24 +33,33 @@ struct Block {
     mlp_c_proj: Linear,
     cache: KvCache,
     n_head: usize,
+    /// of q·k
+    divisor: f64,
+    family: Family,
 }
 
 impl Gpt2 {
     /// Reads the weights; `length` is the number of positions that will be fed.
-    pub fn load(config: &Config, vb: &VarBuilder, length: usize) -> candle_core::Result<Self> {
+    pub fn load(
+        config: &Config,
+        family: &Family,
+        vb: &VarBuilder,
+        length: usize,
+    ) -> candle_core::Result<Self> {
         let (v, c) = (config.vocab_size, config.n_embd);
         let wte = embedding(v, c, vb.pp("wte"))?;
-        let lm_head = match vb.contains_tensor("lm_head.weight") {
-            true => vb.get((v, c), "lm_head.weight")?,
-            false => wte.embeddings().clone(),
+        let bias = match vb.contains_tensor("lm_head.bias") {
+            true => Some(vb.get(v, "lm_head.bias")?), // GPT-2 as released has none
+            false => None,
         };
+        let lm_head = Linear::new(family.head(vb, wte.embeddings())?, bias);
         Ok(Self {
             wpe: embedding(config.n_positions, c, vb.pp("wpe"))?,
             blocks: (0..config.n_layer)
-                .map(|n| Block::load(config, vb.pp(format!("h.{n}")), length))
+                .map(|n| Block::load(config, family, n, vb.pp(format!("h.{n}")), length))
                 .collect::<candle_core::Result<_>>()?,
             ln_f: layer_norm(c, config.layer_norm_epsilon, vb.pp("ln_f"))?,
-            lm_head: Linear::new(lm_head, None),
+            lm_head,
             wte,
             pos: 0,
         })
@@ -96,7 +106,13 @@ fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 impl Block {
-    fn load(config: &Config, vb: VarBuilder, length: usize) -> candle_core::Result<Self> {
+    fn load(
+        config: &Config,
+        family: &Family,
+        n: usize,
+        vb: VarBuilder,
+        length: usize,
+    ) -> candle_core::Result<Self> {
         let (c, f, eps) = (config.n_embd, config.n_inner, config.layer_norm_epsilon);
         Ok(Self {
             ln_1: layer_norm(c, eps, vb.pp("ln_1"))?,
@@ -107,6 +123,8 @@ impl Block {
             mlp_c_proj: conv1d(f, c, vb.pp("mlp.c_proj"))?,
             cache: KvCache::new(2, length),
             n_head: config.n_head,
+            divisor: family.divisor(n, c / config.n_head),
+            family: family.clone(),
         })
     }
 
@@ -129,7 +147,7 @@ impl Block {
         let (k, v) = (k.contiguous()?, v.contiguous()?); // B,H,S,D
         tap("attn.cache_k", &k)?;
         tap("attn.cache_v", &v)?;
-        let scores = mask((q.matmul(&k.t()?)? / (d as f64).sqrt())?)?; // B,H,T,S
+        let scores = mask((q.matmul(&k.t()?)? / self.divisor)?)?; // B,H,T,S
         tap("attn.scores", &scores)?;
         let probs = softmax_last_dim(&scores)?; // B,H,T,S
         tap("attn.probs", &probs)?;
@@ -143,7 +161,7 @@ impl Block {
         tap("ln_2", &x)?;
         let x = self.c_fc.forward(&x)?; // B,T,F
         tap("mlp.c_fc", &x)?;
-        let x = x.gelu()?; // B,T,F; Candle's `gelu` is the tanh form, `gelu_erf` the other
+        let x = self.family.activate(&x)?; // B,T,F
         tap("mlp.act", &x)?;
         let x = self.mlp_c_proj.forward(&x)?; // B,T,C
         tap("mlp.c_proj", &x)?;

@@ -9,6 +9,7 @@ pub static SOURCES: &Files = files!(
     "reference/candle/src/config.rs"
     "reference/candle/src/dump.rs"
     "reference/candle/src/export.rs"
+    "reference/candle/src/family.rs"
     "reference/candle/src/lib.rs"
     "reference/candle/src/main.rs"
     "reference/candle/src/model.rs"

@@ -3,7 +3,7 @@
 mod common;
 
 use candle_core::{Device, Tensor, D};
-use candle_export::{config::Config, npy, provenance, rules::Rules, sources, weights};
+use candle_export::{config::Config, family, npy, provenance, rules::Rules, sources, weights};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -130,6 +130,44 @@ fn config_is_read_strictly() {
     }
     for text in ["", "[]", "{}", "{\"n_embd\": 6"] {
         assert!(Config::parse(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+/// The configs that the Go model and the exporters in Python are tried on too.
+#[test]
+fn relatives_are_read_by_their_config() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model/testdata/family.json");
+    let all: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for model in all["models"].as_array().unwrap() {
+        let text = model["config"].to_string();
+        let (config, family) = family::parse(text.as_bytes()).unwrap();
+        assert_eq!(serde_json::Value::from(config.json), model["config"]);
+        let mut got = serde_json::Map::new();
+        if family.activation != "gelu_new" {
+            got.insert("activation_function".into(), family.activation.into());
+        }
+        if !family.scaled {
+            got.insert("scale_attn_weights".into(), false.into());
+        }
+        if family.by_layer {
+            got.insert("scale_attn_by_inverse_layer_idx".into(), true.into());
+        }
+        if let Some(tied) = family.tied {
+            got.insert("tie_word_embeddings".into(), tied.into());
+        }
+        assert_eq!(serde_json::Value::from(got), model["want"], "{text}");
+        let root = if family.scaled { 2.0 } else { 1.0 };
+        let third = if family.by_layer { 3.0 } else { 1.0 };
+        assert_eq!(family.divisor(2, 4), root * third, "{text}");
+    }
+    for refused in all["refused"].as_array().unwrap() {
+        let mut config = all["models"][0]["config"].clone();
+        for (key, value) in refused["change"].as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let error = family::parse(config.to_string().as_bytes()).err().map(|e| format!("{e:#}"));
+        let names = refused["names"].as_str().unwrap();
+        assert!(error.as_ref().is_some_and(|e| e.contains(names)), "{config}: {error:?}");
     }
 }
 
