@@ -70,6 +70,9 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	if m.blocks == nil {
 		return nil, errNoWeights
 	}
+	if err := kernel.Chosen(); err != nil {
+		return nil, err
+	}
 	o.Batch, o.Length = cmp.Or(o.Batch, 1), cmp.Or(o.Length, m.cfg.Positions)
 	if err := (Dims{B: o.Batch, T: 1, P: o.Length - 1}).check(m.cfg); err != nil {
 		return nil, fmt.Errorf("batch of %d, length of %d: %w", o.Batch, o.Length, err)

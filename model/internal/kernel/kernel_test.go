@@ -26,12 +26,26 @@ func sameBits(a, b []float32) bool {
 // that they grow with the root of their number (Higham and Mary, "A New
 // Approach to Probabilistic Rounding Error Analysis", 2019, with λ = 2). Its
 // bits do not depend on threads, nor on the rows beside it.
-func TestMul(t *testing.T) {
+func TestMul(t *testing.T) { eachChoice(t, testMul) }
+
+// eachChoice tests with every choice of kernels that can be had here.
+func eachChoice(t *testing.T, test func(*testing.T)) {
+	was := avx2
+	defer func() { avx2 = was }()
+	for _, name := range []string{"portable", "avx2"} {
+		var err error
+		if avx2, err = choose(name); err == nil {
+			t.Run(name, test)
+		}
+	}
+}
+
+func testMul(t *testing.T) {
 	pools := []*Pool{NewPool(1), NewPool(2), NewPool(7)}
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.OneOf(rapid.IntRange(1, 40), rapid.SampledFrom([]int{127, 128, 129, 255, 257, 511, 512, 513, 700, 1025}))
 		in, out := size.Draw(t, "in"), size.Draw(t, "out")
-		rows := rapid.OneOf(rapid.IntRange(1, 5), rapid.IntRange(fewRows-1, fewRows+3)).Draw(t, "rows")
+		rows := rapid.OneOf(rapid.IntRange(1, 5), rapid.IntRange(fewRows-1, fewRows+3), rapid.IntRange(6, 45)).Draw(t, "rows")
 		layout := Layout(rapid.IntRange(0, 1).Draw(t, "layout"))
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		x := normal(rng, rows*in, 1)
@@ -82,11 +96,13 @@ func abs(x []float32) []float32 {
 }
 
 // Infinities and NaN of one row stay in that row and reach its results.
-func TestMulNonFinite(t *testing.T) {
+func TestMulNonFinite(t *testing.T) { eachChoice(t, testMulNonFinite) }
+
+func testMulNonFinite(t *testing.T) {
 	p := NewPool(2)
 	for _, layout := range []Layout{InOut, OutIn} {
-		for _, rows := range []int{2, fewRows + 1} {
-			const in, out = 200, 300
+		for _, rows := range []int{2, 3, 8, fewRows + 1} {
+			const in, out = 203, 303
 			rng := rand.New(rand.NewPCG(1, 1))
 			x, y := normal(rng, rows*in, 1), make([]float32, rows*out)
 			x[in+5] = float32(math.Inf(1))
@@ -272,7 +288,7 @@ func BenchmarkMul(b *testing.B) {
 		layout        Layout
 	}{
 		{1, 1024, 3072, InOut}, {1, 1024, 4096, InOut}, {1, 4096, 1024, InOut}, {1, 1024, 50257, OutIn},
-		{2, 1024, 4096, InOut}, {4, 1024, 4096, InOut}, {fewRows, 1024, 4096, InOut}, {fewRows + 1, 1024, 4096, InOut},
+		{2, 1024, 4096, InOut}, {4, 1024, 4096, InOut}, {8, 1024, 4096, InOut}, {8, 1024, 4096, OutIn}, {fewRows, 1024, 4096, InOut}, {fewRows + 1, 1024, 4096, InOut},
 		{128, 1024, 4096, InOut}, {128, 4096, 1024, InOut}, {128, 1024, 4096, OutIn},
 	} {
 		b.Run(fmt.Sprintf("%dx%dx%d/layout%d", bench.rows, bench.in, bench.out, bench.layout), func(b *testing.B) {
@@ -293,5 +309,18 @@ func BenchmarkMul(b *testing.B) {
 			}
 			b.ReportMetric(2*float64(bench.rows*bench.in*bench.out)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})
+	}
+}
+
+// The environment forces kernels, and what it asks for that cannot be had is an error.
+func TestChoose(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		want bool
+		ok   bool
+	}{{"", hasAVX2, true}, {"portable", false, true}, {"avx2", hasAVX2, hasAVX2}, {"neon", false, false}} {
+		if got, err := choose(tt.name); got != tt.want || (err == nil) != tt.ok {
+			t.Errorf("choose(%q) = %v, %v; want %v, and an error: %v", tt.name, got, err, tt.want, !tt.ok)
+		}
 	}
 }

@@ -1,8 +1,8 @@
 // Package kernel holds the arithmetic of the forward pass and its pool of goroutines.
 //
 // Each output value is the same sequence of float32 operations for any number of
-// threads and of rows computed beside it, in every run on the same CPU; another CPU's
-// vector width may change the order of a dot product. No function allocates once a
+// threads and of rows computed beside it, in every run with the same kernels on the same
+// CPU; others may change the order of a dot product. No function allocates once a
 // Pool has seen the sizes at hand. NaN and infinities propagate as in IEEE arithmetic.
 // A slice that does not fit panics.
 package kernel
@@ -32,6 +32,7 @@ type Pool struct {
 	lost    atomic.Bool  // a part could not be done, for parallel.ErrLost
 	helpers sync.WaitGroup
 	scratch []float32
+	packed  chan []float32 // for each thread, room for the panels of a block and one tile
 
 	mul  mulTask
 	norm normTask
@@ -87,4 +88,15 @@ func (p *Pool) space(n int) []float32 {
 		p.scratch = make([]float32, n)
 	}
 	return p.scratch[:n]
+}
+
+// panels returns scratch space for each thread.
+func (p *Pool) panels() chan []float32 {
+	if p.packed == nil {
+		p.packed = make(chan []float32, p.threads)
+		for range p.threads {
+			p.packed <- make([]float32, blockK*panelCols+128)
+		}
+	}
+	return p.packed
 }

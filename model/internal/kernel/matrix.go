@@ -1,0 +1,182 @@
+package kernel
+
+import "github.com/tphakala/simd/f32"
+
+// Layout is the order of a matrix in memory, row after row.
+type Layout int
+
+const (
+	// InOut is [in, out], as GPT-2's Conv1D layers keep it.
+	InOut Layout = iota
+	// OutIn is [out, in], as embeddings and linear layers keep it.
+	OutIn
+)
+
+// Matrix is a weight matrix for products with rows from the left. It shares its data.
+type Matrix struct {
+	in, out int
+	layout  Layout
+	data    []float32
+}
+
+// NewMatrix returns the matrix of data, in·out values in the given layout.
+func NewMatrix(data []float32, in, out int, layout Layout) *Matrix {
+	if len(data) != in*out {
+		panic("kernel.NewMatrix: data does not have in*out values")
+	}
+	return &Matrix{in: in, out: out, layout: layout, data: data}
+}
+
+const (
+	// blockK is the number of products that are added up before their sum joins
+	// the others: float32 sums of thousands lose less when taken in two levels.
+	blockK = 128
+	// blockN is the number of columns of a block of an InOut matrix, which stays
+	// in a core's second-level cache (blockK·blockN·4 bytes) while all rows pass.
+	blockN = 512
+	// fewRows is the most rows for which an InOut matrix is read in the order of memory.
+	fewRows = 16
+	// streamRows is fewRows of the kernels for AVX2.
+	streamRows = 2
+	// tileRows is the most rows of a tile of panels.
+	tileRows = 6
+	// panelCols is the number of columns of one part where panels are packed.
+	panelCols = 128
+	// headRows is the number of rows of an OutIn matrix in one part.
+	headRows = 256
+)
+
+// Mul computes y = x·w + bias for the given number of rows: x is [rows, in],
+// y is [rows, out], bias is [out] or nil.
+//
+// Blocks of blockK products are each added up from zero, and then the blocks' sums
+// to the bias in order. Within a block the products of an InOut matrix are added in
+// order; those of an OutIn matrix in lanes. (The portable OutIn product is one dot
+// product of all.)
+func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
+	t := &p.mul
+	t.Matrix, t.rows = w, rows
+	t.y, t.x, t.bias = y[:rows*w.out], x[:rows*w.in], bias
+	blocks := (w.in + blockK - 1) / blockK
+	work := rows * w.in * w.out
+	switch {
+	case w.layout == OutIn:
+		t.part = (*mulTask).transposed
+		if avx2 {
+			t.part = (*mulTask).dots
+		}
+		p.Do(t, (w.out+headRows-1)/headRows, work)
+	case avx2 && rows > streamRows:
+		tiles := (rows + tileRows - 1) / tileRows
+		if tiles == 2 {
+			t.height = (rows + 1) / 2
+		} else {
+			t.height = tileRows
+		}
+		t.part, t.turned, t.free = (*mulTask).turn, p.space(rows*w.in), p.panels()
+		p.Do(t, tiles, rows*w.in)
+		t.part = (*mulTask).panels
+		p.Do(t, (w.out+panelCols-1)/panelCols, work)
+	case !avx2 && rows > fewRows:
+		t.part, t.sums = (*mulTask).blocked, p.space(w.out)
+		p.Do(t, (w.out+blockN-1)/blockN, work)
+	default:
+		t.width = w.out
+		for t.width > 2*blockN && blocks*(w.out/t.width) < 2*p.threads {
+			t.width = (t.width/2 + blockN - 1) / blockN * blockN
+		}
+		t.split = (w.out + t.width - 1) / t.width
+		t.part, t.sums = (*mulTask).streamed, p.space(blocks*rows*w.out)
+		p.Do(t, blocks*t.split, work)
+		t.start(0, w.out)
+		for b := range blocks {
+			f32.Add(t.y, t.y, t.sums[b*rows*w.out:][:rows*w.out])
+		}
+	}
+	*t = mulTask{}
+}
+
+// mulTask is a product at work.
+type mulTask struct {
+	*Matrix
+	y, x, bias   []float32
+	rows         int
+	part         func(t *mulTask, i int)
+	sums         []float32      // [out] of blocked, [blocks][rows][out] of streamed
+	width, split int            // columns of one part of streamed, and how many parts make a row
+	turned       []float32      // x, for tiles of panels
+	height       int            // rows of a tile of panels, the last of which may have fewer
+	free         chan []float32 // scratch space, which each part of panels takes and gives back
+}
+
+// Part implements Task.
+func (t *mulTask) Part(i int) { t.part(t, i) }
+
+// start fills columns lo to hi of y with the bias.
+func (t *mulTask) start(lo, hi int) {
+	for r := range t.rows {
+		y := t.y[r*t.out+lo : r*t.out+hi]
+		if t.bias == nil {
+			clear(y)
+		} else {
+			copy(y, t.bias[lo:hi])
+		}
+	}
+}
+
+// transposed is an OutIn product in parts of headRows outputs.
+func (t *mulTask) transposed(i int) {
+	for j := i * headRows; j < min((i+1)*headRows, t.out); j++ {
+		w := t.data[j*t.in : (j+1)*t.in]
+		for r := range t.rows {
+			s := f32.DotProduct(w, t.x[r*t.in:(r+1)*t.in])
+			if t.bias != nil {
+				s += t.bias[j]
+			}
+			t.y[r*t.out+j] = s
+		}
+	}
+}
+
+// blocked is an InOut product in parts of blockN columns.
+func (t *mulTask) blocked(i int) {
+	lo := i * blockN
+	hi := min(lo+blockN, t.out)
+	sum := t.sums[lo:hi]
+	t.start(lo, hi)
+	for k0 := 0; k0 < t.in; k0 += blockK {
+		k1 := min(k0+blockK, t.in)
+		for r := range t.rows {
+			clear(sum)
+			for k, x := range t.x[r*t.in+k0 : r*t.in+k1] {
+				at := (k0+k)*t.out + lo
+				f32.AddScaled(sum, x, t.data[at:at+len(sum)])
+			}
+			y := t.y[r*t.out+lo : r*t.out+hi]
+			f32.Add(y, y, sum)
+		}
+	}
+}
+
+// streamed is an InOut product in parts of blockK rows of the matrix, read in the
+// order of memory. Each part leaves its sums in a place of its own.
+func (t *mulTask) streamed(i int) {
+	block, lo := i/t.split, i%t.split*t.width
+	hi := min(lo+t.width, t.out)
+	k0 := block * blockK
+	k1 := min(k0+blockK, t.in)
+	sums := t.sums[block*t.rows*t.out:][:t.rows*t.out]
+	for r := range t.rows {
+		clear(sums[r*t.out+lo : r*t.out+hi])
+	}
+	if avx2 {
+		t.stream(sums, k0, k1, lo, hi)
+		return
+	}
+	for k := k0; k < k1; k++ {
+		w := t.data[k*t.out+lo : k*t.out+hi]
+		for r := range t.rows {
+			f32.AddScaled(sums[r*t.out+lo:r*t.out+hi], t.x[r*t.in+k], w)
+		}
+	}
+}
