@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -294,7 +295,8 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 
 // hasStructure reports whether the error follows the correct output, or leans to one
 // side, more than rounding errors do: four times as much as is chance, and by a
-// tenth at least, since what rounds the output itself follows it a little.
+// tenth at least, since what rounds the output itself follows it a little. So it does if
+// values next to each other in size are off by nearly the same.
 func (e *wrongRow) hasStructure() bool {
 	d, n := e.base, float64(len(e.got))
 	if d.SqDiff == 0 || d.SqWant == 0 {
@@ -302,5 +304,20 @@ func (e *wrongRow) hasStructure() bool {
 	}
 	chance := math.Max(0.1, 4/math.Sqrt(n))
 	along := math.Abs(d.GotWant-d.SqWant) / math.Sqrt(d.SqDiff*d.SqWant)
-	return along > chance || math.Abs(e.sumOfErrors())/math.Sqrt(n*d.SqDiff) > chance
+	if along > chance || math.Abs(e.sumOfErrors())/math.Sqrt(n*d.SqDiff) > chance {
+		return true
+	}
+	order := e.wrongPlaces()
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(e.right[i], e.right[j]) })
+	var steps, squares float64 // of errors that do not depend on each other steps have twice the squares
+	for k, i := range order {
+		off := float64(e.got[i]) - float64(e.right[i])
+		squares += off * off
+		if k > 0 {
+			before := order[k-1]
+			step := off - (float64(e.got[before]) - float64(e.right[before]))
+			steps += step * step
+		}
+	}
+	return steps < squares
 }

@@ -63,9 +63,9 @@ type rows = func(do func(row *softmaxRow, lo int)) bool
 
 // says reports whether a 0 at a place says that it was left out.
 func (row *softmaxRow) says(j int) bool {
-	least := 1e-4
-	if row.off != nil {
-		least = math.Max(least, 20*row.off[j])
+	least := 1e-30 // what is below, engines may flush to 0
+	if row.off != nil && row.off[j] > 0 {
+		least = math.Max(1e-4, 20*row.off[j])
 	}
 	return row.right[j] > least
 }
