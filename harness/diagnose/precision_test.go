@@ -44,6 +44,7 @@ func TestPrecisions(t *testing.T) {
 		asked        gpt2.Precision
 		fault, stage string
 		alone        bool // without a model
+		unbound      bool // by a golden without a manifest
 		narrow       *harness.Narrow
 		headline     string
 	}{
@@ -51,6 +52,7 @@ func TestPrecisions(t *testing.T) {
 		{stored: "float16", asked: gpt2.Float16},
 		{stored: "float16", asked: gpt2.BFloat16},
 		{stored: "bfloat16", asked: gpt2.BFloat16},
+		{stored: "bfloat16", asked: gpt2.BFloat16, unbound: true},
 		{
 			stored: "bfloat16", asked: gpt2.Float32, narrow: &harness.Narrow{Type: "bfloat16", Asked: "float32", DType: "bf16"},
 			headline: "computes in bfloat16; float32 was asked for: judge it with --dtype bf16",
@@ -87,6 +89,9 @@ func TestPrecisions(t *testing.T) {
 			c := Comparison{Schedule: s, Candidate: rec, Goldens: []EngineResult{{Source: golden}}, Precision: tt.asked}
 			if !tt.alone {
 				c.Model = m
+			}
+			if tt.unbound {
+				c.Goldens[0].Source = unbound{golden}
 			}
 			r, err := Compare(t.Context(), c)
 			if err != nil {

@@ -63,10 +63,16 @@ func sameStart(a, b []int) bool {
 	return slices.Equal(a[:n], b[:n])
 }
 
-// promptOf returns the length of a golden's prompt, 1 if its manifest does not tell.
+// promptOf returns the length of a golden's prompt: what its manifest says or, if it has none, how
+// many positions its first step has; 1 if nothing tells.
 func promptOf(golden harness.Source) int {
 	if m := golden.Manifest(); m != nil && len(m.Tokens) > 0 {
 		return len(m.Tokens[0])
+	}
+	for _, stage := range golden.Stages(0) {
+		if shape, ok := golden.Shape(0, stage); ok && model.Axes(stage) == "B T C" && len(shape) == 3 {
+			return max(shape[1], 1)
+		}
 	}
 	return 1
 }
