@@ -12,9 +12,19 @@ import (
 // medium has the shape of GPT-2 Medium, 355 M parameters; made once, in 1.4 GB.
 var medium = sync.OnceValues(func() (*model.Model, error) { return synthetic.Open("synthetic-medium") })
 
+// small has the shape of the smallest GPT-2, 124 M parameters.
+var small = sync.OnceValues(func() (*model.Model, error) {
+	return synthetic.Random("small", model.Config{Vocab: 50257, Positions: 1024, Embd: 768, Layers: 12, Heads: 12, Inner: 3072, Eps: 1e-5}, 1)
+})
+
 // BenchmarkStep feeds a prompt of T tokens, and after one of 2 a token at a time.
 func BenchmarkStep(b *testing.B) {
-	m, err := medium()
+	b.Run("medium", func(b *testing.B) { benchmarkStep(b, medium) })
+	b.Run("small", func(b *testing.B) { benchmarkStep(b, small) })
+}
+
+func benchmarkStep(b *testing.B, open func() (*model.Model, error)) {
+	m, err := open()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,8 +40,9 @@ func BenchmarkStep(b *testing.B) {
 		tap    model.Tap
 	}{
 		{"decode/untapped", 2, true, nil}, {"decode/tapped", 2, true, nop},
-		{"prompt 2/untapped", 2, false, nil},
+		{"prompt 2/untapped", 2, false, nil}, {"prompt 8/untapped", 8, false, nil},
 		{"prompt 128/untapped", 128, false, nil}, {"prompt 128/tapped", 128, false, nop},
+		{"prompt 512/untapped", 512, false, nil},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			tokens := modeltest.Tokens(c, bench.T, 1)
@@ -41,7 +52,7 @@ func BenchmarkStep(b *testing.B) {
 				b.StopTimer()
 				step := tokens
 				if s == nil || !bench.decode || s.Pos() == 128 {
-					if s, err = m.NewSession(model.SessionOptions{Length: 128, Tap: bench.tap}); err != nil {
+					if s, err = m.NewSession(model.SessionOptions{Length: max(128, bench.T), Tap: bench.tap}); err != nil {
 						b.Fatal(err)
 					}
 					if bench.decode {

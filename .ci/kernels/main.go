@@ -11,8 +11,8 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// block is blockK of package kernel: the products that are added up from zero.
-const block = 128
+// block is how many products of a dot product are added up from zero, in eight lanes.
+const block = 64
 
 func main() {
 	for rows := 1; rows <= 6; rows++ {
@@ -263,7 +263,7 @@ func masks() Mem {
 }
 
 // dot writes y[r,c] += x[r,0:k]·w[c,0:k] for numbers of rows r and c: eight lanes,
-// added up at the end of each block.
+// added up at the end of each block, and the blocks in float64.
 func dot(rows, cols int, mask Mem) {
 	TEXT(fmt.Sprintf("dot%dx%d", rows, cols), NOSPLIT, "func(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)")
 	Doc(fmt.Sprintf("dot%dx%d adds the products of %d rows of x and %d of w, of k values each, to y.", rows, cols, rows, cols))
@@ -273,6 +273,16 @@ func dot(rows, cols int, mask Mem) {
 	wp, ldw := Load(Param("w"), GP64()), stride("ldw")
 	k := Load(Param("k"), GP64())
 	x, w, y := rowsOf(xp, ldx, rows), rowsOf(wp, ldw, cols), rowsOf(yp, ldy, rows)
+	totals := AllocLocal(32 * rows)
+	for r := range y {
+		total := YMM()
+		if cols == 1 {
+			VCVTSS2SD(y[r], total.AsX(), total.AsX())
+		} else {
+			VCVTPS2PD(y[r], total)
+		}
+		VMOVUPD(total, totals.Offset(32*r))
+	}
 	next := GP64() // the rows of w after these
 	LEAQ(Mem{Base: wp, Index: ldw, Scale: 4}, next)
 
@@ -350,8 +360,9 @@ func dot(rows, cols int, mask Mem) {
 			VHADDPS(s[0], s[0], s[0])
 			VEXTRACTF128(U8(1), s[0], high)
 			VADDSS(high, s[0].AsX(), high)
-			VADDSS(y[r], high, high)
-			VMOVSS(high, y[r])
+			VCVTSS2SD(high, high, high)
+			VADDSD(totals.Offset(32*r), high, high)
+			VMOVSD(high, totals.Offset(32*r))
 			continue
 		}
 		VHADDPS(s[1], s[0], s[0])
@@ -359,11 +370,22 @@ func dot(rows, cols int, mask Mem) {
 		VHADDPS(s[2], s[0], s[0])
 		VEXTRACTF128(U8(1), s[0], high)
 		VADDPS(high, s[0].AsX(), high)
-		VADDPS(y[r], high, high)
-		VMOVUPS(high, y[r])
+		VCVTPS2PD(high, s[0])
+		VADDPD(totals.Offset(32*r), s[0], s[0])
+		VMOVUPD(s[0], totals.Offset(32*r))
 	}
 	JMP(LabelRef("block"))
 	Label("done")
+	for r := range y {
+		total := XMM()
+		if cols == 1 {
+			VCVTSD2SS(totals.Offset(32*r), total, total)
+			VMOVSS(total, y[r])
+		} else {
+			VCVTPD2PSY(totals.Offset(32*r), total)
+			VMOVUPS(total, y[r])
+		}
+	}
 	VZEROUPPER()
 	RET()
 }

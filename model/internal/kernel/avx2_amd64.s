@@ -1557,27 +1557,29 @@ GLOBL masks<>(SB), RODATA|NOPTR, $64
 
 // func dot1x4(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dot1x4(SB), NOSPLIT, $0-56
-	MOVQ   y+0(FP), AX
-	MOVQ   ldy+8(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   x+16(FP), CX
-	MOVQ   ldx+24(FP), DX
-	SHLQ   $0x02, DX
-	MOVQ   w+32(FP), DX
-	MOVQ   ldw+40(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   k+48(FP), SI
-	IMUL3Q $0x00000003, BX, DI
-	LEAQ   (DX)(BX*4), R8
+TEXT ·dot1x4(SB), NOSPLIT, $32-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), CX
+	MOVQ      ldx+24(FP), DX
+	SHLQ      $0x02, DX
+	MOVQ      w+32(FP), DX
+	MOVQ      ldw+40(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      k+48(FP), SI
+	IMUL3Q    $0x00000003, BX, DI
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	LEAQ      (DX)(BX*4), R8
 
 block:
 	TESTQ SI, SI
 	JZ    done
 	MOVQ  SI, R9
-	CMPQ  R9, $0x00000080
+	CMPQ  R9, $0x00000040
 	JLE   within
-	MOVQ  $0x00000080, R9
+	MOVQ  $0x00000040, R9
 
 within:
 	SUBQ   R9, SI
@@ -1636,36 +1638,41 @@ sum:
 	VHADDPS      Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X1
-	VADDPS       (AX), X1, X1
-	VMOVUPS      X1, (AX)
+	VCVTPS2PD    X1, Y0
+	VADDPD       (SP), Y0, Y0
+	VMOVUPD      Y0, (SP)
 	JMP          block
 
 done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
 	VZEROUPPER
 	RET
 
 // func dot1x1(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 // Requires: AVX, FMA3
-TEXT ·dot1x1(SB), NOSPLIT, $0-56
-	MOVQ y+0(FP), AX
-	MOVQ ldy+8(FP), CX
-	SHLQ $0x02, CX
-	MOVQ x+16(FP), CX
-	MOVQ ldx+24(FP), DX
-	SHLQ $0x02, DX
-	MOVQ w+32(FP), DX
-	MOVQ ldw+40(FP), BX
-	SHLQ $0x02, BX
-	MOVQ k+48(FP), SI
-	LEAQ (DX)(BX*4), BX
+TEXT ·dot1x1(SB), NOSPLIT, $32-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), CX
+	MOVQ      ldx+24(FP), DX
+	SHLQ      $0x02, DX
+	MOVQ      w+32(FP), DX
+	MOVQ      ldw+40(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      k+48(FP), SI
+	VCVTSS2SD (AX), X0, X0
+	VMOVUPD   Y0, (SP)
+	LEAQ      (DX)(BX*4), BX
 
 block:
 	TESTQ SI, SI
 	JZ    done
 	MOVQ  SI, BX
-	CMPQ  BX, $0x00000080
+	CMPQ  BX, $0x00000040
 	JLE   within
-	MOVQ  $0x00000080, BX
+	MOVQ  $0x00000040, BX
 
 within:
 	SUBQ   BX, SI
@@ -1674,9 +1681,9 @@ within:
 lanes:
 	CMPQ        BX, $0x00000008
 	JL          rest
-	VMOVUPS     (CX), Y1
-	VMOVUPS     (DX), Y2
-	VFMADD231PS Y2, Y1, Y0
+	VMOVUPS     (CX), Y2
+	VMOVUPS     (DX), Y3
+	VFMADD231PS Y3, Y2, Y0
 	ADDQ        $0x00000020, CX
 	ADDQ        $0x00000020, DX
 	SUBQ        $0x00000008, BX
@@ -1688,49 +1695,56 @@ rest:
 	LEAQ        masks<>+0(SB), DI
 	SHLQ        $0x02, BX
 	SUBQ        BX, DI
-	VMOVUPS     32(DI), Y1
-	VMASKMOVPS  (DX), Y1, Y2
-	VMASKMOVPS  (CX), Y1, Y1
-	VFMADD231PS Y1, Y2, Y0
+	VMOVUPS     32(DI), Y2
+	VMASKMOVPS  (DX), Y2, Y3
+	VMASKMOVPS  (CX), Y2, Y2
+	VFMADD231PS Y2, Y3, Y0
 	ADDQ        BX, CX
 	ADDQ        BX, DX
 
 sum:
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDSS       X1, X0, X1
-	VADDSS       (AX), X1, X1
-	VMOVSS       X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDSS       X2, X0, X2
+	VCVTSS2SD    X2, X2, X2
+	VADDSD       (SP), X2, X2
+	VMOVSD       X2, (SP)
 	JMP          block
 
 done:
+	VCVTSD2SS (SP), X1, X1
+	VMOVSS    X1, (AX)
 	VZEROUPPER
 	RET
 
 // func dot2x4(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dot2x4(SB), NOSPLIT, $0-56
-	MOVQ   y+0(FP), AX
-	MOVQ   ldy+8(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   x+16(FP), DX
-	MOVQ   ldx+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   w+32(FP), SI
-	MOVQ   ldw+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   k+48(FP), R8
-	IMUL3Q $0x00000003, DI, R9
-	LEAQ   (SI)(DI*4), R10
+TEXT ·dot2x4(SB), NOSPLIT, $64-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	IMUL3Q    $0x00000003, DI, R9
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	VCVTPS2PD (AX)(CX*1), Y0
+	VMOVUPD   Y0, 32(SP)
+	LEAQ      (SI)(DI*4), R10
 
 block:
 	TESTQ R8, R8
 	JZ    done
 	MOVQ  R8, R11
-	CMPQ  R11, $0x00000080
+	CMPQ  R11, $0x00000040
 	JLE   within
-	MOVQ  $0x00000080, R11
+	MOVQ  $0x00000040, R11
 
 within:
 	SUBQ   R11, R8
@@ -1806,43 +1820,53 @@ sum:
 	VHADDPS      Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X1
-	VADDPS       (AX), X1, X1
-	VMOVUPS      X1, (AX)
+	VCVTPS2PD    X1, Y0
+	VADDPD       (SP), Y0, Y0
+	VMOVUPD      Y0, (SP)
 	VHADDPS      Y5, Y4, Y4
 	VHADDPS      Y7, Y6, Y6
 	VHADDPS      Y6, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X0
 	VADDPS       X0, X4, X0
-	VADDPS       (AX)(CX*1), X0, X0
-	VMOVUPS      X0, (AX)(CX*1)
+	VCVTPS2PD    X0, Y4
+	VADDPD       32(SP), Y4, Y4
+	VMOVUPD      Y4, 32(SP)
 	JMP          block
 
 done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VCVTPD2PSY 32(SP), X0
+	VMOVUPS    X0, (AX)(CX*1)
 	VZEROUPPER
 	RET
 
 // func dot2x1(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 // Requires: AVX, FMA3
-TEXT ·dot2x1(SB), NOSPLIT, $0-56
-	MOVQ y+0(FP), AX
-	MOVQ ldy+8(FP), CX
-	SHLQ $0x02, CX
-	MOVQ x+16(FP), DX
-	MOVQ ldx+24(FP), BX
-	SHLQ $0x02, BX
-	MOVQ w+32(FP), SI
-	MOVQ ldw+40(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+48(FP), R8
-	LEAQ (SI)(DI*4), DI
+TEXT ·dot2x1(SB), NOSPLIT, $64-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	VCVTSS2SD (AX), X0, X0
+	VMOVUPD   Y0, (SP)
+	VCVTSS2SD (AX)(CX*1), X1, X1
+	VMOVUPD   Y1, 32(SP)
+	LEAQ      (SI)(DI*4), DI
 
 block:
 	TESTQ R8, R8
 	JZ    done
 	MOVQ  R8, DI
-	CMPQ  DI, $0x00000080
+	CMPQ  DI, $0x00000040
 	JLE   within
-	MOVQ  $0x00000080, DI
+	MOVQ  $0x00000040, DI
 
 within:
 	SUBQ   DI, R8
@@ -1852,11 +1876,11 @@ within:
 lanes:
 	CMPQ        DI, $0x00000008
 	JL          rest
-	VMOVUPS     (DX), Y2
-	VMOVUPS     (DX)(BX*1), Y3
-	VMOVUPS     (SI), Y4
-	VFMADD231PS Y4, Y2, Y0
-	VFMADD231PS Y4, Y3, Y1
+	VMOVUPS     (DX), Y4
+	VMOVUPS     (DX)(BX*1), Y5
+	VMOVUPS     (SI), Y6
+	VFMADD231PS Y6, Y4, Y0
+	VFMADD231PS Y6, Y5, Y1
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000020, SI
 	SUBQ        $0x00000008, DI
@@ -1868,57 +1892,69 @@ rest:
 	LEAQ        masks<>+0(SB), R9
 	SHLQ        $0x02, DI
 	SUBQ        DI, R9
-	VMOVUPS     32(R9), Y2
-	VMASKMOVPS  (SI), Y2, Y4
-	VMASKMOVPS  (DX), Y2, Y3
-	VFMADD231PS Y3, Y4, Y0
-	VMASKMOVPS  (DX)(BX*1), Y2, Y3
-	VFMADD231PS Y3, Y4, Y1
+	VMOVUPS     32(R9), Y4
+	VMASKMOVPS  (SI), Y4, Y6
+	VMASKMOVPS  (DX), Y4, Y5
+	VFMADD231PS Y5, Y6, Y0
+	VMASKMOVPS  (DX)(BX*1), Y4, Y5
+	VFMADD231PS Y5, Y6, Y1
 	ADDQ        DI, DX
 	ADDQ        DI, SI
 
 sum:
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X2
-	VADDSS       X2, X0, X2
-	VADDSS       (AX), X2, X2
-	VMOVSS       X2, (AX)
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDSS       X4, X0, X4
+	VCVTSS2SD    X4, X4, X4
+	VADDSD       (SP), X4, X4
+	VMOVSD       X4, (SP)
 	VHADDPS      Y1, Y1, Y1
 	VHADDPS      Y1, Y1, Y1
 	VEXTRACTF128 $0x01, Y1, X0
 	VADDSS       X0, X1, X0
-	VADDSS       (AX)(CX*1), X0, X0
-	VMOVSS       X0, (AX)(CX*1)
+	VCVTSS2SD    X0, X0, X0
+	VADDSD       32(SP), X0, X0
+	VMOVSD       X0, 32(SP)
 	JMP          block
 
 done:
+	VCVTSD2SS (SP), X2, X2
+	VMOVSS    X2, (AX)
+	VCVTSD2SS 32(SP), X3, X3
+	VMOVSS    X3, (AX)(CX*1)
 	VZEROUPPER
 	RET
 
 // func dot3x4(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dot3x4(SB), NOSPLIT, $0-56
-	MOVQ   y+0(FP), AX
-	MOVQ   ldy+8(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   x+16(FP), DX
-	MOVQ   ldx+24(FP), BX
-	SHLQ   $0x02, BX
-	MOVQ   w+32(FP), SI
-	MOVQ   ldw+40(FP), DI
-	SHLQ   $0x02, DI
-	MOVQ   k+48(FP), R8
-	IMUL3Q $0x00000003, DI, R9
-	LEAQ   (SI)(DI*4), R10
+TEXT ·dot3x4(SB), NOSPLIT, $96-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	IMUL3Q    $0x00000003, DI, R9
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	VCVTPS2PD (AX)(CX*1), Y0
+	VMOVUPD   Y0, 32(SP)
+	VCVTPS2PD (AX)(CX*2), Y0
+	VMOVUPD   Y0, 64(SP)
+	LEAQ      (SI)(DI*4), R10
 
 block:
 	TESTQ R8, R8
 	JZ    done
 	MOVQ  R8, R11
-	CMPQ  R11, $0x00000080
+	CMPQ  R11, $0x00000040
 	JLE   within
-	MOVQ  $0x00000080, R11
+	MOVQ  $0x00000040, R11
 
 within:
 	SUBQ   R11, R8
@@ -2011,50 +2047,65 @@ sum:
 	VHADDPS      Y2, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X1
-	VADDPS       (AX), X1, X1
-	VMOVUPS      X1, (AX)
+	VCVTPS2PD    X1, Y0
+	VADDPD       (SP), Y0, Y0
+	VMOVUPD      Y0, (SP)
 	VHADDPS      Y5, Y4, Y4
 	VHADDPS      Y7, Y6, Y6
 	VHADDPS      Y6, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X0
 	VADDPS       X0, X4, X0
-	VADDPS       (AX)(CX*1), X0, X0
-	VMOVUPS      X0, (AX)(CX*1)
+	VCVTPS2PD    X0, Y4
+	VADDPD       32(SP), Y4, Y4
+	VMOVUPD      Y4, 32(SP)
 	VHADDPS      Y9, Y8, Y8
 	VHADDPS      Y11, Y10, Y10
 	VHADDPS      Y10, Y8, Y8
 	VEXTRACTF128 $0x01, Y8, X0
 	VADDPS       X0, X8, X0
-	VADDPS       (AX)(CX*2), X0, X0
-	VMOVUPS      X0, (AX)(CX*2)
+	VCVTPS2PD    X0, Y8
+	VADDPD       64(SP), Y8, Y8
+	VMOVUPD      Y8, 64(SP)
 	JMP          block
 
 done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VCVTPD2PSY 32(SP), X0
+	VMOVUPS    X0, (AX)(CX*1)
+	VCVTPD2PSY 64(SP), X0
+	VMOVUPS    X0, (AX)(CX*2)
 	VZEROUPPER
 	RET
 
 // func dot3x1(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 // Requires: AVX, FMA3
-TEXT ·dot3x1(SB), NOSPLIT, $0-56
-	MOVQ y+0(FP), AX
-	MOVQ ldy+8(FP), CX
-	SHLQ $0x02, CX
-	MOVQ x+16(FP), DX
-	MOVQ ldx+24(FP), BX
-	SHLQ $0x02, BX
-	MOVQ w+32(FP), SI
-	MOVQ ldw+40(FP), DI
-	SHLQ $0x02, DI
-	MOVQ k+48(FP), R8
-	LEAQ (SI)(DI*4), DI
+TEXT ·dot3x1(SB), NOSPLIT, $96-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	VCVTSS2SD (AX), X0, X0
+	VMOVUPD   Y0, (SP)
+	VCVTSS2SD (AX)(CX*1), X1, X1
+	VMOVUPD   Y1, 32(SP)
+	VCVTSS2SD (AX)(CX*2), X2, X2
+	VMOVUPD   Y2, 64(SP)
+	LEAQ      (SI)(DI*4), DI
 
 block:
 	TESTQ R8, R8
 	JZ    done
 	MOVQ  R8, DI
-	CMPQ  DI, $0x00000080
+	CMPQ  DI, $0x00000040
 	JLE   within
-	MOVQ  $0x00000080, DI
+	MOVQ  $0x00000040, DI
 
 within:
 	SUBQ   DI, R8
@@ -2065,13 +2116,13 @@ within:
 lanes:
 	CMPQ        DI, $0x00000008
 	JL          rest
-	VMOVUPS     (DX), Y3
-	VMOVUPS     (DX)(BX*1), Y4
-	VMOVUPS     (DX)(BX*2), Y5
-	VMOVUPS     (SI), Y6
-	VFMADD231PS Y6, Y3, Y0
-	VFMADD231PS Y6, Y4, Y1
-	VFMADD231PS Y6, Y5, Y2
+	VMOVUPS     (DX), Y6
+	VMOVUPS     (DX)(BX*1), Y7
+	VMOVUPS     (DX)(BX*2), Y8
+	VMOVUPS     (SI), Y9
+	VFMADD231PS Y9, Y6, Y0
+	VFMADD231PS Y9, Y7, Y1
+	VFMADD231PS Y9, Y8, Y2
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000020, SI
 	SUBQ        $0x00000008, DI
@@ -2083,38 +2134,47 @@ rest:
 	LEAQ        masks<>+0(SB), R9
 	SHLQ        $0x02, DI
 	SUBQ        DI, R9
-	VMOVUPS     32(R9), Y3
-	VMASKMOVPS  (SI), Y3, Y5
-	VMASKMOVPS  (DX), Y3, Y4
-	VFMADD231PS Y4, Y5, Y0
-	VMASKMOVPS  (DX)(BX*1), Y3, Y4
-	VFMADD231PS Y4, Y5, Y1
-	VMASKMOVPS  (DX)(BX*2), Y3, Y4
-	VFMADD231PS Y4, Y5, Y2
+	VMOVUPS     32(R9), Y6
+	VMASKMOVPS  (SI), Y6, Y8
+	VMASKMOVPS  (DX), Y6, Y7
+	VFMADD231PS Y7, Y8, Y0
+	VMASKMOVPS  (DX)(BX*1), Y6, Y7
+	VFMADD231PS Y7, Y8, Y1
+	VMASKMOVPS  (DX)(BX*2), Y6, Y7
+	VFMADD231PS Y7, Y8, Y2
 	ADDQ        DI, DX
 	ADDQ        DI, SI
 
 sum:
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X3
-	VADDSS       X3, X0, X3
-	VADDSS       (AX), X3, X3
-	VMOVSS       X3, (AX)
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDSS       X6, X0, X6
+	VCVTSS2SD    X6, X6, X6
+	VADDSD       (SP), X6, X6
+	VMOVSD       X6, (SP)
 	VHADDPS      Y1, Y1, Y1
 	VHADDPS      Y1, Y1, Y1
 	VEXTRACTF128 $0x01, Y1, X0
 	VADDSS       X0, X1, X0
-	VADDSS       (AX)(CX*1), X0, X0
-	VMOVSS       X0, (AX)(CX*1)
+	VCVTSS2SD    X0, X0, X0
+	VADDSD       32(SP), X0, X0
+	VMOVSD       X0, 32(SP)
 	VHADDPS      Y2, Y2, Y2
 	VHADDPS      Y2, Y2, Y2
 	VEXTRACTF128 $0x01, Y2, X0
 	VADDSS       X0, X2, X0
-	VADDSS       (AX)(CX*2), X0, X0
-	VMOVSS       X0, (AX)(CX*2)
+	VCVTSS2SD    X0, X0, X0
+	VADDSD       64(SP), X0, X0
+	VMOVSD       X0, 64(SP)
 	JMP          block
 
 done:
+	VCVTSD2SS (SP), X3, X3
+	VMOVSS    X3, (AX)
+	VCVTSD2SS 32(SP), X4, X4
+	VMOVSS    X4, (AX)(CX*1)
+	VCVTSD2SS 64(SP), X5, X5
+	VMOVSS    X5, (AX)(CX*2)
 	VZEROUPPER
 	RET

@@ -49,10 +49,9 @@ const (
 // Mul computes y = x·w + bias for the given number of rows: x is [rows, in],
 // y is [rows, out], bias is [out] or nil.
 //
-// Blocks of blockK products are each added up from zero, and then the blocks' sums
-// to the bias in order. Within a block the products of an InOut matrix are added in
-// order; those of an OutIn matrix in lanes. (The portable OutIn product is one dot
-// product of all.)
+// For an InOut matrix blocks of blockK products are each added up from zero, in order,
+// and then the blocks' sums to the bias, in order. An OutIn product is a dot product:
+// blocks in eight lanes each, added up in float64; or as the portable library has it.
 func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 	t := &p.mul
 	t.Matrix, t.rows = w, rows
