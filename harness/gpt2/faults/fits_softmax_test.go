@@ -9,6 +9,7 @@ import (
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/harness/internal/harnesstest"
 )
 
 // TestSoftmaxFits: another softmax is told by its number, from probabilities that are dumped and
@@ -41,7 +42,7 @@ func TestSoftmaxFits(t *testing.T) {
 			x[j] /= sum
 		}
 	}
-	for _, c := range []struct {
+	for _, c := range harnesstest.Draw([]struct {
 		name   string
 		words  []string
 		output func(c *faults.Context) []float32
@@ -70,7 +71,7 @@ func TestSoftmaxFits(t *testing.T) {
 				x[j] = math.Exp(v)
 			}
 		})},
-	} {
+	}, 0, 2) {
 		for _, modules := range []bool{false, true} {
 			e := engine{steps: 3, tokens: [][]int{{464, 2068, 7586, 21831, 18045}, {15496, 11, 995, 40, 716}}, plant: func(at harness.Place, x *faults.Context) []float32 {
 				if !strings.HasSuffix(at.Stage, "attn.probs") {
@@ -119,7 +120,7 @@ func TestAttentionFits(t *testing.T) {
 		}
 	}
 	D := gpt2test.Tiny(t).Config().Embd / gpt2test.Tiny(t).Config().Heads
-	for _, c := range []struct {
+	for _, c := range harnesstest.Draw([]struct {
 		name, stage, id string
 		words           []string
 		output          func(c *faults.Context) []float32
@@ -162,7 +163,7 @@ func TestAttentionFits(t *testing.T) {
 			}
 			return out
 		}},
-	} {
+	}, 0, 2) {
 		_, all := engine{steps: 3, tokens: [][]int{{464, 2068, 7586, 21831, 18045}, {15496, 11, 995, 40, 716}}, plant: func(at harness.Place, x *faults.Context) []float32 {
 			if !strings.HasSuffix(at.Stage, c.stage) {
 				return nil
