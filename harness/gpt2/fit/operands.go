@@ -119,7 +119,7 @@ func (r *Row) probe(width int) *probe {
 	if len(at) == 0 || width < 1 {
 		return nil
 	}
-	errs, worst := map[int]float64{}, at[0]
+	errs, worst := map[int]float64{}, -1
 	diff := func(i int) float64 { return math.Abs(float64(r.Got[i]) - float64(r.Right[i])) }
 	for _, i := range at {
 		errs[i/width] += diff(i)
@@ -132,7 +132,6 @@ func (r *Row) probe(width int) *probe {
 	}
 	p := &probe{row: row}
 	var all []int
-	worst = -1
 	size := 0.0
 	for _, i := range at {
 		if i/width == row {
