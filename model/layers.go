@@ -49,7 +49,7 @@ func (c *call) linear(l linear) {
 
 // activate is the function between the two feed-forward layers, [B,T,F].
 func (c *call) activate() {
-	kernel.Each(c.pool, c.out, c.in[0], c.m.cfg.ActivationFunction().Of)
+	kernel.Activate(c.pool, c.out, c.in[0], c.m.cfg.ActivationFunction())
 }
 
 // add is a residual connection, [B,T,C].

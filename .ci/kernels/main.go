@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -28,6 +29,7 @@ func main() {
 		dot(rows, 4, mask)
 		dot(rows, 1, mask)
 	}
+	gelu()
 	Generate()
 }
 
@@ -386,6 +388,70 @@ func dot(rows, cols int, mask Mem) {
 			VMOVUPS(total, y[r])
 		}
 	}
+	VZEROUPPER()
+	RET()
+}
+
+// gelu writes x/(1 + exp(-2√(2/π)(x + 0.044715x³))) in float64, rounded once, four values
+// at a time.
+func gelu() {
+	table := GLOBL("gelus", RODATA|NOPTR)
+	size := 0
+	constant := func(v float64) Mem {
+		for range 4 {
+			DATA(size, F64(v))
+			size += 8
+		}
+		return table.Offset(size - 32)
+	}
+	cubic, slope := constant(0.044715), constant(-2*0.79788456080286535587989211986876)
+	least, most, one := constant(-700), constant(700), constant(1)
+	perLog, logHigh, logLow := constant(math.Log2E), constant(6.93147180369123816490e-01), constant(1.90821492927058770002e-10)
+	shift := constant(1<<52 + 1023)
+	const degree = 12
+	var powers [degree + 1]Mem // 1/i!
+	for i, f := 0, 1.0; i <= degree; i++ {
+		powers[i] = constant(1 / f)
+		f *= float64(i + 1)
+	}
+
+	TEXT("gelu", NOSPLIT, "func(y, x *float32, n int)")
+	Doc("gelu is GELU's tanh form of n values, a multiple of four. Of infinities it may be wrong.")
+	Pragma("noescape")
+	yp, xp, n := Load(Param("y"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	Label("four")
+	CMPQ(n, U32(4))
+	JL(LabelRef("done"))
+	x, z, k, p := YMM(), YMM(), YMM(), YMM()
+	VCVTPS2PD(Mem{Base: xp}, x)
+	VMULPD(x, x, z)
+	VMULPD(x, z, z)
+	VMULPD(cubic, z, z)
+	VADDPD(x, z, z)
+	VMULPD(slope, z, z)
+	VMAXPD(least, z, z)
+	VMINPD(most, z, z)
+	VMULPD(perLog, z, k)
+	VROUNDPD(U8(0), k, k)
+	VFNMADD231PD(logHigh, k, z)
+	VFNMADD231PD(logLow, k, z)
+	VMOVUPD(powers[degree], p)
+	for i := degree - 1; i >= 0; i-- {
+		VFMADD213PD(powers[i], z, p)
+	}
+	VADDPD(shift, k, k) // 2^k, by its exponent
+	VPSLLQ(U8(52), k, k)
+	VMULPD(k, p, p)
+	VADDPD(one, p, p)
+	VDIVPD(p, x, x)
+	y := XMM()
+	VCVTPD2PSY(x, y)
+	VMOVUPS(y, Mem{Base: yp})
+	ADDQ(U32(16), xp)
+	ADDQ(U32(16), yp)
+	SUBQ(U32(4), n)
+	JMP(LabelRef("four"))
+	Label("done")
 	VZEROUPPER()
 	RET()
 }

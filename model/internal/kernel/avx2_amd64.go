@@ -86,3 +86,8 @@ func dot3x4(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int
 //
 //go:noescape
 func dot3x1(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+
+// gelu is GELU's tanh form of n values, a multiple of four. Of infinities it may be wrong.
+//
+//go:noescape
+func gelu(y *float32, x *float32, n int)

@@ -1,6 +1,10 @@
 package kernel
 
-import "math"
+import (
+	"math"
+
+	"checkpoint12/model/activation"
+)
 
 // LayerNorm writes (x - mean)/sqrt(variance + eps)·gain + bias for each row of
 // x [rows, len(gain)] to y, with the biased variance, rounded once from float64.
@@ -35,12 +39,12 @@ func (t *normTask) Part(i int) {
 	}
 }
 
-// eachChunk is the number of values of one part of an Each task.
+// eachChunk is the number of values of one part of Activate.
 const eachChunk = 2048
 
-// Each writes f of each value of x, computed in float64, to y.
-func Each(p *Pool, y, x []float32, f func(float64) float64) {
-	p.each = eachTask{y: y, x: x, f: f}
+// Activate writes f of each value of x, computed in float64, to y.
+func Activate(p *Pool, y, x []float32, f *activation.Function) {
+	p.each = eachTask{y: y, x: x, f: f.Of, gelu: avx2 && f == activation.Released}
 	p.Do(&p.each, (len(x)+eachChunk-1)/eachChunk, 16*len(x))
 	p.each = eachTask{}
 }
@@ -48,12 +52,17 @@ func Each(p *Pool, y, x []float32, f func(float64) float64) {
 type eachTask struct {
 	y, x []float32
 	f    func(float64) float64
+	gelu bool // f has a kernel
 }
 
 func (t *eachTask) Part(i int) {
 	lo := i * eachChunk
 	hi := min(lo+eachChunk, len(t.x))
 	y := t.y[lo:hi]
+	if t.gelu {
+		gelus(y, t.x[lo:hi])
+		return
+	}
 	for j, v := range t.x[lo:hi] {
 		y[j] = float32(t.f(float64(v)))
 	}

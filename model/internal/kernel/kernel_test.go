@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"checkpoint12/model/activation"
 )
 
 var (
@@ -159,16 +161,28 @@ func TestLayerNorm(t *testing.T) {
 	}
 }
 
-// Each rounds once what f gives in float64, whatever the number of threads and parts.
-func TestEach(t *testing.T) {
+// Activate rounds once what f gives in float64, whatever the number of threads and parts:
+// within half a unit in the last place, and 2^-29 of it where f has a kernel.
+func TestActivate(t *testing.T) { eachChoice(t, testActivate) }
+
+func testActivate(t *testing.T) {
 	p := NewPool(3)
-	for _, n := range []int{0, 1, eachChunk - 1, eachChunk, 5*eachChunk + 7} {
-		x := normal(rand.New(rand.NewPCG(4, 4)), n, 3)
-		y := make([]float32, n)
-		Each(p, y, x, math.Cbrt)
-		for i, v := range x {
-			if want := float32(math.Cbrt(float64(v))); y[i] != want {
-				t.Fatalf("%d of %d: %v, want %v", i, n, y[i], want)
+	edges := []float32{0, float32(math.Copysign(0, -1)), inf, -inf, nan, 1e-45, -1e-45, 3e38, -3e38, 40, -40, -13, -1e10}
+	for _, f := range activation.Functions() {
+		for _, n := range []int{0, 1, 3, eachChunk - 1, eachChunk, 5*eachChunk + 7} {
+			x := append(normal(rand.New(rand.NewPCG(4, 4)), n, 3), edges...)
+			y, alone := make([]float32, len(x)), make([]float32, 1)
+			Activate(p, y, x, f)
+			for i, v := range x {
+				want := f.Of(float64(v))
+				bound := math.Abs(want)*(0x1p-24+0x1p-53) + 0x1p-150
+				same := math.Abs(float64(y[i])-want) <= bound || y[i] == float32(want) || y[i] != y[i] && want != want
+				if !same {
+					t.Fatalf("%s of %v, %d of %d: %v, want %v", f.Name(), v, i, n, y[i], want)
+				}
+				if Activate(p, alone, x[i:i+1], f); !sameBits(alone, y[i:i+1]) && want == want {
+					t.Fatalf("%s of %v has other bits alone", f.Name(), v)
+				}
 			}
 		}
 	}

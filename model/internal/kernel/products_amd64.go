@@ -1,6 +1,10 @@
 package kernel
 
-import "golang.org/x/sys/cpu"
+import (
+	"golang.org/x/sys/cpu"
+
+	"checkpoint12/model/activation"
+)
 
 var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 
@@ -127,5 +131,24 @@ func (t *mulTask) stream(sums []float32, k0, k1, lo, hi int) {
 			one(&sums[r*t.out+lo], t.out, &t.x[r*t.in+k], t.in, &t.data[k*t.out+lo], t.out, hi-lo)
 		}
 		r += m
+	}
+}
+
+// gelus is activation.Released of each value of x.
+func gelus(y, x []float32) {
+	n := len(x) &^ 3
+	if n > 0 {
+		gelu(&y[0], &x[0], n)
+	}
+	if n < len(x) {
+		var last [4]float32
+		copy(last[:], x[n:])
+		gelu(&last[0], &last[0], 4)
+		copy(y[n:len(x)], last[:])
+	}
+	for i, v := range y[:len(x)] {
+		if v-v != 0 {
+			y[i] = float32(activation.Released.Of(float64(x[i])))
+		}
 	}
 }
