@@ -91,3 +91,8 @@ func dot3x1(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int
 //
 //go:noescape
 func gelu(y *float32, x *float32, n int)
+
+// exps is exp((x-top)/temperature) of n values, a multiple of four, none above top, and adds them to sums.
+//
+//go:noescape
+func exps(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)

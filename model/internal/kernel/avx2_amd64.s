@@ -2319,3 +2319,131 @@ four:
 done:
 	VZEROUPPER
 	RET
+
+DATA exponentials<>+0(SB)/8, $(-700.0)
+DATA exponentials<>+8(SB)/8, $(-700.0)
+DATA exponentials<>+16(SB)/8, $(-700.0)
+DATA exponentials<>+24(SB)/8, $(-700.0)
+DATA exponentials<>+32(SB)/8, $(1.4426950408889634)
+DATA exponentials<>+40(SB)/8, $(1.4426950408889634)
+DATA exponentials<>+48(SB)/8, $(1.4426950408889634)
+DATA exponentials<>+56(SB)/8, $(1.4426950408889634)
+DATA exponentials<>+64(SB)/8, $(0.6931471803691238)
+DATA exponentials<>+72(SB)/8, $(0.6931471803691238)
+DATA exponentials<>+80(SB)/8, $(0.6931471803691238)
+DATA exponentials<>+88(SB)/8, $(0.6931471803691238)
+DATA exponentials<>+96(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials<>+104(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials<>+112(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials<>+120(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials<>+128(SB)/8, $(4503599627371519.0)
+DATA exponentials<>+136(SB)/8, $(4503599627371519.0)
+DATA exponentials<>+144(SB)/8, $(4503599627371519.0)
+DATA exponentials<>+152(SB)/8, $(4503599627371519.0)
+DATA exponentials<>+160(SB)/8, $(1.0)
+DATA exponentials<>+168(SB)/8, $(1.0)
+DATA exponentials<>+176(SB)/8, $(1.0)
+DATA exponentials<>+184(SB)/8, $(1.0)
+DATA exponentials<>+192(SB)/8, $(1.0)
+DATA exponentials<>+200(SB)/8, $(1.0)
+DATA exponentials<>+208(SB)/8, $(1.0)
+DATA exponentials<>+216(SB)/8, $(1.0)
+DATA exponentials<>+224(SB)/8, $(0.5)
+DATA exponentials<>+232(SB)/8, $(0.5)
+DATA exponentials<>+240(SB)/8, $(0.5)
+DATA exponentials<>+248(SB)/8, $(0.5)
+DATA exponentials<>+256(SB)/8, $(0.16666666666666666)
+DATA exponentials<>+264(SB)/8, $(0.16666666666666666)
+DATA exponentials<>+272(SB)/8, $(0.16666666666666666)
+DATA exponentials<>+280(SB)/8, $(0.16666666666666666)
+DATA exponentials<>+288(SB)/8, $(0.041666666666666664)
+DATA exponentials<>+296(SB)/8, $(0.041666666666666664)
+DATA exponentials<>+304(SB)/8, $(0.041666666666666664)
+DATA exponentials<>+312(SB)/8, $(0.041666666666666664)
+DATA exponentials<>+320(SB)/8, $(0.008333333333333333)
+DATA exponentials<>+328(SB)/8, $(0.008333333333333333)
+DATA exponentials<>+336(SB)/8, $(0.008333333333333333)
+DATA exponentials<>+344(SB)/8, $(0.008333333333333333)
+DATA exponentials<>+352(SB)/8, $(0.001388888888888889)
+DATA exponentials<>+360(SB)/8, $(0.001388888888888889)
+DATA exponentials<>+368(SB)/8, $(0.001388888888888889)
+DATA exponentials<>+376(SB)/8, $(0.001388888888888889)
+DATA exponentials<>+384(SB)/8, $(0.0001984126984126984)
+DATA exponentials<>+392(SB)/8, $(0.0001984126984126984)
+DATA exponentials<>+400(SB)/8, $(0.0001984126984126984)
+DATA exponentials<>+408(SB)/8, $(0.0001984126984126984)
+DATA exponentials<>+416(SB)/8, $(0.0000248015873015873)
+DATA exponentials<>+424(SB)/8, $(0.0000248015873015873)
+DATA exponentials<>+432(SB)/8, $(0.0000248015873015873)
+DATA exponentials<>+440(SB)/8, $(0.0000248015873015873)
+DATA exponentials<>+448(SB)/8, $(0.0000027557319223985893)
+DATA exponentials<>+456(SB)/8, $(0.0000027557319223985893)
+DATA exponentials<>+464(SB)/8, $(0.0000027557319223985893)
+DATA exponentials<>+472(SB)/8, $(0.0000027557319223985893)
+DATA exponentials<>+480(SB)/8, $(0.0000002755731922398589)
+DATA exponentials<>+488(SB)/8, $(0.0000002755731922398589)
+DATA exponentials<>+496(SB)/8, $(0.0000002755731922398589)
+DATA exponentials<>+504(SB)/8, $(0.0000002755731922398589)
+DATA exponentials<>+512(SB)/8, $(0.00000002505210838544172)
+DATA exponentials<>+520(SB)/8, $(0.00000002505210838544172)
+DATA exponentials<>+528(SB)/8, $(0.00000002505210838544172)
+DATA exponentials<>+536(SB)/8, $(0.00000002505210838544172)
+DATA exponentials<>+544(SB)/8, $(0.00000000208767569878681)
+DATA exponentials<>+552(SB)/8, $(0.00000000208767569878681)
+DATA exponentials<>+560(SB)/8, $(0.00000000208767569878681)
+DATA exponentials<>+568(SB)/8, $(0.00000000208767569878681)
+GLOBL exponentials<>(SB), RODATA|NOPTR, $576
+
+// func exps(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)
+// Requires: AVX, AVX2, FMA3
+TEXT ·exps(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         sums+40(FP), BX
+	VBROADCASTSD top+24(FP), Y0
+	VBROADCASTSD temperature+32(FP), Y1
+	VMOVUPD      exponentials<>+0(SB), Y2
+	VMOVUPD      (BX), Y3
+
+four:
+	CMPQ         DX, $0x00000004
+	JL           done
+	VCVTPS2PD    (CX), Y4
+	VSUBPD       Y0, Y4, Y4
+	VDIVPD       Y1, Y4, Y4
+	VCMPPD       $0x05, Y2, Y4, Y7
+	VMAXPD       Y4, Y2, Y4
+	VMULPD       exponentials<>+32(SB), Y4, Y5
+	VROUNDPD     $0x00, Y5, Y5
+	VFNMADD231PD exponentials<>+64(SB), Y5, Y4
+	VFNMADD231PD exponentials<>+96(SB), Y5, Y4
+	VMOVUPD      exponentials<>+544(SB), Y6
+	VFMADD213PD  exponentials<>+512(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+480(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+448(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+416(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+384(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+352(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+320(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+288(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+256(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+224(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+192(SB), Y4, Y6
+	VFMADD213PD  exponentials<>+160(SB), Y4, Y6
+	VADDPD       exponentials<>+128(SB), Y5, Y5
+	VPSLLQ       $0x34, Y5, Y5
+	VMULPD       Y5, Y6, Y6
+	VANDPD       Y7, Y6, Y6
+	VADDPD       Y6, Y3, Y3
+	VCVTPD2PSY   Y6, X4
+	VMOVUPS      X4, (AX)
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000010, AX
+	SUBQ         $0x00000004, DX
+	JMP          four
+
+done:
+	VMOVUPD Y3, (BX)
+	VZEROUPPER
+	RET

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"unsafe"
+
+	"checkpoint12/model/activation"
 )
 
 // fenced returns n values that begin right after memory that cannot be read, or end
@@ -55,4 +57,23 @@ func testMulStaysWithin(t *testing.T) {
 			}
 		}
 	}
+}
+
+// So do the functions of one value and of a row.
+func TestFunctionsStayWithin(t *testing.T) {
+	eachChoice(t, func(t *testing.T) {
+		p := NewPool(1)
+		for n := 1; n <= 9; n++ {
+			for _, end := range []bool{false, true} {
+				x, y := fenced(t, n, end), fenced(t, n, end)
+				Activate(p, y, x, activation.Released)
+				Softmax(y, x, 1)
+				for i, v := range y {
+					if v != float32(1/float64(n)) {
+						t.Errorf("%d equal values: probability %d is %v", n, i, v)
+					}
+				}
+			}
+		}
+	})
 }

@@ -99,6 +99,10 @@ func Softmax(dst, src []float32, temperature float64) {
 	}
 	dst = dst[:len(src)]
 	var sum float64
+	if avx2 {
+		sum = exponentials(dst, src, top, temperature)
+		src = nil
+	}
 	for i, v := range src {
 		e := math.Exp((float64(v) - top) / temperature) // 1 at the maximum
 		dst[i] = float32(e)

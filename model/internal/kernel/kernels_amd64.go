@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"math"
+
 	"golang.org/x/sys/cpu"
 
 	"checkpoint12/model/activation"
@@ -151,4 +153,21 @@ func gelus(y, x []float32) {
 			y[i] = float32(activation.Released.Of(float64(x[i])))
 		}
 	}
+}
+
+// exponentials writes exp((src - top)/temperature) to dst and returns its sum.
+func exponentials(dst, src []float32, top, temperature float64) float64 {
+	var sums [4]float64
+	n := len(src) &^ 3
+	if n > 0 {
+		exps(&dst[0], &src[0], n, top, temperature, &sums)
+	}
+	if n < len(src) {
+		low := float32(math.Inf(-1))
+		last := [4]float32{low, low, low, low}
+		copy(last[:], src[n:])
+		exps(&last[0], &last[0], 4, top, temperature, &sums)
+		copy(dst[n:], last[:len(src)-n])
+	}
+	return sums[0] + sums[1] + (sums[2] + sums[3])
 }
