@@ -83,9 +83,28 @@ func (p *printer) writeIntroducedHeadline() {
 		p.Printf(" (the first of %d steps)", len(steps))
 	}
 	if causes := p.causes(harness.Place{Step: first.Step, Stage: first.Stage}); len(causes) > 0 {
-		p.Printf("%s", because(causes[0].Text))
+		if at, known := p.knownLater(first, causes[0]); known.Fault != "" {
+			p.Printf("; at %s%s", at, because(known.Text))
+		} else {
+			p.Printf("%s", because(causes[0].Text))
+		}
 	}
 	p.Printf("\n")
+}
+
+// knownLater returns the cause of a later place of the same family where that of the first is not
+// known: it says more than that nothing explains the first.
+func (p *printer) knownLater(first harness.Introduced, cause harness.Explanation) (at harness.Place, known harness.Explanation) {
+	if cause.Fault != "" && cause.Explains > 0 {
+		return at, known
+	}
+	for _, in := range p.wrong {
+		at = harness.Place{Step: in.Step, Stage: in.Stage}
+		if causes := p.causes(at); sameFamily(in.Stage, first.Stage) && len(causes) > 0 && causes[0].Fault != "" && causes[0].Explains > 0.9 {
+			return at, causes[0]
+		}
+	}
+	return at, known
 }
 
 // WriteIntroduced writes the stages whose own computation is wrong, and why.

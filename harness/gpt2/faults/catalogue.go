@@ -50,6 +50,10 @@ type Fault struct {
 
 	variants []variant // ways to make it, the usual one first
 
+	// fit is set for a hypothesis that was read off a row: it has to give a number wherever the
+	// engine has one, and rounds as it computes, where the correct function only moves values.
+	fit bool
+
 	// relation tells faults of one id apart that are made for one stage each:
 	// which other stage stands in its place, seen from there.
 	relation string

@@ -189,7 +189,12 @@ func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes 
 			return cmp.Or(count[b]-count[a], g.hypotheses[a].numbers-g.hypotheses[b].numbers, a-b)
 		})
 		if len(best) > 0 && !(x.known && known[x.causes[0].Fault] >= count[best[0]]) {
-			causes[i] = x.fits[best[0]]
+			causes[i] = slices.Clone(x.fits[best[0]])
+			if own := &causes[i][0]; len(best) > 1 && count[best[1]] == count[best[0]] {
+				if other := x.fits[best[1]][0]; !slices.Equal(own.At, other.At) { // the row cannot tell them apart
+					own.Text += "; or, which gives the same, " + other.Text
+				}
+			}
 		}
 	}
 }

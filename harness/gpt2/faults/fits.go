@@ -50,7 +50,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 				}
 			}
 		}
-		if len(g.hypotheses) > known {
+		if len(g.hypotheses) > known && len(e.Span) == 1 {
 			break
 		}
 	}
@@ -167,7 +167,7 @@ func (c *candidateRun) anyStep(e *wrongRow, d model.Dims) func(step int, stage s
 
 // hypothesis returns a fit on what a row shows as a fault.
 func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypothesis {
-	f := Fault{ID: h.ID, Kind: Plain, Stages: h.Stages, Text: h.Text}
+	f := Fault{ID: h.ID, Kind: Plain, Stages: h.Stages, Text: h.Text, fit: true}
 	output := func(c *Context) []float32 { return h.Output(c.stage()) }
 	if o.part != nil {
 		f.Text += ", " + o.part.text

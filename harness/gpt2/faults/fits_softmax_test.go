@@ -125,7 +125,7 @@ func TestAttentionFits(t *testing.T) {
 		words           []string
 		output          func(c *faults.Context) []float32
 	}{
-		{"a distance", "attn.scores", fit.PatternScores, []string{"-0.25 = ", "times the distance"}, scores(func(v float32, query, key int) float32 { return v - 0.25*float32(query-key) })},
+		{"a distance", "attn.scores", fit.PatternScores, []string{"-0.25 times the distance"}, scores(func(v float32, query, key int) float32 { return v - 0.25*float32(query-key) })},
 		{"a window", "attn.scores", fit.PatternScores, []string{"last 2 keys alone"}, scores(func(v float32, query, key int) float32 {
 			if key < query-1 {
 				return float32(math.Inf(-1))

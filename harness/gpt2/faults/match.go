@@ -118,7 +118,13 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 				if len(out) != len(got) || harness.Between(right, out, nil).At < 0 {
 					continue
 				}
+				if f.fit && undecided(out, got) {
+					continue
+				}
 				out, bound := e.spared(e.stored.Of(out), got, right, bound)
+				if f.fit {
+					bound = computed(bound, out)
+				}
 				m.left = harness.Between(out, got, bound)
 				m.beyond = harness.Between(out, got, grown(bound, right, out)).Share
 				m.explains = explained(base, m.left)
@@ -141,6 +147,39 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		}
 	}
 	return best, true
+}
+
+// undecided reports whether a function gives no number where the engine has one.
+func undecided(out, got []float32) bool {
+	for i, v := range out {
+		if v != v && finite(got[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// computed returns rounding bounds that are no less than what a function of few operations comes
+// to, for stages whose correct function computes nothing.
+func computed(bound, out []float32) []float32 {
+	const operations = 4
+	var squares float64
+	for _, v := range out {
+		if finite(v) {
+			squares += float64(v) * float64(v)
+		}
+	}
+	size := math.Sqrt(squares / float64(max(len(out), 1)))
+	all := slices.Clone(bound)
+	if all == nil {
+		all = make([]float32, len(out))
+	}
+	for i, v := range out {
+		if least := float32(operations * unit * (math.Abs(float64(v)) + size)); all[i] < least && finite(v) {
+			all[i] = least
+		}
+	}
+	return all
 }
 
 // grown returns rounding bounds of a fault's output: those of the right one, in proportion where

@@ -245,7 +245,7 @@ var precisions = []struct {
 	{PatternNoise10, "float16", rounding.Float16,
 		"a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
 	{PatternNoise7, "bfloat16", rounding.BFloat16,
-		"a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights of 8 bits"},
+		"a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights or inputs of 8 bits"},
 }
 
 const (
@@ -267,7 +267,7 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	if _, right := g.elsewhere(e.Place); len(right) > 0 {
 		return finding{} // whatever bits the stage computes in, it does at every step
 	}
-	for _, p := range precisions {
+	for _, p := range slices.Backward(precisions) { // the fewest bits first
 		if p.round.Holds(e.got) && !p.round.Holds(e.right) {
 			text := "every value of the output is one that %s holds: the stage, or what writes it, works in %[1]s"
 			return finding{p.id, 0, fmt.Sprintf(text, p.name)}

@@ -15,7 +15,7 @@ func TestRatioWords(t *testing.T) {
 		{1.0002, "the output is 0.02% larger than the correct one"},
 		{0.99985, "the output is 0.015% smaller than the correct one"},
 		{1.25, "the output is 1.25 times the correct one"},
-		{4, "the output is 4 = √D, at this config also H times the correct one"},
+		{4, "the output is 4 = √D times the correct one"},
 		{0.0625, "the output is 0.0625 = 1/D times the correct one"},
 		{-1, "the output is the correct one with its sign changed"},
 		{-0.75, "the output is -0.75 times the correct one"},

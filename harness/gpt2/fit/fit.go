@@ -98,6 +98,7 @@ func Propose(r *Row) []Hypothesis {
 		all = append(all, look(r)...)
 	}
 	for i := range all {
+		all[i].Text = layersNamed(all[i].Text)
 		if all[i].Stages == nil {
 			all[i].Stages = []string{anyLayer(s)}
 		}

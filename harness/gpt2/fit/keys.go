@@ -123,7 +123,10 @@ func keepings(each rows, of string) (all []keeping) {
 		all = append(all, keeping{fmt.Sprintf(text, args...), numbers, keeps})
 	}
 	add(1, func(row *softmaxRow, j int) bool { return j > row.query-window },
-		"each query sees its last %d keys alone, a sliding window: the causal mask hides none before the query", window)
+		"each query sees its last %d keys alone, a sliding window: let it see all keys up to its own", window)
+	for back := 1; back <= 2; back++ {
+		add(1, func(row *softmaxRow, j int) bool { return j != row.query-back }, "the key %s before the query is left out", countOf(back, "one", "places"))
+	}
 	add(1, func(row *softmaxRow, j int) bool { return j <= row.query-ahead },
 		"the newest %s left out: each query sees keys up to its own position", countOf(ahead, "key is", "keys are"))
 	add(1, func(row *softmaxRow, j int) bool { return j/max(window, 1) == row.query/max(window, 1) },
@@ -152,6 +155,9 @@ func keepings(each rows, of string) (all []keeping) {
 			what += ", the first"
 		}
 		add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "%s of every query's sum", what)
+		if lo == hi {
+			add(n, func(row *softmaxRow, j int) bool { return j != lo || j == row.query }, "key %d is left out of the sum of every later query", lo)
+		}
 	} else if n > 1 && n <= 8 {
 		add(n, func(_ *softmaxRow, j int) bool { return !isLeft[j] }, "keys %s are left out of every query's sum", strings.Trim(fmt.Sprint(out), "[]"))
 	}

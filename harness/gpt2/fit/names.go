@@ -2,6 +2,7 @@ package fit
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -46,6 +47,25 @@ func asSeen(cfg model.Config, from model.StageName, name string) string {
 // inputOf returns the stage that a block reads.
 func inputOf(cfg model.Config, layer int) string {
 	return model.Reads(cfg, model.StageName{Layer: layer, Word: "ln_1"}.String())[0]
+}
+
+// otherLayer is how seenFrom names another layer.
+var otherLayer = regexp.MustCompile(` of layer [+-]\d+`)
+
+// layersNamed returns a text in which other layers are named in words too: " of layer -2" could be
+// read as the last but one.
+func layersNamed(text string) string {
+	return otherLayer.ReplaceAllStringFunc(text, func(name string) string {
+		n, _ := strconv.Atoi(strings.TrimPrefix(name, " of layer "))
+		words := "before"
+		if n > 0 {
+			words = "after"
+		}
+		if n = max(n, -n); n == 1 {
+			return name + " (the one " + words + ")"
+		}
+		return fmt.Sprintf("%s (%d %s)", name, n, words)
+	})
 }
 
 // outsideBlocks reports whether a stage's name is of none of the blocks.

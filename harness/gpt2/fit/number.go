@@ -18,6 +18,10 @@ type expression struct {
 	text  string
 }
 
+// usual is how many of the expressions engines come by even where they are round numbers: those
+// of D and of C.
+const usual = 8
+
 // expressions lists the numbers that engines come by, in layer n of the model or, for -1,
 // outside the blocks, the plainest first.
 func expressions(cfg model.Config, layer int) (all []expression) {
@@ -71,6 +75,7 @@ func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant fl
 		}
 	}
 	text, meant = fmt.Sprintf("%.5g", k), k
+	few, _ := strconv.ParseFloat(strconv.FormatFloat(k, 'g', 2, 64), 64)
 	if k == math.Trunc(k) && math.Abs(k) <= 3 {
 		return text, meant // which needs no expression
 	}
@@ -78,7 +83,10 @@ func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant fl
 	if k < 0 {
 		sign = "-"
 	}
-	for _, e := range expressions(cfg, layer) {
+	for i, e := range expressions(cfg, layer) {
+		if few == k && i >= usual {
+			break // somebody chose a round number
+		}
 		if math.Abs(math.Abs(k)-e.value) > slack*e.value || found == 2 {
 			continue
 		}

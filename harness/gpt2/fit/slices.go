@@ -69,6 +69,22 @@ type order struct {
 	from    func(s *Stage, j, n int) int
 }
 
+// hides reports whether all that is wrong is infinite: masks have few values, and each is that of
+// many other places.
+func (r *Row) hides() bool {
+	some := false
+	for i, g := range r.Got {
+		switch {
+		case g == r.Right[i] || r.Part != nil && !r.Part[i]:
+		case !finite(g):
+			some = true
+		case r.Bound == nil || !(math.Abs(float64(g)-float64(r.Right[i])) <= float64(r.Bound[i])):
+			return false
+		}
+	}
+	return some
+}
+
 // moved proposes the correct values in other places: the slices of an axis in another order or
 // one in the place of others, the axes exchanged, and of a product the same but for its bias.
 func moved(r *Row) (all []Hypothesis) {
@@ -76,7 +92,7 @@ func moved(r *Row) (all []Hypothesis) {
 		r = r.Whole
 	}
 	at := r.places()
-	if len(r.Got) < 2 || len(at) > 2*fewValues && r.few(at) {
+	if len(r.Got) < 2 || len(at) > 2*fewValues && r.few(at) || r.hides() {
 		return nil
 	}
 	axes, shape := r.axes()
