@@ -103,7 +103,9 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		if 0 < g.since && g.since < e.Step {
 			first = append(first, g.since)
 		}
-		first = append(first, e.Step)
+		if !g.wrongBefore(e.Place) { // else it did not begin here
+			first = append(first, e.Step)
+		}
 	}
 	var all []match
 	got, right, bound, base := e.compared()
@@ -147,6 +149,13 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		}
 	}
 	return best, true
+}
+
+// wrongBefore reports whether the stage is wrong at an earlier step too.
+func (c *candidateRun) wrongBefore(at harness.Place) bool {
+	return slices.ContainsFunc(c.judged, func(row harness.Replayed) bool {
+		return row.Stage == at.Stage && row.Step < at.Step && row.Verdict == harness.ReplayIntroduced
+	})
 }
 
 // undecided reports whether a function gives no number where the engine has one.
