@@ -68,6 +68,14 @@ func (r *Run) Input(step int, name string) (Value, error) {
 	return v, err
 }
 
+// Follows returns Input of a stage and the places that had to be computed for it, itself last;
+// none if the candidate has it.
+func (r *Run) Follows(step int, stage string) (Value, []harness.Place, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.input(step, stage, false)
+}
+
 // Right returns the stage of the step as the Replayer computes it from the
 // candidate's inputs, whatever the candidate itself has there. Judge judges the
 // stage by it.

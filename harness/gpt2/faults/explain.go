@@ -353,11 +353,11 @@ func (g *rowGroup) inResidual(e *wrongRow, x harness.Explanation) []Cause {
 }
 
 // subtract returns a stage of the residual stream as it follows from a later one:
-// the sum less its other part.
+// the sum less its other part, which does not follow from the stage itself.
 func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
 	sum, part := g.sumOf(at)
-	p, err := g.candidate.Tensor(part.Step, part.Stage)
-	if err != nil || !g.has(part) {
+	p, computed, err := g.run.Follows(part.Step, part.Stage)
+	if err != nil || slices.Contains(computed, at) {
 		return v, false
 	}
 	u := unit
@@ -376,8 +376,10 @@ func (g *rowGroup) subtract(at harness.Place) (v replay.Value, ok bool) {
 		// The sum was rounded once, and this difference is once more.
 		v.F32[i] = x - p.F32[i]
 		v.Bound[i] = float32((math.Abs(float64(x)) + math.Abs(float64(v.F32[i]))) * u)
-		if s.Bound != nil {
-			v.Bound[i] += s.Bound[i]
+		for _, from := range [][]float32{s.Bound, p.Bound} {
+			if from != nil {
+				v.Bound[i] += from[i]
+			}
 		}
 	}
 	return v, true
