@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,67 +9,19 @@ import (
 	"checkpoint12/model"
 )
 
-// An axis is one dimension of a stage as a person names it. An axis of channels
-// that holds heads is two.
-type axis struct {
-	one, many string // "head", "heads"
-	n         int
-	first     int      // what the index 0 is called
-	names     []string // of the indices, where they have names
-}
-
-// axisNames are the names that people give the axes of model.Axes.
-var axisNames = map[string]axis{
-	"B": {one: "batch row", many: "batch rows"},
-	"T": {one: "position", many: "positions"},
-	"S": {one: "key position", many: "key positions"},
-	"C": {one: "channel", many: "channels"},
-	"F": {one: "unit", many: "units"},
-	"V": {one: "id", many: "ids"},
-	"3": {one: "third", many: "thirds", names: []string{"q", "k", "v"}},
-	"H": {one: "head", many: "heads"},
-	"D": {one: "channel of a head", many: "channels of a head"},
-}
-
-// axesOf returns the axes of a stage, and their lengths as a shape.
-func axesOf(cfg model.Config, stage string, d model.Dims) (all []axis, shape []int) {
-	letters := strings.Fields(strings.NewReplacer("(", "", ")", "").Replace(model.Axes(stage)))
-	for _, l := range letters {
-		a := axisNames[l]
-		a.n = d.Length(cfg, l)
-		if l == "T" {
-			a.first = d.P
-			if slices.Contains(letters, "S") {
-				a.one, a.many = "query position", "query positions"
-			}
+// axesOf returns the axes of a stage, and their lengths as a shape. Positions that have keys are
+// those of queries.
+func axesOf(cfg model.Config, stage string, d model.Dims) (all []fit.Axis, shape []int) {
+	all, shape = fit.Axes(cfg, stage, d)
+	if !slices.ContainsFunc(all, func(a fit.Axis) bool { return a.Letter == "S" }) {
+		return all, shape
+	}
+	for i := range all {
+		if a := &all[i]; a.Letter == "T" {
+			a.One, a.Many = "query position", "query positions"
 		}
-		all, shape = append(all, a), append(shape, a.n)
 	}
 	return all, shape
-}
-
-// at returns the name of an index.
-func (a axis) at(j int) string {
-	if a.names != nil {
-		return a.names[j]
-	}
-	return fmt.Sprint(j + a.first)
-}
-
-// some names indices: "head 3", "heads 0, 2 to 5" or "the v third".
-func (a axis) some(indices []int) string {
-	name := a.many
-	if len(indices) == 1 {
-		name = a.one
-	}
-	if a.names == nil {
-		return name + " " + fit.Ranges(indices, a.first)
-	}
-	var names []string
-	for _, j := range indices {
-		names = append(names, a.at(j))
-	}
-	return "the " + strings.Join(names, " and ") + " " + name
 }
 
 // A part is a set of places of a stage's output.
@@ -94,10 +45,10 @@ func (p *part) places(cfg model.Config, c *Context) []bool {
 // be wrong: if less is, that the rest of the output is correct is chance.
 func (g *rowGroup) part(e *wrongRow) *part {
 	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
-	masked := len(axes) == 4 && axes[2].one == "query position" && e.dims.T > 1
+	masked := len(axes) == 4 && axes[2].One == "query position" && e.dims.T > 1
 	wrong := make([][]bool, len(axes))
 	for a := range axes {
-		wrong[a] = make([]bool, axes[a].n)
+		wrong[a] = make([]bool, axes[a].N)
 	}
 	count, diagonal, hidden := 0, 0, 0
 	for i := range e.got {
@@ -140,16 +91,16 @@ func (g *rowGroup) part(e *wrongRow) *part {
 				indices = append(indices, j)
 			}
 		}
-		if axis.n < 2 || 2*len(indices) > axis.n {
+		if axis.N < 2 || 2*len(indices) > axis.N {
 			continue
 		}
-		name := axis.some(indices)
+		name := axis.Some(indices)
 		if first {
 			name, first = "in "+name, false
 		}
-		in, room = append(in, name), room/axis.n*len(indices)
+		in, room = append(in, name), room/axis.N*len(indices)
 		if e.sampled == nil || a >= 2 {
-			tests = append(tests, axis.among(a, indices))
+			tests = append(tests, among(axis, a, indices))
 		}
 	}
 	if len(in) == 0 || 4*count < room {
@@ -160,23 +111,23 @@ func (g *rowGroup) part(e *wrongRow) *part {
 	}}
 }
 
-// among returns a test of the a-th index of a place. Positions are counted from the first of
+// among returns a test of the index along x, the a-th axis, of a place. Positions are counted from the first of
 // the run, and those up to the last of a step go on after it.
-func (x axis) among(a int, indices []int) func(index []int, d model.Dims) bool {
-	positions := strings.HasSuffix(x.one, "position")
+func among(x fit.Axis, a int, indices []int) func(index []int, d model.Dims) bool {
+	positions := strings.HasSuffix(x.One, "position")
 	last, goesOn := indices[len(indices)-1], false
 	if positions {
-		goesOn = last == x.n-1 && last-indices[0] == len(indices)-1
+		goesOn = last == x.N-1 && last-indices[0] == len(indices)-1
 	}
-	first := indices[0] + x.first
+	first := indices[0] + x.First
 	return func(index []int, d model.Dims) bool {
 		j := index[a]
 		if !positions {
 			return slices.Contains(indices, j)
 		}
-		if x.one != "key position" {
+		if x.One != "key position" {
 			j += d.P
 		}
-		return goesOn && j >= first || slices.Contains(indices, j-x.first)
+		return goesOn && j >= first || slices.Contains(indices, j-x.First)
 	}
 }

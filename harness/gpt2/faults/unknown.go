@@ -115,7 +115,7 @@ func (g *rowGroup) mostOfError(e *wrongRow) string {
 		}
 		if n > 0 && 8*n <= len(order) && n <= 4 {
 			few := slices.Sorted(slices.Values(order[:n]))
-			return fmt.Sprintf("%.0f%% of the error is in %s", 100*part/total, axis.some(few))
+			return fmt.Sprintf("%.0f%% of the error is in %s", 100*part/total, axis.Some(few))
 		}
 	}
 	return ""

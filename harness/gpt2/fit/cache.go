@@ -270,7 +270,7 @@ func hiddenRegions(r *Row) (all []Hypothesis) {
 	}
 	axes, _ := r.axes()
 	for a := range 2 {
-		if axes[a].n < 2 {
+		if axes[a].N < 2 {
 			continue
 		}
 		for _, o := range axes[a].guesses() {

@@ -64,8 +64,8 @@ func (m mover) holds(from func(j, n int) int) bool {
 const mostIndices = 4096
 
 // orders returns the orders of the axis that give the output.
-func (m mover) orders(a axis) (all []order) {
-	n := a.n
+func (m mover) orders(a Axis) (all []order) {
+	n := a.N
 	if n < 2 {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (m mover) orders(a axis) (all []order) {
 			all = append(all, order{fmt.Sprintf(format, args...), numbers, func(_ *Stage, j, n int) int { return f(j, n) }})
 		}
 	}
-	if a.letter == "S" {
+	if a.Letter == "S" {
 		P := m.Dims.P
 		added := func(P, by int) func(j, n int) int {
 			return func(j, _ int) int {
@@ -132,7 +132,7 @@ func (m mover) orders(a axis) (all []order) {
 		parts = append(parts[:8], fmt.Sprintf("… (%d in all)", len(parts)))
 	}
 	return append(all, order{
-		fmt.Sprintf("%s have the values of others: %s", a.many, strings.Join(parts, ", ")), numbers,
+		fmt.Sprintf("%s have the values of others: %s", a.Many, strings.Join(parts, ", ")), numbers,
 		func(_ *Stage, j, n int) int {
 			if n != len(list) {
 				return -1
@@ -143,45 +143,45 @@ func (m mover) orders(a axis) (all []order) {
 }
 
 // rules adds the rules by which one index of the axis has the values of any of some others.
-func (m mover) rules(a axis, wrong int, from []int, add func(numbers int, f func(j, n int) int, format string, args ...any)) {
-	n := a.n
-	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.many)
-	add(0, func(j, n int) int { return j ^ 1 }, "every two %s are exchanged", a.many)
+func (m mover) rules(a Axis, wrong int, from []int, add func(numbers int, f func(j, n int) int, format string, args ...any)) {
+	n := a.N
+	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.Many)
+	add(0, func(j, n int) int { return j ^ 1 }, "every two %s are exchanged", a.Many)
 	for _, k := range from {
 		switch k {
 		case 0:
-			add(0, func(int, int) int { return 0 }, "every %s has the values of %s %s", a.one, a.one, a.at(0))
+			add(0, func(int, int) int { return 0 }, "every %s has the values of %s %s", a.One, a.One, a.at(0))
 		case n - 1:
-			add(0, func(_, n int) int { return n - 1 }, "every %s has the values of the last", a.one)
+			add(0, func(_, n int) int { return n - 1 }, "every %s has the values of the last", a.One)
 		default:
-			add(1, func(int, int) int { return k }, "every %s has the values of %s %s", a.one, a.one, a.at(k))
+			add(1, func(int, int) int { return k }, "every %s has the values of %s %s", a.One, a.One, a.at(k))
 		}
 		by := k - wrong
 		numbers := 1
 		if by == 1 || by == -1 {
 			numbers = 0
 		}
-		add(numbers, func(j, n int) int { return min(max(j+by, 0), n-1) }, "each %s has the values that belong %s", a.one, away(by))
+		add(numbers, func(j, n int) int { return min(max(j+by, 0), n-1) }, "each %s has the values that belong %s", a.One, away(by))
 		if 2*by > n {
 			by -= n
 		} else if 2*by < -n {
 			by += n
 		}
-		add(numbers, func(j, n int) int { return ((j+by)%n + n) % n }, "each %s has the values that belong %s, rolled over the end", a.one, away(by))
+		add(numbers, func(j, n int) int { return ((j+by)%n + n) % n }, "each %s has the values that belong %s, rolled over the end", a.One, away(by))
 		for _, g := range []int{2, 3, 4, 6, 8, 12, 16, 32, 64} {
 			if g >= n || k >= n {
 				break
 			}
-			add(1, func(j, _ int) int { return j % g }, "%s repeat after %d: %s j has the values of j mod %d", a.many, g, a.one, g)
-			add(1, func(j, _ int) int { return j / g }, "each %s stands for %d: %s j has the values of j/%d", a.one, g, a.one, g)
-			add(1, func(j, _ int) int { return j - j%g }, "of every %d %s all have the values of the first", g, a.many)
+			add(1, func(j, _ int) int { return j % g }, "%s repeat after %d: %s j has the values of j mod %d", a.Many, g, a.One, g)
+			add(1, func(j, _ int) int { return j / g }, "each %s stands for %d: %s j has the values of j/%d", a.One, g, a.One, g)
+			add(1, func(j, _ int) int { return j - j%g }, "of every %d %s all have the values of the first", g, a.Many)
 			if n%g == 0 {
-				add(3, func(j, n int) int { return j%g*(n/g) + j/g }, "%s are transposed: j is that of [%d, %d] read the other way round", a.many, g, n/g)
-				add(3, func(j, n int) int { return j%(n/g)*g + j/(n/g) }, "%s are transposed: j is that of [%d, %d] read the other way round", a.many, n/g, g)
-				add(1, func(j, n int) int { return j - j%g + g - 1 - j%g }, "every %d %s are in reverse order", g, a.many)
+				add(3, func(j, n int) int { return j%g*(n/g) + j/g }, "%s are transposed: j is that of [%d, %d] read the other way round", a.Many, g, n/g)
+				add(3, func(j, n int) int { return j%(n/g)*g + j/(n/g) }, "%s are transposed: j is that of [%d, %d] read the other way round", a.Many, n/g, g)
+				add(1, func(j, n int) int { return j - j%g + g - 1 - j%g }, "every %d %s are in reverse order", g, a.Many)
 			}
 		}
-		if a.letter == "T" {
+		if a.Letter == "T" {
 			add(1, func(j, _ int) int { return min(j, k) }, "positions after the %s of the step have its values", ordinal(k))
 		}
 	}

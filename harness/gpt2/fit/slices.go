@@ -61,7 +61,7 @@ func moved(r *Row) (all []Hypothesis) {
 	sampled := r.Whole != nil
 	split := model.Axes(r.Name) == "B H T D" // of which c_attn's columns tell more
 	for a := range axes {
-		if sampled && a < 2 || split && (axes[a].letter == "H" || axes[a].letter == "D") {
+		if sampled && a < 2 || split && (axes[a].Letter == "H" || axes[a].Letter == "D") {
 			continue
 		}
 		for _, bias := range []bool{false, true} {
@@ -89,7 +89,7 @@ func moved(r *Row) (all []Hypothesis) {
 		if slices.IsSorted(order) || !r.laidOut(shape, order) {
 			continue
 		}
-		var laid []axis
+		var laid []Axis
 		for _, a := range order {
 			laid = append(laid, axes[a])
 		}
@@ -164,10 +164,10 @@ func (r *Row) laidOut(shape, order []int) bool {
 }
 
 // listed returns "[batch row, position, channel]".
-func listed(axes []axis) string {
+func listed(axes []Axis) string {
 	names := make([]string, len(axes))
 	for i, a := range axes {
-		names[i] = a.one
+		names[i] = a.One
 	}
 	return "[" + strings.Join(names, ", ") + "]"
 }

@@ -183,27 +183,27 @@ func hiddenColumns(r *Row) (all []Hypothesis) {
 const mostPairs = 16
 
 // guesses returns orders of an axis that engines have, whatever the output.
-func (a axis) guesses() (all []order) {
-	n := a.n
+func (a Axis) guesses() (all []order) {
+	n := a.N
 	add := func(numbers int, f func(j, n int) int, format string, args ...any) {
 		all = append(all, order{fmt.Sprintf(format, args...), numbers, func(_ *Stage, j, n int) int { return f(j, n) }})
 	}
-	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.many)
-	add(0, func(j, n int) int { return 0 }, "every %s has the values of %s %s", a.one, a.one, a.at(0))
-	add(0, func(j, n int) int { return n - 1 }, "every %s has the values of the last", a.one)
+	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.Many)
+	add(0, func(j, n int) int { return 0 }, "every %s has the values of %s %s", a.One, a.One, a.at(0))
+	add(0, func(j, n int) int { return n - 1 }, "every %s has the values of the last", a.One)
 	for _, by := range []int{-1, 1, -2, 2} {
-		add(max(by, -by)-1, func(j, n int) int { return ((j+by)%n + n) % n }, "each %s has the values that belong %s, rolled over the end", a.one, away(by))
-		add(max(by, -by)-1, func(j, n int) int { return min(max(j+by, 0), n-1) }, "each %s has the values that belong %s", a.one, away(by))
+		add(max(by, -by)-1, func(j, n int) int { return ((j+by)%n + n) % n }, "each %s has the values that belong %s, rolled over the end", a.One, away(by))
+		add(max(by, -by)-1, func(j, n int) int { return min(max(j+by, 0), n-1) }, "each %s has the values that belong %s", a.One, away(by))
 	}
 	for _, g := range []int{2, 4, 8, 16} {
 		if g < n {
-			add(1, func(j, _ int) int { return j % g }, "%s repeat after %d: %s j has the values of j mod %d", a.many, g, a.one, g)
-			add(1, func(j, _ int) int { return j / g }, "each %s stands for %d: %s j has the values of j/%d", a.one, g, a.one, g)
-			add(1, func(j, _ int) int { return j - j%g }, "of every %d %s all have the values of the first", g, a.many)
+			add(1, func(j, _ int) int { return j % g }, "%s repeat after %d: %s j has the values of j mod %d", a.Many, g, a.One, g)
+			add(1, func(j, _ int) int { return j / g }, "each %s stands for %d: %s j has the values of j/%d", a.One, g, a.One, g)
+			add(1, func(j, _ int) int { return j - j%g }, "of every %d %s all have the values of the first", g, a.Many)
 		}
 	}
 	if n%2 == 0 && n > 2 {
-		add(0, func(j, n int) int { return (j + n/2) % n }, "the two halves of the %s are exchanged", a.many)
+		add(0, func(j, n int) int { return (j + n/2) % n }, "the two halves of the %s are exchanged", a.Many)
 	}
 	if n > 2 {
 		add(0, func(j, n int) int {
@@ -211,9 +211,9 @@ func (a axis) guesses() (all []order) {
 				return j ^ 1
 			}
 			return j
-		}, "every two %s are exchanged", a.many)
+		}, "every two %s are exchanged", a.Many)
 	}
-	if a.letter == "S" {
+	if a.Letter == "S" {
 		add(1, func(j, n int) int {
 			if j == n-1 {
 				return n - 2
@@ -231,7 +231,7 @@ func (a axis) guesses() (all []order) {
 					return i
 				}
 				return j
-			}, "%s %s and %s are exchanged", a.many, a.at(k), a.at(i))
+			}, "%s %s and %s are exchanged", a.Many, a.at(k), a.at(i))
 		}
 	}
 	for i := range min(n, mostPairs) {
@@ -242,7 +242,7 @@ func (a axis) guesses() (all []order) {
 						return k
 					}
 					return j
-				}, "%s %s has the values of %s", a.one, a.at(i), a.at(k))
+				}, "%s %s has the values of %s", a.One, a.at(i), a.at(k))
 			}
 		}
 	}
@@ -269,7 +269,7 @@ func hiddenMoves(r *Row) (all []Hypothesis) {
 	axes, _ := r.axes()
 	split := model.Axes(r.Name) == "B H T D"
 	for a, x := range axes {
-		if x.n < 2 || split && (x.letter == "H" || x.letter == "D") && x.n > mostPairs {
+		if x.N < 2 || split && (x.Letter == "H" || x.Letter == "D") && x.N > mostPairs {
 			continue
 		}
 		for _, o := range x.guesses() {
