@@ -159,12 +159,3 @@ func (r *Row) rowErrors(t *terms, n int) (cols []int, err []float64) {
 	}
 	return cols, err
 }
-
-// norm returns the root of the sum of squares.
-func norm(x []float64) float64 {
-	sq := 0.0
-	for _, v := range x {
-		sq += v * v
-	}
-	return math.Sqrt(sq)
-}

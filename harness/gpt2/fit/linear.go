@@ -30,10 +30,7 @@ func linear(y []float64, x ...[]float64) []float64 {
 	// Terms of very different sizes are as independent as their directions are.
 	size := make([]float64, k)
 	for j, term := range x {
-		for _, v := range term {
-			size[j] += v * v
-		}
-		if size[j] = math.Sqrt(size[j]); size[j] == 0 || math.IsInf(size[j], 0) || size[j] != size[j] {
+		if size[j] = norm(term); size[j] == 0 || math.IsInf(size[j], 0) || size[j] != size[j] {
 			return nil
 		}
 	}
@@ -57,6 +54,15 @@ func linear(y []float64, x ...[]float64) []float64 {
 		out[j] = c.AtVec(j) / size[j]
 	}
 	return out
+}
+
+// norm returns the root of the sum of squares.
+func norm(x []float64) float64 {
+	sq := 0.0
+	for _, v := range x {
+		sq += v * v
+	}
+	return math.Sqrt(sq)
 }
 
 // finite reports whether v is neither NaN nor an infinity.

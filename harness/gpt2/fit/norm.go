@@ -63,6 +63,12 @@ func rowMoments(x []float32, C, first, last, step int) (mean, variance []float64
 	return mean, variance
 }
 
+// moments returns a row's mean and 1/√(variance + eps).
+func moments(x []float32, eps float64) (mean, scale float64) {
+	means, variances := rowMoments(x, len(x), 0, len(x), 1)
+	return means[0], 1 / math.Sqrt(variances[0]+eps)
+}
+
 // output returns (x - centre)/divisor·gain + bias by the flat index.
 func (n *norming) output(centre, divisor func(r int) float64) func(i int) float64 {
 	at, m, d := -1, 0.0, 1.0

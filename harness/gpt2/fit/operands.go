@@ -2,7 +2,6 @@ package fit
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -271,17 +270,4 @@ func otherNorms(r *Row) (all []Hypothesis) {
 		}
 	}
 	return all
-}
-
-// moments returns a row's mean and 1/√(variance + eps).
-func moments(x []float32, eps float64) (mean, scale float64) {
-	for _, v := range x {
-		mean += float64(v)
-	}
-	mean /= float64(len(x))
-	sq := 0.0
-	for _, v := range x {
-		sq += (float64(v) - mean) * (float64(v) - mean)
-	}
-	return mean, 1 / math.Sqrt(sq/float64(len(x))+eps)
 }

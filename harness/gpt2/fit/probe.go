@@ -61,12 +61,7 @@ func (r *Row) probe(width int) *probe {
 		}
 	}
 	for _, i := range chosen {
-		tol := 2e-6 * size
-		if r.Bound != nil && r.Bound[i] == r.Bound[i] {
-			grown := math.Abs(float64(r.Got[i])) / math.Max(math.Abs(float64(r.Right[i])), 1e-30)
-			tol += 4 * float64(r.Bound[i]) * math.Min(math.Max(grown, 1), 1e6)
-		}
-		p.cols, p.got, p.tol = append(p.cols, i%width), append(p.got, float64(r.Got[i])), append(p.tol, tol)
+		p.cols, p.got, p.tol = append(p.cols, i%width), append(p.got, float64(r.Got[i])), append(p.tol, r.slack(i, size))
 	}
 	return p
 }

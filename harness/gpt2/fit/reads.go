@@ -277,16 +277,22 @@ func (r *Row) near(out []float32, places []int) bool {
 		if r.Part != nil && !r.Part[at] || !finite(r.Got[at]) || v == r.Got[at] {
 			continue
 		}
-		tol := 2e-6 * size
-		if r.Bound != nil && r.Bound[at] == r.Bound[at] {
-			grown := math.Abs(float64(r.Got[at])) / math.Max(math.Abs(float64(r.Right[at])), 1e-30)
-			tol += 4 * float64(r.Bound[at]) * math.Min(math.Max(grown, 1), 1e6)
-		}
-		if !(math.Abs(float64(v)-float64(r.Got[at])) <= tol) {
+		if !(math.Abs(float64(v)-float64(r.Got[at])) <= r.slack(at, size)) {
 			return false
 		}
 	}
 	return true
+}
+
+// slack returns how much rounding may do to the row's value at a place, where its output is of a
+// size: more where the value is larger than the correct one.
+func (r *Row) slack(i int, size float64) float64 {
+	tol := 2e-6 * size
+	if r.Bound != nil && r.Bound[i] == r.Bound[i] {
+		grown := math.Abs(float64(r.Got[i])) / math.Max(math.Abs(float64(r.Right[i])), 1e-30)
+		tol += 4 * float64(r.Bound[i]) * math.Min(math.Max(grown, 1), 1e6)
+	}
+	return tol
 }
 
 // placed returns the i-th of places; nil is every place.
