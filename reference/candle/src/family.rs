@@ -79,7 +79,7 @@ pub fn parse(text: &[u8]) -> Result<(Config, Family)> {
         let had = rest.get(key).unwrap_or(&value);
         let other = "which is another name for it";
         ensure!(*had == value, "{key} is {had} and {alias}, {other}, {value}");
-        if !value.as_u64().is_some_and(|n| n > 0) {
+        if value.as_u64().is_none_or(|n| n == 0) {
             bail!("{alias} is {value}, not a positive integer");
         }
         rest.insert(key.to_string(), value);
@@ -146,9 +146,11 @@ impl Family {
             "hardswish" => Activation::HardSwish.forward(x),
             "tanh" => x.tanh(),
             "sigmoid" => sigmoid(x),
-            // with as many digits as Hugging Face has
             "laplace" => {
-                let z = ((x - 0.707107)? / (0.282095 * std::f64::consts::SQRT_2))?;
+                // with as many digits as Hugging Face has
+                #[allow(clippy::approx_constant)]
+                let mean = 0.707107;
+                let z = ((x - mean)? / (0.282095 * std::f64::consts::SQRT_2))?;
                 (z.erf()? + 1.0)? / 2.0
             }
             "sqrtsoftplus" => softplus(x)?.sqrt()?.to_dtype(DType::F32),
