@@ -115,17 +115,19 @@ func (c *Context) rounded(weights, inputs rounding.Rounding) []float32 {
 	return c.apply(c.Stage, func(name string) []float32 { return inputs.Of(c.in(name)) })
 }
 
-// isAskedFor reports whether a fault is a rounding no coarser than what the engine is meant to
-// store its values in.
+// isAskedFor reports whether a fault is a rounding that changes no value which the engine is meant
+// to store: one of as many bits, and as wide a range.
 func (f Fault) isAskedFor(e *wrongRow) bool {
-	isOf := func(name string) bool { return f.ID == name+"_weights" || strings.HasSuffix(f.ID, name+"_activations") }
-	switch {
-	case e.stored == nil:
+	if e.stored == nil {
 		return false
-	case f.ID == "tf32" || isOf("float16") && !isOf("bfloat16"):
-		return true
 	}
-	return isOf("bfloat16") && rounding.BFloat16.Holds(e.stored.Of([]float32{1 + 0x1p-10}))
+	values := e.stored.Of([]float32{1 + 0x1p-10, 1e-30, 1e5})
+	for name, round := range map[string]rounding.Rounding{"float16": rounding.Float16, "bfloat16": rounding.BFloat16, "tf32": rounding.TF32} {
+		if f.ID == name || f.ID == name+"_weights" || f.ID == name+"_activations" || f.ID == name+"_weights+"+name+"_activations" {
+			return round.Holds(values)
+		}
+	}
+	return false
 }
 
 // textOf returns a fault's words at a row.
