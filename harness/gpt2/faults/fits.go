@@ -28,10 +28,14 @@ func (h hypothesis) on(e *wrongRow) *wrongRow {
 	return e.some
 }
 
+// fitShown is how many times the rounding bound an error has to be in a narrow type: what is hardly
+// more than its rounding, many numbers fit by chance.
+const fitShown = 4
+
 // holds reports whether all that the hypothesis leaves of a row's error is rounding, and more
 // than that was there.
 func (m match) holds() bool {
-	return m.left.Nonfinite == 0 && m.beyond <= fitLeft && m.explains >= nearlyExplained
+	return m.left.Nonfinite == 0 && m.beyond <= fitLeft && m.explains >= nearlyExplained && m.was >= fitShown
 }
 
 // fits returns the causes of a row by the hypotheses that hold of it, by index of g.fits. With

@@ -19,6 +19,7 @@ type match struct {
 	left     harness.Distance // of the engine's output from the fault's
 	beyond   float64          // left in rounding bounds of the fault's own output
 	explains float64          // the fraction of the error that is gone
+	was      float64          // the error in rounding bounds of a narrow type; infinite in float32
 	or       []string         // single stages of the span where the fault leaves the same
 }
 
@@ -129,7 +130,9 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 				}
 				m.left = harness.Between(out, got, bound)
 				m.beyond = harness.Between(out, got, grown(bound, right, out)).Share
-				m.explains = explained(base, m.left)
+				if m.explains, m.was = explained(base, m.left), math.Inf(1); e.coarse > 1 {
+					m.was = base.Share
+				}
 				if e.coarse > 1 && base.Wrong > 0 && base.Nonfinite == 0 && m.left.Nonfinite == 0 {
 					// Most of the error may be rounding, of large values.
 					m.explains = max(m.explains, 1-float64(m.left.Wrong)/float64(base.Wrong))

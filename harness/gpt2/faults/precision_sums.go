@@ -132,7 +132,12 @@ func (c *narrowSums) measure(pool []harness.Place) errorsOf {
 	if s := e.spread() / c.unit; e.n < leastSummed || !(s > leastSpread) || s > mostSpread*math.Sqrt(float64(e.terms)) || e.hasStructure() {
 		return errorsOf{}
 	}
-	// Factors as they are stored, or of the other narrow type, are another matter.
+	// Outputs, or factors, that are stored in the other narrow type are another matter.
+	for _, other := range []rounding.Rounding{rounding.Float16, rounding.BFloat16} {
+		if !other.Holds(c.round.Of([]float32{1 + 0x1p-10})) && c.held(pool, other) {
+			return errorsOf{}
+		}
+	}
 	all := []rounding.Rounding{nil, rounding.Float16, rounding.BFloat16}
 	for _, ofX := range all {
 		for _, ofW := range all {
@@ -142,6 +147,16 @@ func (c *narrowSums) measure(pool []harness.Place) errorsOf {
 		}
 	}
 	return e
+}
+
+// held reports whether every value of places is one of a type.
+func (c *narrowSums) held(pool []harness.Place, in rounding.Rounding) bool {
+	for _, at := range pool {
+		if t, err := c.candidate.Tensor(at.Step, at.Stage); err != nil || !in.Holds(t.F32) {
+			return false
+		}
+	}
+	return true
 }
 
 // errors measures products whose factors go through roundings.
