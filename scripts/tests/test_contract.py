@@ -67,9 +67,9 @@ def test_every_checkpoint_from_1_to_11_has_a_stage():
 
 
 @pytest.mark.parametrize("change, names", [
-    ({"activation_function": "gelu"}, "activation_function"), ({"n_layer": 0}, "n_layer"), ({"n_embd": 9}, "n_embd"),
+    ({"activation_function": "prelu"}, "activation_function"), ({"n_layer": 0}, "n_layer"), ({"n_embd": 9}, "n_embd"),
     ({"n_head": True}, "n_head"), ({"layer_norm_epsilon": 2.0}, "layer_norm_epsilon"), ({"vocab_size": "97"}, "vocab_size"),
-    ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"), ({"model_type": "llama"}, "model_type"),
+    ({"scale_attn_by_inverse_layer_idx": 1}, "scale_attn_by_inverse_layer_idx"), ({"model_type": "llama"}, "model_type"),
 ])
 def test_config_is_read_strictly(tmp_path, change, names):
     (tmp_path / "config.json").write_text(json.dumps({**CONFIG, **change}))

@@ -14,7 +14,7 @@ import pytest
 
 import contract
 import gpt2
-from conftest import CONFIG, ROOT, command, random_weights, write_model
+from conftest import CONFIG, ROOT, command, random_weights, torch_python, write_model
 
 with open(os.path.join(ROOT, "model", "testdata", "family.json"), encoding="utf-8") as f:
     FAMILY = json.load(f)
@@ -116,6 +116,10 @@ def write(tmp_path, said, heads):
     return write_model(tmp_path / "model", config, weights)
 
 
+def before_torch_2():
+    return subprocess.check_output([torch_python(), "-c", "import torch; print(torch.__version__)"], text=True).startswith("1.")
+
+
 @pytest.mark.parametrize("engine", ["go", "tinygrad", "candle", "transformers"])
 @pytest.mark.parametrize("name", MODELS)
 def test_engines_agree(checkpoint12, tmp_path, name, engine):
@@ -124,6 +128,8 @@ def test_engines_agree(checkpoint12, tmp_path, name, engine):
         status, text = say(checkpoint12, one, model, tmp_path / one)
         if engine == "transformers" and "activation_function" in text:
             pytest.skip(text)
+        if engine == "transformers" and "not finite" in text and MODELS[name][0].get("reorder_and_upcast_attn") and before_torch_2():
+            pytest.skip(f"torch before 2: its baddbmm adds 0 times a tensor that nobody has written, which may hold NaN: {text}")
         assert status == 0, text
     report = tmp_path / "report.json"
     done = subprocess.run([checkpoint12, "compare", "--golden", tmp_path / "float64", "--candidate", tmp_path / engine,

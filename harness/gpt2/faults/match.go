@@ -104,7 +104,7 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		if 0 < g.since && g.since < e.Step {
 			first = append(first, g.since)
 		}
-		if !g.wrongBefore(e.Place) { // else it did not begin here
+		if !g.wrongAtPrompt(e.Place) { // else it did not begin here
 			first = append(first, e.Step)
 		}
 	}
@@ -154,10 +154,11 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	return best, true
 }
 
-// wrongBefore reports whether the stage is wrong at an earlier step too.
-func (c *candidateRun) wrongBefore(at harness.Place) bool {
+// wrongAtPrompt reports whether the stage is wrong at an earlier step that has no past.
+func (c *candidateRun) wrongAtPrompt(at harness.Place) bool {
 	return slices.ContainsFunc(c.judged, func(row harness.Replayed) bool {
-		return row.Stage == at.Stage && row.Step < at.Step && row.Verdict == harness.ReplayIntroduced
+		d, ok := c.dims(row.Step)
+		return ok && d.P == 0 && row.Stage == at.Stage && row.Step < at.Step && row.Verdict == harness.ReplayIntroduced
 	})
 }
 
