@@ -111,7 +111,7 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "judge a dump of which more names are unknown than known")
 	f.BoolVar(&o.RequireAll, "require-all", false, "fail when a stage that the golden has is missing or skipped")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print each stage that was compared")
-	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
+	a.judges(c, judged, func(c *cobra.Command, p *progress) (*judgement, error) {
 		err := need(c, "candidate")
 		switch {
 		case err != nil:

@@ -52,7 +52,7 @@ accept fails no checkpoint, and is listed. Figures know no rules.
 	f.BoolVar(&text.Engines, "engines", false, "print a line for each engine of the goldens too")
 	boundsFlag(f, &bounds)
 	f.BoolVarP(&text.Verbose, "verbose", "v", false, "print each stage that was compared, and each figure with its source")
-	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
+	a.judges(c, judged, func(c *cobra.Command, p *progress) (*judgement, error) {
 		var err error
 		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
 			return nil, err
@@ -166,7 +166,7 @@ needs no goldens.`),
 	f.Lookup("dtype").Usage = "plant faults in runs that compute in `TYPE`: f32, tf32, f16 or bf16"
 	f.BoolVar(&o.Quick, "quick", false, "one layer and step for each stage, few pairs, one case of each correct engine")
 	f.BoolVar(&beyond, "unlisted", false, "plant faults that are in no catalogue, and say how many are explained")
-	a.judges(c, func(c *cobra.Command, p *progress) (*judgement, error) {
+	a.judges(c, []format{asJSON}, func(c *cobra.Command, p *progress) (*judgement, error) {
 		o.Progress = func(done, all int) { fmt.Fprintf(p, "run %d of %d", done, all) }
 		if beyond {
 			for _, name := range []string{"goldens", "dtype", "quick"} {

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"checkpoint12/harness/report"
+)
+
+// judgement is the answer of a command that judges.
+type judgement struct {
+	report any // as JSON
+	passed bool
+	text   func(w io.Writer, s report.Style) error
+	err    error // of what could not be judged, beside what was
+}
+
+// judges makes c a command that judges by run: it writes a report for a person, and
+// to files in the formats, and has failed if the judgement has. An interrupt leaves run
+// behind.
+func (a *app) judges(c *cobra.Command, formats []format, run func(c *cobra.Command, p *progress) (*judgement, error)) {
+	c.Long += `
+
+Exit status: 0 all passed, 1 something failed, 2 nothing could be judged (bad usage or
+input, no weights, nothing to compare), 130 interrupted.`
+	files := reportFlags(c.Flags(), formats)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := files.open(c, a.stdout); err != nil {
+			return err
+		}
+		defer files.discard()
+		var j *judgement
+		p := a.progress()
+		err := wait(c.Context(), func() (err error) {
+			j, err = run(c, p)
+			return err
+		})
+		p.clear()
+		if err == nil && !files.takeStdout() {
+			err = j.text(a.stdout, style(a.stdout.w))
+		}
+		if err == nil {
+			err = files.write(j)
+		}
+		if err == nil && !j.passed {
+			err = errDivergence
+		}
+		if err == nil {
+			err = j.err
+		}
+		return err
+	}
+}
