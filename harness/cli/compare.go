@@ -208,13 +208,14 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 			return verify.Info(s.Checkpoint).CausesAt(stages...)
 		},
 	}
-	return &judgement{r, r.Passed(), func(w io.Writer, s report.Style) error {
+	forCI := &compared{r, o.candidate, c.Schedule, options}
+	return &judgement{report: r, passed: r.Passed(), ci: forCI.ci, text: func(w io.Writer, s report.Style) error {
 		options.Style = s
 		if err := report.Write(w, r.Report, options); err != nil {
 			return err
 		}
 		return writeMore(report.NewWriter(w, s), r)
-	}, nil}, nil
+	}}, nil
 }
 
 // closer returns the command that looks closer than o, or words for it, or "".

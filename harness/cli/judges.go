@@ -6,12 +6,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness/report"
+	"checkpoint12/harness/report/ci"
 )
 
 // judgement is the answer of a command that judges.
 type judgement struct {
 	report any // as JSON
 	passed bool
+	ci     func() *ci.Report // nil of a command that no CI system reads
 	text   func(w io.Writer, s report.Style) error
 	err    error // of what could not be judged, beside what was
 }

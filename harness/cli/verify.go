@@ -67,10 +67,10 @@ accept fails no checkpoint, and is listed. Figures know no rules.
 		}
 		p.clear()
 		a.notes(r.Notes())
-		return &judgement{r, !r.Failed(), func(w io.Writer, s report.Style) error {
+		return &judgement{report: r, passed: !r.Failed(), ci: r.CI, text: func(w io.Writer, s report.Style) error {
 			text.Style = s
 			return r.WriteText(w, text)
-		}, r.Err()}, nil
+		}, err: r.Err()}, nil
 	})
 	engineFlags(c, &o)
 	return c
@@ -178,7 +178,7 @@ needs no goldens.`),
 			if err != nil {
 				return nil, err
 			}
-			return &judgement{m, m.Passed(), m.WriteText, nil}, nil
+			return &judgement{report: m, passed: m.Passed(), text: m.WriteText}, nil
 		}
 		var err error
 		if o.Goldens, err = a.findGoldens(o.Goldens); err != nil {
@@ -188,7 +188,7 @@ needs no goldens.`),
 		if err != nil {
 			return nil, err
 		}
-		return &judgement{m, m.Passed(), m.WriteText, nil}, nil
+		return &judgement{report: m, passed: m.Passed(), text: m.WriteText}, nil
 	})
 	return c
 }
