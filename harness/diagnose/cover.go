@@ -92,10 +92,11 @@ func (c *cover) find(rows []harness.Replayed) error {
 // choose chooses the best of a row's causes in stages that the candidate lacks.
 func (c *cover) choose(row harness.Place) error {
 	var best *hypothesis
-	var rest []faults.Cause // the row's other causes
-	causes := c.causes[row]
+	var rest []faults.Cause  // the row's other causes
+	var among []faults.Cause // it and its twins
+	causes, covered := c.causes[row], map[string]int{}
 	for i, cause := range causes {
-		for _, x := range append([]faults.Cause{cause}, cause.Or...) {
+		for _, x := range slices.Concat([]faults.Cause{cause}, cause.Or, cause.Twins) {
 			if x.Values == nil {
 				continue
 			}
@@ -103,14 +104,21 @@ func (c *cover) choose(row harness.Place) error {
 			if err != nil {
 				return err
 			}
+			if covered[x.Text] = len(s.covered); !s.right {
+				covered[x.Text] = -1
+			}
 			if s.right && (best == nil || len(s.covered) > len(best.covered)) {
-				best, rest = s, slices.Concat(causes[:i], causes[i+1:])
+				best, rest, among = s, slices.Concat(causes[:i], causes[i+1:]), append([]faults.Cause{cause}, cause.Twins...)
 			}
 		}
 	}
 	if best == nil {
 		return nil
 	}
+	best.cause = best.cause.WithTwins(slices.DeleteFunc(among, func(x faults.Cause) bool {
+		n, tested := covered[x.Text]
+		return x.Text == best.cause.Text || tested && n < len(best.covered)
+	}))
 	c.run, c.chosen[row] = best.run, true
 	var stages []string
 	for i, again := range best.again {

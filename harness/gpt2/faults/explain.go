@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -29,6 +28,12 @@ type Cause struct {
 	// Or are causes in other stages, which the row itself cannot tell from this
 	// one.
 	Or []Cause
+
+	// Twins are other causes that hold of the same rows: see WithTwins.
+	Twins []Cause
+
+	numbers int    // that were read off a row
+	alone   string // the Text without Twins; "" where there are none
 }
 
 // Explain finds the causes of the introduced rows. It returns, in the order of
@@ -119,6 +124,10 @@ type rowGroup struct {
 	// the catalogue is the cause: as many as mostSearches are enough.
 	fitted [2]int
 
+	// twinned is how many rows that a fault of the catalogue explains were searched for others
+	// that give the same, by such steps.
+	twinned [2]int
+
 	hypotheses []hypothesis // each of which holds of one of them
 }
 
@@ -160,7 +169,7 @@ func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes 
 	for _, i := range g.rows {
 		g.since = min(g.since, rows[i].Step)
 	}
-	answers, count, known := map[int]*answer{}, map[int]int{}, map[string]int{}
+	answers := map[int]*answer{}
 	for _, i := range g.rows {
 		if ctx.Err() == nil {
 			answers[i] = g.answer(rows[i])
@@ -176,26 +185,10 @@ func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes 
 				maps.Copy(x.fits, g.held(e, x.tried))
 			}
 		}
-		for h := range x.fits {
-			count[h]++
-		}
-		if x.known {
-			known[x.causes[0].Fault]++
-		}
 	}
+	s := g.choosing(answers)
 	for i, x := range answers {
-		causes[i] = x.causes
-		best := slices.SortedFunc(maps.Keys(x.fits), func(a, b int) int {
-			return cmp.Or(count[b]-count[a], g.hypotheses[a].numbers-g.hypotheses[b].numbers, a-b)
-		})
-		if len(best) > 0 && !(x.known && known[x.causes[0].Fault] >= count[best[0]]) {
-			causes[i] = slices.Clone(x.fits[best[0]])
-			if own := &causes[i][0]; len(best) > 1 && count[best[1]] == count[best[0]] {
-				if other := x.fits[best[1]][0]; !slices.Equal(own.At, other.At) { // the row cannot tell them apart
-					own.Text += "; or, which gives the same, " + other.Text
-				}
-			}
-		}
+		causes[i] = s.causes(x)
 	}
 }
 
@@ -230,6 +223,10 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		x.causes = g.describe(e, matches)
 		if !x.causes[0].Rest {
 			x.known, x.tried = true, 0
+			if twinned := &g.twinned[min(e.dims.P, 1)]; g.mayHaveTwins(e, matches) && *twinned < mostSearches(e.Span) {
+				*twinned++
+				x.fits, x.tried = g.fits(e, true), len(g.hypotheses)
+			}
 			return x
 		}
 	}
@@ -267,17 +264,9 @@ const secondFault = 3
 
 // describe words the matches that reproduce a row.
 func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
-	var ids []string
-	for _, m := range matches {
-		ids = append(ids, m.fault.ID)
-	}
 	var all []Cause
-	for i, m := range matches {
+	for _, m := range matches {
 		rest := ""
-		others := slices.Delete(slices.Clone(ids), i, i+1)
-		if len(others) > 0 {
-			rest += fmt.Sprintf(" (which cannot be told from %s here)", strings.Join(others, ", "))
-		}
 		flips := m.fault.Kind == Precision && m.leavesFlips()
 		second := m.beyond > secondFault && !flips
 		if second && e.bound != nil {

@@ -3,6 +3,7 @@ package fit
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"checkpoint12/model"
@@ -72,10 +73,9 @@ func (p *values) ofCorrect() []Hypothesis {
 		return append(all, p.ofInput()...) // which says more
 	}
 	all = append(all, p.pieces(correct, r.Right)...)
-	return append(all, p.unaries(correct, r.Right, []unary{
+	functions := []unary{
 		{"%s·tanh(y/%[1]s) of the correct value y, a soft cap", func(x, k float64) float64 { return k * math.Tanh(x/k) }, p.caps()},
 		{"y/(1 + |y|/%s) of the correct value y, a soft cap", func(x, k float64) float64 { return x / (1 + math.Abs(x)/k) }, p.caps()},
-		plain("the absolute value of the correct one", math.Abs),
 		plain("the square of the correct one", func(x float64) float64 { return x * x }),
 		plain("the correct one squared with its sign", func(x float64) float64 { return x * math.Abs(x) }),
 		plain("the square root of the correct one", math.Sqrt),
@@ -86,7 +86,11 @@ func (p *values) ofCorrect() []Hypothesis {
 		plain("1 over the correct one", func(x float64) float64 { return 1 / x }),
 		plain("1 less the correct one", func(x float64) float64 { return 1 - x }),
 		plain("the correct one through the model's activation", r.Model.Config().ActivationFunction().Of),
-	})...)
+	}
+	if slices.ContainsFunc(r.Right, func(v float32) bool { return v < 0 }) { // else it is the correct one
+		functions = slices.Insert(functions, 2, plain("the absolute value of the correct one", math.Abs))
+	}
+	return append(all, p.unaries(correct, r.Right, functions)...)
 }
 
 // caps returns numbers from which that of a soft cap is sought.

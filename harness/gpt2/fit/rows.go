@@ -3,6 +3,7 @@ package fit
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/model"
@@ -87,6 +88,9 @@ func (p *values) ofRows() (all []Hypothesis) {
 	for _, f := range rowFactors {
 		for _, width := range widths {
 			g := byRows(p.Right, width, f)
+			if !slices.ContainsFunc(at, func(i int) bool { return math.Abs(g(i)-float64(p.Right[i])) > 1e-5*math.Abs(float64(p.Right[i])) }) {
+				continue // it is so already, as probabilities add up to 1
+			}
 			c := p.fit(at, func(i int) float64 { return float64(p.Got[i]) }, g)
 			if c == nil {
 				continue

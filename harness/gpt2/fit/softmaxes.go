@@ -44,6 +44,11 @@ func otherSoftmaxes(r *Row) (all []Hypothesis) {
 	add("a sigmoid of each score stands in the place of the softmax", each(sigmoid))
 	add("a sigmoid of each score, divided by their sum, stands in the place of the softmax", scaled(each(sigmoid)))
 	add("every key has the same probability: no softmax, the mean of all", scaled(each(func(float64) float64 { return 1 })))
+	add("every key has the same probability, the hidden ones too: no softmax and no mask", func(_ *softmaxRow, out []float64) {
+		for j := range out {
+			out[j] = 1 / float64(len(out))
+		}
+	})
 	add("scores below 0 are cut to 0 and divided by their sum: no exponential is taken", scaled(each(relu)))
 	add("scores are divided by their sum: no exponential is taken", scaled(each(func(x float64) float64 { return x })))
 	add("the rows do not sum to 1: exponentials are not divided by their sum", each(math.Exp))

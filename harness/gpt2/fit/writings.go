@@ -73,6 +73,12 @@ func writings(n int) (all []writing) {
 	}
 	add(1, func(c cacheStep) []int { return c.hidden(func(j int) bool { return j >= n }) },
 		"the cache is full at %d rows: rows of positions from %d on are not written and stay zeros; make it as long as the context", n, n)
+	all = append(all, writing{fmt.Sprintf("the row of position %d is lost: it is zeros in the cache"+remedy, n-1), 1, func(c cacheStep) []int {
+		if c.S < n {
+			return nil
+		}
+		return c.hidden(func(j int) bool { return j == n-1 })
+	}})
 	ring := func(p int) int { return p % n }
 	for _, own := range []bool{false, true} {
 		rest := ", and its own row stays zeros"

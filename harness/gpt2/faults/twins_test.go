@@ -1,0 +1,127 @@
+package faults_test
+
+import (
+	"path"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model"
+)
+
+// queries changes the correct probabilities of each query, in its head at its position.
+func queries(change func(row []float32, head, query int)) func(c *faults.Context) []float32 {
+	return func(c *faults.Context) []float32 {
+		out := append([]float32{}, c.Right()...)
+		S, T, H := c.Dims.P+c.Dims.T, c.Dims.T, c.Model.Config().Heads
+		for lo := 0; lo < len(out); lo += S {
+			change(out[lo:lo+S], lo/S/T%H, c.Dims.P+lo/S%T)
+		}
+		return out
+	}
+}
+
+// times multiplies the probabilities of one query.
+func times(k float32, query int) func(c *faults.Context) []float32 {
+	return queries(func(row []float32, _, q int) {
+		for j := range row {
+			if q == query {
+				row[j] *= k
+			}
+		}
+	})
+}
+
+// TestTwins: causes that give the same, of the catalogue or read off the tensors, are all told, and
+// are told apart where the dump can.
+func TestTwins(t *testing.T) {
+	uniform := queries(func(row []float32, _, q int) {
+		clear(row)
+		for j := range q + 1 {
+			row[j] = 1 / float32(q+1)
+		}
+	})
+	lost := func(row int) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			D, S := c.Model.Config().Embd/c.Model.Config().Heads, c.Dims.P+c.Dims.T
+			for lo := 0; lo < len(out) && c.Dims.P > 0; lo += S * D {
+				clear(out[lo+row*D:][:D])
+			}
+			return out
+		}
+	}
+	const or = "; or, which gives the same, "
+	const every = "in h.*.attn.probs: every key has the same probability: no softmax, the mean of all"
+	modules := gpt2test.IsModule
+	all := func(stage string) bool { return strings.HasPrefix(stage, "h.") }
+	but := func(word string) func(string) bool {
+		return func(stage string) bool { return all(stage) && !strings.HasSuffix(stage, word) }
+	}
+	for _, c := range []struct {
+		name, stage string
+		output      func(c *faults.Context) []float32
+		keep        func(stage string) bool
+		rows        int // of a layer
+		fault       string
+		words, not  []string
+	}{
+		{"no softmax", "attn.probs", uniform, modules, 4, "cache_stale",
+			[]string{"in h.*.attn.cache_k: this step's rows are not written", or + every}, nil},
+		{"no softmax, keys dumped", "attn.probs", uniform, but("attn.probs"), 4, "pattern_softmax", []string{every[len("in h.*.attn.probs: "):]}, []string{or, "cache"}},
+		{"no softmax, all dumped", "attn.probs", uniform, all, 4, "pattern_softmax", []string{every[len("in h.*.attn.probs: "):]}, []string{or}},
+		{"keys of zeros", "attn.cache_k", func(c *faults.Context) []float32 { return make([]float32, len(c.Right())) }, all, 4, "", nil, []string{or, "softmax"}},
+		{"a lost row", "attn.cache_[kv]", lost(4), modules, 3, "cache_shifted",
+			[]string{"new rows are written one position too early", or + "in h.*.attn.cache_k, h.*.attn.cache_v: the row of position 4 is lost: it is zeros in the cache"}, nil},
+		{"a lost row, dumped", "attn.cache_[kv]", lost(4), all, 2, "pattern_cache", []string{"the row of position 4 is lost"}, []string{or, "too early"}},
+		{"another lost row", "attn.cache_[kv]", lost(2), modules, 3, "pattern_cache", []string{"the row of position 2 is lost"}, []string{"window"}},
+		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
+			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
+		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",
+			[]string{"in h.*.attn.probs: the rows do not sum to 1: each sums to 0.5"}, []string{"absolute"}},
+		{"a query halved, dumped", "attn.probs", times(0.5, 2), all, 1, "pattern_ratio", []string{"0.5 times", "in query position 2"}, []string{or}},
+		{"scaled twice", "attn.scores", func(c *faults.Context) []float32 {
+			f, _ := faults.ByID("scale_d")
+			return f.Output(c)
+		}, modules, 4, "scale_d", []string{"q*k is divided by D", or + "in h.*.attn.probs: the softmax is of 0.35355 = 1/√D"}, nil},
+	} {
+		e := engine{
+			judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, steps: 4, keep: c.keep,
+			plant: func(at harness.Place, x *faults.Context) []float32 {
+				if ok, _ := path.Match("*"+c.stage, at.Stage); !ok {
+					return nil
+				}
+				return c.output(x)
+			},
+		}
+		introduced, found := e.explain(t)
+		for _, x := range found {
+			s, _ := model.ParseStage(x.Stage)
+			layer := strings.TrimSuffix(x.Stage, s.Word)
+			if text := strings.ReplaceAll(x.Text, layer, "h.*."); c.fault != "" && x.Fault != c.fault || !says(text, c.words, c.not) {
+				t.Errorf("%s: %s at step %d: %s: %q", c.name, x.Stage, x.Step, x.Fault, text)
+			}
+		}
+		n := c.rows * e.judge.Config().Layers
+		if len(introduced) != n || len(found) != n {
+			t.Errorf("%s: %d rows introduced and %d explained, want %d", c.name, len(introduced), len(found), n)
+		}
+	}
+}
+
+// says reports whether a text has all of some words and none of others.
+func says(text string, words, not []string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	for _, w := range not {
+		if strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}
