@@ -34,6 +34,7 @@ type compareOptions struct {
 	bounds            string // file of rules
 	allowUnknown      bool
 	verbose           bool
+	page              bool // is asked for
 	harness.CompareOptions
 }
 
@@ -128,6 +129,7 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 		if o.Bounds, err = readBounds(c.Flags(), o.bounds); err != nil {
 			return nil, err
 		}
+		o.page = c.Flags().Changed(asHTML.flag)
 		return a.compare(c.Context(), o, p)
 	})
 	return c
@@ -208,14 +210,22 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 			return verify.Info(s.Checkpoint).CausesAt(stages...)
 		},
 	}
-	forCI := &compared{r, o.candidate, c.Schedule, options}
-	return &judgement{report: r, passed: r.Passed(), ci: forCI.ci, text: func(w io.Writer, s report.Style) error {
+	j := &judgement{report: r, passed: r.Passed()}
+	if o.page {
+		p.begin("drawing the page")
+		if j.page, err = a.comparisonPage(r, &c, o.golden, options); err != nil {
+			return nil, err
+		}
+		p.clear()
+	}
+	j.text = func(w io.Writer, s report.Style) error {
 		options.Style = s
 		if err := report.Write(w, r.Report, options); err != nil {
 			return err
 		}
 		return writeMore(report.NewWriter(w, s), r)
-	}}, nil
+	}
+	return j, nil
 }
 
 // closer returns the command that looks closer than o, or words for it, or "".

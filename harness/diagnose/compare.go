@@ -47,6 +47,7 @@ type Result struct {
 	Quorum *Quorum `json:"quorum,omitempty"` // of several goldens; else nil
 
 	Engines []EngineResult `json:"-"` // the goldens compared
+	Judged  []Judged       `json:"-"` // the run or, with Rows, each that was judged
 }
 
 // Compare compares the candidate with its goldens. Of several the reference
@@ -128,6 +129,7 @@ func compare(ctx context.Context, c Comparison) (*Result, error) {
 		return nil, err
 	}
 	r.Notes = append(slices.Clone(c.notes), r.Notes...)
+	r.Judged = []Judged{{Comparison: c, Report: r.Report, Engines: r.Engines}}
 	return r, nil
 }
 

@@ -234,6 +234,7 @@ func (c *Comparison) goldenNames() (names []string) {
 func compareRows(ctx context.Context, c Comparison) (*Result, error) {
 	var results []*Result
 	var reports, unmatched []harness.RowReport
+	var judged []Judged
 	var nothing error
 	for i, row := range c.Rows {
 		one := c
@@ -259,7 +260,7 @@ func compareRows(ctx context.Context, c Comparison) (*Result, error) {
 			unmatched = append(unmatched, x)
 			continue
 		}
-		results, reports = append(results, r), append(reports, x)
+		results, reports, judged = append(results, r), append(reports, x), append(judged, r.Judged...)
 	}
 	if len(reports) == 0 {
 		return nil, cmp.Or(nothing, fmt.Errorf("%w: %s: no row can be judged", harness.ErrNothingCompared, c.Candidate.Name()))
@@ -268,7 +269,7 @@ func compareRows(ctx context.Context, c Comparison) (*Result, error) {
 	if c.Model != nil {
 		reads = c.replayer(c.Candidate).Reads
 	}
-	merged := new(Result)
+	merged := &Result{Judged: judged}
 	var err error
 	if merged.Report, err = harness.MergeRows(c.Schedule, append(reports, unmatched...), reads); err != nil {
 		return nil, err

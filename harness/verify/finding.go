@@ -85,11 +85,6 @@ func (f Finding) Name() string {
 
 // Line returns a failure as one line.
 func (f Finding) Line() string {
-	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), f.detail())
-}
-
-// detail returns how it failed.
-func (f Finding) detail() string {
 	detail := f.Detail
 	if f.Begin != "" {
 		detail = "the run diverges earlier, at " + f.Begin
@@ -97,7 +92,7 @@ func (f Finding) detail() string {
 	if f.Kind != "" {
 		detail = f.Kind + ": " + detail
 	}
-	return detail
+	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), detail)
 }
 
 // write writes the finding in full.

@@ -1,0 +1,383 @@
+// Package pictures makes of what compare and verify hold the plain data of a page: maps, the
+// tensors that are worth a look, and the verdict in the words of the text.
+package pictures
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/report/page"
+	"checkpoint12/model"
+)
+
+// A builder makes a page's Run.
+type builder struct {
+	o        Options
+	schedule *harness.Schedule
+	report   *harness.Report
+	layers   []layer           // of goldens
+	judged   []diagnose.Judged // whose tensors are at hand
+
+	run      page.Run
+	stages   map[string]int // their place in run
+	steps    map[int]int
+	rows     map[harness.Place]*harness.Row // of the report
+	replayed map[harness.Place]*harness.Replayed
+}
+
+// A layer is the candidate's comparison with one engine's golden.
+type layer struct {
+	name   string
+	report *harness.Report
+}
+
+// build makes the run of a report, but for its cards.
+func (b *builder) build() {
+	b.rows, b.replayed = map[harness.Place]*harness.Row{}, map[harness.Place]*harness.Replayed{}
+	b.stages, b.steps = map[string]int{}, map[int]int{}
+	var places []harness.Place
+	for _, l := range append(slices.Clone(b.layers), layer{report: b.report}) {
+		for i := range l.report.Stages {
+			if row := &l.report.Stages[i]; !row.OfGolden() || l.report.Row(row.Place) == nil {
+				places = append(places, row.Place)
+			}
+		}
+	}
+	for i := range b.report.Stages {
+		if row := &b.report.Stages[i]; b.rows[row.Place] == nil || !row.OfGolden() {
+			b.rows[row.Place] = row
+		}
+	}
+	for i := range b.report.Replayed {
+		p := &b.report.Replayed[i]
+		b.replayed[p.Place], places = p, append(places, p.Place)
+	}
+	b.axes(places)
+	for _, l := range b.layers {
+		b.run.Layers = append(b.run.Layers, b.layer(l))
+	}
+	if len(b.replayed) > 0 {
+		b.run.Layers = append(b.run.Layers, b.replayLayer())
+	}
+	b.mark()
+	b.run.Growth = b.growth()
+	b.run.Start = b.start()
+}
+
+// axes lays out the stages and steps.
+func (b *builder) axes(places []harness.Place) {
+	steps, seen := map[int]bool{}, map[string]bool{}
+	layers := 0
+	for _, at := range places {
+		steps[at.Step], seen[at.Stage] = true, true
+		if n, err := strconv.Atoi(names.Numbers(at.Stage)); err == nil {
+			layers = max(layers, n+1)
+		}
+	}
+	for _, st := range b.schedule.Stages() {
+		if seen[st.Name] {
+			b.stages[st.Name] = len(b.run.Stages)
+			b.run.Stages = append(b.run.Stages, b.stage(st))
+		}
+	}
+	families := map[string]int{}
+	inside := false
+	for i := range b.run.Stages {
+		st := &b.run.Stages[i]
+		for _, name := range model.Reads(model.Config{Layers: layers}, st.Name) {
+			if j, ok := b.stages[name]; ok {
+				st.Reads = append(st.Reads, j)
+			}
+		}
+		number, err := strconv.Atoi(names.Numbers(st.Name))
+		if inside = inside || err == nil; err != nil {
+			st.Block = -1
+			if inside {
+				st.Block = -2
+			}
+			continue
+		}
+		family := names.Family(st.Name)
+		if _, ok := families[family]; !ok {
+			families[family] = len(families)
+		}
+		st.Block, st.Column = number, families[family]
+	}
+	for _, n := range sorted(steps) {
+		b.steps[n] = len(b.run.Steps)
+		b.run.Steps = append(b.run.Steps, page.Step{N: n, Label: b.stepLabel(n)})
+	}
+}
+
+// stage describes a stage.
+func (b *builder) stage(st harness.Stage) page.Stage {
+	s := page.Stage{Name: st.Name, Label: gpt2.Label(st.Name), Checkpoint: st.Checkpoint, Why: st.Tolerance.Reason}
+	if s.Label == "" {
+		s.Label = st.Name[strings.LastIndexByte(st.Name, '.')+1:]
+		if names.Numbers(st.Name) == "" {
+			s.Label = st.Name
+		}
+	}
+	row := harness.Row{Tolerance: st.Tolerance, Scale: math.NaN()}
+	if s.Bound = row.Allowed(); st.Tolerance.Rel > 0 {
+		_, s.Bound, _ = strings.Cut(s.Bound, "= ")
+	}
+	return s
+}
+
+// stepLabel says which positions a step feeds, as far as that is known.
+func (b *builder) stepLabel(n int) string {
+	label := "step " + strconv.Itoa(n)
+	if len(b.judged) != 1 { // rows of a batch have positions of their own
+		return label
+	}
+	j := &b.judged[0]
+	cut := j.Cut
+	if cut == nil {
+		prompt := j.Prompt
+		if m := j.Candidate.Manifest(); prompt == 0 && m != nil && len(m.Tokens) > 0 {
+			prompt = len(m.Tokens[0])
+		}
+		if len(j.Engines) > 0 && prompt == 0 {
+			if m := j.Engines[0].Source.Manifest(); m != nil && len(m.Tokens) > 0 {
+				prompt = len(m.Tokens[0])
+			}
+		}
+		if prompt > 0 {
+			cut = harness.PromptCut(prompt, n+1)
+		}
+	}
+	if span, ok := cut.At(n); ok && span.T > 0 {
+		what := "position "
+		if span.T > 1 {
+			what = "positions "
+		}
+		return label + ", " + what + strings.ReplaceAll(span.String(), "-", "–")
+	}
+	return label
+}
+
+// cell returns the cell of a place.
+func (b *builder) cell(at harness.Place) (int, bool) {
+	stage, ok := b.stages[at.Stage]
+	step, there := b.steps[at.Step]
+	return step*len(b.run.Stages) + stage, ok && there
+}
+
+// blank returns a string of one character for each cell.
+func (b *builder) blank(c byte) []byte {
+	cells := make([]byte, len(b.run.Steps)*len(b.run.Stages))
+	for i := range cells {
+		cells[i] = c
+	}
+	return cells
+}
+
+// status returns the status of a row as a character.
+func status(row *harness.Row) byte {
+	switch {
+	case row.FailsOwnCheck():
+		return page.StatusCheck
+	case row.Doubt != "":
+		return page.StatusDoubt
+	}
+	switch row.Status {
+	case harness.Pass:
+		return page.StatusPass
+	case harness.Missing:
+		return page.StatusMissing
+	case harness.WrongShape:
+		return page.StatusShape
+	case harness.Nonfinite:
+		return page.StatusNonfinite
+	case harness.Skipped:
+		return page.StatusSkipped
+	}
+	return page.StatusFail
+}
+
+// layer returns the map of a comparison.
+func (b *builder) layer(l layer) page.Layer {
+	cells := b.blank(page.StatusNone)
+	out := page.Layer{Name: l.name, Share: make([]page.Num, len(cells)), Error: make([]page.Num, len(cells))}
+	for i := range l.report.Stages {
+		row := &l.report.Stages[i]
+		at, ok := b.cell(row.Place)
+		if !ok || row.OfGolden() && cells[at] != page.StatusNone {
+			continue
+		}
+		if cells[at] = status(row); row.Status.Compared() {
+			out.Share[at], out.Error[at] = page.Num(row.Share()), number(row.MaxAbs)
+		}
+	}
+	out.Status = string(cells)
+	return out
+}
+
+// number returns a measure, 0 where there is none: a status says so.
+func number(v harness.Float) page.Num {
+	if math.IsNaN(float64(v)) {
+		return 0
+	}
+	return page.Num(v)
+}
+
+// replayLayer returns the map of the replay.
+func (b *builder) replayLayer() page.Layer {
+	cells := b.blank(page.StatusNone)
+	out := page.Layer{Name: "its own inputs", Replay: true, Share: make([]page.Num, len(cells)), Error: make([]page.Num, len(cells))}
+	for at, p := range b.replayed {
+		i, ok := b.cell(at)
+		if !ok {
+			continue
+		}
+		switch p.Verdict {
+		case harness.ReplayUnknown:
+			cells[i] = page.StatusSkipped
+			continue
+		case harness.ReplayClean:
+			cells[i] = page.StatusPass
+		default:
+			if cells[i] = status(&p.Row); cells[i] == page.StatusPass || cells[i] == page.StatusCheck {
+				cells[i] = page.StatusFail
+			}
+		}
+		out.Share[i], out.Error[i] = page.Num(p.Share()), number(p.MaxAbs)
+	}
+	out.Status = string(cells)
+	return out
+}
+
+// mark says of each cell what a replay found.
+func (b *builder) mark() {
+	cells := b.blank(page.MarkNone)
+	grown := make([]page.Num, len(cells))
+	for at, p := range b.replayed {
+		i, ok := b.cell(at)
+		if !ok {
+			continue
+		}
+		switch p.Verdict {
+		case harness.ReplayIntroduced:
+			cells[i] = page.MarkWrong
+		case harness.ReplayClean:
+			cells[i] = page.MarkClean
+		default:
+			cells[i] = page.MarkUnknown
+		}
+		grown[i] = number(p.Amplification)
+	}
+	for at, row := range b.rows {
+		i, ok := b.cell(at)
+		switch {
+		case !ok:
+		case row.Accepted != "":
+			cells[i] = page.MarkAccepted
+		case row.Origin == harness.OriginInherited:
+			cells[i] = page.MarkInherited
+		}
+	}
+	for _, in := range b.report.Introduced {
+		if i, ok := b.cell(harness.Place{Step: in.Step, Stage: in.Stage}); ok {
+			if cells[i] = page.MarkWrong; in.Accepted != "" {
+				cells[i] = page.MarkAccepted
+			}
+		}
+	}
+	for _, v := range b.report.Violations {
+		if i, ok := b.cell(v.Place); ok && v.Accepted == "" && cells[i] != page.MarkAccepted {
+			cells[i] = page.MarkWrong
+		}
+	}
+	if b.run.Marks = string(cells); slices.ContainsFunc(grown, func(n page.Num) bool { return n != 0 }) {
+		b.run.Grown = grown
+	}
+}
+
+// start returns the cell to open first: what is wrong itself, else what diverges first, else
+// the largest share of its bound.
+func (b *builder) start() int {
+	for _, in := range b.report.Introduced {
+		if i, ok := b.cell(harness.Place{Step: in.Step, Stage: in.Stage}); ok && in.Accepted == "" {
+			return i
+		}
+	}
+	if at := b.report.FirstDivergence; at != nil {
+		if i, ok := b.cell(*at); ok {
+			return i
+		}
+	}
+	for _, v := range b.report.Violations {
+		if i, ok := b.cell(v.Place); ok {
+			return i
+		}
+	}
+	best, most := 0, page.Num(-1)
+	if len(b.run.Layers) > 0 {
+		for i, share := range b.run.Layers[0].Share {
+			if share > most && b.run.Layers[0].Status[i] != page.StatusNone {
+				best, most = i, share
+			}
+		}
+	}
+	return best
+}
+
+// growth returns the error of the residual stream along the depth; nil without one.
+func (b *builder) growth() *page.Growth {
+	if len(b.layers) == 0 {
+		return nil
+	}
+	report := b.layers[0].report
+	if len(b.layers) > 1 {
+		report = b.report
+	}
+	var g page.Growth
+	at := map[string]int{}
+	for _, st := range b.run.Stages {
+		if st.Name == "embed" || strings.HasSuffix(st.Name, ".resid_post") {
+			at[st.Name] = len(g.Stages)
+			g.Stages = append(g.Stages, st.Name)
+		}
+	}
+	if len(g.Stages) < 2 {
+		return nil
+	}
+	g.Bound = make([]page.Num, len(g.Stages))
+	for _, step := range b.run.Steps {
+		line, known := page.Line{Step: step.N, Errors: make([]page.Num, len(g.Stages))}, false
+		for i := range report.Stages {
+			row := &report.Stages[i]
+			k, ok := at[row.Stage]
+			if !ok || row.Step != step.N || !row.Status.Compared() || !(row.Scale > 0) {
+				continue
+			}
+			line.Errors[k] = number(row.MaxRel)
+			g.Bound[k] = page.Num(max(float64(g.Bound[k]), row.Tolerance.At(row.Scale)/row.Scale))
+			known = true
+		}
+		if known {
+			g.Lines = append(g.Lines, line)
+		}
+	}
+	if len(g.Lines) == 0 {
+		return nil
+	}
+	return &g
+}
+
+// sorted returns the keys of a set, ascending.
+func sorted[K cmp.Ordered](set map[K]bool) (keys []K) {
+	for k := range set {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,396 @@
+package pictures
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/report"
+	"checkpoint12/harness/report/page"
+	"checkpoint12/harness/verify"
+)
+
+// Options are what a page says beside a report.
+type Options struct {
+	Version string // of the program
+	Line    string // the command line that the person gave
+	Closer  string // the command that looks closer, or words for it
+
+	Report   report.Options          // by which the report is written as text
+	Siblings []diagnose.EngineResult // goldens of other engines of the same case, for their distances alone
+}
+
+// cardBytes is what the cards of one page take together at most.
+const cardBytes = 420_000
+
+// OfComparison returns the page of a comparison, whose sources are still open.
+func OfComparison(r *diagnose.Result, o Options) (*page.Page, error) {
+	b := &builder{o: o, report: r.Report, judged: r.Judged}
+	if len(r.Judged) == 0 { // the weights as loaded are all there is
+		return b.page()
+	}
+	b.schedule = r.Judged[0].Schedule
+	switch {
+	case len(r.Engines) == 1:
+		b.layers = []layer{{engineName(r.Engines[0]), r.Report}}
+	case len(r.Engines) > 1:
+		b.layers = []layer{{page.Together, r.Report}}
+		for _, e := range r.Engines {
+			b.layers = append(b.layers, layer{engineName(e), e.Report})
+		}
+	}
+	b.build()
+	var err error
+	if b.run.Tokens, err = b.tokens(); err != nil {
+		return nil, err
+	}
+	if _, err = b.draw(cardBytes); err != nil {
+		return nil, err
+	}
+	p, err := b.page()
+	if err == nil && r.Quorum != nil {
+		p.Notes = append(p.Notes, r.Quorum.Lines()...)
+	}
+	return p, err
+}
+
+// page returns the page of the builder's run.
+func (b *builder) page() (*page.Page, error) {
+	r := b.report
+	v, err := b.verdict()
+	if err != nil {
+		return nil, err
+	}
+	p := &page.Page{
+		Title: strings.ToUpper(r.Verdict) + " " + filepath.Base(r.Candidate), Verdict: v, Beside: b.beside(),
+		Findings: b.findings(0), Notes: r.Notes, Stages: summaries(r), Engines: b.engines(),
+		Facts: b.sources(),
+	}
+	if len(b.run.Stages) > 0 {
+		p.Runs = []page.Run{b.run}
+	}
+	p.Rows, p.More = outside("", r)
+	p.Commands = append(p.Commands, page.Command{What: "what made this page", Line: b.o.Line})
+	if v.Closer.Line != "" {
+		p.Commands = append(p.Commands, v.Closer)
+	}
+	return p, nil
+}
+
+// verdict returns the verdict as the first lines of the text say it.
+func (b *builder) verdict() (v page.Verdict, err error) {
+	r := b.report
+	var text bytes.Buffer
+	o := b.o.Report
+	o.Verbose, o.Style = false, report.Style{Width: math.MaxInt32}
+	if err := report.Write(&text, r, o); err != nil {
+		return v, err
+	}
+	head, _, _ := strings.Cut(text.String(), "\n\n")
+	for line := range strings.Lines(head) {
+		v.Lines = append(v.Lines, strings.TrimSpace(line))
+	}
+	v.State = page.Failed
+	if r.Passed() {
+		v.State = page.Passed
+	}
+	v.Lines[0] = strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(v.Lines[0], "PASS"), "FAIL"))
+	v.Closer = page.Command{What: "what looks closer", Line: b.o.Closer}
+	if r.Passed() {
+		v.Closer = page.Command{}
+		return v, nil
+	}
+	at, ok := firstWrong(r)
+	if !ok {
+		return v, nil
+	}
+	v.Stage = fmt.Sprintf("%s, at step %d", at.Stage, at.Step)
+	for _, e := range r.Explanations {
+		if e.Step == at.Step && e.Stage == at.Stage {
+			v.Cause = report.Explained(e)
+			break
+		}
+	}
+	if b.schedule == nil {
+		return v, nil
+	}
+	if st, ok := b.schedule.Stage(at.Stage); ok {
+		if v.Cause == "" {
+			if usual := verify.Info(st.Checkpoint).CausesAt(st.Name); len(usual) > 0 {
+				v.Cause = "not known; usual here: " + strings.Join(usual[:min(3, len(usual))], "; ")
+			}
+		}
+		v.Remedy = verify.Info(st.Checkpoint).Fix
+		if st.Checkpoint > 0 {
+			v.Stage += fmt.Sprintf(" (checkpoint %d, %s)", st.Checkpoint, verify.Info(st.Checkpoint).Title)
+		}
+	}
+	return v, nil
+}
+
+// firstWrong returns the place that the verdict is about, if there is one.
+func firstWrong(r *harness.Report) (at harness.Place, ok bool) {
+	for _, in := range r.Introduced {
+		if in.Accepted == "" {
+			return harness.Place{Step: in.Step, Stage: in.Stage}, true
+		}
+	}
+	switch {
+	case r.FirstDivergence != nil:
+		return *r.FirstDivergence, true
+	case len(r.Unusable) > 0:
+		return r.Unusable[0], true
+	}
+	for _, v := range r.Violations {
+		if v.Accepted == "" {
+			return v.Place, true
+		}
+	}
+	return at, false
+}
+
+// findings returns what is wrong: stages, contradictions, weights and shapes.
+func (b *builder) findings(run int) (all []page.Finding) {
+	r := b.report
+	show := func(f page.Finding, at harness.Place) {
+		if f.Run, f.Cell = run, -1; b.stages != nil {
+			if i, ok := b.cell(at); ok {
+				f.Cell = i
+			}
+		}
+		all = append(all, f)
+	}
+	for _, w := range r.Weights {
+		if w.Status.Diverges() {
+			show(page.Finding{Stage: w.Stage, Where: "weight as loaded", Causes: []string{w.Difference}}, w.Place)
+		}
+	}
+	for _, g := range report.Findings(r) {
+		f := page.Finding{Stage: g.Stage, Where: g.Extent, Causes: g.Causes, Why: g.Accepted}
+		for _, note := range []string{g.Together, g.Distance} {
+			if note != "" {
+				f.Notes = append(f.Notes, note)
+			}
+		}
+		show(f, g.Places[0])
+	}
+	for i, v := range r.Violations {
+		if i == maxListed {
+			all = append(all, page.Finding{Stage: fmt.Sprintf("and %d more contradictions", len(r.Violations)-i), Cell: -1})
+			break
+		}
+		show(page.Finding{
+			Stage: v.Stage, Where: fmt.Sprintf("step %d: the dump contradicts itself", v.Step),
+			Causes: []string{v.Rule}, Notes: []string{v.Detail}, Why: v.Accepted,
+		}, v.Place)
+	}
+	for i, at := range r.Unusable {
+		if i == maxListed {
+			break
+		}
+		show(page.Finding{Stage: at.Stage, Where: fmt.Sprintf("step %d", at.Step), Causes: []string{"its shape is none of the stage's"}}, at)
+	}
+	if at := r.FirstDivergence; at != nil && len(all) == 0 {
+		f := page.Finding{Stage: at.Stage, Where: fmt.Sprintf("step %d: the first outside its tolerance", at.Step)}
+		if row := r.Row(*at); row != nil {
+			_, detail, _ := strings.Cut(row.String(), ": ")
+			f.Notes = []string{detail}
+		}
+		show(f, *at)
+	}
+	return all
+}
+
+// maxListed bounds lists of what is alike.
+const maxListed = 20
+
+// beside returns what the verdict does not cover.
+func (b *builder) beside() (all []page.Beside) {
+	r := b.report
+	add := func(n int, what, why string, list ...string) {
+		if n > 0 {
+			all = append(all, page.Beside{N: n, What: what, Why: why, List: list})
+		}
+	}
+	var missing, skipped, accepted, unjudged, doubted []string
+	why := ""
+	list := func(to *[]string, text string) {
+		if len(*to) < maxListed {
+			*to = append(*to, text)
+		}
+	}
+	for _, m := range r.Missing {
+		text := m.Place.String()
+		if m.Position != nil {
+			text += fmt.Sprintf(", position %d", *m.Position)
+		}
+		list(&missing, text)
+	}
+	for i := range r.Stages {
+		row := &r.Stages[i]
+		switch {
+		case row.Accepted != "":
+			list(&accepted, fmt.Sprintf("%s: %s", row.Place, row.Accepted))
+		case row.Doubt != "":
+			list(&doubted, fmt.Sprintf("%s: %s", row.Place, row.Doubt))
+		case row.Status == harness.Skipped:
+			if list(&skipped, row.Place.String()); why == "" {
+				why = row.Detail
+			}
+		}
+	}
+	for i := range r.Replayed {
+		if p := &r.Replayed[i]; p.Verdict == harness.ReplayUnknown {
+			list(&unjudged, fmt.Sprintf("%s: %s", p.Place, p.Why))
+		}
+	}
+	u := r.Unseen
+	add(u.Missing, "missing", "the golden has them, the candidate has not", missing...)
+	add(u.Skipped, "skipped", why, skipped...)
+	add(u.Unjudged, "not judged by replay", "whether their own computation is wrong is not known", unjudged...)
+	add(u.Unknown, "names not understood", "they are no stages")
+	add(u.Unmatched, "without a golden", "nothing bounds them but the replay")
+	add(u.Rows, "rows of the batch compared with nothing", "no golden was fed their tokens")
+	add(u.Shared, "in the golden's own files", "they compare a file with itself")
+	add(u.Doubted, "in doubt though within tolerance", "that they pass says little", doubted...)
+	add(u.Accepted, "accepted by rules", "they fail, and are passed over", accepted...)
+	if r.Replayed == nil {
+		all = append(all, page.Beside{What: "not replayed",
+			Why: "without --model it is not known which stages are wrong themselves and which inherit the error"})
+	}
+	if len(b.layers) == 0 {
+		all = append(all, page.Beside{What: "no golden", Why: "each stage is judged on its own inputs alone"})
+	}
+	for _, l := range r.LeftOut {
+		all = append(all, page.Beside{What: "left out by the golden: " + l.Stages, Why: l.Reason})
+	}
+	return all
+}
+
+// summaries returns the worst of each family of stages.
+func summaries(reports ...*harness.Report) (all []page.Summary) {
+	at := map[string]int{}
+	for _, r := range reports {
+		for i := range r.Stages {
+			row := &r.Stages[i]
+			if !row.Status.Compared() {
+				continue
+			}
+			family := names.Family(row.Stage)
+			k, ok := at[family]
+			if !ok {
+				k, at[family] = len(all), len(all)
+				all = append(all, page.Summary{Stage: family, Share: -1})
+			}
+			s := &all[k]
+			if s.Compared++; row.Status.Diverges() {
+				s.Outside++
+			}
+			if share := page.Num(row.Share()); share > s.Share {
+				s.Share, s.At = share, row.Place.String()
+			}
+		}
+	}
+	return all
+}
+
+// maxRows bounds the rows outside their bounds that a page lists.
+const maxRows = 60
+
+// outside returns the rows that are outside their bounds, and how many more there are.
+func outside(run string, r *harness.Report) (rows []page.Row, more int) {
+	for i := range r.Stages {
+		row := &r.Stages[i]
+		if !row.Status.Diverges() {
+			continue
+		}
+		if len(rows) == maxRows {
+			more++
+			continue
+		}
+		own := map[string]string{harness.OriginIntroduced: "wrong itself", harness.OriginInherited: "inherited"}[row.Origin]
+		if row.Accepted != "" {
+			own = "accepted"
+		}
+		rows = append(rows, page.Row{
+			Run: run, Place: row.Place.String(), Status: string(row.Status), Own: own,
+			Error: page.Num(row.MaxAbs), Share: page.Num(row.Share()), Wrong: row.Mismatched, Of: row.Elements,
+		})
+	}
+	return rows, more
+}
+
+// engines returns how many tensors are outside the tolerance of each engine's golden.
+func (b *builder) engines() (table [][]string) {
+	if len(b.layers) < 3 {
+		return nil
+	}
+	table = [][]string{{"golden of", "compared", "outside", "worst, of tolerance", "at"}}
+	for _, l := range b.layers[1:] {
+		bad, worst := 0, (*harness.Row)(nil)
+		for i := range l.report.Stages {
+			row := &l.report.Stages[i]
+			if row.Status.Diverges() {
+				bad++
+			}
+			if row.Status.Compared() && (worst == nil || row.Share() > worst.Share()) {
+				worst = row
+			}
+		}
+		line := []string{l.name, fmt.Sprint(l.report.Compared), fmt.Sprint(bad), "", ""}
+		if worst != nil {
+			line[3], line[4] = fmt.Sprintf("%.3g", worst.Share()), worst.Place.String()
+		}
+		table = append(table, line)
+	}
+	return table
+}
+
+// sources returns what was compared: versions, hashes, how it ran.
+func (b *builder) sources() (all []page.Fact) {
+	add := func(name, value string) {
+		if value != "" {
+			all = append(all, page.Fact{Name: name, Value: value})
+		}
+	}
+	add("program", b.o.Version)
+	add("candidate", b.report.Candidate)
+	add("compared with", b.report.Golden)
+	if b.report.DType != "" {
+		add("judged in", b.report.DType)
+	}
+	add("cut", b.report.Cut)
+	if len(b.judged) == 0 {
+		return all
+	}
+	j := &b.judged[0]
+	manifest := func(of string, m *harness.Manifest) {
+		if m == nil {
+			add(of, "has no manifest: nothing binds it to what made it")
+			return
+		}
+		add(of+" was made by", strings.TrimSpace(fmt.Sprintf("%s %s %s", m.Engine.Name, m.Engine.Version, m.Engine.DType)))
+		add(of+"'s model", m.Model.Name)
+		add(of+"'s weights, SHA-256", m.Model.WeightsSHA256)
+		for _, e := range m.Exporter {
+			add(of+"'s exporter "+e.Path+", SHA-256", e.SHA256)
+		}
+	}
+	manifest("the candidate", j.Candidate.Manifest())
+	for _, e := range j.Engines {
+		manifest("the golden of "+engineName(e), e.Source.Manifest())
+	}
+	if j.Model != nil {
+		add("replayed by", j.Model.Name())
+	}
+	if tokens := j.Candidate.Tokens(); len(tokens) > 0 {
+		add("tokens", words.Some(strings.Fields(strings.Trim(fmt.Sprint(tokens[0]), "[]")), 64))
+	}
+	return all
+}

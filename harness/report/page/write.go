@@ -1,0 +1,95 @@
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"reflect"
+	"strings"
+
+	"checkpoint12/harness/internal/words"
+)
+
+//go:embed page.html
+var pageHTML string
+
+//go:embed page.css
+var pageCSS string
+
+//go:embed page.js
+var pageJS string
+
+var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
+	"upper": strings.ToUpper,
+	"share": share,
+	"isSet": func(n Num) bool { return n == n && n != 0 },
+}).Parse(pageHTML))
+
+// Write writes the page.
+func Write(w io.Writer, p *Page) error {
+	visible(reflect.ValueOf(p))
+	var out bytes.Buffer
+	err := tmpl.Execute(&out, struct {
+		*Page
+		Policy string
+		CSS    template.CSS
+		JS     template.JS
+		Map    *gridView
+	}{p, policy(), template.CSS(pageCSS), template.JS(pageJS), firstMap(p)})
+	if err == nil {
+		_, err = out.WriteTo(w)
+	}
+	return err
+}
+
+// policy allows the page's own script and style, by their hashes, and no request.
+func policy() string {
+	hash := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return fmt.Sprintf("default-src 'none'; script-src %s; style-src %s; base-uri 'none'; form-action 'none'",
+		hash(pageJS), hash(pageCSS))
+}
+
+// visible makes what is not printed visible in every text that v leads to.
+func visible(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			visible(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			visible(v.Field(i))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			visible(v.Index(i))
+		}
+	case reflect.String:
+		v.SetString(words.Visible(v.String()))
+	}
+}
+
+// share returns an error as a share of its bound, in words.
+func share(n Num) string {
+	switch v := float64(n); {
+	case v != v:
+		return "–"
+	case v == 0:
+		return "exact"
+	case v > 1e300:
+		return "not the same"
+	case v > 1:
+		return n.String() + " times"
+	case v < 0.0995:
+		return fmt.Sprintf("%.2g%%", 100*v)
+	default:
+		return fmt.Sprintf("%.0f%%", 100*v)
+	}
+}
