@@ -23,7 +23,7 @@ var order = []string{
 	"harness",
 	"harness/npy",
 	"harness/dump harness/replay harness/report harness/report/page",
-	"harness/align",
+	"harness/align harness/report/ci",
 	"harness/gpt2",
 	"harness/gpt2/fit",
 	"harness/gpt2/maps harness/gpt2/faults harness/verify/figures harness/verify/engine harness/weights",

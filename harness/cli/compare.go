@@ -210,7 +210,8 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 			return verify.Info(s.Checkpoint).CausesAt(stages...)
 		},
 	}
-	j := &judgement{report: r, passed: r.Passed()}
+	forCI := &compared{r, o.candidate, c.Schedule, options}
+	j := &judgement{report: r, passed: r.Passed(), ci: forCI.ci}
 	if o.page {
 		p.begin("drawing the page")
 		if j.page, err = a.comparisonPage(r, &c, o.golden, options); err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"checkpoint12/harness/report"
+	"checkpoint12/harness/report/ci"
 	"checkpoint12/harness/report/page"
 )
 
@@ -13,6 +14,7 @@ import (
 type judgement struct {
 	report any // as JSON
 	passed bool
+	ci     func() *ci.Report // nil of a command that no CI system reads
 	text   func(w io.Writer, s report.Style) error
 	err    error      // of what could not be judged, beside what was
 	page   *page.Page // nil unless it is asked for

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"checkpoint12/harness/report/ci"
 	"checkpoint12/model/atomicfile"
 	"checkpoint12/model/zoo"
 )
@@ -29,11 +30,14 @@ type format struct {
 }
 
 // judged are the formats of the reports on an engine.
-var judged = []format{asJSON, asHTML}
+var judged = []format{asJSON, asJUnit, asHTML}
 
 // asJSON alone may go to stdout.
 var asJSON = format{"json", "write the report as JSON to `FILE`; - is stdout, which then has nothing else",
 	func(w io.Writer, j *judgement) error { return writeJSON(w, j.report) }}
+
+var asJUnit = format{"junit", "write the report as JUnit's XML to `FILE`, a test case a checkpoint, case and engine",
+	func(w io.Writer, j *judgement) error { return ci.WriteJUnit(w, j.ci()) }}
 
 // reportFiles are the files of a command's flags.
 type reportFiles []*reportFile

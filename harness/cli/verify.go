@@ -67,10 +67,10 @@ accept fails no checkpoint, and is listed. Figures know no rules.
 		}
 		p.clear()
 		a.notes(r.Notes())
-		return &judgement{report: r, passed: !r.Failed(), err: r.Err(), text: func(w io.Writer, s report.Style) error {
+		return &judgement{report: r, passed: !r.Failed(), ci: r.CI, text: func(w io.Writer, s report.Style) error {
 			text.Style = s
 			return r.WriteText(w, text)
-		}}, nil
+		}, err: r.Err()}, nil
 	})
 	engineFlags(c, &o)
 	return c

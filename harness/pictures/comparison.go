@@ -1,7 +1,6 @@
 package pictures
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -33,7 +32,7 @@ const cardBytes = 420_000
 func OfComparison(r *diagnose.Result, o Options) (*page.Page, error) {
 	b := &builder{o: o, report: r.Report, judged: r.Judged}
 	if len(r.Judged) == 0 { // the weights as loaded are all there is
-		return b.page()
+		return b.page(), nil
 	}
 	b.schedule = r.Judged[0].Schedule
 	switch {
@@ -53,20 +52,17 @@ func OfComparison(r *diagnose.Result, o Options) (*page.Page, error) {
 	if _, err = b.draw(cardBytes); err != nil {
 		return nil, err
 	}
-	p, err := b.page()
-	if err == nil && r.Quorum != nil {
+	p := b.page()
+	if r.Quorum != nil {
 		p.Notes = append(p.Notes, r.Quorum.Lines()...)
 	}
-	return p, err
+	return p, nil
 }
 
 // page returns the page of the builder's run.
-func (b *builder) page() (*page.Page, error) {
+func (b *builder) page() *page.Page {
 	r := b.report
-	v, err := b.verdict()
-	if err != nil {
-		return nil, err
-	}
+	v := b.verdict()
 	p := &page.Page{
 		Title: strings.ToUpper(r.Verdict) + " " + filepath.Base(r.Candidate), Verdict: v, Beside: b.beside(),
 		Findings: b.findings(0), Notes: r.Notes, Stages: summaries(r), Engines: b.engines(),
@@ -80,19 +76,13 @@ func (b *builder) page() (*page.Page, error) {
 	if v.Closer.Line != "" {
 		p.Commands = append(p.Commands, v.Closer)
 	}
-	return p, nil
+	return p
 }
 
 // verdict returns the verdict as the first lines of the text say it.
-func (b *builder) verdict() (v page.Verdict, err error) {
+func (b *builder) verdict() (v page.Verdict) {
 	r := b.report
-	var text bytes.Buffer
-	o := b.o.Report
-	o.Verbose, o.Style = false, report.Style{Width: math.MaxInt32}
-	if err := report.Write(&text, r, o); err != nil {
-		return v, err
-	}
-	head, _, _ := strings.Cut(text.String(), "\n\n")
+	head := report.AsText(math.MaxInt, func(w *report.Writer) { report.WriteVerdict(w, r, b.o.Report) })
 	for line := range strings.Lines(head) {
 		v.Lines = append(v.Lines, strings.TrimSpace(line))
 	}
@@ -104,11 +94,11 @@ func (b *builder) verdict() (v page.Verdict, err error) {
 	v.Closer = page.Command{What: "what looks closer", Line: b.o.Closer}
 	if r.Passed() {
 		v.Closer = page.Command{}
-		return v, nil
+		return v
 	}
 	at, ok := firstWrong(r)
 	if !ok {
-		return v, nil
+		return v
 	}
 	v.Stage = fmt.Sprintf("%s, at step %d", at.Stage, at.Step)
 	for _, e := range r.Explanations {
@@ -118,7 +108,7 @@ func (b *builder) verdict() (v page.Verdict, err error) {
 		}
 	}
 	if b.schedule == nil {
-		return v, nil
+		return v
 	}
 	if st, ok := b.schedule.Stage(at.Stage); ok {
 		if v.Cause == "" {
@@ -131,7 +121,7 @@ func (b *builder) verdict() (v page.Verdict, err error) {
 			v.Stage += fmt.Sprintf(" (checkpoint %d, %s)", st.Checkpoint, verify.Info(st.Checkpoint).Title)
 		}
 	}
-	return v, nil
+	return v
 }
 
 // firstWrong returns the place that the verdict is about, if there is one.
@@ -172,13 +162,16 @@ func (b *builder) findings(run int) (all []page.Finding) {
 		}
 	}
 	for _, g := range report.Findings(r) {
-		f := page.Finding{Stage: g.Stage, Where: g.Extent, Causes: g.Causes, Why: g.Accepted}
+		f := page.Finding{Stage: g.Name, Where: g.Extent, Why: g.Accepted}
+		for _, c := range g.Causes {
+			f.Causes = append(f.Causes, c.Text)
+		}
 		for _, note := range []string{g.Together, g.Distance} {
 			if note != "" {
 				f.Notes = append(f.Notes, note)
 			}
 		}
-		show(f, g.Places[0])
+		show(f, g.First)
 	}
 	for i, v := range r.Violations {
 		if i == maxListed {

@@ -122,21 +122,20 @@ func (p *printer) writeIntroduced() {
 		heading = "stages that are not used as they are dumped"
 	}
 	p.Printf("\n%s\n", p.Bold(heading))
-	for _, g := range p.groupIntroduced() {
-		if g.why == "" {
-			p.Printf("  %s: %s\n", p.Red(nameOf(g.places)), extent(g.places))
+	for _, f := range p.findings() {
+		if f.Accepted == "" {
+			p.Printf("  %s: %s\n", p.Red(f.Name), f.Extent)
 		} else {
-			p.Printf("  %s: %s, accepted: %s\n", p.Yellow(nameOf(g.places)), extent(g.places), g.why)
+			p.Printf("  %s: %s, accepted: %s\n", p.Yellow(f.Name), f.Extent, f.Accepted)
 		}
-		if len(g.missing) > 0 {
-			p.Printf("    %s\n", p.span(g))
+		if f.Together != "" {
+			p.Printf("    %s\n", f.Together)
 		}
-		for i, e := range p.causes(g.places[0]) {
-			e.Text = p.causeText(g.places, i)
-			p.Printf("    %s%s\n", p.Bold(e.Fault), strings.TrimPrefix(Explained(e), e.Fault))
+		for _, c := range f.Causes {
+			p.Printf("    %s%s\n", p.Bold(c.Fault), strings.TrimPrefix(c.Text, c.Fault))
 		}
-		if g.worst != nil {
-			p.Printf("    %s\n", distance(g.worst))
+		if f.Distance != "" {
+			p.Printf("    %s\n", f.Distance)
 		}
 	}
 }

@@ -33,30 +33,7 @@ type Options struct {
 // a pass, by stage alone; then what was missing, skipped and could not be judged.
 func Write(w io.Writer, report *harness.Report, o Options) error {
 	p := newPrinter(NewWriter(w, o.Style), report, o)
-	for i := range p.Stages {
-		row := &p.Stages[i]
-		if p.rows[row.Place] == nil || !row.OfGolden() {
-			p.rows[row.Place] = row
-		}
-		if own := p.replays[row.Place]; own != nil && row.Status == harness.Skipped && row.Detail == own.Why {
-			continue // without a golden: it could not be judged
-		}
-		if row.Status.Diverges() && row.Accepted == "" {
-			p.bad++
-			if row.Status == harness.WrongShape {
-				p.shapes++
-			}
-		}
-		if row.Status == harness.Skipped && p.skipped == nil {
-			p.skipped = row
-		}
-	}
-	p.writeHeadline()
-	if p.OtherWeights && !p.Passed() {
-		p.Printf("      the two were made from different weights, as their manifests say\n")
-	}
-	p.writeReplayed()
-	WriteBounds(p.Writer, p.Bounds, p.Report)
+	p.writeVerdict()
 	WriteWeights(p.Writer, p.Report)
 	p.writeIntroduced()
 	if len(p.Stages) == 0 { // the weights as loaded are all there is
@@ -110,7 +87,35 @@ func newPrinter(w *Writer, r *harness.Report, o Options) *printer {
 			p.wrong = append(p.wrong, in)
 		}
 	}
+	for i := range p.Stages {
+		row := &p.Stages[i]
+		if p.rows[row.Place] == nil || !row.OfGolden() {
+			p.rows[row.Place] = row
+		}
+		if own := p.replays[row.Place]; own != nil && row.Status == harness.Skipped && row.Detail == own.Why {
+			continue // without a golden: it could not be judged
+		}
+		if row.Status.Diverges() && row.Accepted == "" {
+			p.bad++
+			if row.Status == harness.WrongShape {
+				p.shapes++
+			}
+		}
+		if row.Status == harness.Skipped && p.skipped == nil {
+			p.skipped = row
+		}
+	}
 	return p
+}
+
+// writeVerdict writes the verdict, its reason and what rules have done to it.
+func (p *printer) writeVerdict() {
+	p.writeHeadline()
+	if p.OtherWeights && !p.Passed() {
+		p.Printf("      the two were made from different weights, as their manifests say\n")
+	}
+	p.writeReplayed()
+	WriteBounds(p.Writer, p.Bounds, p.Report)
 }
 
 // unseen returns how much the verdict is not about.

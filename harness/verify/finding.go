@@ -85,6 +85,11 @@ func (f Finding) Name() string {
 
 // Line returns a failure as one line.
 func (f Finding) Line() string {
+	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), f.detail())
+}
+
+// detail returns how it failed.
+func (f Finding) detail() string {
 	detail := f.Detail
 	if f.Begin != "" {
 		detail = "the run diverges earlier, at " + f.Begin
@@ -92,7 +97,7 @@ func (f Finding) Line() string {
 	if f.Kind != "" {
 		detail = f.Kind + ": " + detail
 	}
-	return fmt.Sprintf("%s: %s: %s", Info(f.Checkpoint), f.Name(), detail)
+	return detail
 }
 
 // write writes the finding in full.

@@ -19,6 +19,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/report/ci"
 )
 
 // NotChecked is the verdict of a checkpoint without a golden or a figure.
@@ -47,6 +48,7 @@ type Report struct {
 	judged  []*harness.Report  // of the Go model by each golden, of an engine by all
 	bounds  *harness.Bounds    // by which it was judged
 	figures []Finding          // of figures
+	tests   []ci.Test          // of the checkpoints, and of an engine's runs
 	seconds float64
 }
 
@@ -147,6 +149,7 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 			r.addFigure(f)
 		}
 		r.all = append(r.all, c)
+		r.tests = append(r.tests, s.tests(c, found)...)
 	}
 	r.Checkpoints = r.all[1-CheckWeights:]
 	if r.First = s.first(r.Failures); r.First != nil {
@@ -159,6 +162,7 @@ func (s *Suite) Verify(ctx context.Context) (*Report, error) {
 		if r.EngineReport, err = s.engineReport(r); err != nil {
 			return nil, err
 		}
+		r.tests = append(r.tests, s.runTests()...)
 	}
 	if err := s.checkBounds(r); err != nil {
 		return nil, err

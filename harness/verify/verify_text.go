@@ -198,13 +198,10 @@ func (r *Report) writeFailures(b *report.Writer, verbose bool) {
 // FirstFailure returns the first failure in full, its proof, if any, and where to look;
 // "" if nothing failed.
 func (r *Report) FirstFailure() string {
-	var text strings.Builder
-	if r.First != nil {
-		b := report.NewWriter(&text, report.Style{})
-		r.writeFirst(b)
-		_ = b.Flush() // to memory
+	if r.First == nil {
+		return ""
 	}
-	return strings.TrimRight(text.String(), "\n")
+	return strings.TrimRight(report.AsText(report.DefaultWidth, r.writeFirst), "\n")
 }
 
 func (r *Report) writeFirst(b *report.Writer) {

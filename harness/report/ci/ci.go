@@ -1,0 +1,87 @@
+// Package ci writes what a command has judged for the systems that run checks: as JUnit's
+// XML, as Markdown, and as annotations in the log of GitHub Actions.
+//
+// All text may come from outside: a dump, a folder's name, an engine's stderr. Each format
+// shows what is not printed, and nothing in it is markup, a link or a command.
+package ci
+
+import (
+	"fmt"
+	"strings"
+
+	"checkpoint12/harness/report"
+)
+
+// A Report is what a command has judged.
+type Report struct {
+	Name     string    // of the command and of what it judged
+	Verdict  string    // in a word or a few: PASS
+	Text     string    // the verdict and its reasons, as lines
+	Tests    []Test    // by what is checked
+	Problems []Problem // the most important first
+	Map      string    // of what is wrong and where, as lines; "" if there is none
+}
+
+// A Test is a checkpoint, or another check, of one case by one engine.
+type Test struct {
+	Check   string // such as a checkpoint
+	Name    string // of the case and the engine
+	Outcome Outcome
+	Message string // why it did not pass, on one line
+	Text    string // more of that, as lines
+}
+
+// An Outcome is what became of a Test.
+type Outcome int
+
+// The outcomes of a Test.
+const (
+	Passed     Outcome = iota
+	Failed             // something is wrong
+	Errored            // it could not be judged, which is an error
+	NotChecked         // there was nothing to judge, or nothing to judge it by
+)
+
+// A Problem is something that is to be mended.
+type Problem struct {
+	Title string
+	Lines []string // its causes, how large it is
+}
+
+// count counts the tests of an outcome.
+func (r *Report) count(o Outcome) (n int) {
+	for i := range r.Tests {
+		if r.Tests[i].Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// Problems returns findings that are not accepted.
+func Problems(findings []report.Finding) (all []Problem) {
+	for _, f := range findings {
+		if f.Accepted != "" {
+			continue
+		}
+		p := Problem{Title: fmt.Sprintf("%s computes wrong: %s", f.Name, f.Extent)}
+		for _, c := range f.Causes {
+			p.Lines = append(p.Lines, c.Text)
+		}
+		for _, line := range []string{f.Together, f.Distance} {
+			if line != "" {
+				p.Lines = append(p.Lines, line)
+			}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// lines returns the lines of a text without its end.
+func lines(text string) []string {
+	if text = strings.TrimRight(text, "\n"); text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
