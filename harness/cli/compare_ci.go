@@ -44,6 +44,9 @@ func (c *compared) ci() *ci.Report {
 	headline, _, _ := strings.Cut(report.AsText(math.MaxInt, func(w *report.Writer) {
 		report.WriteVerdict(w, c.Report, c.options)
 	}), "\n")
+	if c.options.Closer != "" && !c.Passed() {
+		r.Text += report.AsText(report.DefaultWidth, func(w *report.Writer) { w.Printf("\nlook closer: %s\n", c.options.Closer) })
+	}
 	whole := ci.Test{Check: "verdict", Name: c.candidate}
 	if !c.Passed() {
 		whole.Outcome, whole.Message, whole.Text = ci.Failed, headline, r.Text

@@ -61,6 +61,8 @@ func engineMain(args []string) error {
 			os.Exit(77)
 		case "fails":
 			return fmt.Errorf("first line\nno memory \x1b[31m for %s", args[2])
+		case "commands":
+			return errors.New("first\n::error::mine\n##[error]mine\nlast")
 		case "silent":
 			return nil
 		case "hangs":

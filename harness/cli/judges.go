@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +44,9 @@ input, no weights, nothing to compare), 130 interrupted.`
 		p.clear()
 		if err == nil && !files.takeStdout() {
 			err = j.text(a.stdout, style(a.stdout.w))
+		}
+		if err == nil && j.ci != nil && os.Getenv("GITHUB_ACTIONS") == "true" {
+			ci.WriteAnnotations(a.stderr, j.ci())
 		}
 		if err == nil {
 			err = files.write(j)

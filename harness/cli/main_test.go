@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"checkpoint12": func() {
 			debug.SetGCPercent(harnesstest.GCPercent)
 			status := Main(os.Args[1:], os.Stdout, os.Stderr)
@@ -43,6 +43,16 @@ func TestMain(m *testing.M) {
 		"engine":     helper(engineMain),
 		"npz":        helper(pack),
 	})
+}
+
+// tests run as outside of GitHub Actions.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	for _, name := range []string{"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"} {
+		os.Unsetenv(name)
+	}
+	return t.M.Run()
 }
 
 // TestScripts runs the command line as a person would: each testdata/*.txtar is

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -30,7 +32,7 @@ type format struct {
 }
 
 // judged are the formats of the reports on an engine.
-var judged = []format{asJSON, asJUnit, asHTML}
+var judged = []format{asJSON, asJUnit, asMarkdown, asHTML}
 
 // asJSON alone may go to stdout.
 var asJSON = format{"json", "write the report as JSON to `FILE`; - is stdout, which then has nothing else",
@@ -38,6 +40,10 @@ var asJSON = format{"json", "write the report as JSON to `FILE`; - is stdout, wh
 
 var asJUnit = format{"junit", "write the report as JUnit's XML to `FILE`, a test case a checkpoint, case and engine",
 	func(w io.Writer, j *judgement) error { return ci.WriteJUnit(w, j.ci()) }}
+
+// asMarkdown adds to what a step's summary holds already.
+var asMarkdown = format{"markdown", "write the report as Markdown to `FILE`, such as $GITHUB_STEP_SUMMARY, to which it is added",
+	func(w io.Writer, j *judgement) error { return ci.WriteMarkdown(w, j.ci()) }}
 
 // reportFiles are the files of a command's flags.
 type reportFiles []*reportFile
@@ -82,6 +88,9 @@ func (files reportFiles) open(c *cobra.Command, stdout io.Writer) error {
 			err = fmt.Errorf("is the file of --%s: name another", other)
 		default:
 			f.out, err = openFile(c.Context(), stdout, f.path)
+		}
+		if err == nil && f.flag == asMarkdown.flag && realPath(f.path) == realPath(os.Getenv("GITHUB_STEP_SUMMARY")) {
+			err = f.out.begin(f.path)
 		}
 		if err != nil {
 			files.discard()
@@ -129,7 +138,7 @@ func (files reportFiles) discard() {
 func writeJSON(w io.Writer, v any) error {
 	data, err := json.Marshal(v)
 	var line []byte
-	for _, r := range string(data) {
+	for _, r := range strings.ReplaceAll(string(data), "##[", `#\u0023[`) { // which a log's reader may obey
 		if strconv.IsPrint(r) {
 			line = utf8.AppendRune(line, r)
 			continue
@@ -149,6 +158,26 @@ type outFile struct {
 	io.Writer
 	commit  func() error // puts the file in place
 	discard func()       // removes what was begun; after commit it does nothing
+}
+
+// begin begins the file with what stands at its path, if that is a file.
+func (f *outFile) begin(path string) error {
+	old, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return cause(err)
+	}
+	defer old.Close()
+	if info, err := old.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	if n, err := io.Copy(f, old); err != nil || n == 0 {
+		return err
+	}
+	_, err = io.WriteString(f, "\n") // which ends a line, and a paragraph
+	return err
 }
 
 // besideInputs returns an error if path lies in a folder that the flags of c name.

@@ -95,12 +95,21 @@ func (w *Writer) Flush() error {
 			parts = wrap(line, w.Width, hang(line, w.Width))
 		}
 		for _, part := range parts {
-			out.WriteString(strings.TrimRight(strings.ReplaceAll(part, unbroken, " "), " ") + "\n")
+			out.WriteString(strings.TrimRight(inert(strings.ReplaceAll(part, unbroken, " ")), " ") + "\n")
 		}
 	}
 	w.text.Reset()
 	_, err := io.WriteString(w.w, out.String())
 	return err
+}
+
+// inert returns a line in which who reads a log finds no command: GitHub's runner obeys ::
+// at the beginning of a line, and ##[ anywhere in it.
+func inert(line string) string {
+	if text := strings.TrimLeft(line, " "); strings.HasPrefix(text, "::") {
+		line = line[:len(line)-len(text)] + `\` + text
+	}
+	return strings.ReplaceAll(line, "##[", `#\#[`)
 }
 
 // items writes a list on as many lines as it takes, breaking none of its items.

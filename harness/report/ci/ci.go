@@ -78,9 +78,9 @@ func Problems(findings []report.Finding) (all []Problem) {
 	return all
 }
 
-// lines returns the lines of a text without its end.
+// lines returns the lines of a text, from the first to the last that is not empty.
 func lines(text string) []string {
-	if text = strings.TrimRight(text, "\n"); text == "" {
+	if text = strings.Trim(text, "\n"); text == "" {
 		return nil
 	}
 	return strings.Split(text, "\n")

@@ -21,7 +21,7 @@ func sample(text string) *Report {
 			{Check: "checkpoint 03", Name: text, Outcome: Errored, Message: text, Text: text},
 			{Check: "checkpoint 04", Name: text, Outcome: NotChecked, Message: text},
 		},
-		Problems: []Problem{{text, []string{text, "why"}}}, Map: text,
+		Problems: []Problem{{text, []string{text, "why"}}}, Map: text + "\nmap",
 	}
 }
 
