@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"checkpoint12/harness/pictures"
 	"checkpoint12/harness/report"
 	"checkpoint12/harness/selftest"
 	"checkpoint12/harness/selftest/unlisted"
@@ -61,16 +62,25 @@ accept fails no checkpoint, and is listed. Figures know no rules.
 			return nil, err
 		}
 		o.Progress = p
+		var album *pictures.Album
+		if c.Flags().Changed(asHTML.flag) {
+			album = pictures.NewAlbum()
+			o.Judged = album.Add
+		}
 		r, err := verify.Verify(c.Context(), o)
 		if err != nil {
 			return nil, err
 		}
 		p.clear()
 		a.notes(r.Notes())
-		return &judgement{report: r, passed: !r.Failed(), ci: r.CI, text: func(w io.Writer, s report.Style) error {
+		j := &judgement{report: r, passed: !r.Failed(), ci: r.CI, text: func(w io.Writer, s report.Style) error {
 			text.Style = s
 			return r.WriteText(w, text)
-		}, err: r.Err()}, nil
+		}, err: r.Err()}
+		if album != nil {
+			j.page = album.Page(r, pictures.Options{Version: version(), Line: a.line(a.args...)})
+		}
+		return j, nil
 	})
 	engineFlags(c, &o)
 	return c

@@ -33,6 +33,3 @@ func (j *Judged) Right(at harness.Place) (replay.Value, error) {
 	}
 	return j.run.Right(at.Step, at.Stage)
 }
-
-// Reads lists what a stage reads, as a replay.Replayer does.
-func (j *Judged) Reads(stage string) []string { return j.replayer(j.Candidate).Reads(stage) }

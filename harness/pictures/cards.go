@@ -1,6 +1,7 @@
 package pictures
 
 import (
+	"encoding/json"
 	"slices"
 
 	"checkpoint12/harness"
@@ -34,9 +35,8 @@ func (size) of(c *page.Card) (n size) {
 	return n
 }
 
-// draw adds cards to the run, what is wrong first, until so many bytes are spent, of which
-// it returns what is left.
-func (b *builder) draw(left size) (size, error) {
+// draw adds cards to the run, what is wrong first, until so many bytes are spent.
+func (b *builder) draw(left size) error {
 	drawn := map[harness.Place]bool{}
 	add := func(at harness.Place, inputs bool) error {
 		if drawn[at] {
@@ -54,16 +54,15 @@ func (b *builder) draw(left size) (size, error) {
 	wrong, sample := b.worthALook()
 	for _, at := range wrong {
 		if err := add(at, true); err != nil {
-			return left, err
+			return err
 		}
 	}
 	for _, at := range sample {
 		if err := add(at, false); err != nil {
-			return left, err
+			return err
 		}
 	}
-	slices.SortFunc(b.run.Cards, func(a, c page.Card) int { return a.Cell - c.Cell })
-	return left, nil
+	return nil
 }
 
 // Bounds on the places of which there are cards.
@@ -122,4 +121,38 @@ func (b *builder) worthALook() (wrong, sample []harness.Place) {
 		n *= 2
 	}
 	return wrong[:min(len(wrong), maxWrong)], sample[:min(len(sample), n)]
+}
+
+// pageBytes is what the data of a page take at most, if leaving out cards can do it.
+const pageBytes = 850_000
+
+// fit leaves out cards, the last of the run that has most, until the data of the page are
+// small enough. The first card of a run stays.
+func fit(p *page.Page) {
+	total := 0
+	sizes := make([][]int, len(p.Runs))
+	bytes := func(v any) int {
+		data, _ := json.Marshal(v) // as the page writes it
+		return len(data)
+	}
+	for i := range p.Runs {
+		total += bytes(p.Runs[i])
+		for _, c := range p.Runs[i].Cards {
+			sizes[i] = append(sizes[i], bytes(c))
+		}
+	}
+	for total > pageBytes {
+		most := -1
+		for i := range sizes {
+			if n := len(sizes[i]); n > 1 && (most < 0 || n > len(sizes[most])) {
+				most = i
+			}
+		}
+		if most < 0 {
+			return
+		}
+		last := len(sizes[most]) - 1
+		total -= sizes[most][last]
+		sizes[most], p.Runs[most].Cards = sizes[most][:last], p.Runs[most].Cards[:last]
+	}
 }

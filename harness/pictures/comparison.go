@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
@@ -34,22 +35,8 @@ func OfComparison(r *diagnose.Result, o Options) (*page.Page, error) {
 	if len(r.Judged) == 0 { // the weights as loaded are all there is
 		return b.page(), nil
 	}
-	b.schedule = r.Judged[0].Schedule
-	switch {
-	case len(r.Engines) == 1:
-		b.layers = []layer{{engineName(r.Engines[0]), r.Report}}
-	case len(r.Engines) > 1:
-		b.layers = []layer{{page.Together, r.Report}}
-		for _, e := range r.Engines {
-			b.layers = append(b.layers, layer{engineName(e), e.Report})
-		}
-	}
-	b.build()
-	var err error
-	if b.run.Tokens, err = b.tokens(); err != nil {
-		return nil, err
-	}
-	if _, err = b.draw(cardBytes); err != nil {
+	b.compare(r)
+	if err := b.finish(cardBytes); err != nil {
 		return nil, err
 	}
 	p := b.page()
@@ -59,19 +46,41 @@ func OfComparison(r *diagnose.Result, o Options) (*page.Page, error) {
 	return p, nil
 }
 
+// compare makes the run of a result, but for what shows tensors. Where the result is of all
+// goldens together, that is a layer too.
+func (b *builder) compare(r *diagnose.Result) {
+	b.schedule = r.Judged[0].Schedule
+	if len(r.Engines) > 1 && r.Report != r.Engines[0].Report {
+		b.layers = []layer{{page.Together, r.Report}}
+	}
+	for _, e := range r.Engines {
+		b.layers = append(b.layers, layer{engineName(e), e.Report})
+	}
+	b.build()
+}
+
+// finish adds what shows tensors, in about so many bytes.
+func (b *builder) finish(bytes size) (err error) {
+	if b.run.Tokens, err = b.tokens(); err == nil {
+		err = b.draw(bytes)
+	}
+	return err
+}
+
 // page returns the page of the builder's run.
 func (b *builder) page() *page.Page {
 	r := b.report
 	v := b.verdict()
 	p := &page.Page{
 		Title: strings.ToUpper(r.Verdict) + " " + filepath.Base(r.Candidate), Verdict: v, Beside: b.beside(),
-		Findings: b.findings(0), Notes: r.Notes, Stages: summaries(r), Engines: b.engines(),
+		Findings: b.findings(0), Notes: r.Notes, Engines: b.engines(),
 		Facts: b.sources(),
 	}
 	if len(b.run.Stages) > 0 {
-		p.Runs = []page.Run{b.run}
+		p.Runs, p.Stages = []page.Run{b.run}, summaries(b.schedule, r)
 	}
 	p.Rows, p.More = outside("", r)
+	fit(p)
 	p.Commands = append(p.Commands, page.Command{What: "what made this page", Line: b.o.Line})
 	if v.Closer.Line != "" {
 		p.Commands = append(p.Commands, v.Closer)
@@ -203,10 +212,16 @@ func (b *builder) findings(run int) (all []page.Finding) {
 // maxListed bounds lists of what is alike.
 const maxListed = 20
 
+// singular makes the words of beside those for one.
+var singular = strings.NewReplacer("kinds of", "kind of", "names", "name", "rows", "row", "checkpoints", "checkpoint", "cases", "case")
+
 // beside returns what the verdict does not cover.
 func (b *builder) beside() (all []page.Beside) {
 	r := b.report
 	add := func(n int, what, why string, list ...string) {
+		if n == 1 {
+			what = singular.Replace(what)
+		}
 		if n > 0 {
 			all = append(all, page.Beside{N: n, What: what, Why: why, List: list})
 		}
@@ -260,14 +275,16 @@ func (b *builder) beside() (all []page.Beside) {
 	if len(b.layers) == 0 {
 		all = append(all, page.Beside{What: "no golden", Why: "each stage is judged on its own inputs alone"})
 	}
+	var left []string
 	for _, l := range r.LeftOut {
-		all = append(all, page.Beside{What: "left out by the golden: " + l.Stages, Why: l.Reason})
+		left = append(left, l.Stages+": "+l.Reason)
 	}
+	add(len(left), "kinds of stages left out by the golden", "as its manifest says", left...)
 	return all
 }
 
-// summaries returns the worst of each family of stages.
-func summaries(reports ...*harness.Report) (all []page.Summary) {
+// summaries returns the worst of each family of stages, in execution order.
+func summaries(s *harness.Schedule, reports ...*harness.Report) (all []page.Summary) {
 	at := map[string]int{}
 	for _, r := range reports {
 		for i := range r.Stages {
@@ -281,15 +298,20 @@ func summaries(reports ...*harness.Report) (all []page.Summary) {
 				k, at[family] = len(all), len(all)
 				all = append(all, page.Summary{Stage: family, Share: -1})
 			}
-			s := &all[k]
-			if s.Compared++; row.Status.Diverges() {
-				s.Outside++
+			sum := &all[k]
+			if sum.Compared++; row.Status.Diverges() {
+				sum.Outside++
 			}
-			if share := page.Num(row.Share()); share > s.Share {
-				s.Share, s.At = share, row.Place.String()
+			if share := page.Num(row.Share()); share > sum.Share {
+				sum.Share, sum.At = share, row.Place.String()
 			}
 		}
 	}
+	order := map[string]int{}
+	for i, st := range slices.Backward(s.Stages()) {
+		order[names.Family(st.Name)] = i
+	}
+	slices.SortStableFunc(all, func(a, b page.Summary) int { return order[a.Stage] - order[b.Stage] })
 	return all
 }
 
@@ -363,27 +385,30 @@ func (b *builder) sources() (all []page.Fact) {
 		return all
 	}
 	j := &b.judged[0]
-	manifest := func(of string, m *harness.Manifest) {
-		if m == nil {
-			add(of, "has no manifest: nothing binds it to what made it")
-			return
-		}
-		add(of+" was made by", strings.TrimSpace(fmt.Sprintf("%s %s %s", m.Engine.Name, m.Engine.Version, m.Engine.DType)))
-		add(of+"'s model", m.Model.Name)
-		add(of+"'s weights, SHA-256", m.Model.WeightsSHA256)
-		for _, e := range m.Exporter {
-			add(of+"'s exporter "+e.Path+", SHA-256", e.SHA256)
-		}
-	}
-	manifest("the candidate", j.Candidate.Manifest())
+	all = append(all, bound("the candidate", j.Candidate.Manifest())...)
 	for _, e := range j.Engines {
-		manifest("the golden of "+engineName(e), e.Source.Manifest())
+		all = append(all, bound("the golden of "+engineName(e), e.Source.Manifest())...)
 	}
 	if j.Model != nil {
 		add("replayed by", j.Model.Name())
 	}
 	if tokens := j.Candidate.Tokens(); len(tokens) > 0 {
 		add("tokens", words.Some(strings.Fields(strings.Trim(fmt.Sprint(tokens[0]), "[]")), 64))
+	}
+	return all
+}
+
+// bound returns what binds a dump to what made it.
+func bound(of string, m *harness.Manifest) (all []page.Fact) {
+	if m == nil {
+		return []page.Fact{{Name: of, Value: "has no manifest: nothing binds it to what made it"}}
+	}
+	all = append(all, page.Fact{Name: of, Value: strings.TrimSpace(fmt.Sprintf("made by %s %s, %s, of %s", m.Engine.Name, m.Engine.Version, m.Engine.DType, m.Model.Name))})
+	if m.Model.WeightsSHA256 != "" {
+		all = append(all, page.Fact{Name: of + ": weights, SHA-256", Value: m.Model.WeightsSHA256})
+	}
+	for _, e := range m.Exporter {
+		all = append(all, page.Fact{Name: of + ": " + e.Path + ", SHA-256", Value: e.SHA256})
 	}
 	return all
 }

@@ -165,6 +165,11 @@ func (s *Suite) judgeDump(ctx context.Context, c *Case, goldens []*Golden, in en
 	if err == nil {
 		err = s.addFindings(o, c, goldens, j, r)
 	}
+	if err == nil && s.o.Judged != nil {
+		if err := s.o.Judged(c.Name, r); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil {
 		return nil, &engine.Failure{Reason: err.Error()}
 	}

@@ -48,10 +48,14 @@ func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
 	}
 	o := &outcome{rows: t.Tokens()}
 	run.Match = c.wanted
-	if err := s.compareAll(ctx, c, run, t, o); err != nil {
-		return nil, err
+	judged, err := s.compareAll(ctx, c, run, t, o)
+	if err == nil {
+		err = s.judgeGoldens(c, o)
 	}
-	if err := s.judgeGoldens(c, o); err != nil {
+	if err == nil && s.o.Judged != nil && len(judged) > 0 {
+		err = s.o.Judged(c.Name, asOne(judged, o.quorum))
+	}
+	if err != nil {
 		return nil, err
 	}
 	self, err := s.selfCheck(c, t)
@@ -93,7 +97,9 @@ func (o *outcome) acceptSelf(s *Suite, found []Finding) {
 // compareAll compares a run with each golden of the case. The run is made again on the
 // tokens of a golden that was fed others, so that a near tie ends no comparison, and
 // with a golden's values forced on it if it diverges.
-func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2.Trace, o *outcome) error {
+func (s *Suite) compareAll(
+	ctx context.Context, c *Case, run gpt2.Run, own *gpt2.Trace, o *outcome,
+) (judged []diagnose.Judged, err error) {
 	traces := map[string]*gpt2.Trace{} // by the tokens fed
 	var forced []harness.Replayed
 	var causes []harness.Explanation
@@ -106,21 +112,20 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 		}
 		if t == nil {
 			run.Feed, run.New = feed, g.manifest.New
-			var err error
 			if t, err = gpt2.RecordTrace(ctx, s.Model, run); err != nil {
-				return fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
+				return nil, fmt.Errorf("case %s, fed as %s: %w", c.Name, g.Dir, err)
 			}
 			traces[fmt.Sprint(feed)] = t
 		}
 		r, err := s.compare(g, t)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if r.FirstDivergence != nil {
 			if forced == nil { // the stages that are wrong are the model's, whichever golden is forced on it
 				forced, causes, err = diagnose.SingleStep(ctx, s.Model, g.dump, len(c.Tokens[0]), s.temps, s.o.Tap, s.o.Bounds)
 				if err != nil {
-					return fmt.Errorf("force the values of %s: %w", g.Dir, err)
+					return nil, fmt.Errorf("force the values of %s: %w", g.Dir, err)
 				}
 			}
 			r.AddReplay(forced, gpt2.NewReplayer(s.Model, nil, gpt2.Float32).Reads)
@@ -129,11 +134,31 @@ func (s *Suite) compareAll(ctx context.Context, c *Case, run gpt2.Run, own *gpt2
 		r.Accept()
 		found, err := s.findings(c, g, g.dump, t, r)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		o.runs, o.findings = append(o.runs, RunReport{s.Name, c.Name, g.Engine, r}), append(o.findings, found...)
+		judged = append(judged, diagnose.Judged{
+			Comparison: diagnose.Comparison{Schedule: s.schedule, Candidate: t, Precision: gpt2.Float32},
+			Report:     r, Engines: []diagnose.EngineResult{{Engine: g.Engine, Source: g.dump, Report: r}},
+		})
 	}
-	return nil
+	return judged, nil
+}
+
+// asOne returns the comparisons of a run with each golden as one result, first the one that
+// fails or, if none does, the reference's.
+func asOne(judged []diagnose.Judged, q *diagnose.Quorum) *diagnose.Result {
+	first := max(0, slices.IndexFunc(judged, func(j diagnose.Judged) bool { return j.Engines[0].Engine == diagnose.Reference }))
+	if i := slices.IndexFunc(judged, func(j diagnose.Judged) bool { return !j.Report.Passed() }); i >= 0 {
+		first = i
+	}
+	main := judged[first]
+	for i, j := range judged {
+		if i != first {
+			main.Engines = append(main.Engines, j.Engines[0])
+		}
+	}
+	return &diagnose.Result{Report: main.Report, Engines: main.Engines, Quorum: q, Judged: []diagnose.Judged{main}}
 }
 
 // compare compares a run with a golden.

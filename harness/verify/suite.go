@@ -64,6 +64,9 @@ type Options struct {
 
 	Bounds *harness.Bounds // if set, what is known to deviate
 
+	// Judged, if set, is called with each case that was judged, while its tensors are at hand.
+	Judged func(name string, r *diagnose.Result) error
+
 	// Engine, if set, is judged in the place of the Go model, on the cases that have goldens.
 	Engine     *engine.Runner
 	RequireAll bool           // a stage that an engine's dump lacks fails

@@ -159,7 +159,7 @@ func (r *Run) words(l *Layer, at int) string {
 	text := fmt.Sprintf("%s, %s: %s", r.Stages[at%len(r.Stages)].Name, r.Steps[at/len(r.Stages)].Label, statusWords[l.Status[at]])
 	switch l.Status[at] {
 	case StatusPass, StatusFail, StatusDoubt, StatusCheck:
-		text += fmt.Sprintf(", error %s, %s of the bound", l.Error[at], share(l.Share[at]))
+		text += fmt.Sprintf(", error %s, %s of the bound", l.Error[at], Share(l.Share[at]))
 	}
 	if own := markWords[r.Marks[at]]; own != "" {
 		text += ", " + own

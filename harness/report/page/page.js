@@ -20,7 +20,8 @@ const log = v => Math.log10(v);
 function num(v) {
   if (v === null || v === undefined || Number.isNaN(v)) return "–";
   if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
-  return String(Number(v.toPrecision(3)));
+  const short = Number(v.toPrecision(3));
+  return v !== 0 && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e6) ? short.toExponential() : String(short);
 }
 function share(v) {
   if (v === null) return "–";

@@ -25,13 +25,13 @@ var pageJS string
 
 var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
 	"upper": strings.ToUpper,
-	"share": share,
+	"share": Share,
 	"isSet": func(n Num) bool { return n == n && n != 0 },
 }).Parse(pageHTML))
 
 // Write writes the page.
 func Write(w io.Writer, p *Page) error {
-	visible(reflect.ValueOf(p))
+	p = visible(reflect.ValueOf(p)).Interface().(*Page)
 	var out bytes.Buffer
 	err := tmpl.Execute(&out, struct {
 		*Page
@@ -56,28 +56,34 @@ func policy() string {
 		hash(pageJS), hash(pageCSS))
 }
 
-// visible makes what is not printed visible in every text that v leads to.
-func visible(v reflect.Value) {
+// visible returns a copy of v in which what is not printed is visible in every text.
+func visible(v reflect.Value) reflect.Value {
+	to := reflect.New(v.Type()).Elem()
+	to.Set(v)
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			visible(v.Elem())
+			to.Set(visible(v.Elem()).Addr())
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			visible(v.Field(i))
+			to.Field(i).Set(visible(v.Field(i)))
 		}
 	case reflect.Slice:
-		for i := range v.Len() {
-			visible(v.Index(i))
+		if v.Type().Elem().Kind() != reflect.Float64 && !v.IsNil() {
+			to.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+			for i := range v.Len() {
+				to.Index(i).Set(visible(v.Index(i)))
+			}
 		}
 	case reflect.String:
-		v.SetString(words.Visible(v.String()))
+		to.SetString(words.Visible(v.String()))
 	}
+	return to
 }
 
-// share returns an error as a share of its bound, in words.
-func share(n Num) string {
+// Share returns an error as a share of its bound, in words.
+func Share(n Num) string {
 	switch v := float64(n); {
 	case v != v:
 		return "–"
