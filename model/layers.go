@@ -53,8 +53,11 @@ func (c *call) activate() {
 }
 
 // add is a residual connection, [B,T,C].
-func (c *call) add() {
-	f32.Add(c.out, c.in[0], c.in[1])
+func (c *call) add() { c.parts((*call).addRow, c.B*c.T, c.m.cfg.Embd) }
+
+func (c *call) addRow(i int) {
+	lo, hi := i*c.m.cfg.Embd, (i+1)*c.m.cfg.Embd
+	f32.Add(c.out[lo:hi], c.in[0][lo:hi], c.in[1][lo:hi])
 }
 
 // unembed multiplies rows with the head's matrix and adds its bias, if it has one: [B,T,C] to
@@ -109,16 +112,16 @@ func (c *call) distribution() {
 // splitHeads takes one third of c_attn's columns (0 is q, 1 is k, 2 is v) and
 // puts heads before positions: [B,T,3C] to [B,H,T,D].
 func (c *call) splitHeads(third int) {
+	c.third = third
+	c.perHead((*call).splitHead, c.T)
+}
+
+func (c *call) splitHead(i int) {
 	C, H := c.m.cfg.Embd, c.m.cfg.Heads
 	D := C / H
-	for b := range c.B {
-		for h := range H {
-			for t := range c.T {
-				from := (b*c.T+t)*3*C + third*C + h*D
-				to := ((b*H+h)*c.T + t) * D
-				copy(c.out[to:to+D], c.in[0][from:from+D])
-			}
-		}
+	b, h := i/H, i%H
+	for t := range c.T {
+		copy(c.out[(i*c.T+t)*D:][:D], c.in[0][(b*c.T+t)*3*C+c.third*C+h*D:])
 	}
 }
 
@@ -128,23 +131,28 @@ func (c *call) splitHeads(third int) {
 //	in[0] earlier cache [B,H,P,D], heads prev positions apart
 //	in[1] k or v [B,H,T,D]
 //	out   [B,H,S,D], heads stride positions apart
-func (c *call) appendCache() {
+func (c *call) appendCache() { c.perHead((*call).appendHead, c.P+c.T) }
+
+func (c *call) appendHead(i int) {
 	D := c.m.cfg.Embd / c.m.cfg.Heads
 	old, add := c.P*D, c.T*D
-	for h := range c.B * c.m.cfg.Heads {
-		to := c.out[h*c.stride*D:]
-		copy(to[:old], c.in[0][h*c.prev*D:])
-		copy(to[old:old+add], c.in[1][h*add:])
+	from, to := c.in[0][i*c.prev*D:], c.out[i*c.stride*D:]
+	if old > 0 && &from[0] != &to[0] {
+		copy(to[:old], from)
 	}
+	copy(to[old:old+add], c.in[1][i*add:])
 }
 
-// perHead calls f for every head of the batch.
-func (c *call) perHead(f func(*call, int)) {
+// perHead calls f for every head of the batch, which works on so many rows of D values.
+func (c *call) perHead(f func(*call, int), rows int) {
 	H := c.m.cfg.Heads
-	// An exponential costs about as much as sixteen multiplications.
-	work := c.B * H * c.T * (c.P + c.T) * max(16, c.m.cfg.Embd/H)
+	c.parts(f, c.B*H, rows*max(16, c.m.cfg.Embd/H)) // an exponential costs as much as 16 multiplications
+}
+
+// parts calls f for 0 to n-1, each of which is about so many multiplications.
+func (c *call) parts(f func(*call, int), n, work int) {
 	c.part = f
-	c.pool.Do(c, c.B*H, work)
+	c.pool.Do(c, n, n*work)
 }
 
 // Part implements kernel.Task.
@@ -154,21 +162,18 @@ func (c *call) Part(i int) { c.part(c, i) }
 // padding, but for a query at padding its own.
 //
 //	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
-func (c *call) scores() { c.perHead((*call).scoresOfHead) }
+func (c *call) scores() { c.perHead((*call).scoresOfHead, c.T*(c.P+c.T)) }
 
 func (c *call) scoresOfHead(i int) {
 	D := c.m.cfg.Embd / c.m.cfg.Heads
 	S := c.P + c.T
 	scale := c.m.cfg.AttentionScale(c.layer)
 	masked := float32(math.Inf(-1))
-	keys := c.in[1][i*c.stride*D:]
+	out := c.out[i*c.T*S:][:c.T*S]
+	kernel.Scores(out, c.in[0][i*c.T*D:], c.in[1][i*c.stride*D:], c.T, S, D, scale)
 	for t := range c.T {
-		q := c.in[0][(i*c.T+t)*D:][:D]
-		row := c.out[(i*c.T+t)*S:][:S]
+		row := out[t*S:][:S]
 		seen := c.P + t + 1
-		for s := range seen {
-			row[s] = float32(float64(f32.DotProduct(q, keys[s*D:(s+1)*D])) * scale)
-		}
 		for s := seen; s < S; s++ {
 			row[s] = masked
 		}
@@ -181,7 +186,7 @@ func (c *call) scoresOfHead(i int) {
 }
 
 // softmax turns each query's scores into probabilities, [B,H,T,S].
-func (c *call) softmax() { c.perHead((*call).softmaxOfHead) }
+func (c *call) softmax() { c.perHead((*call).softmaxOfHead, c.T*(c.P+c.T)) }
 
 func (c *call) softmaxOfHead(i int) {
 	S := c.P + c.T
@@ -195,20 +200,11 @@ func (c *call) softmaxOfHead(i int) {
 // side by side again. A probability of exactly 0 adds nothing whatever the value.
 //
 //	in[0] probs [B,H,T,S]   in[1] cache_v [B,H,S,D]   out [B,T,C]
-func (c *call) context() { c.perHead((*call).contextOfHead) }
+func (c *call) context() { c.perHead((*call).contextOfHead, c.T*(c.P+c.T)) }
 
 func (c *call) contextOfHead(i int) {
 	C, H := c.m.cfg.Embd, c.m.cfg.Heads
 	D, S := C/H, c.P+c.T
 	b, h := i/H, i%H
-	values := c.in[1][i*c.stride*D:]
-	for t := range c.T {
-		out := c.out[(b*c.T+t)*C+h*D:][:D]
-		clear(out)
-		for s, p := range c.in[0][(i*c.T+t)*S:][:S] {
-			if p != 0 {
-				f32.AddScaled(out, p, values[s*D:(s+1)*D])
-			}
-		}
-	}
+	kernel.Context(c.pool, c.out[b*c.T*C+h*D:], C, c.in[0][i*c.T*S:], c.in[1][i*c.stride*D:], c.T, S, D)
 }

@@ -80,7 +80,8 @@ type call struct {
 	prev   int       // positions between two heads in in[0] of appendCache
 	stride int       // positions between two heads in caches otherwise
 
-	part func(c *call, head int) // of a stage computed head by head
+	part  func(c *call, i int) // of a stage computed in parts, of heads or rows
+	third int                  // of c_attn's columns, for splitHeads
 }
 
 // StageName is the name of a stage taken apart.

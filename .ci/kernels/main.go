@@ -1,9 +1,13 @@
-// Program kernels writes model/internal/kernel's assembly for AVX2 and FMA:
+// Program kernels writes model/internal/kernel's assembly for AVX2 and FMA, or its package
+// ceiling's:
 //
-//	cd .ci/kernels && go run . -out ../../model/internal/kernel/avx2_amd64.s -stubs ../../model/internal/kernel/avx2_amd64.go -pkg kernel
+//	cd .ci/kernels && go run . -pkg kernel -out ../../model/internal/kernel/avx2_amd64.s -stubs ../../model/internal/kernel/avx2_amd64.go
+//	cd .ci/kernels && go run . -pkg ceiling -out ../../model/internal/kernel/ceiling/avx2_amd64.s -stubs ../../model/internal/kernel/ceiling/avx2_amd64.go
 package main
 
 import (
+	"flag"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -13,6 +17,20 @@ import (
 const block = 64
 
 func main() {
+	flag.Parse()
+	if flag.Lookup("pkg").Value.String() == "ceiling" {
+		fma()
+		for _, ahead := range []int{0, 512, 2048} {
+			read(1, ahead)
+			read(4, ahead)
+		}
+	} else {
+		kernels()
+	}
+	Generate()
+}
+
+func kernels() {
 	for rows := 1; rows <= 6; rows++ {
 		tile(rows)
 	}
@@ -28,7 +46,11 @@ func main() {
 	}
 	gelu()
 	exps()
-	Generate()
+	sums("sum", "sum returns the sum of n values.", "func(x *float32, n int) float64", false)
+	sums("squares", "squares returns the sum of the squares of n values less their mean.", "func(x *float32, n int, mean float64) float64", true)
+	normalise()
+	rescale()
+	greatest()
 }
 
 // stride loads a parameter that counts values, as bytes.

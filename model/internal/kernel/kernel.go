@@ -22,6 +22,12 @@ type normTask struct {
 func (t *normTask) Part(i int) {
 	n := len(t.gain)
 	x, y := t.x[i*n:(i+1)*n], t.y[i*n:(i+1)*n]
+	if avx2 {
+		mean := sum(&x[0], n) / float64(n)
+		scale := 1 / math.Sqrt(squares(&x[0], n, mean)/float64(n)+t.eps)
+		normalise(&y[0], &x[0], &t.gain[0], &t.bias[0], n, mean, scale)
+		return
+	}
 	var sum float64
 	for _, v := range x {
 		sum += float64(v)
@@ -88,21 +94,34 @@ func Argmax(x []float32) int {
 // to it, or within 1e-44. Where there is no distribution (a NaN, a +Inf, nothing but
 // -Inf, or a temperature that is not positive) every value is NaN.
 func Softmax(dst, src []float32, temperature float64) {
-	top := math.Inf(-1)
 	if !(temperature > 0) {
-		top = math.NaN()
-	}
-	for _, v := range src {
-		if float64(v) > top {
-			top = float64(v)
-		}
+		temperature = math.NaN()
 	}
 	dst = dst[:len(src)]
-	var sum float64
-	if avx2 {
-		sum = exponentials(dst, src, top, temperature)
-		src = nil
+	seen := len(src) // without what is masked at the end, which has no share
+	for seen > 1 && src[seen-1] == float32(math.Inf(-1)) {
+		seen--
 	}
+	masked := dst[seen:]
+	softmax(dst[:seen], src[:seen], temperature)
+	for i := range masked {
+		masked[i] = dst[0] * 0 // NaN after a NaN
+	}
+}
+
+// softmax is Softmax of a temperature above 0 or NaN.
+func softmax(dst, src []float32, temperature float64) {
+	if avx2 && len(src) > 0 {
+		top := greatest(&src[0], len(src))
+		sum := exponentials(dst, src, float64(top), temperature)
+		rescale(&dst[0], len(dst), 1/sum)
+		return
+	}
+	top := math.Inf(-1)
+	for _, v := range src {
+		top = max(top, float64(v))
+	}
+	var sum float64
 	for i, v := range src {
 		e := math.Exp((float64(v) - top) / temperature) // 1 at the maximum
 		dst[i] = float32(e)

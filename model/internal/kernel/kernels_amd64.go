@@ -3,15 +3,13 @@ package kernel
 import (
 	"math"
 
+	"github.com/tphakala/simd/f32"
 	"golang.org/x/sys/cpu"
 
 	"checkpoint12/model/activation"
 )
 
 var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
-
-// tileCols is the number of columns of y that a tile keeps in registers, of tileRows rows.
-const tileCols = 16
 
 var (
 	tiles = [tileRows + 1]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){
@@ -33,10 +31,7 @@ func (t *mulTask) dots(i int) {
 			n, kernels = 1, &dots1
 		}
 		for r := 0; r < t.rows; {
-			m := min(3, t.rows-r)
-			if t.rows-r == 4 {
-				m = 2
-			}
+			m := dotRows(t.rows - r)
 			kernels[m](&t.y[r*t.out+j], t.out, &t.x[r*t.in], t.in, &t.data[j*t.in], t.in, t.in)
 			r += m
 		}
@@ -44,93 +39,108 @@ func (t *mulTask) dots(i int) {
 	}
 }
 
+// dotRows returns how many of some rows pass a kernel for dot products next.
+func dotRows(left int) int {
+	if left == 4 {
+		return 2
+	}
+	return min(3, left)
+}
+
 // panels is an InOut product in parts of panelCols columns. A block of blockK rows of
 // the matrix is copied to panels of tileCols columns, which stay in the second cache,
-// the panel at work in the first, while all rows of x pass.
+// the panel at work in the first, while all rows of x pass, stripeRows of them by panel after
+// panel: few enough that a core holds their pages' addresses.
 func (t *mulTask) panels(i int) {
 	lo := i * panelCols
 	hi := min(lo+panelCols, t.out)
 	t.start(lo, hi)
-	packed := <-t.free
+	packed := t.pool.take()
 	for k0 := 0; k0 < t.in; k0 += blockK {
 		n := min(blockK, t.in-k0)
-		t.pack(packed, k0, n, lo, hi)
-		for j := lo; j < hi; j += tileCols {
-			panel := &packed[(j-lo)*n]
-			next, ldn := panel, 0
-			if at := (k0+blockK+j-lo)*t.out + lo; at < len(t.data) {
-				next, ldn = &t.data[at], t.out // a share of the next block, for the first tile to ask for
-			}
-			for r := 0; r < t.rows; r += t.height {
-				m := min(t.height, t.rows-r)
-				x, y := &t.turned[r*t.in+k0*m], t.y[r*t.out+j:]
-				if hi-j >= tileCols {
-					tiles[m](&y[0], t.out, x, panel, n, next, ldn)
-				} else {
-					t.edge(packed[panelCols*blockK:], y, hi-j, m, x, panel, n)
+		panelsOf(packed, t.data[k0*t.out+lo:], t.out, n, hi-lo)
+		for from := 0; from < t.rows; from += stripeRows {
+			end := min(from+stripeRows, t.rows)
+			for j := lo; j < hi; j += tileCols {
+				panel := &packed[(j-lo)*n]
+				next, ldn := panel, 0
+				if at := (k0+blockK+j-lo)*t.out + lo; from == 0 && at < len(t.data) {
+					next, ldn = &t.data[at], t.out // a share of the next block, for the first tile to ask for
 				}
-				next, ldn = panel, 0
+				for r := from; r < end; r += t.height {
+					m := min(t.height, end-r)
+					x, y := &t.turned[t.rows*k0+r*n], t.y[r*t.out+j:]
+					if hi-j >= tileCols {
+						tiles[m](&y[0], t.out, x, panel, n, next, ldn)
+					} else {
+						edge(packed[panelCols*blockK:], y, t.out, hi-j, m, x, panel, n)
+					}
+					next, ldn = panel, 0
+				}
 			}
 		}
 	}
-	t.free <- packed
+	t.pool.give(packed)
 }
 
 // turn copies tile i's rows of x to where the tile reads them: first the rows' first
-// values, then their second.
+// values, then their second; a block of all tiles after the other.
 func (t *mulTask) turn(i int) {
 	r := i * t.height
 	m := min(t.height, t.rows-r)
-	to := t.turned[r*t.in : (r+m)*t.in]
-	for j := range m {
-		for k, v := range t.x[(r+j)*t.in : (r+j+1)*t.in] {
-			to[k*m+j] = v
+	for k0 := 0; k0 < t.in; k0 += blockK {
+		n := min(blockK, t.in-k0)
+		to := t.turned[t.rows*k0+r*n:][:m*n]
+		for j := range m {
+			for k, v := range t.x[(r+j)*t.in+k0:][:n] {
+				to[k*m+j] = v
+			}
 		}
 	}
 }
 
-// pack copies columns lo to hi of n rows of the matrix, from k0, to panels, the last
-// filled up with zeros.
-func (t *mulTask) pack(packed []float32, k0, n, lo, hi int) {
-	whole := (hi - lo) / tileCols
+// panelsOf copies n rows of a matrix, ldw apart, to panels, the last filled up with zeros.
+func panelsOf(panels, w []float32, ldw, n, columns int) {
+	whole := columns / tileCols
 	if whole > 0 {
-		pack(&packed[0], n*tileCols, &t.data[k0*t.out+lo], t.out, n, whole)
+		pack(&panels[0], n*tileCols, &w[0], ldw, n, whole)
 	}
-	from := lo + whole*tileCols
-	if from == hi {
+	from := whole * tileCols
+	if from == columns {
 		return
 	}
-	last := packed[whole*n*tileCols:]
+	last := panels[n*from:]
 	clear(last[:n*tileCols])
 	for k := range n {
-		copy(last[k*tileCols:], t.data[(k0+k)*t.out+from:(k0+k)*t.out+hi])
+		copy(last[k*tileCols:], w[k*ldw+from:k*ldw+columns])
 	}
 }
 
-// edge is a tile of m rows and fewer columns than a tile has, by way of scratch.
-func (t *mulTask) edge(scratch, y []float32, columns, m int, x, panel *float32, n int) {
+// edge is a tile of m rows, ldy apart, and fewer columns than a tile has, by way of scratch.
+func edge(scratch, y []float32, ldy, columns, m int, x, panel *float32, n int) {
 	for r := range m {
-		copy(scratch[r*tileCols:], y[r*t.out:][:columns])
+		copy(scratch[r*tileCols:], y[r*ldy:][:columns])
 	}
 	tiles[m](&scratch[0], tileCols, x, panel, n, panel, 0)
 	for r := range m {
-		copy(y[r*t.out:][:columns], scratch[r*tileCols:])
+		copy(y[r*ldy:][:columns], scratch[r*tileCols:])
 	}
 }
 
-// stream adds the products of rows k0 to k1 of the matrix and columns lo to hi to sums.
-func (t *mulTask) stream(sums []float32, k0, k1, lo, hi int) {
-	for r := 0; r < t.rows; {
+// stream adds the products of x [rows,n] and n rows of a matrix to the sums [rows,columns]. Rows
+// of each are lds, ldx and ldw apart.
+func stream(sums []float32, lds int, x []float32, ldx int, w []float32, ldw int, rows, n, columns int) {
+	for r := 0; r < rows; {
 		m, step, many, one := 1, 8, stream1x8, stream1x1
-		if t.rows-r > 1 {
+		if rows-r > 1 {
 			m, step, many, one = 2, 4, stream2x4, stream2x1
 		}
-		k := k0
-		for ; k+step <= k1; k += step {
-			many(&sums[r*t.out+lo], t.out, &t.x[r*t.in+k], t.in, &t.data[k*t.out+lo], t.out, hi-lo)
+		k := 0
+		for ; k+step <= n; k += step {
+			many(&sums[r*lds], lds, &x[r*ldx+k], ldx, &w[k*ldw], ldw, columns)
 		}
-		for ; k < k1; k++ {
-			one(&sums[r*t.out+lo], t.out, &t.x[r*t.in+k], t.in, &t.data[k*t.out+lo], t.out, hi-lo)
+		for ; k < n; k++ {
+			one(&sums[r*lds], lds, &x[r*ldx+k], ldx, &w[k*ldw], ldw, columns)
 		}
 		r += m
 	}
@@ -138,6 +148,7 @@ func (t *mulTask) stream(sums []float32, k0, k1, lo, hi int) {
 
 // gelus is activation.Released of each value of x.
 func gelus(y, x []float32) {
+	y = y[:len(x)]
 	n := len(x) &^ 3
 	if n > 0 {
 		gelu(&y[0], &x[0], n)
@@ -146,9 +157,12 @@ func gelus(y, x []float32) {
 		var last [4]float32
 		copy(last[:], x[n:])
 		gelu(&last[0], &last[0], 4)
-		copy(y[n:len(x)], last[:])
+		copy(y[n:], last[:])
 	}
-	for i, v := range y[:len(x)] {
+	if all := f32.Sum(y); all-all == 0 {
+		return
+	}
+	for i, v := range y {
 		if v-v != 0 {
 			y[i] = float32(activation.Released.Of(float64(x[i])))
 		}

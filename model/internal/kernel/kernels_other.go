@@ -5,10 +5,14 @@ package kernel
 const hasAVX2 = false
 
 // What there is for AVX2: never called where there is none.
-func (t *mulTask) dots(int)                           {}
-func (t *mulTask) turn(int)                           {}
-func (t *mulTask) panels(int)                         {}
-func (t *mulTask) stream(_ []float32, _, _, _, _ int) {}
+func (t *mulTask) dots(int)   {}
+func (t *mulTask) turn(int)   {}
+func (t *mulTask) panels(int) {}
+
+func stream(_ []float32, _ int, _ []float32, _ int, _ []float32, _, _, _, _ int) {}
+
+func scores(_, _, _ []float32, _, _, _ int)                      {}
+func context(_, _ []float32, _ int, _, _ []float32, _, _, _ int) {}
 
 func gelus(_, _ []float32)                              {}
 func exponentials(_, _ []float32, _, _ float64) float64 { return 0 }

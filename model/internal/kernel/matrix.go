@@ -38,8 +38,10 @@ const (
 	fewRows = 16
 	// streamRows is fewRows of the kernels for AVX2.
 	streamRows = 2
-	// tileRows is the most rows of a tile of panels.
-	tileRows = 6
+	// tileRows and tileCols are the rows, at most, and columns of y that a tile keeps in registers.
+	tileRows, tileCols = 6, 16
+	// stripeRows is the number of rows that pass one panel before the next, whole tiles.
+	stripeRows = 10 * tileRows
 	// panelCols is the number of columns of one part where panels are packed.
 	panelCols = 128
 	// headRows is the number of rows of an OutIn matrix in one part.
@@ -72,7 +74,7 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 		} else {
 			t.height = tileRows
 		}
-		t.part, t.turned, t.free = (*mulTask).turn, p.space(rows*w.in), p.panels()
+		t.part, t.turned, t.pool = (*mulTask).turn, p.space(rows*w.in), p
 		p.Do(t, tiles, rows*w.in)
 		t.part = (*mulTask).panels
 		p.Do(t, (w.out+panelCols-1)/panelCols, work)
@@ -101,11 +103,11 @@ type mulTask struct {
 	y, x, bias   []float32
 	rows         int
 	part         func(t *mulTask, i int)
-	sums         []float32      // [out] of blocked, [blocks][rows][out] of streamed
-	width, split int            // columns of one part of streamed, and how many parts make a row
-	turned       []float32      // x, for tiles of panels
-	height       int            // rows of a tile of panels, the last of which may have fewer
-	free         chan []float32 // scratch space, which each part of panels takes and gives back
+	sums         []float32 // [out] of blocked, [blocks][rows][out] of streamed
+	width, split int       // columns of one part of streamed, and how many parts make a row
+	turned       []float32 // x, for tiles of panels
+	height       int       // rows of a tile of panels, the last of which may have fewer
+	pool         *Pool     // of scratch space for panels
 }
 
 // Part implements Task.
@@ -169,7 +171,7 @@ func (t *mulTask) streamed(i int) {
 		clear(sums[r*t.out+lo : r*t.out+hi])
 	}
 	if avx2 {
-		t.stream(sums, k0, k1, lo, hi)
+		stream(sums[lo:], t.out, t.x[k0:], t.in, t.data[k0*t.out+lo:], t.out, t.rows, k1-k0, hi-lo)
 		return
 	}
 	for k := k0; k < k1; k++ {

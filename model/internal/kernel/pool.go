@@ -32,7 +32,7 @@ type Pool struct {
 	lost    atomic.Bool  // a part could not be done, for parallel.ErrLost
 	helpers sync.WaitGroup
 	scratch []float32
-	packed  chan []float32 // for each thread, room for the panels of a block and one tile
+	free    chan []float32 // for each thread scratch space, or nil until it is taken
 
 	mul  mulTask
 	norm normTask
@@ -45,6 +45,7 @@ func NewPool(threads int) *Pool {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	p := &Pool{threads: threads}
+	p.refill()
 	work := func() {
 		for i := p.next.Add(1) - 1; i < p.parts; i = p.next.Add(1) - 1 {
 			p.task.Part(int(i))
@@ -78,6 +79,7 @@ func (p *Pool) Do(t Task, parts, work int) {
 	p.helpers.Wait()
 	p.task = nil
 	if p.lost.Swap(false) {
+		p.refill()
 		panic(parallel.ErrLost)
 	}
 }
@@ -90,13 +92,22 @@ func (p *Pool) space(n int) []float32 {
 	return p.scratch[:n]
 }
 
-// panels returns scratch space for each thread.
-func (p *Pool) panels() chan []float32 {
-	if p.packed == nil {
-		p.packed = make(chan []float32, p.threads)
-		for range p.threads {
-			p.packed <- make([]float32, blockK*panelCols+128)
-		}
+// refill lets every thread make scratch space anew, after a part that did not give it back too.
+func (p *Pool) refill() {
+	p.free = make(chan []float32, p.threads)
+	for range p.threads {
+		p.free <- nil
 	}
-	return p.packed
 }
+
+// take returns scratch space for one part: panels of a block, one tile of y and one of x.
+func (p *Pool) take() []float32 {
+	s := <-p.free
+	if s == nil {
+		s = make([]float32, blockK*panelCols+tileCols*(tileRows+1)+tileRows*blockK)
+	}
+	return s
+}
+
+// give takes back what take returned.
+func (p *Pool) give(s []float32) { p.free <- s }

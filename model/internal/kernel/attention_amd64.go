@@ -1,0 +1,87 @@
+package kernel
+
+import "github.com/tphakala/simd/f32"
+
+// queryRows is the number of queries that pass each four keys, from the first cache.
+const queryRows = 48
+
+// scores writes products of queries and keys to y, those of all keys that a query sees
+// among them.
+func scores(y, q, k []float32, T, S, D int) {
+	for first := 0; first < T; first += queryRows {
+		end := min(first+queryRows, T)
+		seen := S - T + end // by the last
+		clear(y[first*S : end*S])
+		for s := 0; s < seen; {
+			n, kernels := 4, &dots4
+			if S-s < 4 {
+				n, kernels = 1, &dots1
+			}
+			for t := max(first, s-(S-T)); t < end; { // rows before see none of these
+				m := dotRows(end - t)
+				kernels[m](&y[t*S+s], S, &q[t*D], D, &k[s*D], D, D)
+				t += m
+			}
+			s += n
+		}
+	}
+}
+
+// context writes sums of values times probabilities to y, in blocks of blockK values.
+func context(scratch, y []float32, ldy int, x, v []float32, T, S, D int) {
+	for t := range T {
+		clear(y[t*ldy:][:D])
+	}
+	for lo := 0; lo < D; lo += panelCols {
+		columns := min(panelCols, D-lo)
+		for k0 := 0; k0 < S; k0 += blockK {
+			n := min(blockK, S-k0)
+			if T > streamRows {
+				contextTiles(scratch, y[lo:], ldy, x[k0:], S, v[k0*D+lo:], D, T, n, columns)
+				continue
+			}
+			for t := range T {
+				sums, probs := scratch[:columns], x[t*S+k0:][:n]
+				clear(sums)
+				stream(sums, columns, probs, S, v[k0*D+lo:], D, 1, seen(probs), columns)
+				to := y[t*ldy+lo:][:columns]
+				f32.Add(to, to, sums)
+			}
+		}
+	}
+}
+
+// contextTiles adds the products of x [T,n] and n rows of v to y [T,columns].
+func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, v []float32, ldv, T, n, columns int) {
+	panelsOf(scratch, v, ldv, n, columns)
+	spare, turned := scratch[panelCols*blockK:], scratch[len(scratch)-tileRows*blockK:]
+	for t := 0; t < T; t += tileRows {
+		m := min(tileRows, T-t)
+		count := 0 // of values with a probability in these rows
+		for r := range m {
+			count = max(count, seen(x[(t+r)*ldx:][:n]))
+		}
+		for r := range m {
+			for k, p := range x[(t+r)*ldx:][:count] {
+				turned[k*m+r] = p
+			}
+		}
+		for j := 0; j < columns && count > 0; j += tileCols {
+			panel := &scratch[j*n]
+			if columns-j >= tileCols {
+				tiles[m](&y[t*ldy+j], ldy, &turned[0], panel, count, panel, 0)
+			} else {
+				edge(spare, y[t*ldy+j:], ldy, columns-j, m, &turned[0], panel, count)
+			}
+		}
+	}
+}
+
+// seen returns how many places of a row there are up to the last that is not 0.
+func seen(row []float32) int {
+	n := len(row)
+	for n > 0 && row[n-1] == 0 {
+		n--
+	}
+	return n
+}
