@@ -1,10 +1,12 @@
 package model_test
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 
 	"checkpoint12/model"
+	"checkpoint12/model/internal/kernel/ceiling"
 	"checkpoint12/model/modeltest"
 	"checkpoint12/model/synthetic"
 )
@@ -17,7 +19,9 @@ var small = sync.OnceValues(func() (*model.Model, error) {
 	return synthetic.Random("small", model.Config{Vocab: 50257, Positions: 1024, Embd: 768, Layers: 12, Heads: 12, Inner: 3072, Eps: 1e-5}, 1)
 })
 
-// BenchmarkStep feeds a prompt of T tokens, and after one of 2 a token at a time.
+// BenchmarkStep feeds a prompt of T tokens, and after one of 2 a token at a time. It reports the
+// shares of what the processor multiplies at most and, for a token at a time, of what it reads of
+// the same weights at most.
 func BenchmarkStep(b *testing.B) {
 	b.Run("medium", func(b *testing.B) { benchmarkStep(b, medium) })
 	b.Run("small", func(b *testing.B) { benchmarkStep(b, small) })
@@ -32,6 +36,11 @@ func benchmarkStep(b *testing.B, open func() (*model.Model, error)) {
 	// What a step reads of the weights: all but the embeddings' other rows, and wte
 	// once more as the head.
 	read := 4 * int64(c.Layers*(c.Embd*(4*c.Embd+2*c.Inner)+9*c.Embd+c.Inner)+c.Vocab*c.Embd)
+	var weights [][]float32
+	for name := range c.Weights() {
+		values, _, _ := m.Weight(name)
+		weights = append(weights, values)
+	}
 	nop := func(string, []int, []float32) {}
 	for _, bench := range []struct {
 		name   string
@@ -72,7 +81,11 @@ func benchmarkStep(b *testing.B, open func() (*model.Model, error)) {
 			}
 			seconds := b.Elapsed().Seconds()
 			b.ReportMetric(float64(fed)/seconds, "tokens/s")
-			b.ReportMetric(float64(fed)*float64(read)/2/seconds/1e9, "GFLOP/s")
+			// A multiplication and an addition for each of the four bytes of a weight.
+			b.ReportMetric(100*float64(fed)*float64(read)/2/seconds/ceiling.FMA(runtime.GOMAXPROCS(0)), "%ofFMA")
+			if bench.decode {
+				b.ReportMetric(100*float64(fed)*float64(read)/seconds/ceiling.Read(runtime.GOMAXPROCS(0), weights), "%ofRead")
+			}
 		})
 	}
 }

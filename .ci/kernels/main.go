@@ -37,8 +37,10 @@ func kernels() {
 	pack()
 	stream(1, 8)
 	stream(1, 1)
-	stream(2, 4)
-	stream(2, 1)
+	for rows := 2; rows <= 3; rows++ {
+		stream(rows, 4)
+		stream(rows, 1)
+	}
 	mask := masks()
 	for rows := 1; rows <= 3; rows++ {
 		dot(rows, 4, mask)

@@ -40,12 +40,12 @@ func context(scratch, y []float32, ldy int, x, v []float32, T, S, D int) {
 				contextTiles(scratch, y[lo:], ldy, x[k0:], S, v[k0*D+lo:], D, T, n, columns)
 				continue
 			}
+			sums := scratch[:T*columns]
+			clear(sums)
+			stream(sums, columns, x[k0:], S, v[k0*D+lo:], D, T, n, columns)
 			for t := range T {
-				sums, probs := scratch[:columns], x[t*S+k0:][:n]
-				clear(sums)
-				stream(sums, columns, probs, S, v[k0*D+lo:], D, 1, seen(probs), columns)
 				to := y[t*ldy+lo:][:columns]
-				f32.Add(to, to, sums)
+				f32.Add(to, to, sums[t*columns:][:columns])
 			}
 		}
 	}

@@ -57,6 +57,16 @@ func stream2x4(sums *float32, lds int, x *float32, ldx int, w *float32, ldw int,
 //go:noescape
 func stream2x1(sums *float32, lds int, x *float32, ldx int, w *float32, ldw int, n int)
 
+// stream3x4 adds the product of x, 3 by 4, and w, 4 rows of n, to the sums.
+//
+//go:noescape
+func stream3x4(sums *float32, lds int, x *float32, ldx int, w *float32, ldw int, n int)
+
+// stream3x1 adds the product of x, 3 by 1, and w, 1 rows of n, to the sums.
+//
+//go:noescape
+func stream3x1(sums *float32, lds int, x *float32, ldx int, w *float32, ldw int, n int)
+
 // dot1x4 adds the products of 1 rows of x and 4 of w, of k values each, to y.
 //
 //go:noescape

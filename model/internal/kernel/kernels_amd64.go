@@ -127,22 +127,39 @@ func edge(scratch, y []float32, ldy, columns, m int, x, panel *float32, n int) {
 	}
 }
 
+// streams are the kernels for one to three rows, of so many products and of one.
+var streams = [4]struct {
+	step      int
+	many, one func(sums *float32, lds int, x *float32, ldx int, w *float32, ldw, n int)
+}{1: {8, stream1x8, stream1x1}, {4, stream2x4, stream2x1}, {4, stream3x4, stream3x1}}
+
+// streamCols is the number of columns of which some rows of a matrix stay in the first cache
+// while all rows of x pass.
+const streamCols = 512
+
 // stream adds the products of x [rows,n] and n rows of a matrix to the sums [rows,columns]. Rows
 // of each are lds, ldx and ldw apart.
 func stream(sums []float32, lds int, x []float32, ldx int, w []float32, ldw int, rows, n, columns int) {
-	for r := 0; r < rows; {
-		m, step, many, one := 1, 8, stream1x8, stream1x1
-		if rows-r > 1 {
-			m, step, many, one = 2, 4, stream2x4, stream2x1
+	step, most := streams[min(rows, 3)].step, streamCols
+	if rows <= 3 {
+		most = columns
+	}
+	for k := 0; k < n; k += step {
+		for c := 0; c < columns; c += most {
+			width := min(most, columns-c)
+			for r := 0; r < rows; {
+				m := dotRows(rows - r)
+				s := &streams[m]
+				if k+step <= n {
+					s.many(&sums[r*lds+c], lds, &x[r*ldx+k], ldx, &w[k*ldw+c], ldw, width)
+				} else {
+					for k := k; k < min(k+step, n); k++ {
+						s.one(&sums[r*lds+c], lds, &x[r*ldx+k], ldx, &w[k*ldw+c], ldw, width)
+					}
+				}
+				r += m
+			}
 		}
-		k := 0
-		for ; k+step <= n; k += step {
-			many(&sums[r*lds], lds, &x[r*ldx+k], ldx, &w[k*ldw], ldw, columns)
-		}
-		for ; k < n; k++ {
-			one(&sums[r*lds], lds, &x[r*ldx+k], ldx, &w[k*ldw], ldw, columns)
-		}
-		r += m
 	}
 }
 

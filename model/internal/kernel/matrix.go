@@ -37,7 +37,9 @@ const (
 	// fewRows is the most rows for which an InOut matrix is read in the order of memory.
 	fewRows = 16
 	// streamRows is fewRows of the kernels for AVX2.
-	streamRows = 2
+	streamRows = 8
+	// rowGap keeps the sums of rows out of each other's way in the first cache.
+	rowGap = 80
 	// tileRows and tileCols are the rows, at most, and columns of y that a tile keeps in registers.
 	tileRows, tileCols = 6, 16
 	// stripeRows is the number of rows that pass one panel before the next, whole tiles.
@@ -87,12 +89,11 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 			t.width = (t.width/2 + blockN - 1) / blockN * blockN
 		}
 		t.split = (w.out + t.width - 1) / t.width
-		t.part, t.sums = (*mulTask).streamed, p.space(blocks*rows*w.out)
+		t.apart = w.out + rowGap
+		t.part, t.sums = (*mulTask).streamed, p.space(blocks*rows*t.apart)
 		p.Do(t, blocks*t.split, work)
-		t.start(0, w.out)
-		for b := range blocks {
-			f32.Add(t.y, t.y, t.sums[b*rows*w.out:][:rows*w.out])
-		}
+		t.part = (*mulTask).gather
+		p.Do(t, rows, rows*w.out*blocks/4)
 	}
 	*t = mulTask{}
 }
@@ -104,6 +105,7 @@ type mulTask struct {
 	rows         int
 	part         func(t *mulTask, i int)
 	sums         []float32 // [out] of blocked, [blocks][rows][out] of streamed
+	apart        int       // from one row of streamed's sums to the next
 	width, split int       // columns of one part of streamed, and how many parts make a row
 	turned       []float32 // x, for tiles of panels
 	height       int       // rows of a tile of panels, the last of which may have fewer
@@ -159,6 +161,16 @@ func (t *mulTask) blocked(i int) {
 	}
 }
 
+// gather adds the sums that streamed has left to the bias, for row r of y.
+func (t *mulTask) gather(r int) {
+	y := t.y[r*t.out:][:t.out]
+	clear(y)
+	copy(y, t.bias)
+	for at := r * t.apart; at < len(t.sums); at += t.rows * t.apart {
+		f32.Add(y, y, t.sums[at:at+t.out])
+	}
+}
+
 // streamed is an InOut product in parts of blockK rows of the matrix, read in the
 // order of memory. Each part leaves its sums in a place of its own.
 func (t *mulTask) streamed(i int) {
@@ -166,18 +178,18 @@ func (t *mulTask) streamed(i int) {
 	hi := min(lo+t.width, t.out)
 	k0 := block * blockK
 	k1 := min(k0+blockK, t.in)
-	sums := t.sums[block*t.rows*t.out:][:t.rows*t.out]
+	sums := t.sums[block*t.rows*t.apart:][:t.rows*t.apart]
 	for r := range t.rows {
-		clear(sums[r*t.out+lo : r*t.out+hi])
+		clear(sums[r*t.apart+lo : r*t.apart+hi])
 	}
 	if avx2 {
-		stream(sums[lo:], t.out, t.x[k0:], t.in, t.data[k0*t.out+lo:], t.out, t.rows, k1-k0, hi-lo)
+		stream(sums[lo:], t.apart, t.x[k0:], t.in, t.data[k0*t.out+lo:], t.out, t.rows, k1-k0, hi-lo)
 		return
 	}
 	for k := k0; k < k1; k++ {
 		w := t.data[k*t.out+lo : k*t.out+hi]
 		for r := range t.rows {
-			f32.AddScaled(sums[r*t.out+lo:r*t.out+hi], t.x[r*t.in+k], w)
+			f32.AddScaled(sums[r*t.apart+lo:r*t.apart+hi], t.x[r*t.in+k], w)
 		}
 	}
 }
