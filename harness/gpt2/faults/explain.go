@@ -234,15 +234,16 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		x.causes = []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: padsAlone}}}
 		return x
 	}
-	x.fits = g.fits(e, search || len(matches) > 0)
+	x.fits = g.fits(e, search || len(matches) > 0 && *vain < mostSearches(e.Span))
 	if x.tried = len(g.hypotheses); len(x.fits) > 0 {
 		*fitted++
-	}
-	if len(x.causes) > 0 || len(x.fits) > 0 {
 		return x
 	}
-	if search {
+	if search || len(matches) > 0 {
 		*vain++
+	}
+	if len(x.causes) > 0 {
+		return x
 	}
 	unknown := Cause{Explanation: g.pattern(e)}
 	unknown.Or = g.inResidual(e, unknown.Explanation)
@@ -259,31 +260,16 @@ func (g *rowGroup) remember(matches []match) {
 	}
 }
 
-// secondFault is the number of times the rounding bound that another fault leaves at least.
-const secondFault = 3
-
 // describe words the matches that reproduce a row.
 func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 	var all []Cause
 	for _, m := range matches {
-		rest := ""
-		flips := m.fault.Kind == Precision && m.leavesFlips()
-		second := m.beyond > secondFault && !flips
-		if second && e.bound != nil {
-			left := fmt.Sprintf("%.2g times the rounding bound", m.beyond)
-			if math.IsInf(m.beyond, 1) {
-				left = "where rounding changes nothing"
-			}
-			rest += ": nearly, and what is left is " + left
-		}
-		x := g.cause(e, m, rest)
-		x.Rest, x.Explanation.Or = second, m.or
+		x := g.cause(e, m)
+		x.Explanation.Or = m.or
 		for _, stage := range m.or {
 			other := m
 			other.stages = []string{stage}
-			or := g.cause(e, other, rest)
-			or.Rest = second
-			x.Or = append(x.Or, or)
+			x.Or = append(x.Or, g.cause(e, other))
 		}
 		if len(m.or) > 0 {
 			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(m.or, " or "))
@@ -293,9 +279,17 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 	return all
 }
 
-// cause returns a fault in the match's stages.
-func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
-	text := g.textOf(e, m.fault) + rest
+// cause returns a fault in the match's stages. One that nearly reproduces the row is not its cause:
+// the words alone name it.
+func (g *rowGroup) cause(e *wrongRow, m match) Cause {
+	id, text, nearly := m.fault.ID, g.textOf(e, m.fault), !m.fault.fit && m.isNearly()
+	if nearly {
+		left := fmt.Sprintf("%.2g times the rounding bound", m.beyond)
+		if e.bound == nil || math.IsInf(m.beyond, 1) {
+			left = "where rounding changes nothing"
+		}
+		id, text = "", fmt.Sprintf("nearly, and what is left is %s: %s", left, text)
+	}
 	if m.from > 0 {
 		since := "this step"
 		if m.from < e.Step {
@@ -307,7 +301,7 @@ func (g *rowGroup) cause(e *wrongRow, m match, rest string) Cause {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text
 	}
 	x := Cause{Explanation: harness.Explanation{
-		Step: e.Step, Stage: e.Stage, Fault: m.fault.ID, Explains: harness.Float(m.explains), Text: text, At: m.stages,
+		Step: e.Step, Stage: e.Stage, Fault: id, Explains: harness.Float(m.explains), Text: text, At: m.stages, Rest: nearly,
 	}}
 	lacks := func(stage string) bool { _, there := g.candidate.Shape(e.Step, stage); return !there }
 	if m.fault.Kind != Padding && slices.ContainsFunc(m.stages, lacks) {

@@ -23,11 +23,11 @@ type match struct {
 	or       []string         // single stages of the span where the fault leaves the same
 }
 
-// How much of the error a fault has to explain to be its cause.
+// How much of the error a fault has to explain to be its cause, by what is left.
 const (
-	// fullyExplained is enough whatever is left. The two nearest of the catalogue,
-	// epsilons of 1e-6 and 1e-12, are off by 9 and 10 parts and so explain 99% of
-	// each other's error.
+	// fullyExplained is enough if no more is left than withinRounding. The two nearest of the
+	// catalogue, epsilons of 1e-6 and 1e-12, are off by 9 and 10 parts and so explain 99% of
+	// each other's error. If more is left, the fault is not the cause, but nearly.
 	fullyExplained = 0.999
 
 	// nearlyExplained is enough if what is left is flips.
@@ -38,11 +38,21 @@ const (
 	halfExplained = 0.5
 )
 
-// reproduces reports whether the fault gives what the engine gave.
+// withinRounding is the number of times the rounding bound that may be left where a fault is the
+// cause: the bound is of the correct output, from inputs that the fault may read in another way.
+const withinRounding = 3
+
+// reproduces reports whether the fault gives what the engine gave, up to rounding.
 func (m match) reproduces() bool {
-	return m.left.Nonfinite == 0 && (m.explains >= fullyExplained ||
-		m.explains >= nearlyExplained && m.leavesFlips() ||
+	return m.left.Nonfinite == 0 && (m.explains >= fullyExplained && m.beyond <= withinRounding ||
+		m.explains >= nearlyExplained && m.leavesFlips() && (m.fault.Kind == Precision || m.beyond <= withinRounding) ||
 		m.explains >= halfExplained && m.left.Share <= 1)
+}
+
+// isNearly reports whether the fault gives almost what the engine gave, but more is left than
+// rounding.
+func (m match) isNearly() bool {
+	return m.left.Nonfinite == 0 && m.explains >= fullyExplained && !m.reproduces()
 }
 
 // maxFlips is of how many values one may be a flip: rounded to fewer bits it falls the
@@ -56,11 +66,11 @@ func (m match) leavesFlips() bool { return m.left.Wrong <= m.left.N/maxFlips }
 // cause: what both leave is rounding, which varies with the order of summation.
 const sameLeft = 1.5
 
-// matches returns the faults that reproduce a row: the one that leaves least, and those
-// which nothing here tells from it, one made in its usual way first. It keeps the
-// nearest of the others in the row.
+// matches returns the faults that reproduce a row or, where none does, those that nearly do: the
+// one that leaves least, and those which nothing here tells from it, one made in its usual way
+// first. It keeps the nearest of the others in the row.
 func (g *rowGroup) matches(e *wrongRow, faults []Fault) []match {
-	var all []match
+	var all, nearly []match
 	for _, f := range faults {
 		if slices.Contains(g.except, f.Kind) || f.isAskedFor(e) {
 			continue
@@ -70,9 +80,14 @@ func (g *rowGroup) matches(e *wrongRow, faults []Fault) []match {
 		case !ok:
 		case m.reproduces():
 			all = append(all, m)
+		case m.isNearly():
+			nearly = append(nearly, m)
 		case m.explains > e.nearest.explains:
 			e.nearest = m
 		}
+	}
+	if len(all) == 0 {
+		all = nearly
 	}
 	if len(all) == 0 {
 		return nil

@@ -11,8 +11,8 @@ import (
 
 // A Planter puts outputs of its own in the place of a model's, and keeps what the
 // stages of this step and of the one before have put out, from which those are
-// computed. Its Value is that of a gpt2.Override. Without Cut a step of several
-// positions begins a new run.
+// computed. Its Value is that of a gpt2.Override of a tapped run, each stage of which has a
+// buffer of its own. Without Cut a step of several positions begins a new run.
 type Planter struct {
 	Model *model.Model
 	Cut   harness.Cut // if set, of the run
@@ -32,6 +32,8 @@ type Planter struct {
 
 	dims        model.Dims
 	now, before map[string][]float32 // outputs by stage
+	last        string               // the stage of the last output
+	live        []float32            // its buffer, which another override may have written since
 	batch       *harness.Recorder    // of a padded batch, its outputs
 }
 
@@ -39,6 +41,9 @@ type Planter struct {
 func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, error) {
 	if p.Mask != nil {
 		return p.inRows(at, live)
+	}
+	if p.live != nil {
+		copy(p.now[p.last], p.live) // as the stages that follow read it
 	}
 	if at.Stage == "wte" { // a step of B rows of T positions begins
 		p.dims = model.Dims{B: live.Shape[0], T: live.Shape[1], P: p.dims.P + p.dims.T}
@@ -59,6 +64,7 @@ func (p *Planter) Value(at harness.Place, live harness.Tensor) (harness.Tensor, 
 		out = stored.Of(right)
 	}
 	p.now[at.Stage] = slices.Clone(out)
+	p.last, p.live = at.Stage, live.F32
 	return harness.Tensor{Shape: live.Shape, F32: out}, nil
 }
 
