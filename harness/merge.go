@@ -55,7 +55,7 @@ func MergeRows(s *Schedule, reports []RowReport, reads func(stage string) []stri
 	}
 	r.Explanations = m.explanations(reports)
 	r.accepted = m.accepted(reports)
-	r.Violations = slices.Concat(m.violations, r.Violations)
+	r.Violations = slices.Insert(r.Violations, 0, m.violations...)
 	slices.SortStableFunc(r.Violations, func(a, b Violation) int { return s.Compare(a.Place, b.Place) })
 	if r.Golden = words.And(goldens); len(goldens) > 3 {
 		r.Golden = words.Some(goldens, 3)

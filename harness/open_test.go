@@ -26,7 +26,7 @@ var elsewhere = map[string]string{
 	"model/atomicfile/draft.go os.OpenFile":        "forces to disk what it made",
 	"harness/dump/writer.go os.DirFS":              "lists folders, and opens no file",
 	"harness/dump/writer.go os.OpenFile":           "makes a file that must not be there",
-	"harness/cli/reportfile.go os.OpenFile":        "writes --json to a pipe or a device, as it was told to, and waits for nobody",
+	"harness/cli/reportfile.go os.OpenFile":        "writes a report to a pipe or a device, as it was told to, and waits for nobody",
 	"harness/align/join.go os.DirFS":               "lists folders, and opens no file",
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +20,7 @@ import (
 
 	"checkpoint12/harness/report/ci"
 	"checkpoint12/model/atomicfile"
+	"checkpoint12/model/regularfile"
 	"checkpoint12/model/zoo"
 )
 
@@ -160,24 +160,19 @@ type outFile struct {
 	discard func()       // removes what was begun; after commit it does nothing
 }
 
+// maxSummary is how large a step's summary may be.
+const maxSummary = 1 << 20
+
 // begin begins the file with what stands at its path, if that is a file.
 func (f *outFile) begin(path string) error {
-	old, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
-	if err != nil {
-		return cause(err)
+	old, err := regularfile.Read(path, maxSummary)
+	if err == nil && len(old) > 0 {
+		_, err = f.Write(append(old, '\n')) // which ends a line, and a paragraph
 	}
-	defer old.Close()
-	if info, err := old.Stat(); err != nil || !info.Mode().IsRegular() {
-		return err
-	}
-	if n, err := io.Copy(f, old); err != nil || n == 0 {
-		return err
-	}
-	_, err = io.WriteString(f, "\n") // which ends a line, and a paragraph
-	return err
+	return cause(err)
 }
 
 // besideInputs returns an error if path lies in a folder that the flags of c name.
