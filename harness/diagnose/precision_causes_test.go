@@ -68,6 +68,26 @@ func softmaxIn(round rounding.Rounding, lanes int) func(at harness.Place, c *fau
 	}
 }
 
+// tableOfGELU is ggml's ggml_vec_gelu_f32 as it is built for a CPU.
+func tableOfGELU(c *faults.Context) []float32 {
+	round := gpt2.Float16.Round
+	x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])
+	out := round.Of(x)
+	for i, v := range out {
+		const rootOf2OverPi, a = 0.79788456080286535587989211986876, 0.044715
+		out[i] = 0.5 * v * (1 + float32(math.Tanh(float64(rootOf2OverPi*v*(1+a*v*v)))))
+	}
+	round(out, out)
+	for i, v := range x {
+		if v <= -10 {
+			out[i] = 0
+		} else if v >= 10 {
+			out[i] = v
+		}
+	}
+	return out
+}
+
 // What an engine does with fewer bits than it should stands in the first line of its report.
 func TestCausesInPrecisions(t *testing.T) {
 	tiny := gpt2test.Tiny(t)
@@ -75,6 +95,13 @@ func TestCausesInPrecisions(t *testing.T) {
 	far := slices.Clone(bias)
 	far[7] += 600
 	wide, err := tiny.With(map[string][]float32{"h.0.mlp.c_proj.bias": far})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bias, _, _ = tiny.Weight("h.1.mlp.c_fc.bias")
+	shifted := slices.Clone(bias)
+	shifted[3], shifted[4] = 30, -30
+	beyond, err := tiny.With(map[string][]float32{"h.1.mlp.c_fc.bias": shifted})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,10 +132,10 @@ func TestCausesInPrecisions(t *testing.T) {
 		{"float16 softmax of the vocabulary", tiny, float16, softmaxIn(float16.Round, 1), "float16_softmax_sums", []string{"the softmax is summed in float16"}},
 		{"the same in 2 lanes", tiny, float16, softmaxIn(float16.Round, 2), "float16_softmax_sums", []string{"the softmax is summed in float16"}},
 		{"bfloat16 softmax of the vocabulary", tiny, bfloat16, softmaxIn(bfloat16.Round, 1), "bfloat16_softmax_sums", []string{"the softmax is summed in bfloat16"}},
-		{"table of GELU", tiny, gpt2.Float32, only("mlp.act", func(c *faults.Context) []float32 {
-			f, _ := faults.ByID("float16_activations")
-			return f.Output(c)
-		}), "float16_activations", []string{"the activation is looked up in a table of float16 numbers"}},
+		{"table of GELU", tiny, gpt2.Float32, only("mlp.act", tableOfGELU), "float16_activations",
+			[]string{"the activation is looked up in a table of float16 numbers"}},
+		{"table of GELU, and values beyond it", beyond, gpt2.Float32, only("mlp.act", tableOfGELU), "float16_activations",
+			[]string{"the activation is looked up in a table of float16 numbers"}},
 		{"float16 in a sum", tiny, gpt2.Float32, only("resid_mid", func(c *faults.Context) []float32 {
 			return float16.Round.Of(c.Right())
 		}), "float16_activations", []string{"the stage reads or writes float16"}},

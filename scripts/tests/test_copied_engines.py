@@ -6,6 +6,7 @@ With CHECKPOINT12_ENGINES_MEDIUM set, they run on synthetic-medium too, which ta
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,29 @@ def test_padding_in_numpy(checkpoint12, right, wrong, stage, tmp_path):
     assert done.returncode == (1 if stage else 0), done.stdout
     assert {x["stage"].replace("h.1.", "h.0.").replace("h.2.", "h.0.") for x in answer["introduced"]} == ({stage} if stage else set())
     assert all(x["case"].startswith("padded") for x in answer["failures"])
+
+
+@pytest.mark.parametrize("cache, wrong", [
+    ("f32", {"h.N.mlp.act"}),
+    ("f16", {"h.N.mlp.act", "h.N.attn.cache_k", "h.N.attn.cache_v", "h.N.attn.probs", "h.N.attn.context"}),
+])
+def test_llama_cpp(checkpoint12, cache, wrong, tmp_path):
+    """llama.cpp is named for what it does in float16, and passes by the rules for that."""
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    part = os.path.join("synthetic-tiny", "hello", "float64")
+    shutil.copytree(os.path.join(ROOT, "goldens", part), tmp_path / "goldens" / part)
+    report = tmp_path / "report.json"
+    command = [checkpoint12, "verify", "--goldens", tmp_path / "goldens", "--json", report, "--engine",
+               f"{sys.executable} {SOURCES}/engine_llama.py {{model}} {{tokens}} {{out}} {{prompt}} {{new}} {{mask}} {cache}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    answer = json.loads(report.read_text())
+    assert done.returncode == 1 and answer["errors"] == [], done.stderr
+    assert {re.sub(r"h\.\d+", "h.N", x["stage"]) for x in answer["introduced"]} == wrong
+    table = [x for x in answer["explanations"] if x["stage"].endswith("mlp.act")]
+    assert {x["fault"] for x in table} == {"float16_activations"} and "looked up in a table of float16 numbers" in table[0]["text"]
+    rules = os.path.join(ROOT, "harness", "bounds", "llama.cpp.json")
+    done = subprocess.run([*command, "--bounds", rules], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.skipif("CHECKPOINT12_ENGINES_MEDIUM" not in os.environ, reason="CHECKPOINT12_ENGINES_MEDIUM is not set")
