@@ -54,6 +54,8 @@ type Fault struct {
 	// engine has one, and rounds as it computes, where the correct function only moves values.
 	fit bool
 
+	factor *factor // nil if it is not one number times the correct output
+
 	// relation tells faults of one id apart that are made for one stage each:
 	// which other stage stands in its place, seen from there.
 	relation string
@@ -105,6 +107,7 @@ func list() ([]Fault, []Identity) {
 		if all[i].variants = variants[f.ID]; variants[f.ID] == nil {
 			panic("catalogue.json: " + f.ID + " has no variant")
 		}
+		all[i].factor = factors[f.ID]
 	}
 	return all, file.Identities
 }

@@ -41,6 +41,9 @@ func ofFamily(cfg model.Config) []Fault {
 				s, _ := model.ParseStage(c.Stage)
 				return c.scores(scaled.AttentionScale(s.Layer), 0)
 			}},
+			factor: &factor{of: func(cfg model.Config, layer int) float64 {
+				return scaled.AttentionScale(layer) / cfg.AttentionScale(layer)
+			}},
 		})
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/model"
 )
 
 const (
@@ -117,6 +118,7 @@ func (s *choosing) causes(x *answer) []Cause {
 				others = append(others, o.fault)
 			}
 		}
+		c.Text += c.factor.also(s.model.Config(), s.layers(k))
 		if len(others) > 0 {
 			c.Text += fmt.Sprintf(" (which cannot be told from %s here)", strings.Join(others, ", "))
 		}
@@ -132,6 +134,18 @@ func (s *choosing) causes(x *answer) []Cause {
 	}
 	causes[0] = causes[0].WithTwins(twins)
 	return causes
+}
+
+// layers returns those in which a contender sits.
+func (s *choosing) layers(k contender) (all []int) {
+	for _, i := range s.holds[k] {
+		for _, stage := range k.of(s.answers[i]).At {
+			if name, _ := model.ParseStage(stage); !slices.Contains(all, name.Layer) {
+				all = append(all, name.Layer)
+			}
+		}
+	}
+	return all
 }
 
 // unrefuted returns the contenders of a row but for those that hold of some only of the rows of

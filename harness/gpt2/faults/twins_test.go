@@ -9,6 +9,7 @@ import (
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/model"
+	"checkpoint12/model/modeltest"
 )
 
 // queries changes the correct probabilities of each query, in its head at its position.
@@ -124,4 +125,48 @@ func says(text string, words, not []string) bool {
 		}
 	}
 	return true
+}
+
+// TestFactors: a fault of the catalogue that is one number says which other expressions of the config
+// give it, in the layers that have it.
+func TestFactors(t *testing.T) {
+	cfg := model.Config{Vocab: 307, Positions: 40, Embd: 96, Layers: 2, Heads: 4, Inner: 200, Eps: 1e-5}
+	four := modeltest.Of(t, cfg, modeltest.Weights(cfg, 7))
+	for _, c := range []struct {
+		name  string
+		judge *model.Model
+		id    string
+		from  int // the first layer
+		words []string
+		not   []string
+	}{
+		{"in layer 1", four, "scale_c", 1, []string{"q*k is divided by sqrt(C)", "0.5 = 1/√H times the correct output", "also 1/L, 1/√(2L) and 1/(n+1) in layer n"}, nil},
+		{"in all layers", four, "scale_c", 0, []string{"0.5 = 1/√H times the correct output", "also 1/L and 1/√(2L)"}, []string{"n+1"}},
+		{"as no other", four, "scale_d", 0, []string{"q*k is divided by D"}, []string{"times the correct output"}},
+		{"D is 2L", oddModel(t), "scale_d", 0, []string{"0.35355 = 1/√D times the correct output, at this config also 1/√(2L)"}, nil},
+	} {
+		for _, modules := range []bool{false, true} {
+			e := engine{judge: c.judge, tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, plant: func(at harness.Place, x *faults.Context) []float32 {
+				s, _ := model.ParseStage(at.Stage)
+				if s.Word != "attn.scores" || s.Layer < c.from {
+					return nil
+				}
+				f, _ := faults.ByID(c.id)
+				return f.Output(x)
+			}}
+			if modules {
+				e.keep = gpt2test.IsModule
+			}
+			_, found := e.explain(t)
+			if len(found) == 0 {
+				t.Errorf("%s, modules %t: nothing is explained", c.name, modules)
+			}
+			for _, x := range found {
+				alone, _, _ := strings.Cut(x.Text, "; or, which")
+				if x.Fault != c.id || !says(alone, c.words, c.not) {
+					t.Errorf("%s, modules %t: %s at step %d: %s: %q", c.name, modules, x.Stage, x.Step, x.Fault, x.Text)
+				}
+			}
+		}
+	}
 }

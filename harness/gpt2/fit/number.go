@@ -98,3 +98,14 @@ func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant fl
 	}
 	return text, meant
 }
+
+// Expressions returns the expressions of the config that give a number, in layer n of the model or,
+// for -1, outside the blocks, the plainest first.
+func Expressions(cfg model.Config, layer int, k float64) (all []string) {
+	for _, e := range expressions(cfg, layer) {
+		if math.Abs(k-e.value) <= sameNumber*e.value {
+			all = append(all, e.text)
+		}
+	}
+	return all
+}
