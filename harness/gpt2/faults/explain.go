@@ -235,16 +235,16 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		x.causes = []Cause{{Explanation: harness.Explanation{Step: row.Step, Stage: row.Stage, Text: padsAlone}}}
 		return x
 	}
-	x.fits = g.fits(e, search || len(matches) > 0 && *vain < mostSearches(e.Span))
+	x.fits = g.fits(e, search || len(matches) > 0)
 	if x.tried = len(g.hypotheses); len(x.fits) > 0 {
 		*fitted++
 		return x
 	}
-	if search || len(matches) > 0 {
-		*vain++
-	}
 	if len(x.causes) > 0 {
 		return x
+	}
+	if search {
+		*vain++
 	}
 	unknown := Cause{Explanation: g.pattern(e)}
 	unknown.Or = g.inResidual(e, unknown.Explanation)
