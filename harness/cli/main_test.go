@@ -186,7 +186,8 @@ func pack(args []string) error {
 }
 
 // jsonShape reads one JSON value from a file, nothing after it, and prints each
-// scalar in it as path=value, sorted by the order of keys: jsonshape FILE.
+// scalar in it as path=value, sorted by the order of keys: jsonshape FILE. A report of compare
+// or verify is as its schema says.
 func jsonShape(args []string) error {
 	data, err := os.ReadFile(args[0])
 	if err != nil {
@@ -195,6 +196,11 @@ func jsonShape(args []string) error {
 	var v any
 	if err := json.Unmarshal(data, &v); err != nil {
 		return fmt.Errorf("%s: not one JSON value: %w", args[0], err)
+	}
+	if report, _ := v.(map[string]any); report["first_divergence"] != nil || report["checkpoints"] != nil || report["missing"] != nil {
+		if err := harnesstest.CheckSchema(data); err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
 	}
 	flatten("", v)
 	return nil

@@ -16,6 +16,9 @@ import (
 // textOf returns the report as text, unwrapped.
 func textOf(t testing.TB, r *Report) string {
 	t.Helper()
+	if err := harnesstest.CheckReport(r); err != nil {
+		t.Error(err)
+	}
 	var text strings.Builder
 	if err := r.WriteText(&text, TextOptions{Style: report.Style{Width: 1000}}); err != nil {
 		t.Fatal(err)
