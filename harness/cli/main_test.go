@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){
 		"checkpoint12": func() {
 			debug.SetGCPercent(harnesstest.GCPercent)
+			inAWhile = time.Hour
 			status := Main(os.Args[1:], os.Stdout, os.Stderr)
 			if path := os.Getenv("CHECKPOINT12_TEST_PEAK"); path != "" {
 				memory, _ := os.ReadFile("/proc/self/status")

@@ -107,63 +107,75 @@ func (a *app) notes(notes []string) {
 }
 
 // progress is one line on a terminal, written over ten times a second at most. To what is
-// no terminal it says only what takes long.
+// no terminal it is a remark once in a while, so that a long run in a log is not silent.
 type progress struct {
 	w    io.Writer         // nil: no terminal
-	note func(text string) // says what takes long where there is none
+	wide int               // columns of the terminal; 0: not known
+	note func(text string) // makes the remark
 	mu   sync.Mutex
-	last time.Time   // when it was written; zero: there is none
-	long *time.Timer // until that is said; nil: nothing is to be
+	last time.Time // when the line was written; zero: there is none
+
+	text  string      // what the next remark says
+	since time.Time   // when the first text came
+	next  *time.Timer // until that remark; nil: none is to come
 }
 
 func (a *app) progress() *progress {
 	p := &progress{note: func(text string) { a.note("%s", text) }}
 	if isTerminal(a.stderr) {
-		p.w = a.stderr
+		p.w, p.wide = a.stderr, style(a.stderr).Width
 	}
 	return p
 }
 
-// soon is how long something takes before it is said where there is no terminal.
-const soon = 5 * time.Second
+// inAWhile is the time between two remarks; tests that ask for none have a longer one.
+var inAWhile = 10 * time.Second
 
-// begin shows what may take long.
-func (p *progress) begin(text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.w != nil:
-		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
-		p.last = time.Now()
-	case p.long == nil:
-		p.long = time.AfterFunc(soon, func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if p.long != nil { // it is not over
-				p.note(text)
-			}
-		})
-	}
-}
+// begin shows at once what may take long.
+func (p *progress) begin(text string) { p.show(text, 0) }
 
 // Write shows a line in the place of the one before.
 func (p *progress) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.w != nil && time.Since(p.last) >= 100*time.Millisecond {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", words.Visible(strings.TrimSpace(string(b))))
-		p.last = time.Now()
-	}
+	p.show(strings.TrimSpace(string(b)), 100*time.Millisecond)
 	return len(b), nil
 }
 
-// clear removes the line, so that what follows stands alone.
+// show shows text; on a terminal, if the one before has been there for so long.
+func (p *progress) show(text string, after time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text = text
+	switch {
+	case p.w != nil && time.Since(p.last) >= after:
+		line := []rune(words.Visible(text))
+		if p.wide > 1 && len(line) >= p.wide { // else it could not be removed
+			line = append(line[:p.wide-2], '…')
+		}
+		fmt.Fprintf(p.w, "\r\x1b[K%s", string(line))
+		p.last = time.Now()
+	case p.w == nil && p.next == nil:
+		p.since = time.Now()
+		p.next = time.AfterFunc(inAWhile, p.remark)
+	}
+}
+
+// remark says how far it is, and for how long it has run.
+func (p *progress) remark() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil { // it is not over
+		p.note(fmt.Sprintf("%s (after %.0f s)", p.text, time.Since(p.since).Seconds()))
+		p.next.Reset(inAWhile)
+	}
+}
+
+// clear removes the line, so that what follows stands alone, and makes no remark any more.
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.long != nil {
-		p.long.Stop()
-		p.long = nil
+	if p.next != nil {
+		p.next.Stop()
+		p.next = nil
 	}
 	if !p.last.IsZero() {
 		fmt.Fprint(p.w, "\r\x1b[K")

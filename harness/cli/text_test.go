@@ -138,33 +138,62 @@ func TestManyNotes(t *testing.T) {
 	}
 }
 
-// What takes long is said at once on a terminal, and elsewhere if it is not over soon.
-func TestProgressOfWhatTakesLong(t *testing.T) {
+// Progress is one line on a terminal; elsewhere a remark every ten seconds at most, which goes
+// on where nothing new is told, and ends with what was to be done.
+func TestProgress(t *testing.T) {
 	for _, tt := range []struct {
 		why      string
 		terminal bool
-		takes    time.Duration
-		shown    string // on the terminal
-		notes    int
+		every    time.Duration // between two of the lines that are told
+		told     int
+		takes    time.Duration // after them
+		shown    string        // on the terminal
+		notes    string
 	}{
-		{"quick, to a file", false, soon - time.Second, "", 0},
-		{"slow, to a file", false, soon + time.Second, "", 1},
-		{"on a terminal", true, soon + time.Second, "\r\x1b[Ksearching\r\x1b[K", 0},
+		{"quick, to a file", false, 0, 1, inAWhile - time.Second, "", ""},
+		{"slow, to a file", false, 0, 1, inAWhile + time.Second, "", "line 0 (after 10 s)\n"},
+		{"long silent", false, 0, 1, 3*inAWhile + time.Second, "", "line 0 (after 10 s)\nline 0 (after 20 s)\nline 0 (after 30 s)\n"},
+		{"many lines", false, time.Second / 8, 200, time.Second, "", "line 79 (after 10 s)\nline 159 (after 20 s)\n"},
+		{"on a terminal", true, time.Second, 2, inAWhile + time.Second, "\r\x1b[Kline 0\r\x1b[Kline 1\r\x1b[K", ""},
+		{"too fast for a terminal", true, 0, 9, time.Second, "\r\x1b[Kline 0\r\x1b[K", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var shown strings.Builder
-			notes := 0
-			p := &progress{note: func(string) { notes++ }}
+			var shown, notes strings.Builder
+			p := &progress{note: func(text string) { fmt.Fprintln(&notes, text) }}
 			if tt.terminal {
 				p.w = &shown
 			}
-			p.begin("searching")
+			for i := range tt.told {
+				fmt.Fprintf(p, "line %d\n", i)
+				time.Sleep(tt.every)
+				synctest.Wait()
+			}
 			time.Sleep(tt.takes)
 			p.clear()
 			time.Sleep(time.Minute)
-			if shown.String() != tt.shown || notes != tt.notes {
-				t.Errorf("%s: %q and %d notes", tt.why, shown.String(), notes)
+			if shown.String() != tt.shown || notes.String() != tt.notes {
+				t.Errorf("%s: %q and notes %q", tt.why, shown.String(), notes.String())
 			}
 		})
 	}
+}
+
+// What may take long is shown at once on a terminal, whatever stood there just now.
+func TestProgressBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var shown strings.Builder
+		p := &progress{w: &shown}
+		fmt.Fprintln(p, "\x1b[31mone\u202e")
+		p.begin("searching")
+		if want := "\r\x1b[K\\x1b[31mone\\u202e\r\x1b[Ksearching"; shown.String() != want {
+			t.Errorf("%q, want %q", shown.String(), want)
+		}
+		shown.Reset()
+		p.wide = 8
+		p.begin("seven 7")
+		p.begin("eight 88")
+		if want := "\r\x1b[Kseven 7\r\x1b[Keight …"; shown.String() != want {
+			t.Errorf("in 8 columns: %q, want %q", shown.String(), want)
+		}
+	})
 }
