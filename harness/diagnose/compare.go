@@ -275,6 +275,9 @@ func (c Comparison) judge(
 		}
 	}
 	x := faults.NewExplainer(c.Model, c.Candidate)
+	if err := c.learn(ctx, x, golden, run, rows); err != nil {
+		return nil, nil, fmt.Errorf("explain: %w", err)
+	}
 	causes, err := coverRows(run, rows, func(run *replay.Run, some []harness.Replayed) ([]faults.Cause, error) {
 		return x.Explain(ctx, run, rows, some)
 	})

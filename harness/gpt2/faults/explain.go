@@ -68,17 +68,35 @@ func Explain(
 type Explainer struct {
 	candidateRun
 	groups map[string]*rowGroup
+
+	// Steps of more positions than long are not searched; where says what was in their place.
+	// 0 is any number.
+	long  int
+	where string
 }
 
 // NewExplainer returns an Explainer that tries faults of any kind but those in except.
 func NewExplainer(m *model.Model, candidate harness.Source, except ...Kind) *Explainer {
-	return &Explainer{candidateRun{model: m, candidate: candidate, except: except, recoverer: new(fit.Recoverer)}, map[string]*rowGroup{}}
+	run := candidateRun{model: m, candidate: candidate, except: except, recoverer: new(fit.Recoverer)}
+	return &Explainer{candidateRun: run, groups: map[string]*rowGroup{}}
 }
+
+// Learn takes over what another Explainer has found in a part of the same run, which the words
+// name. Steps of more than so many positions are only held against that from then on.
+func (x *Explainer) Learn(from *Explainer, positions int, words string) {
+	x.long, x.where = positions, words
+	for kind, g := range from.groups {
+		x.groups[kind] = &rowGroup{Explainer: x, found: g.found, hypotheses: g.hypotheses, vain: g.vain, fitted: g.fitted, twinned: g.twinned}
+	}
+}
+
+// isLong reports whether a row is of a step that is not searched.
+func (x *Explainer) isLong(e *wrongRow) bool { return x.long > 0 && e.dims.T > x.long && e.some == e }
 
 // Explain finds the causes of the introduced ones of some rows; run is the replay that judged
 // all of them.
 func (x *Explainer) Explain(ctx context.Context, run *replay.Run, all, some []harness.Replayed) ([]Cause, error) {
-	again := x.run != run
+	again := x.run != nil && x.run != run
 	x.run, x.judged = run, all
 	var groups []*rowGroup
 	for i, row := range some {
@@ -88,7 +106,7 @@ func (x *Explainer) Explain(ctx context.Context, run *replay.Run, all, some []ha
 		kind := spanKind(row.Span)
 		g := x.groups[kind]
 		if g == nil {
-			g = &rowGroup{candidateRun: &x.candidateRun}
+			g = &rowGroup{Explainer: x}
 			x.groups[kind] = g
 		}
 		if !slices.Contains(groups, g) {
@@ -115,7 +133,7 @@ func spanKind(span []string) string {
 
 // A rowGroup is the rows of one kind, by step and layer.
 type rowGroup struct {
-	*candidateRun
+	*Explainer
 	rows  []int   // indices of those to explain
 	since int     // the first step that has one
 	found []Fault // those that explained one of them
@@ -213,7 +231,8 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 			return x
 		}
 	}
-	search := len(matches) == 0 && *vain < mostSearches(e.Span)
+	may := !g.isLong(e)
+	search := may && len(matches) == 0 && *vain < mostSearches(e.Span)
 	for _, faults := range [][]Fault{catalogue, ofFamily(g.model.Config()), composites} {
 		if search && len(matches) == 0 {
 			matches = g.matches(e.some, faults)
@@ -224,7 +243,7 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		x.causes = g.describe(e, matches)
 		if !x.causes[0].Rest {
 			x.known, x.tried = true, 0
-			if twinned := &g.twinned[min(e.dims.P, 1)]; g.mayHaveTwins(e, matches) && *twinned < mostSearches(e.Span) {
+			if twinned := &g.twinned[min(e.dims.P, 1)]; may && g.mayHaveTwins(e, matches) && *twinned < mostSearches(e.Span) {
 				*twinned++
 				x.fits, x.tried = g.fits(e, true), len(g.hypotheses)
 			}
@@ -247,6 +266,9 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 		*vain++
 	}
 	unknown := Cause{Explanation: g.pattern(e)}
+	if !may {
+		unknown.Text += "; looked for in " + g.where + " alone"
+	}
 	unknown.Or = g.inResidual(e, unknown.Explanation)
 	x.causes = []Cause{unknown}
 	return x
