@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -21,8 +22,14 @@ var small = sync.OnceValues(func() (*model.Model, error) {
 
 // BenchmarkStep feeds a prompt of T tokens, and after one of 2 a token at a time. It reports the
 // shares of what the processor multiplies at most and, for a token at a time, of what it reads of
-// the same weights at most.
+// the same weights at most. scripts/bench.py gives the folder of another model.
 func BenchmarkStep(b *testing.B) {
+	if dir := os.Getenv("CHECKPOINT12_BENCH"); dir != "" {
+		b.Run("given", func(b *testing.B) {
+			benchmarkStep(b, func() (*model.Model, error) { return model.Open("given", dir) })
+		})
+		return
+	}
 	b.Run("medium", func(b *testing.B) { benchmarkStep(b, medium) })
 	b.Run("small", func(b *testing.B) { benchmarkStep(b, small) })
 }
@@ -55,13 +62,20 @@ func benchmarkStep(b *testing.B, open func() (*model.Model, error)) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			tokens := modeltest.Tokens(c, bench.T, 1)
-			var s *model.Session
+			options := model.SessionOptions{Length: max(128, bench.T), Tap: bench.tap}
+			s, err := m.NewSession(options) // to warm up
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.Step(tokens); err != nil {
+				b.Fatal(err)
+			}
 			fed := 0
 			for b.Loop() {
 				b.StopTimer()
 				step := tokens
-				if s == nil || !bench.decode || s.Pos() == 128 {
-					if s, err = m.NewSession(model.SessionOptions{Length: max(128, bench.T), Tap: bench.tap}); err != nil {
+				if !bench.decode || s.Pos() == 128 {
+					if s, err = m.NewSession(options); err != nil {
 						b.Fatal(err)
 					}
 					if bench.decode {
