@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"errors"
+
 	"checkpoint12/harness"
 	"checkpoint12/harness/replay"
 )
@@ -16,8 +18,11 @@ type Judged struct {
 }
 
 // Right returns what the stage of the place is for the run's own inputs, whatever the run
-// has there, with its rounding bound.
+// has there, with its rounding bound. It needs a model.
 func (j *Judged) Right(at harness.Place) (replay.Value, error) {
+	if j.Model == nil {
+		return replay.Value{}, errors.New("there is no model to replay it by")
+	}
 	if j.run == nil {
 		var golden harness.Source
 		if len(j.Engines) > 0 {

@@ -21,14 +21,16 @@ type Album struct {
 	reports  []*harness.Report
 	facts    []page.Fact
 	left     size
+	failed   bool // one case has
 	schedule *harness.Schedule
 }
 
 // NewAlbum returns an album without a case.
 func NewAlbum() *Album { return &Album{left: cardBytes} }
 
-// Bounds on what the cards of one case take: of one that passes a sample.
-const passBytes = 26_000
+// Bounds on what the cards of one case take: of one that passes, that fails, and that fails
+// before others.
+const passBytes, failBytes, firstBytes = 26_000, 45_000, 100_000
 
 // Add adds a case, as verify.Options.Judged is called with it.
 func (a *Album) Add(name string, r *diagnose.Result) error {
@@ -40,7 +42,10 @@ func (a *Album) Add(name string, r *diagnose.Result) error {
 	b.run.Name = name
 	bytes := min(passBytes, a.left)
 	if !r.Passed() {
-		bytes = a.left / 2
+		if bytes = min(failBytes, a.left); !a.failed {
+			bytes = firstBytes
+		}
+		a.failed = true
 	}
 	if err := b.finish(bytes); err != nil {
 		return err

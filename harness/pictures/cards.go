@@ -35,7 +35,7 @@ func (size) of(c *page.Card) (n size) {
 	return n
 }
 
-// draw adds cards to the run, what is wrong first, until so many bytes are spent.
+// draw adds cards to the run, what is wrong first, until so many bytes are spent; one at least.
 func (b *builder) draw(left size) error {
 	drawn := map[harness.Place]bool{}
 	add := func(at harness.Place, inputs bool) error {
@@ -46,7 +46,7 @@ func (b *builder) draw(left size) error {
 		if err != nil || card == nil {
 			return err
 		}
-		if cost := left.of(card); cost <= left {
+		if cost := left.of(card); cost <= left || len(drawn) == 0 {
 			b.run.Cards, left, drawn[at] = append(b.run.Cards, *card), left-cost, true
 		}
 		return nil
