@@ -13,7 +13,7 @@ import pytest
 
 import engines
 
-FILES = ("reference/float64", "reference/tinygrad", "reference/transformers", "scripts", ".ci")
+FILES = ("reference/float64", "reference/tinygrad", "reference/transformers", "scripts", ".ci", ".ci/browser")
 
 
 def pins(path):

@@ -103,6 +103,8 @@ func (r *Run) class(l *Layer, at int) string {
 		return "f1"
 	}
 	switch s := float64(l.Share[at]); {
+	case l.Status[at] == StatusFail && s <= 1: // but for rounding, or of ids
+		return "f1"
 	case s == 0:
 		return "s0"
 	case s <= 0.01:

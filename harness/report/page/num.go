@@ -11,8 +11,25 @@ import (
 // JavaScript reads as infinity, for the infinities.
 type Num float64
 
-// String returns the number for people.
-func (n Num) String() string { return fmt.Sprintf("%.3g", float64(n)) }
+// String returns the number for people. The script of the page writes it in the same way.
+func (n Num) String() string {
+	v := n.rounded()
+	switch size := math.Abs(v); {
+	case math.IsNaN(v):
+		return "–"
+	case math.IsInf(v, 0):
+		return map[bool]string{false: "∞", true: "−∞"}[v < 0]
+	case size != 0 && size < 1e-3 || size >= 1e6:
+		return short.Replace(strconv.FormatFloat(v, 'e', -1, 64))
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}
+
+// rounded returns the number with three digits.
+func (n Num) rounded() float64 {
+	v, _ := strconv.ParseFloat(strconv.FormatFloat(float64(n), 'g', 3, 64), 64)
+	return v
+}
 
 // MarshalJSON writes the number as short as can be.
 func (n Num) MarshalJSON() ([]byte, error) {

@@ -21,14 +21,15 @@ function num(v) {
   if (v === null || v === undefined || Number.isNaN(v)) return "–";
   if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
   const short = Number(v.toPrecision(3));
-  return v !== 0 && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e6) ? short.toExponential() : String(short);
+  return v !== 0 && (Math.abs(short) < 1e-3 || Math.abs(short) >= 1e6) ? short.toExponential().replace("e+", "e") : String(short);
 }
 function share(v) {
   if (v === null) return "–";
   if (v === 0) return "exact";
   if (v > 1e300) return "not the same";
   if (v > 1) return num(v) + " times";
-  return (v < 0.0995 ? Number((100 * v).toPrecision(2)) : Math.round(100 * v)) + "%";
+  if (v < 1e-4) return "below 0.01%";
+  return num(100 * v) + "%";
 }
 
 // The words and classes of cells are those of grid.go.
@@ -40,6 +41,7 @@ function classOf(layer, at) {
   const fixed = {" ": "none", m: "missing", k: "grey", d: "grey", s: "x", n: "x", c: "f1"}[layer.status[at]];
   if (fixed) return fixed;
   const s = layer.share[at];
+  if (layer.status[at] === "f" && s <= 1) return "f1";
   if (s === 0) return "s0";
   for (const [most, name] of [[0.01, "s1"], [0.1, "s2"], [1, "s3"], [10, "f1"], [100, "f2"], [1e4, "f3"], [1e300, "f4"]])
     if (s <= most) return name;
@@ -59,6 +61,7 @@ const against = layer => layer.replay ? "replayed on its own inputs" : layer.nam
 
 // What is shown: a run, a layer of it, a step, and the cell that is open.
 const now = {run: 0, layer: 0, cell: 0, picture: ""};
+let column = null; // in which arrow keys go up and down
 const run = () => runs[now.run], layer = () => run().layers[now.layer];
 const width = () => run().stages.length;
 const stepOf = cell => Math.floor(cell / width());
@@ -187,7 +190,8 @@ function open_(at) {
   drawGrowth();
 }
 
-// walk moves the focus as the arrow keys say, over the middle of cells of several columns.
+// walk moves the focus as the arrow keys say. Up and down keep to a column, also over cells
+// of several.
 function walk(e) {
   const td = e.target.closest("td.c");
   if (!td) return;
@@ -203,10 +207,12 @@ function walk(e) {
   const cells = tr => [...tr.cells].filter(c => c.matches("td.c"));
   let to = null;
   if (move[0]) {
+    column = null;
     const list = cells(trs[y]);
     to = list[Math.min(list.length - 1, Math.max(0, list.indexOf(td) + move[0]))];
   } else {
-    const middle = td.getBoundingClientRect().x + td.getBoundingClientRect().width / 2;
+    const middle = column ?? td.getBoundingClientRect().x + td.getBoundingClientRect().width / 2;
+    column = middle;
     for (let k = y + move[1]; k >= 0 && k < trs.length && !to; k += move[1]) {
       const far = c => { const b = c.getBoundingClientRect(); return Math.max(b.x - middle, middle - b.x - b.width, 0); };
       to = cells(trs[k]).sort((a, b) => far(a) - far(b))[0] || null;

@@ -56,7 +56,8 @@ func policy() string {
 		hash(pageJS), hash(pageCSS))
 }
 
-// visible returns a copy of v in which what is not printed is visible in every text.
+// visible returns a copy of v in which what is not printed is visible in every text, and
+// numbers are as the data have them.
 func visible(v reflect.Value) reflect.Value {
 	to := reflect.New(v.Type()).Elem()
 	to.Set(v)
@@ -70,12 +71,14 @@ func visible(v reflect.Value) reflect.Value {
 			to.Field(i).Set(visible(v.Field(i)))
 		}
 	case reflect.Slice:
-		if v.Type().Elem().Kind() != reflect.Float64 && !v.IsNil() {
+		if !v.IsNil() {
 			to.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
 			for i := range v.Len() {
 				to.Index(i).Set(visible(v.Index(i)))
 			}
 		}
+	case reflect.Float64:
+		to.SetFloat(Num(v.Float()).rounded())
 	case reflect.String:
 		to.SetString(words.Visible(v.String()))
 	}
@@ -93,9 +96,9 @@ func Share(n Num) string {
 		return "not the same"
 	case v > 1:
 		return n.String() + " times"
-	case v < 0.0995:
-		return fmt.Sprintf("%.2g%%", 100*v)
+	case v < 1e-4:
+		return "below 0.01%"
 	default:
-		return fmt.Sprintf("%.0f%%", 100*v)
+		return Num(100*v).String() + "%"
 	}
 }
