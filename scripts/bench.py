@@ -66,7 +66,7 @@ def model_folder(model, scratch):
             raise Refused(f"{model}: has fewer than {max(PROMPTS)} positions")
         return os.path.abspath(model)
     folder = os.path.join(scratch, model, "model")
-    if not os.path.exists(folder):
+    if not all(os.path.exists(os.path.join(folder, name)) for name in ("config.json", "model.safetensors")):
         say(f"making {folder}")
         if model == "medium":
             run(["go", "run", ".", "synth", "synthetic-medium", "--out", folder], "go run . synth", cwd=ROOT)
@@ -246,7 +246,7 @@ def measure(args, names):
             for name, engine in engines.items():
                 begin = time.monotonic()
                 record["engines"][name] = engine.measure(threads)
-                say(f"round {n + 1}, {threads} threads, {name}: {time.monotonic() - begin:.0f} s")
+                say(f"round {n + 1}, threads {threads}, {name}: {time.monotonic() - begin:.0f} s")
             records.append(record)
             if args.pause and len(records) < args.rounds * len(args.threads):
                 time.sleep(args.pause)
@@ -267,11 +267,15 @@ def main(argv=None):
     try:
         if args.rounds < 1 or args.seconds <= 0:
             raise Refused("--rounds and --seconds: want more than 0")
+        if args.json and not os.path.isdir(os.path.dirname(os.path.abspath(args.json))):
+            raise Refused(f"--json {args.json}: its folder is not there")
         args.scratch = os.path.abspath(args.scratch)
         records = measure(args, chosen(args.engines))
     except Refused as e:
         print(f"bench: {e}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     about = {"command": shlex.join(["python3", "scripts/bench.py", *(sys.argv[1:] if argv is None else argv)]),
              "date": datetime.date.today().isoformat(), "processor": processor(), "rounds": args.rounds}
     print("`{command}`, {date}, {processor}, medians of {rounds}:".format(**about))

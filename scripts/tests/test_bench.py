@@ -86,10 +86,12 @@ def test_every_peer_that_is_there_agrees_with_ours(tmp_path, capsys):
     assert "| checkpoint12 " in capsys.readouterr().out
 
 
-def test_a_short_model_and_a_failing_peer_are_refused(tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_timed_is_refused(tmp_path, monkeypatch, capsys):
     write_model(tmp_path / "short")
     assert bench.main(["--model", str(tmp_path / "short"), "--engines", "checkpoint12"]) == 2
     assert "fewer than 512 positions" in capsys.readouterr().err
+    assert bench.main(["--json", str(tmp_path / "none" / "bench.json")]) == 2
+    assert "bench.json: its folder is not there" in capsys.readouterr().err
     monkeypatch.setitem(bench.PEERS, "PyTorch", ("no_such_module", (), ""))
     with pytest.raises(Refused, match="PyTorch: .*no_such_module"):
         bench.Peer("PyTorch", str(tmp_path / "short"), str(tmp_path), 1, []).measure(1)
