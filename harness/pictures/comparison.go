@@ -182,15 +182,16 @@ func (b *builder) findings(run int) (all []page.Finding) {
 		}
 		show(f, g.First)
 	}
-	for i, v := range r.Violations {
-		if i == maxListed {
-			all = append(all, page.Finding{Stage: fmt.Sprintf("and %d more contradictions", len(r.Violations)-i), Cell: -1})
-			break
-		}
-		show(page.Finding{
+	for _, g := range contradictions(r) {
+		v := r.Violations[g[0]]
+		f := page.Finding{
 			Stage: v.Stage, Where: fmt.Sprintf("step %d: the dump contradicts itself", v.Step),
 			Causes: []string{v.Rule}, Notes: []string{v.Detail}, Why: v.Accepted,
-		}, v.Place)
+		}
+		if n := len(g) - 1; n > 0 {
+			f.Notes = append(f.Notes, "and at "+words.Count(n, "more place"))
+		}
+		show(f, v.Place)
 	}
 	for i, at := range r.Unusable {
 		if i == maxListed {
@@ -207,6 +208,30 @@ func (b *builder) findings(run int) (all []page.Finding) {
 		show(f, *at)
 	}
 	return all
+}
+
+// contradictions groups the violations of places that are not introduced, which are listed
+// already, by the family of their stage and the rule.
+func contradictions(r *harness.Report) (groups [][]int) {
+	listed := map[harness.Place]bool{}
+	for _, in := range r.Introduced {
+		listed[harness.Place{Step: in.Step, Stage: in.Stage}] = true
+	}
+	for i, v := range r.Violations {
+		if listed[v.Place] {
+			continue
+		}
+		k := slices.IndexFunc(groups, func(g []int) bool {
+			o := r.Violations[g[0]]
+			return names.Family(o.Stage) == names.Family(v.Stage) && o.Accepted == v.Accepted &&
+				strings.ReplaceAll(o.Rule, names.Layer(o.Stage), "") == strings.ReplaceAll(v.Rule, names.Layer(v.Stage), "")
+		})
+		if k < 0 {
+			k, groups = len(groups), append(groups, nil)
+		}
+		groups[k] = append(groups[k], i)
+	}
+	return groups
 }
 
 // maxListed bounds lists of what is alike.

@@ -170,3 +170,26 @@ func TestPageIsSmall(t *testing.T) {
 	}
 	t.Logf("%d bytes, %d cards", out.Len(), len(p.Runs[0].Cards))
 }
+
+// Contradictions that are alike are one finding, and what is listed as wrong itself is none.
+func TestContradictions(t *testing.T) {
+	v := func(step int, stage, rule string) harness.Violation {
+		return harness.Violation{Place: harness.Place{Step: step, Stage: stage}, Rule: rule}
+	}
+	r := &harness.Report{
+		Introduced: []harness.Introduced{{Step: 0, Stage: "h.0.attn.scores"}},
+		Violations: []harness.Violation{
+			v(0, "h.0.attn.scores", "does not follow from h.0.attn.q"), v(0, "h.1.attn.scores", "does not follow from h.1.attn.q"),
+			v(0, "logits_last", "is not the last row"), v(1, "h.0.attn.scores", "does not follow from h.0.attn.q"),
+			v(1, "h.1.attn.scores", "is another"),
+		},
+	}
+	if got := fmt.Sprint(contradictions(r)); got != "[[1 3] [2] [4]]" {
+		t.Errorf("groups %s", got)
+	}
+	b := &builder{report: r}
+	all := b.findings(0)
+	if len(all) != 4 || all[1].Stage != "h.1.attn.scores" || !slices.Contains(all[1].Notes, "and at 1 more place") {
+		t.Errorf("%+v", all)
+	}
+}

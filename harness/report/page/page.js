@@ -123,14 +123,14 @@ function drawControls() {
       }}), l.name))));
   if (r.steps.length > 1) {
     const out = el("output", {id: "step-label", for: "step"}, r.steps[stepOf(now.cell)].label);
-    parts.push(el("label", {for: "step", class: "muted"}, "step"), el("input", {type: "range", id: "step", min: 0,
+    parts.push(el("div", {class: "steps"}, el("label", {for: "step", class: "muted"}, "step"), el("input", {type: "range", id: "step", min: 0,
       max: r.steps.length - 1, step: 1, value: stepOf(now.cell), "aria-valuetext": r.steps[stepOf(now.cell)].label,
       input: e => {
         now.cell = Number(e.target.value) * width() + now.cell % width();
         drawGrid();
         drawCard();
         drawGrowth();
-      }}), out);
+      }}), out));
   }
   form.replaceChildren(...parts);
 }
