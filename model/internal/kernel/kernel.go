@@ -23,9 +23,7 @@ func (t *normTask) Part(i int) {
 	n := len(t.gain)
 	x, y := t.x[i*n:(i+1)*n], t.y[i*n:(i+1)*n]
 	if avx2 {
-		mean := sum(&x[0], n) / float64(n)
-		scale := 1 / math.Sqrt(squares(&x[0], n, mean)/float64(n)+t.eps)
-		normalise(&y[0], &x[0], &t.gain[0], &t.bias[0], n, mean, scale)
+		layerNorm(y, x, t.gain, t.bias, t.eps)
 		return
 	}
 	var sum float64
@@ -112,9 +110,7 @@ func Softmax(dst, src []float32, temperature float64) {
 // softmax is Softmax of a temperature above 0 or NaN.
 func softmax(dst, src []float32, temperature float64) {
 	if avx2 && len(src) > 0 {
-		top := greatest(&src[0], len(src))
-		sum := exponentials(dst, src, float64(top), temperature)
-		rescale(&dst[0], len(dst), 1/sum)
+		softmaxes(dst, src, temperature)
 		return
 	}
 	top := math.Inf(-1)

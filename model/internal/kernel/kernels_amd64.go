@@ -186,6 +186,21 @@ func gelus(y, x []float32) {
 	}
 }
 
+// layerNorm is LayerNorm of one row.
+func layerNorm(y, x, gain, bias []float32, eps float64) {
+	n := len(x)
+	mean := sum(&x[0], n) / float64(n)
+	scale := 1 / math.Sqrt(squares(&x[0], n, mean)/float64(n)+eps)
+	normalise(&y[0], &x[0], &gain[0], &bias[0], n, mean, scale)
+}
+
+// softmaxes is softmax of one value or more.
+func softmaxes(dst, src []float32, temperature float64) {
+	top := greatest(&src[0], len(src))
+	sum := exponentials(dst, src, float64(top), temperature)
+	rescale(&dst[0], len(dst), 1/sum)
+}
+
 // exponentials writes exp((src - top)/temperature) to dst and returns its sum.
 func exponentials(dst, src []float32, top, temperature float64) float64 {
 	var sums [4]float64
