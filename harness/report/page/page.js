@@ -304,7 +304,7 @@ function pictures(card, mark) {
     parts.push(el("fieldset", {class: "controls"}, el("legend", {class: "sr"}, "error against"), kinds.map(k => el("label", {}, el("input", {type: "radio", name: "picture",
       checked: k === kind, change: () => { now.picture = k; drawCard(); $("card").querySelector("input[name=picture]:checked").focus(); }}), card[k].against))));
   else parts.push(el("p", {class: "muted"}, "against " + p.against));
-  const size = panel => Math.max(1, Math.min(p.panels.length > 4 ? 6 : p.panels.length > 1 ? 10 : 12, Math.floor((p.panels.length > 1 ? 150 : 460) / panel.cols), Math.floor(300 / panel.rows)) );
+  const size = panel => Math.max(1, Math.min(p.panels.length > 4 ? 10 : p.panels.length > 1 ? 22 : 12, Math.floor((p.panels.length > 1 ? 150 : 460) / panel.cols), Math.floor(300 / panel.rows)) );
   parts.push(el("div", {class: "panels"}, p.panels.map(panel => {
     const label = `${panel.label ? panel.label + ": " : ""}${p.axes[0]} ${panel.down} down, ${p.axes[1]} ${panel.along} across`;
     const canvas = el("canvas", {width: panel.cols, height: panel.rows, role: "img", "aria-label": "error of each value, " + label, "data-dots": panel.pixels});
@@ -312,7 +312,7 @@ function pictures(card, mark) {
     canvas.style.height = panel.rows * Math.max(size(panel), panel.rows < 4 ? 12 : 1) + "px";
     return el("figure", {}, canvas, el("figcaption", {}, p.panels.length > 1 ? panel.label : label));
   })));
-  if (p.panels.length > 1) parts.push(el("p", {class: "muted"}, `${p.axes[0]} ${p.panels[0].down} down, ${p.axes[1]} ${p.panels[0].along} across`));
+  if (p.panels.length > 1) parts.push(el("p", {class: "small"}, `${p.axes[0]} ${p.panels[0].down} down, ${p.axes[1]} ${p.panels[0].along} across`));
   parts.push(el("p", {class: "small"}, "0.001 ", el("canvas", {class: "scale", width: 120, height: 1, role: "img", "aria-label": "scale, from a thousandth of the bound to 100,000 times it",
     "data-dots": btoa(String.fromCharCode(...Array.from({length: 120}, (_, i) => 1 + Math.round(i * 239 / 119))))}), " 100,000 times the bound; black: not finite"));
   if (p.values.rows) {
