@@ -40,7 +40,7 @@ type Verdict struct {
 	Lines  []string
 	Stage  string // the first that is wrong, and where
 	Cause  string
-	Remedy string
+	Remedy string  // where to look: what the checkpoint is computed of
 	Closer Command // what looks closer; its Line is "" if there is nothing
 }
 
