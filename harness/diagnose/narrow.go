@@ -36,9 +36,10 @@ func (c Comparison) asStored() (Comparison, *harness.Narrow, error) {
 
 // narrowest returns the smallest type that holds every value of the candidate's, of a large
 // tensor the first, but for the probabilities of a sampler, which works on logits in a type of its own; nil if none does, or
-// if only embedding rows are there, which may be as the model's file has them.
+// if only embedding rows are there, which may be as the model's file has them, or hardly any
+// values: NaN alone, or one number everywhere, tell no type.
 func (c *Comparison) narrowest() (*rounding.Type, error) {
-	left, computed, nonzero := rounding.Types, false, false
+	left, values := rounding.Types, map[float32]bool{}
 	for _, at := range c.Schedule.Places(c.Candidate, nil) {
 		if st, _ := c.Schedule.Stage(at.Stage); st.IDs || strings.HasPrefix(at.Stage, "probs_t") {
 			continue
@@ -49,7 +50,7 @@ func (c *Comparison) narrowest() (*rounding.Type, error) {
 		}
 		shape, _ := c.Candidate.Shape(at.Step, at.Stage)
 		n, _ := shapes.Size(shape)
-		n, nonzero = min(n, narrowMost), false
+		n = min(n, narrowMost)
 		var mem harness.Tensor
 		for lo := 0; lo < n && len(left) > 0; lo += narrowBlock {
 			x, err := parts.Part(lo, min(narrowBlock, n-lo), &mem)
@@ -58,19 +59,20 @@ func (c *Comparison) narrowest() (*rounding.Type, error) {
 			}
 			left = rounding.Holding(left, x.F32)
 			for _, v := range x.F32 {
-				nonzero = nonzero || v != 0
+				if len(values) < narrowValues && v-v == 0 && at.Stage != "wte" && at.Stage != "wpe" {
+					values[v] = true
+				}
 			}
 		}
 		if err := parts.Close(); err != nil || len(left) == 0 {
 			return nil, err
 		}
-		computed = computed || nonzero && at.Stage != "wte" && at.Stage != "wpe"
 	}
-	if !computed {
+	if len(values) < narrowValues {
 		return nil, nil
 	}
 	return &left[0], nil
 }
 
-// How many values are looked at: at a time, and of a tensor.
-const narrowBlock, narrowMost = 1 << 14, 1 << 22
+// How many values are looked at: at a time, and of a tensor; and how many that differ tell a type.
+const narrowBlock, narrowMost, narrowValues = 1 << 14, 1 << 22, 16

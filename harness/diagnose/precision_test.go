@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -117,5 +118,29 @@ func TestPrecisions(t *testing.T) {
 				t.Errorf("the first lines lack %q or %q:\n%s", tt.headline, tt.fault, first)
 			}
 		})
+	}
+}
+
+// NaN, an infinity or one number everywhere tell no type of values.
+func TestNoTypeOfOneValue(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	s := gpt2.Schedule(m.Config().Layers, nil)
+	for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), 1} {
+		rec, err := gpt2.Record(t.Context(), m, gpt2.Run{
+			Tokens: [][]int{{15496, 13}}, New: 1,
+			Tap: func(stage string, _ []int, data []float32) {
+				for i := range data {
+					if stage != "next_token" {
+						data[i] = v
+					}
+				}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Compare(t.Context(), Comparison{Schedule: s, Candidate: rec, Model: m}); err != nil || r.Narrow != nil || r.Passed() {
+			t.Errorf("all %v: %v, narrow %+v, passed %v; want a failure of no type", v, err, r.Narrow, err == nil && r.Passed())
+		}
 	}
 }

@@ -17,6 +17,9 @@ import (
 // A long step is explained by what its windows show, and what they do not explain is said to
 // have been looked for in these alone.
 func TestLongSteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("searches on one goroutine: go test ./harness/diagnose")
+	}
 	const prompt = 180
 	cfg := model.Config{Vocab: 211, Positions: 256, Embd: 96, Heads: 2, Layers: 2, Inner: 192, Eps: 1e-5}
 	m, err := synthetic.Random("long", cfg, 3)
