@@ -423,6 +423,9 @@ func (b *builder) sources() (all []page.Fact) {
 	return all
 }
 
+// mostFiles is how many of the files that made a dump are listed.
+const mostFiles = 40
+
 // bound returns what binds a dump to what made it.
 func bound(of string, m *harness.Manifest) (all []page.Fact) {
 	if m == nil {
@@ -432,7 +435,11 @@ func bound(of string, m *harness.Manifest) (all []page.Fact) {
 	if m.Model.WeightsSHA256 != "" {
 		all = append(all, page.Fact{Name: of + ": weights, SHA-256", Value: m.Model.WeightsSHA256})
 	}
-	for _, e := range m.Exporter {
+	for i, e := range m.Exporter {
+		if i == mostFiles {
+			all = append(all, page.Fact{Name: of, Value: fmt.Sprintf("and %d files more", len(m.Exporter)-i)})
+			break
+		}
 		all = append(all, page.Fact{Name: of + ": " + e.Path + ", SHA-256", Value: e.SHA256})
 	}
 	return all

@@ -76,7 +76,7 @@ func (e *errorOf) picture(against string) *page.Picture {
 	p.Values = e.around(worst)
 	if low < high && !e.got.IDs() {
 		p.Low, p.High = page.Num(low), page.Num(high)
-		p.Points = e.points(float64(p.Low), float64(p.High))
+		p.Points = page.Base64(e.points(float64(p.Low), float64(p.High)))
 	}
 	return p
 }
@@ -256,7 +256,7 @@ func (e *errorOf) panel(begin, rows, width, wide, high int) page.Panel {
 			*at = l
 		}
 	}
-	p.Dots = base64.StdEncoding.EncodeToString(bytes)
+	p.Dots = page.Base64(base64.StdEncoding.EncodeToString(bytes))
 	return p
 }
 

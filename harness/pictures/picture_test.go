@@ -26,7 +26,7 @@ func errorFrom(axes string, shape []int, got []float32) *errorOf {
 // dots returns the levels of a panel.
 func dots(t rapid.TB, p page.Panel) []byte {
 	t.Helper()
-	b, err := base64.StdEncoding.DecodeString(p.Dots)
+	b, err := base64.StdEncoding.DecodeString(string(p.Dots))
 	if err != nil || len(b) != p.Rows*p.Cols {
 		t.Fatalf("%d dots of %d by %d, %v", len(b), p.Rows, p.Cols, err)
 	}
@@ -156,7 +156,7 @@ func TestPoints(t *testing.T) {
 	copy(e.want.F32, got)
 	e.got.F32[12345] = 0
 	p := e.picture("")
-	b, err := base64.StdEncoding.DecodeString(p.Points)
+	b, err := base64.StdEncoding.DecodeString(string(p.Points))
 	if err != nil || len(b) != 4*(evenPoints+1) {
 		t.Fatalf("%d bytes, %v", len(b), err)
 	}

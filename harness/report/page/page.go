@@ -215,15 +215,18 @@ type Picture struct {
 	Panels  []Panel  `json:"panels"`
 	Values  Values   `json:"values"`
 
-	// Points are pairs of uint16 in base64, little-endian: want and got, scaled from
+	// Points are pairs of uint16, little-endian: want and got, scaled from
 	// Low to High.
-	Points string `json:"points,omitempty"`
+	Points Base64 `json:"points,omitempty"`
 	Low    Num    `json:"low"`
 	High   Num    `json:"high"`
 
 	// Counts are of elements by the logarithm of their error over the bound, as Bin has it.
 	Counts []int `json:"counts"`
 }
+
+// Base64 is bytes in base64, which a page holds as they are.
+type Base64 string
 
 // A Panel is part of a tensor as a picture, made smaller if need be: of the elements that
 // fall on one dot the worst is shown.
@@ -233,7 +236,7 @@ type Panel struct {
 	Cols  int    `json:"cols"`
 	Down  string `json:"down"`   // the range of the rows in the tensor
 	Along string `json:"along"`  // and of the columns
-	Dots  string `json:"pixels"` // Rows*Cols bytes in base64, each a Level
+	Dots  Base64 `json:"pixels"` // Rows*Cols bytes, each a Level
 }
 
 // Values are what lies around the worst element.

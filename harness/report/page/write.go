@@ -56,8 +56,8 @@ func policy() string {
 		hash(pageJS), hash(pageCSS))
 }
 
-// visible returns a copy of v in which what is not printed is visible in every text, and
-// numbers are as the data have them.
+// visible returns a copy of v in which what is not printed is visible in every text, which is
+// not longer than longest, and numbers are as the data have them.
 func visible(v reflect.Value) reflect.Value {
 	to := reflect.New(v.Type()).Elem()
 	to.Set(v)
@@ -80,9 +80,22 @@ func visible(v reflect.Value) reflect.Value {
 	case reflect.Float64:
 		to.SetFloat(Num(v.Float()).rounded())
 	case reflect.String:
-		to.SetString(words.Visible(v.String()))
+		if v.Type() != reflect.TypeFor[Base64]() {
+			to.SetString(clipped(words.Visible(v.String())))
+		}
 	}
 	return to
+}
+
+// longest is the number of characters of a text that are shown: what comes from outside may
+// have any number.
+const longest = 2000
+
+func clipped(text string) string {
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "…"
 }
 
 // Share returns an error as a share of its bound, in words.
