@@ -46,7 +46,10 @@ func tokensAt(j *diagnose.Judged, step int, text *tokenizer.Tokenizer) (all []pa
 	var want []int
 	margins, note := page.Num(math.NaN()), ""
 	slack := margins
-	if len(j.Engines) > 0 {
+	skipped := slices.ContainsFunc(j.Report.Stages, func(row harness.Row) bool { return row.Step == step && row.Status == harness.Skipped })
+	if skipped {
+		note = "not compared: it was fed other tokens than the golden"
+	} else if len(j.Engines) > 0 {
 		golden := j.Engines[0].Source
 		if want, err = chosen(golden, step); err != nil {
 			return nil, err
@@ -62,6 +65,9 @@ func tokensAt(j *diagnose.Judged, step int, text *tokenizer.Tokenizer) (all []pa
 	}
 	for row := range max(len(got), len(want)) {
 		t := page.Token{Step: step, Row: row, Margin: margins, Slack: slack, Note: note}
+		if row < len(got) && got[row] < 0 {
+			t.Note = "no choice: logits_last is not finite"
+		}
 		t.Got, t.Want = word(got, row, text), word(want, row, text)
 		t.Same = t.Got == t.Want
 		all = append(all, t)
@@ -84,11 +90,15 @@ func chosen(src harness.Source, step int) (ids []int, err error) {
 	}
 	width := logits.Shape[1]
 	for b := range logits.Shape[0] {
+		row := logits.F32[b*width:][:width]
 		best := 0
-		for i, v := range logits.F32[b*width:][:width] {
-			if v > logits.F32[b*width+best] {
+		for i, v := range row {
+			if v > row[best] {
 				best = i
 			}
+		}
+		if slices.ContainsFunc(row, func(v float32) bool { return v != v }) {
+			best = -1 // NaN chooses nothing
 		}
 		ids = append(ids, best)
 	}

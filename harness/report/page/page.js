@@ -314,7 +314,7 @@ function pictures(card, mark) {
   })));
   if (p.panels.length > 1) parts.push(el("p", {class: "small"}, `${p.axes[0]} ${p.panels[0].down} down, ${p.axes[1]} ${p.panels[0].along} across`));
   parts.push(el("p", {class: "small"}, "0.001 ", el("canvas", {class: "scale", width: 120, height: 1, role: "img", "aria-label": "scale, from a thousandth of the bound to 100,000 times it",
-    "data-dots": btoa(String.fromCharCode(...Array.from({length: 120}, (_, i) => 1 + Math.round(i * 239 / 119))))}), " 100,000 times the bound; black: not finite"));
+    "data-dots": btoa(String.fromCharCode(...Array.from({length: 120}, (_, i) => 1 + Math.round(i * 239 / 119))))}), " 100,000 times the bound ", el("span", {class: "key"}, el("i", {class: "c x"}), "not finite")));
   if (p.values.rows) {
     parts.push(el("h4", {}, `around the worst value, by ${p.axes[1]}`), el("div", {class: "wide", tabindex: 0, role: "region", "aria-label": "values around the worst"}, el("table", {class: "values"},
       el("thead", {}, el("tr", {}, el("th", {}, p.axes[1]), p.values.head.map((h, i) => el("th", {scope: "col", class: i === p.values.at ? "worst" : undefined}, h)))),
