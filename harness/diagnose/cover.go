@@ -96,10 +96,11 @@ func (c *cover) choose(row harness.Place) error {
 	var among []faults.Cause // it and its twins
 	causes, covered := c.causes[row], map[string]int{}
 	for i, cause := range causes {
-		for _, x := range slices.Concat([]faults.Cause{cause}, cause.Or, cause.Twins) {
+		for k, x := range slices.Concat([]faults.Cause{cause}, cause.Or, cause.Twins) {
 			if x.Values == nil {
 				continue
 			}
+			twin := k > len(cause.Or) // which leads only if it makes other rows correct
 			s, err := c.test(row, x)
 			if err != nil {
 				return err
@@ -107,7 +108,7 @@ func (c *cover) choose(row harness.Place) error {
 			if covered[x.Text] = len(s.covered); !s.right {
 				covered[x.Text] = -1
 			}
-			if s.right && (best == nil || len(s.covered) > len(best.covered)) {
+			if s.right && (!twin || len(s.covered) > 0) && (best == nil || len(s.covered) > len(best.covered)) {
 				best, rest, among = s, slices.Concat(causes[:i], causes[i+1:]), append([]faults.Cause{cause}, cause.Twins...)
 			}
 		}
