@@ -125,6 +125,12 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	}
 	var all []match
 	got, right, bound, base := e.compared()
+	if f.Kind != Padding { // which alone are told by NaN: any function of NaN is
+		base = numbersAlone(right, got, bound, base)
+		if base.Wrong == 0 && base.SqDiff == 0 {
+			return match{}, false
+		}
+	}
 	for _, stages := range f.places(e.Span) {
 		for _, from := range first {
 			m := match{fault: f, stages: stages, from: from}
@@ -167,6 +173,22 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		}
 	}
 	return best, true
+}
+
+// numbersAlone returns the distance of the engine's output from the right one, which is base, but
+// for places where the engine has NaN in the place of something else.
+func numbersAlone(right, got, bound []float32, base harness.Distance) harness.Distance {
+	if base.Nonfinite == 0 {
+		return base
+	}
+	open := make([]float32, len(got))
+	copy(open, bound)
+	for i, v := range got {
+		if v != v {
+			open[i] = v
+		}
+	}
+	return harness.Between(right, got, open)
 }
 
 // wrongAtPrompt reports whether the stage is wrong at an earlier step that has no past.

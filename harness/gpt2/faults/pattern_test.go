@@ -274,3 +274,47 @@ func rowsOf(x harness.Tensor, n int) harness.Tensor {
 	}
 	return out
 }
+
+// TestNaN: NaN, of which any function is NaN, bears out no cause; what is wrong beside it does.
+func TestNaN(t *testing.T) {
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		name  string
+		from  int // the first row of c_attn that is NaN
+		open  bool
+		fault string
+	}{
+		{"nothing but NaN under a mask that is added", 0, false, faults.PatternNonfinite},
+		{"some NaN under a mask that is added", 2, false, faults.PatternNonfinite},
+		{"some NaN and no mask", 2, true, "mask_missing"},
+	} {
+		missing, _ := faults.ByID("mask_missing")
+		_, all := engine{tokens: [][]int{{464, 2068, 7586, 995}}, steps: 1, plant: func(at harness.Place, x *faults.Context) []float32 {
+			switch at.Stage {
+			case "h.1.attn.c_attn":
+				return gpt2test.Edit(func(data []float32) {
+					for i := c.from * len(data) / 4; i < len(data); i++ {
+						data[i] = nan
+					}
+				})(x)
+			case "h.1.attn.scores":
+				out := missing.Output(x)
+				for i, v := range x.Right() {
+					if !c.open && math.IsInf(float64(v), -1) && out[i] == out[i] {
+						out[i] = v
+					}
+				}
+				return out
+			}
+			return nil
+		}}.explain(t)
+		for _, x := range all {
+			if x.Stage == "h.1.attn.scores" && x.Fault != c.fault {
+				t.Errorf("%s: %s at step %d: %s: %q", c.name, x.Stage, x.Step, x.Fault, x.Text)
+			}
+		}
+		if len(all) != 2 {
+			t.Errorf("%s: explained %v, want two", c.name, all)
+		}
+	}
+}
