@@ -138,8 +138,22 @@ func (b *builder) stepLabel(n int) string {
 	if len(b.judged) != 1 { // rows of a batch have positions of their own
 		return label
 	}
-	j := &b.judged[0]
+	if span, ok := spanOf(&b.judged[0], n); ok && span.T > 0 {
+		what := "position "
+		if span.T > 1 {
+			what = "positions "
+		}
+		return label + ", " + what + strings.ReplaceAll(span.String(), "-", "–")
+	}
+	return label
+}
+
+// spanOf returns the positions that a step feeds, if they are known.
+func spanOf(j *diagnose.Judged, step int) (harness.Span, bool) {
 	cut := j.Cut
+	if row, ok := j.Candidate.(*harness.BatchRow); ok {
+		cut = row.Cut
+	}
 	if cut == nil {
 		prompt := j.Prompt
 		if m := j.Candidate.Manifest(); prompt == 0 && m != nil && len(m.Tokens) > 0 {
@@ -151,17 +165,10 @@ func (b *builder) stepLabel(n int) string {
 			}
 		}
 		if prompt > 0 {
-			cut = harness.PromptCut(prompt, n+1)
+			cut = harness.PromptCut(prompt, step+1)
 		}
 	}
-	if span, ok := cut.At(n); ok && span.T > 0 {
-		what := "position "
-		if span.T > 1 {
-			what = "positions "
-		}
-		return label + ", " + what + strings.ReplaceAll(span.String(), "-", "–")
-	}
-	return label
+	return cut.At(step)
 }
 
 // cell returns the cell of a place.
@@ -257,7 +264,15 @@ func (b *builder) replayLayer() page.Layer {
 
 // mark says of each cell what a replay found.
 func (b *builder) mark() {
-	cells := b.blank(page.MarkNone)
+	cells, accepted := b.blank(page.MarkNone), b.blank(' ')
+	accept := func(i int, why string) { // all that is wrong with a cell, or nothing
+		switch {
+		case why == "":
+			accepted[i] = 'n'
+		case accepted[i] == ' ':
+			accepted[i] = 'a'
+		}
+	}
 	grown := make([]page.Num, len(cells))
 	for at, p := range b.replayed {
 		i, ok := b.cell(at)
@@ -266,7 +281,7 @@ func (b *builder) mark() {
 		}
 		switch p.Verdict {
 		case harness.ReplayIntroduced:
-			cells[i] = page.MarkWrong
+			cells[i] = b.wrong(at)
 		case harness.ReplayClean:
 			cells[i] = page.MarkClean
 		default:
@@ -276,46 +291,63 @@ func (b *builder) mark() {
 	}
 	for at, row := range b.rows {
 		i, ok := b.cell(at)
-		switch {
-		case !ok:
-		case row.Accepted != "":
-			cells[i] = page.MarkAccepted
-		case row.Origin == harness.OriginInherited:
+		if ok && row.Origin == harness.OriginInherited {
 			cells[i] = page.MarkInherited
 		}
+		if ok && (row.Accepted != "" || row.Status.Diverges()) {
+			accept(i, row.Accepted)
+		}
 	}
-	for _, in := range b.report.Introduced {
-		if i, ok := b.cell(harness.Place{Step: in.Step, Stage: in.Stage}); ok {
-			if cells[i] = page.MarkWrong; in.Accepted != "" {
-				cells[i] = page.MarkAccepted
-			}
+	wrong := func(at harness.Place, why string) {
+		if i, ok := b.cell(at); ok {
+			cells[i] = b.wrong(at)
+			accept(i, why)
 		}
 	}
 	for _, v := range b.report.Violations {
-		if i, ok := b.cell(v.Place); ok && v.Accepted == "" && cells[i] != page.MarkAccepted {
-			cells[i] = page.MarkWrong
-		}
+		wrong(v.Place, v.Accepted)
+	}
+	for _, in := range b.report.Introduced {
+		wrong(harness.Place{Step: in.Step, Stage: in.Stage}, in.Accepted)
+	}
+	if slices.Contains(accepted, 'a') {
+		b.run.Accepted = strings.ReplaceAll(string(accepted), "n", " ")
 	}
 	if b.run.Marks = string(cells); slices.ContainsFunc(grown, func(n page.Num) bool { return n != 0 }) {
 		b.run.Grown = grown
 	}
 }
 
+// wrong returns the mark of a place that is wrong itself.
+func (b *builder) wrong(at harness.Place) byte {
+	if b.report.IsOtherPoint(at) {
+		return page.MarkUnused
+	}
+	return page.MarkWrong
+}
+
 // start returns the cell to open first: what is wrong itself, else what diverges first, else
-// the largest share of its bound.
+// what is accepted of these, else the largest share of its bound.
 func (b *builder) start() int {
-	for _, in := range b.report.Introduced {
-		if i, ok := b.cell(harness.Place{Step: in.Step, Stage: in.Stage}); ok && in.Accepted == "" {
-			return i
+	var first, accepted []harness.Place
+	sort := func(at harness.Place, why string) {
+		if why == "" {
+			first = append(first, at)
+		} else {
+			accepted = append(accepted, at)
 		}
+	}
+	for _, in := range b.report.Introduced {
+		sort(harness.Place{Step: in.Step, Stage: in.Stage}, in.Accepted)
 	}
 	if at := b.report.FirstDivergence; at != nil {
-		if i, ok := b.cell(*at); ok {
-			return i
-		}
+		first = append(first, *at)
 	}
 	for _, v := range b.report.Violations {
-		if i, ok := b.cell(v.Place); ok {
+		sort(v.Place, v.Accepted)
+	}
+	for _, at := range append(first, accepted...) {
+		if i, ok := b.cell(at); ok {
 			return i
 		}
 	}
@@ -356,10 +388,12 @@ func (b *builder) growth() *page.Growth {
 		for i := range report.Stages {
 			row := &report.Stages[i]
 			k, ok := at[row.Stage]
-			if !ok || row.Step != step.N || !row.Status.Compared() || !(row.Scale > 0) {
+			if !ok || row.Step != step.N || !row.Status.Compared() || row.Status == harness.WrongShape || !(row.Scale > 0) {
 				continue
 			}
-			line.Errors[k] = number(row.MaxRel)
+			if line.Errors[k] = number(row.MaxRel); row.Status == harness.Nonfinite {
+				line.Errors[k] = page.Num(math.Inf(1))
+			}
 			g.Bound[k] = page.Num(max(float64(g.Bound[k]), row.Tolerance.At(row.Scale)/row.Scale))
 			known = true
 		}

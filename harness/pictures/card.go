@@ -21,13 +21,14 @@ func (b *builder) near(at harness.Place, inputs bool) (*page.Card, error) {
 	if !ok {
 		return nil, nil
 	}
-	card := &page.Card{Cell: cell, Facts: b.facts(at)}
+	card := &page.Card{Cell: cell}
 	for _, e := range b.report.Explanations {
 		if e.Step == at.Step && e.Stage == at.Stage {
 			card.Causes = append(card.Causes, report.Explained(e))
 		}
 	}
 	j := b.worstOf(at)
+	card.Facts = b.facts(at, j)
 	if j == nil {
 		return card, nil
 	}
@@ -37,7 +38,7 @@ func (b *builder) near(at harness.Place, inputs bool) (*page.Card, error) {
 	}
 	card.Shape = dims(shape)
 	if row, ok := j.Candidate.(*harness.BatchRow); ok {
-		card.Of = fmt.Sprintf("row %d of the batch", row.Padding().Row)
+		card.Of = fmt.Sprintf("row %d of the batch without its padding", row.Padding().Row)
 	}
 	st, _ := b.schedule.Stage(at.Stage)
 	got, err := j.Candidate.Tensor(at.Step, at.Stage)
@@ -104,7 +105,7 @@ func goldenPicture(j *diagnose.Judged, st harness.Stage, at harness.Place, got h
 		return nil, err
 	}
 	bound := row.Tolerance.At(row.Scale)
-	e := errorOf{got.Shape, strings.Fields(st.Axes), got, want, func(int) float64 { return bound }}
+	e := errorOf{axesOf(j, st, at, got.Shape), got, want, func(int) float64 { return bound }}
 	return e.picture("the golden of " + engineName(g)), nil
 }
 
@@ -130,7 +131,7 @@ func replayPicture(j *diagnose.Judged, st harness.Stage, at harness.Place, got h
 	if err != nil || !slices.Equal(right.Shape, got.Shape) || right.IDs() != got.IDs() {
 		return nil
 	}
-	e := errorOf{got.Shape, strings.Fields(st.Axes), got, right.Tensor, bounds(right)}
+	e := errorOf{axesOf(j, st, at, got.Shape), got, right.Tensor, bounds(right)}
 	return e.picture("what is correct for its inputs")
 }
 
@@ -213,7 +214,7 @@ func (b *builder) inputs(j *diagnose.Judged, at harness.Place) (all []page.Input
 			}
 			if slices.Equal(want.Shape, got.Shape) {
 				bound := row.Tolerance.At(row.Scale)
-				e := errorOf{got.Shape, strings.Fields(st.Axes), got, want, func(int) float64 { return bound }}
+				e := errorOf{axesOf(j, st, in, got.Shape), got, want, func(int) float64 { return bound }}
 				input.Panel = e.panels(maxDots / 4)
 			}
 		}
@@ -222,18 +223,39 @@ func (b *builder) inputs(j *diagnose.Judged, at harness.Place) (all []page.Input
 	return all, nil
 }
 
-// facts returns what the rows of a place say in words.
-func (b *builder) facts(at harness.Place) (all []page.Fact) {
+// facts returns what the rows of a place say in words, by the run or the row of a batch that is
+// shown, whose coordinates all of them have.
+func (b *builder) facts(at harness.Place, j *diagnose.Judged) (all []page.Fact) {
 	add := func(name, format string, args ...any) {
 		all = append(all, page.Fact{Name: name, Value: fmt.Sprintf(format, args...)})
 	}
-	if row := b.rows[at]; row != nil && len(b.layers) > 0 {
+	row, own := b.rows[at], b.replayed[at]
+	where := func(shape, index []int) string { return fmt.Sprint(index) }
+	if j != nil {
+		st, _ := b.schedule.Stage(at.Stage)
+		where = func(shape, index []int) string {
+			if names := axesOf(j, st, at, shape).where(index); names != "" {
+				return names
+			}
+			return fmt.Sprint(index)
+		}
+		if x, ok := j.Candidate.(*harness.BatchRow); ok {
+			row, own = j.Report.Row(at), nil
+			for i := range j.Report.Replayed {
+				if p := &j.Report.Replayed[i]; p.Place == at {
+					own = p
+				}
+			}
+			add("coordinates", "%s", coordinates(x.Padding()))
+		}
+	}
+	if row != nil && len(b.layers) > 0 {
 		switch {
 		case row.Status == harness.WrongShape:
 			add("shape", "got %v, want %v", row.GotShape, row.Shape)
 		case row.Worst != nil && row.Status.Compared():
 			add("outside the tolerance", "%d of %d values", row.Mismatched, row.Elements)
-			add("worst", "at %v: got %.9g, want %.9g", row.Worst.Index, float64(row.Worst.Got), float64(row.Worst.Want))
+			add("worst", "at %s: got %.9g, want %.9g", where(row.Shape, row.Worst.Index), float64(row.Worst.Got), float64(row.Worst.Want))
 			add("tolerance", "%s", row.Allowed())
 			if !math.IsNaN(float64(row.Cosine)) && !row.IDs {
 				add("rms, cosine", "%.3g, %.9f", float64(row.RMS), float64(row.Cosine))
@@ -251,23 +273,32 @@ func (b *builder) facts(at harness.Place) (all []page.Fact) {
 		if row.Doubt != "" {
 			add("in doubt", "%s", row.Doubt)
 		}
-		if row.Accepted != "" {
-			add("accepted", "%s", row.Accepted)
-		}
 	}
-	if own := b.replayed[at]; own != nil {
+	if why := b.report.Accepted(at); why != "" {
+		add("accepted", "%s", why)
+	}
+	if own != nil {
 		switch {
 		case own.Why != "":
 			add("replay", "%s", own.Why)
 		case own.Worst != nil:
-			add("replay", "%d of %d values off by more than rounding; worst at %v: got %.9g, want %.9g",
-				own.Mismatched, own.Elements, own.Worst.Index, float64(own.Worst.Got), float64(own.Worst.Want))
+			add("replay", "%d of %d values off by more than rounding; worst at %s: got %.9g, want %.9g",
+				own.Mismatched, own.Elements, where(own.Shape, own.Worst.Index), float64(own.Worst.Got), float64(own.Worst.Want))
 		}
 		if len(own.Span) > 1 {
 			add("judged together with", "%s", strings.Join(own.Span[:len(own.Span)-1], ", "))
 		}
 	}
 	return all
+}
+
+// coordinates says what the positions of a row of a batch are.
+func coordinates(p harness.Padding) string {
+	text := fmt.Sprintf("of row %d alone", p.Row)
+	if p.Padded && len(p.Columns) > 0 {
+		text += fmt.Sprintf(": positions, queries and keys count its own tokens, without padding; position 0 is column %d of the dump", p.Columns[0])
+	}
+	return text
 }
 
 // dims returns a shape as 1 × 2 × 64.

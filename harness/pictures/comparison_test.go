@@ -171,6 +171,25 @@ func TestPageIsSmall(t *testing.T) {
 	t.Logf("%d bytes, %d cards", out.Len(), len(p.Runs[0].Cards))
 }
 
+// Only the first token of a row that is not the golden's is where they part.
+func TestTokensPartOnce(t *testing.T) {
+	s := gpt2.Schedule(3, nil)
+	candle := gpt2test.Golden(t, s, "synthetic-tiny/hello/candle")
+	_, p := compared(t, s, altered{candle, func(at harness.Place, t harness.Tensor) harness.Tensor {
+		if t.I64 = slices.Clone(t.I64); at.Step >= 3 && at.Stage == "next_token" {
+			t.I64[0] = 5
+		} else if at.Step >= 3 && at.Stage == "logits_last" {
+			t.F32[5] = 1e6
+		}
+		return t
+	}})
+	for _, x := range p.Runs[0].Tokens {
+		if x.Parts != (x.Step == 3) || x.Same != (x.Step < 3) {
+			t.Errorf("%+v", x)
+		}
+	}
+}
+
 // Contradictions that are alike are one finding, and what is listed as wrong itself is none.
 func TestContradictions(t *testing.T) {
 	v := func(step int, stage, rule string) harness.Violation {

@@ -11,14 +11,14 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/report/page"
 )
 
 // An errorOf is the error of a tensor, element by element. Both tensors have its shape.
 type errorOf struct {
-	shape     []int
-	axes      []string
+	axes
 	got, want harness.Tensor
 	bound     func(i int) float64
 }
@@ -127,6 +127,9 @@ func (e *errorOf) around(i int) (v page.Values) {
 	begin := i / width * width
 	first, last := max(begin, i-each), min(begin+width-1, i+each)
 	v.At = i - first
+	if len(e.shape) > 0 {
+		v.Where = e.where(shapes.Index(i, e.shape))
+	}
 	diff := func(j int) string {
 		if e.blank(j) {
 			return "–"
@@ -159,18 +162,66 @@ func (e *errorOf) around(i int) (v page.Values) {
 	}
 	for _, by := range []int{-1, 1} {
 		if row := begin/width%rows + by; row >= 0 && row < rows {
-			line(fmt.Sprintf("at %s %d", e.names()[0], row), diff, by*width)
+			line(fmt.Sprintf("at %s %d", e.names()[0], row+e.from(len(e.shape)-2)), diff, by*width)
 		}
 	}
 	return v
 }
 
 // width returns the length of the last axis.
-func (e *errorOf) width() int {
-	if len(e.shape) == 0 {
-		return e.got.Elements()
+func (a axes) width() int {
+	if len(a.shape) == 0 {
+		return 1
 	}
-	return e.shape[len(e.shape)-1]
+	return a.shape[len(a.shape)-1]
+}
+
+// axes are the axes of a tensor, as its stage has them.
+type axes struct {
+	shape []int
+	axes  []string
+	begin map[string]int // what is not counted from 0: T from a position, B from a row of a batch
+}
+
+// axesOf returns the axes of a tensor of a run, at a place.
+func axesOf(j *diagnose.Judged, st harness.Stage, at harness.Place, shape []int) axes {
+	span, _ := spanOf(j, at.Step)
+	a := axes{shape, strings.Fields(st.Axes), map[string]int{"T": span.P}}
+	if row, ok := j.Candidate.(*harness.BatchRow); ok {
+		a.begin["B"] = row.Padding().Row
+	}
+	return a
+}
+
+// from returns what an axis is counted from.
+func (a axes) from(axis int) int {
+	if axis < 0 || len(a.axes) != len(a.shape) {
+		return 0
+	}
+	return a.begin[a.axes[axis]]
+}
+
+// where says in words which element an index is: "head 1, query 3, key 0"; "" if the axes have
+// no names. Those of length 1 go without saying, but for positions.
+func (a axes) where(index []int) string {
+	if len(a.axes) != len(a.shape) || len(index) != len(a.shape) {
+		return ""
+	}
+	var words []string
+	for i, at := range index {
+		if a.shape[i] > 1 || a.axes[i] == "T" {
+			words = append(words, fmt.Sprintf("%s %d", a.name(i), at+a.from(i)))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// name returns what people call an axis.
+func (a axes) name(i int) string {
+	if a.axes[i] == "T" && slices.Contains(a.axes, "S") {
+		return "query"
+	}
+	return cmp.Or(axisNames[a.axes[i]], "channel") // of several merged
 }
 
 // axisNames are what people call the axes.
@@ -179,22 +230,15 @@ var axisNames = map[string]string{
 }
 
 // names returns what the last two axes are.
-func (e *errorOf) names() []string {
+func (a axes) names() []string {
 	name := func(back int) string {
-		i := len(e.axes) - back
-		if i < 0 || len(e.axes) != len(e.shape) {
+		i := len(a.axes) - back
+		if i < 0 || len(a.axes) != len(a.shape) {
 			return "index"
 		}
-		if n, ok := axisNames[e.axes[i]]; ok {
-			return n
-		}
-		return "channel" // of several merged
+		return a.name(i)
 	}
-	down, across := name(2), name(1)
-	if down == "position" && across == "key" {
-		down = "query"
-	}
-	return []string{down, across}
+	return []string{name(2), name(1)}
 }
 
 // Bounds on the dots of a picture.
@@ -224,22 +268,19 @@ func (e *errorOf) panels(dots int) (all []page.Panel) {
 }
 
 // label says which part of a tensor a panel is: "head 3".
-func (e *errorOf) label(lead []int, part int) string {
-	var words []string
-	for i, at := range shapes.Index(part, lead) {
-		if lead[i] > 1 && len(e.axes) == len(e.shape) {
-			words = append(words, fmt.Sprintf("%s %d", cmp.Or(axisNames[e.axes[i]], "part"), at))
-		}
+func (a axes) label(lead []int, part int) string {
+	if len(a.axes) != len(a.shape) {
+		return ""
 	}
-	return strings.Join(words, ", ")
+	return axes{lead, a.axes[:len(lead)], a.begin}.where(shapes.Index(part, lead))
 }
 
 // panel draws rows of a tensor from flat index begin on. One row that is long is folded.
 func (e *errorOf) panel(begin, rows, width, wide, high int) page.Panel {
-	p := page.Panel{Down: span(rows), Along: span(width)}
+	p := page.Panel{Down: span(e.from(len(e.shape)-2), rows), Along: span(e.from(len(e.shape)-1), width)}
 	n := rows * width
 	if rows == 1 && width > wide {
-		p.Down = fmt.Sprintf("folded, %d each", max(wide, (width+high-1)/high))
+		p.Down += fmt.Sprintf(", folded: %d a line", max(wide, (width+high-1)/high))
 		if width = max(wide, (n+high-1)/high); width > n {
 			width = n
 		}
@@ -261,9 +302,9 @@ func (e *errorOf) panel(begin, rows, width, wide, high int) page.Panel {
 }
 
 // span returns the indices of an axis.
-func span(n int) string {
+func span(from, n int) string {
 	if n == 1 {
-		return "0"
+		return strconv.Itoa(from)
 	}
-	return fmt.Sprintf("0–%d", n-1)
+	return fmt.Sprintf("%d–%d", from, from+n-1)
 }

@@ -16,9 +16,9 @@ import (
 )
 
 // errorFrom returns the error of got against zeros, with a bound of 1.
-func errorFrom(axes string, shape []int, got []float32) *errorOf {
+func errorFrom(names string, shape []int, got []float32) *errorOf {
 	return &errorOf{
-		shape: shape, axes: strings.Fields(axes), got: harness.Tensor{Shape: shape, F32: got},
+		axes: axes{shape: shape, axes: strings.Fields(names)}, got: harness.Tensor{Shape: shape, F32: got},
 		want: harness.Tensor{Shape: shape, F32: make([]float32, len(got))}, bound: func(int) float64 { return 1 },
 	}
 }

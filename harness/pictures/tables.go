@@ -3,6 +3,7 @@ package pictures
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
@@ -56,8 +57,11 @@ func outside(run string, r *harness.Report) (rows []page.Row, more int) {
 			continue
 		}
 		own := map[string]string{harness.OriginIntroduced: "wrong itself", harness.OriginInherited: "inherited"}[row.Origin]
+		if r.IsOtherPoint(row.Place) {
+			own = "not used as it is dumped"
+		}
 		if row.Accepted != "" {
-			own = "accepted"
+			own = strings.TrimPrefix(own+", accepted", ", ")
 		}
 		rows = append(rows, page.Row{
 			Run: run, Place: row.Place.String(), Status: string(row.Status), Own: own,

@@ -19,7 +19,7 @@ func (b *builder) tokens() (all []page.Token, err error) {
 		return nil, err
 	}
 	for i := range b.judged {
-		j := &b.judged[i]
+		j, parted := &b.judged[i], map[int]bool{}
 		for _, step := range j.Candidate.Steps() {
 			rows, err := tokensAt(j, step, text)
 			if err != nil {
@@ -28,6 +28,11 @@ func (b *builder) tokens() (all []page.Token, err error) {
 			if row, ok := j.Candidate.(*harness.BatchRow); ok {
 				for k := range rows {
 					rows[k].Row = row.Padding().Row
+				}
+			}
+			for k := range rows {
+				if t := &rows[k]; t.Got != "" && t.Want != "" && !t.Same && !parted[t.Row] {
+					t.Parts, parted[t.Row] = true, true
 				}
 			}
 			all = append(all, rows...)

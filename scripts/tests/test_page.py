@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -81,6 +82,16 @@ class Pages(dict):
     def three(self):
         return 1, "compare", "--golden", FLOAT64, "--candidate", self.dump("three-dump", *FAULTS), "--model", "tiny"
 
+    def accepted(self):
+        (self.root / "rules.json").write_text(json.dumps([{"stages": "h.*.mlp.act", "fault": "gelu_erf", "accept": True, "why": "trained with it"}]))
+        return 0, "compare", "--golden", FLOAT64, "--candidate", self.dump("one-dump", ERF), "--model", "tiny", "--bounds", "rules.json"
+
+    def nonfinite(self):
+        shutil.copytree(self.root / self.dump("right-dump"), self.root / "nonfinite-dump")
+        alter(self.root / "nonfinite-dump", 0, "h.1.resid_post", by=float("nan"))
+        alter(self.root / "nonfinite-dump", 2, "h.2.resid_post", by=float("inf"))
+        return 1, "compare", "--golden", FLOAT64, "--candidate", "nonfinite-dump", "--model", "tiny"
+
     def alone(self):
         return 1, "compare", "--candidate", self.dump("one-dump", ERF), "--model", "tiny"
 
@@ -125,17 +136,17 @@ def made(checkpoint12, tmp_path_factory):
     return Pages(checkpoint12, tmp_path_factory.mktemp("pages"))
 
 
-def alter(folder, step, stage):
-    """Make a tensor wrong, and forget the manifest, which would not be true."""
+def alter(folder, step, stage, by=1.5):
+    """Make half of a tensor wrong, and forget the manifest, which would not be true."""
     import numpy as np
     path = folder / f"step_{step:02d}" / (stage + ".npy")
     x = np.load(path)
-    x[..., x.shape[-1] // 2:] *= np.float32(1.5)
+    x[..., x.shape[-1] // 2:] *= np.float32(by)
     np.save(path, x)
-    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").unlink(missing_ok=True)
 
 
-NAMES = ["right", "one", "three", "alone", "unmodelled", "padded", "verify", "engine", "hostile", "medium"]
+NAMES = ["right", "one", "three", "alone", "unmodelled", "padded", "verify", "engine", "hostile", "medium", "accepted", "nonfinite"]
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +231,9 @@ def test_marks(opened, made, name):
         assert tab.locator("#step-label").inner_text().startswith(f"step {step}")
         shown = {title.split(",")[0]: text for _, _, title, text in cells(tab)}
         own = {x["stage"] for x in report["introduced"] if x["step"] == step}
-        assert {stage for stage, text in shown.items() if "●" in text} == own
+        unused = {x["stage"] for x in report["explanations"] if x["step"] == step and x["fault"] == "dumped_at_other_point"}
+        assert {stage for stage, text in shown.items() if "●" in text} == own - unused
+        assert {stage for stage, text in shown.items() if "◆" in text} == unused
         inherited = {row["stage"] for row in report["stages"] if row["step"] == step and row["origin"] == "inherited" and row["status"] == "fail"}
         assert {stage for stage, text in shown.items() if "○" in text} == inherited
         if i + 1 < len(steps):
@@ -229,6 +242,81 @@ def test_marks(opened, made, name):
     first = report["introduced"][0]
     reopened = opened(name)
     assert reopened.locator("#card h3").inner_text().startswith(first["stage"] + " step %d" % first["step"])
+
+
+def test_accepted(opened, made):
+    """What is accepted says so beside what it is, looks like no pass, and opens where it is wrong."""
+    rows = {row["stage"]: row for row in made["accepted"][1]["stages"] if row["step"] == 0 and row.get("accepted")}
+    tab = opened("accepted")
+    assert tab.locator("#findings h2").inner_text() == "What was accepted"
+    assert opened("one").locator("#findings h2").inner_text() == "What is wrong"
+    assert tab.locator("#card h3").inner_text().startswith("h.0.mlp.act step 0")
+    assert "● computed wrong itself, accepted" in tab.locator("#card").inner_text()
+    shown = {title.split(",")[0]: (name.split(), title, text) for _, name, title, text in cells(tab) if title.endswith(", accepted")}
+    assert set(shown) == set(rows) and len(rows) > 5
+    for stage, (classes, title, text) in shown.items():
+        wrong = rows[stage]["origin"] == "introduced"
+        assert text.endswith("●a" if wrong else "○a") and ("computed wrong itself" if wrong else "inherited") in title
+        assert "accepted" in classes and not {"s0", "s1", "s2", "s3"} & set(classes)
+
+
+def test_not_used_as_dumped(opened):
+    """A tensor that what reads it does not follow from is in the verdict's words."""
+    tab = opened("padded")
+    assert "does not use stage h.1.ln_2 as it dumps it" in words(tab.locator("#verdict").inner_text())
+    assert "◆ not used as it is dumped" in tab.locator("#card").inner_text()
+    title = tab.locator(".map td[title^='h.1.ln_2,']").get_attribute("title")
+    assert title.endswith("not used as it is dumped") and tab.locator(".map td[title*='wrong itself']").count() == 0
+
+
+def test_coordinates_of_a_padded_batch(opened):
+    """A card has the coordinates of the row that it shows, and says so."""
+    tab = opened("padded")
+    text = words(tab.locator("#card").inner_text())
+    shown, tokens, row = re.search(r"step 0, 1 × (\d+) × 80, row (\d) of the batch without its padding", text).group(0, 1, 2)
+    assert f"coordinates of row {row} alone" in text and (row == "1" or "position 0 is column 2 of the dump" in text)
+    place = re.search(r"around the worst value, at (position (\d+), channel \d+)", text)
+    assert f"off by more than rounding; worst at {place[1]}: got" in text and int(place[2]) < int(tokens)
+    assert f"position 0–{int(tokens) - 1} down" in text and not re.search(r"at \[\d", text)
+
+
+def test_growth_of_what_is_not_finite(opened):
+    """NaN and infinity break the line, and are said."""
+    tab = opened("nonfinite")
+    chart = tab.locator("#growth")
+    assert "✕ NaN or infinite: step 0 at h.1.resid_post; step 2 at h.2.resid_post." in words(chart.inner_text())
+    for step, at, points in ((0, "h.1.resid_post", 2), (2, "h.2.resid_post", 2), (1, None, 3)):
+        tab.locator("#step").fill(str(step))
+        label = chart.locator("svg").get_attribute("aria-label")
+        assert ("NaN or infinite" in label) == bool(at) and (not at or f"{at} NaN or infinite" in label)
+        assert chart.locator(".point").count() == points
+        assert chart.locator(".lost.now").count() == bool(at)
+        line = chart.locator(".line.now").get_attribute("d")
+        assert line.count("M") == (2 if step == 0 else 1), line
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_charts(opened, width):
+    """The letters of charts can be read, and the bars of a card stand on one scale with its bound."""
+    tab = opened("one", width)
+    sizes = tab.eval_on_selector_all("#map svg text", "list => list.map(t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))")
+    assert len(sizes) > 20 and min(sizes) > 11.5
+    bars = tab.locator("#card svg[aria-label^='against float64']")
+    assert "times its bound" in bars.get_attribute("aria-label")
+    assert bars.locator("line.limit").count() == 1
+    at = float(bars.locator("line.limit").get_attribute("x1"))
+    ends = [float(r.get_attribute("x")) + float(r.get_attribute("width")) for r in bars.locator("rect").all()]
+    assert len(ends) == 3 and at < ends[0] < ends[1] and abs(ends[2] - at) < 0.01
+    assert "bound" in bars.locator("text").all_text_contents()[-1]
+
+
+@pytest.mark.parametrize("name", ["one", "right", "nonfinite"])
+def test_words(opened, name):
+    """What a screen reader says is English."""
+    tab = opened(name)
+    said = tab.eval_on_selector_all("[title], [aria-label]", "list => list.map(e => e.title + '; ' + e.getAttribute('aria-label'))")
+    assert not [s for s in said if re.search(r"times of|exact of|same of|– of", s)]
+    assert name != "one" or [s for s in said if "times the bound" in s]
 
 
 def test_hatched_where_missing(opened, made):

@@ -90,6 +90,15 @@ func (l *Layer) against() string {
 
 // class returns how the map shows a cell. The script has the same scale.
 func (r *Run) class(l *Layer, at int) string {
+	if class := r.colour(l, at); r.accepted(at) {
+		return class + " accepted"
+	} else {
+		return class
+	}
+}
+
+// colour returns the class of a cell's colour.
+func (r *Run) colour(l *Layer, at int) string {
 	switch l.Status[at] {
 	case StatusNone:
 		return "none"
@@ -127,22 +136,29 @@ func (r *Run) class(l *Layer, at int) string {
 
 // mark returns what stands in a cell.
 func (r *Run) mark(l *Layer, at int) string {
+	mark := ""
 	switch {
 	case r.Marks[at] == MarkWrong:
-		return "●"
-	case r.Marks[at] == MarkAccepted:
-		return "a"
+		mark = "●"
+	case r.Marks[at] == MarkUnused:
+		mark = "◆"
 	case l.Status[at] == StatusShape:
-		return "S"
+		mark = "S"
 	case l.Status[at] == StatusNonfinite:
-		return "N"
+		mark = "N"
 	case r.Marks[at] == MarkInherited:
-		return "○"
+		mark = "○"
 	case r.Marks[at] == MarkUnknown:
-		return "?"
+		mark = "?"
 	}
-	return ""
+	if r.accepted(at) {
+		mark += "a"
+	}
+	return mark
 }
+
+// accepted reports whether a cell's failure is passed over.
+func (r *Run) accepted(at int) bool { return r.Accepted != "" && r.Accepted[at] == 'a' }
 
 // statusWords and markWords are what statuses and marks mean. The script has the same.
 var statusWords = map[byte]string{
@@ -153,7 +169,7 @@ var statusWords = map[byte]string{
 
 var markWords = map[byte]string{
 	MarkWrong: "computed wrong itself", MarkInherited: "inherited", MarkUnknown: "own computation cannot be judged",
-	MarkAccepted: "accepted", MarkClean: "correct for its inputs",
+	MarkUnused: "not used as it is dumped", MarkClean: "correct for its inputs",
 }
 
 // words returns a cell in words.
@@ -161,10 +177,13 @@ func (r *Run) words(l *Layer, at int) string {
 	text := fmt.Sprintf("%s, %s: %s", r.Stages[at%len(r.Stages)].Name, r.Steps[at/len(r.Stages)].Label, statusWords[l.Status[at]])
 	switch l.Status[at] {
 	case StatusPass, StatusFail, StatusDoubt, StatusCheck:
-		text += fmt.Sprintf(", error %s, %s of the bound", l.Error[at], Share(l.Share[at]))
+		text += fmt.Sprintf(", error %s, %s", l.Error[at], shareOf(l.Share[at], "the bound"))
 	}
 	if own := markWords[r.Marks[at]]; own != "" {
 		text += ", " + own
+	}
+	if r.accepted(at) {
+		text += ", accepted"
 	}
 	return text
 }

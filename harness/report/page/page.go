@@ -116,7 +116,11 @@ type Run struct {
 	// Marks has a character for each cell, what a replay says of the stage's own
 	// computation: one of the Mark constants.
 	Marks string `json:"marks"`
-	Grown []Num  `json:"grown,omitempty"` // by how much the stage amplified the error that it read
+
+	// Accepted has an 'a' for each cell whose failure is passed over; "" if none is.
+	Accepted string `json:"accepted,omitempty"`
+
+	Grown []Num `json:"grown,omitempty"` // by how much the stage amplified the error that it read
 
 	Cards  []Card  `json:"cards"`
 	Growth *Growth `json:"growth,omitempty"`
@@ -132,9 +136,9 @@ const (
 	MarkNone      = ' '
 	MarkClean     = '=' // correct for its inputs
 	MarkWrong     = '!' // its own computation is wrong
+	MarkUnused    = 'u' // wrong, and what reads it follows from the right one
 	MarkInherited = 'i' // outside its bound, and correct for its inputs
 	MarkUnknown   = '?' // cannot be judged
-	MarkAccepted  = 'a' // wrong, or inherited from that, and passed over
 )
 
 // A Step is one step of a run.
@@ -244,6 +248,8 @@ type Values struct {
 	Head []string   `json:"head,omitempty"`
 	Rows [][]string `json:"rows,omitempty"` // a label, then a cell for each column
 	At   int        `json:"at"`             // the column of the worst
+	// Where says in words which element the worst is.
+	Where string `json:"where,omitempty"`
 }
 
 // Growth is the error of the residual stream along the depth.
@@ -253,7 +259,8 @@ type Growth struct {
 	Bound  []Num    `json:"bound"`
 }
 
-// A Line is the relative error at each stage of one step, 0 where it is not known.
+// A Line is the relative error at each stage of one step, 0 where it is not known and infinite
+// where a value is NaN or infinite.
 type Line struct {
 	Step   int   `json:"step"`
 	Errors []Num `json:"errors"`
@@ -266,6 +273,7 @@ type Token struct {
 	Got    string `json:"got"`  // as text; "" if it is not known
 	Want   string `json:"want"` // the golden's
 	Same   bool   `json:"same"`
+	Parts  bool   `json:"parts"`  // the first of its row that is not the same
 	Margin Num    `json:"margin"` // of the golden's logits
 	Slack  Num    `json:"slack"`  // what the margin must exceed to be certain
 	Note   string `json:"note"`   // certified, or why not

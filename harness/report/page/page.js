@@ -1,43 +1,14 @@
-"use strict";
 (() => {
 const runs = JSON.parse(document.getElementById("data").textContent) || [];
 const $ = id => document.getElementById(id);
-const SVG = "http://www.w3.org/2000/svg";
-
-// el makes an element; attributes that are undefined are left out, text children become text.
-function el(name, attrs, ...children) { return fill(document.createElement(name), attrs, children); }
-function svg(name, attrs, ...children) { return fill(document.createElementNS(SVG, name), attrs, children); }
-function fill(e, attrs, children) {
-  for (const [k, v] of Object.entries(attrs || {})) {
-    if (typeof v === "function") e.addEventListener(k, v);
-    else if (v !== undefined && v !== false) e.setAttribute(k, v === true ? "" : v);
-  }
-  for (const c of children.flat(9)) if (c !== null && c !== undefined && c !== "") e.append(c);
-  return e;
-}
-
-const log = v => Math.log10(v);
-function num(v) {
-  if (v === null || v === undefined || Number.isNaN(v)) return "–";
-  if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
-  const short = Number(v.toPrecision(3));
-  return v !== 0 && (Math.abs(short) < 1e-3 || Math.abs(short) >= 1e6) ? short.toExponential().replace("e+", "e") : String(short);
-}
-function share(v) {
-  if (v === null) return "–";
-  if (v === 0) return "exact";
-  if (v > 1e300) return "not the same";
-  if (v > 1) return num(v) + " times";
-  if (v < 1e-4) return "below 0.01%";
-  return num(100 * v) + "%";
-}
-
 // The words and classes of cells are those of grid.go.
 const statusWords = {" ": "not there", p: "within its bound", d: "within its bound, which says little", f: "outside its bound",
   c: "fails its own check", m: "missing", s: "of another shape", n: "not finite", k: "not comparable"};
-const markWords = {"!": "computed wrong itself", i: "inherited", "?": "own computation cannot be judged", a: "accepted",
+const markWords = {"!": "computed wrong itself", i: "inherited", "?": "own computation cannot be judged", u: "not used as it is dumped",
   "=": "correct for its inputs"};
-function classOf(layer, at) {
+const accepted = (run, at) => run.accepted && run.accepted[at] === "a";
+function classOf(run, layer, at) { return colourOf(layer, at) + (accepted(run, at) ? " accepted" : ""); }
+function colourOf(layer, at) {
   const fixed = {" ": "none", m: "missing", k: "grey", d: "grey", s: "x", n: "x", c: "f1"}[layer.status[at]];
   if (fixed) return fixed;
   const s = layer.share[at];
@@ -49,13 +20,13 @@ function classOf(layer, at) {
 }
 function markOf(run, layer, at) {
   const m = run.marks[at], s = layer.status[at];
-  return m === "!" ? "●" : m === "a" ? "a" : s === "s" ? "S" : s === "n" ? "N" : m === "i" ? "○" : m === "?" ? "?" : "";
+  return (m === "!" ? "●" : m === "u" ? "◆" : s === "s" ? "S" : s === "n" ? "N" : m === "i" ? "○" : m === "?" ? "?" : "") + (accepted(run, at) ? "a" : "");
 }
 function wordsOf(run, layer, at) {
   const n = run.stages.length, s = layer.status[at];
   let text = `${run.stages[at % n].name}, ${run.steps[Math.floor(at / n)].label}: ${statusWords[s]}`;
-  if ("pfdc".includes(s)) text += `, error ${num(layer.error[at])}, ${share(layer.share[at])} of the bound`;
-  return markWords[run.marks[at]] ? text + ", " + markWords[run.marks[at]] : text;
+  if ("pfdc".includes(s)) text += `, error ${num(layer.error[at])}, ${shareOf(layer.share[at], "the bound")}`;
+  return text + (markWords[run.marks[at]] ? ", " + markWords[run.marks[at]] : "") + (accepted(run, at) ? ", accepted" : "");
 }
 const against = layer => layer.replay ? "replayed on its own inputs" : layer.name === "all goldens" ? "against all goldens" : "against the golden of " + layer.name;
 
@@ -101,6 +72,13 @@ for (const b of document.querySelectorAll(".show")) {
 $("controls").hidden = false;
 $("controls").addEventListener("submit", e => e.preventDefault());
 draw();
+let wide = innerWidth;
+addEventListener("resize", () => {
+  if (wide === innerWidth) return;
+  wide = innerWidth;
+  drawCard();
+  drawGrowth();
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCard);
 
 function draw() { drawControls(); drawGrid(); drawCard(); drawGrowth(); }
@@ -166,7 +144,7 @@ function drawGrid(focus) {
     el("tbody", {}, all.map((row, y) => el("tr", {}, el("th", {scope: "row"}, row.head), row.cells.map((c, x) => {
       if (!c) return el("td", {class: "gap"});
       const words = wordsOf(r, l, c.at), open = c.at === now.cell;
-      return el("td", {class: `c ${classOf(l, c.at)}${c.name ? " outer" : ""}`, colspan: c.span || 1, title: words,
+      return el("td", {class: `c ${classOf(r, l, c.at)}${c.name ? " outer" : ""}`, colspan: c.span || 1, title: words,
         "aria-label": words, "data-cell": c.at, "data-x": x, "data-y": y, tabindex: open ? 0 : -1, "aria-selected": open,
         click: () => open_(c.at)}, c.name && el("span", {class: "name"}, c.name), c.name && " ", markOf(r, l, c.at));
     })))));
@@ -229,13 +207,13 @@ function drawCard() {
   const card = r.cards.find(c => c.cell === at), mark = r.marks[at], box = $("card");
   const golden = r.layers.find(l => !l.replay && "pfdcn".includes(l.status[at])), replay = r.layers.find(l => l.replay && "pfcn".includes(l.status[at]));
   const parts = [el("h3", {}, el("code", {}, stage.name), el("span", {class: "where"}, ` ${step.label}${card && card.shape ? ", " + card.shape : ""}${card && card.of ? ", " + card.of : ""}`))];
-  const bad = mark === "!";
+  const bad = "!u".includes(mark) && !accepted(r, at);
   const state = r.layers.map(l => l.status[at]).find(s => s !== " ") || " ";
   parts.push(el("p", {class: "own" + (bad ? " bad" : mark === "=" && state === "p" ? " ok" : "")},
-    (bad ? "● " : mark === "i" ? "○ " : "") + (markWords[mark] || statusWords[state])));
+    ({"!": "● ", u: "◆ ", i: "○ "}[mark] || "") + (markWords[mark] || statusWords[state]) + (accepted(r, at) ? ", accepted" : "")));
   if (card) for (const c of card.causes || []) parts.push(el("p", {}, c));
   parts.push(flow(card, stage, at));
-  if (golden || replay) parts.push(el("h4", {}, "error and bound"), bars(golden, replay, at));
+  if (golden || replay) parts.push(el("h4", {}, "error over its bound, and how large it is"), bars(golden, replay, at));
   if (card && (card.golden || card.replay)) parts.push(...pictures(card, mark));
   else if (golden || replay) parts.push(el("p", {class: "muted"}, "There is no picture of this tensor in the page, which has those of what is wrong and a sample of the rest."));
   if (card && card.engines && card.engines.length) parts.push(el("h4", {}, "distance from float64, as a share of the tolerance"), engines(card.engines));
@@ -247,6 +225,9 @@ function drawCard() {
   for (const c of box.querySelectorAll("canvas")) paint(c);
 }
 
+// room returns how wide a chart of the card can be, which is as wide as the map.
+function room(most) { return Math.min(most, $("grid").clientWidth - 34); }
+
 // flow shows what the stage reads beside what it gives.
 function flow(card, stage, at) {
   const r = run(), l = layer(), base = at - at % width();
@@ -254,7 +235,7 @@ function flow(card, stage, at) {
   const button = (input, own) => {
     const s = r.stages[input.cell % width()], st = r.steps[stepOf(input.cell)];
     const name = s.name + (stepOf(input.cell) === stepOf(at) ? "" : `, step ${st.n}`);
-    const content = [el("i", {class: "swatch c " + classOf(l, input.cell)}), el("code", {}, name), " ", markOf(r, l, input.cell)];
+    const content = [el("i", {class: "swatch c " + classOf(r, l, input.cell)}), el("code", {}, name), " ", markOf(r, l, input.cell)];
     const panel = input.panels && input.panels[0];
     if (panel) content.push(el("canvas", {role: "img", "aria-label": "error of " + name, width: panel.cols, height: panel.rows, "data-dots": panel.pixels}));
     return own ? el("div", {class: "own-output"}, content) : el("button", {type: "button", title: wordsOf(r, l, input.cell), click: () => { open_(input.cell); $("card").focus({preventScroll: true}); }}, content);
@@ -263,42 +244,10 @@ function flow(card, stage, at) {
     el("div", {class: "flow"}, list.map(i => button(i, false)), list.length ? "→" : "", button({cell: at, panels: card && card.golden && list.some(i => i.panels) ? card.golden.panels : null}, true)));
 }
 
-function bars(golden, replay, at) {
-  const list = [];
-  if (golden) list.push(["against " + golden.name, golden.error[at], golden.share[at]]);
-  if (replay) list.push(["on its own inputs", replay.error[at], replay.share[at]]);
-  const bounds = list.map(([, e, s]) => e > 0 && s > 0 && s < 1e300 ? e / s : null);
-  if (bounds.some(b => b)) list.push(["bound", bounds.find(b => b), null]);
-  const finite = [...list.map(b => b[1]), ...bounds].filter(v => v > 0 && Number.isFinite(v));
-  const low = Math.floor(log(Math.min(...finite, 1)) - 0.5), high = Math.ceil(log(Math.max(...finite, 1e-12)) + 0.01);
-  const x = v => 118 + 190 * (finite.length ? Math.min(1, Math.max(0, (log(v) - low) / (high - low))) : 0);
-  const rows = list.map(([name, e, s], i) => {
-    const y = 4 + i * 22, w = e > 0 ? Math.max(1, (Number.isFinite(e) ? x(e) : 308) - 118) : 0;
-    return [svg("text", {x: 112, y: y + 12, "text-anchor": "end"}, name),
-      svg("rect", {x: 118, y, width: w, height: 16, class: s === null ? "plain" : s <= 1 ? "within" : "beyond"}),
-      s !== null && bounds[i] ? svg("line", {x1: x(bounds[i]), x2: x(bounds[i]), y1: y - 3, y2: y + 19, class: "limit"}) : "",
-      svg("text", {x: 122 + Math.max(w, s !== null && bounds[i] ? x(bounds[i]) - 118 : 0), y: y + 12, class: "value"}, num(e) + (s === null ? "" : `, ${share(s)}`))];
-  });
-  const text = list.map(([n, e, s]) => `${n} ${num(e)}${s === null ? "" : `, ${share(s)} of its bound`}`).join("; ");
-  return svg("svg", {viewBox: `0 0 430 ${6 + 22 * list.length}`, width: 430, role: "img", "aria-label": text}, rows);
-}
-
-function engines(list) {
-  const most = Math.max(...list.map(e => Number.isFinite(e.share) && e.share > 0 ? e.share : 0), 1);
-  const low = Math.min(...list.map(e => e.share > 0 ? e.share : 1)) / 3;
-  const x = v => 118 + 190 * Math.max(0, log(Math.min(v, most) / low) / log(most / low));
-  const text = list.map(e => `${e.name} ${share(e.share)}`).join("; ");
-  return svg("svg", {viewBox: `0 0 430 ${6 + 20 * list.length}`, width: 430, role: "img", "aria-label": "distance from float64: " + text},
-    svg("line", {x1: x(1), x2: x(1), y1: 0, y2: 4 + 20 * list.length, class: "limit"}),
-    list.map((e, i) => [svg("text", {x: 112, y: 15 + i * 20, "text-anchor": "end", class: i ? "" : "value"}, e.name),
-      svg("rect", {x: 118, y: 4 + i * 20, width: e.share > 0 ? Math.max(1, x(e.share) - 118) : 0, height: 14, class: e.share <= 1 ? "within" : "beyond"}),
-      svg("text", {x: Math.max(122, x(Math.max(e.share, low)) + 4), y: 15 + i * 20, class: "value"}, share(e.share))]));
-}
-
 // pictures returns the pictures of a card, of the error against the golden or of its own.
 function pictures(card, mark) {
   const kinds = ["golden", "replay"].filter(k => card[k]);
-  const kind = kinds.includes(now.picture) ? now.picture : mark === "!" && card.replay ? "replay" : kinds[0];
+  const kind = kinds.includes(now.picture) ? now.picture : "!u".includes(mark) && card.replay ? "replay" : kinds[0];
   const p = card[kind], parts = [el("h4", {}, "picture of the error")];
   if (kinds.length > 1)
     parts.push(el("fieldset", {class: "controls"}, el("legend", {class: "sr"}, "error against"), kinds.map(k => el("label", {}, el("input", {type: "radio", name: "picture",
@@ -316,7 +265,7 @@ function pictures(card, mark) {
   parts.push(el("p", {class: "small"}, "0.001 ", el("canvas", {class: "scale", width: 120, height: 1, role: "img", "aria-label": "scale, from a thousandth of the bound to 100,000 times it",
     "data-dots": btoa(String.fromCharCode(...Array.from({length: 120}, (_, i) => 1 + Math.round(i * 239 / 119))))}), " 100,000 times the bound ", el("span", {class: "key"}, el("i", {class: "c x"}), "not finite")));
   if (p.values.rows) {
-    parts.push(el("h4", {}, `around the worst value, by ${p.axes[1]}`), el("div", {class: "wide", tabindex: 0, role: "region", "aria-label": "values around the worst"}, el("table", {class: "values"},
+    parts.push(el("h4", {}, `around the worst value${p.values.where ? `, at ${p.values.where}` : ""}`), el("div", {class: "wide", tabindex: 0, role: "region", "aria-label": "values around the worst"}, el("table", {class: "values"},
       el("thead", {}, el("tr", {}, el("th", {}, p.axes[1]), p.values.head.map((h, i) => el("th", {scope: "col", class: i === p.values.at ? "worst" : undefined}, h)))),
       el("tbody", {}, p.values.rows.map(row => el("tr", {}, row.map((c, i) => i ? el("td", {class: i - 1 === p.values.at ? "worst" : undefined}, c) : el("th", {scope: "row"}, c))))))));
   }
@@ -324,84 +273,22 @@ function pictures(card, mark) {
   return parts;
 }
 
-function scatter(p) {
-  if (!p.points) return "";
-  const bytes = decode(p.points), S = 168, dots = [];
-  for (let i = 0; i + 3 < bytes.length; i += 4) {
-    const x = (bytes[i] | bytes[i + 1] << 8) / 65535, y = (bytes[i + 2] | bytes[i + 3] << 8) / 65535;
-    dots.push(svg("circle", {cx: (30 + x * S).toFixed(1), cy: (8 + (1 - y) * S).toFixed(1), r: 1.7, class: "dot"}));
-  }
-  const head = el("h4", {}, "got against want");
-  return el("div", {}, head, svg("svg", {viewBox: `0 0 ${S + 44} ${S + 36}`, width: S + 44, role: "img", "aria-label": `got against want, from ${num(p.low)} to ${num(p.high)}`},
-    svg("rect", {x: 30, y: 8, width: S, height: S, class: "axis"}), svg("line", {x1: 30, y1: 8 + S, x2: 30 + S, y2: 8, class: "limit"}), dots,
-    svg("text", {x: 30, y: S + 22}, num(p.low)), svg("text", {x: 30 + S, y: S + 22, "text-anchor": "end"}, num(p.high)),
-    svg("text", {x: 30 + S / 2, y: S + 22, "text-anchor": "middle"}, "want"),
-    svg("text", {x: 22, y: 8 + S / 2, "text-anchor": "middle", transform: `rotate(-90 22 ${8 + S / 2})`}, "got")));
+// bars shows the errors of a cell by their bounds.
+function bars(golden, replay, at) {
+  const beside = (l, s) => l.status[at] === "n" ? "not finite" : `${share(s)}, ${num(l.error[at])}`;
+  const list = [golden && ["against " + golden.name, golden], replay && ["on its own inputs", replay]].filter(x => x).map(([name, l]) => [name, l.share[at], beside(l, l.share[at])]);
+  const text = list.map(([name, v, said]) => `${name} ${said.replace(share(v), shareOf(v, "its bound"))}`).join("; ");
+  const bound = golden && golden.error[at] > 0 && golden.share[at] > 0 && golden.share[at] < 1e300 ? golden.error[at] / golden.share[at] : null;
+  if (bound) list.push(["tolerance", 1, num(bound), "plain"]);
+  return hbars(text, room(430), list);
 }
 
-function histogram(p) {
-  const most = Math.max(...p.counts, 1), W = 11, H = 130, label = i => i === 0 ? "exact" : i === p.counts.length - 1 ? "not finite" : `10^${(i - 2) / 2 - 4} to 10^${(i - 1) / 2 - 4}`;
-  const height = n => n ? Math.max(2, H * log(1 + n) / log(1 + most)) : 0;
-  const total = p.counts.reduce((a, b) => a + b, 0), beyond = p.counts.slice(10).reduce((a, b) => a + b, 0);
-  return el("div", {}, el("h4", {}, "values by error over bound"), svg("svg", {viewBox: `0 0 ${W * p.counts.length + 10} ${H + 34}`, width: W * p.counts.length + 10, role: "img",
-    "aria-label": `${beyond} of ${total} values beyond the bound`},
-    p.counts.map((n, i) => svg("rect", {x: 4 + i * W, y: 10 + H - height(n), width: W - 2, height: height(n), class: i < 10 ? "within" : "beyond"}, svg("title", {}, `${n} values: ${label(i)}`))),
-    svg("line", {x1: 4 + 10 * W - 1, x2: 4 + 10 * W - 1, y1: 4, y2: 10 + H, class: "limit"}), svg("line", {x1: 2, x2: 6 + W * p.counts.length, y1: 10 + H, y2: 10 + H, class: "axis"}),
-    svg("text", {x: 4, y: H + 24}, "exact"), svg("text", {x: 4 + 10 * W, y: H + 24, "text-anchor": "middle"}, "bound"), svg("text", {x: 4 + W * p.counts.length, y: H + 24, "text-anchor": "end"}, "10⁵ times")));
+function engines(list) {
+  return hbars("distance from float64: " + list.map(e => `${e.name} ${shareOf(e.share, "the tolerance")}`).join("; "), room(430), list.map(e => [e.name, e.share, share(e.share)]));
 }
 
-function decode(text) { return Uint8Array.from(atob(text), c => c.charCodeAt(0)); }
-
-// paint fills a canvas with the colours of its levels.
-function paint(canvas) {
-  const bytes = decode(canvas.dataset.dots), context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
-  const css = getComputedStyle(document.documentElement), colour = name => {
-    const v = css.getPropertyValue(name).trim(), full = v.length === 4 ? [...v.slice(1)].map(c => c + c).join("") : v.slice(1);
-    return [0, 2, 4].map(i => parseInt(full.slice(i, i + 2), 16));
-  };
-  // Stops by the logarithm of the share of the bound, which is where blue ends.
-  const stops = [[-3, "--s1"], [-1, "--s2"], [-0.01, "--s3"], [0.01, "--f1"], [1.2, "--f2"], [3, "--f3"], [5, "--f4"]].map(([at, name]) => [at, colour(name)]);
-  const fixed = {0: colour("--s0"), 254: colour("--bg"), 255: colour("--x")};
-  bytes.forEach((level, i) => {
-    let rgb = fixed[level];
-    if (!rgb) {
-      const at = -3 + 8 * (level - 1) / 239;
-      let k = stops.findIndex(s => s[0] >= at);
-      k = k < 1 ? 1 : k;
-      const [a, from] = stops[k - 1], [b, to] = stops[k], t = (at - a) / (b - a);
-      rgb = from.map((c, j) => c + (to[j] - c) * t);
-    }
-    image.data.set([...rgb, 255], 4 * i);
-  });
-  context.putImageData(image, 0, 0);
-}
-
-// drawGrowth draws the relative error of the residual stream along the depth.
 function drawGrowth() {
-  const g = run().growth, box = $("growth");
-  if (!g) { box.replaceChildren(); return; }
-  const W = 560, H = 190, n = g.stages.length, step = run().steps[stepOf(now.cell)].n;
-  const all = [...g.lines.flatMap(l => l.errors), ...g.bound].filter(v => v > 0 && Number.isFinite(v));
-  if (!all.length) { box.replaceChildren(); return; }
-  const low = Math.floor(log(Math.min(...all))), high = Math.max(low + 1, Math.ceil(log(Math.max(...all))));
-  const x = i => 46 + i * (W - 60) / Math.max(1, n - 1), y = v => 10 + H * (1 - Math.min(1, Math.max(0, (log(v) - low) / (high - low))));
-  const path = errors => {
-    let d = "", down = false;
-    errors.forEach((v, i) => { if (v > 0) { d += `${down ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`; down = true; } else down = false; });
-    return d;
-  };
-  const mine = g.lines.find(l => l.step === step);
-  const factor = i => mine && i > 0 && mine.errors[i] > 0 && mine.errors[i - 1] > 0 ? mine.errors[i] / mine.errors[i - 1] : null;
-  const ticks = [];
-  for (let e = low; e <= high; e++) if ((high - low) <= 8 || (e - low) % 2 === 0) ticks.push(svg("line", {x1: 46, x2: W - 14, y1: y(10 ** e), y2: y(10 ** e), class: "grid"}), svg("text", {x: 40, y: y(10 ** e) + 4, "text-anchor": "end"}, `1e${e}`));
-  const sorted = [...g.lines].sort((a, b) => (a.step === step) - (b.step === step));
-  const every = Math.ceil(n / 13);
-  box.replaceChildren(el("h4", {}, "Growth along the depth: relative error of the residual stream"), svg("svg", {viewBox: `0 0 ${W} ${H + 64}`, width: W, role: "img",
-    "aria-label": `relative error of the residual stream by block, a line a step; at step ${step}: ${mine ? mine.errors.map((v, i) => `${g.stages[i]} ${num(v)}`).join(", ") : "not known"}`},
-    ticks, svg("path", {d: path(g.bound), class: "limit"}), sorted.map(l => svg("path", {d: path(l.errors), class: "line" + (l.step === step ? " now" : "")}, svg("title", {}, `step ${l.step}`))),
-    mine ? mine.errors.map((v, i) => v > 0 ? svg("circle", {cx: x(i), cy: y(v), r: 3.2, class: "point"}, svg("title", {}, `${g.stages[i]}, step ${step}: ${num(v)}${factor(i) ? `, ${num(factor(i))} times what came in` : ""}`)) : "") : "",
-    g.stages.map((s, i) => i % every === 0 ? svg("text", {x: x(i), y: H + 28, "text-anchor": "middle"}, s === "embed" ? "embed" : s.split(".")[1]) : ""),
-    g.stages.map((s, i) => i % every === 0 && factor(i) ? svg("text", {x: x(i), y: H + 44, "text-anchor": "middle", class: "value"}, "×" + num(Number(factor(i).toPrecision(2)))) : ""),
-    svg("text", {x: 46, y: H + 60}, `step ${step} is bold; dashed: the tolerance; ×: by how much each block amplifies the error`)));
+  const g = run().growth;
+  $("growth").replaceChildren(...(g ? growth(g, run().steps[stepOf(now.cell)].n, Math.min(560, $("grid").clientWidth)) : []).filter(x => x));
 }
 })();

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness/internal/words"
@@ -20,13 +21,20 @@ var pageHTML string
 //go:embed page.css
 var pageCSS string
 
+//go:embed charts.js
+var chartsJS string
+
 //go:embed page.js
 var pageJS string
 
+// script is that of the page.
+var script = chartsJS + pageJS
+
 var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
-	"upper": strings.ToUpper,
-	"share": Share,
-	"isSet": func(n Num) bool { return n == n && n != 0 },
+	"upper":   strings.ToUpper,
+	"share":   Share,
+	"heading": heading,
+	"isSet":   func(n Num) bool { return n == n && n != 0 },
 }).Parse(pageHTML))
 
 // Write writes the page.
@@ -39,11 +47,19 @@ func Write(w io.Writer, p *Page) error {
 		CSS    template.CSS
 		JS     template.JS
 		Map    *gridView
-	}{p, policy(), template.CSS(pageCSS), template.JS(pageJS), firstMap(p)})
+	}{p, policy(), template.CSS(pageCSS), template.JS(script), firstMap(p)})
 	if err == nil {
 		_, err = out.WriteTo(w)
 	}
 	return err
+}
+
+// heading returns that of findings.
+func heading(all []Finding) string {
+	if slices.ContainsFunc(all, func(f Finding) bool { return f.Why == "" }) {
+		return "What is wrong"
+	}
+	return "What was accepted"
 }
 
 // policy allows the page's own script and style, by their hashes, and no request.
@@ -53,7 +69,7 @@ func policy() string {
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
 	return fmt.Sprintf("default-src 'none'; script-src %s; style-src %s; base-uri 'none'; form-action 'none'",
-		hash(pageJS), hash(pageCSS))
+		hash(script), hash(pageCSS))
 }
 
 // visible returns a copy of v in which what is not printed is visible in every text, which is
@@ -96,6 +112,18 @@ func clipped(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:longest], "") + "…"
+}
+
+// shareOf returns an error as a share of a bound that has a name: "19 times the bound".
+func shareOf(n Num, bound string) string {
+	switch text := Share(n); {
+	case strings.HasSuffix(text, "times"):
+		return text + " " + bound
+	case strings.HasSuffix(text, "%"):
+		return text + " of " + bound
+	default:
+		return text
+	}
 }
 
 // Share returns an error as a share of its bound, in words.
