@@ -90,6 +90,10 @@ func (m *merging) accepted(reports []RowReport) map[Place]acceptance {
 	return all
 }
 
+// Inherits reports whether what is wrong at a place, and accepted, only came in with what rules
+// accept elsewhere.
+func (r *Report) Inherits(p Place) bool { return r.accepted[p].inherited }
+
 // acceptedPlaces returns the places at which a failure is passed over.
 func (r *Report) acceptedPlaces() []Place {
 	places := map[Place]bool{}

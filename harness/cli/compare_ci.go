@@ -70,6 +70,9 @@ func (c *compared) byGolden(n int, e diagnose.EngineResult) (t ci.Test, ok bool)
 			continue
 		}
 		ok = true
+		if row.Accepted != "" {
+			t.Accepted = append(t.Accepted, report.Accepted(c.Report, row.Place))
+		}
 		switch {
 		case row.Status.Diverges() && row.Accepted == "" || c.RequireAll && !row.Status.Compared():
 			failed = append(failed, row)
@@ -136,6 +139,20 @@ func (c *compared) byReplay(n int) (t ci.Test, ok bool) {
 		s, known := c.schedule.Stage(stage)
 		return known && s.Checkpoint == n
 	}
+	var own []harness.Place // at which something is wrong or accepted
+	for _, in := range c.Introduced {
+		own = append(own, harness.Place{Step: in.Step, Stage: in.Stage})
+	}
+	for _, v := range c.Violations {
+		own = append(own, v.Place)
+	}
+	accepted := map[harness.Place]bool{}
+	for _, at := range append(own, c.Unusable...) {
+		if line := report.Accepted(c.Report, at); of(at.Stage) && line != "" && !accepted[at] {
+			accepted[at] = true
+			t.Accepted = append(t.Accepted, line)
+		}
+	}
 	judged, why := 0, ""
 	for i := range c.Replayed {
 		switch row := &c.Replayed[i]; {
@@ -148,11 +165,10 @@ func (c *compared) byReplay(n int) (t ci.Test, ok bool) {
 	}
 	var lines []string
 	for _, f := range report.Findings(c.Report) {
-		if !of(f.First.Stage) || f.Accepted != "" {
-			continue
+		if of(f.First.Stage) && f.Accepted == "" {
+			p := ci.ProblemOf(f)
+			lines = append(append(lines, p.Title), p.Lines...)
 		}
-		p := ci.Problems([]report.Finding{f})[0]
-		lines = append(append(lines, p.Title), p.Lines...)
 	}
 	for _, v := range c.Violations {
 		if of(v.Stage) && v.Accepted == "" {
@@ -167,8 +183,8 @@ func (c *compared) byReplay(n int) (t ci.Test, ok bool) {
 	switch {
 	case len(lines) > 0:
 		t.Outcome, t.Message, t.Text = ci.Failed, lines[0], strings.Join(lines, "\n")
-	case judged == 0:
+	case judged == 0 && len(t.Accepted) == 0:
 		t.Outcome, t.Message = ci.NotChecked, verify.NotChecked+": "+why
 	}
-	return t, len(lines) > 0 || judged > 0 || why != ""
+	return t, len(lines) > 0 || judged > 0 || why != "" || len(t.Accepted) > 0
 }

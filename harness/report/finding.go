@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 
 	"checkpoint12/harness"
@@ -9,13 +10,21 @@ import (
 // A Finding is a stage whose own computation is wrong, in all layers and at all steps at which it is
 // for the same causes.
 type Finding struct {
-	Name     string        // the stage's or, where the layers differ, the family's
-	First    harness.Place // of those that are wrong
-	Extent   string        // their layers and steps, in words
-	Together string        // which stages it was judged together with; "" of one alone
+	Name     string          // the stage's or, where the layers differ, the family's
+	First    harness.Place   // of those that are wrong
+	Places   []harness.Place // all of them
+	Extent   string          // their layers and steps, in words
+	Together string          // which stages it was judged together with; "" of one alone
 	Causes   []Cause
 	Distance string // how far it is from what its inputs give; "" if that is not known
 	Accepted string // why it is passed over; "" if it is not
+
+	OtherPoint bool // it is only dumped at another point than the schedule's
+}
+
+// Title says what is wrong, and where.
+func (f Finding) Title() string {
+	return fmt.Sprintf("%s %s: %s", f.Name, Wrongly(f.OtherPoint), f.Extent)
 }
 
 // A Cause of what is wrong. The Text begins with the Fault where that is known.
@@ -26,7 +35,8 @@ func Findings(r *harness.Report) []Finding { return newPrinter(nil, r, Options{}
 
 func (p *printer) findings() (all []Finding) {
 	for _, g := range p.groupIntroduced() {
-		f := Finding{Name: nameOf(g.places), First: g.places[0], Extent: extent(g.places), Accepted: g.why}
+		f := Finding{Name: nameOf(g.places), First: g.places[0], Places: g.places, Extent: extent(g.places), Accepted: g.why}
+		f.OtherPoint = p.IsOtherPoint(g.places[0])
 		if len(g.missing) > 0 {
 			f.Together = p.span(g)
 		}

@@ -115,18 +115,24 @@ func (p *printer) writeIntroduced() {
 	if len(p.Introduced) == 0 {
 		return
 	}
-	heading := "stages whose own computation is wrong"
-	if !slices.ContainsFunc(p.Introduced, func(in harness.Introduced) bool {
-		return !p.IsOtherPoint(harness.Place{Step: in.Step, Stage: in.Stage})
-	}) {
+	all := p.findings()
+	heading, mixed := "stages whose own computation is wrong", false
+	for _, f := range all {
+		mixed = mixed || f.OtherPoint != all[0].OtherPoint
+	}
+	if all[0].OtherPoint && !mixed {
 		heading = "stages that are not used as they are dumped"
 	}
 	p.Printf("\n%s\n", p.Bold(heading))
-	for _, f := range p.findings() {
+	for _, f := range all {
+		where := f.Extent
+		if f.OtherPoint && mixed {
+			where += ", " + Wrongly(true)
+		}
 		if f.Accepted == "" {
-			p.Printf("  %s: %s\n", p.Red(f.Name), f.Extent)
+			p.Printf("  %s: %s\n", p.Red(f.Name), where)
 		} else {
-			p.Printf("  %s: %s, accepted: %s\n", p.Yellow(f.Name), f.Extent, f.Accepted)
+			p.Printf("  %s: %s, accepted: %s\n", p.Yellow(f.Name), where, f.Accepted)
 		}
 		if f.Together != "" {
 			p.Printf("    %s\n", f.Together)

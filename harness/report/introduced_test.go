@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,36 @@ func introducedReport(introduced []harness.Introduced, explanations ...harness.E
 	r := &harness.Report{Golden: "g", Candidate: "c", Introduced: introduced, Explanations: explanations, Replayed: []harness.Replayed{}}
 	r.Judge()
 	return r
+}
+
+// What is only dumped at another point is not said to compute wrong, and each is told from the
+// other where both are.
+func TestTextOfAnotherPoint(t *testing.T) {
+	at := func(stage string) harness.Introduced { return harness.Introduced{Stage: stage, Span: []string{stage}} }
+	other := harness.Explanation{Stage: "h.0.ln_1", Fault: harness.OtherPoint, Explains: 1, Text: "before the gain"}
+	for _, c := range []struct {
+		why    string
+		wrong  []harness.Introduced
+		text   string
+		titles []string
+	}{
+		{"one that computes wrong", []harness.Introduced{at("h.0.ln_2")},
+			"stages whose own computation is wrong\n  h.0.ln_2: step 0\n", []string{"h.0.ln_2 computes wrong: step 0"}},
+		{"one of another point", []harness.Introduced{at("h.0.ln_1")},
+			"stages that are not used as they are dumped\n  h.0.ln_1: step 0\n", []string{"h.0.ln_1 is not used as it is dumped: step 0"}},
+		{"both", []harness.Introduced{at("h.0.ln_1"), at("h.0.ln_2")},
+			"stages whose own computation is wrong\n  h.0.ln_1: step 0, is not used as it is dumped\n",
+			[]string{"h.0.ln_1 is not used as it is dumped: step 0", "h.0.ln_2 computes wrong: step 0"}},
+	} {
+		r := introducedReport(c.wrong, other)
+		var titles []string
+		for _, f := range Findings(r) {
+			titles = append(titles, f.Title())
+		}
+		if got := writeText(t, r, Options{}); !strings.Contains(got, c.text) || !slices.Equal(titles, c.titles) {
+			t.Errorf("%s: %q\n%s", c.why, titles, got)
+		}
+	}
 }
 
 func TestTextOfAGroup(t *testing.T) {

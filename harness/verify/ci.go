@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -21,6 +22,9 @@ func (r *Report) CI() *ci.Report {
 	whole := ci.Test{Check: "verdict", Name: "all cases"}
 	c.Text = report.AsText(report.DefaultWidth, func(b *report.Writer) {
 		b.Printf("%s\n", r.verdict())
+		if r.EngineReport != nil && len(r.Introduced) > 0 {
+			b.Printf("      what is wrong by itself is so %s\n", r.inCases())
+		}
 		report.WriteBounds(b, r.bounds, r.judged...)
 		if r.First != nil {
 			b.Printf("\n")
@@ -57,7 +61,15 @@ func (r *Report) problems() (all []ci.Problem) {
 		}
 	}
 	if r.First != nil {
-		all = ci.Problems(report.Findings(merged))
+		for _, f := range report.Findings(merged) {
+			if f.Accepted == "" {
+				p := ci.ProblemOf(f)
+				all = append(all, p)
+				if r.EngineReport != nil {
+					all[len(all)-1].Lines = append(p.Lines, r.inCases(f.Places...))
+				}
+			}
+		}
 		if first := r.First; len(all) == 0 || first.Checkpoint == CheckWeights || first.Outlier {
 			text := report.AsText(math.MaxInt, r.writeFirst)
 			lines := slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return line == "" })
@@ -125,6 +137,12 @@ func (s *Suite) tests(c CheckpointReport, found []Finding) (all []ci.Test) {
 	for _, p := range pairs {
 		t := ci.Test{Check: CheckName(c.Checkpoint), Name: p.name + "/" + p.engine}
 		first := s.first(of[p])
+		for _, f := range of[p] {
+			if f.Accepted != "" {
+				t.Accepted = append(t.Accepted, cmp.Or(f.passed,
+					fmt.Sprintf("step %d, %s: accepted by %s: %s", f.Step, f.Stage, s.o.Bounds.File, f.Accepted)))
+			}
+		}
 		switch {
 		case first != nil:
 			t.Outcome, t.Message = ci.Failed, first.Name()+": "+first.detail()

@@ -13,6 +13,7 @@ import (
 	"checkpoint12/harness/dump"
 	"checkpoint12/harness/gpt2/maps"
 	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/report"
 	"checkpoint12/harness/verify/engine"
 	"checkpoint12/model/sample"
 )
@@ -52,22 +53,25 @@ func (s *Suite) replayed(c *Case, r *harness.Report) []Finding {
 		if row.Verdict == harness.ReplayIntroduced {
 			at[row.Place] = true
 			f = f.replayed(*row)
+			if r.IsOtherPoint(row.Place) {
+				f.What = report.Wrongly(true)
+			}
 			same := row.Row
 			same.Origin = harness.OriginIntroduced
 			f.Cause, f.Closer = causeOf(r, &same), s.closer(c, nil)
-			f = f.accept(r.Accepted(row.Place))
+			f = f.acceptAt(r, row.Place)
 		}
 		found = append(found, f)
 	}
 	for _, v := range r.Violations {
 		if !at[v.Place] {
 			at[v.Place] = true
-			found = append(found, finding(v.Place).failing("%s: %s", v.Rule, v.Detail).accept(v.Accepted))
+			found = append(found, finding(v.Place).failing("%s: %s", v.Rule, v.Detail).acceptAt(r, v.Place))
 		}
 	}
 	for _, p := range r.Unusable {
 		if row := r.Row(p); !at[p] && (row == nil || !row.Status.Diverges()) {
-			found = append(found, finding(p).failing("its shape is none of the stage's").accept(r.Accepted(p)))
+			found = append(found, finding(p).failing("its shape is none of the stage's").acceptAt(r, p))
 		}
 	}
 	return found

@@ -26,10 +26,10 @@ type EngineReport struct {
 
 	merged *harness.Report
 	cases  int
-	wrong  int                    // cases with a stage that is wrong itself
-	unseen map[harness.Status]int // missing and skipped places, of all cases
-	early  []string               // the dumps that lack whole steps, in words
-	names  int                    // that are no stages'
+	wrong  []map[harness.Place]bool // of each case with a stage that is wrong itself: these
+	unseen map[harness.Status]int   // missing and skipped places, of all cases
+	early  []string                 // the dumps that lack whole steps, in words
+	names  int                      // that are no stages'
 	notes  []string
 }
 
@@ -100,7 +100,11 @@ func (e *EngineReport) merge(r *harness.Report) {
 		e.unseen[r.Stages[i].Status]++
 	}
 	if len(r.Introduced) > 0 {
-		e.wrong++
+		wrong := map[harness.Place]bool{}
+		for _, in := range r.Introduced {
+			wrong[harness.Place{Step: in.Step, Stage: in.Stage}] = true
+		}
+		e.wrong = append(e.wrong, wrong)
 	}
 	known, explained := map[harness.Place]bool{}, map[harness.Place]bool{}
 	for _, in := range m.Introduced {
@@ -124,6 +128,17 @@ func (e *EngineReport) merge(r *harness.Report) {
 			m.Explanations = append(m.Explanations, x)
 		}
 	}
+}
+
+// inCases returns in how many cases one of the places is wrong by itself, or any.
+func (e *EngineReport) inCases(places ...harness.Place) string {
+	n := 0
+	for _, wrong := range e.wrong {
+		if len(places) == 0 || slices.ContainsFunc(places, func(at harness.Place) bool { return wrong[at] }) {
+			n++
+		}
+	}
+	return fmt.Sprintf("in %d of %s", n, words.Count(e.cases, "case"))
 }
 
 // Err returns the error of the cases that could not be judged, or nil.
@@ -153,7 +168,7 @@ func (e *EngineReport) write(b *report.Writer) {
 	report.WriteWeights(b, e.merged)
 	if len(e.Introduced) > 0 {
 		report.WriteIntroduced(b, e.merged)
-		b.Printf("  in %d of %s\n", e.wrong, words.Count(e.cases, "case"))
+		b.Printf("  %s\n", e.inCases())
 	}
 	if len(e.CannotDo) > 0 {
 		b.Printf("\nthe engine cannot do %s: %s\n", words.Count(len(e.CannotDo), "case"), words.And(e.CannotDo))

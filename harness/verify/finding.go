@@ -31,6 +31,7 @@ type Finding struct {
 	Note   string        `json:"note,omitempty"` // a remark, such as a near tie
 
 	Accepted string `json:"accepted,omitempty"` // why a failure is passed over
+	passed   string // a line on what is, and by which file
 
 	// Of a failure:
 	Nonfinite string `json:"nonfinite,omitempty"` // the value, if it is a NaN or an infinity that should be none
@@ -59,6 +60,16 @@ func nonfinite(v harness.Float) string {
 		return fmt.Sprint(f)
 	}
 	return ""
+}
+
+// acceptAt makes a failure one that is passed over if a report passes over what is wrong at a
+// place, and says what that is.
+func (f Finding) acceptAt(r *harness.Report, at harness.Place) Finding {
+	f = f.accept(r.Accepted(at))
+	if f.Accepted != "" {
+		f.passed = report.Accepted(r, at)
+	}
+	return f
 }
 
 // accept makes a failure one that is passed over, for a reason, unless that is "".

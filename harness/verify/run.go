@@ -206,7 +206,7 @@ func (s *Suite) findings(c *Case, g *Golden, golden, t harness.Source, r *harnes
 				f.Begin = fmt.Sprintf("%s, %s", p, Info(st.Checkpoint))
 			}
 		}
-		found = append(found, f.accept(row.Accepted))
+		found = append(found, f.acceptAt(r, row.Place))
 	}
 	return found, nil
 }
@@ -217,7 +217,7 @@ func (s *Suite) own(r *harness.Report, row *harness.Row) string {
 	case s.o.Engine == nil:
 		return diagnose.OwnError(r, row)
 	case r.IsOtherPoint(row.Place):
-		return "the engine does not use it as it dumps it"
+		return "it " + report.Wrongly(true)
 	case row.Origin == harness.OriginIntroduced:
 		return "replayed on its own inputs it comes out otherwise: its own computation is wrong"
 	case row.Origin == harness.OriginInherited:

@@ -65,7 +65,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 
 // writeLines writes the table. The embeddings stand in it if they fail, or verbose.
 func (r *Report) writeLines(b *report.Writer, o TextOptions) {
-	t := report.NewTable("checkpoint", "engine", ">checks", ">values", "", "worst, of tolerance")
+	t := report.NewTable("checkpoint", "engine", ">checks", ">values", "", "worst, of its bound")
 	command := ""
 	for _, c := range r.all {
 		d := Info(c.Checkpoint)
@@ -157,7 +157,7 @@ func (l *line) remark(s report.Style) any {
 		}
 		text += ": "
 	}
-	text += cmp.Or(w.Nonfinite, extent(w.Share))
+	text += cmp.Or(w.Nonfinite, extent(w.Share, w.bound()))
 	switch {
 	case w.Share == 0:
 	case w.Stage == w.Case: // of a figure
@@ -283,7 +283,7 @@ func (r *Report) writeFigures(b *report.Writer, verbose bool) {
 		sources.Row("  "+g.Figure, source)
 	}
 	for _, f := range r.figures {
-		share := extent(f.Share)
+		share := extent(f.Share, tolerance)
 		if f.Failed {
 			share = "FAIL: " + share
 		}
@@ -340,15 +340,29 @@ func shorten(s string, width int, whole bool) string {
 	return string(r[:head]) + " … " + string(r[n-(width-head-3):])
 }
 
-// extent returns a share of a tolerance in per cent or, past it, as a multiple.
-func extent(s harness.Float) string {
+// The bounds of which a share is a part.
+const (
+	tolerance     = "the tolerance"
+	roundingBound = "the rounding bound"
+)
+
+// bound returns what the share is a part of: what a replay allows where no golden is.
+func (w *Worst) bound() string {
+	if w.Engine == Self && !strings.HasPrefix(w.Stage, "probs_t") { // whose own tolerance is narrower
+		return roundingBound
+	}
+	return tolerance
+}
+
+// extent returns a share of a bound in per cent or, past it, as a multiple.
+func extent(s harness.Float, bound string) string {
 	switch share := float64(s); {
 	case share == 0:
 		return "exact"
 	case math.IsInf(share, 1):
 		return "not the same"
 	case share > 1:
-		return fmt.Sprintf("%.3g times the tolerance", share)
+		return fmt.Sprintf("%.3g times %s", share, bound)
 	case share < 0.0995:
 		return fmt.Sprintf("%.2g%%", 100*share)
 	default:

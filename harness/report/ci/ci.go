@@ -7,6 +7,7 @@ package ci
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness/report"
@@ -29,6 +30,8 @@ type Test struct {
 	Outcome Outcome
 	Message string // why it did not pass, on one line
 	Text    string // more of that, as lines
+
+	Accepted []string // what is wrong and passed over, a line each, which may begin with a mark
 }
 
 // An Outcome is what became of a Test.
@@ -61,21 +64,61 @@ func (r *Report) count(o Outcome) (n int) {
 // Problems returns findings that are not accepted.
 func Problems(findings []report.Finding) (all []Problem) {
 	for _, f := range findings {
-		if f.Accepted != "" {
-			continue
+		if f.Accepted == "" {
+			all = append(all, ProblemOf(f))
 		}
-		p := Problem{Title: fmt.Sprintf("%s computes wrong: %s", f.Name, f.Extent)}
-		for _, c := range f.Causes {
-			p.Lines = append(p.Lines, c.Text)
-		}
-		for _, line := range []string{f.Together, f.Distance} {
-			if line != "" {
-				p.Lines = append(p.Lines, line)
-			}
-		}
-		all = append(all, p)
 	}
 	return all
+}
+
+// ProblemOf returns a finding as a problem.
+func ProblemOf(f report.Finding) Problem {
+	p := Problem{Title: f.Title()}
+	for _, c := range f.Causes {
+		p.Lines = append(p.Lines, c.Text)
+	}
+	for _, line := range []string{f.Together, f.Distance} {
+		if line != "" {
+			p.Lines = append(p.Lines, line)
+		}
+	}
+	return p
+}
+
+// maxAccepted is how much of what is accepted is listed.
+const maxAccepted = 30
+
+// some returns lines, of many the first and how many more there are.
+func some(lines []string) []string {
+	if n := len(lines) - maxAccepted; n > 0 {
+		return append(slices.Clone(lines[:maxAccepted]), fmt.Sprintf("… and %d more", n))
+	}
+	return lines
+}
+
+// known are the marks that lines of what is accepted may begin with; "" is none.
+var known = []string{report.MarkOwn, report.MarkInherited, ""}
+
+// rank returns the index of the mark that a line begins with.
+func rank(line string) int {
+	return slices.IndexFunc(known, func(mark string) bool { return strings.HasPrefix(line, mark) })
+}
+
+// marks counts lines by their marks.
+func marks(lines []string) string {
+	var all []string
+	for i, mark := range known {
+		n := 0
+		for _, line := range lines {
+			if rank(line) == i {
+				n++
+			}
+		}
+		if n > 0 {
+			all = append(all, strings.TrimSpace(fmt.Sprint(mark, " ", n)))
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 // lines returns the lines of a text, from the first to the last that is not empty.

@@ -30,6 +30,7 @@ type testcase struct {
 	Skipped *reason `xml:"skipped"`
 	Error   *reason `xml:"error"`
 	Failure *reason `xml:"failure"`
+	Output  *output `xml:"system-out"`
 }
 
 // reason is why a test did not pass.
@@ -39,7 +40,7 @@ type reason struct {
 }
 
 // WriteJUnit writes a report as JUnit's XML, as Jenkins, GitLab and others read it: a test
-// case for each test, and the verdict as the suite's output.
+// case for each test, with what is passed over as its output, and the verdict as the suite's.
 func WriteJUnit(w io.Writer, r *Report) error {
 	s := suite{
 		Name: words.Visible(r.Name), Tests: len(r.Tests),
@@ -56,6 +57,9 @@ func WriteJUnit(w io.Writer, r *Report) error {
 			c.Error = why
 		case NotChecked:
 			c.Skipped = why
+		}
+		if len(t.Accepted) > 0 {
+			c.Output = &output{visibleLines(strings.Join(some(t.Accepted), "\n"))}
 		}
 		s.Cases = append(s.Cases, c)
 	}

@@ -16,7 +16,7 @@ func sample(text string) *Report {
 	return &Report{
 		Name: "compare " + text, Verdict: "FAIL", Text: text + "\nsecond\n",
 		Tests: []Test{
-			{Check: "checkpoint 01 (" + text + ")", Name: text},
+			{Check: "checkpoint 01 (" + text + ")", Name: text, Accepted: []string{"● " + text}},
 			{Check: "checkpoint 02", Name: text, Outcome: Failed, Message: text, Text: text},
 			{Check: "checkpoint 03", Name: text, Outcome: Errored, Message: text, Text: text},
 			{Check: "checkpoint 04", Name: text, Outcome: NotChecked, Message: text},
@@ -62,6 +62,9 @@ func FuzzJUnit(f *testing.F) {
 		if s.Tests != 4 || s.Failures != 1 || s.Errors != 1 || s.Skipped != 1 || s.Cases[2].Error == nil || s.Cases[3].Skipped == nil ||
 			s.Cases[0].Failure != nil {
 			t.Errorf("%+v", s)
+		}
+		if o := s.Cases[0].Output; o == nil || o.Text != visibleLines("● "+text) || s.Cases[1].Output != nil {
+			t.Errorf("%q: what is accepted is read as %+v", text, o)
 		}
 		if n := strings.Count(s.Cases[1].Class, "."); n != 1 {
 			t.Errorf("class %q has %d dots", s.Cases[1].Class, n)

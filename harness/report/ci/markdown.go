@@ -1,8 +1,10 @@
 package ci
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,8 +19,8 @@ const (
 	maxBlock    = 20_000 // bytes of a block of lines
 )
 
-// WriteMarkdown writes a report as GitHub's Markdown: the verdict, what is wrong, where, and
-// how the tests came out. What does not fit is left out, from the end, and counted.
+// WriteMarkdown writes a report as GitHub's Markdown: the verdict, what is wrong, where, what
+// is accepted, and how the tests came out. What does not fit is left out, from the end, and counted.
 func WriteMarkdown(w io.Writer, r *Report) error {
 	m := &markdown{}
 	m.add("### %s: %s\n\n", strings.ToUpper(r.Verdict), code(r.Name))
@@ -36,9 +38,28 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 	if r.Map != "" {
 		m.add("#### Where\n\n%s\n", block(r.Map))
 	}
-	m.add("| | passed | failed | errors | not checked |\n|---|--:|--:|--:|--:|\n")
-	for _, c := range r.byCheck() {
-		m.add("| %s | %d | %d | %d | %d |\n", code(c.check), c.of[Passed], c.of[Failed], c.of[Errored], c.of[NotChecked])
+	checks := r.byCheck()
+	var accepted []string
+	for _, c := range checks {
+		for _, line := range c.accepted {
+			if !slices.Contains(accepted, line) {
+				accepted = append(accepted, line)
+			}
+		}
+	}
+	head, rule := "| | passed | failed | errors | not checked |", "|---|--:|--:|--:|--:|"
+	if len(accepted) > 0 {
+		slices.SortStableFunc(accepted, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+		m.add("#### Accepted\n\n%s\n", block(strings.Join(some(accepted), "\n")))
+		head, rule = head+" accepted |", rule+"--:|"
+	}
+	m.add("%s\n%s\n", head, rule)
+	for _, c := range checks {
+		row := fmt.Sprintf("| %s | %d | %d | %d | %d |", code(c.check), c.of[Passed], c.of[Failed], c.of[Errored], c.of[NotChecked])
+		if len(accepted) > 0 {
+			row += " " + marks(c.accepted) + " |"
+		}
+		m.add("%s\n", row)
 	}
 	if m.left > 0 {
 		fmt.Fprintf(&m.text, "\nLeft out here: %s of the report.\n", words.Count(m.left, "line"))
@@ -67,6 +88,8 @@ func (m *markdown) add(format string, args ...any) {
 type tally struct {
 	check string
 	of    [NotChecked + 1]int
+
+	accepted []string
 }
 
 // byCheck counts the tests by what they check, in order of first sight.
@@ -79,6 +102,7 @@ func (r *Report) byCheck() (all []tally) {
 			at[t.Check], all = i, append(all, tally{check: t.Check})
 		}
 		all[i].of[t.Outcome]++
+		all[i].accepted = append(all[i].accepted, t.Accepted...)
 	}
 	return all
 }
