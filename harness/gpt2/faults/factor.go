@@ -30,18 +30,27 @@ func (f *factor) also(cfg model.Config, layers []int) string {
 		return ""
 	}
 	k := f.of(cfg, layers[0])
+	by, divisors := fit.Divisors(cfg, layers[0], k)
 	all := fit.Expressions(cfg, layers[0], k)
 	for _, layer := range layers[1:] {
-		other := fit.Expressions(cfg, layer, f.of(cfg, layer))
-		all = slices.DeleteFunc(all, func(text string) bool { return !slices.Contains(other, text) })
+		k := f.of(cfg, layer)
+		_, others := fit.Divisors(cfg, layer, k)
+		divisors, all = common(divisors, others), common(all, fit.Expressions(cfg, layer, k))
 	}
-	all = slices.DeleteFunc(all, func(text string) bool { return text == f.text })
-	if len(all) == 0 || f.text == "" && len(all) == 1 {
-		return ""
-	}
-	own := f.text
-	if own == "" {
+	own, text := f.text, ""
+	if all = slices.DeleteFunc(all, func(text string) bool { return text == own }); own == "" && len(all) > 0 {
 		own, all = all[0], all[1:]
 	}
-	return fmt.Sprintf("; that is %.5g = %s times the correct output, at this config also %s", k, own, words.And(all))
+	if len(all) > 0 {
+		text = fmt.Sprintf("; that is %.5g = %s times the correct output, at this config also %s", k, own, words.And(all))
+	}
+	if len(divisors) > 1 {
+		text += fmt.Sprintf("; q·k is divided by %s, which is %s, at this config also %s", by, divisors[0], words.And(divisors[1:]))
+	}
+	return text
+}
+
+// common returns those of the first list that the other has.
+func common(a, b []string) []string {
+	return slices.DeleteFunc(a, func(text string) bool { return !slices.Contains(b, text) })
 }

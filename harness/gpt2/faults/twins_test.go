@@ -142,7 +142,8 @@ func TestFactors(t *testing.T) {
 	}{
 		{"in layer 1", four, "scale_c", 1, []string{"q*k is divided by sqrt(C)", "0.5 = 1/√H times the correct output", "also 1/L, 1/√(2L) and 1/(n+1) in layer n"}, nil},
 		{"in all layers", four, "scale_c", 0, []string{"0.5 = 1/√H times the correct output", "also 1/L and 1/√(2L)"}, []string{"n+1"}},
-		{"as no other", four, "scale_d", 0, []string{"q*k is divided by D"}, []string{"times the correct output"}},
+		{"as no other", four, "scale_d", 0, []string{"q*k is divided by D"}, []string{"times the correct output", "q·k"}},
+		{"the root of C", four, "scale_c", 0, []string{"q·k is divided by √96, which is √C, at this config also 2√D"}, nil},
 		{"D is 2L", oddModel(t), "scale_d", 0, []string{"0.35355 = 1/√D times the correct output, at this config also 1/√(2L)"}, nil},
 	} {
 		for _, modules := range []bool{false, true} {

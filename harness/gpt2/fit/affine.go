@@ -51,7 +51,11 @@ func (p *values) affine() (all []Hypothesis) {
 	at := p.some(mostRead, nil)
 	if c := p.fit(at, got, right); c != nil {
 		if text, k, ok := p.read(c[0], func(k float64) bool { return p.holds(func(i int) float64 { return k * right(i) }) }); ok {
-			all = append(all, ofRight(PatternRatio, ratioWords(text, k), 1, func(_ *Stage, v float64, _ int) float64 { return k * v }))
+			text = ratioWords(text, k)
+			if stageName(r.Name).Word == "attn.scores" {
+				text += r.divided(k)
+			}
+			all = append(all, ofRight(PatternRatio, text, 1, func(_ *Stage, v float64, _ int) float64 { return k * v }))
 		}
 	}
 	if c := p.fit(at, func(i int) float64 { return got(i) - right(i) }, one); c != nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
 )
 
@@ -37,6 +38,8 @@ func expressions(cfg model.Config, layer int) (all []expression) {
 		add(s.value, s.text)
 		add(1/s.value, "1/"+s.text)
 	}
+	add(float64(cfg.Layers)+1, "L+1")
+	add(1/(float64(cfg.Layers)+1), "1/(L+1)")
 	add(math.Sqrt(math.Sqrt(D)), "√√D")
 	add(1/math.Sqrt(math.Sqrt(D)), "1/√√D")
 	if n := math.Floor(math.Sqrt(D)); n*n != D {
@@ -79,24 +82,67 @@ func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant fl
 	if k == math.Trunc(k) && math.Abs(k) <= 3 {
 		return text, meant // which needs no expression
 	}
-	sign, found := "", 0
+	sign := ""
 	if k < 0 {
 		sign = "-"
 	}
+	var names []string
 	for i, e := range expressions(cfg, layer) {
 		if few == k && i >= usual {
 			break // somebody chose a round number
 		}
-		if math.Abs(math.Abs(k)-e.value) > slack*e.value || found == 2 {
+		if math.Abs(math.Abs(k)-e.value) > slack*e.value {
 			continue
 		}
-		if found++; found == 1 {
-			text, meant = text+" = "+sign+e.text, math.Copysign(e.value, k)
-		} else {
-			text += ", at this config also " + sign + e.text
+		if names = append(names, sign+e.text); len(names) == 1 {
+			meant = math.Copysign(e.value, k)
 		}
 	}
+	if len(names) > 0 {
+		text += " = " + alsoNamed(names)
+	}
 	return text, meant
+}
+
+// alsoNamed spells expressions that give the same at a config.
+func alsoNamed(names []string) string {
+	if len(names) == 1 {
+		return names[0]
+	}
+	return names[0] + ", at this config also " + words.And(names[1:])
+}
+
+// Divisors returns what q·k is divided by in a layer where the scores are k times the correct ones,
+// and the expressions of the config that give it, the plainest first.
+func Divisors(cfg model.Config, layer int, k float64) (divisor string, names []string) {
+	by := 1 / (k * cfg.AttentionScale(layer))
+	is := func(v float64) bool { return math.Abs(by-v) <= 10*sameNumber*v }
+	if divisor = fmt.Sprintf("%.5g", by); is(math.Round(by)) {
+		divisor = fmt.Sprint(math.Round(by))
+	} else if is(math.Sqrt(math.Round(by * by))) {
+		divisor = fmt.Sprintf("√%v", math.Round(by*by))
+	}
+	D, C, H, L := float64(cfg.Embd/cfg.Heads), float64(cfg.Embd), float64(cfg.Heads), float64(cfg.Layers)
+	for _, e := range []expression{
+		{math.Sqrt(D), "√D"}, {D, "D"}, {math.Sqrt(C), "√C"}, {C, "C"}, {H, "H"}, {math.Sqrt(H), "√H"}, {L, "L"}, {L + 1, "L+1"}, {2 * L, "2L"},
+		{math.Sqrt(math.Sqrt(D)), "√√D"}, {2 * math.Sqrt(D), "2√D"}, {math.Sqrt(D) / 2, "√D/2"}, {math.Sqrt(2 * D), "√(2D)"}, {math.Sqrt(D / 2), "√(D/2)"},
+		{math.Sqrt(C / 2), "√(C/2)"}, {math.Sqrt(2 * C), "√(2C)"}, {2 * D, "2D"}, {D / 2, "D/2"}, {math.Floor(math.Sqrt(D)), "⌊√D⌋"},
+	} {
+		if by > 1+sameNumber && is(e.value) {
+			names = append(names, e.text)
+		}
+	}
+	return divisor, names
+}
+
+// divided says what q·k is divided by where the scores of the stage's layer are k times the correct
+// ones; "" where the config does not give it.
+func (s *Stage) divided(k float64) string {
+	by, names := Divisors(s.Model.Config(), stageName(s.Name).Layer, k)
+	if len(names) == 0 {
+		return ""
+	}
+	return "; that is q·k divided by " + by + ", which is " + alsoNamed(names)
 }
 
 // Expressions returns the expressions of the config that give a number, in layer n of the model or,

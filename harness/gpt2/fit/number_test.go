@@ -2,6 +2,8 @@ package fit
 
 import (
 	"math"
+	"strconv"
+	"strings"
 	"testing"
 
 	"checkpoint12/model"
@@ -24,10 +26,38 @@ func TestSpell(t *testing.T) {
 		{1.70201, 0, "1.702", 1.702},
 		{0.93817, 0, "0.93817", 0.93817},
 		{0.5, 0, "0.5", 0.5},
+		{0.577350, 2, "0.57735 = 1/√L, at this config also 1/√(n+1) in layer n", 1 / math.Sqrt(3)},
 	} {
 		text, meant := Spell(cfg, c.layer, c.k, 0)
 		if text != c.want || math.Abs(meant-c.meant) > 1e-9 {
 			t.Errorf("%v: %q, %v, want %q, %v", c.k, text, meant, c.want, c.meant)
+		}
+	}
+}
+
+// TestDivisors: what q·k is divided by is written with all expressions that give it.
+func TestDivisors(t *testing.T) {
+	cfg := model.Config{Layers: 3, Heads: 4, Embd: 80, Vocab: 211}
+	for _, c := range []struct{ by, divisor, names string }{
+		{"4", "4", "H, at this config also L+1 and ⌊√D⌋"},
+		{"√40", "√40", "√(2D), at this config also √(C/2)"},
+		{"√80", "√80", "√C, at this config also 2√D"},
+		{"20", "20", "D"},
+		{"7", "7", ""},
+		{"1", "1", ""},
+	} {
+		n, root := strings.CutPrefix(c.by, "√")
+		by, _ := strconv.ParseFloat(n, 64)
+		if !root {
+			by *= by
+		}
+		divisor, names := Divisors(cfg, 0, math.Sqrt(20/by))
+		text := ""
+		if len(names) > 0 {
+			text = alsoNamed(names)
+		}
+		if divisor != c.divisor || text != c.names {
+			t.Errorf("q·k/%s: %s, %q, want %s, %q", c.by, divisor, text, c.divisor, c.names)
 		}
 	}
 }

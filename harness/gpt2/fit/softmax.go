@@ -193,13 +193,14 @@ func slopes(r *Row) (all []Hypothesis) {
 		propose("the temperature is "+fixed+", whichever was asked for", 1, func(float64) float64 { return 1 / as })
 	case t == 0 && math.Abs(k-1) > sameNumber:
 		text, as := Spell(cfg, name.Layer, k, 10*sameNumber)
+		const remedy = " times the scores: look for another scale of q·k, or a temperature"
 		if math.Abs(k/math.Ln2-1) < 10*sameNumber {
 			text, as = "the softmax is to base 2: 2^score in the place of e^score, which is of ln 2 = 0.69315 times the scores", math.Ln2
 		} else {
-			text = "the softmax is of " + text + " times the scores: look for another scale of q·k, or a temperature"
+			text = "the softmax is of " + text + remedy + r.divided(as)
 		}
 		propose(text, 1, func(float64) float64 { return as })
-		propose("the softmax is of "+strconv.FormatFloat(k, 'g', 6, 64)+" times the scores: look for another scale of q·k, or a temperature", 2, func(float64) float64 { return k })
+		propose("the softmax is of "+strconv.FormatFloat(k, 'g', 6, 64)+remedy, 2, func(float64) float64 { return k })
 	}
 	if e, ok := power(r); ok {
 		text, as := Spell(cfg, name.Layer, e, 10*sameNumber)
