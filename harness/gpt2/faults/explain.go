@@ -32,6 +32,7 @@ type Cause struct {
 	// Twins are other causes that hold of the same rows: see WithTwins.
 	Twins []Cause
 
+	made    match // which it is
 	factor  *factor
 	numbers int    // that were read off a row
 	alone   string // the Text without Twins; "" where there are none
@@ -323,7 +324,7 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text
 	}
-	x := Cause{factor: m.fault.factor, Explanation: harness.Explanation{
+	x := Cause{made: m, factor: m.fault.factor, Explanation: harness.Explanation{
 		Step: e.Step, Stage: e.Stage, Fault: id, Explains: harness.Float(m.explains), Text: text, At: m.stages, Rest: nearly,
 	}}
 	lacks := func(stage string) bool { _, there := g.candidate.Shape(e.Step, stage); return !there }

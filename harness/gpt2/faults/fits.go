@@ -18,6 +18,7 @@ type hypothesis struct {
 	Fault
 	numbers int  // read off a row
 	whole   bool // it cannot be held against a sample
+	event   bool // it may begin at any step
 }
 
 // on returns what of a row the hypothesis is held against.
@@ -208,7 +209,7 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 		}
 	}
 	f.variants, f.relation = []variant{output}, f.Text
-	return hypothesis{f, h.Numbers, h.Whole}
+	return hypothesis{f, h.Numbers, h.Whole, h.Event}
 }
 
 // stage returns the Context as package fit has it.

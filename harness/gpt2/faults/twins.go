@@ -78,11 +78,12 @@ type choosing struct {
 	answers map[int]*answer
 	holds   map[contender][]int // rows
 	same    map[[2]contender]bool
+	refutes map[refutation]bool
 }
 
 // choosing returns what there is to choose from.
 func (g *rowGroup) choosing(answers map[int]*answer) *choosing {
-	s := &choosing{g, answers, map[contender][]int{}, map[[2]contender]bool{}}
+	s := &choosing{g, answers, map[contender][]int{}, map[[2]contender]bool{}, map[refutation]bool{}}
 	for _, i := range g.rows {
 		if x := answers[i]; x != nil {
 			known, fits := x.contenders()
@@ -109,6 +110,24 @@ func (s *choosing) causes(x *answer) []Cause {
 		known, fits = fits[:1], fits[1:]
 	}
 	known = s.unrefuted(known)
+	if len(known)+len(fits) > 1 {
+		most := 0 // rows that one which is not refuted holds of
+		refuted := func(k contender) bool {
+			is := s.isRefuted(k, *k.of(x))
+			if !is {
+				most = max(most, len(s.holds[k]))
+			}
+			return is
+		}
+		k, f := without(known, refuted), without(fits, refuted)
+		switch {
+		case most < len(s.holds[known[0]]): // then something is done from a step on
+		case len(k) > 0:
+			known, fits = k, f
+		default:
+			known, fits = f[:1], f[1:]
+		}
+	}
 	var causes, twins []Cause
 	for i, k := range known {
 		c := *k.of(x)
@@ -125,11 +144,15 @@ func (s *choosing) causes(x *answer) []Cause {
 		causes = append(causes, c)
 	}
 	told := slices.Clone(known)
-	for _, k := range fits {
-		t := *k.of(x)
-		same := func(o contender) bool { return s.alike(o, k) }
-		if len(twins) < mostTwins && slices.Equal(s.holds[k], s.holds[known[0]]) && t.numbers <= causes[0].numbers+moreNumbers && !slices.ContainsFunc(told, same) {
-			twins, told = append(twins, t), append(told, k)
+	for _, elsewhere := range []bool{true, false} { // one in each stage first
+		for _, k := range fits {
+			t := *k.of(x)
+			same := func(o contender) bool { return s.alike(o, k) }
+			there := func(o contender) bool { return slices.Equal(o.of(x).At, t.At) }
+			if len(twins) < mostTwins && slices.Equal(s.holds[k], s.holds[known[0]]) && t.numbers <= causes[0].numbers+moreNumbers &&
+				!slices.ContainsFunc(told, same) && !(elsewhere && slices.ContainsFunc(told, there)) {
+				twins, told = append(twins, t), append(told, k)
+			}
 		}
 	}
 	causes[0] = causes[0].WithTwins(twins)
@@ -156,6 +179,54 @@ func (s *choosing) unrefuted(all []contender) []contender {
 			lacks := func(i int) bool { return !slices.Contains(s.holds[b], i) }
 			return len(s.holds[a]) < len(s.holds[b]) && !slices.ContainsFunc(s.holds[a], lacks)
 		})
+	})
+}
+
+// without returns the contenders of which something is not so.
+func without(all []contender, is func(k contender) bool) []contender {
+	return slices.DeleteFunc(slices.Clone(all), is)
+}
+
+// isRefuted reports whether a contender is refuted at a stage by steps with a past or without, as is
+// that of its cause there; one that may begin at any step is not.
+func (s *choosing) isRefuted(k contender, at Cause) bool {
+	if at.made.fault.Kind != Plain || k.fault == "" && s.hypotheses[k.hypothesis].event {
+		return false
+	}
+	d, _ := s.dims(at.Step)
+	key := refutation{k, at.Stage, min(d.P, 1)}
+	is, known := s.refutes[key]
+	if !known {
+		is = s.refuted(at)
+		s.refutes[key] = is
+	}
+	return is
+}
+
+// A refutation is a contender at a stage, and whether at steps with a past.
+type refutation struct {
+	contender
+	stage string
+	past  int
+}
+
+// refuted reports whether a fault would have changed the same stage at another step, with a past as
+// this one or without, at which it is right: what an engine does is what it does at every step.
+func (g *rowGroup) refuted(at Cause) bool {
+	own, _ := g.dims(at.Step)
+	return slices.ContainsFunc(g.judged, func(row harness.Replayed) bool {
+		d, _ := g.dims(row.Step)
+		if row.Stage != at.Stage || row.Step == at.Step || row.Verdict != harness.ReplayClean || min(d.P, 1) != min(own.P, 1) {
+			return false
+		}
+		e, err := g.wrongRow(row)
+		if err != nil || e.right == nil {
+			return false
+		}
+		m := at.made
+		m.from = row.Step
+		out, _ := g.output(e, m)
+		return len(out) == len(e.got) && harness.Between(out, e.got, e.bound).Wrong > 0
 	})
 }
 

@@ -54,6 +54,14 @@ func TestTwins(t *testing.T) {
 			return out
 		}
 	}
+	once := func(P int, output func(c *faults.Context) []float32) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			if c.Dims.P != P {
+				return nil
+			}
+			return output(c)
+		}
+	}
 	const or = "; or, which gives the same, "
 	const every = "in h.*.attn.probs: every key has the same probability: no softmax, the mean of all"
 	modules := gpt2test.IsModule
@@ -71,12 +79,16 @@ func TestTwins(t *testing.T) {
 	}{
 		{"no softmax", "attn.probs", uniform, modules, 4, "cache_stale",
 			[]string{"in h.*.attn.cache_k: this step's rows are not written", or + every}, nil},
+		{"no softmax, more keys than channels", "attn.probs", uniform, modules, 4, "cache_stale",
+			[]string{"in h.*.attn.cache_k: this step's rows are not written", or + every}, nil},
 		{"no softmax, keys dumped", "attn.probs", uniform, but("attn.probs"), 4, "pattern_softmax", []string{every[len("in h.*.attn.probs: "):]}, []string{or, "cache"}},
 		{"no softmax, all dumped", "attn.probs", uniform, all, 4, "pattern_softmax", []string{every[len("in h.*.attn.probs: "):]}, []string{or}},
 		{"keys of zeros", "attn.cache_k", func(c *faults.Context) []float32 { return make([]float32, len(c.Right())) }, all, 4, "", nil, []string{or, "softmax"}},
 		{"a lost row", "attn.cache_[kv]", lost(4), modules, 3, "cache_shifted",
 			[]string{"new rows are written one position too early", or + "in h.*.attn.cache_k, h.*.attn.cache_v: the row of position 4 is lost: it is zeros in the cache"}, nil},
 		{"a lost row, dumped", "attn.cache_[kv]", lost(4), all, 2, "pattern_cache", []string{"the row of position 4 is lost"}, []string{or, "too early"}},
+		{"a row lost once", "attn.cache_[kv]", once(7, lost(6)), modules, 1, "pattern_cache", []string{"in h.*.attn.cache_k, h.*.attn.cache_v: the row of position 6 is lost"}, []string{"too early", "off their place"}},
+		{"a row lost for one step", "attn.cache_[kv]", once(6, lost(4)), modules, 2, "pattern_cache", []string{"in h.*.attn.cache_k, h.*.attn.cache_v: the row of position 4 is lost"}, []string{"too early", "off their place"}},
 		{"another lost row", "attn.cache_[kv]", lost(2), modules, 3, "pattern_cache", []string{"the row of position 2 is lost"}, []string{"window"}},
 		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
@@ -96,6 +108,9 @@ func TestTwins(t *testing.T) {
 				}
 				return c.output(x)
 			},
+		}
+		if strings.Contains(c.name, "more keys") {
+			e.tokens = [][]int{{1, 2, 300, 4, 19, 7, 8, 9, 30, 200, 11, 12}}
 		}
 		introduced, found := e.explain(t)
 		for _, x := range found {

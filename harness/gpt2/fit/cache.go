@@ -45,7 +45,7 @@ func (s *Stage) placed(right []float32, rows []int) []float32 {
 
 // hypothesis returns the rule as what a cache is.
 func (w writing) hypothesis() Hypothesis {
-	return Hypothesis{ID: PatternCache, Text: w.text, Numbers: w.numbers, Stages: bothCaches, Output: func(s *Stage) []float32 {
+	return Hypothesis{ID: PatternCache, Text: w.text, Numbers: w.numbers, Stages: bothCaches, Event: w.event, Output: func(s *Stage) []float32 {
 		return s.placed(s.Correct(), w.from(s.cacheStep()))
 	}}
 }

@@ -66,6 +66,9 @@ type Hypothesis struct {
 	// against the whole row.
 	Whole bool
 
+	// Event is set for what may begin at any step: an earlier one that is right does not refute it.
+	Event bool
+
 	// Output returns what the function gives in the place of a stage, in that stage's shape;
 	// nil where it changes nothing or needs what is not known.
 	Output func(s *Stage) []float32

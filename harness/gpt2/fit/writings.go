@@ -15,6 +15,7 @@ type writing struct {
 	text    string
 	numbers int
 	from    func(c cacheStep) []int
+	event   bool // it may begin at any step
 }
 
 // kept returns the rows of a cache that a step before left, and of its own none or, with all,
@@ -55,7 +56,7 @@ func (c cacheStep) hidden(is func(j int) bool) []int {
 // writings returns the rules for rows of a cache that have a number in them.
 func writings(n int) (all []writing) {
 	add := func(numbers int, from func(c cacheStep) []int, format string, args ...any) {
-		all = append(all, writing{fmt.Sprintf(format, args...), numbers, func(c cacheStep) []int {
+		all = append(all, writing{text: fmt.Sprintf(format, args...), numbers: numbers, from: func(c cacheStep) []int {
 			if c.S <= n {
 				return nil
 			}
@@ -78,7 +79,7 @@ func writings(n int) (all []writing) {
 			return nil
 		}
 		return c.hidden(func(j int) bool { return j == n-1 })
-	}})
+	}, true})
 	ring := func(p int) int { return p % n }
 	for _, own := range []bool{false, true} {
 		rest := ", and its own row stays zeros"
@@ -117,7 +118,7 @@ func (c cacheStep) moved(n int) []int {
 // offsets returns the rules for rows of a step after the first.
 func offsets(by int) (all []writing) {
 	add := func(numbers int, from func(c cacheStep) []int, format string, args ...any) {
-		all = append(all, writing{fmt.Sprintf(format, args...), numbers, func(c cacheStep) []int {
+		all = append(all, writing{text: fmt.Sprintf(format, args...), numbers: numbers, from: func(c cacheStep) []int {
 			if c.P == 0 {
 				return nil
 			}
@@ -158,6 +159,9 @@ func (c cacheStep) rules(do func(w writing, rows []int)) {
 		if rows := w.from(c); rows != nil && !slices.Equal(rows, own) {
 			do(w, rows)
 		}
+	}
+	for _, w := range writings(c.S) { // the newest row alone
+		call(w)
 	}
 	for i := range max(c.S-1, 0) { // those that begin to show at a step near this one, and the small ones
 		n := i/2 + 1
