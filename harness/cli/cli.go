@@ -77,6 +77,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 type app struct {
 	program string   // as the person typed it: "go run ." or "checkpoint12"
 	args    []string // without the program
+	again   []string // of these, of a command that judges, what overwrites no report
 	stdout  *output
 	stderr  io.Writer
 }

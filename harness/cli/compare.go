@@ -34,7 +34,8 @@ type compareOptions struct {
 	bounds            string // file of rules
 	allowUnknown      bool
 	verbose           bool
-	page              bool // is asked for
+	page              bool                          // is asked for
+	again             func(drop ...string) []string // the command's arguments, but for those of reports and of other flags
 	harness.CompareOptions
 }
 
@@ -130,6 +131,7 @@ How to read the report, and the format of --map's FILE, are in harness/README.md
 			return nil, err
 		}
 		o.page = c.Flags().Changed(asHTML.flag)
+		o.again = func(drop ...string) []string { return without(a.again, c, drop...) }
 		return a.compare(c.Context(), o, p)
 	})
 	return c
@@ -231,18 +233,9 @@ func (a *app) compare(ctx context.Context, o compareOptions, p *progress) (*judg
 
 // closer returns the command that looks closer than o, or words for it, or "".
 func (a *app) closer(o compareOptions, goldens []diagnose.EngineResult, narrow *harness.Narrow) report.Text {
-	args := slices.Clone(a.args)
+	args := o.again()
 	if narrow != nil && narrow.DType != "" {
-		for i, arg := range args { // what was asked for
-			if arg == "--dtype" {
-				args = slices.Delete(args, i, i+2)
-				break
-			} else if strings.HasPrefix(arg, "--dtype=") {
-				args = slices.Delete(args, i, i+1)
-				break
-			}
-		}
-		args = append(args, "--dtype", narrow.DType)
+		args = append(o.again("dtype"), "--dtype", narrow.DType) // in the place of what was asked for
 	}
 	switch {
 	case narrow != nil && narrow.DType == "":

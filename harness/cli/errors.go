@@ -87,7 +87,7 @@ func (a *app) fail(err error) {
 			hint = a.with("--model", e.Model)
 		}
 	} else if e, ok := errors.AsType[*diagnose.GoldenError](err); ok && isTracked(e.Path) {
-		hint = "git checkout -- " + quote(e.Path)
+		hint = "git checkout -- " + words.Shell(e.Path)
 	} else if e, ok := errors.AsType[*selftest.NoGoldensError](err); ok {
 		hint = e.Command()
 	}
@@ -121,17 +121,22 @@ func (a *app) with(flag, value string) string {
 
 // line returns a command line of the program.
 func (a *app) line(args ...string) string {
-	line := a.program
-	for _, arg := range args {
-		line += " " + quote(arg)
-	}
-	return line
+	return strings.TrimSpace(a.program + " " + words.Shell(args...))
 }
 
-// quote makes s one word of a shell's command line.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+") == "" {
-		return s
+// without returns the arguments of a command without flags and their values.
+func without(args []string, c *cobra.Command, names ...string) (rest []string) {
+	for i := 0; i < len(args); i++ {
+		name, _, whole := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
+		f := c.Flags().Lookup(name)
+		n := 1 // arguments that belong together
+		if strings.HasPrefix(args[i], "--") && f != nil && f.NoOptDefVal == "" && !whole {
+			n = min(2, len(args)-i)
+		}
+		if !strings.HasPrefix(args[i], "--") || !slices.Contains(names, name) {
+			rest = append(rest, args[i:i+n]...)
+		}
+		i += n - 1
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return rest
 }

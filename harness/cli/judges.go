@@ -30,7 +30,12 @@ func (a *app) judges(c *cobra.Command, formats []format, run func(c *cobra.Comma
 Exit status: 0 all passed, 1 something failed, 2 nothing could be judged (bad usage or
 input, no weights, nothing to compare), 130 interrupted.`
 	files := reportFlags(c.Flags(), formats)
+	var written []string
+	for _, f := range formats {
+		written = append(written, f.flag)
+	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		a.again = without(a.args, c, written...)
 		if err := files.open(c, a.stdout); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	o := verify.Options{Command: a.program, Line: a.line(a.args...)}
+	o := verify.Options{Command: a.program}
 	var text verify.TextOptions
 	var bounds string
 	c := &cobra.Command{
@@ -61,7 +61,7 @@ accept fails no checkpoint, and is listed. Figures know no rules.
 		if o.Bounds, err = readBounds(c.Flags(), bounds); err != nil {
 			return nil, err
 		}
-		o.Progress = p
+		o.Progress, o.Line = p, a.line(without(a.again, c, "keep")...)
 		var album *pictures.Album
 		if c.Flags().Changed(asHTML.flag) {
 			album = pictures.NewAlbum()

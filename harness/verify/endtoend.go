@@ -11,7 +11,6 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/words"
-	"checkpoint12/harness/verify/engine"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model/sample"
 )
@@ -305,7 +304,7 @@ func (s *Suite) closer(c *Case, g *Golden) string {
 // with it.
 func (s *Suite) dumpCommand(run gpt2.Run, golden string) string {
 	command := fmt.Sprintf("%s dump --model %s%s --new %d%s --out %s",
-		s.o.Command, s.o.Model, flags("--tokens", run.Tokens), run.New, flags("--feed", run.Feed), dumpFolder)
+		s.o.Command, words.Shell(s.o.Model), flags("--tokens", run.Tokens), run.New, flags("--feed", run.Feed), dumpFolder)
 	if golden != "" {
 		command += s.thenCompare(golden)
 	}
@@ -317,11 +316,14 @@ const dumpFolder = "checkpoint12-dump"
 
 // thenCompare returns the end of a command, which compares the dump that it has made.
 func (s *Suite) thenCompare(golden string) string {
-	command := fmt.Sprintf(" && %s compare --golden %s --candidate %s --model %s", s.o.Command, golden, dumpFolder, s.o.Model)
-	if s.o.Bounds != nil {
-		command += " --bounds " + engine.Command{s.o.Bounds.File}.String()
+	args := []string{"compare", "--golden", golden, "--candidate", dumpFolder, "--model", s.o.Model}
+	if s.o.Engine != nil && s.o.Precision.Name != "" && !s.o.Precision.IsFloat32() {
+		args = append(args, "--dtype", s.o.Precision.Name)
 	}
-	return command
+	if s.o.Bounds != nil {
+		args = append(args, "--bounds", s.o.Bounds.File)
+	}
+	return " && " + s.o.Command + " " + words.Shell(args...)
 }
 
 // flags returns a flag for each row of ids, as a command line has them.

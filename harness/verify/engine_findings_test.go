@@ -160,6 +160,7 @@ func TestTogether(t *testing.T) {
 func TestEngineCommand(t *testing.T) {
 	t.Setenv("CHECKPOINT12_MODELS", t.TempDir())
 	const fresh, compare = "rm -rf checkpoint12-dump && mkdir checkpoint12-dump && ", " && ck compare --golden goldens/m"
+	const keep = "rm -rf checkpoint12-cases && ck verify 'e' --keep checkpoint12-cases"
 	kept := engine.Case{Model: "/k/m", Tokens: "/k/c/tokens.npy", Mask: "/k/c/mask.npy", Prompt: 1, New: 2, DType: "f32"}
 	for _, tt := range []struct {
 		why     string
@@ -170,9 +171,9 @@ func TestEngineCommand(t *testing.T) {
 	}{
 		{"a golden has its tokens", engine.Command{"e", "{model}", "{tokens}", "{out}"}, "", false,
 			"ck synth synthetic-tiny --out checkpoint12-model && " + fresh + "e checkpoint12-model goldens/m/c/float64/tokens.npy checkpoint12-dump" + compare + "/c "},
-		{"none has a mask", engine.Command{"e", "{mask}", "{out}"}, "", false, "ck verify 'e' --keep checkpoint12-cases"},
-		{"none has padding", engine.Command{"e", "{tokens}", "{out}"}, "", true, "ck verify 'e' --keep checkpoint12-cases"},
-		{"it may read the mask from its environment", engine.Command{"e"}, "", false, "ck verify 'e' --keep checkpoint12-cases"},
+		{"none has a mask", engine.Command{"e", "{mask}", "{out}"}, "", false, keep},
+		{"none has padding", engine.Command{"e", "{tokens}", "{out}"}, "", true, keep},
+		{"it may read the mask from its environment", engine.Command{"e"}, "", false, keep},
 		{"kept", engine.Command{"e", "{tokens}", "{mask}", "{out}"}, "k", false,
 			fresh + "e /k/c/tokens.npy /k/c/mask.npy checkpoint12-dump" + compare + "/c "},
 		{"kept, for the environment", engine.Command{"e"}, "k", false,
@@ -193,6 +194,18 @@ func TestEngineCommand(t *testing.T) {
 		if got := s.engineCommand(c, &Golden{Engine: "float64", Dir: "goldens/m/c/float64"}); !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s:\n%s\nwant\n%s", tt.why, got, tt.want)
 		}
+	}
+}
+
+// A command in a report asks for the same judgement, whatever the names are.
+func TestThenCompare(t *testing.T) {
+	bf16, _ := gpt2.ParsePrecision("bf16")
+	s := &Suite{o: Options{
+		Model: "-my model", Command: "ck", Engine: &engine.Runner{}, Precision: bf16, Bounds: &harness.Bounds{File: "it's.json"},
+	}}
+	want := ` && ck compare --golden '-g/c d' --candidate checkpoint12-dump --model '-my model' --dtype bf16 --bounds 'it'\''s.json'`
+	if got := s.thenCompare("-g/c d"); got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
 }
 

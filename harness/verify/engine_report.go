@@ -227,13 +227,13 @@ func (s *Suite) engineCommand(c *Case, g *Golden) string {
 	command, golden := s.o.Engine.Command, filepath.Dir(g.Dir)
 	if s.o.Engine.Keep == "" {
 		if (c.parts != nil || command.Needs("mask")) && s.o.Line != "" {
-			return s.o.Line + " --keep " + casesFolder
+			return "rm -rf " + casesFolder + " && " + s.o.Line + " --keep " + casesFolder
 		} else if c.parts != nil || command.Needs("mask") {
 			return ""
 		}
-		in.Model, in.Tokens = s.o.Model, filepath.Join(g.Dir, "tokens.npy")
+		in.Model, in.Tokens = words.Path(s.o.Model), words.Path(filepath.Join(g.Dir, "tokens.npy"))
 		if dir, ok, _ := zoo.Locate(s.o.Model); ok {
-			in.Model = dir
+			in.Model = words.Path(dir)
 		} else if !isFolder(s.o.Model) {
 			in.Model = "checkpoint12-model"
 			before = fmt.Sprintf("%s synth %s --out %s && ", s.o.Command, s.o.Model, in.Model)

@@ -11,6 +11,7 @@ import (
 
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/verify/figures"
 	"checkpoint12/model"
 	"checkpoint12/model/regularfile"
@@ -182,5 +183,5 @@ func (s *Suite) figureCloser(f *figures.Figure) string {
 		command = fmt.Sprintf("%s synth %s --out %s && ", s.o.Command, s.Name, dir)
 	}
 	return command + fmt.Sprintf("python3 reference/float64/export.py --model %s --name %s%s --new 1 --out %s && %s",
-		dir, s.Name, flags("--tokens", run.Tokens), golden, s.dumpCommand(run, golden))
+		words.Shell(words.Path(dir)), s.Name, flags("--tokens", run.Tokens), golden, s.dumpCommand(run, golden))
 }

@@ -19,6 +19,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report/ci"
 )
 
@@ -371,7 +372,7 @@ func (s *Suite) notCompared(engine string, n int) string {
 
 // MakeGoldens returns the command that makes goldens of the model.
 func (s *Suite) MakeGoldens() string {
-	command := "python3 scripts/regenerate_goldens.py --model " + s.o.Model
+	command := "python3 scripts/regenerate_goldens.py --model " + words.Shell(words.Path(s.o.Model))
 	if c := s.Model.Config(); c.Vocab < s.tokenizer.Size() || c.Positions < 11 { // the script's prompts do not fit
 		prompt := []int{1 % c.Vocab, 2 % c.Vocab, 3 % c.Vocab}[:min(3, c.Positions)]
 		command += fmt.Sprintf(" --case own%s --new %d",

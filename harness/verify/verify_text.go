@@ -218,8 +218,8 @@ func (r *Report) lookAt() report.Text {
 	switch f := r.First; {
 	case f.Outlier:
 		return "the golden, not this model: make it again and see whether it comes out the same:\n  " +
-			report.Unbroken(fmt.Sprintf("python3 scripts/regenerate_goldens.py --check --engine %s --model %s --case %s",
-				f.Engine, r.Model, f.Case))
+			report.Unbroken("python3 scripts/regenerate_goldens.py --check "+
+				words.Shell("--engine", f.Engine, "--model", r.Model, "--case", f.Case))
 	case f.Checkpoint == CheckWeights && f.Engine == Self: // as the engine loads them
 		return report.Text(f.Cause)
 	case f.Checkpoint != CheckpointCount:

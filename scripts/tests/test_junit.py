@@ -105,14 +105,15 @@ def test_compare(checkpoint12, tiny, tmp_path, schema, how, model, status):
 def test_accepted(checkpoint12, tiny, tmp_path, schema):
     """What rules accept passes, and stands in the output of its test case with the file and the reason."""
     rules = tmp_path / "rules.json"
-    rules.write_text('[{"stages": "h.*.mlp.act", "accept": true, "why": "a sine, as it was trained"}]')
-    command = shlex.join([sys.executable, str(tiny / "wrong.py")]) + " {model} {tokens} {out} {new} {mask}"
+    rules.write_text('[{"stages": "h.*.mlp.act", "accept": true, "why": "a table of GELU"}]')
+    (tmp_path / "near.py").write_text((tiny / "right.py").read_text().replace("np.tanh(", "1.001 * np.tanh("))  # which changes no token
+    command = shlex.join([sys.executable, str(tmp_path / "near.py")]) + " {model} {tokens} {out} {new} {mask}"
     code, path = run(checkpoint12, tmp_path, "verify", "--goldens", tiny / "goldens", "--engine", command, "--bounds", rules)
     assert code == 0
     schema.validate(path)
     assert counts(path)[1:3] == [0, 0]
     said = [case.findtext("system-out") for case in ET.parse(path).iter("testcase") if case.find("system-out") is not None]
-    assert any(f"● step_00/h.0.mlp.act: computes wrong, accepted by {rules}: a sine" in text for text in said), said
+    assert any(f"● step_00/h.0.mlp.act: computes wrong, accepted by {rules}: a table" in text for text in said), said
     assert any("○ " in text for text in said)
 
 

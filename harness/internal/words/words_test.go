@@ -1,6 +1,10 @@
 package words
 
-import "testing"
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
 
 func TestCount(t *testing.T) {
 	for n, want := range map[int]string{0: "0 tensors", 1: "1 tensor", 2: "2 tensors"} {
@@ -56,5 +60,27 @@ func TestSome(t *testing.T) {
 	}
 	if items[1] != "b" {
 		t.Errorf("items are now %q", items)
+	}
+}
+
+// A POSIX shell reads back the words that were given, and a terminal shows all of them.
+func TestShell(t *testing.T) {
+	words := []string{
+		"", "plain", "-x", "a b", "it's", `"$HOME"`, "`id`", "$(id)", `back\slash`, `{model}`, "*?[a]", "a;b&c|d", "~", "#x", "!x",
+		"\x1b[31m100%\\n'q'\u202e", "new\nline", "tab\t", "--x=\ny", "no\u00a0break", "\xff\xfe", "ä界", "%s%%",
+	}
+	line := Shell(words...)
+	if Visible(line) != line {
+		t.Errorf("%q hides something", line)
+	}
+	out, err := exec.Command("sh", "-c", `printf '%s\000' `+line).Output()
+	if err != nil {
+		t.Skip(err)
+	}
+	got := strings.Split(string(out), "\x00")
+	for i, want := range words {
+		if got[i] != want {
+			t.Errorf("%q is read as %q", want, got[i])
+		}
 	}
 }
