@@ -8,19 +8,18 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// fma does rounds of 12 independent fused multiply-adds of 8 lanes, which is as much as two units
-// with a latency of four or five cycles can do.
-func fma() {
+// fma does rounds of 12 independent fused multiply-adds of so many lanes, which is as much as two
+// units with a latency of four or five cycles can do.
+func fma(lanes int) {
 	const chains = 12
-	TEXT("fma", NOSPLIT, "func(rounds int)")
-	Doc(fmt.Sprintf("fma does %d fused multiply-adds of eight lanes a round.", chains))
+	name := fmt.Sprintf("fma%d", lanes)
+	TEXT(name, NOSPLIT, "func(rounds int)")
+	Doc(fmt.Sprintf("%s does %d fused multiply-adds of %d lanes a round.", name, chains, lanes))
 	rounds := Load(Param("rounds"), GP64())
-	a := YMM()
-	VXORPS(a, a, a)
+	a := zeros(lanes)
 	sums := make([]VecVirtual, chains)
 	for i := range sums {
-		sums[i] = YMM()
-		VXORPS(sums[i], sums[i], sums[i])
+		sums[i] = zeros(lanes)
 	}
 	Label("round")
 	for _, s := range sums {

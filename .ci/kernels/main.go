@@ -1,8 +1,8 @@
-// Program kernels writes model/internal/kernel's assembly for AVX2 and FMA, or its package
+// Program kernels writes model/internal/kernel's assembly for AVX2 and FMA, and for AVX-512, or its package
 // ceiling's:
 //
-//	cd .ci/kernels && go run . -pkg kernel -out ../../model/internal/kernel/avx2_amd64.s -stubs ../../model/internal/kernel/avx2_amd64.go
-//	cd .ci/kernels && go run . -pkg ceiling -out ../../model/internal/kernel/ceiling/avx2_amd64.s -stubs ../../model/internal/kernel/ceiling/avx2_amd64.go
+//	cd .ci/kernels && go run . -pkg kernel -out ../../model/internal/kernel/vector_amd64.s -stubs ../../model/internal/kernel/vector_amd64.go
+//	cd .ci/kernels && go run . -pkg ceiling -out ../../model/internal/kernel/ceiling/vector_amd64.s -stubs ../../model/internal/kernel/ceiling/vector_amd64.go
 package main
 
 import (
@@ -19,7 +19,8 @@ const block = 64
 func main() {
 	flag.Parse()
 	if flag.Lookup("pkg").Value.String() == "ceiling" {
-		fma()
+		fma(8)
+		fma(16)
 		for _, ahead := range []int{0, 512, 2048} {
 			read(1, ahead)
 			read(4, ahead)
@@ -31,15 +32,21 @@ func main() {
 }
 
 func kernels() {
-	for rows := 1; rows <= 6; rows++ {
-		tile(rows)
+	for _, lanes := range []int{8, 16} {
+		for rows := 1; rows <= 6; rows++ {
+			tile(rows, lanes)
+		}
+		pack(lanes)
 	}
-	pack()
-	stream(1, 8)
-	stream(1, 1)
+	stream(1, 8, 8)
+	stream(1, 1, 8)
 	for rows := 2; rows <= 3; rows++ {
-		stream(rows, 4)
-		stream(rows, 1)
+		stream(rows, 4, 8)
+		stream(rows, 1, 8)
+	}
+	for rows := 2; rows <= 4; rows++ {
+		stream(rows, 4, 16)
+		stream(rows, 1, 16)
 	}
 	mask := masks()
 	for rows := 1; rows <= 3; rows++ {
@@ -53,6 +60,21 @@ func kernels() {
 	normalise()
 	rescale()
 	greatest()
+}
+
+// vector returns a vector of so many float32, 8 or 16.
+func vector(lanes int) VecVirtual {
+	if lanes == 16 {
+		return ZMM()
+	}
+	return YMM()
+}
+
+// zeros returns a vector of zeros.
+func zeros(lanes int) VecVirtual {
+	v := vector(lanes)
+	VXORPS(v, v, v)
+	return v
 }
 
 // stride loads a parameter that counts values, as bytes.

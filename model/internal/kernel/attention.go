@@ -7,13 +7,13 @@ import "github.com/tphakala/simd/f32"
 //
 // Each product is added up as one of an OutIn Matrix.
 func Scores(y, q, k []float32, T, S, D int, scale float64) {
-	if avx2 {
+	if kernels > portable {
 		scores(y, q, k, T, S, D)
 	}
 	for t := range T {
 		row := y[t*S:][:S-T+t+1]
 		for s := range row {
-			if !avx2 {
+			if kernels == portable {
 				row[s] = f32.DotProduct(q[t*D:(t+1)*D], k[s*D:(s+1)*D])
 			}
 			row[s] = float32(float64(row[s]) * scale)
@@ -27,7 +27,7 @@ func Scores(y, q, k []float32, T, S, D int, scale float64) {
 //
 // Each sum is added up as one of an InOut Matrix.
 func Context(pool *Pool, y []float32, ldy int, x, v []float32, T, S, D int) {
-	if !avx2 {
+	if kernels == portable {
 		for t := range T {
 			row := y[t*ldy:][:D]
 			clear(row)

@@ -18,7 +18,7 @@ func scores(y, q, k []float32, T, S, D int) {
 				n, kernels = 1, &dots1
 			}
 			for t := max(first, s-(S-T)); t < end; { // rows before see none of these
-				m := dotRows(end - t)
+				m := together(end-t, 3)
 				kernels[m](&y[t*S+s], S, &q[t*D], D, &k[s*D], D, D)
 				t += m
 			}
@@ -36,7 +36,7 @@ func context(scratch, y []float32, ldy int, x, v []float32, T, S, D int) {
 		columns := min(panelCols, D-lo)
 		for k0 := 0; k0 < S; k0 += blockK {
 			n := min(blockK, S-k0)
-			if T > streamRows {
+			if T > fewRows {
 				contextTiles(scratch, y[lo:], ldy, x[k0:], S, v[k0*D+lo:], D, T, n, columns)
 				continue
 			}
@@ -51,9 +51,10 @@ func context(scratch, y []float32, ldy int, x, v []float32, T, S, D int) {
 	}
 }
 
-// contextTiles adds the products of x [T,n] and n rows of v to y [T,columns].
-func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, v []float32, ldv, T, n, columns int) {
-	panelsOf(scratch, v, ldv, n, columns)
+// contextTiles adds the products of x [T,n] and n rows of values to y [T,columns].
+func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, values []float32, ldv, T, n, columns int) {
+	panelsOf(scratch, values, ldv, n, columns)
+	v := &vectorsOf[kernels]
 	spare, turned := scratch[panelCols*blockK:], scratch[len(scratch)-tileRows*blockK:]
 	for t := 0; t < T; t += tileRows {
 		m := min(tileRows, T-t)
@@ -66,10 +67,10 @@ func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, v []float
 				turned[k*m+r] = p
 			}
 		}
-		for j := 0; j < columns && count > 0; j += tileCols {
+		for j := 0; j < columns && count > 0; j += v.cols {
 			panel := &scratch[j*n]
-			if columns-j >= tileCols {
-				tiles[m](&y[t*ldy+j], ldy, &turned[0], panel, count, panel, 0)
+			if columns-j >= v.cols {
+				v.tiles[m](&y[t*ldy+j], ldy, &turned[0], panel, count, panel, 0)
 			} else {
 				edge(spare, y[t*ldy+j:], ldy, columns-j, m, &turned[0], panel, count)
 			}

@@ -3,28 +3,42 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 )
 
 // Variable is the environment variable that names the kernels to use.
 const Variable = "CHECKPOINT12_KERNELS"
 
-// avx2 says that products are taken by the assembly for AVX2 and FMA.
-var avx2, chosen = choose(os.Getenv(Variable))
+// level says for which vectors of a processor kernels are. Those of one do what those below it do.
+type level int
+
+const (
+	portable level = iota
+	avx2           // and FMA
+	avx512         // its F and DQ
+)
+
+var levels = [...]string{portable: "portable", avx2: "avx2", avx512: "avx512"}
+
+// kernels are those in use.
+var kernels, chosen = choose(os.Getenv(Variable))
 
 // Chosen returns an error if the environment asks for kernels that cannot be had.
 func Chosen() error { return chosen }
 
-// choose returns whether kernels of this name are those for AVX2; none is the best there is.
-func choose(name string) (bool, error) {
-	switch {
-	case name == "":
-		return hasAVX2, nil
-	case name == "portable":
-		return false, nil
-	case name == "avx2" && hasAVX2:
-		return true, nil
-	case name == "avx2":
-		return false, fmt.Errorf("%s=avx2: this processor has no AVX2 and FMA; unset it, or set portable", Variable)
+// choose returns the kernels of this name; none is the best there are.
+func choose(name string) (level, error) {
+	if name == "" {
+		return best, nil
 	}
-	return false, fmt.Errorf("%s=%s: want avx2 or portable, or nothing for the faster", Variable, name)
+	have := levels[:best+1]
+	if i := slices.Index(have, name); i >= 0 {
+		return level(i), nil
+	}
+	why := "no kernels have this name"
+	if slices.Contains(levels[:], name) {
+		why = "this processor has not what they need"
+	}
+	return best, fmt.Errorf("%s=%s: %s; unset it for the fastest, or set one of %s", Variable, name, why, strings.Join(have, ", "))
 }

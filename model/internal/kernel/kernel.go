@@ -22,7 +22,7 @@ type normTask struct {
 func (t *normTask) Part(i int) {
 	n := len(t.gain)
 	x, y := t.x[i*n:(i+1)*n], t.y[i*n:(i+1)*n]
-	if avx2 {
+	if kernels > portable {
 		layerNorm(y, x, t.gain, t.bias, t.eps)
 		return
 	}
@@ -48,7 +48,7 @@ const eachChunk = 2048
 
 // Activate writes f of each value of x, computed in float64, to y.
 func Activate(p *Pool, y, x []float32, f *activation.Function) {
-	p.each = eachTask{y: y, x: x, f: f.Of, gelu: avx2 && f == activation.Released}
+	p.each = eachTask{y: y, x: x, f: f.Of, gelu: kernels > portable && f == activation.Released}
 	p.Do(&p.each, (len(x)+eachChunk-1)/eachChunk, 16*len(x))
 	p.each = eachTask{}
 }
@@ -109,7 +109,7 @@ func Softmax(dst, src []float32, temperature float64) {
 
 // softmax is Softmax of a temperature above 0 or NaN.
 func softmax(dst, src []float32, temperature float64) {
-	if avx2 && len(src) > 0 {
+	if kernels > portable && len(src) > 0 {
 		softmaxes(dst, src, temperature)
 		return
 	}

@@ -33,13 +33,10 @@ func TestMul(t *testing.T) { eachChoice(t, testMul) }
 
 // eachChoice tests with every choice of kernels that can be had here.
 func eachChoice(t *testing.T, test func(*testing.T)) {
-	was := avx2
-	defer func() { avx2 = was }()
-	for _, name := range []string{"portable", "avx2"} {
-		var err error
-		if avx2, err = choose(name); err == nil {
-			t.Run(name, test)
-		}
+	was := kernels
+	defer func() { kernels = was }()
+	for kernels = portable; kernels <= best; kernels++ {
+		t.Run(levels[kernels], test)
 	}
 }
 
@@ -85,6 +82,29 @@ func testMul(t *testing.T) {
 			t.Fatalf("row %d of %d has other bits alone", r, rows)
 		}
 	})
+}
+
+// Longer vectors change no bit.
+func TestVectorLengths(t *testing.T) {
+	was := kernels
+	defer func() { kernels = was }()
+	p := NewPool(2)
+	rng := rand.New(rand.NewPCG(8, 8))
+	for _, rows := range []int{1, 2, 4, 5, 11, fewRows, fewRows + 1, 67} {
+		const in, out = 261, 141
+		x, bias := normal(rng, rows*in, 1), normal(rng, out, 1)
+		w := NewMatrix(normal(rng, in*out, 1), in, out, InOut)
+		var first []float32
+		for kernels = avx2; kernels <= best; kernels++ {
+			y := make([]float32, rows*out)
+			w.Mul(p, y, x, bias, rows)
+			if first == nil {
+				first = y
+			} else if !sameBits(y, first) {
+				t.Errorf("%d rows: %s gives other bits than %s", rows, levels[kernels], levels[avx2])
+			}
+		}
+	}
 }
 
 func abs(x []float32) []float32 {
@@ -314,7 +334,7 @@ func BenchmarkMul(b *testing.B) {
 		layout        Layout
 	}{
 		{1, 1024, 3072, InOut}, {1, 1024, 4096, InOut}, {1, 4096, 1024, InOut}, {1, 1024, 50257, OutIn},
-		{2, 1024, 4096, InOut}, {4, 1024, 4096, InOut}, {8, 1024, 4096, InOut}, {8, 1024, 4096, OutIn}, {fewRows, 1024, 4096, InOut}, {fewRows + 1, 1024, 4096, InOut},
+		{2, 1024, 4096, InOut}, {4, 1024, 4096, InOut}, {8, 1024, 4096, InOut}, {8, 1024, 4096, OutIn}, {12, 1024, 4096, InOut}, {fewRows, 1024, 4096, InOut}, {24, 1024, 4096, InOut}, {fewRows + 1, 1024, 4096, InOut},
 		{128, 1024, 4096, InOut}, {128, 4096, 1024, InOut}, {128, 1024, 4096, OutIn},
 		{512, 1024, 1024, InOut}, {512, 1024, 4096, InOut}, {512, 4096, 1024, InOut},
 	} {
@@ -346,9 +366,9 @@ func BenchmarkMul(b *testing.B) {
 func TestChoose(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		want bool
+		want level
 		ok   bool
-	}{{"", hasAVX2, true}, {"portable", false, true}, {"avx2", hasAVX2, hasAVX2}, {"neon", false, false}} {
+	}{{"", best, true}, {"portable", portable, true}, {"avx2", min(best, avx2), best >= avx2}, {"avx512", min(best, avx512), best >= avx512}, {"neon", best, false}} {
 		if got, err := choose(tt.name); got != tt.want || (err == nil) != tt.ok {
 			t.Errorf("choose(%q) = %v, %v; want %v, and an error: %v", tt.name, got, err, tt.want, !tt.ok)
 		}

@@ -9,12 +9,47 @@ import (
 	"checkpoint12/model/activation"
 )
 
-var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+var best = func() level {
+	switch x := cpu.X86; {
+	case !x.HasAVX2 || !x.HasFMA:
+		return portable
+	case !x.HasAVX512F || !x.HasAVX512DQ:
+		return avx2
+	}
+	return avx512
+}()
+
+// vectors are the kernels that there are for vectors of more than one length. Their results are
+// the same.
+type vectors struct {
+	cols    int // columns of a tile and of a panel
+	tiles   [tileRows + 1]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
+	pack    func(panels *float32, size int, w *float32, ldw, k, n int)
+	streams []streamKernels
+}
+
+// streamKernels are the kernels for so many rows, of so many products and of one.
+type streamKernels struct {
+	step      int
+	many, one func(sums *float32, lds int, x *float32, ldx int, w *float32, ldw, n int)
+}
+
+var vectorsOf = [avx512 + 1]vectors{
+	avx2: {
+		cols:    16,
+		tiles:   [...]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x16, tile2x16, tile3x16, tile4x16, tile5x16, tile6x16},
+		pack:    pack16,
+		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4, stream2x1}, {4, stream3x4, stream3x1}},
+	},
+	avx512: {
+		cols:    32,
+		tiles:   [...]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x32, tile2x32, tile3x32, tile4x32, tile5x32, tile6x32},
+		pack:    pack32,
+		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4wide, stream2x1wide}, {4, stream3x4wide, stream3x1wide}, {4, stream4x4wide, stream4x1wide}},
+	},
+}
 
 var (
-	tiles = [tileRows + 1]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){
-		1: tile1, tile2, tile3, tile4, tile5, tile6,
-	}
 	dots4 = [4]func(y *float32, ldy int, x *float32, ldx int, w *float32, ldw, k int){1: dot1x4, dot2x4, dot3x4}
 	dots1 = [4]func(y *float32, ldy int, x *float32, ldx int, w *float32, ldw, k int){1: dot1x1, dot2x1, dot3x1}
 )
@@ -31,7 +66,7 @@ func (t *mulTask) dots(i int) {
 			n, kernels = 1, &dots1
 		}
 		for r := 0; r < t.rows; {
-			m := dotRows(t.rows - r)
+			m := together(t.rows-r, 3)
 			kernels[m](&t.y[r*t.out+j], t.out, &t.x[r*t.in], t.in, &t.data[j*t.in], t.in, t.in)
 			r += m
 		}
@@ -39,12 +74,12 @@ func (t *mulTask) dots(i int) {
 	}
 }
 
-// dotRows returns how many of some rows pass a kernel for dot products next.
-func dotRows(left int) int {
-	if left == 4 {
-		return 2
+// together returns how many of some rows pass a kernel for up to most next.
+func together(left, most int) int {
+	if left == most+1 {
+		return (left + 1) / 2
 	}
-	return min(3, left)
+	return min(most, left)
 }
 
 // panels is an InOut product in parts of panelCols columns. A block of blockK rows of
@@ -55,13 +90,13 @@ func (t *mulTask) panels(i int) {
 	lo := i * panelCols
 	hi := min(lo+panelCols, t.out)
 	t.start(lo, hi)
-	packed := t.pool.take()
+	packed, v := t.pool.take(), &vectorsOf[kernels]
 	for k0 := 0; k0 < t.in; k0 += blockK {
 		n := min(blockK, t.in-k0)
 		panelsOf(packed, t.data[k0*t.out+lo:], t.out, n, hi-lo)
 		for from := 0; from < t.rows; from += stripeRows {
 			end := min(from+stripeRows, t.rows)
-			for j := lo; j < hi; j += tileCols {
+			for j := lo; j < hi; j += v.cols {
 				panel := &packed[(j-lo)*n]
 				next, ldn := panel, 0
 				if at := (k0+blockK+j-lo)*t.out + lo; from == 0 && at < len(t.data) {
@@ -70,8 +105,8 @@ func (t *mulTask) panels(i int) {
 				for r := from; r < end; r += t.height {
 					m := min(t.height, end-r)
 					x, y := &t.turned[t.rows*k0+r*n], t.y[r*t.out+j:]
-					if hi-j >= tileCols {
-						tiles[m](&y[0], t.out, x, panel, n, next, ldn)
+					if hi-j >= v.cols {
+						v.tiles[m](&y[0], t.out, x, panel, n, next, ldn)
 					} else {
 						edge(packed[panelCols*blockK:], y, t.out, hi-j, m, x, panel, n)
 					}
@@ -101,55 +136,53 @@ func (t *mulTask) turn(i int) {
 
 // panelsOf copies n rows of a matrix, ldw apart, to panels, the last filled up with zeros.
 func panelsOf(panels, w []float32, ldw, n, columns int) {
-	whole := columns / tileCols
+	v := &vectorsOf[kernels]
+	whole := columns / v.cols
 	if whole > 0 {
-		pack(&panels[0], n*tileCols, &w[0], ldw, n, whole)
+		v.pack(&panels[0], n*v.cols, &w[0], ldw, n, whole)
 	}
-	from := whole * tileCols
+	from := whole * v.cols
 	if from == columns {
 		return
 	}
 	last := panels[n*from:]
-	clear(last[:n*tileCols])
+	clear(last[:n*v.cols])
 	for k := range n {
-		copy(last[k*tileCols:], w[k*ldw+from:k*ldw+columns])
+		copy(last[k*v.cols:], w[k*ldw+from:k*ldw+columns])
 	}
 }
 
 // edge is a tile of m rows, ldy apart, and fewer columns than a tile has, by way of scratch.
 func edge(scratch, y []float32, ldy, columns, m int, x, panel *float32, n int) {
+	v := &vectorsOf[kernels]
 	for r := range m {
-		copy(scratch[r*tileCols:], y[r*ldy:][:columns])
+		copy(scratch[r*v.cols:], y[r*ldy:][:columns])
 	}
-	tiles[m](&scratch[0], tileCols, x, panel, n, panel, 0)
+	v.tiles[m](&scratch[0], v.cols, x, panel, n, panel, 0)
 	for r := range m {
-		copy(y[r*ldy:][:columns], scratch[r*tileCols:])
+		copy(y[r*ldy:][:columns], scratch[r*v.cols:])
 	}
 }
 
-// streams are the kernels for one to three rows, of so many products and of one.
-var streams = [4]struct {
-	step      int
-	many, one func(sums *float32, lds int, x *float32, ldx int, w *float32, ldw, n int)
-}{1: {8, stream1x8, stream1x1}, {4, stream2x4, stream2x1}, {4, stream3x4, stream3x1}}
-
-// streamCols is the number of columns of which some rows of a matrix stay in the first cache
-// while all rows of x pass.
-const streamCols = 512
+// streamSums is the number of sums that stay in the first cache while all of a block's rows pass
+// some of their columns.
+const streamSums = 2048
 
 // stream adds the products of x [rows,n] and n rows of a matrix to the sums [rows,columns]. Rows
 // of each are lds, ldx and ldw apart.
 func stream(sums []float32, lds int, x []float32, ldx int, w []float32, ldw int, rows, n, columns int) {
-	step, most := streams[min(rows, 3)].step, streamCols
-	if rows <= 3 {
+	kernels := vectorsOf[kernels].streams
+	rowsAtOnce := len(kernels) - 1
+	step, most := kernels[min(rows, rowsAtOnce)].step, streamSums/rows&^15
+	if rows == 1 {
 		most = columns
 	}
-	for k := 0; k < n; k += step {
-		for c := 0; c < columns; c += most {
-			width := min(most, columns-c)
+	for c := 0; c < columns; c += most {
+		width := min(most, columns-c)
+		for k := 0; k < n; k += step {
 			for r := 0; r < rows; {
-				m := dotRows(rows - r)
-				s := &streams[m]
+				m := together(rows-r, rowsAtOnce)
+				s := &kernels[m]
 				if k+step <= n {
 					s.many(&sums[r*lds+c], lds, &x[r*ldx+k], ldx, &w[k*ldw+c], ldw, width)
 				} else {

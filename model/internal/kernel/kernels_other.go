@@ -2,9 +2,9 @@
 
 package kernel
 
-const hasAVX2 = false
+const best = portable
 
-// What there is for AVX2: never called where there is none.
+// What there is in assembly: never called where there is none.
 func (t *mulTask) dots(int)   {}
 func (t *mulTask) turn(int)   {}
 func (t *mulTask) panels(int) {}

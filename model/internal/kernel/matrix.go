@@ -36,13 +36,11 @@ const (
 	blockN = 512
 	// fewRows is the most rows for which an InOut matrix is read in the order of memory.
 	fewRows = 16
-	// streamRows is fewRows of the kernels for AVX2.
-	streamRows = 8
 	// rowGap keeps the sums of rows out of each other's way in the first cache.
 	rowGap = 80
-	// tileRows and tileCols are the rows, at most, and columns of y that a tile keeps in registers.
-	tileRows, tileCols = 6, 16
-	// stripeRows is the number of rows that pass one panel before the next, whole tiles.
+	// tileRows and tileCols are the most rows and columns of y that a tile keeps in registers.
+	tileRows, tileCols = 6, 32
+	// stripeRows is the number of rows that pass one panel before the next, whole tiles of any height.
 	stripeRows = 10 * tileRows
 	// panelCols is the number of columns of one part where panels are packed.
 	panelCols = 128
@@ -65,22 +63,18 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 	switch {
 	case w.layout == OutIn:
 		t.part = (*mulTask).transposed
-		if avx2 {
+		if kernels > portable {
 			t.part = (*mulTask).dots
 		}
 		p.Do(t, (w.out+headRows-1)/headRows, work)
-	case avx2 && rows > streamRows:
+	case rows > fewRows && kernels > portable:
 		tiles := (rows + tileRows - 1) / tileRows
-		if tiles == 2 {
-			t.height = (rows + 1) / 2
-		} else {
-			t.height = tileRows
-		}
+		t.height = (rows + tiles - 1) / tiles
 		t.part, t.turned, t.pool = (*mulTask).turn, p.space(rows*w.in), p
 		p.Do(t, tiles, rows*w.in)
 		t.part = (*mulTask).panels
 		p.Do(t, (w.out+panelCols-1)/panelCols, work)
-	case !avx2 && rows > fewRows:
+	case rows > fewRows:
 		t.part, t.sums = (*mulTask).blocked, p.space(w.out)
 		p.Do(t, (w.out+blockN-1)/blockN, work)
 	default:
@@ -182,7 +176,7 @@ func (t *mulTask) streamed(i int) {
 	for r := range t.rows {
 		clear(sums[r*t.apart+lo : r*t.apart+hi])
 	}
-	if avx2 {
+	if kernels > portable {
 		stream(sums[lo:], t.apart, t.x[k0:], t.in, t.data[k0*t.out+lo:], t.out, t.rows, k1-k0, hi-lo)
 		return
 	}

@@ -5,6 +5,7 @@ package ceiling
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,8 +17,9 @@ func FMA(threads int) float64 {
 	if !available {
 		return math.NaN()
 	}
-	seconds := together(threads, func(int) { multiplyAdd(rounds) })
-	return float64(threads) * rounds * operations / seconds
+	var done atomic.Int64
+	seconds := together(threads, func(int) { done.Add(int64(multiplyAdd(rounds))) })
+	return float64(done.Load()) / seconds
 }
 
 // Read returns how many bytes a second so many threads read of the values, each thread a share of

@@ -4,10 +4,18 @@ import "golang.org/x/sys/cpu"
 
 var available = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 
-// operations are those of a round of fma: twelve multiplications and additions of eight lanes.
-const operations = 12 * 8 * 2
+// widest is whether multiply-adds have sixteen lanes, not eight.
+var widest = available && cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ
 
-func multiplyAdd(rounds int) { fma(rounds) }
+// multiplyAdd does rounds of twelve multiply-adds and returns how many operations they are.
+func multiplyAdd(rounds int) int {
+	if widest {
+		fma16(rounds)
+		return rounds * 12 * 16 * 2
+	}
+	fma8(rounds)
+	return rounds * 12 * 8 * 2
+}
 
 var loops = func() []func(p *float32, n int) {
 	if !available {

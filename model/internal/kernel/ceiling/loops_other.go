@@ -2,11 +2,8 @@
 
 package ceiling
 
-const (
-	available  = false
-	operations = 0
-)
+const available = false
 
-func multiplyAdd(int) {}
+func multiplyAdd(int) int { return 0 }
 
 var loops []func(p *float32, n int)
