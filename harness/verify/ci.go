@@ -149,10 +149,8 @@ func (s *Suite) tests(c CheckpointReport, found []Finding) (all []ci.Test) {
 			t.Text = report.AsText(report.DefaultWidth, func(b *report.Writer) { writeFailed(b, first, of[p]) })
 		case unjudged[p.name] != "":
 			t.Outcome, t.Message = ci.NotChecked, unjudged[p.name]
-		case c.Verdict == NotChecked:
-			t.Outcome, t.Message = ci.NotChecked, c.notChecked()
-		case len(of[p]) == 0:
-			t.Outcome, t.Message = ci.NotChecked, s.notCompared(p.engine, c.Checkpoint)
+		case c.Verdict == NotChecked || len(of[p]) == 0:
+			t.Outcome, t.Message = ci.NotChecked, c.notChecked(s.notComparedIn(p.name, p.engine, c.Checkpoint))
 		}
 		all = append(all, t)
 	}
@@ -185,13 +183,21 @@ func writeFailed(b *report.Writer, first *Finding, found []Finding) {
 	}
 }
 
-// notChecked returns why the checkpoint was not, and what would make it so.
-func (c *CheckpointReport) notChecked() string {
-	why := c.why
+// notComparedIn returns why nothing of a case was compared with an engine, or "".
+func (s *Suite) notComparedIn(name, engine string, n int) string {
+	i := slices.IndexFunc(s.Cases, func(c *Case) bool { return c.Name == name })
+	if i < 0 || !slices.ContainsFunc(s.Cases[i].Goldens, func(g *Golden) bool { return g.Engine == engine }) {
+		return ""
+	}
+	return s.notCompared(engine, n, s.Cases[i:i+1])
+}
+
+// notChecked returns why the checkpoint was not, for what is known of the case or for all, and
+// what would make it so.
+func (c *CheckpointReport) notChecked(why string) string {
+	why = cmp.Or(c.why, why)
 	for _, l := range c.lines {
-		if why == "" {
-			why = l.why
-		}
+		why = cmp.Or(why, l.why)
 	}
 	if c.Command != "" {
 		why = strings.TrimPrefix(why+"; to make goldens: "+c.Command, "; ")

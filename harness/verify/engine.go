@@ -208,7 +208,7 @@ func (s *Suite) compareDump(ctx context.Context, j diagnose.Comparison) (*diagno
 // addFindings turns the judgement of a dump into findings.
 func (s *Suite) addFindings(o *outcome, c *Case, goldens []*Golden, j diagnose.Comparison, r *diagnose.Result) error {
 	o.report, o.quorum = r.Report, r.Quorum
-	if err := o.extent(c, goldens[0], j.Candidate, j.Cut); err != nil {
+	if err := s.extent(o, c, goldens[0], j.Candidate, j.Cut); err != nil {
 		return err
 	}
 	o.notes = append(o.notes, r.Notes...)

@@ -10,7 +10,15 @@ import (
 )
 
 // extent finds out how much of a case a dump, cut as given, has.
-func (o *outcome) extent(c *Case, g *Golden, candidate harness.Source, cut harness.Cut) error {
+func (s *Suite) extent(o *outcome, c *Case, g *Golden, candidate harness.Source, cut harness.Cut) error {
+	o.has = map[int]bool{}
+	for _, step := range candidate.Steps() {
+		for _, stage := range candidate.Stages(step) {
+			if st, ok := s.schedule.Stage(stage); ok {
+				o.has[st.Checkpoint] = true
+			}
+		}
+	}
 	end := len(g.tokens[0])
 	o.past = readsCache(candidate, cut, end-1)
 	o.choices = c.parts == nil

@@ -22,6 +22,7 @@ type outcome struct {
 	rows     [][]int          // the tokens, prompt included
 
 	// Of an engine:
+	has      map[int]bool    // the checkpoints of which its dump has a stage
 	report   *harness.Report // of its dump, by all goldens; nil if there was none to judge
 	failure  *CaseError
 	cannotDo bool

@@ -269,7 +269,7 @@ func (s *Suite) summarize(n int, found []Finding) CheckpointReport {
 			}
 		}
 		if l.compared == 0 {
-			if l.why = s.notCompared(engine, n); l.why == "" {
+			if l.why = s.notCompared(engine, n, s.Cases); l.why == "" {
 				continue
 			}
 		}
@@ -334,23 +334,26 @@ func (s *Suite) engines() []string {
 	return append(names, Figures, Self)
 }
 
-// notCompared returns why nothing was compared with an engine, if it could have been: the
-// manifests' reason for all steps, else for some.
-func (s *Suite) notCompared(engine string, n int) string {
+// notCompared returns why nothing of some cases was compared with an engine, if it could have
+// been: that the engine to judge dumps nothing of it or, of their manifests, the reason for all
+// steps, else for some.
+func (s *Suite) notCompared(engine string, n int, cases []*Case) string {
 	switch {
 	case n == CheckWeights && engine == Figures:
 		return s.WeightsUnknown()
 	case n == CheckWeights || engine == Figures || engine == Self:
 		return ""
-	case s.o.Engine != nil && slices.ContainsFunc(s.Cases, func(c *Case) bool {
+	case s.o.Engine != nil && slices.ContainsFunc(cases, func(c *Case) bool {
 		return c.outcome != nil && c.outcome.report != nil && c.outcome.report.Cost != nil
 	}):
 		return "a run on the weights as loaded stands in for the goldens"
 	case n == CheckpointCount && s.o.Engine != nil:
 		return "no dump shows each choice: next_token, logits_last or logits does"
+	case s.o.Engine != nil && !slices.ContainsFunc(cases, func(c *Case) bool { return c.outcome != nil && c.outcome.has[n] }):
+		return "the engine dumps none of " + Info(n).Stages
 	}
 	reason := ""
-	for _, c := range s.Cases {
+	for _, c := range cases {
 		for _, g := range c.Goldens {
 			for _, l := range g.manifest.LeftOut {
 				of := func(st harness.Stage) bool { return st.Checkpoint == n && names.Match(l.Stages, st.Name) }
