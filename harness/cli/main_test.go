@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		"micromodel": helper(microModel),
 		"plant":      helper(plant),
 		"widen":      helper(widen),
+		"hardlink":   helper(func(args []string) error { return os.Link(args[0], args[1]) }),
 		"copytree":   helper(func(args []string) error { return os.CopyFS(args[1], os.DirFS(args[0])) }),
 		"jsonshape":  helper(jsonShape),
 		"byengine":   helper(byEngine),

@@ -80,6 +80,11 @@ func (files reportFiles) open(c *cobra.Command, stdout io.Writer) error {
 		}
 		err := besideInputs(c, f.path)
 		other, taken := at[realPath(f.path)]
+		for _, o := range files { // by a link of its own
+			if o.out != nil && !taken && o.path != "-" && sameFile(o.path, f.path) {
+				other, taken = o.flag, true
+			}
+		}
 		switch {
 		case err != nil:
 		case f.path == "-" && f.flag != asJSON.flag:
@@ -180,7 +185,7 @@ func besideInputs(c *cobra.Command, path string) (err error) {
 	if path == "" || path == "-" {
 		return nil
 	}
-	places := []string{filepath.Join(realPath(filepath.Dir(path)), filepath.Base(path)), realPath(path)}
+	places := []string{filepath.Join(realPath(filepath.Dir(path)), filepath.Base(path)), realPath(path)} // a link's own too
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		dir := f.Value.String()
 		switch {
@@ -200,10 +205,19 @@ func besideInputs(c *cobra.Command, path string) (err error) {
 	return err
 }
 
-// realPath returns path from the root and without links, as far as it is there.
+// sameFile reports whether two paths lead to one file that is there.
+func sameFile(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// realPath returns path from the root and without links, as far as it or its folder is there.
 func realPath(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
+	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
 	}
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs

@@ -129,6 +129,18 @@ func TestVerdicts(t *testing.T) {
 		{"a last choice that is not next_token", puts{lastChoice}, golden, StatusDivergence,
 			"step 2, stage next_token: is not the last choice of tokens.npy"},
 		{"a last choice that is not next_token, replayed", puts{lastChoice}, alone, StatusDivergence, "contradicts itself"},
+		{"a last choice that is none of the logits'", puts{remove("mine/step_02/next_token.npy"), lastChoice}, golden, StatusDivergence,
+			"is not what the logits choose: the last choice of tokens.npy: row 0: they choose"},
+		{"a last choice that is none of the last row's", puts{
+			remove("mine/step_02/next_token.npy"), remove("mine/step_02/logits_last.npy"), lastChoice,
+		}, alone, StatusDivergence, "is not what the logits choose"},
+		{"the golden's last choice, of logits without next_token", puts{remove("mine/step_02/next_token.npy")}, golden, StatusPass, "PASS"},
+		{"a last choice that is no token", puts{func(t *testing.T) {
+			editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.I64[5] = 50 })
+		}}, golden, StatusDivergence, "tokens.npy has a last choice that is no token: row 0: it is 50, and the vocabulary has 50"},
+		{"a last choice that is no token, replayed", puts{func(t *testing.T) {
+			editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.I64[5] = 1 << 20 })
+		}}, alone, StatusDivergence, "last choice that is no token"},
 		{"tokens that end long after the last step", puts{func(t *testing.T) {
 			editTensor(t, "mine/tokens.npy", func(x *harness.Tensor) { x.Shape, x.I64 = []int{1, 9}, append(x.I64, 1, 2, 3) })
 		}}, golden, StatusPass, "tokens.npy has 3 ids after the last choice"},

@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
+	"checkpoint12/model/sample"
 )
 
 // findViolations takes from the replay the places at which the candidate contradicts
@@ -60,7 +61,7 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 			r.Violations = append(r.Violations, harness.Violation{Place: row.Place, Rule: rule, Detail: detail})
 		}
 	}
-	if err := r.checkLastChoice(c, golden); err != nil {
+	if err := r.checkLastChoice(c, golden, config.Vocab); err != nil {
 		return err
 	}
 	r.Judge()
@@ -68,10 +69,10 @@ func (r *Result) findViolations(ctx context.Context, c Comparison, golden harnes
 }
 
 // checkLastChoice adds a violation if the last id of the candidate's tokens comes after
-// all that its steps were fed and is not its own choice at the last step, and a note if
-// there are more ids. One that the golden has there too may have been fed at a step that
+// all that its steps were fed and is no id of the vocabulary, or not its own choice at the last
+// step: next_token or, without that, what its logits choose. If there are more ids, it adds a note. One that the golden has there too may have been fed at a step that
 // the candidate lacks.
-func (r *Result) checkLastChoice(c Comparison, golden harness.Source) error {
+func (r *Result) checkLastChoice(c Comparison, golden harness.Source, vocab int) error {
 	spare, step, err := harness.Spare(c.Schedule, golden, c.Candidate, c.Cut, c.Prompt)
 	if err != nil || len(spare) == 0 {
 		return err
@@ -91,20 +92,55 @@ func (r *Result) checkLastChoice(c Comparison, golden harness.Source) error {
 		return nil
 	}
 	chosen, err := c.Schedule.Choice(c.Candidate, last.Step, len(spare))
-	if len(chosen) > 0 {
-		r.Checked++
+	if err != nil {
+		return err
 	}
-	for b, id := range chosen {
-		at := len(ids[b]) - len(spare[b])
-		if spare[b][0] != int(id) && !(has(b) && fed[b][at] == spare[b][0]) {
-			r.Violations = append(r.Violations, harness.Violation{
-				Place: last, Rule: "is not the last choice of " + harness.TokensFile,
-				Detail: fmt.Sprintf("row %d: next_token is %d, the choice in the tokens %d", b, id, spare[b][0]),
-			})
-			break
+	var logits harness.Tensor
+	if len(chosen) == 0 {
+		if logits, err = Logits(c.Candidate, last.Step, 0); err != nil {
+			return err
 		}
 	}
-	return err
+	judged := len(logits.Shape) == 2 && logits.Shape[0] == len(spare) && logits.Shape[1] > 0
+	if len(chosen) > 0 || judged {
+		r.Checked++
+	}
+	for b := range spare {
+		id := spare[b][0]
+		copied := has(b) && fed[b][len(ids[b])-len(spare[b])] == id
+		v := harness.Violation{Place: last, Rule: "is not the last choice of " + harness.TokensFile}
+		switch {
+		case id < 0 || vocab > 0 && id >= vocab:
+			v.Rule = harness.TokensFile + " has a last choice that is no token"
+			v.Detail = fmt.Sprintf("row %d: it is %d, and the vocabulary has %d", b, id, vocab)
+		case len(chosen) > 0 && int(chosen[b]) != id && !copied:
+			v.Detail = fmt.Sprintf("row %d: next_token is %d, the choice in the tokens %d", b, chosen[b], id)
+		case judged && !copied:
+			if v.Detail = otherChoice(logits.F32[b*logits.Shape[1]:][:logits.Shape[1]], id); v.Detail == "" {
+				continue
+			}
+			v.Rule = "is not what the logits choose: the last choice of " + harness.TokensFile
+			v.Detail = fmt.Sprintf("row %d: %s", b, v.Detail)
+		default:
+			continue
+		}
+		r.Violations = append(r.Violations, v)
+		break
+	}
+	return nil
+}
+
+// otherChoice says that logits choose another id by more than rounding, or "".
+func otherChoice(logits []float32, id int) string {
+	best := sample.Argmax(logits)
+	if id >= len(logits) || !finite(logits) {
+		return ""
+	}
+	allowed := gpt2.ToleranceOf("logits_last").At(gpt2.MaxDifference(logits, nil))
+	if lead := float64(logits[best]) - float64(logits[id]); lead > allowed {
+		return fmt.Sprintf("they choose %d, by %.3g before %d", best, lead, id)
+	}
+	return ""
 }
 
 // inputsOf lists what the stages of a span read that is not of the span.

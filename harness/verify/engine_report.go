@@ -72,8 +72,8 @@ func (s *Suite) engineReport(r *Report) (*EngineReport, error) {
 	case len(e.CannotDo) == len(s.Cases):
 		return nil, fmt.Errorf("%s: the engine can do none of the cases %s: it ended each with exit status %d",
 			s.Name, words.Some(e.CannotDo, 10), engine.CannotDo)
-	case len(e.Errors) > 0:
-		r.Verdict = harness.VerdictFail
+	case len(e.Errors) > 0 && r.First == nil:
+		r.Verdict = NotChecked
 	case r.unchecked() == CheckpointCount && r.First == nil:
 		return nil, fmt.Errorf("%s: the engine's dumps have no stage of a checkpoint: CHECKPOINTS.md lists them", s.Name)
 	}

@@ -23,13 +23,14 @@ import (
 	"checkpoint12/harness/report/ci"
 )
 
-// NotChecked is the verdict of a checkpoint without a golden or a figure.
+// NotChecked is the verdict of a checkpoint without a golden or a figure, and of a run in which
+// nothing failed but a case could not be judged.
 const NotChecked = "not checked"
 
 // Report is the result of Verify. Its JSON is the contract's, and a little more.
 type Report struct {
 	Schema      int                `json:"schema"`
-	Verdict     string             `json:"verdict"`  // "pass" or "fail"
+	Verdict     string             `json:"verdict"`  // "pass", "fail" or, of a run with [Report.Err] alone, "not checked"
 	Compared    int                `json:"compared"` // stages compared and assertions made, of all checkpoints
 	Model       string             `json:"model"`
 	Checkpoints []CheckpointReport `json:"checkpoints"` // 1 to 12
