@@ -124,6 +124,7 @@ func (r *Result) checkLastChoice(c Comparison, golden harness.Source, vocab int)
 		default:
 			continue
 		}
+		v.Detail += "; if your engine did not choose that id, leave the column out: tokens = tokens[:, :-1]"
 		r.Violations = append(r.Violations, v)
 		break
 	}

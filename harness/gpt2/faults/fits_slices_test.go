@@ -156,9 +156,9 @@ func weightOf(c *faults.Context, name string) []float32 {
 // TestOperands: other inputs, weights and biases are found, and named as seen from the stage.
 func TestOperands(t *testing.T) {
 	cases := []fitCase{
-		{"the layer's weights after", ".mlp.c_fc", fit.PatternOtherWeights, []string{"the weights of mlp.c_fc of layer +1"}, on(1, "mlp.c_fc", 0, "ln_2")},
-		{"two layers before", ".attn.c_proj", fit.PatternOtherWeights, []string{"the weights of attn.c_proj of layer -2"}, on(-2, "attn.c_proj", 0, "attn.context")},
-		{"its own bias", ".attn.c_proj", fit.PatternOtherWeights, []string{"its matrix is that of attn.c_proj of layer -1", "its bias is its own"}, func(c *faults.Context) []float32 {
+		{"the layer's weights after", ".mlp.c_fc", fit.PatternOtherWeights, []string{"the weights of mlp.c_fc of the next layer"}, on(1, "mlp.c_fc", 0, "ln_2")},
+		{"two layers before", ".attn.c_proj", fit.PatternOtherWeights, []string{"the weights of attn.c_proj of two layers before"}, on(-2, "attn.c_proj", 0, "attn.context")},
+		{"its own bias", ".attn.c_proj", fit.PatternOtherWeights, []string{"its matrix is that of attn.c_proj of the layer before", "its bias is its own"}, func(c *faults.Context) []float32 {
 			data := on(-1, "attn.c_proj", 0, "attn.context")(c)
 			if data == nil {
 				return nil
@@ -169,7 +169,7 @@ func TestOperands(t *testing.T) {
 			}
 			return data
 		}},
-		{"another bias", ".mlp.c_proj", fit.PatternOtherWeights, []string{"its bias is that of mlp.c_proj of layer -1"}, func(c *faults.Context) []float32 {
+		{"another bias", ".mlp.c_proj", fit.PatternOtherWeights, []string{"its bias is that of mlp.c_proj of the layer before"}, func(c *faults.Context) []float32 {
 			if strings.HasPrefix(c.Stage, "h.0.") {
 				return nil
 			}
@@ -184,7 +184,7 @@ func TestOperands(t *testing.T) {
 			return apply(c.Stage, model.Reads(c.Model.Config(), in(c.Stage, 0, "ln_1"))[0])(c)
 		}},
 		{"parallel", ".mlp.c_fc", fit.PatternOtherInput, []string{"it reads ln_1, where ln_2 belongs"}, on(0, "mlp.c_fc", 0, "ln_1")},
-		{"the layer before's input", ".mlp.c_fc", fit.PatternOtherInput, []string{"it reads ln_2 of layer -1"}, on(0, "mlp.c_fc", -1, "ln_2")},
+		{"the layer before's input", ".mlp.c_fc", fit.PatternOtherInput, []string{"it reads ln_2 of the layer before"}, on(0, "mlp.c_fc", -1, "ln_2")},
 		{"transposed", ".attn.c_proj", "conv1d_transposed", nil, func(c *faults.Context) []float32 {
 			x, w, bias, C := c.In(in(c.Stage, 0, "attn.context")), weightOf(c, c.Stage+".weight"), weightOf(c, c.Stage+".bias"), c.Model.Config().Embd
 			out := make([]float32, len(x))
@@ -198,14 +198,14 @@ func TestOperands(t *testing.T) {
 			return out
 		}},
 		{"ln_2 of the norm", ".ln_2", fit.PatternOtherInput, []string{"it reads ln_1, where resid_mid belongs"}, on(0, "ln_2", 0, "ln_1")},
-		{"ln_1 of the next", ".ln_1", fit.PatternOtherWeights, []string{"the weights of ln_1 of layer +1"}, func(c *faults.Context) []float32 {
+		{"ln_1 of the next", ".ln_1", fit.PatternOtherWeights, []string{"the weights of ln_1 of the next layer"}, func(c *faults.Context) []float32 {
 			s, _ := model.ParseStage(c.Stage)
 			if s.Layer+1 >= c.Model.Config().Layers {
 				return nil
 			}
 			return apply(in(c.Stage, 1, "ln_1"), model.Reads(c.Model.Config(), c.Stage)[0])(c)
 		}},
-		{"a layer skipped", ".ln_1", fit.PatternOtherInput, []string{"it reads resid_post of layer -2 (2 before), where the block's input belongs"}, on(0, "ln_1", -2, "resid_post")},
+		{"a layer skipped", ".ln_1", fit.PatternOtherInput, []string{"it reads resid_post of two layers before, where the block's input belongs"}, on(0, "ln_1", -2, "resid_post")},
 		{"everywhere layer 0", ".mlp.c_proj", fit.PatternOtherWeights, []string{"the weights of h.0.mlp.c_proj, in every layer"}, func(c *faults.Context) []float32 {
 			if strings.HasPrefix(c.Stage, "h.0.") {
 				return nil
@@ -218,9 +218,9 @@ func TestOperands(t *testing.T) {
 		{"ln_f", "ln_f", fit.PatternOtherWeights, []string{"the weights of h.1.ln_2"}, func(c *faults.Context) []float32 {
 			return apply("h.1.ln_2", model.Reads(c.Model.Config(), "ln_f")[0])(c)
 		}},
-		{"k of the layer before", ".attn.k", fit.PatternOtherInput, []string{"it reads attn.c_attn of layer -1"}, on(0, "attn.k", -1, "attn.c_attn")},
-		{"act of the layer before", ".mlp.act", fit.PatternOtherInput, []string{"it reads mlp.c_fc of layer -1"}, on(0, "mlp.act", -1, "mlp.c_fc")},
-		{"cache of the layer before", ".attn.context", fit.PatternOtherInput, []string{"it reads attn.cache_v of layer -1"}, func(c *faults.Context) []float32 {
+		{"k of the layer before", ".attn.k", fit.PatternOtherInput, []string{"it reads attn.c_attn of the layer before"}, on(0, "attn.k", -1, "attn.c_attn")},
+		{"act of the layer before", ".mlp.act", fit.PatternOtherInput, []string{"it reads mlp.c_fc of the layer before"}, on(0, "mlp.act", -1, "mlp.c_fc")},
+		{"cache of the layer before", ".attn.context", fit.PatternOtherInput, []string{"it reads attn.cache_v of the layer before"}, func(c *faults.Context) []float32 {
 			if strings.HasPrefix(c.Stage, "h.0.") {
 				return nil
 			}

@@ -43,6 +43,15 @@ func TestPatterns(t *testing.T) {
 		return each(func(i int, v float32) float32 { return v + bias[i%len(bias)] })
 	}
 	gain, attnBias := weight("h.2.ln_2.weight"), weight("h.1.attn.c_attn.bias")
+	heads := func(i, k int) func(*faults.Context) []float32 { // of [2,H,3,D]
+		return edit(func(data []float32) {
+			old, n := slices.Clone(data), 3*D
+			for b := range 2 {
+				copy(data[(b*H+i)*n:][:n], old[(b*H+k)*n:])
+				copy(data[(b*H+k)*n:][:n], old[(b*H+i)*n:])
+			}
+		})
+	}
 	for _, c := range []struct {
 		name  string
 		stage string
@@ -56,8 +65,8 @@ func TestPatterns(t *testing.T) {
 			each(func(_ int, v float32) float32 { return v * float32(math.Sqrt(float64(D))) })},
 		{"a constant offset", "h.1.resid_mid", fit.PatternOffset, 0.999, []string{"plus 0.5"}, each(func(_ int, v float32) float32 { return v + 0.5 })},
 		{"the bias twice", "h.1.mlp.c_proj", fit.PatternBias, 0.999, []string{"mlp.c_proj.bias, is added twice", "once"}, add("h.1.mlp.c_proj.bias")},
-		{"another bias", "h.1.mlp.c_proj", fit.PatternChannelOffset, 0.999, []string{"attn.c_proj.bias of layer +1 (the one after) is added to every row"}, add("h.2.attn.c_proj.bias")},
-		{"another gain", "h.1.attn.c_proj", fit.PatternChannelRatio, 0.999, []string{"every row is multiplied by ln_2.weight of layer +1"}, each(func(i int, v float32) float32 { return v * gain[i%len(gain)] })},
+		{"another bias", "h.1.mlp.c_proj", fit.PatternChannelOffset, 0.999, []string{"attn.c_proj.bias of the next layer is added to every row"}, add("h.2.attn.c_proj.bias")},
+		{"another gain", "h.1.attn.c_proj", fit.PatternChannelRatio, 0.999, []string{"every row is multiplied by ln_2.weight of the next layer"}, each(func(i int, v float32) float32 { return v * gain[i%len(gain)] })},
 		{"one head was never written", "h.2.attn.q", fit.PatternZero, 0.999, []string{"head 3"},
 			each(func(i int, v float32) float32 {
 				if i/D/3%H == 3 { // [B,H,T,D]
@@ -89,13 +98,9 @@ func TestPatterns(t *testing.T) {
 			})},
 		{"a ratio near 1", "h.1.mlp.act", fit.PatternRatio, 0.999, []string{"0.02% larger than the correct one"}, each(func(_ int, v float32) float32 { return 1.0002 * v })},
 		{"next to nothing", "h.1.resid_mid", fit.PatternRatio, 0.999, []string{"the output is 1e-06 times the correct one"}, each(func(_ int, v float32) float32 { return 1e-6 * v })},
-		{"heads exchanged", "h.0.attn.v", fit.PatternColumns, 1, []string{"head 1 is head 2 of v, head 2 is head 1 of v"}, edit(func(data []float32) {
-			old, n := slices.Clone(data), 3*D
-			for b := range 2 {
-				copy(data[(b*H+1)*n:][:n], old[(b*H+2)*n:])
-				copy(data[(b*H+2)*n:][:n], old[(b*H+1)*n:])
-			}
-		})},
+		{"heads exchanged", "h.0.attn.v", fit.PatternColumns, 1, []string{"head 1 is head 2 of v, head 2 is head 1 of v"}, heads(1, 2)},
+		{"the first heads exchanged", "h.0.attn.v", fit.PatternColumns, 1, []string{"head 0 is head 1 of v, head 1 is head 0 of v"}, heads(0, 1)},
+		{"the first heads of the cache exchanged", "h.0.attn.cache_v", fit.PatternPermuted, 1, []string{"heads 0 and 1 are exchanged"}, heads(0, 1)},
 		{"rows rolled", "h.0.mlp.c_fc", fit.PatternPermuted, 1, []string{"position", "1 before"}, edit(func(data []float32) {
 			old, n := slices.Clone(data), len(data)/6
 			for b := range 2 {

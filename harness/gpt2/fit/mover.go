@@ -131,8 +131,12 @@ func (m mover) orders(a Axis) (all []order) {
 	if len(parts) > 8 {
 		parts = append(parts[:8], fmt.Sprintf("… (%d in all)", len(parts)))
 	}
+	text := fmt.Sprintf("%s have the values of others: %s", a.Many, strings.Join(parts, ", "))
+	if i := list[wrong]; numbers == 2 && list[i] == wrong {
+		text = fmt.Sprintf("%s %s and %s are exchanged", a.Many, a.at(wrong), a.at(i))
+	}
 	return append(all, order{
-		fmt.Sprintf("%s have the values of others: %s", a.Many, strings.Join(parts, ", ")), numbers,
+		text, numbers,
 		func(_ *Stage, j, n int) int {
 			if n != len(list) {
 				return -1
@@ -142,11 +146,24 @@ func (m mover) orders(a Axis) (all []order) {
 	})
 }
 
+// pair reports whether two indices alone of more are not in their places.
+func (m mover) pair(n int) bool {
+	wrong := 0
+	for j := range n {
+		if !m.slice(j, j) {
+			wrong++
+		}
+	}
+	return wrong == 2 && n > 2
+}
+
 // rules adds the rules by which one index of the axis has the values of any of some others.
 func (m mover) rules(a Axis, wrong int, from []int, add func(numbers int, f func(j, n int) int, format string, args ...any)) {
 	n := a.N
 	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.Many)
-	add(0, func(j, n int) int { return j ^ 1 }, "every two %s are exchanged", a.Many)
+	if !m.pair(n) {
+		add(0, func(j, n int) int { return j ^ 1 }, "every two %s are exchanged", a.Many)
+	}
 	for _, k := range from {
 		switch k {
 		case 0:

@@ -52,20 +52,29 @@ func inputOf(cfg model.Config, layer int) string {
 // otherLayer is how seenFrom names another layer.
 var otherLayer = regexp.MustCompile(` of layer [+-]\d+`)
 
-// layersNamed returns a text in which other layers are named in words too: " of layer -2" could be
-// read as the last but one.
+// layersNamed returns a text in which other layers are named in words: " of layer -2" could be read
+// as the last but one.
 func layersNamed(text string) string {
 	return otherLayer.ReplaceAllStringFunc(text, func(name string) string {
 		n, _ := strconv.Atoi(strings.TrimPrefix(name, " of layer "))
-		words := "before"
-		if n > 0 {
-			words = "after"
+		switch {
+		case n == -1:
+			return " of the layer before"
+		case n == 1:
+			return " of the next layer"
+		case n < 0:
+			return fmt.Sprintf(" of %s layers before", spelt(-n))
 		}
-		if n = max(n, -n); n == 1 {
-			return name + " (the one " + words + ")"
-		}
-		return fmt.Sprintf("%s (%d %s)", name, n, words)
+		return fmt.Sprintf(" of %s layers after", spelt(n))
 	})
+}
+
+// spelt spells a small number.
+func spelt(n int) string {
+	if n == 2 {
+		return "two"
+	}
+	return fmt.Sprint(n)
 }
 
 // outsideBlocks reports whether a stage's name is of none of the blocks.

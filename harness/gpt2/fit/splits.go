@@ -16,6 +16,9 @@ func init() {
 	}
 }
 
+// everyTwo is how pairs of heads are exchanged.
+const everyTwo = "every two heads are exchanged"
+
 // A split says which column of c_attn is channel d of head h of a third.
 type split struct {
 	text    string
@@ -68,7 +71,7 @@ func splits(H, D int) (all []split) {
 	add(0, func(s, h, d int) int { return own(s, H-1-h, d) }, "heads are in reverse order")
 	add(0, func(s, h, d int) int { return own(s, h, D-1-d) }, "the channels of each head are in reverse order")
 	if H%2 == 0 {
-		add(0, func(s, h, d int) int { return own(s, h^1, d) }, "every two heads are exchanged")
+		add(0, func(s, h, d int) int { return own(s, h^1, d) }, everyTwo)
 	}
 	if D%2 == 0 {
 		add(0, func(s, h, d int) int { return own(s, h, (d+D/2)%D) }, "the halves of each head are exchanged")
@@ -126,7 +129,7 @@ func columns(r *Row) (all []Hypothesis) {
 	for c, v := range in[last:] {
 		at[v] = append(at[v], c)
 	}
-	found, first := make([]int, C), -1
+	found, first, moved := make([]int, C), -1, map[int]bool{} // moved are heads
 	for c := range found {
 		h, d := c/D, c%D
 		place := func(row int) int { return ((row/T*H+h)*T+row%T)*D + d }
@@ -150,7 +153,7 @@ func columns(r *Row) (all []Hypothesis) {
 				break
 			}
 		}
-		if found[c] < 0 {
+		if moved[h] = true; found[c] < 0 {
 			return nil
 		}
 		if first < 0 {
@@ -162,7 +165,7 @@ func columns(r *Row) (all []Hypothesis) {
 	}
 	add := func(x split) { all = append(all, x.hypothesis(cfg)) }
 	for _, x := range splits(H, D) {
-		holds := true
+		holds := x.text != everyTwo || len(moved) != 2 || H == 2 // else it is these two
 		for c := 0; c < C && holds; c++ {
 			col := x.of(third, c/D, c%D)
 			holds = col == found[c] || r.sameColumns(in, col, found[c])
@@ -187,10 +190,12 @@ func columns(r *Row) (all []Hypothesis) {
 		}
 	}
 	text := fmt.Sprintf("columns of c_attn are read from other places: channel %d of head %d is column %d, where %d belongs", first%D, first/D, found[first], third*C+first)
+	numbers := C
 	if whole {
 		text = "heads are read from other places of c_attn: " + strings.Join(parts[:min(len(parts), 8)], ", ")
+		numbers = len(parts)
 	}
-	add(split{text, C, func(s, h, d int) int {
+	add(split{text, numbers, func(s, h, d int) int {
 		if s != third {
 			return s*C + h*D + d
 		}

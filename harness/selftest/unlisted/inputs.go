@@ -83,7 +83,7 @@ var inputs = []Fault{
 		}},
 	{ID: "layer_off_by_two", Stages: "h.2.mlp.c_fc", Identity: ownBlocks, Words: []string{"h.0|layer 0|two layers|layer -2"},
 		Output: func(s *site) []float32 { return s.compute("h.0.mlp.c_fc", s.in(0)) }},
-	{ID: "attention_reads_other_ln_1", Stages: "h.1.attn.c_attn", Words: []string{"h.0.ln_1|ln_1 of layer 0|layer 0|layer -1|inputs of h.0"},
+	{ID: "attention_reads_other_ln_1", Stages: "h.1.attn.c_attn", Words: []string{"h.0.ln_1|ln_1 of layer 0|layer 0|layer -1|layer before|inputs of h.0"},
 		Output: func(s *site) []float32 { return s.reading(s.In("h.0.ln_1")) }},
 	{ID: "attention_reads_own_stream", Stages: "h.*.attn.c_attn", Words: []string{unNormed},
 		Output: func(s *site) []float32 { return s.reading(s.In(model.Reads(s.Config, s.block("ln_1"))[0])) }},
@@ -97,7 +97,7 @@ var inputs = []Fault{
 		Output: func(s *site) []float32 { return s.reading(s.In("h.0.resid_post")) }},
 	{ID: "mlp_without_activation", Stages: "h.*.mlp.c_proj", Words: []string{"mlp.c_fc|activation|before gelu|without gelu"},
 		Output: func(s *site) []float32 { return s.reading(s.here("mlp.c_fc")) }},
-	{ID: "mlp_of_layer_below", Stages: "h.1.mlp.c_proj", Words: []string{"h.0.mlp.act|layer 0|h.0|layer -1"},
+	{ID: "mlp_of_layer_below", Stages: "h.1.mlp.c_proj", Words: []string{"h.0.mlp.act|layer 0|h.0|layer -1|layer before"},
 		Output: func(s *site) []float32 { return s.reading(s.In("h.0.mlp.act")) }},
 	{ID: "queries_of_stream", Stages: "h.*.attn.c_attn", Words: []string{unNormed, "q |q's|q,|q:|queries|third"},
 		Output: func(s *site) []float32 {
