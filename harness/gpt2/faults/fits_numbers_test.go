@@ -246,6 +246,8 @@ func TestDropout(t *testing.T) {
 			return out
 		}},
 	})
+	e.tokens, e.steps = [][]int{{104, 268}}, 3
+	testFits(t, e, []fitCase{{"of few probabilities", ".attn.probs", fit.PatternDropout, words, each(drop)}})
 }
 
 // TestWeights: weights that are not the file's are named where they can be.

@@ -21,9 +21,6 @@ const trainingWords = "; the engine is in training mode, put it in evaluation mo
 // dropout: where the engine has 0 is read off at every place, and holds only with one factor
 // elsewhere that belongs to the share of zeros.
 func (p *values) dropouts() []Hypothesis {
-	if len(p.at) < leastDropped {
-		return nil
-	}
 	// base is what stays without the part that is dropped.
 	base := func(*Stage) []float32 { return nil }
 	what := "its output"
@@ -71,6 +68,9 @@ func (p *values) dropouts() []Hypothesis {
 			return out
 		}}}
 	}
+	if s := stageName(p.Name); s.Word == "attn.probs" && p.Part == nil && (dropped == 0 || all < leastDropped) {
+		k, dropped, all = p.inAll()
+	}
 	if dropped == 0 || all < leastDropped || !(k > 1) {
 		return nil
 	}
@@ -101,6 +101,57 @@ func (p *values) dropouts() []Hypothesis {
 		}
 		return out
 	}}}
+}
+
+// inAll returns of the probabilities that are not right, in all layers and at steps near the row's, how
+// many there are, how many of them are 0, and how many times as large as they should be the others are;
+// nothing if these are not all alike.
+func (r *Row) inAll() (k float64, dropped, all int) {
+	cfg, here := r.Model.Config(), stageName(r.Name)
+	if r.Has == nil || r.At == nil {
+		return 0, 0, 0
+	}
+	var sum float64
+	for step := max(0, r.Step-stepsRead); step <= r.Step+stepsRead; step++ {
+		for here.Layer = 0; here.Layer < cfg.Layers && all < mostRead; here.Layer++ {
+			if !r.Has(step, here.String()) {
+				continue
+			}
+			reads := model.Reads(cfg, here.String())
+			got, x := r.At(step, here.String()), r.At(step, reads[0])
+			S := len(r.At(step, model.StageName{Layer: here.Layer, Word: "attn.cache_k"}.String())) / (r.Dims.B * cfg.Embd)
+			if S == 0 || len(got) != len(x) || len(x)%S != 0 {
+				continue
+			}
+			zeros, n, own := 0, 0, 0.0
+			for lo := 0; lo < len(x); lo += S {
+				row := make([]float64, S)
+				for j, v := range x[lo:][:S] {
+					row[j] = float64(v)
+				}
+				normalise(row)
+				for j, right := range row {
+					switch g := float64(got[lo+j]); {
+					case right < 1e-6:
+					case g == 0:
+						zeros++
+					case n > 0 && math.Abs(g/right*float64(n)-own) > sameNumber*own:
+						return 0, 0, 0
+					default:
+						n, own = n+1, own+g/right
+					}
+				}
+			}
+			if zeros == 0 && math.Abs(own-float64(n)) <= sameNumber*own {
+				continue // it is right
+			}
+			if mean := own / float64(max(n, 1)); n > 0 && sum > 0 && math.Abs(mean*float64(all-dropped)-sum) > sameNumber*sum {
+				return 0, 0, 0
+			}
+			dropped, all, sum = dropped+zeros, all+zeros+n, sum+own
+		}
+	}
+	return sum / float64(max(all-dropped, 1)), dropped, all
 }
 
 // zeros reports whether all that is wrong is 0, at places that look random: no row, channel or
