@@ -28,7 +28,7 @@ var asHTML = format{"html", "write the report as a page to `FILE`: a map, pictur
 func (a *app) comparisonPage(r *diagnose.Result, c *diagnose.Comparison, golden string, o report.Options) (*page.Page, error) {
 	return pictures.OfComparison(r, pictures.Options{
 		Version: version(), Line: a.line(a.args...), Report: o,
-		Closer:   strings.ReplaceAll(string(o.Closer), "\u00a0", " "),
+		Closer:   strings.ReplaceAll(string(o.Closer), "\u00a0", " "), // which no word that is quoted has
 		Siblings: siblings(r, c, golden),
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report/ci"
 	"checkpoint12/harness/report/page"
 	"checkpoint12/harness/verify"
@@ -21,7 +22,8 @@ type Album struct {
 	reports  []*harness.Report
 	facts    []page.Fact
 	left     size
-	failed   bool // one case has
+	failed   bool  // one case has
+	others   []int // for each finding, in how many cases more it is
 	schedule *harness.Schedule
 }
 
@@ -57,7 +59,9 @@ func (a *Album) Add(name string, r *diagnose.Result) error {
 		same := func(o page.Finding) bool { return o.Stage == f.Stage && slices.Equal(o.Causes, f.Causes) }
 		if i := slices.IndexFunc(a.findings, same); i < 0 {
 			f.Where = "case " + name + ", " + f.Where
-			a.findings = append(a.findings, f)
+			a.findings, a.others = append(a.findings, f), append(a.others, 0)
+		} else {
+			a.others[i]++
 		}
 	}
 	for _, e := range b.judged[0].Engines {
@@ -87,6 +91,11 @@ func (a *Album) Page(r *verify.Report, o Options) *page.Page {
 		Beside: besideOf(r, c, a.reports), Checkpoints: checkpoints(r, c), Runs: a.runs,
 		Engines: spreads(r), Notes: r.Notes(), Facts: append([]page.Fact{{Name: "program", Value: o.Version}}, a.facts...),
 		Commands: []page.Command{{What: "what made this page", Line: o.Line}},
+	}
+	for i, n := range a.others {
+		if n > 0 {
+			p.Findings[i].Notes = append(p.Findings[i].Notes, "and in "+words.Count(n, "more case"))
+		}
 	}
 	if a.schedule != nil {
 		p.Stages = summaries(a.schedule, a.reports...)

@@ -31,7 +31,7 @@ GOLDENS = os.path.join(engines.ROOT, "goldens")
 HELLO = os.path.join(GOLDENS, "synthetic-tiny", "hello")
 FLOAT64 = os.path.join(HELLO, "float64")
 ENGINE = os.path.join(engines.ROOT, "scripts", "engines", "engine_numpy.py")
-HOSTILE = "<script>alert(1)<\\script><img src=x onerror=alert(1)>\"'&\x1b[31m\x01\u202e"
+HOSTILE = "-<script>alert(1)<\\script><img src=x onerror=alert(1)>\"'& $(id) `\n\x1b[31m\x01\u202e\u00a0"
 ERF = ("return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))",
        "from math import erf, sqrt\n    return 0.5 * x * (1 + np.vectorize(erf)(x / sqrt(2)))")
 FAULTS = [ERF, ("scores = q @ k.transpose(0, 1, 3, 2) / np.float32(np.sqrt(D))", "scores = q @ k.transpose(0, 1, 3, 2) / np.float32(np.sqrt(D) + (i == 1))"),
@@ -383,6 +383,9 @@ def test_cases(opened, made):
     tab = opened("engine")
     verdicts = [r["verdict"] for r in made["engine"][1]["checkpoints"]]
     assert tab.locator("#checkpoints tbody .state").all_inner_texts() == verdicts and len(verdicts) == 12
+    extent = re.search(r"in \d+ of \d+ cases", made["engine"][2])[0]
+    assert extent in tab.locator("#verdict").inner_text()
+    assert "and in" in tab.locator("#findings li").first.inner_text()
     names = tab.locator("#case option").all_inner_texts()
     assert sorted(names) == sorted({r["case"] for r in made["engine"][1]["runs"]})
     tab.locator("#case").select_option("1")
@@ -403,6 +406,18 @@ def test_copy(opened, fallback):
     tab.wait_for_function("document.querySelector('#verdict .copy').textContent === 'copied'")
     assert tab.evaluate("window.copied" if fallback else "navigator.clipboard.readText()") == command
     assert "compare" in command and "--verbose" in command
+
+
+def test_copied_command_runs(opened, made, tmp_path):
+    """A shell that is given what the button copies compares the same folder, whatever its name."""
+    tab = opened("hostile")
+    tab.locator("#verdict .copy").click()
+    tab.wait_for_function("document.querySelector('#verdict .copy').textContent === 'copied'")
+    command = tab.evaluate("navigator.clipboard.readText()")
+    assert command.isprintable()
+    (tmp_path / "checkpoint12").symlink_to(made.program)
+    done = subprocess.run(["sh", "-c", command], cwd=made.root, capture_output=True, text=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert done.returncode == 1 and done.stdout.split("\n\n")[0] == made["hostile"][2].split("\n\n")[0], done.stderr
 
 
 @pytest.mark.parametrize("name", ["one", "right", "engine", "hostile"])

@@ -44,7 +44,7 @@ type Verdict struct {
 	Closer Command // what looks closer; its Line is "" if there is nothing
 }
 
-// A Command is a command line and what it does.
+// A Command is a command line and what it does. One that is too long to be shown whole is not.
 type Command struct{ What, Line string }
 
 // A Fact is something with a name.

@@ -34,6 +34,7 @@ var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
 	"upper":   strings.ToUpper,
 	"share":   Share,
 	"heading": heading,
+	"word":    word,
 	"isSet":   func(n Num) bool { return n == n && n != 0 },
 }).Parse(pageHTML))
 
@@ -52,6 +53,14 @@ func Write(w io.Writer, p *Page) error {
 		_, err = out.WriteTo(w)
 	}
 	return err
+}
+
+// word returns the text of a token and its id, of which either's direction is its own.
+func word(token string) []string {
+	if i := strings.LastIndexByte(token, ' '); i > 0 {
+		return []string{token[:i], token[i+1:]}
+	}
+	return []string{token, ""}
 }
 
 // heading returns that of findings.
@@ -86,6 +95,13 @@ func visible(v reflect.Value) reflect.Value {
 		for i := range v.NumField() {
 			to.Field(i).Set(visible(v.Field(i)))
 		}
+		if c, ok := v.Interface().(Command); ok { // the whole of it can be run
+			line := words.Visible(c.Line)
+			if len(line) > longestLine {
+				line = ""
+			}
+			to.FieldByName("Line").SetString(line)
+		}
 	case reflect.Slice:
 		if !v.IsNil() {
 			to.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
@@ -106,6 +122,10 @@ func visible(v reflect.Value) reflect.Value {
 // longest is the number of characters of a text that are shown: what comes from outside may
 // have any number.
 const longest = 2000
+
+// longestLine is the number of characters of a command that are shown, as some thousand tokens
+// take them.
+const longestLine = 16_000
 
 func clipped(text string) string {
 	if len(text) <= longest {

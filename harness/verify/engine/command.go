@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/kballard/go-shellquote"
+
+	"checkpoint12/harness/internal/words"
 )
 
 // A Command is an engine's command line, split into words, which may hold placeholders.
@@ -70,7 +72,17 @@ func checkPlaceholders(words []string) error {
 }
 
 // String returns the command as a shell takes it.
-func (c Command) String() string { return strings.ReplaceAll(shellquote.Join(c...), `\{`, "{") }
+func (c Command) String() string {
+	var all []string
+	for _, word := range c {
+		quoted := strings.ReplaceAll(shellquote.Join(word), `\{`, "{")
+		if words.Visible(word) != word {
+			quoted = words.Shell(word)
+		}
+		all = append(all, quoted)
+	}
+	return strings.Join(all, " ")
+}
 
 // A Case holds the values of the placeholders.
 type Case struct {
