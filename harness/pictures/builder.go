@@ -224,7 +224,7 @@ func (b *builder) layer(l layer) page.Layer {
 			out.Share[at], out.Error[at] = page.Num(row.Share()), number(row.MaxAbs)
 		}
 	}
-	out.Status = string(cells)
+	out.Status = page.Cells(cells)
 	return out
 }
 
@@ -258,7 +258,7 @@ func (b *builder) replayLayer() page.Layer {
 		}
 		out.Share[i], out.Error[i] = page.Num(p.Share()), number(p.MaxAbs)
 	}
-	out.Status = string(cells)
+	out.Status = page.Cells(cells)
 	return out
 }
 
@@ -311,9 +311,9 @@ func (b *builder) mark() {
 		wrong(harness.Place{Step: in.Step, Stage: in.Stage}, in.Accepted)
 	}
 	if slices.Contains(accepted, 'a') {
-		b.run.Accepted = strings.ReplaceAll(string(accepted), "n", " ")
+		b.run.Accepted = page.Cells(strings.ReplaceAll(string(accepted), "n", " "))
 	}
-	if b.run.Marks = string(cells); slices.ContainsFunc(grown, func(n page.Num) bool { return n != 0 }) {
+	if b.run.Marks = page.Cells(cells); slices.ContainsFunc(grown, func(n page.Num) bool { return n != 0 }) {
 		b.run.Grown = grown
 	}
 }

@@ -1,7 +1,6 @@
 package pictures
 
 import (
-	"encoding/json"
 	"slices"
 
 	"checkpoint12/harness"
@@ -121,38 +120,4 @@ func (b *builder) worthALook() (wrong, sample []harness.Place) {
 		n *= 2
 	}
 	return wrong[:min(len(wrong), maxWrong)], sample[:min(len(sample), n)]
-}
-
-// pageBytes is what the data of a page take at most, if leaving out cards can do it.
-const pageBytes = 850_000
-
-// fit leaves out cards, the last of the run that has most, until the data of the page are
-// small enough. The first card of a run stays.
-func fit(p *page.Page) {
-	total := 0
-	sizes := make([][]int, len(p.Runs))
-	bytes := func(v any) int {
-		data, _ := json.Marshal(v) // as the page writes it
-		return len(data)
-	}
-	for i := range p.Runs {
-		total += bytes(p.Runs[i])
-		for _, c := range p.Runs[i].Cards {
-			sizes[i] = append(sizes[i], bytes(c))
-		}
-	}
-	for total > pageBytes {
-		most := -1
-		for i := range sizes {
-			if n := len(sizes[i]); n > 1 && (most < 0 || n > len(sizes[most])) {
-				most = i
-			}
-		}
-		if most < 0 {
-			return
-		}
-		last := len(sizes[most]) - 1
-		total -= sizes[most][last]
-		sizes[most], p.Runs[most].Cards = sizes[most][:last], p.Runs[most].Cards[:last]
-	}
 }

@@ -108,14 +108,15 @@ func TestPageWithNaNAndOtherShape(t *testing.T) {
 	if err := page.Write(&out, p); err != nil {
 		t.Fatal(err)
 	}
-	if run := p.Runs[0]; !strings.Contains(run.Layers[0].Status, "n") {
+	if run := p.Runs[0]; !strings.Contains(string(run.Layers[0].Status), "n") {
 		t.Error("nothing is not finite on the map")
 	}
 }
 
-// A page of a run of GPT-2 Medium's shape of which everything is wrong, by five engines, is
-// below a megabyte.
-func TestPageIsSmall(t *testing.T) {
+// wrongMedium returns the comparison of a run of GPT-2 Medium's shape of which everything is
+// wrong, by five engines.
+func wrongMedium(t *testing.T) *diagnose.Result {
+	t.Helper()
 	s := gpt2.Schedule(24, nil)
 	source := func(name string, by float32) harness.Source {
 		have := harnesstest.Steps{}
@@ -154,6 +155,12 @@ func TestPageIsSmall(t *testing.T) {
 	}
 	r.Report = &whole
 	r.Judged = []diagnose.Judged{{Comparison: c, Report: r.Report, Engines: r.Engines}}
+	return r
+}
+
+// The page of a comparison of GPT-2 Medium's shape is below a megabyte.
+func TestPageIsSmall(t *testing.T) {
+	r := wrongMedium(t)
 	p, err := OfComparison(r, Options{})
 	if err != nil {
 		t.Fatal(err)

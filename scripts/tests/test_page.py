@@ -230,6 +230,7 @@ def test_marks(opened, made, name):
     for i, step in enumerate(steps):
         assert tab.locator("#step-label").inner_text().startswith(f"step {step}")
         shown = {title.split(",")[0]: text for _, _, title, text in cells(tab)}
+        assert not [title for _, _, title, _ in cells(tab) if "undefined" in title]
         own = {x["stage"] for x in report["introduced"] if x["step"] == step}
         unused = {x["stage"] for x in report["explanations"] if x["step"] == step and x["fault"] == "dumped_at_other_point"}
         assert {stage for stage, text in shown.items() if "●" in text} == own - unused

@@ -17,6 +17,7 @@ type Page struct {
 	Texts       []Fact       // continued, by case
 
 	Runs   []Run
+	Left   []string  // how much of what is left out, to keep the page small
 	Stages []Summary // of all runs, by family of stages
 	Rows   []Row     // outside their bounds, the first of them
 	More   int       // rows outside that are not in Rows
@@ -110,21 +111,21 @@ type Row struct {
 type Run struct {
 	Name   string  `json:"name"` // of the case; "" where there is one run
 	Steps  []Step  `json:"steps"`
-	Stages []Stage `json:"stages"`
+	Stages []Stage `json:"stages,omitempty"` // left out where they are those of the run before
 	Layers []Layer `json:"layers"`
 
 	// Marks has a character for each cell, what a replay says of the stage's own
 	// computation: one of the Mark constants.
-	Marks string `json:"marks"`
+	Marks Cells `json:"marks"`
 
 	// Accepted has an 'a' for each cell whose failure is passed over; "" if none is.
-	Accepted string `json:"accepted,omitempty"`
+	Accepted Cells `json:"accepted,omitempty"`
 
 	Grown []Num `json:"grown,omitempty"` // by how much the stage amplified the error that it read
 
 	Cards  []Card  `json:"cards"`
 	Growth *Growth `json:"growth,omitempty"`
-	Tokens []Token `json:"tokens,omitempty"`
+	Tokens []Token `json:"-"`
 	Start  int     `json:"start"` // the cell that is opened first
 }
 
@@ -165,9 +166,9 @@ type Layer struct {
 	Replay bool   `json:"replay,omitempty"`
 
 	// Status has a character for each cell, one of the Status constants.
-	Status string `json:"status"`
-	Share  []Num  `json:"share"` // of the bound
-	Error  []Num  `json:"error"` // the largest
+	Status Cells `json:"status"`
+	Share  []Num `json:"share"` // of the bound
+	Error  []Num `json:"error"` // the largest
 }
 
 // Together is the name of the layer of several goldens, in which the verdict is.
@@ -228,6 +229,9 @@ type Picture struct {
 	// Counts are of elements by the logarithm of their error over the bound, as Bin has it.
 	Counts []int `json:"counts"`
 }
+
+// Cells has a character for each cell of a run.
+type Cells string
 
 // Base64 is bytes in base64, which a page holds as they are.
 type Base64 string

@@ -1,5 +1,6 @@
 (() => {
 const runs = JSON.parse(document.getElementById("data").textContent) || [];
+runs.forEach((r, i) => { r.stages ||= runs[i - 1].stages; });
 const $ = id => document.getElementById(id);
 // The words and classes of cells are those of grid.go.
 const statusWords = {" ": "not there", p: "within its bound", d: "within its bound, which says little", f: "outside its bound",

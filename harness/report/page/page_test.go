@@ -46,8 +46,11 @@ func setAll(v reflect.Value, s string) {
 		setAll(v.Index(0), s)
 	case reflect.String:
 		v.SetString(s)
-		if v.Type() == reflect.TypeFor[Base64]() { // of our own making
+		switch v.Type() { // of our own making
+		case reflect.TypeFor[Base64]():
 			v.SetString("AAAA")
+		case reflect.TypeFor[Cells]():
+			v.SetString("a")
 		}
 	case reflect.Int:
 		v.SetInt(1)
@@ -117,8 +120,25 @@ func TestLongTexts(t *testing.T) {
 	if n := len(write(t, example(long))); n > 1_000_000 {
 		t.Errorf("a page of %d bytes, from texts of %d", n, len(long))
 	}
-	if got := clipped(strings.Repeat("é", longest)); len(got) > longest+len("…") || !utf8.ValidString(got) {
+	p := example("plain")
+	p.Runs[0].Marks = Cells(strings.Repeat("!", 4000))
+	if !strings.Contains(write(t, p), string(p.Runs[0].Marks)) {
+		t.Error("not all cells have their mark")
+	}
+	const longest = 2000
+	if got := clipped(strings.Repeat("é", longest), longest); len(got) > longest+len("…") || !utf8.ValidString(got) {
 		t.Errorf("clipped to %d bytes, valid: %v", len(got), utf8.ValidString(got))
+	}
+}
+
+// Where many texts make a page too large they are cut to fewer characters.
+func TestManyTexts(t *testing.T) {
+	p := example("plain")
+	for range 1000 {
+		p.Notes = append(p.Notes, strings.Repeat("<b>é", 500))
+	}
+	if n := len(write(t, p)); n > mostBytes {
+		t.Errorf("a page of %d bytes", n)
 	}
 }
 

@@ -34,25 +34,48 @@ var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
 	"upper":   strings.ToUpper,
 	"share":   Share,
 	"heading": heading,
+	"join":    words.And,
 	"word":    word,
 	"isSet":   func(n Num) bool { return n == n && n != 0 },
 }).Parse(pageHTML))
 
+// mostBytes is what a page takes, if shorter texts can do it.
+const mostBytes = 1_000_000
+
 // Write writes the page.
 func Write(w io.Writer, p *Page) error {
-	p = visible(reflect.ValueOf(p)).Interface().(*Page)
 	var out bytes.Buffer
-	err := tmpl.Execute(&out, struct {
-		*Page
-		Policy string
-		CSS    template.CSS
-		JS     template.JS
-		Map    *gridView
-	}{p, policy(), template.CSS(pageCSS), template.JS(script), firstMap(p)})
-	if err == nil {
-		_, err = out.WriteTo(w)
+	for _, longest := range []int{2000, 400, 80} {
+		p := visible(reflect.ValueOf(p), longest).Interface().(*Page)
+		out.Reset()
+		err := tmpl.Execute(&out, struct {
+			*Page
+			Policy string
+			CSS    template.CSS
+			JS     template.JS
+			Map    *gridView
+			Data   []Run
+		}{p, policy(), template.CSS(pageCSS), template.JS(script), firstMap(p), data(p.Runs)})
+		if err != nil {
+			return err
+		}
+		if out.Len() <= mostBytes {
+			break
+		}
 	}
+	_, err := out.WriteTo(w)
 	return err
+}
+
+// data returns runs as the script gets them.
+func data(runs []Run) []Run {
+	all := slices.Clone(runs)
+	for i := range runs {
+		if i > 0 && reflect.DeepEqual(runs[i].Stages, runs[i-1].Stages) {
+			all[i].Stages = nil
+		}
+	}
+	return all
 }
 
 // word returns the text of a token and its id, of which either's direction is its own.
@@ -82,18 +105,18 @@ func policy() string {
 }
 
 // visible returns a copy of v in which what is not printed is visible in every text, which is
-// not longer than longest, and numbers are as the data have them.
-func visible(v reflect.Value) reflect.Value {
+// not longer than that many characters, and numbers are as the data have them.
+func visible(v reflect.Value, longest int) reflect.Value {
 	to := reflect.New(v.Type()).Elem()
 	to.Set(v)
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			to.Set(visible(v.Elem()).Addr())
+			to.Set(visible(v.Elem(), longest).Addr())
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			to.Field(i).Set(visible(v.Field(i)))
+			to.Field(i).Set(visible(v.Field(i), longest))
 		}
 		if c, ok := v.Interface().(Command); ok { // the whole of it can be run
 			line := words.Visible(c.Line)
@@ -106,28 +129,25 @@ func visible(v reflect.Value) reflect.Value {
 		if !v.IsNil() {
 			to.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
 			for i := range v.Len() {
-				to.Index(i).Set(visible(v.Index(i)))
+				to.Index(i).Set(visible(v.Index(i), longest))
 			}
 		}
 	case reflect.Float64:
 		to.SetFloat(Num(v.Float()).rounded())
 	case reflect.String:
-		if v.Type() != reflect.TypeFor[Base64]() {
-			to.SetString(clipped(words.Visible(v.String())))
+		if t := v.Type(); t != reflect.TypeFor[Base64]() && t != reflect.TypeFor[Cells]() { // of our own making
+			to.SetString(clipped(words.Visible(v.String()), longest))
 		}
 	}
 	return to
 }
 
-// longest is the number of characters of a text that are shown: what comes from outside may
-// have any number.
-const longest = 2000
-
 // longestLine is the number of characters of a command that are shown, as some thousand tokens
 // take them.
 const longestLine = 16_000
 
-func clipped(text string) string {
+// clipped returns a text that is cut if need be: what comes from outside may have any length.
+func clipped(text string, longest int) string {
 	if len(text) <= longest {
 		return text
 	}
