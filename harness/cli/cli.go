@@ -70,6 +70,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return StatusInterrupted
 	}
 	a.fail(err)
+	a.annotate(err)
 	return StatusError
 }
 
@@ -79,7 +80,10 @@ type app struct {
 	args    []string // without the program
 	again   []string // of these, of a command that judges, what overwrites no report
 	stdout  *output
-	stderr  io.Writer
+
+	unprinted string // of a text in a log, the begin of a line
+	told      bool   // annotations have been written
+	stderr    io.Writer
 }
 
 func (a *app) root(args []string) *cobra.Command {

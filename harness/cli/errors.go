@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/words"
+	"checkpoint12/harness/report/ci"
 	"checkpoint12/harness/selftest"
 	"checkpoint12/model/zoo"
 )
@@ -94,6 +96,16 @@ func (a *app) fail(err error) {
 	a.say("error", err.Error())
 	if hint != "" {
 		a.say("hint", hint)
+	}
+}
+
+// inActions reports whether the output is read by GitHub Actions.
+func inActions() bool { return os.Getenv("GITHUB_ACTIONS") == "true" }
+
+// annotate writes an error for GitHub Actions, unless what was judged has said it.
+func (a *app) annotate(err error) {
+	if inActions() && !a.told {
+		ci.WriteAnnotations(a.stderr, &ci.Report{Name: "checkpoint12", Problems: []ci.Problem{{Title: err.Error()}}})
 	}
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -50,8 +49,9 @@ input, no weights, nothing to compare), 130 interrupted.`
 		if err == nil && !files.takeStdout() {
 			err = j.text(a.stdout, style(a.stdout.w))
 		}
-		if err == nil && j.ci != nil && os.Getenv("GITHUB_ACTIONS") == "true" {
+		if err == nil && j.ci != nil && inActions() {
 			ci.WriteAnnotations(a.stderr, j.ci())
+			a.told = j.err != nil
 		}
 		if err == nil {
 			err = files.write(j)

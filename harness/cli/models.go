@@ -201,8 +201,14 @@ one after the other.`),
 	return c
 }
 
-// printTokens prints text as it is but, on a terminal, with all but its lines' ends visible.
+// printTokens prints text as it is but, on a terminal, with all but its lines' ends visible, and
+// to the log of GitHub Actions by whole lines, none of which is a command.
 func (a *app) printTokens(text string) error {
+	if inActions() && !isFile(a.stdout.w) {
+		a.unprinted += text
+		end := strings.LastIndexAny(a.unprinted, "\r\n") + 1
+		text, a.unprinted = inertLines(a.unprinted[:end]), a.unprinted[end:]
+	}
 	if isTerminal(a.stdout.w) {
 		lines := strings.Split(text, "\n")
 		for i := range lines {
@@ -212,6 +218,17 @@ func (a *app) printTokens(text string) error {
 	}
 	_, err := io.WriteString(a.stdout, text)
 	return err
+}
+
+// inertLines returns lines, each of which ends, without commands.
+func inertLines(text string) string {
+	var out strings.Builder
+	for text != "" {
+		end := strings.IndexAny(text, "\r\n") + 1
+		out.WriteString(report.Inert(text[:end]))
+		text = text[end:]
+	}
+	return out.String()
 }
 
 func (a *app) generate(ctx context.Context, name string, prompts []string, n int, s sample.Options) error {
@@ -256,6 +273,9 @@ func (a *app) generate(ctx context.Context, name string, prompts []string, n int
 			if err == nil {
 				err = a.printTokens(texts[b] + streams[b].Flush() + "\n")
 			}
+		}
+		if a.unprinted != "" { // after an error
+			io.WriteString(a.stdout, report.Inert(a.unprinted))
 		}
 		return err
 	})

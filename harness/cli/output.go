@@ -64,6 +64,16 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// isFile reports whether w is a file, which no log shows.
+func isFile(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
 // style returns how to write text to w: in colours (https://no-color.org), and its width.
 func style(w io.Writer) report.Style {
 	if !isTerminal(w) {

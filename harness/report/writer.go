@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"checkpoint12/harness/internal/words"
@@ -95,7 +96,7 @@ func (w *Writer) Flush() error {
 			parts = wrap(line, w.Width, hang(line, w.Width))
 		}
 		for _, part := range parts {
-			out.WriteString(strings.TrimRight(inert(strings.ReplaceAll(part, unbroken, " ")), " ") + "\n")
+			out.WriteString(strings.TrimRight(Inert(strings.ReplaceAll(part, unbroken, " ")), " ") + "\n")
 		}
 	}
 	w.text.Reset()
@@ -103,10 +104,11 @@ func (w *Writer) Flush() error {
 	return err
 }
 
-// inert returns a line in which who reads a log finds no command: GitHub's runner obeys ::
+// Inert returns a line in which who reads a log finds no command: GitHub's runner obeys ::
 // at the beginning of a line, and ##[ anywhere in it.
-func inert(line string) string {
-	if text := strings.TrimLeft(line, " "); strings.HasPrefix(text, "::") {
+func Inert(line string) string {
+	blank := func(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f || r == 0xfeff }
+	if text := strings.TrimLeftFunc(line, blank); strings.HasPrefix(text, "::") {
 		line = line[:len(line)-len(text)] + `\` + text
 	}
 	return strings.ReplaceAll(line, "##[", `#\#[`)
