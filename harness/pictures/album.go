@@ -161,15 +161,14 @@ func verdictOf(r *verify.Report, c *ci.Report, o Options) page.Verdict {
 		v.State = page.Partial
 	}
 	head, _, _ := strings.Cut(c.Text, "\n\n")
-	first := true
-	for line := range strings.Lines(head) { // joined where the text was wrapped
+	wrapped := -1 // by how much what goes on with the last line is indented
+	for line := range strings.Lines(head) {
 		text := strings.TrimSpace(line)
-		if first || !strings.HasPrefix(line, " ") {
-			v.Lines = append(v.Lines, text)
-		} else {
+		if indent := len(line) - len(strings.TrimLeft(line, " ")); indent == wrapped {
 			v.Lines[len(v.Lines)-1] += " " + text
+		} else {
+			v.Lines, wrapped = append(v.Lines, text), indent+2
 		}
-		first = false
 	}
 	_, v.Lines[0], _ = strings.Cut(v.Lines[0], ": ")
 	f := r.First
