@@ -91,9 +91,14 @@ func (w *Writer) Flush() error {
 	var out strings.Builder
 	for line := range strings.Lines(w.text.String()) {
 		line = index.ReplaceAllStringFunc(strings.TrimSuffix(line, "\n"), func(s string) string { return string(Unbroken(s)) })
+		line = strings.ReplaceAll(line, "##[", `#\#[`) // as Inert does, which then makes it no wider
+		columns := w.Width
+		if strings.Contains(line, "::") {
+			columns--
+		}
 		parts := []string{line}
-		if width(line) > w.Width {
-			parts = wrap(line, w.Width, hang(line, w.Width))
+		if width(line) > columns {
+			parts = wrap(line, columns, hang(line, columns))
 		}
 		for _, part := range parts {
 			out.WriteString(strings.TrimRight(Inert(strings.ReplaceAll(part, unbroken, " ")), " ") + "\n")

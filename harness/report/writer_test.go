@@ -161,7 +161,8 @@ func TestWriterGivesNoCommands(t *testing.T) {
 		"::error::x":              `\::error::x`,
 		"  ::x":                   `  \::x`,
 		"a ::b":                   "a ::b",
-		"a ##[error]b":            `a #\#[error]b`,
+		"a ##[err]b":              `a #\#[err]b`,
+		"a ##[error]b":            "a\n  #\\#[error]b", // which is wider with its mark
 		"word word ::x":           "word word\n  \\::x",
 		"a\u00a0::b":              `a\u00a0::b`,
 		"two: words\n::error:: x": `two: words\n::error:: x`,

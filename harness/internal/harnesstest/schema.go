@@ -56,6 +56,24 @@ func CheckSchema(data []byte) error {
 	return nil
 }
 
+// selftests is the schema of what selftest writes.
+var selftests = sync.OnceValues(func() (*jsonschema.Schema, error) {
+	return jsonschema.NewCompiler().Compile(filepath.Join(filepath.Dir(schemaPath()), "selftest.schema.json"))
+})
+
+// CheckSelftest returns an error if the JSON of a matrix of selftest is not as its schema says.
+func CheckSelftest(data []byte) error {
+	s, err := selftests()
+	if err != nil {
+		return err
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	return s.Validate(v)
+}
+
 // CheckReport returns an error if the JSON of a report is not as its schema says.
 func CheckReport(report any) error {
 	data, err := json.Marshal(report)
