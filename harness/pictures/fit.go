@@ -252,11 +252,11 @@ func fitCards(p *page.Page) {
 		at := -1
 		for i := range sizes {
 			worth := func(i int) int { // of leaving out
-				if n := len(sizes[i]); !isWrong(&p.Runs[i]) && n > 0 {
+				n := len(sizes[i])
+				if n > 0 && !isWrong(&p.Runs[i]) {
 					return 1000 + n
-				} else {
-					return n - 1
 				}
+				return n - 1
 			}
 			if n := worth(i); n > 0 && (at < 0 || n > worth(at)) {
 				at = i

@@ -90,11 +90,11 @@ func (l *Layer) against() string {
 
 // class returns how the map shows a cell. The script has the same scale.
 func (r *Run) class(l *Layer, at int) string {
-	if class := r.colour(l, at); r.accepted(at) {
-		return class + " accepted"
-	} else {
-		return class
+	class := r.colour(l, at)
+	if r.accepted(at) {
+		class += " accepted"
 	}
+	return class
 }
 
 // colour returns the class of a cell's colour.
