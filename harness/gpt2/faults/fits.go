@@ -112,11 +112,11 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 	shown := map[string]bool{e.Stage: true}
 	for _, r := range g.recovered(e, row) {
 		all, shown[r.Name] = append(all, observation{row: r}), true
-		inner := wrongRow{Replayed: e.Replayed, dims: e.dims, got: r.Got, right: r.Right, bound: r.Bound}
+		inner := wrongRow{Replayed: e.Replayed, dims: r.Dims, got: r.Got, right: r.Right, bound: r.Bound}
 		inner.Stage = r.Name
 		if p := g.part(&inner); p != nil {
 			own := *r
-			own.Part = p.places(g.model.Config(), &Context{Dims: e.dims, Stage: r.Name})
+			own.Part = p.places(g.model.Config(), &Context{Dims: r.Dims, Stage: r.Name})
 			all = append(all, observation{row: &own, part: p})
 		}
 	}

@@ -185,3 +185,23 @@ func TestAttentionFits(t *testing.T) {
 		}
 	}
 }
+
+// TestMoreKeysThanChannels: from modules' outputs a softmax is told by the queries that see no more
+// keys than a head has channels, and holds of all.
+func TestMoreKeysThanChannels(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19, 7, 8, 9, 30, 200, 11, 12, 77, 5, 16, 41}}, steps: 3, keep: gpt2test.IsModule}
+	testFits(t, e, []fitCase{
+		{"a window", "attn.scores", fit.PatternSoftmax, []string{"in h.", "last 3 keys alone, a sliding window"}, queries(func(row []float32, _, query int) {
+			for j := range max(query-2, 0) {
+				row[j] = float32(math.Inf(-1))
+			}
+		})},
+		{"one head's scale", "attn.scores", fit.PatternSoftmax, []string{"the softmax is of 0.6 times the scores", "in head 1"}, queries(func(row []float32, head, _ int) {
+			for j := range row {
+				if head == 1 {
+					row[j] *= 0.6
+				}
+			}
+		})},
+	})
+}

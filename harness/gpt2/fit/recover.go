@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 
 	"gonum.org/v1/gonum/mat"
@@ -49,7 +50,14 @@ func (c *Recoverer) Recover(r *Row, span []string) (rows []*Row, why []string) {
 		add(c.context(r, named("attn.context")))
 	}
 	if last, _ := model.ParseStage(r.Name); last.Word == "attn.context" && slices.Contains(span, named("attn.probs")) {
-		add(probs(r, named("attn.probs"), named("attn.cache_v")))
+		D := r.Model.Config().Embd / r.Model.Config().Heads
+		row, err := probs(r, named("attn.probs"), named("attn.cache_v"), D)
+		for n := D * 3 / 4; err != nil && n >= max(D/2, 2) && n < r.Dims.P+r.Dims.T; n -= max(D/4, 1) { // of fewer keys more is known
+			if x, e := probs(r, named("attn.probs"), named("attn.cache_v"), n); e == nil {
+				row, err = x, nil
+			}
+		}
+		add(row, err)
 	}
 	return rows, why
 }
@@ -133,13 +141,18 @@ func (c *Recoverer) inverse(stage string, w []float32, n int) *inverse {
 	return inv
 }
 
-// probs recovers the probabilities by which values were mixed. It is an error if no mix of the
-// values is what the engine has, as the fault then is in these, or where there are more of them
-// than the mix has numbers.
-func probs(r *Row, name, values string) (*Row, error) {
-	cfg, d := r.Model.Config(), r.Dims
-	H, C, T, S := cfg.Heads, cfg.Embd, d.T, d.P+d.T
+// probs recovers the probabilities by which values were mixed, of those first positions of the step
+// that see no more than so many keys, at most as many as a head has channels. It is an error if there are none, or if no mix of
+// the values is what the engine has, as the fault then is in these.
+func probs(r *Row, name, values string, keys int) (*Row, error) {
+	cfg := r.Model.Config()
+	H, C := cfg.Heads, cfg.Embd
 	D := C / H
+	if n := keys - r.Dims.P; 1 < n && n < r.Dims.T {
+		r = r.first(n)
+	}
+	d := r.Dims
+	T, S := d.T, d.P+d.T
 	v := r.In(values)
 	switch {
 	case len(v) != d.B*H*S*D || r.Bound == nil:
@@ -189,6 +202,51 @@ func probs(r *Row, name, values string) (*Row, error) {
 		}
 	}
 	return r.row(name, got, bound)
+}
+
+// first returns the first n positions of the step as a row, of which later ones change nothing.
+func (r *Row) first(n int) *Row {
+	cfg, all := r.Model.Config(), r.Dims
+	few := all
+	few.T = n
+	cut := func(name string, x []float32) []float32 {
+		axes := strings.Fields(model.Axes(name))
+		shape, err := model.Shape(cfg, name, all)
+		if err != nil || len(shape) != len(axes) || product(shape) != len(x) {
+			return x
+		}
+		keep := slices.Clone(shape)
+		for a, axis := range axes {
+			switch axis {
+			case "T":
+				keep[a] = few.T
+			case "S":
+				keep[a] = few.P + few.T
+			}
+		}
+		out := make([]float32, product(keep))
+		for i := range out {
+			at, rest, stride := 0, i, 1
+			for a := len(axes) - 1; a >= 0; a-- {
+				at, rest, stride = at+rest%keep[a]*stride, rest/keep[a], stride*shape[a]
+			}
+			out[i] = x[at]
+		}
+		return out
+	}
+	own, kept := *r, map[string][]float32{}
+	own.Dims, own.In = few, func(name string) []float32 {
+		x, ok := kept[name]
+		if !ok {
+			x = cut(name, r.In(name))
+			kept[name] = x
+		}
+		return x
+	}
+	own.Got, own.Right, own.Bound = cut(r.Name, r.Got), cut(r.Name, r.Right), cut(r.Name, r.Bound)
+	own.Correct, own.Whole, own.End = func() []float32 { return own.Right }, nil, nil
+	own.At, own.Has = func(int, string) []float32 { return nil }, func(int, string) bool { return false }
+	return &own
 }
 
 // roots returns the square roots as float32.
