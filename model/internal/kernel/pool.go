@@ -23,14 +23,20 @@ type Task interface {
 
 // Pool runs tasks on several goroutines, for one caller at a time. It keeps a task of
 // every kernel and scratch space, so that kernels allocate nothing.
+//
+// A helper looks out for the next task for a while before it ends, and the caller waits only
+// for helpers that have begun, so that stages may be short.
 type Pool struct {
 	threads int
 	task    Task
 	parts   int64
 	next    atomic.Int64 // the first part nobody has taken
 	work    func()       // does parts until none is left
+	help    func()       // takes a seat at tasks while they come
+	seats   atomic.Int64 // how many helpers may still join the task
+	idle    atomic.Int64 // how many helpers look out for a seat
 	lost    atomic.Bool  // a part could not be done, for parallel.ErrLost
-	helpers sync.WaitGroup
+	joined  sync.WaitGroup
 	scratch []float32
 	free    chan []float32 // for each thread scratch space, or nil until it is taken
 
@@ -46,37 +52,68 @@ func NewPool(threads int) *Pool {
 	}
 	p := &Pool{threads: threads}
 	p.refill()
-	work := func() {
+	parts := func() {
 		for i := p.next.Add(1) - 1; i < p.parts; i = p.next.Add(1) - 1 {
 			p.task.Part(int(i))
 		}
 	}
 	p.work = func() {
-		defer p.helpers.Done()
-		if parallel.Protect(work) != nil {
+		if parallel.Protect(parts) != nil {
 			p.lost.Store(true)
 		}
+	}
+	p.help = func() {
+		for looks := 0; looks < lookouts; looks++ {
+			if p.sit() {
+				p.idle.Add(-1)
+				p.work()
+				p.idle.Add(1)
+				p.joined.Done()
+				looks = 0
+			} else if looks%64 == 63 {
+				runtime.Gosched()
+			}
+		}
+		p.idle.Add(-1)
 	}
 	return p
 }
 
-// serialWork is the number of multiplications below which one goroutine is faster.
-const serialWork = 1 << 15
+const (
+	// serialWork is the number of multiplications below which one goroutine is faster.
+	serialWork = 1 << 15
+	// lookouts is how often a helper looks for a task before it ends, some tenth of a millisecond.
+	lookouts = 1 << 14
+)
+
+// sit takes a seat at the task, if one is free.
+func (p *Pool) sit() bool {
+	for n := p.seats.Load(); n > 0; n = p.seats.Load() {
+		if p.seats.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+	return false
+}
 
 // Do runs all parts of t. work is about how many multiplications they take together.
 func (p *Pool) Do(t Task, parts, work int) {
-	workers := 1
+	helpers := 0
 	if work >= serialWork {
-		workers = max(1, min(p.threads, parts))
+		helpers = max(0, min(p.threads, parts)-1)
 	}
 	p.task, p.parts = t, int64(parts)
 	p.next.Store(0)
-	p.helpers.Add(workers)
-	for range workers - 1 {
-		go p.work()
+	p.joined.Add(helpers)
+	for p.seats.Store(int64(helpers)); p.idle.Load() < int64(helpers); {
+		p.idle.Add(1)
+		go p.help()
 	}
 	p.work()
-	p.helpers.Wait()
+	for p.sit() { // nobody is needed any more
+		p.joined.Done()
+	}
+	p.joined.Wait()
 	p.task = nil
 	if p.lost.Swap(false) {
 		p.refill()
