@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -8,18 +9,24 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// constants is a table of values that are there four times over.
+// constants is a table of values that are there for all lanes of a vector.
 type constants struct {
-	table Mem
-	size  int
+	table       Mem
+	size, lanes int
 }
 
 func (c *constants) of(v float64) Mem {
-	for range 4 {
+	first := c.size
+	for range c.lanes {
 		DATA(c.size, F64(v))
 		c.size += 8
 	}
-	return c.table.Offset(c.size - 32)
+	return c.table.Offset(first)
+}
+
+// constantsOf returns an empty table for so many lanes, of this name.
+func constantsOf(name string, lanes int) constants {
+	return constants{table: GLOBL(fmt.Sprintf("%s%d", name, lanes), RODATA|NOPTR), lanes: lanes}
 }
 
 // exponential returns code that makes p the exponential of z, which is between -least and
@@ -37,7 +44,11 @@ func (c *constants) exponential() func(z, k, p VecVirtual) {
 	}
 	return func(z, k, p VecVirtual) {
 		VMULPD(perLog, z, k)
-		VROUNDPD(U8(0), k, k)
+		if c.lanes == 8 {
+			VRNDSCALEPD(U8(0), k, k)
+		} else {
+			VROUNDPD(U8(0), k, k)
+		}
 		VFNMADD231PD(logHigh, k, z)
 		VFNMADD231PD(logLow, k, z)
 		VMOVUPD(powers[degree], p)
@@ -53,22 +64,23 @@ func (c *constants) exponential() func(z, k, p VecVirtual) {
 // least is where exponentials end that are kept in float32.
 const least = 700
 
-// gelu writes x/(1 + exp(-2√(2/π)(x + 0.044715x³))) in float64, rounded once, four values
+// gelu writes x/(1 + exp(-2√(2/π)(x + 0.044715x³))) in float64, rounded once, so many values
 // at a time.
-func gelu() {
-	c := constants{table: GLOBL("gelus", RODATA|NOPTR)}
+func gelu(lanes int) {
+	c := constantsOf("gelus", lanes)
 	cubic, slope := c.of(0.044715), c.of(-2*0.79788456080286535587989211986876)
 	lowest, highest, one := c.of(-least), c.of(least), c.of(1)
 	exponential := c.exponential()
 
-	TEXT("gelu", NOSPLIT, "func(y, x *float32, n int)")
-	Doc("gelu is GELU's tanh form of n values, a multiple of four. Of infinities it may be wrong.")
+	name := fmt.Sprintf("gelu%d", lanes)
+	TEXT(name, NOSPLIT, "func(y, x *float32, n int)")
+	Doc(fmt.Sprintf("%s is GELU's tanh form of n values, a multiple of %d. Of infinities it may be wrong.", name, lanes))
 	Pragma("noescape")
 	yp, xp, n := Load(Param("y"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
-	Label("four")
-	CMPQ(n, U32(4))
+	Label("some")
+	CMPQ(n, U32(uint32(lanes)))
 	JL(LabelRef("done"))
-	x, z, k, p := YMM(), YMM(), YMM(), YMM()
+	x, z, k, p := vector(2*lanes), vector(2*lanes), vector(2*lanes), vector(2*lanes)
 	VCVTPS2PD(Mem{Base: xp}, x)
 	VMULPD(x, x, z)
 	VMULPD(x, z, z)
@@ -80,51 +92,75 @@ func gelu() {
 	exponential(z, k, p)
 	VADDPD(one, p, p)
 	VDIVPD(p, x, x)
-	y := XMM()
-	VCVTPD2PSY(x, y)
-	VMOVUPS(y, Mem{Base: yp})
-	ADDQ(U32(16), xp)
-	ADDQ(U32(16), yp)
-	SUBQ(U32(4), n)
-	JMP(LabelRef("four"))
+	store(x, yp)
+	ADDQ(U32(uint32(4*lanes)), xp)
+	ADDQ(U32(uint32(4*lanes)), yp)
+	SUBQ(U32(uint32(lanes)), n)
+	JMP(LabelRef("some"))
 	Label("done")
 	VZEROUPPER()
 	RET()
 }
 
+// store rounds a vector of float64 to float32 and writes it.
+func store(v VecVirtual, to Register) {
+	if v.Size() == 64 {
+		y := YMM()
+		VCVTPD2PS(v, y)
+		VMOVUPS(y, Mem{Base: to})
+		return
+	}
+	y := XMM()
+	VCVTPD2PSY(v, y)
+	VMOVUPS(y, Mem{Base: to})
+}
+
 // exps writes exp((x - top)/temperature) in float64, rounded once, and 0 below -least, and
 // returns the sum of what was rounded, in four lanes.
-func exps() {
-	c := constants{table: GLOBL("exponentials", RODATA|NOPTR)}
+func exps(lanes int) {
+	c := constantsOf("exponentials", lanes)
 	lowest := c.of(-least)
 	exponential := c.exponential()
 
-	TEXT("exps", NOSPLIT, "func(y, x *float32, n int, top, temperature float64, sums *[4]float64)")
-	Doc("exps is exp((x-top)/temperature) of n values, a multiple of four, none above top, and adds them to sums.")
+	name := fmt.Sprintf("exps%d", lanes)
+	TEXT(name, NOSPLIT, "func(y, x *float32, n int, top, temperature float64, sums *[4]float64)")
+	Doc(fmt.Sprintf("%s is exp((x-top)/temperature) of n values, a multiple of %d, none above top, and adds them to sums.", name, lanes))
 	Pragma("noescape")
 	yp, xp, n := Load(Param("y"), GP64()), Load(Param("x"), GP64()), Load(Param("n"), GP64())
 	sp := Load(Param("sums"), GP64())
-	top, temperature, floor, sums := float64Param("top"), float64Param("temperature"), YMM(), YMM()
+	width := 2 * lanes
+	top, temperature, floor, sums := float64Param("top", width), float64Param("temperature", width), vector(width), YMM()
 	VMOVUPD(lowest, floor)
 	VMOVUPD(Mem{Base: sp}, sums)
-	Label("four")
-	CMPQ(n, U32(4))
+	Label("some")
+	CMPQ(n, U32(uint32(lanes)))
 	JL(LabelRef("done"))
-	z, k, p, kept, y := YMM(), YMM(), YMM(), YMM(), XMM()
+	z, k, p := vector(width), vector(width), vector(width)
 	VCVTPS2PD(Mem{Base: xp}, z)
 	VSUBPD(top, z, z)
 	VDIVPD(temperature, z, z)
-	VCMPPD(U8(5), floor, z, kept) // not below, or a NaN
-	VMAXPD(z, floor, z)           // a NaN stays
-	exponential(z, k, p)
-	VANDPD(kept, p, p)
-	VADDPD(p, sums, sums)
-	VCVTPD2PSY(p, y)
-	VMOVUPS(y, Mem{Base: yp})
-	ADDQ(U32(16), xp)
-	ADDQ(U32(16), yp)
-	SUBQ(U32(4), n)
-	JMP(LabelRef("four"))
+	if lanes == 8 {
+		kept, high := K(), YMM()
+		VCMPPD(U8(5), floor, z, kept) // not below, or a NaN
+		VMAXPD(z, floor, z)           // a NaN stays
+		exponential(z, k, p)
+		VMOVAPD_Z(p, kept, p)
+		VEXTRACTF64X4(U8(1), p, high)
+		VADDPD(p.AsY(), sums, sums)
+		VADDPD(high, sums, sums)
+	} else {
+		kept := YMM()
+		VCMPPD(U8(5), floor, z, kept)
+		VMAXPD(z, floor, z)
+		exponential(z, k, p)
+		VANDPD(kept, p, p)
+		VADDPD(p, sums, sums)
+	}
+	store(p, yp)
+	ADDQ(U32(uint32(4*lanes)), xp)
+	ADDQ(U32(uint32(4*lanes)), yp)
+	SUBQ(U32(uint32(lanes)), n)
+	JMP(LabelRef("some"))
 	Label("done")
 	VMOVUPD(sums, Mem{Base: sp})
 	VZEROUPPER()

@@ -53,8 +53,10 @@ func kernels() {
 		dot(rows, 4, mask)
 		dot(rows, 1, mask)
 	}
-	gelu()
-	exps()
+	for _, lanes := range []int{4, 8} {
+		gelu(lanes)
+		exps(lanes)
+	}
 	sums("sum", "sum returns the sum of n values.", "func(x *float32, n int) float64", false)
 	sums("squares", "squares returns the sum of the squares of n values less their mean.", "func(x *float32, n int, mean float64) float64", true)
 	normalise()

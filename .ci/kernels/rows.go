@@ -37,13 +37,13 @@ func total(a, b, one VecVirtual) {
 	VADDSD(b.AsX(), one.AsX(), one.AsX())
 }
 
-// float64Param loads a parameter into each place of a vector.
-func float64Param(name string) VecVirtual {
+// float64Param loads a parameter into each place of a vector, as long as one of so many float32.
+func float64Param(name string, lanes int) VecVirtual {
 	at, err := Param(name).Resolve()
 	if err != nil {
 		panic(err)
 	}
-	v := YMM()
+	v := vector(lanes)
 	VBROADCASTSD(at.Addr, v)
 	return v
 }
@@ -56,7 +56,7 @@ func sums(name, doc, signature string, squared bool) {
 	x, n := Load(Param("x"), GP64()), Load(Param("n"), GP64())
 	var mean VecVirtual
 	if squared {
-		mean = float64Param("mean")
+		mean = float64Param("mean", 8)
 	}
 	var all [3]VecVirtual
 	for i := range all {
@@ -96,7 +96,7 @@ func normalise() {
 	Pragma("noescape")
 	y, x := Load(Param("y"), GP64()), Load(Param("x"), GP64())
 	gain, bias, n := Load(Param("gain"), GP64()), Load(Param("bias"), GP64()), Load(Param("n"), GP64())
-	mean, scale := float64Param("mean"), float64Param("scale")
+	mean, scale := float64Param("mean", 8), float64Param("scale", 8)
 	eights(n, []Register{y, x, gain, bias}, func(i int) {
 		v, g, b := YMM(), YMM(), YMM()
 		VCVTPS2PD(Mem{Base: x, Disp: 16 * i}, v)
@@ -133,7 +133,7 @@ func rescale() {
 	Doc("rescale multiplies n values by scale, rounded once from float64.")
 	Pragma("noescape")
 	y, n := Load(Param("y"), GP64()), Load(Param("n"), GP64())
-	scale := float64Param("scale")
+	scale := float64Param("scale", 8)
 	eights(n, []Register{y}, func(i int) {
 		v, r := YMM(), XMM()
 		VCVTPS2PD(Mem{Base: y, Disp: 16 * i}, v)

@@ -8,15 +8,13 @@ import "github.com/tphakala/simd/f32"
 // Each product is added up as one of an OutIn Matrix.
 func Scores(y, q, k []float32, T, S, D int, scale float64) {
 	if kernels > portable {
-		scores(y, q, k, T, S, D)
+		scores(y, q, k, T, S, D, scale)
+		return
 	}
 	for t := range T {
 		row := y[t*S:][:S-T+t+1]
 		for s := range row {
-			if kernels == portable {
-				row[s] = f32.DotProduct(q[t*D:(t+1)*D], k[s*D:(s+1)*D])
-			}
-			row[s] = float32(float64(row[s]) * scale)
+			row[s] = float32(float64(f32.DotProduct(q[t*D:(t+1)*D], k[s*D:(s+1)*D])) * scale)
 		}
 	}
 }

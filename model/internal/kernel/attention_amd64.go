@@ -5,9 +5,9 @@ import "github.com/tphakala/simd/f32"
 // queryRows is the number of queries that pass each four keys, from the first cache.
 const queryRows = 48
 
-// scores writes products of queries and keys to y, those of all keys that a query sees
-// among them.
-func scores(y, q, k []float32, T, S, D int) {
+// scores writes products of queries and keys, times scale, to y, those of all keys that a query
+// sees among them.
+func scores(y, q, k []float32, T, S, D int, scale float64) {
 	for first := 0; first < T; first += queryRows {
 		end := min(first+queryRows, T)
 		seen := S - T + end // by the last
@@ -23,6 +23,9 @@ func scores(y, q, k []float32, T, S, D int) {
 				t += m
 			}
 			s += n
+		}
+		for t := first; t < end; t++ {
+			rescale(&y[t*S], S-T+t+1, scale)
 		}
 	}
 }
@@ -60,7 +63,7 @@ func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, values []
 		m := min(tileRows, T-t)
 		count := 0 // of values with a probability in these rows
 		for r := range m {
-			count = max(count, seen(x[(t+r)*ldx:][:n]))
+			count = max(count, before(x[(t+r)*ldx:][:n], 0))
 		}
 		for r := range m {
 			for k, p := range x[(t+r)*ldx:][:count] {
@@ -76,13 +79,4 @@ func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, values []
 			}
 		}
 	}
-}
-
-// seen returns how many places of a row there are up to the last that is not 0.
-func seen(row []float32) int {
-	n := len(row)
-	for n > 0 && row[n-1] == 0 {
-		n--
-	}
-	return n
 }

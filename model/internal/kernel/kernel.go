@@ -96,15 +96,28 @@ func Softmax(dst, src []float32, temperature float64) {
 		temperature = math.NaN()
 	}
 	dst = dst[:len(src)]
-	seen := len(src) // without what is masked at the end, which has no share
-	for seen > 1 && src[seen-1] == float32(math.Inf(-1)) {
-		seen--
-	}
+	seen := max(before(src, float32(math.Inf(-1))), min(1, len(src))) // what is masked at the end has no share
 	masked := dst[seen:]
 	softmax(dst[:seen], src[:seen], temperature)
-	for i := range masked {
-		masked[i] = dst[0] * 0 // NaN after a NaN
+	clear(masked)
+	for i := 0; i < len(masked) && dst[0] != dst[0]; i++ {
+		masked[i] = dst[0]
 	}
+}
+
+// before returns how many places of a row come before those at its end that have a value, to the bit.
+func before(row []float32, value float32) int {
+	bits, n := math.Float32bits(value), len(row)
+	for ; n >= 4; n -= 4 {
+		last := (*[4]float32)(row[n-4:])
+		if (math.Float32bits(last[0])^bits)|(math.Float32bits(last[1])^bits)|(math.Float32bits(last[2])^bits)|(math.Float32bits(last[3])^bits) != 0 {
+			break
+		}
+	}
+	for n > 0 && math.Float32bits(row[n-1]) == bits {
+		n--
+	}
+	return n
 }
 
 // softmax is Softmax of a temperature above 0 or NaN.

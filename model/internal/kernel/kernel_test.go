@@ -90,17 +90,20 @@ func TestVectorLengths(t *testing.T) {
 	defer func() { kernels = was }()
 	p := NewPool(2)
 	rng := rand.New(rand.NewPCG(8, 8))
-	for _, rows := range []int{1, 2, 4, 5, 11, fewRows, fewRows + 1, 67} {
+	for _, rows := range []int{1, 2, 4, 5, 11, fewRows, fewRows + 1, 67, passRows + 7} {
 		const in, out = 261, 141
 		x, bias := normal(rng, rows*in, 1), normal(rng, out, 1)
 		w := NewMatrix(normal(rng, in*out, 1), in, out, InOut)
 		var first []float32
 		for kernels = avx2; kernels <= best; kernels++ {
-			y := make([]float32, rows*out)
-			w.Mul(p, y, x, bias, rows)
+			product, active, share := make([]float32, rows*out), make([]float32, rows*in), make([]float32, rows*in)
+			w.Mul(p, product, x, bias, rows)
+			Activate(p, active, x, activation.Released)
+			Softmax(share, x, 1)
+			all := slices.Concat(product, active, share)
 			if first == nil {
-				first = y
-			} else if !sameBits(y, first) {
+				first = all
+			} else if !sameBits(all, first) {
 				t.Errorf("%d rows: %s gives other bits than %s", rows, levels[kernels], levels[avx2])
 			}
 		}

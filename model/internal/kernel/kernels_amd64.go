@@ -26,6 +26,7 @@ type vectors struct {
 	tiles   [tileRows + 1]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
 	pack    func(panels *float32, size int, w *float32, ldw, k, n int)
 	streams []streamKernels
+	lanes   int // of gelu and exps
 }
 
 // streamKernels are the kernels for so many rows, of so many products and of one.
@@ -34,18 +35,23 @@ type streamKernels struct {
 	many, one func(sums *float32, lds int, x *float32, ldx int, w *float32, ldw, n int)
 }
 
+// mostLanes is the largest number of lanes of gelu and exps.
+const mostLanes = 8
+
 var vectorsOf = [avx512 + 1]vectors{
 	avx2: {
 		cols:    16,
 		tiles:   [...]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x16, tile2x16, tile3x16, tile4x16, tile5x16, tile6x16},
 		pack:    pack16,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4, stream2x1}, {4, stream3x4, stream3x1}},
+		lanes:   4,
 	},
 	avx512: {
 		cols:    32,
 		tiles:   [...]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x32, tile2x32, tile3x32, tile4x32, tile5x32, tile6x32},
 		pack:    pack32,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4wide, stream2x1wide}, {4, stream3x4wide, stream3x1wide}, {4, stream4x4wide, stream4x1wide}},
+		lanes:   8,
 	},
 }
 
@@ -59,7 +65,9 @@ var (
 func (t *mulTask) dots(i int) {
 	lo := i * headRows
 	hi := min(lo+headRows, t.out)
-	t.start(lo, hi)
+	for r := range t.rows {
+		t.start(t.y[r*t.out+lo:], lo, hi)
+	}
 	for j := lo; j < hi; {
 		n, kernels := 4, &dots4
 		if hi-j < 4 {
@@ -83,39 +91,40 @@ func together(left, most int) int {
 }
 
 // panels is an InOut product in parts of panelCols columns. A block of blockK rows of
-// the matrix is copied to panels of tileCols columns, which stay in the second cache,
-// the panel at work in the first, while all rows of x pass, stripeRows of them by panel after
-// panel: few enough that a core holds their pages' addresses.
+// the matrix is copied to panels, which stay in the second cache, the panel at work in the
+// first, while up to passRows rows of x pass. Their sums lie side by side, as rows of y may be
+// so far apart that they push each other out of a cache.
 func (t *mulTask) panels(i int) {
 	lo := i * panelCols
 	hi := min(lo+panelCols, t.out)
-	t.start(lo, hi)
-	packed, v := t.pool.take(), &vectorsOf[kernels]
-	for k0 := 0; k0 < t.in; k0 += blockK {
-		n := min(blockK, t.in-k0)
-		panelsOf(packed, t.data[k0*t.out+lo:], t.out, n, hi-lo)
-		for from := 0; from < t.rows; from += stripeRows {
-			end := min(from+stripeRows, t.rows)
-			for j := lo; j < hi; j += v.cols {
-				panel := &packed[(j-lo)*n]
+	scratch, v := t.pool.take(), &vectorsOf[kernels]
+	packed, sums := scratch[:blockK*panelCols], scratch[blockK*panelCols:]
+	for from := 0; from < t.rows; from += passRows {
+		end := min(from+passRows, t.rows)
+		for r := from; r < end; r++ {
+			t.start(sums[(r-from)*panelCols:], lo, hi)
+		}
+		for k0 := 0; k0 < t.in; k0 += blockK {
+			n := min(blockK, t.in-k0)
+			panelsOf(packed, t.data[k0*t.out+lo:], t.out, n, hi-lo)
+			for j := 0; j < hi-lo; j += v.cols {
+				panel := &packed[j*n]
 				next, ldn := panel, 0
-				if at := (k0+blockK+j-lo)*t.out + lo; from == 0 && at < len(t.data) {
+				if at := (k0+blockK+j)*t.out + lo; at < len(t.data) {
 					next, ldn = &t.data[at], t.out // a share of the next block, for the first tile to ask for
 				}
 				for r := from; r < end; r += t.height {
 					m := min(t.height, end-r)
-					x, y := &t.turned[t.rows*k0+r*n], t.y[r*t.out+j:]
-					if hi-j >= v.cols {
-						v.tiles[m](&y[0], t.out, x, panel, n, next, ldn)
-					} else {
-						edge(packed[panelCols*blockK:], y, t.out, hi-j, m, x, panel, n)
-					}
+					v.tiles[m](&sums[(r-from)*panelCols+j], panelCols, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
 					next, ldn = panel, 0
 				}
 			}
 		}
+		for r := from; r < end; r++ {
+			copy(t.y[r*t.out+lo:r*t.out+hi], sums[(r-from)*panelCols:])
+		}
 	}
-	t.pool.give(packed)
+	t.pool.give(scratch)
 }
 
 // turn copies tile i's rows of x to where the tile reads them: first the rows' first
@@ -196,17 +205,37 @@ func stream(sums []float32, lds int, x []float32, ldx int, w []float32, ldw int,
 	}
 }
 
+// gelu is the kernel for n values, a multiple of the vectors' lanes. Unlike one in a table it
+// keeps nothing from the stack.
+func gelu(y, x *float32, n int) {
+	if kernels == avx512 {
+		gelu8(y, x, n)
+	} else {
+		gelu4(y, x, n)
+	}
+}
+
+// exps is likewise that of exponentials.
+func exps(y, x *float32, n int, top, temperature float64, sums *[4]float64) {
+	if kernels == avx512 {
+		exps8(y, x, n, top, temperature, sums)
+	} else {
+		exps4(y, x, n, top, temperature, sums)
+	}
+}
+
 // gelus is activation.Released of each value of x.
 func gelus(y, x []float32) {
 	y = y[:len(x)]
-	n := len(x) &^ 3
+	v := &vectorsOf[kernels]
+	n := len(x) / v.lanes * v.lanes
 	if n > 0 {
 		gelu(&y[0], &x[0], n)
 	}
 	if n < len(x) {
-		var last [4]float32
+		var last [mostLanes]float32
 		copy(last[:], x[n:])
-		gelu(&last[0], &last[0], 4)
+		gelu(&last[0], &last[0], v.lanes)
 		copy(y[n:], last[:])
 	}
 	if all := f32.Sum(y); all-all == 0 {
@@ -237,16 +266,18 @@ func softmaxes(dst, src []float32, temperature float64) {
 // exponentials writes exp((src - top)/temperature) to dst and returns its sum.
 func exponentials(dst, src []float32, top, temperature float64) float64 {
 	var sums [4]float64
-	n := len(src) &^ 3
+	v := &vectorsOf[kernels]
+	n := len(src) / v.lanes * v.lanes
 	if n > 0 {
 		exps(&dst[0], &src[0], n, top, temperature, &sums)
 	}
 	if n < len(src) {
-		low := float32(math.Inf(-1))
-		last := [4]float32{low, low, low, low}
-		copy(last[:], src[n:])
-		exps(&last[0], &last[0], 4, top, temperature, &sums)
-		copy(dst[n:], last[:len(src)-n])
+		var last [mostLanes]float32
+		for i := copy(last[:], src[n:]); i < len(last); i++ {
+			last[i] = float32(math.Inf(-1))
+		}
+		exps(&last[0], &last[0], v.lanes, top, temperature, &sums)
+		copy(dst[n:], last[:])
 	}
 	return sums[0] + sums[1] + (sums[2] + sums[3])
 }

@@ -11,7 +11,7 @@ func (t *mulTask) panels(int) {}
 
 func stream(_ []float32, _ int, _ []float32, _ int, _ []float32, _, _, _, _ int) {}
 
-func scores(_, _, _ []float32, _, _, _ int)                      {}
+func scores(_, _, _ []float32, _, _, _ int, _ float64)           {}
 func context(_, _ []float32, _ int, _, _ []float32, _, _, _ int) {}
 
 func gelus(_, _ []float32)                      {}

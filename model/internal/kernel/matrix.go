@@ -40,9 +40,10 @@ const (
 	rowGap = 80
 	// tileRows and tileCols are the most rows and columns of y that a tile keeps in registers.
 	tileRows, tileCols = 6, 32
-	// stripeRows is the number of rows that pass one panel before the next, whole tiles of any height.
-	stripeRows = 10 * tileRows
-	// panelCols is the number of columns of one part where panels are packed.
+	// passRows is the most rows that pass the panels of a block together: whole tiles of any
+	// height, whose sums and values of x stay in the second cache.
+	passRows = 480
+	// panelCols is the number of columns of one part where panels are packed, whole panels.
 	panelCols = 128
 	// headRows is the number of rows of an OutIn matrix in one part.
 	headRows = 256
@@ -109,15 +110,12 @@ type mulTask struct {
 // Part implements Task.
 func (t *mulTask) Part(i int) { t.part(t, i) }
 
-// start fills columns lo to hi of y with the bias.
-func (t *mulTask) start(lo, hi int) {
-	for r := range t.rows {
-		y := t.y[r*t.out+lo : r*t.out+hi]
-		if t.bias == nil {
-			clear(y)
-		} else {
-			copy(y, t.bias[lo:hi])
-		}
+// start fills a row with the bias of columns lo to hi.
+func (t *mulTask) start(row []float32, lo, hi int) {
+	if row = row[:hi-lo]; t.bias == nil {
+		clear(row)
+	} else {
+		copy(row, t.bias[lo:hi])
 	}
 }
 
@@ -140,7 +138,9 @@ func (t *mulTask) blocked(i int) {
 	lo := i * blockN
 	hi := min(lo+blockN, t.out)
 	sum := t.sums[lo:hi]
-	t.start(lo, hi)
+	for r := range t.rows {
+		t.start(t.y[r*t.out+lo:], lo, hi)
+	}
 	for k0 := 0; k0 < t.in; k0 += blockK {
 		k1 := min(k0+blockK, t.in)
 		for r := range t.rows {
@@ -158,8 +158,7 @@ func (t *mulTask) blocked(i int) {
 // gather adds the sums that streamed has left to the bias, for row r of y.
 func (t *mulTask) gather(r int) {
 	y := t.y[r*t.out:][:t.out]
-	clear(y)
-	copy(y, t.bias)
+	t.start(y, 0, t.out)
 	for at := r * t.apart; at < len(t.sums); at += t.rows * t.apart {
 		f32.Add(y, y, t.sums[at:at+t.out])
 	}

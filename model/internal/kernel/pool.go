@@ -137,11 +137,12 @@ func (p *Pool) refill() {
 	}
 }
 
-// take returns scratch space for one part: panels of a block, one tile of y and one of x.
+// take returns scratch space for one part: panels of a block, and sums of all rows that pass, or
+// one tile of y and one of x.
 func (p *Pool) take() []float32 {
 	s := <-p.free
 	if s == nil {
-		s = make([]float32, blockK*panelCols+tileCols*(tileRows+1)+tileRows*blockK)
+		s = make([]float32, (blockK+passRows)*panelCols)
 	}
 	return s
 }

@@ -162,15 +162,25 @@ func dot3x4(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int
 //go:noescape
 func dot3x1(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 
-// gelu is GELU's tanh form of n values, a multiple of four. Of infinities it may be wrong.
+// gelu4 is GELU's tanh form of n values, a multiple of 4. Of infinities it may be wrong.
 //
 //go:noescape
-func gelu(y *float32, x *float32, n int)
+func gelu4(y *float32, x *float32, n int)
 
-// exps is exp((x-top)/temperature) of n values, a multiple of four, none above top, and adds them to sums.
+// exps4 is exp((x-top)/temperature) of n values, a multiple of 4, none above top, and adds them to sums.
 //
 //go:noescape
-func exps(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)
+func exps4(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)
+
+// gelu8 is GELU's tanh form of n values, a multiple of 8. Of infinities it may be wrong.
+//
+//go:noescape
+func gelu8(y *float32, x *float32, n int)
+
+// exps8 is exp((x-top)/temperature) of n values, a multiple of 8, none above top, and adds them to sums.
+//
+//go:noescape
+func exps8(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)
 
 // sum returns the sum of n values.
 //

@@ -4382,207 +4382,207 @@ done:
 	VZEROUPPER
 	RET
 
-DATA gelus<>+0(SB)/8, $(0.044715)
-DATA gelus<>+8(SB)/8, $(0.044715)
-DATA gelus<>+16(SB)/8, $(0.044715)
-DATA gelus<>+24(SB)/8, $(0.044715)
-DATA gelus<>+32(SB)/8, $(-1.5957691216057308)
-DATA gelus<>+40(SB)/8, $(-1.5957691216057308)
-DATA gelus<>+48(SB)/8, $(-1.5957691216057308)
-DATA gelus<>+56(SB)/8, $(-1.5957691216057308)
-DATA gelus<>+64(SB)/8, $(-700.0)
-DATA gelus<>+72(SB)/8, $(-700.0)
-DATA gelus<>+80(SB)/8, $(-700.0)
-DATA gelus<>+88(SB)/8, $(-700.0)
-DATA gelus<>+96(SB)/8, $(700.0)
-DATA gelus<>+104(SB)/8, $(700.0)
-DATA gelus<>+112(SB)/8, $(700.0)
-DATA gelus<>+120(SB)/8, $(700.0)
-DATA gelus<>+128(SB)/8, $(1.0)
-DATA gelus<>+136(SB)/8, $(1.0)
-DATA gelus<>+144(SB)/8, $(1.0)
-DATA gelus<>+152(SB)/8, $(1.0)
-DATA gelus<>+160(SB)/8, $(1.4426950408889634)
-DATA gelus<>+168(SB)/8, $(1.4426950408889634)
-DATA gelus<>+176(SB)/8, $(1.4426950408889634)
-DATA gelus<>+184(SB)/8, $(1.4426950408889634)
-DATA gelus<>+192(SB)/8, $(0.6931471803691238)
-DATA gelus<>+200(SB)/8, $(0.6931471803691238)
-DATA gelus<>+208(SB)/8, $(0.6931471803691238)
-DATA gelus<>+216(SB)/8, $(0.6931471803691238)
-DATA gelus<>+224(SB)/8, $(0.00000000019082149292705877)
-DATA gelus<>+232(SB)/8, $(0.00000000019082149292705877)
-DATA gelus<>+240(SB)/8, $(0.00000000019082149292705877)
-DATA gelus<>+248(SB)/8, $(0.00000000019082149292705877)
-DATA gelus<>+256(SB)/8, $(4503599627371519.0)
-DATA gelus<>+264(SB)/8, $(4503599627371519.0)
-DATA gelus<>+272(SB)/8, $(4503599627371519.0)
-DATA gelus<>+280(SB)/8, $(4503599627371519.0)
-DATA gelus<>+288(SB)/8, $(1.0)
-DATA gelus<>+296(SB)/8, $(1.0)
-DATA gelus<>+304(SB)/8, $(1.0)
-DATA gelus<>+312(SB)/8, $(1.0)
-DATA gelus<>+320(SB)/8, $(1.0)
-DATA gelus<>+328(SB)/8, $(1.0)
-DATA gelus<>+336(SB)/8, $(1.0)
-DATA gelus<>+344(SB)/8, $(1.0)
-DATA gelus<>+352(SB)/8, $(0.5)
-DATA gelus<>+360(SB)/8, $(0.5)
-DATA gelus<>+368(SB)/8, $(0.5)
-DATA gelus<>+376(SB)/8, $(0.5)
-DATA gelus<>+384(SB)/8, $(0.16666666666666666)
-DATA gelus<>+392(SB)/8, $(0.16666666666666666)
-DATA gelus<>+400(SB)/8, $(0.16666666666666666)
-DATA gelus<>+408(SB)/8, $(0.16666666666666666)
-DATA gelus<>+416(SB)/8, $(0.041666666666666664)
-DATA gelus<>+424(SB)/8, $(0.041666666666666664)
-DATA gelus<>+432(SB)/8, $(0.041666666666666664)
-DATA gelus<>+440(SB)/8, $(0.041666666666666664)
-DATA gelus<>+448(SB)/8, $(0.008333333333333333)
-DATA gelus<>+456(SB)/8, $(0.008333333333333333)
-DATA gelus<>+464(SB)/8, $(0.008333333333333333)
-DATA gelus<>+472(SB)/8, $(0.008333333333333333)
-DATA gelus<>+480(SB)/8, $(0.001388888888888889)
-DATA gelus<>+488(SB)/8, $(0.001388888888888889)
-DATA gelus<>+496(SB)/8, $(0.001388888888888889)
-DATA gelus<>+504(SB)/8, $(0.001388888888888889)
-DATA gelus<>+512(SB)/8, $(0.0001984126984126984)
-DATA gelus<>+520(SB)/8, $(0.0001984126984126984)
-DATA gelus<>+528(SB)/8, $(0.0001984126984126984)
-DATA gelus<>+536(SB)/8, $(0.0001984126984126984)
-DATA gelus<>+544(SB)/8, $(0.0000248015873015873)
-DATA gelus<>+552(SB)/8, $(0.0000248015873015873)
-DATA gelus<>+560(SB)/8, $(0.0000248015873015873)
-DATA gelus<>+568(SB)/8, $(0.0000248015873015873)
-DATA gelus<>+576(SB)/8, $(0.0000027557319223985893)
-DATA gelus<>+584(SB)/8, $(0.0000027557319223985893)
-DATA gelus<>+592(SB)/8, $(0.0000027557319223985893)
-DATA gelus<>+600(SB)/8, $(0.0000027557319223985893)
-GLOBL gelus<>(SB), RODATA|NOPTR, $608
+DATA gelus4<>+0(SB)/8, $(0.044715)
+DATA gelus4<>+8(SB)/8, $(0.044715)
+DATA gelus4<>+16(SB)/8, $(0.044715)
+DATA gelus4<>+24(SB)/8, $(0.044715)
+DATA gelus4<>+32(SB)/8, $(-1.5957691216057308)
+DATA gelus4<>+40(SB)/8, $(-1.5957691216057308)
+DATA gelus4<>+48(SB)/8, $(-1.5957691216057308)
+DATA gelus4<>+56(SB)/8, $(-1.5957691216057308)
+DATA gelus4<>+64(SB)/8, $(-700.0)
+DATA gelus4<>+72(SB)/8, $(-700.0)
+DATA gelus4<>+80(SB)/8, $(-700.0)
+DATA gelus4<>+88(SB)/8, $(-700.0)
+DATA gelus4<>+96(SB)/8, $(700.0)
+DATA gelus4<>+104(SB)/8, $(700.0)
+DATA gelus4<>+112(SB)/8, $(700.0)
+DATA gelus4<>+120(SB)/8, $(700.0)
+DATA gelus4<>+128(SB)/8, $(1.0)
+DATA gelus4<>+136(SB)/8, $(1.0)
+DATA gelus4<>+144(SB)/8, $(1.0)
+DATA gelus4<>+152(SB)/8, $(1.0)
+DATA gelus4<>+160(SB)/8, $(1.4426950408889634)
+DATA gelus4<>+168(SB)/8, $(1.4426950408889634)
+DATA gelus4<>+176(SB)/8, $(1.4426950408889634)
+DATA gelus4<>+184(SB)/8, $(1.4426950408889634)
+DATA gelus4<>+192(SB)/8, $(0.6931471803691238)
+DATA gelus4<>+200(SB)/8, $(0.6931471803691238)
+DATA gelus4<>+208(SB)/8, $(0.6931471803691238)
+DATA gelus4<>+216(SB)/8, $(0.6931471803691238)
+DATA gelus4<>+224(SB)/8, $(0.00000000019082149292705877)
+DATA gelus4<>+232(SB)/8, $(0.00000000019082149292705877)
+DATA gelus4<>+240(SB)/8, $(0.00000000019082149292705877)
+DATA gelus4<>+248(SB)/8, $(0.00000000019082149292705877)
+DATA gelus4<>+256(SB)/8, $(4503599627371519.0)
+DATA gelus4<>+264(SB)/8, $(4503599627371519.0)
+DATA gelus4<>+272(SB)/8, $(4503599627371519.0)
+DATA gelus4<>+280(SB)/8, $(4503599627371519.0)
+DATA gelus4<>+288(SB)/8, $(1.0)
+DATA gelus4<>+296(SB)/8, $(1.0)
+DATA gelus4<>+304(SB)/8, $(1.0)
+DATA gelus4<>+312(SB)/8, $(1.0)
+DATA gelus4<>+320(SB)/8, $(1.0)
+DATA gelus4<>+328(SB)/8, $(1.0)
+DATA gelus4<>+336(SB)/8, $(1.0)
+DATA gelus4<>+344(SB)/8, $(1.0)
+DATA gelus4<>+352(SB)/8, $(0.5)
+DATA gelus4<>+360(SB)/8, $(0.5)
+DATA gelus4<>+368(SB)/8, $(0.5)
+DATA gelus4<>+376(SB)/8, $(0.5)
+DATA gelus4<>+384(SB)/8, $(0.16666666666666666)
+DATA gelus4<>+392(SB)/8, $(0.16666666666666666)
+DATA gelus4<>+400(SB)/8, $(0.16666666666666666)
+DATA gelus4<>+408(SB)/8, $(0.16666666666666666)
+DATA gelus4<>+416(SB)/8, $(0.041666666666666664)
+DATA gelus4<>+424(SB)/8, $(0.041666666666666664)
+DATA gelus4<>+432(SB)/8, $(0.041666666666666664)
+DATA gelus4<>+440(SB)/8, $(0.041666666666666664)
+DATA gelus4<>+448(SB)/8, $(0.008333333333333333)
+DATA gelus4<>+456(SB)/8, $(0.008333333333333333)
+DATA gelus4<>+464(SB)/8, $(0.008333333333333333)
+DATA gelus4<>+472(SB)/8, $(0.008333333333333333)
+DATA gelus4<>+480(SB)/8, $(0.001388888888888889)
+DATA gelus4<>+488(SB)/8, $(0.001388888888888889)
+DATA gelus4<>+496(SB)/8, $(0.001388888888888889)
+DATA gelus4<>+504(SB)/8, $(0.001388888888888889)
+DATA gelus4<>+512(SB)/8, $(0.0001984126984126984)
+DATA gelus4<>+520(SB)/8, $(0.0001984126984126984)
+DATA gelus4<>+528(SB)/8, $(0.0001984126984126984)
+DATA gelus4<>+536(SB)/8, $(0.0001984126984126984)
+DATA gelus4<>+544(SB)/8, $(0.0000248015873015873)
+DATA gelus4<>+552(SB)/8, $(0.0000248015873015873)
+DATA gelus4<>+560(SB)/8, $(0.0000248015873015873)
+DATA gelus4<>+568(SB)/8, $(0.0000248015873015873)
+DATA gelus4<>+576(SB)/8, $(0.0000027557319223985893)
+DATA gelus4<>+584(SB)/8, $(0.0000027557319223985893)
+DATA gelus4<>+592(SB)/8, $(0.0000027557319223985893)
+DATA gelus4<>+600(SB)/8, $(0.0000027557319223985893)
+GLOBL gelus4<>(SB), RODATA|NOPTR, $608
 
-// func gelu(y *float32, x *float32, n int)
+// func gelu4(y *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gelu(SB), NOSPLIT, $0-24
+TEXT ·gelu4(SB), NOSPLIT, $0-24
 	MOVQ y+0(FP), AX
 	MOVQ x+8(FP), CX
 	MOVQ n+16(FP), DX
 
-four:
+some:
 	CMPQ         DX, $0x00000004
 	JL           done
 	VCVTPS2PD    (CX), Y0
 	VMULPD       Y0, Y0, Y1
 	VMULPD       Y0, Y1, Y1
-	VMULPD       gelus<>+0(SB), Y1, Y1
+	VMULPD       gelus4<>+0(SB), Y1, Y1
 	VADDPD       Y0, Y1, Y1
-	VMULPD       gelus<>+32(SB), Y1, Y1
-	VMAXPD       gelus<>+64(SB), Y1, Y1
-	VMINPD       gelus<>+96(SB), Y1, Y1
-	VMULPD       gelus<>+160(SB), Y1, Y2
+	VMULPD       gelus4<>+32(SB), Y1, Y1
+	VMAXPD       gelus4<>+64(SB), Y1, Y1
+	VMINPD       gelus4<>+96(SB), Y1, Y1
+	VMULPD       gelus4<>+160(SB), Y1, Y2
 	VROUNDPD     $0x00, Y2, Y2
-	VFNMADD231PD gelus<>+192(SB), Y2, Y1
-	VFNMADD231PD gelus<>+224(SB), Y2, Y1
-	VMOVUPD      gelus<>+576(SB), Y3
-	VFMADD213PD  gelus<>+544(SB), Y1, Y3
-	VFMADD213PD  gelus<>+512(SB), Y1, Y3
-	VFMADD213PD  gelus<>+480(SB), Y1, Y3
-	VFMADD213PD  gelus<>+448(SB), Y1, Y3
-	VFMADD213PD  gelus<>+416(SB), Y1, Y3
-	VFMADD213PD  gelus<>+384(SB), Y1, Y3
-	VFMADD213PD  gelus<>+352(SB), Y1, Y3
-	VFMADD213PD  gelus<>+320(SB), Y1, Y3
-	VFMADD213PD  gelus<>+288(SB), Y1, Y3
-	VADDPD       gelus<>+256(SB), Y2, Y2
+	VFNMADD231PD gelus4<>+192(SB), Y2, Y1
+	VFNMADD231PD gelus4<>+224(SB), Y2, Y1
+	VMOVUPD      gelus4<>+576(SB), Y3
+	VFMADD213PD  gelus4<>+544(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+512(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+480(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+448(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+416(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+384(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+352(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+320(SB), Y1, Y3
+	VFMADD213PD  gelus4<>+288(SB), Y1, Y3
+	VADDPD       gelus4<>+256(SB), Y2, Y2
 	VPSLLQ       $0x34, Y2, Y2
 	VMULPD       Y2, Y3, Y3
-	VADDPD       gelus<>+128(SB), Y3, Y3
+	VADDPD       gelus4<>+128(SB), Y3, Y3
 	VDIVPD       Y3, Y0, Y0
 	VCVTPD2PSY   Y0, X0
 	VMOVUPS      X0, (AX)
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000010, AX
 	SUBQ         $0x00000004, DX
-	JMP          four
+	JMP          some
 
 done:
 	VZEROUPPER
 	RET
 
-DATA exponentials<>+0(SB)/8, $(-700.0)
-DATA exponentials<>+8(SB)/8, $(-700.0)
-DATA exponentials<>+16(SB)/8, $(-700.0)
-DATA exponentials<>+24(SB)/8, $(-700.0)
-DATA exponentials<>+32(SB)/8, $(1.4426950408889634)
-DATA exponentials<>+40(SB)/8, $(1.4426950408889634)
-DATA exponentials<>+48(SB)/8, $(1.4426950408889634)
-DATA exponentials<>+56(SB)/8, $(1.4426950408889634)
-DATA exponentials<>+64(SB)/8, $(0.6931471803691238)
-DATA exponentials<>+72(SB)/8, $(0.6931471803691238)
-DATA exponentials<>+80(SB)/8, $(0.6931471803691238)
-DATA exponentials<>+88(SB)/8, $(0.6931471803691238)
-DATA exponentials<>+96(SB)/8, $(0.00000000019082149292705877)
-DATA exponentials<>+104(SB)/8, $(0.00000000019082149292705877)
-DATA exponentials<>+112(SB)/8, $(0.00000000019082149292705877)
-DATA exponentials<>+120(SB)/8, $(0.00000000019082149292705877)
-DATA exponentials<>+128(SB)/8, $(4503599627371519.0)
-DATA exponentials<>+136(SB)/8, $(4503599627371519.0)
-DATA exponentials<>+144(SB)/8, $(4503599627371519.0)
-DATA exponentials<>+152(SB)/8, $(4503599627371519.0)
-DATA exponentials<>+160(SB)/8, $(1.0)
-DATA exponentials<>+168(SB)/8, $(1.0)
-DATA exponentials<>+176(SB)/8, $(1.0)
-DATA exponentials<>+184(SB)/8, $(1.0)
-DATA exponentials<>+192(SB)/8, $(1.0)
-DATA exponentials<>+200(SB)/8, $(1.0)
-DATA exponentials<>+208(SB)/8, $(1.0)
-DATA exponentials<>+216(SB)/8, $(1.0)
-DATA exponentials<>+224(SB)/8, $(0.5)
-DATA exponentials<>+232(SB)/8, $(0.5)
-DATA exponentials<>+240(SB)/8, $(0.5)
-DATA exponentials<>+248(SB)/8, $(0.5)
-DATA exponentials<>+256(SB)/8, $(0.16666666666666666)
-DATA exponentials<>+264(SB)/8, $(0.16666666666666666)
-DATA exponentials<>+272(SB)/8, $(0.16666666666666666)
-DATA exponentials<>+280(SB)/8, $(0.16666666666666666)
-DATA exponentials<>+288(SB)/8, $(0.041666666666666664)
-DATA exponentials<>+296(SB)/8, $(0.041666666666666664)
-DATA exponentials<>+304(SB)/8, $(0.041666666666666664)
-DATA exponentials<>+312(SB)/8, $(0.041666666666666664)
-DATA exponentials<>+320(SB)/8, $(0.008333333333333333)
-DATA exponentials<>+328(SB)/8, $(0.008333333333333333)
-DATA exponentials<>+336(SB)/8, $(0.008333333333333333)
-DATA exponentials<>+344(SB)/8, $(0.008333333333333333)
-DATA exponentials<>+352(SB)/8, $(0.001388888888888889)
-DATA exponentials<>+360(SB)/8, $(0.001388888888888889)
-DATA exponentials<>+368(SB)/8, $(0.001388888888888889)
-DATA exponentials<>+376(SB)/8, $(0.001388888888888889)
-DATA exponentials<>+384(SB)/8, $(0.0001984126984126984)
-DATA exponentials<>+392(SB)/8, $(0.0001984126984126984)
-DATA exponentials<>+400(SB)/8, $(0.0001984126984126984)
-DATA exponentials<>+408(SB)/8, $(0.0001984126984126984)
-DATA exponentials<>+416(SB)/8, $(0.0000248015873015873)
-DATA exponentials<>+424(SB)/8, $(0.0000248015873015873)
-DATA exponentials<>+432(SB)/8, $(0.0000248015873015873)
-DATA exponentials<>+440(SB)/8, $(0.0000248015873015873)
-DATA exponentials<>+448(SB)/8, $(0.0000027557319223985893)
-DATA exponentials<>+456(SB)/8, $(0.0000027557319223985893)
-DATA exponentials<>+464(SB)/8, $(0.0000027557319223985893)
-DATA exponentials<>+472(SB)/8, $(0.0000027557319223985893)
-GLOBL exponentials<>(SB), RODATA|NOPTR, $480
+DATA exponentials4<>+0(SB)/8, $(-700.0)
+DATA exponentials4<>+8(SB)/8, $(-700.0)
+DATA exponentials4<>+16(SB)/8, $(-700.0)
+DATA exponentials4<>+24(SB)/8, $(-700.0)
+DATA exponentials4<>+32(SB)/8, $(1.4426950408889634)
+DATA exponentials4<>+40(SB)/8, $(1.4426950408889634)
+DATA exponentials4<>+48(SB)/8, $(1.4426950408889634)
+DATA exponentials4<>+56(SB)/8, $(1.4426950408889634)
+DATA exponentials4<>+64(SB)/8, $(0.6931471803691238)
+DATA exponentials4<>+72(SB)/8, $(0.6931471803691238)
+DATA exponentials4<>+80(SB)/8, $(0.6931471803691238)
+DATA exponentials4<>+88(SB)/8, $(0.6931471803691238)
+DATA exponentials4<>+96(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials4<>+104(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials4<>+112(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials4<>+120(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials4<>+128(SB)/8, $(4503599627371519.0)
+DATA exponentials4<>+136(SB)/8, $(4503599627371519.0)
+DATA exponentials4<>+144(SB)/8, $(4503599627371519.0)
+DATA exponentials4<>+152(SB)/8, $(4503599627371519.0)
+DATA exponentials4<>+160(SB)/8, $(1.0)
+DATA exponentials4<>+168(SB)/8, $(1.0)
+DATA exponentials4<>+176(SB)/8, $(1.0)
+DATA exponentials4<>+184(SB)/8, $(1.0)
+DATA exponentials4<>+192(SB)/8, $(1.0)
+DATA exponentials4<>+200(SB)/8, $(1.0)
+DATA exponentials4<>+208(SB)/8, $(1.0)
+DATA exponentials4<>+216(SB)/8, $(1.0)
+DATA exponentials4<>+224(SB)/8, $(0.5)
+DATA exponentials4<>+232(SB)/8, $(0.5)
+DATA exponentials4<>+240(SB)/8, $(0.5)
+DATA exponentials4<>+248(SB)/8, $(0.5)
+DATA exponentials4<>+256(SB)/8, $(0.16666666666666666)
+DATA exponentials4<>+264(SB)/8, $(0.16666666666666666)
+DATA exponentials4<>+272(SB)/8, $(0.16666666666666666)
+DATA exponentials4<>+280(SB)/8, $(0.16666666666666666)
+DATA exponentials4<>+288(SB)/8, $(0.041666666666666664)
+DATA exponentials4<>+296(SB)/8, $(0.041666666666666664)
+DATA exponentials4<>+304(SB)/8, $(0.041666666666666664)
+DATA exponentials4<>+312(SB)/8, $(0.041666666666666664)
+DATA exponentials4<>+320(SB)/8, $(0.008333333333333333)
+DATA exponentials4<>+328(SB)/8, $(0.008333333333333333)
+DATA exponentials4<>+336(SB)/8, $(0.008333333333333333)
+DATA exponentials4<>+344(SB)/8, $(0.008333333333333333)
+DATA exponentials4<>+352(SB)/8, $(0.001388888888888889)
+DATA exponentials4<>+360(SB)/8, $(0.001388888888888889)
+DATA exponentials4<>+368(SB)/8, $(0.001388888888888889)
+DATA exponentials4<>+376(SB)/8, $(0.001388888888888889)
+DATA exponentials4<>+384(SB)/8, $(0.0001984126984126984)
+DATA exponentials4<>+392(SB)/8, $(0.0001984126984126984)
+DATA exponentials4<>+400(SB)/8, $(0.0001984126984126984)
+DATA exponentials4<>+408(SB)/8, $(0.0001984126984126984)
+DATA exponentials4<>+416(SB)/8, $(0.0000248015873015873)
+DATA exponentials4<>+424(SB)/8, $(0.0000248015873015873)
+DATA exponentials4<>+432(SB)/8, $(0.0000248015873015873)
+DATA exponentials4<>+440(SB)/8, $(0.0000248015873015873)
+DATA exponentials4<>+448(SB)/8, $(0.0000027557319223985893)
+DATA exponentials4<>+456(SB)/8, $(0.0000027557319223985893)
+DATA exponentials4<>+464(SB)/8, $(0.0000027557319223985893)
+DATA exponentials4<>+472(SB)/8, $(0.0000027557319223985893)
+GLOBL exponentials4<>(SB), RODATA|NOPTR, $480
 
-// func exps(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)
+// func exps4(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)
 // Requires: AVX, AVX2, FMA3
-TEXT ·exps(SB), NOSPLIT, $0-48
+TEXT ·exps4(SB), NOSPLIT, $0-48
 	MOVQ         y+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
 	MOVQ         sums+40(FP), BX
 	VBROADCASTSD top+24(FP), Y0
 	VBROADCASTSD temperature+32(FP), Y1
-	VMOVUPD      exponentials<>+0(SB), Y2
+	VMOVUPD      exponentials4<>+0(SB), Y2
 	VMOVUPD      (BX), Y3
 
-four:
+some:
 	CMPQ         DX, $0x00000004
 	JL           done
 	VCVTPS2PD    (CX), Y4
@@ -4590,21 +4590,21 @@ four:
 	VDIVPD       Y1, Y4, Y4
 	VCMPPD       $0x05, Y2, Y4, Y7
 	VMAXPD       Y4, Y2, Y4
-	VMULPD       exponentials<>+32(SB), Y4, Y5
+	VMULPD       exponentials4<>+32(SB), Y4, Y5
 	VROUNDPD     $0x00, Y5, Y5
-	VFNMADD231PD exponentials<>+64(SB), Y5, Y4
-	VFNMADD231PD exponentials<>+96(SB), Y5, Y4
-	VMOVUPD      exponentials<>+448(SB), Y6
-	VFMADD213PD  exponentials<>+416(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+384(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+352(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+320(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+288(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+256(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+224(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+192(SB), Y4, Y6
-	VFMADD213PD  exponentials<>+160(SB), Y4, Y6
-	VADDPD       exponentials<>+128(SB), Y5, Y5
+	VFNMADD231PD exponentials4<>+64(SB), Y5, Y4
+	VFNMADD231PD exponentials4<>+96(SB), Y5, Y4
+	VMOVUPD      exponentials4<>+448(SB), Y6
+	VFMADD213PD  exponentials4<>+416(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+384(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+352(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+320(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+288(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+256(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+224(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+192(SB), Y4, Y6
+	VFMADD213PD  exponentials4<>+160(SB), Y4, Y6
+	VADDPD       exponentials4<>+128(SB), Y5, Y5
 	VPSLLQ       $0x34, Y5, Y5
 	VMULPD       Y5, Y6, Y6
 	VANDPD       Y7, Y6, Y6
@@ -4614,7 +4614,384 @@ four:
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000010, AX
 	SUBQ         $0x00000004, DX
-	JMP          four
+	JMP          some
+
+done:
+	VMOVUPD Y3, (BX)
+	VZEROUPPER
+	RET
+
+DATA gelus8<>+0(SB)/8, $(0.044715)
+DATA gelus8<>+8(SB)/8, $(0.044715)
+DATA gelus8<>+16(SB)/8, $(0.044715)
+DATA gelus8<>+24(SB)/8, $(0.044715)
+DATA gelus8<>+32(SB)/8, $(0.044715)
+DATA gelus8<>+40(SB)/8, $(0.044715)
+DATA gelus8<>+48(SB)/8, $(0.044715)
+DATA gelus8<>+56(SB)/8, $(0.044715)
+DATA gelus8<>+64(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+72(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+80(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+88(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+96(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+104(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+112(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+120(SB)/8, $(-1.5957691216057308)
+DATA gelus8<>+128(SB)/8, $(-700.0)
+DATA gelus8<>+136(SB)/8, $(-700.0)
+DATA gelus8<>+144(SB)/8, $(-700.0)
+DATA gelus8<>+152(SB)/8, $(-700.0)
+DATA gelus8<>+160(SB)/8, $(-700.0)
+DATA gelus8<>+168(SB)/8, $(-700.0)
+DATA gelus8<>+176(SB)/8, $(-700.0)
+DATA gelus8<>+184(SB)/8, $(-700.0)
+DATA gelus8<>+192(SB)/8, $(700.0)
+DATA gelus8<>+200(SB)/8, $(700.0)
+DATA gelus8<>+208(SB)/8, $(700.0)
+DATA gelus8<>+216(SB)/8, $(700.0)
+DATA gelus8<>+224(SB)/8, $(700.0)
+DATA gelus8<>+232(SB)/8, $(700.0)
+DATA gelus8<>+240(SB)/8, $(700.0)
+DATA gelus8<>+248(SB)/8, $(700.0)
+DATA gelus8<>+256(SB)/8, $(1.0)
+DATA gelus8<>+264(SB)/8, $(1.0)
+DATA gelus8<>+272(SB)/8, $(1.0)
+DATA gelus8<>+280(SB)/8, $(1.0)
+DATA gelus8<>+288(SB)/8, $(1.0)
+DATA gelus8<>+296(SB)/8, $(1.0)
+DATA gelus8<>+304(SB)/8, $(1.0)
+DATA gelus8<>+312(SB)/8, $(1.0)
+DATA gelus8<>+320(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+328(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+336(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+344(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+352(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+360(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+368(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+376(SB)/8, $(1.4426950408889634)
+DATA gelus8<>+384(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+392(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+400(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+408(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+416(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+424(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+432(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+440(SB)/8, $(0.6931471803691238)
+DATA gelus8<>+448(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+456(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+464(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+472(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+480(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+488(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+496(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+504(SB)/8, $(0.00000000019082149292705877)
+DATA gelus8<>+512(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+520(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+528(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+536(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+544(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+552(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+560(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+568(SB)/8, $(4503599627371519.0)
+DATA gelus8<>+576(SB)/8, $(1.0)
+DATA gelus8<>+584(SB)/8, $(1.0)
+DATA gelus8<>+592(SB)/8, $(1.0)
+DATA gelus8<>+600(SB)/8, $(1.0)
+DATA gelus8<>+608(SB)/8, $(1.0)
+DATA gelus8<>+616(SB)/8, $(1.0)
+DATA gelus8<>+624(SB)/8, $(1.0)
+DATA gelus8<>+632(SB)/8, $(1.0)
+DATA gelus8<>+640(SB)/8, $(1.0)
+DATA gelus8<>+648(SB)/8, $(1.0)
+DATA gelus8<>+656(SB)/8, $(1.0)
+DATA gelus8<>+664(SB)/8, $(1.0)
+DATA gelus8<>+672(SB)/8, $(1.0)
+DATA gelus8<>+680(SB)/8, $(1.0)
+DATA gelus8<>+688(SB)/8, $(1.0)
+DATA gelus8<>+696(SB)/8, $(1.0)
+DATA gelus8<>+704(SB)/8, $(0.5)
+DATA gelus8<>+712(SB)/8, $(0.5)
+DATA gelus8<>+720(SB)/8, $(0.5)
+DATA gelus8<>+728(SB)/8, $(0.5)
+DATA gelus8<>+736(SB)/8, $(0.5)
+DATA gelus8<>+744(SB)/8, $(0.5)
+DATA gelus8<>+752(SB)/8, $(0.5)
+DATA gelus8<>+760(SB)/8, $(0.5)
+DATA gelus8<>+768(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+776(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+784(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+792(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+800(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+808(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+816(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+824(SB)/8, $(0.16666666666666666)
+DATA gelus8<>+832(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+840(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+848(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+856(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+864(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+872(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+880(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+888(SB)/8, $(0.041666666666666664)
+DATA gelus8<>+896(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+904(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+912(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+920(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+928(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+936(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+944(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+952(SB)/8, $(0.008333333333333333)
+DATA gelus8<>+960(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+968(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+976(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+984(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+992(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+1000(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+1008(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+1016(SB)/8, $(0.001388888888888889)
+DATA gelus8<>+1024(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1032(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1040(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1048(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1056(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1064(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1072(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1080(SB)/8, $(0.0001984126984126984)
+DATA gelus8<>+1088(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1096(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1104(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1112(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1120(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1128(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1136(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1144(SB)/8, $(0.0000248015873015873)
+DATA gelus8<>+1152(SB)/8, $(0.0000027557319223985893)
+DATA gelus8<>+1160(SB)/8, $(0.0000027557319223985893)
+DATA gelus8<>+1168(SB)/8, $(0.0000027557319223985893)
+DATA gelus8<>+1176(SB)/8, $(0.0000027557319223985893)
+DATA gelus8<>+1184(SB)/8, $(0.0000027557319223985893)
+DATA gelus8<>+1192(SB)/8, $(0.0000027557319223985893)
+DATA gelus8<>+1200(SB)/8, $(0.0000027557319223985893)
+DATA gelus8<>+1208(SB)/8, $(0.0000027557319223985893)
+GLOBL gelus8<>(SB), RODATA|NOPTR, $1216
+
+// func gelu8(y *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·gelu8(SB), NOSPLIT, $0-24
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ n+16(FP), DX
+
+some:
+	CMPQ         DX, $0x00000008
+	JL           done
+	VCVTPS2PD    (CX), Z0
+	VMULPD       Z0, Z0, Z1
+	VMULPD       Z0, Z1, Z1
+	VMULPD       gelus8<>+0(SB), Z1, Z1
+	VADDPD       Z0, Z1, Z1
+	VMULPD       gelus8<>+64(SB), Z1, Z1
+	VMAXPD       gelus8<>+128(SB), Z1, Z1
+	VMINPD       gelus8<>+192(SB), Z1, Z1
+	VMULPD       gelus8<>+320(SB), Z1, Z2
+	VRNDSCALEPD  $0x00, Z2, Z2
+	VFNMADD231PD gelus8<>+384(SB), Z2, Z1
+	VFNMADD231PD gelus8<>+448(SB), Z2, Z1
+	VMOVUPD      gelus8<>+1152(SB), Z3
+	VFMADD213PD  gelus8<>+1088(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+1024(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+960(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+896(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+832(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+768(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+704(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+640(SB), Z1, Z3
+	VFMADD213PD  gelus8<>+576(SB), Z1, Z3
+	VADDPD       gelus8<>+512(SB), Z2, Z2
+	VPSLLQ       $0x34, Z2, Z2
+	VMULPD       Z2, Z3, Z3
+	VADDPD       gelus8<>+256(SB), Z3, Z3
+	VDIVPD       Z3, Z0, Z0
+	VCVTPD2PS    Z0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, DX
+	JMP          some
+
+done:
+	VZEROUPPER
+	RET
+
+DATA exponentials8<>+0(SB)/8, $(-700.0)
+DATA exponentials8<>+8(SB)/8, $(-700.0)
+DATA exponentials8<>+16(SB)/8, $(-700.0)
+DATA exponentials8<>+24(SB)/8, $(-700.0)
+DATA exponentials8<>+32(SB)/8, $(-700.0)
+DATA exponentials8<>+40(SB)/8, $(-700.0)
+DATA exponentials8<>+48(SB)/8, $(-700.0)
+DATA exponentials8<>+56(SB)/8, $(-700.0)
+DATA exponentials8<>+64(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+72(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+80(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+88(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+96(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+104(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+112(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+120(SB)/8, $(1.4426950408889634)
+DATA exponentials8<>+128(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+136(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+144(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+152(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+160(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+168(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+176(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+184(SB)/8, $(0.6931471803691238)
+DATA exponentials8<>+192(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+200(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+208(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+216(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+224(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+232(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+240(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+248(SB)/8, $(0.00000000019082149292705877)
+DATA exponentials8<>+256(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+264(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+272(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+280(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+288(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+296(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+304(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+312(SB)/8, $(4503599627371519.0)
+DATA exponentials8<>+320(SB)/8, $(1.0)
+DATA exponentials8<>+328(SB)/8, $(1.0)
+DATA exponentials8<>+336(SB)/8, $(1.0)
+DATA exponentials8<>+344(SB)/8, $(1.0)
+DATA exponentials8<>+352(SB)/8, $(1.0)
+DATA exponentials8<>+360(SB)/8, $(1.0)
+DATA exponentials8<>+368(SB)/8, $(1.0)
+DATA exponentials8<>+376(SB)/8, $(1.0)
+DATA exponentials8<>+384(SB)/8, $(1.0)
+DATA exponentials8<>+392(SB)/8, $(1.0)
+DATA exponentials8<>+400(SB)/8, $(1.0)
+DATA exponentials8<>+408(SB)/8, $(1.0)
+DATA exponentials8<>+416(SB)/8, $(1.0)
+DATA exponentials8<>+424(SB)/8, $(1.0)
+DATA exponentials8<>+432(SB)/8, $(1.0)
+DATA exponentials8<>+440(SB)/8, $(1.0)
+DATA exponentials8<>+448(SB)/8, $(0.5)
+DATA exponentials8<>+456(SB)/8, $(0.5)
+DATA exponentials8<>+464(SB)/8, $(0.5)
+DATA exponentials8<>+472(SB)/8, $(0.5)
+DATA exponentials8<>+480(SB)/8, $(0.5)
+DATA exponentials8<>+488(SB)/8, $(0.5)
+DATA exponentials8<>+496(SB)/8, $(0.5)
+DATA exponentials8<>+504(SB)/8, $(0.5)
+DATA exponentials8<>+512(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+520(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+528(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+536(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+544(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+552(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+560(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+568(SB)/8, $(0.16666666666666666)
+DATA exponentials8<>+576(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+584(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+592(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+600(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+608(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+616(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+624(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+632(SB)/8, $(0.041666666666666664)
+DATA exponentials8<>+640(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+648(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+656(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+664(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+672(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+680(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+688(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+696(SB)/8, $(0.008333333333333333)
+DATA exponentials8<>+704(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+712(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+720(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+728(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+736(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+744(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+752(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+760(SB)/8, $(0.001388888888888889)
+DATA exponentials8<>+768(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+776(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+784(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+792(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+800(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+808(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+816(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+824(SB)/8, $(0.0001984126984126984)
+DATA exponentials8<>+832(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+840(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+848(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+856(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+864(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+872(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+880(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+888(SB)/8, $(0.0000248015873015873)
+DATA exponentials8<>+896(SB)/8, $(0.0000027557319223985893)
+DATA exponentials8<>+904(SB)/8, $(0.0000027557319223985893)
+DATA exponentials8<>+912(SB)/8, $(0.0000027557319223985893)
+DATA exponentials8<>+920(SB)/8, $(0.0000027557319223985893)
+DATA exponentials8<>+928(SB)/8, $(0.0000027557319223985893)
+DATA exponentials8<>+936(SB)/8, $(0.0000027557319223985893)
+DATA exponentials8<>+944(SB)/8, $(0.0000027557319223985893)
+DATA exponentials8<>+952(SB)/8, $(0.0000027557319223985893)
+GLOBL exponentials8<>(SB), RODATA|NOPTR, $960
+
+// func exps8(y *float32, x *float32, n int, top float64, temperature float64, sums *[4]float64)
+// Requires: AVX, AVX512F
+TEXT ·exps8(SB), NOSPLIT, $0-48
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         sums+40(FP), BX
+	VBROADCASTSD top+24(FP), Z0
+	VBROADCASTSD temperature+32(FP), Z1
+	VMOVUPD      exponentials8<>+0(SB), Z2
+	VMOVUPD      (BX), Y3
+
+some:
+	CMPQ          DX, $0x00000008
+	JL            done
+	VCVTPS2PD     (CX), Z4
+	VSUBPD        Z0, Z4, Z4
+	VDIVPD        Z1, Z4, Z4
+	VCMPPD        $0x05, Z2, Z4, K1
+	VMAXPD        Z4, Z2, Z4
+	VMULPD        exponentials8<>+64(SB), Z4, Z5
+	VRNDSCALEPD   $0x00, Z5, Z5
+	VFNMADD231PD  exponentials8<>+128(SB), Z5, Z4
+	VFNMADD231PD  exponentials8<>+192(SB), Z5, Z4
+	VMOVUPD       exponentials8<>+896(SB), Z6
+	VFMADD213PD   exponentials8<>+832(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+768(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+704(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+640(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+576(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+512(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+448(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+384(SB), Z4, Z6
+	VFMADD213PD   exponentials8<>+320(SB), Z4, Z6
+	VADDPD        exponentials8<>+256(SB), Z5, Z5
+	VPSLLQ        $0x34, Z5, Z5
+	VMULPD        Z5, Z6, Z6
+	VMOVAPD.Z     Z6, K1, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y4
+	VADDPD        Y6, Y3, Y3
+	VADDPD        Y4, Y3, Y3
+	VCVTPD2PS     Z6, Y4
+	VMOVUPS       Y4, (AX)
+	ADDQ          $0x00000020, CX
+	ADDQ          $0x00000020, AX
+	SUBQ          $0x00000008, DX
+	JMP           some
 
 done:
 	VMOVUPD Y3, (BX)
