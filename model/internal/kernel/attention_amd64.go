@@ -59,8 +59,9 @@ func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, values []
 	panelsOf(scratch, values, ldv, n, columns)
 	v := &vectorsOf[kernels]
 	spare, turned := scratch[panelCols*blockK:], scratch[len(scratch)-tileRows*blockK:]
-	for t := 0; t < T; t += tileRows {
-		m := min(tileRows, T-t)
+	height := tileHeight(T)
+	for t := 0; t < T; t += height {
+		m := min(height, T-t)
 		count := 0 // of values with a probability in these rows
 		for r := range m {
 			count = max(count, before(x[(t+r)*ldx:][:n], 0))

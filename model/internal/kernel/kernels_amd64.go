@@ -23,10 +23,17 @@ var best = func() level {
 // the same.
 type vectors struct {
 	cols    int // columns of a tile and of a panel
-	tiles   [tileRows + 1]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
+	tiles   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
 	pack    func(panels *float32, size int, w *float32, ldw, k, n int)
 	streams []streamKernels
 	lanes   int // of gelu and exps
+}
+
+// tileHeight returns of how many rows each of as few tiles as possible is, but for the last.
+func tileHeight(rows int) int {
+	most := len(vectorsOf[kernels].tiles) - 1
+	tiles := (rows + most - 1) / most
+	return (rows + tiles - 1) / tiles
 }
 
 // streamKernels are the kernels for so many rows, of so many products and of one.
@@ -41,14 +48,14 @@ const mostLanes = 8
 var vectorsOf = [avx512 + 1]vectors{
 	avx2: {
 		cols:    16,
-		tiles:   [...]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x16, tile2x16, tile3x16, tile4x16, tile5x16, tile6x16},
+		tiles:   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x16, tile2x16, tile3x16, tile4x16, tile5x16, tile6x16},
 		pack:    pack16,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4, stream2x1}, {4, stream3x4, stream3x1}},
 		lanes:   4,
 	},
 	avx512: {
 		cols:    32,
-		tiles:   [...]func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x32, tile2x32, tile3x32, tile4x32, tile5x32, tile6x32},
+		tiles:   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x32, tile2x32, tile3x32, tile4x32, tile5x32, tile6x32, tile7x32, tile8x32, tile9x32, tile10x32, tile11x32, tile12x32},
 		pack:    pack32,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4wide, stream2x1wide}, {4, stream3x4wide, stream3x1wide}, {4, stream4x4wide, stream4x1wide}},
 		lanes:   8,

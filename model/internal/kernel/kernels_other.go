@@ -9,6 +9,8 @@ func (t *mulTask) dots(int)   {}
 func (t *mulTask) turn(int)   {}
 func (t *mulTask) panels(int) {}
 
+func tileHeight(int) int { return 1 }
+
 func stream(_ []float32, _ int, _ []float32, _ int, _ []float32, _, _, _, _ int) {}
 
 func scores(_, _, _ []float32, _, _, _ int, _ float64)           {}

@@ -39,9 +39,9 @@ const (
 	// rowGap keeps the sums of rows out of each other's way in the first cache.
 	rowGap = 80
 	// tileRows and tileCols are the most rows and columns of y that a tile keeps in registers.
-	tileRows, tileCols = 6, 32
-	// passRows is the most rows that pass the panels of a block together: whole tiles of any
-	// height, whose sums and values of x stay in the second cache.
+	tileRows, tileCols = 12, 32
+	// passRows is the most rows that pass the panels of a block together: whole tiles,
+	// whose sums and values of x stay in the second cache.
 	passRows = 480
 	// panelCols is the number of columns of one part where panels are packed, whole panels.
 	panelCols = 128
@@ -69,10 +69,9 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 		}
 		p.Do(t, (w.out+headRows-1)/headRows, work)
 	case rows > fewRows && kernels > portable:
-		tiles := (rows + tileRows - 1) / tileRows
-		t.height = (rows + tiles - 1) / tiles
+		t.height = tileHeight(rows)
 		t.part, t.turned, t.pool = (*mulTask).turn, p.space(rows*w.in), p
-		p.Do(t, tiles, rows*w.in)
+		p.Do(t, (rows+t.height-1)/t.height, rows*w.in)
 		t.part = (*mulTask).panels
 		p.Do(t, (w.out+panelCols-1)/panelCols, work)
 	case rows > fewRows:

@@ -67,6 +67,36 @@ func tile5x32(y *float32, ldy int, x *float32, panel *float32, k int, next *floa
 //go:noescape
 func tile6x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
+// tile7x32 adds the product of x, k columns of 7 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+//
+//go:noescape
+func tile7x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+
+// tile8x32 adds the product of x, k columns of 8 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+//
+//go:noescape
+func tile8x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+
+// tile9x32 adds the product of x, k columns of 9 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+//
+//go:noescape
+func tile9x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+
+// tile10x32 adds the product of x, k columns of 10 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+//
+//go:noescape
+func tile10x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+
+// tile11x32 adds the product of x, k columns of 11 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+//
+//go:noescape
+func tile11x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+
+// tile12x32 adds the product of x, k columns of 12 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+//
+//go:noescape
+func tile12x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+
 // pack32 copies k rows of w to n panels of 32 columns, which are size values apart.
 //
 //go:noescape
