@@ -84,7 +84,7 @@ func testMul(t *testing.T) {
 	})
 }
 
-// Longer vectors change no bit.
+// Longer vectors change no bit, nor do more rows than pass a block together.
 func TestVectorLengths(t *testing.T) {
 	was := kernels
 	defer func() { kernels = was }()
@@ -100,6 +100,10 @@ func TestVectorLengths(t *testing.T) {
 			w.Mul(p, product, x, bias, rows)
 			Activate(p, active, x, activation.Released)
 			Softmax(share, x, 1)
+			last := make([]float32, out)
+			if w.Mul(p, last, x[(rows-1)*in:], bias, 1); !sameBits(last, product[(rows-1)*out:]) {
+				t.Errorf("the last of %d rows: %s gives other bits alone", rows, levels[kernels])
+			}
 			all := slices.Concat(product, active, share)
 			if first == nil {
 				first = all

@@ -97,19 +97,19 @@ func together(left, most int) int {
 	return min(most, left)
 }
 
-// panels is an InOut product in parts of panelCols columns. A block of blockK rows of
+// panels is an InOut product in parts of width columns. A block of blockK rows of
 // the matrix is copied to panels, which stay in the second cache, the panel at work in the
 // first, while up to passRows rows of x pass. Their sums lie side by side, as rows of y may be
 // so far apart that they push each other out of a cache.
 func (t *mulTask) panels(i int) {
-	lo := i * panelCols
-	hi := min(lo+panelCols, t.out)
+	lo := i * t.width
+	hi := min(lo+t.width, t.out)
 	scratch, v := t.pool.take(), &vectorsOf[kernels]
-	packed, sums := scratch[:blockK*panelCols], scratch[blockK*panelCols:]
+	packed, sums := scratch[:blockK*t.width], scratch[blockK*t.width:]
 	for from := 0; from < t.rows; from += passRows {
 		end := min(from+passRows, t.rows)
 		for r := from; r < end; r++ {
-			t.start(sums[(r-from)*panelCols:], lo, hi)
+			t.start(sums[(r-from)*t.width:], lo, hi)
 		}
 		for k0 := 0; k0 < t.in; k0 += blockK {
 			n := min(blockK, t.in-k0)
@@ -117,18 +117,18 @@ func (t *mulTask) panels(i int) {
 			for j := 0; j < hi-lo; j += v.cols {
 				panel := &packed[j*n]
 				next, ldn := panel, 0
-				if at := (k0+blockK+j)*t.out + lo; at < len(t.data) {
+				if at := (k0+blockK+j%blockK)*t.out + lo + j/blockK*askCols; at < len(t.data) {
 					next, ldn = &t.data[at], t.out // a share of the next block, for the first tile to ask for
 				}
 				for r := from; r < end; r += t.height {
 					m := min(t.height, end-r)
-					v.tiles[m](&sums[(r-from)*panelCols+j], panelCols, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
+					v.tiles[m](&sums[(r-from)*t.width+j], t.width, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
 					next, ldn = panel, 0
 				}
 			}
 		}
 		for r := from; r < end; r++ {
-			copy(t.y[r*t.out+lo:r*t.out+hi], sums[(r-from)*panelCols:])
+			copy(t.y[r*t.out+lo:r*t.out+hi], sums[(r-from)*t.width:])
 		}
 	}
 	t.pool.give(scratch)

@@ -42,9 +42,11 @@ const (
 	tileRows, tileCols = 12, 32
 	// passRows is the most rows that pass the panels of a block together: whole tiles,
 	// whose sums and values of x stay in the second cache.
-	passRows = 480
-	// panelCols is the number of columns of one part where panels are packed, whole panels.
-	panelCols = 128
+	passRows = 264
+	// panelCols is the most columns of one part where panels are packed, whole panels.
+	panelCols = 256
+	// askCols is the number of columns of the next block that a tile asks for, row by row.
+	askCols = 128
 	// headRows is the number of rows of an OutIn matrix in one part.
 	headRows = 256
 )
@@ -72,8 +74,11 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 		t.height = tileHeight(rows)
 		t.part, t.turned, t.pool = (*mulTask).turn, p.space(rows*w.in), p
 		p.Do(t, (rows+t.height-1)/t.height, rows*w.in)
-		t.part = (*mulTask).panels
-		p.Do(t, (w.out+panelCols-1)/panelCols, work)
+		t.part, t.width = (*mulTask).panels, panelCols
+		if w.out/t.width < 2*p.threads {
+			t.width /= 2
+		}
+		p.Do(t, (w.out+t.width-1)/t.width, work)
 	case rows > fewRows:
 		t.part, t.sums = (*mulTask).blocked, p.space(w.out)
 		p.Do(t, (w.out+blockN-1)/blockN, work)
@@ -100,7 +105,7 @@ type mulTask struct {
 	part         func(t *mulTask, i int)
 	sums         []float32 // [out] of blocked, [blocks][rows][out] of streamed
 	apart        int       // from one row of streamed's sums to the next
-	width, split int       // columns of one part of streamed, and how many parts make a row
+	width, split int       // columns of one part of streamed or panels, and how many parts of streamed make a row
 	turned       []float32 // x, for tiles of panels
 	height       int       // rows of a tile of panels, the last of which may have fewer
 	pool         *Pool     // of scratch space for panels
