@@ -22,6 +22,7 @@ import (
 	"checkpoint12/model"
 	"checkpoint12/model/atomicfile"
 	"checkpoint12/model/hub"
+	"checkpoint12/model/memory"
 	"checkpoint12/model/parallel"
 	"checkpoint12/model/regularfile"
 	"checkpoint12/model/safetensors"
@@ -244,6 +245,7 @@ func Open(name string) (*model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: memory for %d MB of weights: %w", name, size/1e6, err)
 	}
+	memory.LargePages(data)
 	at := copy(data, header)
 	for _, t := range s.tensors() {
 		end := at + 4*t.Size()
