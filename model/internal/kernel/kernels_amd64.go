@@ -97,19 +97,20 @@ func together(left, most int) int {
 	return min(most, left)
 }
 
-// panels is an InOut product in parts of width columns. A block of blockK rows of
+// panels is an InOut product in split parts of whole tiles' columns. A block of blockK rows of
 // the matrix is copied to panels, which stay in the second cache, the panel at work in the
 // first, while up to passRows rows of x pass. Their sums lie side by side, as rows of y may be
 // so far apart that they push each other out of a cache.
 func (t *mulTask) panels(i int) {
-	lo := i * t.width
-	hi := min(lo+t.width, t.out)
+	all := (t.out + tileCols - 1) / tileCols
+	lo, hi := i*all/t.split*tileCols, min((i+1)*all/t.split*tileCols, t.out)
+	width := (hi - lo + tileCols - 1) / tileCols * tileCols
 	scratch, v := t.pool.take(), &vectorsOf[kernels]
-	packed, sums := scratch[:blockK*t.width], scratch[blockK*t.width:]
+	packed, sums := scratch[:blockK*width], scratch[blockK*width:]
 	for from := 0; from < t.rows; from += passRows {
 		end := min(from+passRows, t.rows)
 		for r := from; r < end; r++ {
-			t.start(sums[(r-from)*t.width:], lo, hi)
+			t.start(sums[(r-from)*width:], lo, hi)
 		}
 		for k0 := 0; k0 < t.in; k0 += blockK {
 			n := min(blockK, t.in-k0)
@@ -122,13 +123,13 @@ func (t *mulTask) panels(i int) {
 				}
 				for r := from; r < end; r += t.height {
 					m := min(t.height, end-r)
-					v.tiles[m](&sums[(r-from)*t.width+j], t.width, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
+					v.tiles[m](&sums[(r-from)*width+j], width, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
 					next, ldn = panel, 0
 				}
 			}
 		}
 		for r := from; r < end; r++ {
-			copy(t.y[r*t.out+lo:r*t.out+hi], sums[(r-from)*t.width:])
+			copy(t.y[r*t.out+lo:r*t.out+hi], sums[(r-from)*width:])
 		}
 	}
 	t.pool.give(scratch)

@@ -74,11 +74,11 @@ func (w *Matrix) Mul(p *Pool, y, x, bias []float32, rows int) {
 		t.height = tileHeight(rows)
 		t.part, t.turned, t.pool = (*mulTask).turn, p.space(rows*w.in), p
 		p.Do(t, (rows+t.height-1)/t.height, rows*w.in)
-		t.part, t.width = (*mulTask).panels, panelCols
-		if w.out/t.width < 2*p.threads {
-			t.width /= 2
+		t.part, t.split = (*mulTask).panels, (w.out+panelCols-1)/panelCols
+		if rest := t.split % p.threads; rest > 0 {
+			t.split += p.threads - rest // as many parts for each thread
 		}
-		p.Do(t, (w.out+t.width-1)/t.width, work)
+		p.Do(t, t.split, work)
 	case rows > fewRows:
 		t.part, t.sums = (*mulTask).blocked, p.space(w.out)
 		p.Do(t, (w.out+blockN-1)/blockN, work)
@@ -105,7 +105,7 @@ type mulTask struct {
 	part         func(t *mulTask, i int)
 	sums         []float32 // [out] of blocked, [blocks][rows][out] of streamed
 	apart        int       // from one row of streamed's sums to the next
-	width, split int       // columns of one part of streamed or panels, and how many parts of streamed make a row
+	width, split int       // columns of one part of streamed, and how many parts make a row of streamed or panels
 	turned       []float32 // x, for tiles of panels
 	height       int       // rows of a tile of panels, the last of which may have fewer
 	pool         *Pool     // of scratch space for panels
