@@ -10,11 +10,11 @@ import (
 
 // tile writes y[r,0:cols] += x[0:k,r]·panel[0:k,cols] for a number of rows r and two vectors of
 // columns. The rows of y are far apart, and are asked for before the sums are taken; and with
-// every eight products eight lines of as many rows of what will be packed next as 16 goes into cols.
+// every eight products four lines of a row of what will be packed next.
 func tile(n, lanes int) {
 	cols := 2 * lanes
 	TEXT(fmt.Sprintf("tile%dx%d", n, cols), NOSPLIT, "func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)")
-	Doc(fmt.Sprintf("tile%dx%d adds the product of x, k columns of %d values, and a panel of k rows of %d to y, and asks for k·%d/8 rows at next.", n, cols, n, cols, cols/16))
+	Doc(fmt.Sprintf("tile%dx%d adds the product of x, k columns of %d values, and a panel of k rows of %d to y, and asks for 64 columns of k/8 rows at next.", n, cols, n, cols))
 	Pragma("noescape")
 	yp, ldy := Load(Param("y"), GP64()), stride("ldy")
 	next, ldn := Load(Param("next"), GP64()), stride("ldn")
@@ -44,15 +44,12 @@ func tile(n, lanes int) {
 		}
 	}
 	repeat("k", k, 8, func(i int) {
-		PREFETCHT1(Mem{Base: next, Disp: 64 * i})
-		if lanes == 16 {
-			PREFETCHT1(Mem{Base: next, Index: ldn, Scale: 1, Disp: 64 * i})
+		if i%2 == 0 {
+			PREFETCHT1(Mem{Base: next, Disp: 32 * i})
 		}
 		one(i)
 	}, func(ks int) {
-		for range cols / 16 {
-			ADDQ(ldn, next)
-		}
+		ADDQ(ldn, next)
 		ADDQ(U32(4*cols*ks), panel)
 		ADDQ(U32(4*n*ks), x)
 	})

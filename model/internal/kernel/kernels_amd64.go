@@ -115,16 +115,14 @@ func (t *mulTask) panels(i int) {
 		for k0 := 0; k0 < t.in; k0 += blockK {
 			n := min(blockK, t.in-k0)
 			panelsOf(packed, t.data[k0*t.out+lo:], t.out, n, hi-lo)
+			tiles := (width / v.cols) * ((end - from + t.height - 1) / t.height)
+			asks := asks{mulTask: t, k: k0 + blockK, column: lo, across: width / askCols, tiles: tiles}
 			for j := 0; j < hi-lo; j += v.cols {
 				panel := &packed[j*n]
-				next, ldn := panel, 0
-				if at := (k0+blockK+j%blockK)*t.out + lo + j/blockK*askCols; at < len(t.data) {
-					next, ldn = &t.data[at], t.out // a share of the next block, for the first tile to ask for
-				}
 				for r := from; r < end; r += t.height {
 					m := min(t.height, end-r)
+					next, ldn := asks.next(panel)
 					v.tiles[m](&sums[(r-from)*width+j], width, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
-					next, ldn = panel, 0
 				}
 			}
 		}
@@ -133,6 +131,29 @@ func (t *mulTask) panels(i int) {
 		}
 	}
 	t.pool.give(scratch)
+}
+
+// asks is what the tiles of a block ask for of the next one, a share each, for it to be near when
+// it is packed.
+type asks struct {
+	*mulTask
+	k, column     int // where the next block begins
+	across, tiles int // shares that lie side by side, and tiles of the block
+	done, tile    int // shares asked for, and tiles so far
+}
+
+// next returns where the next tile's share begins, and how far its rows are apart. It is what is
+// near anyway for those of the tiles that ask for nothing.
+func (a *asks) next(near *float32) (*float32, int) {
+	all, tile := blockK/askRows*a.across, a.tile
+	if a.tile++; a.done == all || tile*all < a.done*a.tiles {
+		return near, 0
+	}
+	at := (a.k+a.done/a.across*askRows)*a.out + a.column + a.done%a.across*askCols
+	if a.done++; at >= len(a.data) {
+		return near, 0
+	}
+	return &a.data[at], a.out
 }
 
 // turn copies tile i's rows of x to where the tile reads them: first the rows' first

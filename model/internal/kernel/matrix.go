@@ -45,8 +45,9 @@ const (
 	passRows = 264
 	// panelCols is the most columns of one part where panels are packed, whole panels.
 	panelCols = 256
-	// askCols is the number of columns of the next block that a tile asks for, row by row.
-	askCols = 128
+	// askRows and askCols are the share of the next block that a tile asks for, a row with every
+	// eight products.
+	askRows, askCols = blockK / 8, 64
 	// headRows is the number of rows of an OutIn matrix in one part.
 	headRows = 256
 )

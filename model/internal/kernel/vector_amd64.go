@@ -2,32 +2,32 @@
 
 package kernel
 
-// tile1x16 adds the product of x, k columns of 1 values, and a panel of k rows of 16 to y, and asks for k·1/8 rows at next.
+// tile1x16 adds the product of x, k columns of 1 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile1x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile2x16 adds the product of x, k columns of 2 values, and a panel of k rows of 16 to y, and asks for k·1/8 rows at next.
+// tile2x16 adds the product of x, k columns of 2 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile2x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile3x16 adds the product of x, k columns of 3 values, and a panel of k rows of 16 to y, and asks for k·1/8 rows at next.
+// tile3x16 adds the product of x, k columns of 3 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile3x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile4x16 adds the product of x, k columns of 4 values, and a panel of k rows of 16 to y, and asks for k·1/8 rows at next.
+// tile4x16 adds the product of x, k columns of 4 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile4x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile5x16 adds the product of x, k columns of 5 values, and a panel of k rows of 16 to y, and asks for k·1/8 rows at next.
+// tile5x16 adds the product of x, k columns of 5 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile5x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile6x16 adds the product of x, k columns of 6 values, and a panel of k rows of 16 to y, and asks for k·1/8 rows at next.
+// tile6x16 adds the product of x, k columns of 6 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile6x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
@@ -37,62 +37,62 @@ func tile6x16(y *float32, ldy int, x *float32, panel *float32, k int, next *floa
 //go:noescape
 func pack16(panels *float32, size int, w *float32, ldw int, k int, n int)
 
-// tile1x32 adds the product of x, k columns of 1 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile1x32 adds the product of x, k columns of 1 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile1x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile2x32 adds the product of x, k columns of 2 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile2x32 adds the product of x, k columns of 2 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile2x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile3x32 adds the product of x, k columns of 3 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile3x32 adds the product of x, k columns of 3 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile3x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile4x32 adds the product of x, k columns of 4 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile4x32 adds the product of x, k columns of 4 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile4x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile5x32 adds the product of x, k columns of 5 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile5x32 adds the product of x, k columns of 5 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile5x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile6x32 adds the product of x, k columns of 6 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile6x32 adds the product of x, k columns of 6 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile6x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile7x32 adds the product of x, k columns of 7 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile7x32 adds the product of x, k columns of 7 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile7x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile8x32 adds the product of x, k columns of 8 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile8x32 adds the product of x, k columns of 8 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile8x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile9x32 adds the product of x, k columns of 9 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile9x32 adds the product of x, k columns of 9 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile9x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile10x32 adds the product of x, k columns of 10 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile10x32 adds the product of x, k columns of 10 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile10x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile11x32 adds the product of x, k columns of 11 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile11x32 adds the product of x, k columns of 11 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile11x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile12x32 adds the product of x, k columns of 12 values, and a panel of k rows of 32 to y, and asks for k·2/8 rows at next.
+// tile12x32 adds the product of x, k columns of 12 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
 func tile12x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
