@@ -53,6 +53,9 @@ func kernels() {
 		dot(rows, 4, mask)
 		dot(rows, 1, mask)
 	}
+	for rows := 1; rows <= 6; rows++ {
+		wideDot(rows)
+	}
 	for _, lanes := range []int{4, 8} {
 		gelu(lanes)
 		exps(lanes)

@@ -13,12 +13,9 @@ func scores(y, q, k []float32, T, S, D int, scale float64) {
 		seen := S - T + end // by the last
 		clear(y[first*S : end*S])
 		for s := 0; s < seen; {
-			n, kernels := 4, &dots4
-			if S-s < 4 {
-				n, kernels = 1, &dots1
-			}
+			kernels, n := dotsOf(S - s)
 			for t := max(first, s-(S-T)); t < end; { // rows before see none of these
-				m := together(end-t, 3)
+				m := together(end-t, len(kernels)-1)
 				kernels[m](&y[t*S+s], S, &q[t*D], D, &k[s*D], D, D)
 				t += m
 			}

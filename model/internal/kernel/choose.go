@@ -16,7 +16,7 @@ type level int
 const (
 	portable level = iota
 	avx2           // and FMA
-	avx512         // its F and DQ
+	avx512         // its F, DQ and VL
 )
 
 var levels = [...]string{portable: "portable", avx2: "avx2", avx512: "avx512"}

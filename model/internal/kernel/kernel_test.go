@@ -93,18 +93,22 @@ func TestVectorLengths(t *testing.T) {
 	for _, rows := range []int{1, 2, 4, 5, 11, fewRows, fewRows + 1, 67, passRows + 7} {
 		const in, out = 261, 141
 		x, bias := normal(rng, rows*in, 1), normal(rng, out, 1)
-		w := NewMatrix(normal(rng, in*out, 1), in, out, InOut)
+		data := normal(rng, in*out, 1)
 		var first []float32
 		for kernels = avx2; kernels <= best; kernels++ {
-			product, active, share := make([]float32, rows*out), make([]float32, rows*in), make([]float32, rows*in)
-			w.Mul(p, product, x, bias, rows)
+			active, share := make([]float32, rows*in), make([]float32, rows*in)
 			Activate(p, active, x, activation.Released)
 			Softmax(share, x, 1)
-			last := make([]float32, out)
-			if w.Mul(p, last, x[(rows-1)*in:], bias, 1); !sameBits(last, product[(rows-1)*out:]) {
-				t.Errorf("the last of %d rows: %s gives other bits alone", rows, levels[kernels])
+			all := slices.Concat(active, share)
+			for _, layout := range []Layout{InOut, OutIn} {
+				w := NewMatrix(data, in, out, layout)
+				product, last := make([]float32, rows*out), make([]float32, out)
+				w.Mul(p, product, x, bias, rows)
+				if w.Mul(p, last, x[(rows-1)*in:], bias, 1); !sameBits(last, product[(rows-1)*out:]) {
+					t.Errorf("the last of %d rows: %s gives other bits alone", rows, levels[kernels])
+				}
+				all = append(all, product...)
 			}
-			all := slices.Concat(product, active, share)
 			if first == nil {
 				first = all
 			} else if !sameBits(all, first) {

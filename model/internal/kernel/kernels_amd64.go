@@ -13,7 +13,7 @@ var best = func() level {
 	switch x := cpu.X86; {
 	case !x.HasAVX2 || !x.HasFMA:
 		return portable
-	case !x.HasAVX512F || !x.HasAVX512DQ:
+	case !x.HasAVX512F || !x.HasAVX512DQ || !x.HasAVX512VL:
 		return avx2
 	}
 	return avx512
@@ -26,7 +26,8 @@ type vectors struct {
 	tiles   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
 	pack    func(panels *float32, size int, w *float32, ldw, k, n int)
 	streams []streamKernels
-	lanes   int // of gelu and exps
+	dots    []dotKernel // of four rows of a matrix
+	lanes   int         // of gelu and exps
 }
 
 // tileHeight returns of how many rows each of as few tiles as possible is, but for the last.
@@ -51,6 +52,7 @@ var vectorsOf = [avx512 + 1]vectors{
 		tiles:   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x16, tile2x16, tile3x16, tile4x16, tile5x16, tile6x16},
 		pack:    pack16,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4, stream2x1}, {4, stream3x4, stream3x1}},
+		dots:    []dotKernel{1: dot1x4, dot2x4, dot3x4},
 		lanes:   4,
 	},
 	avx512: {
@@ -58,34 +60,50 @@ var vectorsOf = [avx512 + 1]vectors{
 		tiles:   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x32, tile2x32, tile3x32, tile4x32, tile5x32, tile6x32, tile7x32, tile8x32, tile9x32, tile10x32, tile11x32, tile12x32},
 		pack:    pack32,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4wide, stream2x1wide}, {4, stream3x4wide, stream3x1wide}, {4, stream4x4wide, stream4x1wide}},
+		dots:    []dotKernel{1: dot1x4, dot2x4wide, dot3x4wide, dot4x4wide, dot5x4wide, dot6x4wide},
 		lanes:   8,
 	},
 }
 
-var (
-	dots4 = [4]func(y *float32, ldy int, x *float32, ldx int, w *float32, ldw, k int){1: dot1x4, dot2x4, dot3x4}
-	dots1 = [4]func(y *float32, ldy int, x *float32, ldx int, w *float32, ldw, k int){1: dot1x1, dot2x1, dot3x1}
-)
+// dotKernel adds the products of some rows of x and of w, of k values each, to y.
+type dotKernel func(y *float32, ldy int, x *float32, ldx int, w *float32, ldw, k int)
 
-// dots is an OutIn product in parts of headRows outputs: for four rows of the matrix
-// at a time, which stay in the first cache, up to three rows of x at a time.
+// dots1 are the kernels of one row of a matrix.
+var dots1 = []dotKernel{1: dot1x1, dot2x1, dot3x1}
+
+// dotsOf returns the kernels for the next rows of a matrix, of which some are left, and how many
+// those are.
+func dotsOf(left int) ([]dotKernel, int) {
+	if left < 4 {
+		return dots1, 1
+	}
+	return vectorsOf[kernels].dots, 4
+}
+
+// dots is an OutIn product in parts of headRows outputs, whose rows of the matrix stay in the
+// second cache while rows of x pass, some at a time, which stay in the first.
 func (t *mulTask) dots(i int) {
 	lo := i * headRows
 	hi := min(lo+headRows, t.out)
 	for r := range t.rows {
 		t.start(t.y[r*t.out+lo:], lo, hi)
 	}
-	for j := lo; j < hi; {
-		n, kernels := 4, &dots4
-		if hi-j < 4 {
-			n, kernels = 1, &dots1
+	most := len(vectorsOf[kernels].dots) - 1
+	for r := 0; r < t.rows; r += most {
+		for j := lo; j < hi; {
+			kernels, n := dotsOf(hi - j)
+			t.dot(kernels, r, min(r+most, t.rows), j)
+			j += n
 		}
-		for r := 0; r < t.rows; {
-			m := together(t.rows-r, 3)
-			kernels[m](&t.y[r*t.out+j], t.out, &t.x[r*t.in], t.in, &t.data[j*t.in], t.in, t.in)
-			r += m
-		}
-		j += n
+	}
+}
+
+// dot is dots of rows r to end of x and as many rows of the matrix, from row j on, as the kernels take.
+func (t *mulTask) dot(kernels []dotKernel, r, end, j int) {
+	for r < end {
+		m := together(end-r, len(kernels)-1)
+		kernels[m](&t.y[r*t.out+j], t.out, &t.x[r*t.in], t.in, &t.data[j*t.in], t.in, t.in)
+		r += m
 	}
 }
 

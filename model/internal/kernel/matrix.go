@@ -49,7 +49,7 @@ const (
 	// eight products.
 	askRows, askCols = blockK / 8, 64
 	// headRows is the number of rows of an OutIn matrix in one part.
-	headRows = 256
+	headRows = 64
 )
 
 // Mul computes y = x·w + bias for the given number of rows: x is [rows, in],

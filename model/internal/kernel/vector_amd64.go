@@ -192,6 +192,36 @@ func dot3x4(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int
 //go:noescape
 func dot3x1(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
 
+// dot1x4wide adds the products of 1 rows of x and 4 of w, of k values each, to y.
+//
+//go:noescape
+func dot1x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+
+// dot2x4wide adds the products of 2 rows of x and 4 of w, of k values each, to y.
+//
+//go:noescape
+func dot2x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+
+// dot3x4wide adds the products of 3 rows of x and 4 of w, of k values each, to y.
+//
+//go:noescape
+func dot3x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+
+// dot4x4wide adds the products of 4 rows of x and 4 of w, of k values each, to y.
+//
+//go:noescape
+func dot4x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+
+// dot5x4wide adds the products of 5 rows of x and 4 of w, of k values each, to y.
+//
+//go:noescape
+func dot5x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+
+// dot6x4wide adds the products of 6 rows of x and 4 of w, of k values each, to y.
+//
+//go:noescape
+func dot6x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+
 // gelu4 is GELU's tanh form of n values, a multiple of 4. Of infinities it may be wrong.
 //
 //go:noescape

@@ -6740,6 +6740,962 @@ done:
 	VZEROUPPER
 	RET
 
+// func dot1x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·dot1x4wide(SB), NOSPLIT, $32-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), CX
+	MOVQ      ldx+24(FP), DX
+	SHLQ      $0x02, DX
+	MOVQ      w+32(FP), DX
+	MOVQ      ldw+40(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      k+48(FP), SI
+	IMUL3Q    $0x00000003, BX, DI
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	LEAQ      (DX)(BX*4), R8
+
+block:
+	TESTQ SI, SI
+	JZ    done
+	MOVQ  SI, R9
+	CMPQ  R9, $0x00000040
+	JLE   within
+	MOVQ  $0x00000040, R9
+
+within:
+	SUBQ   R9, SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+
+lanes:
+	CMPQ            R9, $0x00000008
+	JL              rest
+	VMOVUPS         (DX), Y2
+	VINSERTF32X8    $0x01, (DX)(BX*1), Z2, Z2
+	VMOVUPS         (DX)(BX*2), Y3
+	VINSERTF32X8    $0x01, (DX)(DI*1), Z3, Z3
+	VBROADCASTF32X8 (CX), Z4
+	VFMADD231PS     Z2, Z4, Z0
+	VFMADD231PS     Z3, Z4, Z1
+	PREFETCHT0      (R8)
+	PREFETCHT0      (R8)(BX*1)
+	PREFETCHT0      (R8)(BX*2)
+	PREFETCHT0      (R8)(DI*1)
+	ADDQ            $0x00000020, R8
+	ADDQ            $0x00000020, CX
+	ADDQ            $0x00000020, DX
+	SUBQ            $0x00000008, R9
+	JMP             lanes
+
+rest:
+	TESTQ        R9, R9
+	JZ           sum
+	MOVL         $0x000000ff, R10
+	BZHIL        R9, R10, R10
+	KMOVW        R10, K1
+	SHLQ         $0x02, R9
+	VMOVUPS.Z    (DX), K1, Y2
+	VMOVUPS.Z    (DX)(BX*1), K1, Y4
+	VINSERTF32X8 $0x01, Y4, Z2, Z2
+	VMOVUPS.Z    (DX)(BX*2), K1, Y3
+	VMOVUPS.Z    (DX)(DI*1), K1, Y4
+	VINSERTF32X8 $0x01, Y4, Z3, Z3
+	VMOVUPS.Z    (CX), K1, Y5
+	VSHUFF64X2   $0x44, Z5, Z5, Z5
+	VFMADD231PS  Z2, Z5, Z0
+	VFMADD231PS  Z3, Z5, Z1
+	ADDQ         R9, CX
+	ADDQ         R9, DX
+
+sum:
+	VSHUFPS       $0xdd, Z1, Z0, Z4
+	VSHUFPS       $0x88, Z1, Z0, Z0
+	VADDPS        Z4, Z0, Z0
+	VSHUFPS       $0xdd, Z0, Z0, Z1
+	VSHUFPS       $0x88, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0xb1, Z0, Z0, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X4 $0x02, Z0, X1
+	VUNPCKLPS     X1, X0, X1
+	VCVTPS2PD     X1, Y0
+	VADDPD        (SP), Y0, Y0
+	VMOVUPD       Y0, (SP)
+	JMP           block
+
+done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VZEROUPPER
+	RET
+
+// func dot2x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·dot2x4wide(SB), NOSPLIT, $64-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	IMUL3Q    $0x00000003, DI, R9
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	VCVTPS2PD (AX)(CX*1), Y0
+	VMOVUPD   Y0, 32(SP)
+	LEAQ      (SI)(DI*4), R10
+
+block:
+	TESTQ R8, R8
+	JZ    done
+	MOVQ  R8, R11
+	CMPQ  R11, $0x00000040
+	JLE   within
+	MOVQ  $0x00000040, R11
+
+within:
+	SUBQ   R11, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+lanes:
+	CMPQ            R11, $0x00000008
+	JL              rest
+	VMOVUPS         (SI), Y4
+	VINSERTF32X8    $0x01, (SI)(DI*1), Z4, Z4
+	VMOVUPS         (SI)(DI*2), Y5
+	VINSERTF32X8    $0x01, (SI)(R9*1), Z5, Z5
+	VBROADCASTF32X8 (DX), Z6
+	VFMADD231PS     Z4, Z6, Z0
+	VFMADD231PS     Z5, Z6, Z1
+	VBROADCASTF32X8 (DX)(BX*1), Z6
+	VFMADD231PS     Z4, Z6, Z2
+	VFMADD231PS     Z5, Z6, Z3
+	PREFETCHT0      (R10)
+	PREFETCHT0      (R10)(DI*1)
+	PREFETCHT0      (R10)(DI*2)
+	PREFETCHT0      (R10)(R9*1)
+	ADDQ            $0x00000020, R10
+	ADDQ            $0x00000020, DX
+	ADDQ            $0x00000020, SI
+	SUBQ            $0x00000008, R11
+	JMP             lanes
+
+rest:
+	TESTQ        R11, R11
+	JZ           sum
+	MOVL         $0x000000ff, R12
+	BZHIL        R11, R12, R12
+	KMOVW        R12, K1
+	SHLQ         $0x02, R11
+	VMOVUPS.Z    (SI), K1, Y4
+	VMOVUPS.Z    (SI)(DI*1), K1, Y6
+	VINSERTF32X8 $0x01, Y6, Z4, Z4
+	VMOVUPS.Z    (SI)(DI*2), K1, Y5
+	VMOVUPS.Z    (SI)(R9*1), K1, Y6
+	VINSERTF32X8 $0x01, Y6, Z5, Z5
+	VMOVUPS.Z    (DX), K1, Y7
+	VSHUFF64X2   $0x44, Z7, Z7, Z7
+	VFMADD231PS  Z4, Z7, Z0
+	VFMADD231PS  Z5, Z7, Z1
+	VMOVUPS.Z    (DX)(BX*1), K1, Y8
+	VSHUFF64X2   $0x44, Z8, Z8, Z8
+	VFMADD231PS  Z4, Z8, Z2
+	VFMADD231PS  Z5, Z8, Z3
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+
+sum:
+	VSHUFPS       $0xdd, Z1, Z0, Z6
+	VSHUFPS       $0x88, Z1, Z0, Z0
+	VADDPS        Z6, Z0, Z0
+	VSHUFPS       $0xdd, Z0, Z0, Z1
+	VSHUFPS       $0x88, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0xb1, Z0, Z0, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X4 $0x02, Z0, X1
+	VUNPCKLPS     X1, X0, X1
+	VCVTPS2PD     X1, Y0
+	VADDPD        (SP), Y0, Y0
+	VMOVUPD       Y0, (SP)
+	VSHUFPS       $0xdd, Z3, Z2, Z0
+	VSHUFPS       $0x88, Z3, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFPS       $0xdd, Z2, Z2, Z0
+	VSHUFPS       $0x88, Z2, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFF32X4    $0xb1, Z2, Z2, Z0
+	VADDPS        Z0, Z2, Z2
+	VEXTRACTF32X4 $0x02, Z2, X0
+	VUNPCKLPS     X0, X2, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        32(SP), Y0, Y0
+	VMOVUPD       Y0, 32(SP)
+	JMP           block
+
+done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VCVTPD2PSY 32(SP), X0
+	VMOVUPS    X0, (AX)(CX*1)
+	VZEROUPPER
+	RET
+
+// func dot3x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·dot3x4wide(SB), NOSPLIT, $96-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	IMUL3Q    $0x00000003, DI, R9
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	VCVTPS2PD (AX)(CX*1), Y0
+	VMOVUPD   Y0, 32(SP)
+	VCVTPS2PD (AX)(CX*2), Y0
+	VMOVUPD   Y0, 64(SP)
+	LEAQ      (SI)(DI*4), R10
+
+block:
+	TESTQ R8, R8
+	JZ    done
+	MOVQ  R8, R11
+	CMPQ  R11, $0x00000040
+	JLE   within
+	MOVQ  $0x00000040, R11
+
+within:
+	SUBQ   R11, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+
+lanes:
+	CMPQ            R11, $0x00000008
+	JL              rest
+	VMOVUPS         (SI), Y6
+	VINSERTF32X8    $0x01, (SI)(DI*1), Z6, Z6
+	VMOVUPS         (SI)(DI*2), Y7
+	VINSERTF32X8    $0x01, (SI)(R9*1), Z7, Z7
+	VBROADCASTF32X8 (DX), Z8
+	VFMADD231PS     Z6, Z8, Z0
+	VFMADD231PS     Z7, Z8, Z1
+	VBROADCASTF32X8 (DX)(BX*1), Z8
+	VFMADD231PS     Z6, Z8, Z2
+	VFMADD231PS     Z7, Z8, Z3
+	VBROADCASTF32X8 (DX)(BX*2), Z8
+	VFMADD231PS     Z6, Z8, Z4
+	VFMADD231PS     Z7, Z8, Z5
+	PREFETCHT0      (R10)
+	PREFETCHT0      (R10)(DI*1)
+	PREFETCHT0      (R10)(DI*2)
+	PREFETCHT0      (R10)(R9*1)
+	ADDQ            $0x00000020, R10
+	ADDQ            $0x00000020, DX
+	ADDQ            $0x00000020, SI
+	SUBQ            $0x00000008, R11
+	JMP             lanes
+
+rest:
+	TESTQ        R11, R11
+	JZ           sum
+	MOVL         $0x000000ff, R12
+	BZHIL        R11, R12, R12
+	KMOVW        R12, K1
+	SHLQ         $0x02, R11
+	VMOVUPS.Z    (SI), K1, Y6
+	VMOVUPS.Z    (SI)(DI*1), K1, Y8
+	VINSERTF32X8 $0x01, Y8, Z6, Z6
+	VMOVUPS.Z    (SI)(DI*2), K1, Y7
+	VMOVUPS.Z    (SI)(R9*1), K1, Y8
+	VINSERTF32X8 $0x01, Y8, Z7, Z7
+	VMOVUPS.Z    (DX), K1, Y9
+	VSHUFF64X2   $0x44, Z9, Z9, Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VMOVUPS.Z    (DX)(BX*1), K1, Y10
+	VSHUFF64X2   $0x44, Z10, Z10, Z10
+	VFMADD231PS  Z6, Z10, Z2
+	VFMADD231PS  Z7, Z10, Z3
+	VMOVUPS.Z    (DX)(BX*2), K1, Y11
+	VSHUFF64X2   $0x44, Z11, Z11, Z11
+	VFMADD231PS  Z6, Z11, Z4
+	VFMADD231PS  Z7, Z11, Z5
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+
+sum:
+	VSHUFPS       $0xdd, Z1, Z0, Z8
+	VSHUFPS       $0x88, Z1, Z0, Z0
+	VADDPS        Z8, Z0, Z0
+	VSHUFPS       $0xdd, Z0, Z0, Z1
+	VSHUFPS       $0x88, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0xb1, Z0, Z0, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X4 $0x02, Z0, X1
+	VUNPCKLPS     X1, X0, X1
+	VCVTPS2PD     X1, Y0
+	VADDPD        (SP), Y0, Y0
+	VMOVUPD       Y0, (SP)
+	VSHUFPS       $0xdd, Z3, Z2, Z0
+	VSHUFPS       $0x88, Z3, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFPS       $0xdd, Z2, Z2, Z0
+	VSHUFPS       $0x88, Z2, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFF32X4    $0xb1, Z2, Z2, Z0
+	VADDPS        Z0, Z2, Z2
+	VEXTRACTF32X4 $0x02, Z2, X0
+	VUNPCKLPS     X0, X2, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        32(SP), Y0, Y0
+	VMOVUPD       Y0, 32(SP)
+	VSHUFPS       $0xdd, Z5, Z4, Z0
+	VSHUFPS       $0x88, Z5, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFPS       $0xdd, Z4, Z4, Z0
+	VSHUFPS       $0x88, Z4, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFF32X4    $0xb1, Z4, Z4, Z0
+	VADDPS        Z0, Z4, Z4
+	VEXTRACTF32X4 $0x02, Z4, X0
+	VUNPCKLPS     X0, X4, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        64(SP), Y0, Y0
+	VMOVUPD       Y0, 64(SP)
+	JMP           block
+
+done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VCVTPD2PSY 32(SP), X0
+	VMOVUPS    X0, (AX)(CX*1)
+	VCVTPD2PSY 64(SP), X0
+	VMOVUPS    X0, (AX)(CX*2)
+	VZEROUPPER
+	RET
+
+// func dot4x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·dot4x4wide(SB), NOSPLIT, $128-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	IMUL3Q    $0x00000003, BX, R9
+	IMUL3Q    $0x00000003, DI, R10
+	IMUL3Q    $0x00000003, CX, R11
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	VCVTPS2PD (AX)(CX*1), Y0
+	VMOVUPD   Y0, 32(SP)
+	VCVTPS2PD (AX)(CX*2), Y0
+	VMOVUPD   Y0, 64(SP)
+	VCVTPS2PD (AX)(R11*1), Y0
+	VMOVUPD   Y0, 96(SP)
+	LEAQ      (SI)(DI*4), R12
+
+block:
+	TESTQ R8, R8
+	JZ    done
+	MOVQ  R8, R13
+	CMPQ  R13, $0x00000040
+	JLE   within
+	MOVQ  $0x00000040, R13
+
+within:
+	SUBQ   R13, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+lanes:
+	CMPQ            R13, $0x00000008
+	JL              rest
+	VMOVUPS         (SI), Y8
+	VINSERTF32X8    $0x01, (SI)(DI*1), Z8, Z8
+	VMOVUPS         (SI)(DI*2), Y9
+	VINSERTF32X8    $0x01, (SI)(R10*1), Z9, Z9
+	VBROADCASTF32X8 (DX), Z10
+	VFMADD231PS     Z8, Z10, Z0
+	VFMADD231PS     Z9, Z10, Z1
+	VBROADCASTF32X8 (DX)(BX*1), Z10
+	VFMADD231PS     Z8, Z10, Z2
+	VFMADD231PS     Z9, Z10, Z3
+	VBROADCASTF32X8 (DX)(BX*2), Z10
+	VFMADD231PS     Z8, Z10, Z4
+	VFMADD231PS     Z9, Z10, Z5
+	VBROADCASTF32X8 (DX)(R9*1), Z10
+	VFMADD231PS     Z8, Z10, Z6
+	VFMADD231PS     Z9, Z10, Z7
+	PREFETCHT0      (R12)
+	PREFETCHT0      (R12)(DI*1)
+	PREFETCHT0      (R12)(DI*2)
+	PREFETCHT0      (R12)(R10*1)
+	ADDQ            $0x00000020, R12
+	ADDQ            $0x00000020, DX
+	ADDQ            $0x00000020, SI
+	SUBQ            $0x00000008, R13
+	JMP             lanes
+
+rest:
+	TESTQ        R13, R13
+	JZ           sum
+	MOVL         $0x000000ff, R14
+	BZHIL        R13, R14, R14
+	KMOVW        R14, K1
+	SHLQ         $0x02, R13
+	VMOVUPS.Z    (SI), K1, Y8
+	VMOVUPS.Z    (SI)(DI*1), K1, Y10
+	VINSERTF32X8 $0x01, Y10, Z8, Z8
+	VMOVUPS.Z    (SI)(DI*2), K1, Y9
+	VMOVUPS.Z    (SI)(R10*1), K1, Y10
+	VINSERTF32X8 $0x01, Y10, Z9, Z9
+	VMOVUPS.Z    (DX), K1, Y11
+	VSHUFF64X2   $0x44, Z11, Z11, Z11
+	VFMADD231PS  Z8, Z11, Z0
+	VFMADD231PS  Z9, Z11, Z1
+	VMOVUPS.Z    (DX)(BX*1), K1, Y12
+	VSHUFF64X2   $0x44, Z12, Z12, Z12
+	VFMADD231PS  Z8, Z12, Z2
+	VFMADD231PS  Z9, Z12, Z3
+	VMOVUPS.Z    (DX)(BX*2), K1, Y13
+	VSHUFF64X2   $0x44, Z13, Z13, Z13
+	VFMADD231PS  Z8, Z13, Z4
+	VFMADD231PS  Z9, Z13, Z5
+	VMOVUPS.Z    (DX)(R9*1), K1, Y14
+	VSHUFF64X2   $0x44, Z14, Z14, Z14
+	VFMADD231PS  Z8, Z14, Z6
+	VFMADD231PS  Z9, Z14, Z7
+	ADDQ         R13, DX
+	ADDQ         R13, SI
+
+sum:
+	VSHUFPS       $0xdd, Z1, Z0, Z10
+	VSHUFPS       $0x88, Z1, Z0, Z0
+	VADDPS        Z10, Z0, Z0
+	VSHUFPS       $0xdd, Z0, Z0, Z1
+	VSHUFPS       $0x88, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0xb1, Z0, Z0, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X4 $0x02, Z0, X1
+	VUNPCKLPS     X1, X0, X1
+	VCVTPS2PD     X1, Y0
+	VADDPD        (SP), Y0, Y0
+	VMOVUPD       Y0, (SP)
+	VSHUFPS       $0xdd, Z3, Z2, Z0
+	VSHUFPS       $0x88, Z3, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFPS       $0xdd, Z2, Z2, Z0
+	VSHUFPS       $0x88, Z2, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFF32X4    $0xb1, Z2, Z2, Z0
+	VADDPS        Z0, Z2, Z2
+	VEXTRACTF32X4 $0x02, Z2, X0
+	VUNPCKLPS     X0, X2, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        32(SP), Y0, Y0
+	VMOVUPD       Y0, 32(SP)
+	VSHUFPS       $0xdd, Z5, Z4, Z0
+	VSHUFPS       $0x88, Z5, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFPS       $0xdd, Z4, Z4, Z0
+	VSHUFPS       $0x88, Z4, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFF32X4    $0xb1, Z4, Z4, Z0
+	VADDPS        Z0, Z4, Z4
+	VEXTRACTF32X4 $0x02, Z4, X0
+	VUNPCKLPS     X0, X4, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        64(SP), Y0, Y0
+	VMOVUPD       Y0, 64(SP)
+	VSHUFPS       $0xdd, Z7, Z6, Z0
+	VSHUFPS       $0x88, Z7, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VSHUFPS       $0xdd, Z6, Z6, Z0
+	VSHUFPS       $0x88, Z6, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VSHUFF32X4    $0xb1, Z6, Z6, Z0
+	VADDPS        Z0, Z6, Z6
+	VEXTRACTF32X4 $0x02, Z6, X0
+	VUNPCKLPS     X0, X6, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        96(SP), Y0, Y0
+	VMOVUPD       Y0, 96(SP)
+	JMP           block
+
+done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VCVTPD2PSY 32(SP), X0
+	VMOVUPS    X0, (AX)(CX*1)
+	VCVTPD2PSY 64(SP), X0
+	VMOVUPS    X0, (AX)(CX*2)
+	VCVTPD2PSY 96(SP), X0
+	VMOVUPS    X0, (AX)(R11*1)
+	VZEROUPPER
+	RET
+
+// func dot5x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·dot5x4wide(SB), NOSPLIT, $160-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	IMUL3Q    $0x00000003, BX, R9
+	IMUL3Q    $0x00000003, DI, R10
+	IMUL3Q    $0x00000003, CX, R11
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	VCVTPS2PD (AX)(CX*1), Y0
+	VMOVUPD   Y0, 32(SP)
+	VCVTPS2PD (AX)(CX*2), Y0
+	VMOVUPD   Y0, 64(SP)
+	VCVTPS2PD (AX)(R11*1), Y0
+	VMOVUPD   Y0, 96(SP)
+	VCVTPS2PD (AX)(CX*4), Y0
+	VMOVUPD   Y0, 128(SP)
+	LEAQ      (SI)(DI*4), R12
+
+block:
+	TESTQ R8, R8
+	JZ    done
+	MOVQ  R8, R13
+	CMPQ  R13, $0x00000040
+	JLE   within
+	MOVQ  $0x00000040, R13
+
+within:
+	SUBQ   R13, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+
+lanes:
+	CMPQ            R13, $0x00000008
+	JL              rest
+	VMOVUPS         (SI), Y10
+	VINSERTF32X8    $0x01, (SI)(DI*1), Z10, Z10
+	VMOVUPS         (SI)(DI*2), Y11
+	VINSERTF32X8    $0x01, (SI)(R10*1), Z11, Z11
+	VBROADCASTF32X8 (DX), Z12
+	VFMADD231PS     Z10, Z12, Z0
+	VFMADD231PS     Z11, Z12, Z1
+	VBROADCASTF32X8 (DX)(BX*1), Z12
+	VFMADD231PS     Z10, Z12, Z2
+	VFMADD231PS     Z11, Z12, Z3
+	VBROADCASTF32X8 (DX)(BX*2), Z12
+	VFMADD231PS     Z10, Z12, Z4
+	VFMADD231PS     Z11, Z12, Z5
+	VBROADCASTF32X8 (DX)(R9*1), Z12
+	VFMADD231PS     Z10, Z12, Z6
+	VFMADD231PS     Z11, Z12, Z7
+	VBROADCASTF32X8 (DX)(BX*4), Z12
+	VFMADD231PS     Z10, Z12, Z8
+	VFMADD231PS     Z11, Z12, Z9
+	PREFETCHT0      (R12)
+	PREFETCHT0      (R12)(DI*1)
+	PREFETCHT0      (R12)(DI*2)
+	PREFETCHT0      (R12)(R10*1)
+	ADDQ            $0x00000020, R12
+	ADDQ            $0x00000020, DX
+	ADDQ            $0x00000020, SI
+	SUBQ            $0x00000008, R13
+	JMP             lanes
+
+rest:
+	TESTQ        R13, R13
+	JZ           sum
+	MOVL         $0x000000ff, R14
+	BZHIL        R13, R14, R14
+	KMOVW        R14, K1
+	SHLQ         $0x02, R13
+	VMOVUPS.Z    (SI), K1, Y10
+	VMOVUPS.Z    (SI)(DI*1), K1, Y12
+	VINSERTF32X8 $0x01, Y12, Z10, Z10
+	VMOVUPS.Z    (SI)(DI*2), K1, Y11
+	VMOVUPS.Z    (SI)(R10*1), K1, Y12
+	VINSERTF32X8 $0x01, Y12, Z11, Z11
+	VMOVUPS.Z    (DX), K1, Y13
+	VSHUFF64X2   $0x44, Z13, Z13, Z13
+	VFMADD231PS  Z10, Z13, Z0
+	VFMADD231PS  Z11, Z13, Z1
+	VMOVUPS.Z    (DX)(BX*1), K1, Y14
+	VSHUFF64X2   $0x44, Z14, Z14, Z14
+	VFMADD231PS  Z10, Z14, Z2
+	VFMADD231PS  Z11, Z14, Z3
+	VMOVUPS.Z    (DX)(BX*2), K1, Y15
+	VSHUFF64X2   $0x44, Z15, Z15, Z15
+	VFMADD231PS  Z10, Z15, Z4
+	VFMADD231PS  Z11, Z15, Z5
+	VMOVUPS.Z    (DX)(R9*1), K1, Y16
+	VSHUFF64X2   $0x44, Z16, Z16, Z16
+	VFMADD231PS  Z10, Z16, Z6
+	VFMADD231PS  Z11, Z16, Z7
+	VMOVUPS.Z    (DX)(BX*4), K1, Y17
+	VSHUFF64X2   $0x44, Z17, Z17, Z17
+	VFMADD231PS  Z10, Z17, Z8
+	VFMADD231PS  Z11, Z17, Z9
+	ADDQ         R13, DX
+	ADDQ         R13, SI
+
+sum:
+	VSHUFPS       $0xdd, Z1, Z0, Z12
+	VSHUFPS       $0x88, Z1, Z0, Z0
+	VADDPS        Z12, Z0, Z0
+	VSHUFPS       $0xdd, Z0, Z0, Z1
+	VSHUFPS       $0x88, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0xb1, Z0, Z0, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X4 $0x02, Z0, X1
+	VUNPCKLPS     X1, X0, X1
+	VCVTPS2PD     X1, Y0
+	VADDPD        (SP), Y0, Y0
+	VMOVUPD       Y0, (SP)
+	VSHUFPS       $0xdd, Z3, Z2, Z0
+	VSHUFPS       $0x88, Z3, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFPS       $0xdd, Z2, Z2, Z0
+	VSHUFPS       $0x88, Z2, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFF32X4    $0xb1, Z2, Z2, Z0
+	VADDPS        Z0, Z2, Z2
+	VEXTRACTF32X4 $0x02, Z2, X0
+	VUNPCKLPS     X0, X2, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        32(SP), Y0, Y0
+	VMOVUPD       Y0, 32(SP)
+	VSHUFPS       $0xdd, Z5, Z4, Z0
+	VSHUFPS       $0x88, Z5, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFPS       $0xdd, Z4, Z4, Z0
+	VSHUFPS       $0x88, Z4, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFF32X4    $0xb1, Z4, Z4, Z0
+	VADDPS        Z0, Z4, Z4
+	VEXTRACTF32X4 $0x02, Z4, X0
+	VUNPCKLPS     X0, X4, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        64(SP), Y0, Y0
+	VMOVUPD       Y0, 64(SP)
+	VSHUFPS       $0xdd, Z7, Z6, Z0
+	VSHUFPS       $0x88, Z7, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VSHUFPS       $0xdd, Z6, Z6, Z0
+	VSHUFPS       $0x88, Z6, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VSHUFF32X4    $0xb1, Z6, Z6, Z0
+	VADDPS        Z0, Z6, Z6
+	VEXTRACTF32X4 $0x02, Z6, X0
+	VUNPCKLPS     X0, X6, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        96(SP), Y0, Y0
+	VMOVUPD       Y0, 96(SP)
+	VSHUFPS       $0xdd, Z9, Z8, Z0
+	VSHUFPS       $0x88, Z9, Z8, Z8
+	VADDPS        Z0, Z8, Z8
+	VSHUFPS       $0xdd, Z8, Z8, Z0
+	VSHUFPS       $0x88, Z8, Z8, Z8
+	VADDPS        Z0, Z8, Z8
+	VSHUFF32X4    $0xb1, Z8, Z8, Z0
+	VADDPS        Z0, Z8, Z8
+	VEXTRACTF32X4 $0x02, Z8, X0
+	VUNPCKLPS     X0, X8, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        128(SP), Y0, Y0
+	VMOVUPD       Y0, 128(SP)
+	JMP           block
+
+done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VCVTPD2PSY 32(SP), X0
+	VMOVUPS    X0, (AX)(CX*1)
+	VCVTPD2PSY 64(SP), X0
+	VMOVUPS    X0, (AX)(CX*2)
+	VCVTPD2PSY 96(SP), X0
+	VMOVUPS    X0, (AX)(R11*1)
+	VCVTPD2PSY 128(SP), X0
+	VMOVUPS    X0, (AX)(CX*4)
+	VZEROUPPER
+	RET
+
+// func dot6x4wide(y *float32, ldy int, x *float32, ldx int, w *float32, ldw int, k int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·dot6x4wide(SB), NOSPLIT, $192-56
+	MOVQ      y+0(FP), AX
+	MOVQ      ldy+8(FP), CX
+	SHLQ      $0x02, CX
+	MOVQ      x+16(FP), DX
+	MOVQ      ldx+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      w+32(FP), SI
+	MOVQ      ldw+40(FP), DI
+	SHLQ      $0x02, DI
+	MOVQ      k+48(FP), R8
+	IMUL3Q    $0x00000003, BX, R9
+	IMUL3Q    $0x00000005, BX, R10
+	IMUL3Q    $0x00000003, DI, R11
+	IMUL3Q    $0x00000003, CX, R12
+	IMUL3Q    $0x00000005, CX, R13
+	VCVTPS2PD (AX), Y0
+	VMOVUPD   Y0, (SP)
+	VCVTPS2PD (AX)(CX*1), Y0
+	VMOVUPD   Y0, 32(SP)
+	VCVTPS2PD (AX)(CX*2), Y0
+	VMOVUPD   Y0, 64(SP)
+	VCVTPS2PD (AX)(R12*1), Y0
+	VMOVUPD   Y0, 96(SP)
+	VCVTPS2PD (AX)(CX*4), Y0
+	VMOVUPD   Y0, 128(SP)
+	VCVTPS2PD (AX)(R13*1), Y0
+	VMOVUPD   Y0, 160(SP)
+	LEAQ      (SI)(DI*4), R14
+
+block:
+	TESTQ R8, R8
+	JZ    done
+	MOVQ  R8, R15
+	CMPQ  R15, $0x00000040
+	JLE   within
+	MOVQ  $0x00000040, R15
+
+within:
+	SUBQ   R15, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+
+lanes:
+	CMPQ            R15, $0x00000008
+	JL              rest
+	VMOVUPS         (SI), Y12
+	VINSERTF32X8    $0x01, (SI)(DI*1), Z12, Z12
+	VMOVUPS         (SI)(DI*2), Y13
+	VINSERTF32X8    $0x01, (SI)(R11*1), Z13, Z13
+	VBROADCASTF32X8 (DX), Z14
+	VFMADD231PS     Z12, Z14, Z0
+	VFMADD231PS     Z13, Z14, Z1
+	VBROADCASTF32X8 (DX)(BX*1), Z14
+	VFMADD231PS     Z12, Z14, Z2
+	VFMADD231PS     Z13, Z14, Z3
+	VBROADCASTF32X8 (DX)(BX*2), Z14
+	VFMADD231PS     Z12, Z14, Z4
+	VFMADD231PS     Z13, Z14, Z5
+	VBROADCASTF32X8 (DX)(R9*1), Z14
+	VFMADD231PS     Z12, Z14, Z6
+	VFMADD231PS     Z13, Z14, Z7
+	VBROADCASTF32X8 (DX)(BX*4), Z14
+	VFMADD231PS     Z12, Z14, Z8
+	VFMADD231PS     Z13, Z14, Z9
+	VBROADCASTF32X8 (DX)(R10*1), Z14
+	VFMADD231PS     Z12, Z14, Z10
+	VFMADD231PS     Z13, Z14, Z11
+	PREFETCHT0      (R14)
+	PREFETCHT0      (R14)(DI*1)
+	PREFETCHT0      (R14)(DI*2)
+	PREFETCHT0      (R14)(R11*1)
+	ADDQ            $0x00000020, R14
+	ADDQ            $0x00000020, DX
+	ADDQ            $0x00000020, SI
+	SUBQ            $0x00000008, R15
+	JMP             lanes
+
+rest:
+	TESTQ        R15, R15
+	JZ           sum
+	MOVL         $0x000000ff, BP
+	BZHIL        R15, BP, BP
+	KMOVW        BP, K1
+	SHLQ         $0x02, R15
+	VMOVUPS.Z    (SI), K1, Y12
+	VMOVUPS.Z    (SI)(DI*1), K1, Y14
+	VINSERTF32X8 $0x01, Y14, Z12, Z12
+	VMOVUPS.Z    (SI)(DI*2), K1, Y13
+	VMOVUPS.Z    (SI)(R11*1), K1, Y14
+	VINSERTF32X8 $0x01, Y14, Z13, Z13
+	VMOVUPS.Z    (DX), K1, Y15
+	VSHUFF64X2   $0x44, Z15, Z15, Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VMOVUPS.Z    (DX)(BX*1), K1, Y16
+	VSHUFF64X2   $0x44, Z16, Z16, Z16
+	VFMADD231PS  Z12, Z16, Z2
+	VFMADD231PS  Z13, Z16, Z3
+	VMOVUPS.Z    (DX)(BX*2), K1, Y17
+	VSHUFF64X2   $0x44, Z17, Z17, Z17
+	VFMADD231PS  Z12, Z17, Z4
+	VFMADD231PS  Z13, Z17, Z5
+	VMOVUPS.Z    (DX)(R9*1), K1, Y18
+	VSHUFF64X2   $0x44, Z18, Z18, Z18
+	VFMADD231PS  Z12, Z18, Z6
+	VFMADD231PS  Z13, Z18, Z7
+	VMOVUPS.Z    (DX)(BX*4), K1, Y19
+	VSHUFF64X2   $0x44, Z19, Z19, Z19
+	VFMADD231PS  Z12, Z19, Z8
+	VFMADD231PS  Z13, Z19, Z9
+	VMOVUPS.Z    (DX)(R10*1), K1, Y20
+	VSHUFF64X2   $0x44, Z20, Z20, Z20
+	VFMADD231PS  Z12, Z20, Z10
+	VFMADD231PS  Z13, Z20, Z11
+	ADDQ         R15, DX
+	ADDQ         R15, SI
+
+sum:
+	VSHUFPS       $0xdd, Z1, Z0, Z14
+	VSHUFPS       $0x88, Z1, Z0, Z0
+	VADDPS        Z14, Z0, Z0
+	VSHUFPS       $0xdd, Z0, Z0, Z1
+	VSHUFPS       $0x88, Z0, Z0, Z0
+	VADDPS        Z1, Z0, Z0
+	VSHUFF32X4    $0xb1, Z0, Z0, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X4 $0x02, Z0, X1
+	VUNPCKLPS     X1, X0, X1
+	VCVTPS2PD     X1, Y0
+	VADDPD        (SP), Y0, Y0
+	VMOVUPD       Y0, (SP)
+	VSHUFPS       $0xdd, Z3, Z2, Z0
+	VSHUFPS       $0x88, Z3, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFPS       $0xdd, Z2, Z2, Z0
+	VSHUFPS       $0x88, Z2, Z2, Z2
+	VADDPS        Z0, Z2, Z2
+	VSHUFF32X4    $0xb1, Z2, Z2, Z0
+	VADDPS        Z0, Z2, Z2
+	VEXTRACTF32X4 $0x02, Z2, X0
+	VUNPCKLPS     X0, X2, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        32(SP), Y0, Y0
+	VMOVUPD       Y0, 32(SP)
+	VSHUFPS       $0xdd, Z5, Z4, Z0
+	VSHUFPS       $0x88, Z5, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFPS       $0xdd, Z4, Z4, Z0
+	VSHUFPS       $0x88, Z4, Z4, Z4
+	VADDPS        Z0, Z4, Z4
+	VSHUFF32X4    $0xb1, Z4, Z4, Z0
+	VADDPS        Z0, Z4, Z4
+	VEXTRACTF32X4 $0x02, Z4, X0
+	VUNPCKLPS     X0, X4, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        64(SP), Y0, Y0
+	VMOVUPD       Y0, 64(SP)
+	VSHUFPS       $0xdd, Z7, Z6, Z0
+	VSHUFPS       $0x88, Z7, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VSHUFPS       $0xdd, Z6, Z6, Z0
+	VSHUFPS       $0x88, Z6, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VSHUFF32X4    $0xb1, Z6, Z6, Z0
+	VADDPS        Z0, Z6, Z6
+	VEXTRACTF32X4 $0x02, Z6, X0
+	VUNPCKLPS     X0, X6, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        96(SP), Y0, Y0
+	VMOVUPD       Y0, 96(SP)
+	VSHUFPS       $0xdd, Z9, Z8, Z0
+	VSHUFPS       $0x88, Z9, Z8, Z8
+	VADDPS        Z0, Z8, Z8
+	VSHUFPS       $0xdd, Z8, Z8, Z0
+	VSHUFPS       $0x88, Z8, Z8, Z8
+	VADDPS        Z0, Z8, Z8
+	VSHUFF32X4    $0xb1, Z8, Z8, Z0
+	VADDPS        Z0, Z8, Z8
+	VEXTRACTF32X4 $0x02, Z8, X0
+	VUNPCKLPS     X0, X8, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        128(SP), Y0, Y0
+	VMOVUPD       Y0, 128(SP)
+	VSHUFPS       $0xdd, Z11, Z10, Z0
+	VSHUFPS       $0x88, Z11, Z10, Z10
+	VADDPS        Z0, Z10, Z10
+	VSHUFPS       $0xdd, Z10, Z10, Z0
+	VSHUFPS       $0x88, Z10, Z10, Z10
+	VADDPS        Z0, Z10, Z10
+	VSHUFF32X4    $0xb1, Z10, Z10, Z0
+	VADDPS        Z0, Z10, Z10
+	VEXTRACTF32X4 $0x02, Z10, X0
+	VUNPCKLPS     X0, X10, X0
+	VCVTPS2PD     X0, Y0
+	VADDPD        160(SP), Y0, Y0
+	VMOVUPD       Y0, 160(SP)
+	JMP           block
+
+done:
+	VCVTPD2PSY (SP), X0
+	VMOVUPS    X0, (AX)
+	VCVTPD2PSY 32(SP), X0
+	VMOVUPS    X0, (AX)(CX*1)
+	VCVTPD2PSY 64(SP), X0
+	VMOVUPS    X0, (AX)(CX*2)
+	VCVTPD2PSY 96(SP), X0
+	VMOVUPS    X0, (AX)(R12*1)
+	VCVTPD2PSY 128(SP), X0
+	VMOVUPS    X0, (AX)(CX*4)
+	VCVTPD2PSY 160(SP), X0
+	VMOVUPS    X0, (AX)(R13*1)
+	VZEROUPPER
+	RET
+
 DATA gelus4<>+0(SB)/8, $(0.044715)
 DATA gelus4<>+8(SB)/8, $(0.044715)
 DATA gelus4<>+16(SB)/8, $(0.044715)
