@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"checkpoint12/harness"
@@ -83,12 +84,20 @@ func (c *compared) byGolden(n int, e diagnose.EngineResult) (t ci.Test, ok bool)
 		}
 	}
 	if len(failed) > 0 {
-		t.Message = failed[0].String()
+		lead, own := c.lead(n, failed)
+		begin, causes := c.beginOf(failed[lead])
+		t.Message = failed[lead].String()
+		switch {
+		case len(own) > 0:
+			t.Message = strings.Join(append([]string{own[0].Title()}, textsOf(own[0].Causes)...), ": ")
+		case c.inherited(failed[lead]) && begin != "":
+			t.Message = strings.Join(append([]string{fmt.Sprintf("%s: inherited: %s", failed[lead].Place, begin)}, causes...), ": ")
+		}
 		t.Text = report.AsText(report.DefaultWidth, func(w *report.Writer) {
-			w.Printf("%s\n", failed[0])
-			c.writeRemedy(w, failed[0])
-			if len(failed) > 1 {
-				w.Printf("%s\n", alsoAt(failed[1:]))
+			w.Printf("%s\n", failed[lead])
+			c.writeRemedy(w, failed[lead], own)
+			if others := slices.Delete(failed, lead, lead+1); len(others) > 0 {
+				w.Printf("%s\n", alsoAt(others))
 			}
 		})
 	}
@@ -112,19 +121,85 @@ func alsoAt(rows []*harness.Row) string {
 	return "also at " + words.Some(places, 10)
 }
 
-// writeRemedy writes the causes of what is wrong at a row, and what looks closer.
-func (c *compared) writeRemedy(w *report.Writer, row *harness.Row) {
-	known := false
-	for _, e := range c.Explanations {
-		if e.Step == row.Step && e.Stage == row.Stage {
-			w.Printf("cause: %s\n", report.Explained(e))
-			known = known || e.Fault != ""
+// lead returns which of the failed rows of a checkpoint tells the most, and the findings among
+// its stages: a row at which one of them is or, without any, the first.
+func (c *compared) lead(n int, failed []*harness.Row) (lead int, own []report.Finding) {
+	for _, f := range report.Findings(c.Report) {
+		if f.Accepted == "" && c.of(f.First.Stage, n) {
+			own = append(own, f)
 		}
 	}
-	switch {
-	case row.Origin == harness.OriginInherited:
+	lead = slices.IndexFunc(failed, func(row *harness.Row) bool {
+		return slices.ContainsFunc(own, func(f report.Finding) bool { return slices.Contains(f.Places, row.Place) })
+	})
+	return max(lead, 0), own
+}
+
+// of reports whether a stage is of checkpoint n.
+func (c *compared) of(stage string, n int) bool {
+	s, known := c.schedule.Stage(stage)
+	return known && s.Checkpoint == n
+}
+
+// inherited reports whether a row that fails is correct for its own inputs, as the replay has
+// it, whichever golden the row is of.
+func (c *compared) inherited(row *harness.Row) bool {
+	return row.Status.Diverges() && !row.FailsOwnCheck() && slices.ContainsFunc(c.Replayed, func(r harness.Replayed) bool {
+		return r.Place == row.Place && r.Verdict == harness.ReplayClean
+	})
+}
+
+// beginOf says where the run diverges before a row, and why if that is known: at the first
+// stage that is wrong itself or, if none is known to be before the row, at the first that diverges.
+func (c *compared) beginOf(row *harness.Row) (begin string, causes []string) {
+	at := row.Place
+	if c.FirstDivergence != nil && c.schedule.Compare(*c.FirstDivergence, at) < 0 {
+		at = *c.FirstDivergence
+	}
+	for _, f := range report.Findings(c.Report) {
+		if f.Accepted == "" {
+			if c.schedule.Compare(f.First, row.Place) < 0 {
+				at, causes = f.First, textsOf(f.Causes)
+			}
+			break
+		}
+	}
+	if s, known := c.schedule.Stage(at.Stage); at != row.Place && known {
+		begin = fmt.Sprintf("the run diverges earlier, at %s, %s", at, verify.Info(s.Checkpoint))
+	}
+	return begin, causes
+}
+
+// textsOf returns causes in words.
+func textsOf(causes []report.Cause) (all []string) {
+	for _, c := range causes {
+		all = append(all, c.Text)
+	}
+	return all
+}
+
+// writeRemedy writes the causes of what is wrong at a row, those of the findings among the
+// stages of its checkpoint, and what looks closer.
+func (c *compared) writeRemedy(w *report.Writer, row *harness.Row, own []report.Finding) {
+	begin, causes := c.beginOf(row)
+	inherited, known := c.inherited(row), len(causes) > 0
+	if inherited {
 		w.Printf("replayed on its own inputs it is correct: the error came in with them\n")
-	case !known:
+	}
+	for _, f := range own {
+		known = known || f.Causes != nil && f.Causes[0].Fault != ""
+		w.Printf("%s\n", f.Title())
+		for _, text := range textsOf(f.Causes) {
+			w.Printf("cause: %s\n", text)
+		}
+	}
+	if len(own) == 0 && begin != "" {
+		w.Printf("%s\n", begin)
+		for _, text := range causes {
+			w.Printf("cause: %s\n", text)
+		}
+	}
+	if !known && !inherited {
 		w.Printf("usual causes: %s\n", strings.Join(c.options.Causes([]string{row.Stage}), "; "))
 	}
 	if c.options.Closer != "" {
@@ -135,10 +210,7 @@ func (c *compared) writeRemedy(w *report.Writer, row *harness.Row) {
 // byReplay returns the test of a checkpoint on the candidate's own inputs, if there is one.
 func (c *compared) byReplay(n int) (t ci.Test, ok bool) {
 	t = ci.Test{Check: verify.CheckName(n), Name: c.candidate + " on its own inputs"}
-	of := func(stage string) bool {
-		s, known := c.schedule.Stage(stage)
-		return known && s.Checkpoint == n
-	}
+	of := func(stage string) bool { return c.of(stage, n) }
 	var own []harness.Place // at which something is wrong or accepted
 	for _, in := range c.Introduced {
 		own = append(own, harness.Place{Step: in.Step, Stage: in.Stage})
