@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -119,8 +121,43 @@ func (x *Explainer) Explain(ctx context.Context, run *replay.Run, all, some []ha
 		g.rows = append(g.rows, i)
 	}
 	causes := make([][]Cause, len(some))
-	parallel.For(len(groups), func(i int) { groups[i].explain(ctx, some, causes) })
+	parallel.For(len(groups), func(i int) {
+		if failed := guarded(func() { groups[i].explain(ctx, some, causes) }); failed != "" {
+			for _, row := range groups[i].rows {
+				at := some[row]
+				causes[row] = []Cause{{Explanation: harness.Explanation{Step: at.Step, Stage: at.Stage, Text: failed}}}
+			}
+		}
+	})
 	return slices.Concat(causes...), ctx.Err()
+}
+
+// guarded calls an explanation and returns "", or where a mistake in this program ends it what is said
+// in its place: what is wrong of a dump does not depend on why. Lost memory is no such mistake.
+func guarded(explain func()) (failed string) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if _, lost := p.(interface{ Addr() uintptr }); lost || p == parallel.ErrLost {
+			panic(p)
+		}
+		var stack [64]uintptr
+		frames, at, raised := runtime.CallersFrames(stack[:runtime.Callers(1, stack[:])]), runtime.Frame{}, false
+		for more := true; more; {
+			var f runtime.Frame
+			f, more = frames.Next()
+			if inRuntime := strings.HasPrefix(f.Function, "runtime."); inRuntime {
+				raised = raised || f.Function == "runtime.gopanic" // of several the first is furthest down
+			} else if raised {
+				at, raised = f, false
+			}
+		}
+		failed = fmt.Sprintf("no explanation: internal error at %s:%d, %v: please report it", filepath.Base(at.File), at.Line, p)
+	}()
+	explain()
+	return ""
 }
 
 // spanKind returns a span without its layers: rows of one kind have the same stages.

@@ -199,3 +199,23 @@ func TestNoSecondFaultInLargerValues(t *testing.T) {
 		t.Errorf("explained %v", all)
 	}
 }
+
+// A mistake of this program's in an explanation is said in its place; other rows are explained.
+func TestMistake(t *testing.T) {
+	faults.Fail(t, "gelu_relu")
+	relu, rows := ofFirst(func(x float64) float64 { return max(x, 0) }), plant(t, "conv1d_transposed", "h.1.attn.c_proj")
+	introduced, all := engine{plant: func(at harness.Place, c *faults.Context) []float32 {
+		if at.Stage == "h.1.mlp.act" {
+			return relu(c)
+		}
+		return rows(at, c)
+	}}.explain(t)
+	if len(introduced) != 4 || len(all) != 4 {
+		t.Fatalf("introduced %v, explained %v; want 2 stages at 2 steps", introduced, all)
+	}
+	for _, x := range all {
+		if ok := strings.HasPrefix(x.Text, "no explanation: internal error at export_test.go:") && strings.HasSuffix(x.Text, ", a mistake: please report it"); ok != (x.Stage == "h.1.mlp.act") {
+			t.Errorf("%s: %q", x.Stage, x.Text)
+		}
+	}
+}

@@ -20,6 +20,14 @@ func CountRuns(t *testing.T, id string) *atomic.Int64 {
 	return &n
 }
 
+// Fail makes a fault of the catalogue panic until the test ends.
+func Fail(t *testing.T, id string) {
+	i := slices.IndexFunc(catalogue, func(f Fault) bool { return f.ID == id })
+	usual := catalogue[i].variants
+	catalogue[i].variants = []variant{func(*Context) []float32 { panic("a mistake") }}
+	t.Cleanup(func() { catalogue[i].variants = usual })
+}
+
 // MaxSearches and MostSearches say how many rows are searched in vain.
 const MaxSearches = maxSearches
 

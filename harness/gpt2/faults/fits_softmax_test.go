@@ -205,3 +205,34 @@ func TestMoreKeysThanChannels(t *testing.T) {
 		})},
 	})
 }
+
+// TestHeadsOfFewKeys: heads that see fewer distances than others end no search.
+func TestHeadsOfFewKeys(t *testing.T) {
+	for _, heads := range []func(h int) bool{func(h int) bool { return h > 0 }, func(h int) bool { return h == 0 }, func(int) bool { return true }} {
+		for _, hidden := range []float32{float32(math.Inf(-1)), float32(math.NaN()), -1e9} {
+			for _, keys := range []int{0, 3} {
+				_, all := engine{steps: 3, tokens: [][]int{{464, 2068, 7586, 21831, 18045}, {15496, 11, 995, 40, 716}}, plant: func(at harness.Place, x *faults.Context) []float32 {
+					if at.Stage != "h.0.attn.scores" {
+						return nil
+					}
+					out, S := x.Right(), x.Dims.P+x.Dims.T
+					for i := range out {
+						row := i / S
+						if query := x.Dims.P + row%x.Dims.T; heads(row/x.Dims.T%x.Model.Config().Heads) && i%S <= query-keys {
+							out[i] = hidden
+						}
+					}
+					return out
+				}}.explain(t)
+				if len(all) == 0 {
+					t.Errorf("%v for all but %d keys: nothing is explained", hidden, keys)
+				}
+				for _, x := range all {
+					if strings.Contains(x.Text, "internal error") {
+						t.Errorf("%v for all but %d keys: %s at step %d: %s", hidden, keys, x.Stage, x.Step, x.Text)
+					}
+				}
+			}
+		}
+	}
+}

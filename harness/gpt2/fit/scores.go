@@ -111,7 +111,7 @@ func byDistance(r *Row) (all []Hypothesis) {
 			}
 		})
 	}
-	if len(tables[0]) < 3 {
+	if len(tables[cfg.Heads]) < 3 {
 		return nil
 	}
 	add := func(numbers int, text string, of func(head, distance int) float64) {
@@ -155,9 +155,14 @@ func byDistance(r *Row) (all []Hypothesis) {
 		return strings.Join(parts, ", ") + ", …"
 	}
 	const bias = "the scores have a relative bias added, a number for each distance from query to key"
-	n := len(means[0])
-	add(n, bias+": "+words(means[cfg.Heads]), func(_, distance int) float64 { return means[cfg.Heads][min(distance, n-1)] })
-	add(n*cfg.Heads, bias+" and head: in head 0 "+words(means[0]), func(head, distance int) float64 { return means[head][min(distance, n-1)] })
+	n, of := len(means[cfg.Heads]), func(table, distance int) float64 { // a head may see few distances, or none
+		if t := means[table]; len(t) > 0 {
+			return t[min(distance, len(t)-1)]
+		}
+		return 0
+	}
+	add(n, bias+": "+words(means[cfg.Heads]), func(_, distance int) float64 { return of(cfg.Heads, distance) })
+	add(n*cfg.Heads, bias+" and head: in head 0 "+words(means[0]), of)
 	return all
 }
 
