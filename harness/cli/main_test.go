@@ -48,11 +48,11 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// tests run as outside of GitHub Actions.
+// tests run as outside of GitHub Actions, for no one's terminal.
 type tests struct{ *testing.M }
 
 func (t tests) Run() int {
-	for _, name := range []string{"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"} {
+	for _, name := range []string{"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "COLUMNS"} {
 		os.Unsetenv(name)
 	}
 	return t.M.Run()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,7 +78,8 @@ func isFile(w io.Writer) bool {
 // style returns how to write text to w: in colours (https://no-color.org), and its width.
 func style(w io.Writer) report.Style {
 	if !isTerminal(w) {
-		return report.Style{}
+		columns, _ := strconv.Atoi(os.Getenv("COLUMNS")) // 0 if that says nothing
+		return report.Style{Width: columns}
 	}
 	columns, _, _ := term.GetSize(int(w.(*os.File).Fd())) // 0 if that is not known
 	return report.Style{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: columns}

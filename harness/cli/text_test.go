@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"checkpoint12/harness/report"
 )
 
 // What the program prints to no terminal is 100 columns wide at most; but an error is one
@@ -64,6 +67,16 @@ func TestWidth(t *testing.T) {
 	}
 	if lines < 400 {
 		t.Errorf("only %d lines", lines)
+	}
+}
+
+// Where no terminal tells its width, $COLUMNS does.
+func TestColumns(t *testing.T) {
+	for columns, want := range map[string]int{"": report.DefaultWidth, "80": 80, "140": 140, "0": report.DefaultWidth, "-1": report.DefaultWidth, "wide": report.DefaultWidth} {
+		t.Setenv("COLUMNS", columns)
+		if got := report.NewWriter(io.Discard, style(io.Discard)).Width; got != want {
+			t.Errorf("COLUMNS=%s: %d columns, want %d", columns, got, want)
+		}
 	}
 }
 

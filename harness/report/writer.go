@@ -226,22 +226,33 @@ func (t *Table) Row(cells ...any) {
 	t.rows = append(t.rows, row)
 }
 
+// widths returns how wide each column is, and where the last one begins.
+func (t *Table) widths() (widths []int, last int) {
+	widths = make([]int, len(t.head))
+	for _, row := range append([][]Text{t.head}, t.rows...) {
+		for i, cell := range row {
+			widths[i] = max(widths[i], width(string(cell)))
+		}
+	}
+	for _, n := range widths[:len(widths)-1] {
+		last += n + width(string(t.gap))
+	}
+	return widths, last
+}
+
+// Room returns how many columns of a line a table leaves for its last column.
+func (w *Writer) Room(t *Table) int {
+	_, last := t.widths()
+	return w.Width - last
+}
+
 // Table writes a table, of which a last column of text may wrap.
 func (w *Writer) Table(t *Table) {
 	rows := t.rows
 	if !slices.Equal(t.head, make([]Text, len(t.head))) {
 		rows = append([][]Text{t.head}, rows...)
 	}
-	widths := make([]int, len(t.head))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], width(string(cell)))
-		}
-	}
-	hang := 0
-	for _, n := range widths[:len(widths)-1] {
-		hang += n + width(string(t.gap))
-	}
+	widths, hang := t.widths()
 	if hang > w.Width/2 {
 		hang = widths[0] + width(string(t.gap)) + 2
 	}

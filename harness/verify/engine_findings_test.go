@@ -121,7 +121,8 @@ func TestInfinityInScores(t *testing.T) {
 	}
 }
 
-// The lines of a checkpoint's engines are one, which names those that fail where others pass.
+// The lines of a checkpoint's engines are one, which counts those that have anything to compare if
+// not all have, and names those that fail where others pass.
 func TestTogether(t *testing.T) {
 	at := func(engine string, compared, failed int, share float64) line {
 		return line{engine: engine, compared: compared, values: 10 * compared, failed: failed, worst: &Worst{Engine: engine, Share: harness.Float(share)}}
@@ -130,19 +131,18 @@ func TestTogether(t *testing.T) {
 	for _, tt := range []struct {
 		why     string
 		lines   []line
-		engine  string
 		values  int
-		failing string
+		remarks string
 	}{
-		{"one engine", []line{at("a", 2, 1, 3)}, "a", 20, ""},
-		{"one, and the model's own", []line{at("a", 2, 0, 0.5), at(Self, 4, 0, 0.1)}, "a", 20, ""},
-		{"all pass", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), at(Self, 4, 0, 0.1)}, "all 2", 40, ""},
-		{"all fail", []line{at("a", 2, 1, 3), at("b", 2, 2, 7), at(Self, 4, 1, 2)}, "all 2", 40, ""},
-		{"one fails", []line{at("a", 2, 0, 0.5), at("b", 2, 2, 7)}, "all 2", 40, "b"},
-		{"one has nothing", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), none}, "2 of 3", 40, ""},
-		{"only itself fails", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), at(Self, 4, 1, 9)}, "all 2", 40, Self},
+		{"one engine", []line{at("a", 2, 1, 3)}, 20, ""},
+		{"one, and the model's own", []line{at("a", 2, 0, 0.5), at(Self, 4, 0, 0.1)}, 20, ""},
+		{"all pass", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), at(Self, 4, 0, 0.1)}, 40, ""},
+		{"all fail", []line{at("a", 2, 1, 3), at("b", 2, 2, 7), at(Self, 4, 1, 2)}, 40, ""},
+		{"one fails", []line{at("a", 2, 0, 0.5), at("b", 2, 2, 7)}, 40, "fails by b alone"},
+		{"one has nothing", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), none}, 40, "2 of 3 engines"},
+		{"only itself fails", []line{at("a", 2, 0, 0.5), at("b", 2, 0, 0.7), at(Self, 4, 1, 9)}, 40, "fails by self alone"},
 	} {
-		l := together(tt.lines)[0]
+		l := together(tt.lines)
 		worst, compared := tt.lines[0], 0
 		for _, o := range tt.lines {
 			compared += o.compared
@@ -150,7 +150,7 @@ func TestTogether(t *testing.T) {
 				worst = o
 			}
 		}
-		if l.engine != tt.engine || l.compared != compared || l.values != tt.values || l.worst != worst.worst || strings.Join(l.failing, " ") != tt.failing {
+		if l.compared != compared || l.values != tt.values || l.worst != worst.worst || strings.Join(l.remarks(), "; ") != tt.remarks {
 			t.Errorf("%s: %+v", tt.why, l)
 		}
 	}

@@ -250,6 +250,7 @@ type line struct {
 	compared, values        int
 	failed                  int
 	failing                 []string // of a line for all engines of which some pass: those that do not
+	engines, comparing      int      // of a line for all engines: how many they are, and which have anything to compare
 	worst                   *Worst
 	accepted                int
 	tokens, certified, ties int    // checkpoint 10: with a margin, and by it certain, or a near tie

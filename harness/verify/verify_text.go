@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"checkpoint12/harness"
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/report"
@@ -42,7 +40,11 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	r.writeFailures(b, verbose)
 	r.EngineReport.write(b)
 	b.Printf("\n")
-	r.writeLines(b, o)
+	if o.Engines {
+		r.writeEngines(b, o)
+	} else {
+		r.writeLines(b, o)
+	}
 	if len(r.Texts) > 0 {
 		b.Printf("\n")
 	}
@@ -61,120 +63,6 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	}
 	r.writeQuorums(b, verbose)
 	return b.Flush()
-}
-
-// writeLines writes the table. The embeddings stand in it if they fail, or verbose.
-func (r *Report) writeLines(b *report.Writer, o TextOptions) {
-	t := report.NewTable("checkpoint", "engine", ">checks", ">values", "", "worst, of its bound")
-	command := ""
-	for _, c := range r.all {
-		d := Info(c.Checkpoint)
-		title := fmt.Sprintf("%2d %s", d.Number, d.Title)
-		switch {
-		case c.Checkpoint == CheckEmbeddings && !o.Verbose && c.Verdict != harness.VerdictFail:
-			continue
-		case c.Checkpoint <= CheckEmbeddings:
-			title = "   " + d.Title
-		case c.Verdict == NotChecked && c.Checkpoint > 0:
-			t.Row(title, "-", "-", "-", b.Yellow("-"), b.Yellow(strings.TrimSuffix(NotChecked+": "+c.why, ": ")))
-			command = c.Command
-			continue
-		}
-		lines := c.lines
-		if !o.Engines {
-			lines = together(lines)
-		}
-		for _, l := range lines {
-			verdict, values := b.Green("pass"), thousands(l.values)
-			switch {
-			case l.compared == 0:
-				verdict = b.Yellow("-")
-			case l.failed > 0:
-				verdict = b.Red("FAIL")
-			}
-			if l.engine == Self {
-				values = ""
-			}
-			t.Row(title, l.engine, thousands(l.compared), values, verdict, l.remark(b.Style))
-			title = ""
-		}
-	}
-	b.Table(t)
-	if command != "" {
-		b.Printf("\nto make goldens for what is not checked:\n  %s\n", report.Unbroken(command))
-	}
-}
-
-// together returns the lines of a checkpoint's engines as one, or none of none.
-func together(lines []line) []line {
-	if len(lines) < 2 {
-		return lines
-	}
-	all := line{engine: lines[0].engine}
-	engines, compared, passed := 0, 0, false
-	for _, l := range lines {
-		if l.engine != Self {
-			engines++
-			all.values += l.values
-		}
-		if l.compared > 0 && l.engine != Self {
-			compared++
-			passed = passed || l.failed == 0
-		}
-		if l.failed > 0 {
-			all.failing = append(all.failing, l.engine)
-		}
-		all.compared, all.failed = all.compared+l.compared, all.failed+l.failed
-		all.tokens, all.certified, all.ties = all.tokens+l.tokens, all.certified+l.certified, all.ties+l.ties
-		all.accepted += l.accepted
-		all.why = cmp.Or(all.why, l.why)
-		if l.worst != nil && (all.worst == nil || l.worst.Share > all.worst.Share) {
-			all.worst = l.worst
-		}
-	}
-	if engines > 1 {
-		all.engine = fmt.Sprintf("%d of %d", compared, engines)
-	}
-	if compared > 1 && compared == engines {
-		all.engine = fmt.Sprintf("all %d", engines)
-	}
-	if !passed { // they agree
-		all.failing = nil
-	}
-	return []line{all}
-}
-
-// remark returns the worst error and its place, or why there is none.
-func (l *line) remark(s report.Style) any {
-	if l.worst == nil {
-		return s.Yellow(NotChecked + ": " + l.why)
-	}
-	w, text := l.worst, ""
-	if l.failed > 0 {
-		text = fmt.Sprintf("%d fail", l.failed)
-		if len(l.failing) > 0 {
-			text += " (" + strings.Join(l.failing, ", ") + ")"
-		}
-		text += ": "
-	}
-	text += cmp.Or(w.Nonfinite, extent(w.Share, w.bound()))
-	switch {
-	case w.Share == 0:
-	case w.Stage == w.Case: // of a figure
-		text += " at " + w.Case
-	default:
-		text += fmt.Sprintf(" at %s, step %d, %s", w.Case, w.Step, w.Stage)
-	}
-	if l.tokens > 0 {
-		text += fmt.Sprintf("; %d of %d %s", l.certified, l.tokens, diagnose.Certified)
-	}
-	if l.accepted > 0 {
-		text += fmt.Sprintf("; %d accepted", l.accepted)
-	}
-	if l.ties > 0 {
-		text += "; " + words.Count(l.ties, "near tie")
-	}
-	return text
 }
 
 // writeFailures writes the first failure; verbose, every failure in full.
@@ -236,7 +124,7 @@ func (r *Report) verdict() string {
 	for _, run := range r.Runs {
 		engines[run.Engine] = true
 	}
-	summary := fmt.Sprintf("%s: %s, %s, %d stages and assertions, %.1f s", r.Model,
+	summary := fmt.Sprintf("%s: %s, %s, %d checks, %.1f s", r.Model,
 		words.Count(len(r.Checkpoints)-r.unchecked(), "checkpoint"), words.Count(len(engines), "engine"),
 		r.Compared, r.seconds)
 	if n := r.unchecked(); n > 0 {
@@ -338,36 +226,6 @@ func shorten(s string, width int, whole bool) string {
 	r := []rune(s)
 	head := width / 3
 	return string(r[:head]) + " … " + string(r[n-(width-head-3):])
-}
-
-// The bounds of which a share is a part.
-const (
-	tolerance     = "the tolerance"
-	roundingBound = "the rounding bound"
-)
-
-// bound returns what the share is a part of: what a replay allows where no golden is.
-func (w *Worst) bound() string {
-	if w.Engine == Self && !strings.HasPrefix(w.Stage, "probs_t") { // whose own tolerance is narrower
-		return roundingBound
-	}
-	return tolerance
-}
-
-// extent returns a share of a bound in per cent or, past it, as a multiple.
-func extent(s harness.Float, bound string) string {
-	switch share := float64(s); {
-	case share == 0:
-		return "exact"
-	case math.IsInf(share, 1):
-		return "not the same"
-	case share > 1:
-		return fmt.Sprintf("%.3g times %s", share, bound)
-	case share < 0.0995:
-		return fmt.Sprintf("%.2g%%", 100*share)
-	default:
-		return fmt.Sprintf("%.0f%%", 100*share)
-	}
 }
 
 // thousands returns 2000 as "2,000".
