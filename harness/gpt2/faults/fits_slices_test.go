@@ -383,6 +383,21 @@ func TestHidden(t *testing.T) {
 			n := len(c.Right()) / 2
 			return slices.Concat(c.Right()[:n], c.Right()[:n])
 		}},
+		{"a copy, no exchange", ".attn.context", fit.PatternPermuted, []string{"attn.context: head 1 has the values of head 0"}, func(c *faults.Context) []float32 {
+			out, D := slices.Clone(c.Right()), c.Model.Config().Embd/c.Model.Config().Heads
+			for lo := 0; lo < len(out); lo += c.Model.Config().Embd {
+				copy(out[lo+D:][:D], out[lo:])
+			}
+			return out
+		}},
+		{"more digits than four", ".resid_mid", fit.PatternSum, []string{"(0.090911)·attn.c_proj"}, func(c *faults.Context) []float32 {
+			reads := model.Reads(c.Model.Config(), c.Stage)
+			out := slices.Clone(c.In(reads[0]))
+			for i, v := range c.In(reads[1]) {
+				out[i] += 0.0909108 * v
+			}
+			return out
+		}},
 	})
 }
 

@@ -56,6 +56,22 @@ func linear(y []float64, x ...[]float64) []float64 {
 	return out
 }
 
+// uncertainty returns how far off each of the coefficients of linear may be by what they leave.
+func uncertainty(y, c []float64, x ...[]float64) []float64 {
+	const deviations = 8
+	squares, out := 0.0, make([]float64, len(c))
+	for i, v := range y {
+		for j := range c {
+			v -= c[j] * x[j][i]
+		}
+		squares += v * v
+	}
+	for j := range out {
+		out[j] = deviations * math.Sqrt(squares/float64(len(y))) / norm(x[j])
+	}
+	return out
+}
+
 // norm returns the root of the sum of squares.
 func norm(x []float64) float64 {
 	sq := 0.0

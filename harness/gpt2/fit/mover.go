@@ -69,9 +69,11 @@ func (m mover) orders(a Axis) (all []order) {
 	if n < 2 {
 		return nil
 	}
-	wrong := -1 // an index that is not in its place
-	for j := 0; j < n && wrong < 0; j++ {
-		if !m.slice(j, j) {
+	wrong, inPlace := -1, false // an index that is not in its place, and whether one is
+	for j := 0; j < n && (wrong < 0 || !inPlace); j++ {
+		if m.slice(j, j) {
+			inPlace = true
+		} else if wrong < 0 {
 			wrong = j
 		}
 	}
@@ -106,7 +108,8 @@ func (m mover) orders(a Axis) (all []order) {
 			all = append(all, order{"this step's rows are those of the position before: one late", 0, func(s *Stage, j, n int) int { return added(s.Dims.P, -1)(j, n) }})
 		}
 	}
-	if a.names == nil {
+	// A rule that holds in a part of the indices alone is none: an exchange shows in both.
+	if a.names == nil && !(m.Part != nil && inPlace) {
 		m.rules(a, wrong, from, add)
 	}
 	plain := slices.ContainsFunc(all, func(o order) bool { return o.numbers < 2 })
@@ -134,6 +137,9 @@ func (m mover) orders(a Axis) (all []order) {
 	text := fmt.Sprintf("%s have the values of others: %s", a.Many, strings.Join(parts, ", "))
 	if i := list[wrong]; numbers == 2 && list[i] == wrong {
 		text = fmt.Sprintf("%s %s and %s are exchanged", a.Many, a.at(wrong), a.at(i))
+	}
+	if numbers == 1 && a.names == nil {
+		text = fmt.Sprintf("%s %s has the values of %s %s", a.One, a.at(wrong), a.One, a.at(list[wrong]))
 	}
 	return append(all, order{
 		text, numbers,

@@ -73,13 +73,20 @@ func (r *Row) sumOf(terms []string) []Hypothesis {
 	if c == nil {
 		return nil
 	}
+	uncertain := uncertainty(y, c, x...)
 	s, _ := model.ParseStage(r.Name)
 	numbers, parts, kinds := 0, []string(nil), make([]string, len(terms))
 	for j, name := range terms {
 		kinds[j] = seenFrom(r.Model.Config(), s, name)
 		text, meant := Spell(r.Model.Config(), s.Layer, c[j], 0)
-		switch c[j] = meant; {
+		if slack := uncertain[j] + 1e-6*math.Abs(c[j]); math.Abs(meant-c[j]) <= slack {
+			c[j] = meant
+		} else if meant != 1 && !strings.Contains(text, " = ") { // few digits are not all of it
+			text, _ = Spell(r.Model.Config(), s.Layer, c[j], slack/math.Abs(c[j]))
+		}
+		switch {
 		case meant == 1:
+			c[j] = 1
 			parts = append(parts, kinds[j])
 		case math.Abs(meant) < sameNumber:
 			c[j] = 0

@@ -242,7 +242,7 @@ func (a Axis) guesses() (all []order) {
 						return k
 					}
 					return j
-				}, "%s %s has the values of %s", a.One, a.at(i), a.at(k))
+				}, "%s %s has the values of %s %s", a.One, a.at(i), a.One, a.at(k))
 			}
 		}
 	}
