@@ -70,6 +70,18 @@ func TestPointwise(t *testing.T) {
 			}
 			return gelu(x)
 		})},
+		{"tails cut", "mlp.act", function, []string{"above 0.8 the output is mlp.c_fc itself, where it is below -0.6 it is 0"}, ofFirst(func(x float64) float64 {
+			switch {
+			case x > 0.8:
+				return x
+			case x < -0.6:
+				return 0
+			}
+			return gelu(x)
+		})},
+		{"a fixed step", "mlp.c_fc", fit.PatternLevels, []string{"rounded to multiples of 1/32"}, each(func(x float64) float64 { return math.RoundToEven(x*32) / 32 })},
+		{"a fine step", "resid_mid", fit.PatternLevels, []string{"rounded to multiples of 1/256"}, each(func(x float64) float64 { return math.RoundToEven(x*256) / 256 })},
+		{"hundredths", "attn.scores", fit.PatternLevels, []string{"cut down to multiples of 0.01"}, each(func(x float64) float64 { return math.Floor(x*100) / 100 })},
 		{"the input added", "mlp.act", function, []string{"0.01 times the input, mlp.c_fc"}, ofFirst(func(x float64) float64 { return gelu(x) + 0.01*x })},
 		{"an approximate tanh", "mlp.act", function, []string{"z(27 + z²)/(27 + 9z²)"}, ofFirst(func(x float64) float64 {
 			z := root * (x + 0.044715*x*x*x)

@@ -323,3 +323,23 @@ func TestNaN(t *testing.T) {
 		}
 	}
 }
+
+// TestFixedStep: multiples of one step are no values of a narrow type, whatever else is wrong; what
+// rounding to it gives is.
+func TestFixedStep(t *testing.T) {
+	for _, c := range []struct {
+		words string
+		of    func(x float64) float64
+	}{
+		{"every value of the output is a multiple of 1/32: it is rounded to a fixed step", func(x float64) float64 { return math.Round((x+math.Cos(40*x)/40)*32) / 32 }},
+		{"works in bfloat16", func(x float64) float64 {
+			return float64(bfloat16([]float32{float32(x * (1 + math.Cos(400*x)/200))})[0])
+		}},
+		{"no known fault and no fit", func(x float64) float64 { return float64(bfloat16([]float32{float32(x + math.Cos(40*x))})[0]) }},
+	} {
+		_, all := engine{plant: at(0, "h.1.mlp.c_fc", each(c.of)), steps: 1}.explain(t)
+		if len(all) != 1 || !strings.Contains(all[0].Text, c.words) {
+			t.Errorf("got %v, want %q", all, c.words)
+		}
+	}
+}

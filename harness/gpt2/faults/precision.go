@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/model"
 )
@@ -271,6 +272,11 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	}
 	for _, p := range slices.Backward(precisions) { // the fewest bits first
 		if p.round.Holds(e.got) && !p.round.Holds(e.right) {
+			if _, step, ok := fit.FixedStep(e.got); ok && !e.isRounded(p.round) {
+				return finding{fit.PatternLevels, 0, "every value of the output is a multiple of " + step + ": it is rounded to a fixed step"}
+			} else if !e.isRounded(p.round) {
+				continue
+			}
 			text := "every value of the output is one that %s holds: the stage, or what writes it, works in %[1]s"
 			return finding{p.id, 0, fmt.Sprintf(text, p.name)}
 		}
@@ -294,6 +300,21 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 		}
 	}
 	return finding{}
+}
+
+// mostRounded is how many times the error may be that of rounding the output alone, where what
+// writes it works in few bits.
+const mostRounded = 64
+
+// isRounded reports whether an output of a type's values may come of rounding to them: if the correct
+// ones, rounded, are as far off, and have no larger step.
+func (e *wrongRow) isRounded(round rounding.Rounding) bool {
+	rounded := round.Of(e.right)
+	if h, _, ok := fit.FixedStep(e.got); ok && fit.MultiplesOf(rounded, h) < len(rounded)*7/8 {
+		return false
+	}
+	like := harness.Between(e.right, rounded, nil)
+	return like.Nonfinite > 0 || e.base.RMS() <= mostRounded*like.RMS()
 }
 
 // hasStructure reports whether the error follows the correct output, or leans to one

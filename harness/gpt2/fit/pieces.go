@@ -207,7 +207,7 @@ func (p *values) pieces(src source, x []float32) (all []Hypothesis) {
 			return right
 		}
 		if p.holds(func(i int) float64 { return g(in(i), float64(p.Right[i])) }) {
-			text := fmt.Sprintf("where %s is above %s the output is %[1]s itself, where it is below %s it is 0, elsewhere it is correct", src.name, decimal(b), decimal(a))
+			text := fmt.Sprintf("where %s is above %s the output is %[1]s itself, where it is below %[3]s it is 0, elsewhere it is correct", src.name, decimal(b), decimal(a))
 			all = append(all, src.hypothesis(PatternFunction, text, 2, g))
 		}
 	}
