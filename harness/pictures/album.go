@@ -100,7 +100,7 @@ func (a *Album) Page(r *verify.Report, o Options) *page.Page {
 	if a.schedule != nil {
 		p.Stages = summaries(a.schedule, a.reports...)
 	}
-	// The run of the first failure is shown first.
+	first := a.worst()
 	if r.First != nil {
 		slices.SortStableFunc(p.Findings, func(x, y page.Finding) int {
 			first := func(f page.Finding) int {
@@ -111,19 +111,9 @@ func (a *Album) Page(r *verify.Report, o Options) *page.Page {
 			}
 			return cmp.Compare(first(x), first(y))
 		})
-		if i := slices.IndexFunc(p.Runs, func(run page.Run) bool { return run.Name == r.First.Case }); i > 0 {
-			run := p.Runs[i]
-			p.Runs = slices.Insert(slices.Delete(slices.Clone(p.Runs), i, i+1), 0, run)
-			for k := range p.Findings {
-				switch f := &p.Findings[k]; {
-				case f.Run == i:
-					f.Run = 0
-				case f.Run < i:
-					f.Run++
-				}
-			}
-		}
+		first = slices.IndexFunc(p.Runs, func(run page.Run) bool { return run.Name == r.First.Case })
 	}
+	showFirst(p, first)
 	if len(p.Findings) == 0 || r.First != nil && (r.First.Checkpoint == verify.CheckWeights || r.First.Outlier) {
 		p.Findings = append(problems(c), p.Findings...)
 	}
@@ -149,6 +139,34 @@ func (a *Album) Page(r *verify.Report, o Options) *page.Page {
 	}
 	fit(p)
 	return p
+}
+
+// worst returns the run in which the cell that is opened is worst, of its bound.
+func (a *Album) worst() (run int) {
+	most := page.Num(-1)
+	for i := range a.runs {
+		if r := &a.runs[i]; len(r.Layers) > 0 && r.Start < len(r.Layers[0].Share) && r.Layers[0].Share[r.Start] > most {
+			run, most = i, r.Layers[0].Share[r.Start]
+		}
+	}
+	return run
+}
+
+// showFirst moves a run to the front, so that the page opens with it.
+func showFirst(p *page.Page, i int) {
+	if i <= 0 {
+		return
+	}
+	run := p.Runs[i]
+	p.Runs = slices.Insert(slices.Delete(slices.Clone(p.Runs), i, i+1), 0, run)
+	for k := range p.Findings {
+		switch f := &p.Findings[k]; {
+		case f.Run == i:
+			f.Run = 0
+		case f.Run < i:
+			f.Run++
+		}
+	}
 }
 
 // verdictOf returns the verdict in the words of the text.

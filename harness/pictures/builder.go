@@ -28,6 +28,7 @@ type builder struct {
 	run      page.Run
 	stages   map[string]int // their place in run
 	steps    map[int]int
+	own      []harness.Place                // that the candidate has, whoever else has them
 	rows     map[harness.Place]*harness.Row // of the report
 	replayed map[harness.Place]*harness.Replayed
 }
@@ -59,7 +60,10 @@ func (b *builder) build() {
 		p := &b.report.Replayed[i]
 		b.replayed[p.Place], places = p, append(places, p.Place)
 	}
-	b.axes(places)
+	for i := range b.judged {
+		b.own = append(b.own, b.schedule.Places(b.judged[i].Candidate, nil)...)
+	}
+	b.axes(append(places, b.own...))
 	for _, l := range b.layers {
 		b.run.Layers = append(b.run.Layers, b.layer(l))
 	}
@@ -135,17 +139,22 @@ func (b *builder) stage(st harness.Stage) page.Stage {
 // stepLabel says which positions a step feeds, as far as that is known.
 func (b *builder) stepLabel(n int) string {
 	label := "step " + strconv.Itoa(n)
-	if len(b.judged) != 1 { // rows of a batch have positions of their own
+	if len(b.judged) == 0 {
 		return label
 	}
-	if span, ok := spanOf(&b.judged[0], n); ok && span.T > 0 {
-		what := "position "
-		if span.T > 1 {
-			what = "positions "
-		}
-		return label + ", " + what + strings.ReplaceAll(span.String(), "-", "–")
+	span, ok := spanOf(&b.judged[0], n)
+	what := "position"
+	if row, of := b.judged[0].Candidate.(*harness.BatchRow); of { // each has positions of its own
+		span, ok = row.Padding().Cut.At(n)
+		what = "column"
 	}
-	return label
+	if !ok || span.T == 0 {
+		return label
+	}
+	if span.T > 1 {
+		what += "s"
+	}
+	return label + ", " + what + " " + strings.ReplaceAll(span.String(), "-", "–")
 }
 
 // spanOf returns the positions that a step feeds, if they are known.
@@ -210,10 +219,19 @@ func status(row *harness.Row) byte {
 	return page.StatusFail
 }
 
+// blankLayer returns a layer without anything, and the statuses of its cells.
+func (b *builder) blankLayer(name string) (cells []byte, l page.Layer) {
+	cells = b.blank(page.StatusNone)
+	l = page.Layer{Name: name, Share: make([]page.Num, len(cells)), Error: make([]page.Num, len(cells)), Bound: make([]page.Num, len(cells))}
+	for i := range l.Bound {
+		l.Bound[i] = page.Num(math.NaN())
+	}
+	return cells, l
+}
+
 // layer returns the map of a comparison.
 func (b *builder) layer(l layer) page.Layer {
-	cells := b.blank(page.StatusNone)
-	out := page.Layer{Name: l.name, Share: make([]page.Num, len(cells)), Error: make([]page.Num, len(cells))}
+	cells, out := b.blankLayer(l.name)
 	for i := range l.report.Stages {
 		row := &l.report.Stages[i]
 		at, ok := b.cell(row.Place)
@@ -221,7 +239,12 @@ func (b *builder) layer(l layer) page.Layer {
 			continue
 		}
 		if cells[at] = status(row); row.Status.Compared() {
-			out.Share[at], out.Error[at] = page.Num(row.Share()), number(row.MaxAbs)
+			out.Share[at], out.Error[at], out.Bound[at] = page.Num(row.Share()), number(row.MaxAbs), page.Num(row.Tolerance.At(row.Scale))
+		}
+	}
+	for _, at := range b.own {
+		if i, ok := b.cell(at); ok && cells[i] == page.StatusNone {
+			cells[i] = page.StatusAlone
 		}
 	}
 	out.Status = page.Cells(cells)
@@ -238,8 +261,8 @@ func number(v harness.Float) page.Num {
 
 // replayLayer returns the map of the replay.
 func (b *builder) replayLayer() page.Layer {
-	cells := b.blank(page.StatusNone)
-	out := page.Layer{Name: "its own inputs", Replay: true, Share: make([]page.Num, len(cells)), Error: make([]page.Num, len(cells))}
+	cells, out := b.blankLayer("its own inputs")
+	out.Replay = true
 	for at, p := range b.replayed {
 		i, ok := b.cell(at)
 		if !ok {
@@ -256,7 +279,7 @@ func (b *builder) replayLayer() page.Layer {
 				cells[i] = page.StatusFail
 			}
 		}
-		out.Share[i], out.Error[i] = page.Num(p.Share()), number(p.MaxAbs)
+		out.Share[i], out.Error[i], out.Bound[i] = page.Num(p.Share()), number(p.MaxAbs), page.Num(p.Tolerance.At(p.Scale))
 	}
 	out.Status = page.Cells(cells)
 	return out
@@ -354,7 +377,7 @@ func (b *builder) start() int {
 	best, most := 0, page.Num(-1)
 	if len(b.run.Layers) > 0 {
 		for i, share := range b.run.Layers[0].Share {
-			if share > most && b.run.Layers[0].Status[i] != page.StatusNone {
+			if s := b.run.Layers[0].Status[i]; share > most && s != page.StatusNone && s != page.StatusAlone {
 				best, most = i, share
 			}
 		}

@@ -260,9 +260,9 @@ func (b *builder) facts(at harness.Place, j *diagnose.Judged) (all []page.Fact) 
 			if !math.IsNaN(float64(row.Cosine)) && !row.IDs {
 				add("rms, cosine", "%.3g, %.9f", float64(row.RMS), float64(row.Cosine))
 			}
-		}
-		if row.Tolerance.Reason != "" {
-			add("reason for it", "%s", row.Tolerance.Reason)
+			if row.Tolerance.Reason != "" {
+				add("reason for it", "%s", row.Tolerance.Reason)
+			}
 		}
 		if row.Position != nil {
 			add("first position that is wrong", "%d", *row.Position)

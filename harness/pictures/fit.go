@@ -202,7 +202,8 @@ func only(r page.Run, steps []int) (page.Run, func(cell int) int) {
 	layers := slices.Clone(r.Layers)
 	for i := range layers {
 		l := &layers[i]
-		l.Status, l.Share, l.Error = page.Cells(ofSteps([]byte(l.Status), n, steps)), ofSteps(l.Share, n, steps), ofSteps(l.Error, n, steps)
+		l.Status, l.Bound = page.Cells(ofSteps([]byte(l.Status), n, steps)), ofSteps(l.Bound, n, steps)
+		l.Share, l.Error = ofSteps(l.Share, n, steps), ofSteps(l.Error, n, steps)
 	}
 	r.Layers = layers
 	r.Steps = ofSteps(r.Steps, 1, steps)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,10 +184,13 @@ type axes struct {
 	begin map[string]int // what is not counted from 0: T from a position, B from a row of a batch
 }
 
+// axis matches the name of one in those of a stage, or several merged into one: "(H D)".
+var axis = regexp.MustCompile(`\([^)]*\)|\S+`)
+
 // axesOf returns the axes of a tensor of a run, at a place.
 func axesOf(j *diagnose.Judged, st harness.Stage, at harness.Place, shape []int) axes {
 	span, _ := spanOf(j, at.Step)
-	a := axes{shape, strings.Fields(st.Axes), map[string]int{"T": span.P}}
+	a := axes{shape, axis.FindAllString(st.Axes, -1), map[string]int{"T": span.P}}
 	if row, ok := j.Candidate.(*harness.BatchRow); ok {
 		a.begin["B"] = row.Padding().Row
 	}
@@ -194,11 +198,11 @@ func axesOf(j *diagnose.Judged, st harness.Stage, at harness.Place, shape []int)
 }
 
 // from returns what an axis is counted from.
-func (a axes) from(axis int) int {
-	if axis < 0 || len(a.axes) != len(a.shape) {
+func (a axes) from(i int) int {
+	if i < 0 || len(a.axes) != len(a.shape) {
 		return 0
 	}
-	return a.begin[a.axes[axis]]
+	return a.begin[a.axes[i]]
 }
 
 // where says in words which element an index is: "head 1, query 3, key 0"; "" if the axes have

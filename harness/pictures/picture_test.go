@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/report/page"
 )
@@ -171,5 +172,24 @@ func TestPoints(t *testing.T) {
 	}
 	if off != 1 {
 		t.Errorf("%d points are off the diagonal", off)
+	}
+}
+
+// Axes that are merged into one are one, which has a name.
+func TestMergedAxes(t *testing.T) {
+	for _, c := range []struct {
+		axes  string
+		shape []int
+		want  []string
+	}{
+		{"B T (H D)", []int{1, 4, 80}, []string{"position", "channel"}},
+		{"B T (3 H D)", []int{1, 4, 240}, []string{"position", "channel"}},
+		{"B H T S", []int{1, 4, 4, 4}, []string{"query", "key"}},
+		{"B T C", []int{4, 80}, []string{"index", "index"}},
+	} {
+		j := &diagnose.Judged{Comparison: diagnose.Comparison{Cut: harness.Cut{}}}
+		if got := axesOf(j, harness.Stage{Axes: c.axes}, harness.Place{}, c.shape).names(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.axes, got, c.want)
+		}
 	}
 }

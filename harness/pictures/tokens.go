@@ -68,6 +68,9 @@ func tokensAt(j *diagnose.Judged, step int, text *tokenizer.Tokenizer) (all []pa
 			}
 		}
 	}
+	if note == "" && len(want) == 0 {
+		note = "no golden"
+	}
 	for row := range max(len(got), len(want)) {
 		t := page.Token{Step: step, Row: row, Margin: margins, Slack: slack, Note: note}
 		if row < len(got) && got[row] < 0 {

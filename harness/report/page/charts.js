@@ -36,11 +36,12 @@ function shareOf(v, bound) {
 }
 
 // hbars draws bars by share of the bound, on one logarithmic scale, with the bound as a line.
-// A row is a name, its share, what stands beside it, and a class if it is no error.
+// A row is a name, its share, what stands beside it, several lines of it in the last row, and
+// a class if it is no error.
 function hbars(label, wide, rows) {
   const shares = rows.map(r => r[1]).filter(v => v > 0 && v < 1e300).concat(1);
   const low = Math.floor(log(Math.min(...shares)) - 0.3), high = Math.max(1, Math.ceil(log(Math.max(...shares)) + 0.01));
-  const left = 126, right = wide - 132, H = 22 * rows.length, ticks = [];
+  const left = 126, right = wide - 132, H = 22 * rows.length + 14 * ([rows[rows.length - 1][2]].flat().length - 1), ticks = [];
   const x = v => left + (right - left) * Math.min(1, Math.max(0, (log(v) - low) / (high - low)));
   const ends = x(1) - left > 70, begins = right - x(1) > 70; // is there room beside the bound's name
   if (ends) ticks.push(svg("text", {x: left, y: H + 18}, num(10 ** low)));
@@ -48,24 +49,25 @@ function hbars(label, wide, rows) {
   return svg("svg", {viewBox: `0 0 ${wide} ${H + 24}`, width: wide, role: "img", "aria-label": label},
     rows.map(([name, v, text, plain], i) => [svg("text", {x: left - 6, y: 16 + i * 22, "text-anchor": "end"}, name),
       svg("rect", {x: left, y: 4 + i * 22, width: v > 0 ? Math.max(1, x(v) - left) : 0, height: 16, class: plain || (v <= 1 ? "within" : "beyond")}),
-      svg("text", {x: right + 6, y: 16 + i * 22, class: "value"}, text)]),
+      svg("text", {x: right + 6, y: 16 + i * 22, class: "value"}, [text].flat().map((t, k) => svg("tspan", {x: right + 6, dy: k ? 14 : 0}, t)))]),
     svg("line", {x1: x(1), x2: x(1), y1: 0, y2: H + 4, class: "limit"}), ticks,
     svg("text", {x: x(1), y: H + 18, "text-anchor": ends ? begins ? "middle" : "end" : "start"}, "bound"));
 }
 
 function scatter(p) {
   if (!p.points) return "";
-  const bytes = decode(p.points), S = 168, dots = [];
+  const bytes = decode(p.points), S = 168, L = 60, dots = [];
   for (let i = 0; i + 3 < bytes.length; i += 4) {
     const x = (bytes[i] | bytes[i + 1] << 8) / 65535, y = (bytes[i + 2] | bytes[i + 3] << 8) / 65535;
-    dots.push(svg("circle", {cx: (30 + x * S).toFixed(1), cy: (8 + (1 - y) * S).toFixed(1), r: 1.7, class: "dot"}));
+    dots.push(svg("circle", {cx: (L + x * S).toFixed(1), cy: (8 + (1 - y) * S).toFixed(1), r: 1.7, class: "dot"}));
   }
   const head = el("h4", {}, "got against want");
-  return el("div", {}, head, svg("svg", {viewBox: `0 0 ${S + 44} ${S + 36}`, width: S + 44, role: "img", "aria-label": `got against want, from ${num(p.low)} to ${num(p.high)}`},
-    svg("rect", {x: 30, y: 8, width: S, height: S, class: "axis"}), svg("line", {x1: 30, y1: 8 + S, x2: 30 + S, y2: 8, class: "limit"}), dots,
-    svg("text", {x: 30, y: S + 22}, num(p.low)), svg("text", {x: 30 + S, y: S + 22, "text-anchor": "end"}, num(p.high)),
-    svg("text", {x: 30 + S / 2, y: S + 22, "text-anchor": "middle"}, "want"),
-    svg("text", {x: 22, y: 8 + S / 2, "text-anchor": "middle", transform: `rotate(-90 22 ${8 + S / 2})`}, "got")));
+  return el("div", {}, head, svg("svg", {viewBox: `0 0 ${S + L + 14} ${S + 36}`, width: S + L + 14, role: "img", "aria-label": `got against want, from ${num(p.low)} to ${num(p.high)}`},
+    svg("rect", {x: L, y: 8, width: S, height: S, class: "axis"}), svg("line", {x1: L, y1: 8 + S, x2: L + S, y2: 8, class: "limit"}), dots,
+    svg("text", {x: L, y: S + 22}, num(p.low)), svg("text", {x: L + S, y: S + 22, "text-anchor": "end"}, num(p.high)),
+    svg("text", {x: L + S / 2, y: S + 22, "text-anchor": "middle"}, "want"),
+    svg("text", {x: L - 6, y: 8 + S, "text-anchor": "end"}, num(p.low)), svg("text", {x: L - 6, y: 18, "text-anchor": "end"}, num(p.high)),
+    svg("text", {x: L - 6, y: 12 + S / 2, "text-anchor": "end"}, "got")));
 }
 
 function histogram(p) {
@@ -135,7 +137,7 @@ function growth(g, step, wide) {
     const at = g.stages.filter((s, i) => lost(l.errors[i]));
     return `step ${l.step} at ${at[0]}${at.length > 1 ? ` and ${at.length - 1} more` : ""}`;
   });
-  return [el("h4", {}, "Growth along the depth: relative error of the residual stream"), svg("svg", {viewBox: `0 0 ${wide} ${bottom + 40}`, width: wide, role: "img",
+  return [el("h3", {}, "Growth along the depth: relative error of the residual stream"), svg("svg", {viewBox: `0 0 ${wide} ${bottom + 40}`, width: wide, role: "img",
     "aria-label": `relative error of the residual stream by block, a line a step; at step ${step}: ${mine ? own.map((v, i) => `${g.stages[i]} ${value(v)}`).join(", ") : "not known"}`},
     ticks, svg("path", {d: path(g.bound), class: "limit"}), sorted.map(l => svg("path", {d: path(l.errors), class: "line" + (l.step === step ? " now" : "")}, svg("title", {}, `step ${l.step}`))), marks,
     own.map((v, i) => v > 0 && !lost(v) ? svg("circle", {cx: x(i), cy: y(v), r: 3.2, class: "point"}, svg("title", {}, `${g.stages[i]}, step ${step}: ${num(v)}${factor(i) ? `, ${num(factor(i))} times what came in` : ""}`)) : ""),

@@ -88,6 +88,14 @@ func (l *Layer) against() string {
 	return "against the golden of " + l.Name
 }
 
+// bound names that of the layer.
+func (l *Layer) bound() string {
+	if l.Replay {
+		return "the rounding bound"
+	}
+	return "the tolerance"
+}
+
 // class returns how the map shows a cell. The script has the same scale.
 func (r *Run) class(l *Layer, at int) string {
 	class := r.colour(l, at)
@@ -104,7 +112,7 @@ func (r *Run) colour(l *Layer, at int) string {
 		return "none"
 	case StatusMissing:
 		return "missing"
-	case StatusSkipped, StatusDoubt:
+	case StatusSkipped, StatusDoubt, StatusAlone:
 		return "grey"
 	case StatusShape, StatusNonfinite:
 		return "x"
@@ -165,6 +173,7 @@ var statusWords = map[byte]string{
 	StatusNone: "not there", StatusPass: "within its bound", StatusDoubt: "within its bound, which says little",
 	StatusFail: "outside its bound", StatusCheck: "fails its own check", StatusMissing: "missing",
 	StatusShape: "of another shape", StatusNonfinite: "not finite", StatusSkipped: "not comparable",
+	StatusAlone: "no golden",
 }
 
 var markWords = map[byte]string{
@@ -177,7 +186,7 @@ func (r *Run) words(l *Layer, at int) string {
 	text := fmt.Sprintf("%s, %s: %s", r.Stages[at%len(r.Stages)].Name, r.Steps[at/len(r.Stages)].Label, statusWords[l.Status[at]])
 	switch l.Status[at] {
 	case StatusPass, StatusFail, StatusDoubt, StatusCheck:
-		text += fmt.Sprintf(", error %s, %s", l.Error[at], shareOf(l.Share[at], "the bound"))
+		text += fmt.Sprintf(", error %s, %s", l.Error[at], shareOf(l.Share[at], l.bound()))
 	}
 	if own := markWords[r.Marks[at]]; own != "" {
 		text += ", " + own

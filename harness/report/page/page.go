@@ -169,6 +169,7 @@ type Layer struct {
 	Status Cells `json:"status"`
 	Share  []Num `json:"share"` // of the bound
 	Error  []Num `json:"error"` // the largest
+	Bound  []Num `json:"bound"` // where the error is worst; NaN where nothing is bounded
 }
 
 // Together is the name of the layer of several goldens, in which the verdict is.
@@ -185,6 +186,7 @@ const (
 	StatusShape     = 's'
 	StatusNonfinite = 'n'
 	StatusSkipped   = 'k' // cannot be compared, or judged
+	StatusAlone     = 'g' // the run has it, and no golden of the layer
 )
 
 // A Card shows one cell from near.

@@ -4,13 +4,13 @@ runs.forEach((r, i) => { r.stages ||= runs[i - 1].stages; });
 const $ = id => document.getElementById(id);
 // The words and classes of cells are those of grid.go.
 const statusWords = {" ": "not there", p: "within its bound", d: "within its bound, which says little", f: "outside its bound",
-  c: "fails its own check", m: "missing", s: "of another shape", n: "not finite", k: "not comparable"};
+  c: "fails its own check", m: "missing", s: "of another shape", n: "not finite", k: "not comparable", g: "no golden"};
 const markWords = {"!": "computed wrong itself", i: "inherited", "?": "own computation cannot be judged", u: "not used as it is dumped",
   "=": "correct for its inputs"};
 const accepted = (run, at) => run.accepted && run.accepted[at] === "a";
 function classOf(run, layer, at) { return colourOf(layer, at) + (accepted(run, at) ? " accepted" : ""); }
 function colourOf(layer, at) {
-  const fixed = {" ": "none", m: "missing", k: "grey", d: "grey", s: "x", n: "x", c: "f1"}[layer.status[at]];
+  const fixed = {" ": "none", m: "missing", k: "grey", g: "grey", d: "grey", s: "x", n: "x", c: "f1"}[layer.status[at]];
   if (fixed) return fixed;
   const s = layer.share[at];
   if (layer.status[at] === "f" && s <= 1) return "f1";
@@ -26,9 +26,10 @@ function markOf(run, layer, at) {
 function wordsOf(run, layer, at) {
   const n = run.stages.length, s = layer.status[at];
   let text = `${run.stages[at % n].name}, ${run.steps[Math.floor(at / n)].label}: ${statusWords[s]}`;
-  if ("pfdc".includes(s)) text += `, error ${num(layer.error[at])}, ${shareOf(layer.share[at], "the bound")}`;
+  if ("pfdc".includes(s)) text += `, error ${num(layer.error[at])}, ${shareOf(layer.share[at], boundOf(layer))}`;
   return text + (markWords[run.marks[at]] ? ", " + markWords[run.marks[at]] : "") + (accepted(run, at) ? ", accepted" : "");
 }
+const boundOf = layer => layer.replay ? "the rounding bound" : "the tolerance";
 const against = layer => layer.replay ? "replayed on its own inputs" : layer.name === "all goldens" ? "against all goldens" : "against the golden of " + layer.name;
 
 // What is shown: a run, a layer of it, a step, and the cell that is open.
@@ -56,6 +57,10 @@ async function copy(button, text) {
   button.textContent = done ? "copied" : "select and copy";
   setTimeout(() => { button.textContent = "copy"; }, 2000);
 }
+
+// What is folded is printed too.
+addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach(d => { d.open = true; d.dataset.shut = ""; }));
+addEventListener("afterprint", () => document.querySelectorAll("details[data-shut]").forEach(d => { d.open = false; delete d.dataset.shut; }));
 
 if (!runs.length || !$("grid")) return;
 now.cell = run().start;
@@ -98,7 +103,9 @@ function drawControls() {
     parts.push(el("fieldset", {}, el("legend", {}, "error against"), r.layers.map((l, i) =>
       el("label", {}, el("input", {type: "radio", name: "layer", value: i, checked: i === now.layer, change: () => {
         now.layer = i;
+        now.picture = l.replay ? "replay" : "golden";
         drawGrid();
+        drawCard();
       }}), l.name))));
   if (r.steps.length > 1) {
     const out = el("output", {id: "step-label", for: "step"}, r.steps[stepOf(now.cell)].label);
@@ -206,28 +213,31 @@ function walk(e) {
 function drawCard() {
   const r = run(), at = now.cell, stage = r.stages[at % width()], step = r.steps[stepOf(at)];
   const card = r.cards.find(c => c.cell === at), mark = r.marks[at], box = $("card");
-  const golden = r.layers.find(l => !l.replay && "pfdcn".includes(l.status[at])), replay = r.layers.find(l => l.replay && "pfcn".includes(l.status[at]));
+  const l = layer(), first = r.layers.find(x => !x.replay), golden = l.replay ? first : l, replay = r.layers.find(x => x.replay);
+  const known = [golden, replay].map(x => x && "pfdcn".includes(x.status[at]));
   const parts = [el("h3", {}, el("code", {}, stage.name), el("span", {class: "where"}, ` ${step.label}${card && card.shape ? ", " + card.shape : ""}${card && card.of ? ", " + card.of : ""}`))];
   const bad = "!u".includes(mark) && !accepted(r, at);
-  const state = r.layers.map(l => l.status[at]).find(s => s !== " ") || " ";
+  const state = [l, ...r.layers].map(x => x.status[at]).find(s => s !== " ") || " ";
+  parts.push(el("p", {class: "muted", id: "shown"}, against(l)));
   parts.push(el("p", {class: "own" + (bad ? " bad" : mark === "=" && state === "p" ? " ok" : "")},
-    ({"!": "● ", u: "◆ ", i: "○ "}[mark] || "") + (markWords[mark] || statusWords[state]) + (accepted(r, at) ? ", accepted" : "")));
+    ({"!": "● ", u: "◆ ", i: "○ "}[mark] || "") + (markWords[mark] || statusWords[state]) + (markWords[mark] && state === "g" ? ", no golden" : "") + (accepted(r, at) ? ", accepted" : "")));
   if (card) for (const c of card.causes || []) parts.push(el("p", {}, c));
   parts.push(flow(card, stage, at));
-  if (golden || replay) parts.push(el("h4", {}, "error over its bound, and how large it is"), bars(golden, replay, at));
-  if (card && (card.golden || card.replay)) parts.push(...pictures(card, mark));
-  else if (golden || replay) parts.push(el("p", {class: "muted"}, "There is no picture of this tensor in the page, which has those of what is wrong and a sample of the rest."));
+  parts.push(el("h4", {}, "error over its bound, and how large it is"), bars(golden, replay, at));
+  if (card && (card.golden || card.replay)) parts.push(...pictures(card, mark, golden));
+  else if (known[0] || known[1]) parts.push(el("p", {class: "muted"}, "There is no picture of this tensor in the page, which has those of what is wrong and a sample of the rest."));
   if (card && card.engines && card.engines.length) parts.push(el("h4", {}, "distance from float64, as a share of the tolerance"), engines(card.engines));
   const facts = (card && card.facts || []).slice();
-  if (!facts.some(f => f.Name === "tolerance")) facts.push({Name: "tolerance", Value: stage.bound}, {Name: "reason for it", Value: stage.why});
+  if (known[0] && !facts.some(f => f.Name === "tolerance")) facts.push({Name: "tolerance", Value: stage.bound}, {Name: "reason for it", Value: stage.why});
+  if (known[1] && replay.bound[at] !== null) facts.push({Name: "rounding bound", Value: `${num(replay.bound[at])}, where it is worst on its own inputs`});
   if (r.grown && r.grown[at]) facts.push({Name: "amplification", Value: `${num(r.grown[at])} times the error that it read`});
-  parts.push(el("h4", {}, "in figures"), el("dl", {class: "facts"}, facts.map(f => [el("dt", {}, f.Name), el("dd", {}, f.Value)])));
+  parts.push(el("h4", {}, "in figures" + (known[0] ? ", " + against(first) : "")), el("dl", {class: "facts"}, facts.map(f => [el("dt", {}, f.Name), el("dd", {}, f.Value)])));
   box.replaceChildren(...parts);
   for (const c of box.querySelectorAll("canvas")) paint(c);
 }
 
 // room returns how wide a chart of the card can be, which is as wide as the map.
-function room(most) { return Math.min(most, $("grid").clientWidth - 34); }
+function room(most) { return Math.max(300, Math.min(most, $("grid").clientWidth - 34)); }
 
 // flow shows what the stage reads beside what it gives.
 function flow(card, stage, at) {
@@ -246,7 +256,7 @@ function flow(card, stage, at) {
 }
 
 // pictures returns the pictures of a card, of the error against the golden or of its own.
-function pictures(card, mark) {
+function pictures(card, mark, golden) {
   const kinds = ["golden", "replay"].filter(k => card[k]);
   const kind = kinds.includes(now.picture) ? now.picture : "!u".includes(mark) && card.replay ? "replay" : kinds[0];
   const p = card[kind], parts = [el("h4", {}, "picture of the error")];
@@ -254,6 +264,8 @@ function pictures(card, mark) {
     parts.push(el("fieldset", {class: "controls"}, el("legend", {class: "sr"}, "error against"), kinds.map(k => el("label", {}, el("input", {type: "radio", name: "picture",
       checked: k === kind, change: () => { now.picture = k; drawCard(); $("card").querySelector("input[name=picture]:checked").focus(); }}), card[k].against))));
   else parts.push(el("p", {class: "muted"}, "against " + p.against));
+  const other = golden && against(golden);
+  if (kind === "golden" && other !== "against all goldens" && other !== "against " + p.against) parts.push(el("p", {class: "small"}, `The page has no picture ${other}.`));
   const size = panel => Math.max(1, Math.min(p.panels.length > 4 ? 10 : p.panels.length > 1 ? 22 : 12, Math.floor((p.panels.length > 1 ? 150 : 460) / panel.cols), Math.floor(300 / panel.rows)) );
   parts.push(el("div", {class: "panels"}, p.panels.map(panel => {
     const label = `${panel.label ? panel.label + ": " : ""}${p.axes[0]} ${panel.down} down, ${p.axes[1]} ${panel.along} across`;
@@ -264,7 +276,7 @@ function pictures(card, mark) {
   })));
   if (p.panels.length > 1) parts.push(el("p", {class: "small"}, `${p.axes[0]} ${p.panels[0].down} down, ${p.axes[1]} ${p.panels[0].along} across`));
   parts.push(el("p", {class: "small"}, "0.001 ", el("canvas", {class: "scale", width: 120, height: 1, role: "img", "aria-label": "scale, from a thousandth of the bound to 100,000 times it",
-    "data-dots": btoa(String.fromCharCode(...Array.from({length: 120}, (_, i) => 1 + Math.round(i * 239 / 119))))}), " 100,000 times the bound ", el("span", {class: "key"}, el("i", {class: "c x"}), "not finite")));
+    "data-dots": btoa(String.fromCharCode(...Array.from({length: 120}, (_, i) => 1 + Math.round(i * 239 / 119))))}), ` 100,000 times ${kind === "replay" ? "the rounding bound" : "the tolerance"} `, el("span", {class: "key"}, el("i", {class: "c x"}), "not finite")));
   if (p.values.rows) {
     parts.push(el("h4", {}, `around the worst value${p.values.where ? `, at ${p.values.where}` : ""}`), el("div", {class: "wide", tabindex: 0, role: "region", "aria-label": "values around the worst"}, el("table", {class: "values"},
       el("thead", {}, el("tr", {}, el("th", {}, p.axes[1]), p.values.head.map((h, i) => el("th", {scope: "col", class: i === p.values.at ? "worst" : undefined}, h)))),
@@ -274,14 +286,17 @@ function pictures(card, mark) {
   return parts;
 }
 
-// bars shows the errors of a cell by their bounds.
+// bars shows the errors of a cell by their bounds, and the bounds: three rows, with words where one has no number.
 function bars(golden, replay, at) {
-  const beside = (l, s) => l.status[at] === "n" ? "not finite" : `${share(s)}, ${num(l.error[at])}`;
-  const list = [golden && ["against " + golden.name, golden], replay && ["on its own inputs", replay]].filter(x => x).map(([name, l]) => [name, l.share[at], beside(l, l.share[at])]);
-  const text = list.map(([name, v, said]) => `${name} ${said.replace(share(v), shareOf(v, "its bound"))}`).join("; ");
-  const bound = golden && golden.error[at] > 0 && golden.share[at] > 0 && golden.share[at] < 1e300 ? golden.error[at] / golden.share[at] : null;
-  if (bound) list.push(["tolerance", 1, num(bound), "plain"]);
-  return hbars(text, room(430), list);
+  const row = (name, l, none) => {
+    const s = l ? l.status[at] : " ", v = l && "pfdcn".includes(s) ? l.share[at] : 0;
+    const said = s === " " && l && !l.replay ? statusWords[s] : {" ": none, k: l && l.replay ? "not judged" : statusWords.k}[s] || ("pfdc".includes(s) ? `${share(v)}, ${num(l.error[at])}` : statusWords[s]);
+    return [name, v, said, undefined, `${name}: ${said.replace(share(v), shareOf(v, l && boundOf(l)))}`];
+  };
+  const list = [row(golden ? "against " + golden.name : "against a golden", golden, "no golden"), row("on its own inputs", replay, "not replayed")];
+  const bounds = [golden, replay].filter(l => l && l.bound[at] !== null).map(l => `${l.replay ? "rounding" : "tolerance"} ${num(l.bound[at])}`);
+  list.push(["bound", bounds.length ? 1 : 0, bounds.length ? bounds : "none", "plain", "bound: " + (bounds.join(", ") || "none")]);
+  return hbars(list.map(r => r[4]).join("; "), room(430), list);
 }
 
 function engines(list) {
@@ -290,6 +305,6 @@ function engines(list) {
 
 function drawGrowth() {
   const g = run().growth;
-  $("growth").replaceChildren(...(g ? growth(g, run().steps[stepOf(now.cell)].n, Math.min(560, $("grid").clientWidth)) : []).filter(x => x));
+  $("growth").replaceChildren(...(g ? growth(g, run().steps[stepOf(now.cell)].n, Math.max(300, Math.min(560, $("grid").clientWidth))) : []).filter(x => x));
 }
 })();
