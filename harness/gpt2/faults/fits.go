@@ -49,9 +49,15 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	known := len(g.hypotheses)
 	for _, o := range g.observed(e) {
 		for _, h := range fit.Propose(o.row) {
-			if f := g.hypothesis(e, h, o); !slices.ContainsFunc(g.hypotheses, func(h hypothesis) bool { return h.relation == f.relation }) {
-				if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() {
-					g.hypotheses = append(g.hypotheses, f)
+			f := g.hypothesis(e, h, o)
+			if g.isKnown(f) {
+				continue
+			}
+			if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() {
+				for _, f := range g.mirrors(f.alone(m, e.Span), m) {
+					if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() && !g.isKnown(f) {
+						g.hypotheses = append(g.hypotheses, f)
+					}
 				}
 			}
 		}
@@ -60,6 +66,11 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 		}
 	}
 	return g.held(e, known)
+}
+
+// isKnown reports whether a hypothesis is among those that hold of a row.
+func (g *rowGroup) isKnown(f hypothesis) bool {
+	return slices.ContainsFunc(g.hypotheses, func(h hypothesis) bool { return h.relation == f.relation })
 }
 
 // held returns the causes of a row by the hypotheses from an index on that hold of it.

@@ -62,7 +62,20 @@ func TestTwins(t *testing.T) {
 			return output(c)
 		}
 	}
+	each := func(from func(d, D int) int, sign float32) func(c *faults.Context) []float32 { // of a head's channels
+		return func(c *faults.Context) []float32 {
+			out, D := make([]float32, len(c.Right())), c.Model.Config().Embd/c.Model.Config().Heads
+			for i := range out {
+				out[i] = sign * c.Right()[i-i%D+from(i%D, D)]
+			}
+			return out
+		}
+	}
+	negated := each(func(d, _ int) int { return d }, -1)
+	halves := each(func(d, D int) int { return (d + D/2) % D }, 1)
+	rolled := each(func(d, D int) int { return (d + 1) % D }, 1)
 	const or = "; or, which gives the same, "
+	const other, exchanged = "the values have the other sign", "the halves of each head are exchanged"
 	const every = "in h.*.attn.probs: every key has the same probability: no softmax, the mean of all"
 	modules := gpt2test.IsModule
 	all := func(stage string) bool { return strings.HasPrefix(stage, "h.") }
@@ -99,6 +112,14 @@ func TestTwins(t *testing.T) {
 			f, _ := faults.ByID("scale_d")
 			return f.Output(c)
 		}, modules, 4, "scale_d", []string{"q*k is divided by D", or + "in h.*.attn.probs: the softmax is of 0.35355 = 1/√D"}, nil},
+		{"keys of the other sign", "attn.k", negated, modules, 4, "pattern_heads", []string{"in h.*.attn.q: " + other + or + "in h.*.attn.k: " + other}, nil},
+		{"queries of the other sign", "attn.q", negated, modules, 4, "pattern_heads", []string{"in h.*.attn.q: " + other + or + "in h.*.attn.k: " + other}, nil},
+		{"keys of the other sign, dumped", "attn.k", negated, all, 4, "", []string{"sign"}, []string{or}},
+		{"keys of the other sign, once", "attn.k", once(7, negated), modules, 1, "pattern_heads", []string{"in h.*.attn.k: " + other}, []string{or, "attn.q:"}},
+		{"halves of keys", "attn.k", halves, modules, 4, "pattern_columns", []string{"in h.*.attn.q: " + exchanged + or + "in h.*.attn.k: " + exchanged}, nil},
+		{"halves of queries", "attn.q", halves, modules, 4, "pattern_columns", []string{"in h.*.attn.q: " + exchanged + or + "in h.*.attn.k: " + exchanged}, nil},
+		{"channels of keys, rolled", "attn.k", rolled, modules, 4, "pattern_permuted", []string{"in h.*.attn.q: each channel of a head has the values that belong 1 before it, rolled over the end" + or +
+			"in h.*.attn.k: each channel of a head has the values that belong 1 after it, rolled over the end"}, nil},
 	} {
 		e := engine{
 			judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, steps: 4, keep: c.keep,
