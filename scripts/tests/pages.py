@@ -97,6 +97,10 @@ class Pages(dict):
         self["full"]
         return 0, "compare", "--golden", FLOAT64, "--candidate", "full-dump"
 
+    def unmodelled_nonfinite(self):
+        self["nonfinite"]
+        return 1, "compare", "--golden", FLOAT64, "--candidate", "nonfinite-dump"
+
     def alone(self):
         return 1, "compare", "--candidate", self.dump("one-dump", ERF), "--model", "tiny"
 

@@ -227,7 +227,7 @@ def test_opens_on_the_worst(opened):
 
 def test_legend(opened, made):
     """What stands in a cell is in the legend."""
-    tab = opened("nonfinite")
+    tab = opened("unmodelled_nonfinite")
     assert "N" in {text for _, _, _, text in cells(tab)}
     assert tab.locator("#legend .key:has(.x)").inner_text() == "N not finite, S another shape, or not the same"
 
