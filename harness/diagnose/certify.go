@@ -105,8 +105,9 @@ var digits = regexp.MustCompile(`[0-9][0-9.e+-]*`)
 
 // Certainty returns [Certified] if the golden's choice at a step is certain: its
 // margin, the largest logit less the second, is more than twice the largest
-// difference of the two sources' logits_last, so that no rounding between them can
-// have decided. Else it returns [NearTie] or [NotCertifiable], and why.
+// difference of the two sources' logits_last, so that what lies between them cannot have
+// decided. Else it returns [NearTie] where that difference is within the tolerance of
+// logits_last, so that it may be rounding, or [NotCertifiable], and why.
 func Certainty(golden, candidate harness.Source, step int) (string, error) {
 	if shape, _ := golden.Shape(step, "logits_last"); len(shape) != 2 {
 		return NotCertifiable + ": golden has no logits_last", nil
@@ -136,9 +137,10 @@ func CertaintyOf(want, got harness.Tensor) string {
 		switch {
 		case !finite(row) || !finite(other):
 			return NotCertifiable + ": logits_last is not finite"
+		case margin > 2*d:
 		case d > allowed.Abs+allowed.Rel*gpt2.MaxDifference(want.F32, nil):
-			return fmt.Sprintf("%s: logits_last is off by %.3g", NotCertifiable, d)
-		case !(margin > 2*d):
+			return fmt.Sprintf("%s: logits_last is off by %.3g, more than its tolerance: margin %.3g, 2*max|dlogit| %.3g", NotCertifiable, d, margin, 2*d)
+		default:
 			return fmt.Sprintf("%s: margin %.3g, 2*max|dlogit| %.3g", NearTie, margin, 2*d)
 		}
 	}

@@ -28,10 +28,17 @@ func TestCertifyTokens(t *testing.T) {
 		edit       func(step int, stage string, x harness.Tensor) harness.Tensor
 	}{
 		{"another engine", "tokens: 10 of 10 certified", nil},
-		{"logits far off", "tokens: 9 of 10 certified; step 3: not certifiable: logits_last is off by 1",
+		{"logits far off", "tokens: 9 of 10 certified; step 3: not certifiable: logits_last is off by 1, more than its tolerance: margin 0.376, 2*max|dlogit| 2",
 			func(step int, stage string, x harness.Tensor) harness.Tensor {
 				if step == 3 && stage == "logits_last" {
 					x.F32[first]++
+				}
+				return x
+			}},
+		{"logits off by more than their tolerance, and by less than half the margin", "tokens: 10 of 10 certified",
+			func(step int, stage string, x harness.Tensor) harness.Tensor {
+				if step == 3 && stage == "logits_last" {
+					x.F32[first] += 0.01
 				}
 				return x
 			}},
