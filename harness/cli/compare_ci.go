@@ -48,10 +48,10 @@ func (c *compared) ci() *ci.Report {
 	if c.options.Closer != "" && !c.Passed() {
 		r.Text += report.AsText(report.DefaultWidth, func(w *report.Writer) { w.Printf("\nlook closer: %s\n", c.options.Closer) })
 	}
+	r.Map = report.AsText(report.DefaultWidth, func(w *report.Writer) { report.WriteMap(w, c.Report, c.options) })
 	whole := ci.Test{Check: "verdict", Name: c.candidate}
 	if !c.Passed() {
 		whole.Outcome, whole.Message, whole.Text = ci.Failed, headline, r.Text
-		r.Map = report.AsText(report.DefaultWidth, func(w *report.Writer) { report.WriteMap(w, c.Report, c.options) })
 		if r.Problems = ci.Problems(report.Findings(c.Report)); len(r.Problems) == 0 || c.WrongWeight() != nil || c.Narrow != nil {
 			r.Problems = append([]ci.Problem{{Title: headline}}, r.Problems...)
 		}

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"io"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +30,8 @@ func (a *app) judges(c *cobra.Command, formats []format, run func(c *cobra.Comma
 	c.Long += `
 
 Exit status: 0 all passed, 1 something failed, 2 nothing could be judged (bad usage or
-input, no weights, nothing to compare), 130 interrupted.`
+input, no weights, nothing to compare), 130 interrupted. Where nothing was judged, reports
+of an earlier run are removed from the files that are named for this one's.`
 	files := reportFlags(c.Flags(), formats)
 	var written []string
 	for _, f := range formats {
@@ -46,15 +50,21 @@ input, no weights, nothing to compare), 130 interrupted.`
 			return err
 		})
 		p.clear()
-		if err == nil && !files.takeStdout() {
-			err = j.text(a.stdout, style(a.stdout.w))
+		if err != nil {
+			if c.Context().Err() == nil {
+				files.removeOld()
+			}
+			return err
+		}
+		err = files.write(j) // before the text, which a reader of its first lines may end
+		if !files.takeStdout() {
+			if broken := j.text(a.stdout, style(a.stdout.w)); !errors.Is(broken, syscall.EPIPE) {
+				err = cmp.Or(err, broken)
+			}
 		}
 		if err == nil && j.ci != nil && inActions() {
 			ci.WriteAnnotations(a.stderr, j.ci())
 			a.told = j.err != nil
-		}
-		if err == nil {
-			err = files.write(j)
 		}
 		if err == nil && !j.passed {
 			err = errDivergence

@@ -14,6 +14,51 @@ import (
 	"time"
 )
 
+// Who reads the first lines alone has the report in its files all the same, and the exit status
+// is the verdict's; of a report that goes to stdout itself it is not.
+func TestBrokenPipe(t *testing.T) {
+	t.Setenv("CHECKPOINT12_MODELS", t.TempDir())
+	t.Chdir(t.TempDir())
+	err := microModel([]string{"micro"})
+	for _, out := range []string{"golden", "right", "wrong"} {
+		if status, _, stderr := run("dump", "--model", "micro", "--tokens", "5,7", "--new", "1", "--out", out); status != StatusPass {
+			t.Fatal(stderr)
+		}
+	}
+	if err = errors.Join(err, plant([]string{"wrong", "step_00/h.1.mlp.act.npy", "3", "9.5"})); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		candidate string
+		json      string
+		status    int
+		files     []string
+	}{
+		{"right", "r.json", StatusPass, []string{"r.json", "r.xml", "r.md", "r.html"}},
+		{"wrong", "r.json", StatusDivergence, []string{"r.json", "r.xml", "r.md", "r.html"}},
+		{"right", "-", StatusInterrupted, nil},
+	} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		var stderr bytes.Buffer
+		status := Main([]string{"compare", "--golden", "golden", "--candidate", tt.candidate, "--model", "micro",
+			"--json", tt.json, "--junit", "r.xml", "--markdown", "r.md", "--html", "r.html"}, w, &stderr)
+		w.Close()
+		if status != tt.status {
+			t.Errorf("%s, --json %s: exit status %d, want %d: %s", tt.candidate, tt.json, status, tt.status, &stderr)
+		}
+		for _, file := range tt.files {
+			if info, err := os.Stat(file); err != nil || info.Size() < 100 {
+				t.Errorf("%s: %s: %v", tt.candidate, file, err)
+			}
+			os.Remove(file)
+		}
+	}
+}
+
 // A named pipe in the place of any file or folder, which to open would wait for ever, is
 // exit 2 and one line, at once; and so is a file without end.
 func TestPipesAndDevices(t *testing.T) {

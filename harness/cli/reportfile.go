@@ -130,6 +130,16 @@ func (files reportFiles) write(j *judgement) error {
 	return each(func(f *reportFile) error { return f.out.commit() })
 }
 
+// removeOld removes the reports of earlier runs that would be taken for this one's, of which
+// there are none; not what a step's summary holds.
+func (files reportFiles) removeOld() {
+	for _, f := range files {
+		if f.out != nil && f.out.replaces {
+			os.Remove(f.path)
+		}
+	}
+}
+
 // discard removes the files that are not in place.
 func (files reportFiles) discard() {
 	for _, f := range files {
@@ -163,6 +173,8 @@ type outFile struct {
 	io.Writer
 	commit  func() error // puts the file in place
 	discard func()       // removes what was begun; after commit it does nothing
+
+	replaces bool // a file that is there, and adds nothing to it
 }
 
 // maxSummary is how large a step's summary may be.
@@ -170,6 +182,7 @@ const maxSummary = 1 << 20
 
 // begin begins the file with what stands at its path, if that is a file.
 func (f *outFile) begin(path string) error {
+	f.replaces = false
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
@@ -230,7 +243,7 @@ func realPath(path string) string {
 // reads is an error, and one that nobody reads on is closed when ctx ends.
 func openFile(ctx context.Context, stdout io.Writer, path string) (*outFile, error) {
 	if path == "-" {
-		return &outFile{stdout, func() error { return nil }, func() {}}, nil
+		return &outFile{Writer: stdout, commit: func() error { return nil }, discard: func() {}}, nil
 	}
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
@@ -245,7 +258,7 @@ func openFile(ctx context.Context, stdout io.Writer, path string) (*outFile, err
 			return nil, fmt.Errorf("cannot be written: %w", cause(err))
 		}
 		stop := context.AfterFunc(ctx, func() { f.Close() })
-		return &outFile{f, f.Close, func() { stop() }}, nil
+		return &outFile{Writer: f, commit: f.Close, discard: func() { stop() }}, nil
 	}
 	path = realPath(path)
 	if link, _ := os.Readlink(path); link == "" { // else to nowhere
@@ -254,7 +267,7 @@ func openFile(ctx context.Context, stdout io.Writer, path string) (*outFile, err
 			if info != nil {
 				f.Chmod(info.Mode().Perm())
 			}
-			return &outFile{f, f.Commit, f.Discard}, nil
+			return &outFile{f, f.Commit, f.Discard, info != nil}, nil
 		}
 	}
 	return nil, fmt.Errorf("cannot be written: %w", cause(err))

@@ -87,14 +87,24 @@ func (r *Report) problems() (all []ci.Problem) {
 	return all
 }
 
-// worstRun returns the run of the first failure, or nil.
+// worstRun returns the run of the first failure or, without any, that with the largest error as
+// a part of its bound; nil if there is none.
 func (r *Report) worstRun() *RunReport {
-	if r.First == nil {
+	var at *Worst
+	for _, c := range r.Checkpoints {
+		if w := c.Worst; w != nil && w.Engine != Figures && (at == nil || w.Share > at.Share) {
+			at = w
+		}
+	}
+	if r.First != nil {
+		at = &Worst{Case: r.First.Case, Engine: r.First.Engine}
+	}
+	if at == nil {
 		return nil
 	}
-	for _, engine := range []string{r.First.Engine, ""} { // any where it is the model's own
+	for _, engine := range []string{at.Engine, ""} { // any where it is the model's own
 		for i := range r.Runs {
-			if run := &r.Runs[i]; run.Case == r.First.Case && (run.Engine == engine || engine == "") && !run.Passed() {
+			if run := &r.Runs[i]; run.Case == at.Case && (run.Engine == engine || engine == "") && run.Passed() == (r.First == nil) {
 				return run
 			}
 		}

@@ -20,7 +20,7 @@ type Report struct {
 	Text     string    // the verdict and its reasons, as lines
 	Tests    []Test    // by what is checked
 	Problems []Problem // the most important first
-	Map      string    // of what is wrong and where, as lines; "" if there is none
+	Map      string    // of the errors by layer and stage, as lines; "" if there is none
 }
 
 // A Test is a checkpoint, or another check, of one case by one engine.

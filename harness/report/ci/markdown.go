@@ -36,7 +36,11 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 		m.add("\n")
 	}
 	if r.Map != "" {
-		m.add("#### Where\n\n%s\n", block(r.Map))
+		title := "Where"
+		if len(r.Problems) == 0 {
+			title = "How much of each bound"
+		}
+		m.add("#### %s\n\n%s\n", title, block(r.Map))
 	}
 	checks := r.byCheck()
 	var accepted []string
