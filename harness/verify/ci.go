@@ -26,16 +26,19 @@ func (r *Report) CI() *ci.Report {
 			b.Printf("      what is wrong by itself is so %s\n", r.inCases())
 		}
 		report.WriteBounds(b, r.bounds, r.judged...)
-		if r.First != nil {
+		switch err := r.Err(); {
+		case r.First != nil:
 			b.Printf("\n")
 			r.writeFirst(b)
+		case err != nil:
+			b.Printf("%s\nlook closer: %s\n", err, report.Unbroken(r.Errors[0].Command))
 		}
 	})
 	switch {
 	case r.First != nil:
 		whole.Outcome, whole.Message, whole.Text = ci.Failed, r.verdict(), c.Text
 	case r.Err() != nil:
-		whole.Outcome, whole.Message = ci.Errored, r.verdict()
+		whole.Outcome, whole.Message, whole.Text = ci.Errored, r.verdict(), c.Text
 	}
 	c.Tests = append(c.Tests, whole)
 	c.Problems = r.problems()
@@ -77,11 +80,14 @@ func (r *Report) problems() (all []ci.Problem) {
 		}
 	}
 	if r.EngineReport != nil {
-		for _, e := range r.Errors {
-			all = append(all, ci.Problem{
-				Title: fmt.Sprintf("case %s could not be judged: %s", e.Case, e.Reason),
-				Lines: append([]string{e.Command}, e.Stderr...),
-			})
+		for _, alike := range r.alike() {
+			e := alike[0]
+			p := ci.Problem{Title: fmt.Sprintf("case %s could not be judged: %s", e.Case, e.Reason)}
+			if others := othersAlike(alike); others != "" {
+				p.Lines = append(p.Lines, others)
+			}
+			p.Lines = append(append(p.Lines, e.Command), e.Stderr...)
+			all = append(all, p)
 		}
 	}
 	return all

@@ -173,7 +173,20 @@ func (e *EngineReport) write(b *report.Writer) {
 	if len(e.CannotDo) > 0 {
 		b.Printf("\nthe engine cannot do %s: %s\n", words.Count(len(e.CannotDo), "case"), words.And(e.CannotDo))
 	}
-	var alike [][]CaseError
+	for _, a := range e.alike() {
+		b.Printf("\n%s could not be judged: %s\n", b.Red("case "+a[0].Case), a[0].Reason)
+		if others := othersAlike(a); others != "" {
+			b.Printf("  %s\n", others)
+		}
+		b.Printf("  %s\n", report.Unbroken(a[0].Command))
+		for _, line := range a[0].Stderr {
+			b.Printf("  %s\n", line)
+		}
+	}
+}
+
+// alike returns the errors, those together that have the same reason and last words.
+func (e *EngineReport) alike() (alike [][]CaseError) {
 	for _, err := range e.Errors {
 		i := slices.IndexFunc(alike, func(a []CaseError) bool {
 			return a[0].Reason == err.Reason && slices.Equal(a[0].Stderr, err.Stderr)
@@ -183,16 +196,15 @@ func (e *EngineReport) write(b *report.Writer) {
 		}
 		alike[i] = append(alike[i], err)
 	}
-	for _, a := range alike {
-		b.Printf("\n%s could not be judged: %s\n", b.Red("case "+a[0].Case), a[0].Reason)
-		if len(a) > 1 {
-			b.Printf("  and %s more, for the same reason\n", words.Count(len(a)-1, "case"))
-		}
-		b.Printf("  %s\n", report.Unbroken(a[0].Command))
-		for _, line := range a[0].Stderr {
-			b.Printf("  %s\n", line)
-		}
+	return alike
+}
+
+// othersAlike counts the others of errors that are alike; "" of one.
+func othersAlike(a []CaseError) string {
+	if len(a) == 1 {
+		return ""
 	}
+	return fmt.Sprintf("and %s more, for the same reason", words.Count(len(a)-1, "case"))
 }
 
 // summary returns how much the verdict is not about.
