@@ -210,6 +210,7 @@ func mostSearches(span []string) int {
 
 // An answer is what explains a row.
 type answer struct {
+	row    harness.Replayed
 	causes []Cause         // the best first
 	fits   map[int][]Cause // by hypotheses that hold; their causes go before the others
 	tried  int             // hypotheses that were held against the row
@@ -251,7 +252,7 @@ func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes 
 
 // answer explains a row by itself.
 func (g *rowGroup) answer(row harness.Replayed) *answer {
-	x := &answer{fits: map[int][]Cause{}, tried: math.MaxInt}
+	x := &answer{row: row, fits: map[int][]Cause{}, tried: math.MaxInt}
 	e, err := g.wrongRow(row)
 	if err != nil {
 		text := "not explained: " + err.Error()
@@ -303,13 +304,18 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 	if search {
 		*vain++
 	}
-	unknown := Cause{Explanation: g.pattern(e)}
-	if !may {
-		unknown.Text += "; looked for in " + g.where + " alone"
-	}
-	unknown.Or = g.inResidual(e, unknown.Explanation)
-	x.causes = []Cause{unknown}
+	x.causes = g.unknown(e)
 	return x
+}
+
+// unknown describes a row that has no cause.
+func (g *rowGroup) unknown(e *wrongRow) []Cause {
+	x := Cause{Explanation: g.pattern(e)}
+	if g.isLong(e) {
+		x.Text += "; looked for in " + g.where + " alone"
+	}
+	x.Or = g.inResidual(e, x.Explanation)
+	return []Cause{x}
 }
 
 // remember keeps faults that explain a row, which rows to come are held against first.

@@ -3,6 +3,7 @@ package faults_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,6 +178,24 @@ func TestNorms(t *testing.T) {
 			of(func(_ []float32, mean, _ float64) float64 { return mean / 2 }, right, own)},
 		{"root mean square", ".ln_2", fit.PatternStatistics, []string{"RMSNorm", "root of the mean square"},
 			of(func([]float32, float64, float64) float64 { return 0 }, func(_ []float32, m, v float64) float64 { return math.Sqrt(v + m*m + 1e-5) }, own)},
+		{"another variance", ".ln_2", fit.PatternStatistics, []string{"the divisor is √(0.8·var + 0.2)"},
+			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(0.8*v + 0.2) }, own)},
+		{"a mean square", ".ln_1", fit.PatternStatistics, []string{"the divisor is √(mean(x²) + 0.02)"},
+			of(mean, func(_ []float32, m, v float64) float64 { return math.Sqrt(v + m*m + 0.02) }, own)},
+		{"a mean cube", ".ln_2", fit.PatternStatistics, []string{"the divisor is the mean of |x - mean|^p", "p = 3"},
+			of(mean, func(x []float32, mean, _ float64) float64 {
+				sum := 0.0
+				for _, v := range x {
+					sum += math.Pow(math.Abs(float64(v)-mean), 3) / float64(len(x))
+				}
+				return math.Cbrt(sum)
+			}, own)},
+		{"a part of the range", ".ln_1", fit.PatternStatistics, []string{"0.25 times another divisor", "largest value less the least"},
+			of(mean, func(x []float32, _, _ float64) float64 { return float64(slices.Max(x)-slices.Min(x)) / 4 }, own)},
+		{"gain halfway to 1", ".ln_2", fit.PatternGain, []string{"the gain is applied as 0.5·gain + 0.5"}, of(mean, right, func(g, b float64) (float64, float64) { return (g + 1) / 2, b })},
+		{"another gain", ".ln_1", fit.PatternGain, []string{"another gain for each channel than ln_1.weight"}, of(mean, right, func(g, b float64) (float64, float64) { return g + math.Cos(50*g), b })},
+		{"another gain and bias", ".ln_1", fit.PatternGain, []string{"another gain and bias for each channel than ln_1"},
+			of(mean, right, func(g, b float64) (float64, float64) { return g + math.Cos(50*g), b + math.Sin(40*b) })},
 		{"gain plus one", ".ln_1", fit.PatternGain, []string{"1 + gain"}, of(mean, right, func(g, b float64) (float64, float64) { return 1 + g, b })},
 		{"gain squared", ".ln_2", fit.PatternGain, []string{"the gain is squared"}, of(mean, right, func(g, b float64) (float64, float64) { return g * g, b })},
 		{"swapped", ".ln_2", fit.PatternGain, []string{"gain and bias are swapped"}, of(mean, right, func(g, b float64) (float64, float64) { return b, g })},
@@ -225,6 +244,35 @@ func TestNorms(t *testing.T) {
 				func([]float32, float64, float64) float64 { return math.Sqrt(v[(k-1)/C/n*n*C] + 1e-5) }, own)
 		}},
 	})
+}
+
+// TestOneRow: a number that is read off one row and that other rows refute is no cause; what they
+// have in common is said of all.
+func TestOneRow(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9, 15, 11, 295, 77}}, steps: 4,
+		keep: func(stage string) bool { return !strings.HasPrefix(stage, "logits") }}
+	for _, stage := range []string{"ln_f", "h.1.ln_2"} {
+		e.plant = planted(fitCase{stage: stage, output: func(c *faults.Context) []float32 {
+			return normalise(c, func(_ []float32, mean, _ float64) float64 { return mean }, func(_ []float32, m, v float64) float64 {
+				return math.Sqrt(v*(1+0.05*math.Cos(1000*m)) + 1e-5)
+			}, func(g, b float64) (float64, float64) { return g, b })
+		}})
+		introduced, all := e.explain(t)
+		if len(introduced) != e.steps || len(all) != e.steps {
+			t.Errorf("%s: introduced %v, explained %v; want %d steps", stage, introduced, all, e.steps)
+		}
+		for _, x := range all {
+			if x.Explains != 0 || !strings.Contains(x.Text, "divisor") || x.Step == 0 != strings.Contains(x.Text, "a number of its own") || x.Step > 0 != strings.Contains(x.Text, "cannot be told by one row") {
+				t.Errorf("%s at step %d: %s, %.4f: %q", stage, x.Step, x.Fault, float64(x.Explains), x.Text)
+			}
+		}
+	}
+	// One that all rows have is told of one row as well.
+	e.tokens = [][]int{{104}}
+	testFits(t, e, []fitCase{{"scaled", ".ln_2", fit.PatternScaled, []string{"without the bias the output is 1.2 times", "the gain or the divisor is scaled"}, func(c *faults.Context) []float32 {
+		return normalise(c, func(_ []float32, mean, _ float64) float64 { return mean }, func(_ []float32, _, v float64) float64 { return math.Sqrt(v+1e-5) / 1.2 },
+			func(g, b float64) (float64, float64) { return g, b })
+	}}})
 }
 
 // TestDropout: an engine in training mode is one, whatever stage it drops values of.

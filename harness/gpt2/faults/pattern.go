@@ -53,7 +53,7 @@ func (g *rowGroup) pattern(e *wrongRow) harness.Explanation {
 		where = p.text
 	}
 	for _, look := range []func(*wrongRow) finding{
-		g.oneInput, g.precisionLoss,
+		g.oneInput, g.precisionLoss, g.ofRows,
 	} {
 		if found.id == "" {
 			found = look(e)

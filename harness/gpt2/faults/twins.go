@@ -100,7 +100,13 @@ func (g *rowGroup) choosing(answers map[int]*answer) *choosing {
 // Others that hold of the same rows are its twins.
 func (s *choosing) causes(x *answer) []Cause {
 	known, fits := x.contenders()
+	fits = without(fits, s.isUnproven)
 	if len(known)+len(fits) == 0 {
+		if len(x.causes) == 0 {
+			if e, err := s.wrongRow(x.row); err == nil {
+				return s.unknown(e)
+			}
+		}
 		return x.causes
 	}
 	slices.SortFunc(fits, func(a, b contender) int {

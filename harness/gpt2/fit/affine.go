@@ -167,7 +167,11 @@ func (p *values) biases(at []int) (all []Hypothesis) {
 		if text, k, ok := p.read(c[0], func(k float64) bool {
 			return p.holds(func(i int) float64 { return k*bare(i) + b(i) })
 		}); ok {
-			text := fmt.Sprintf("without the bias the output is %s times the correct one, and the bias is added once: the weights or the input are scaled", text)
+			by := "the weights or the input are scaled"
+			if strings.HasPrefix(s.Word, "ln_") { // of which a scaled input is no matter
+				by = "the gain or the divisor is scaled"
+			}
+			text := fmt.Sprintf("without the bias the output is %s times the correct one, and the bias is added once: %s", text, by)
 			all = append(all, Hypothesis{ID: PatternScaled, Text: text, Numbers: 1, Output: withBias(k, 1)})
 		}
 	}

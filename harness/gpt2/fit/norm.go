@@ -125,7 +125,11 @@ func norms(r *Row) (all []Hypothesis) {
 		if f == nil || !p.holds(f) {
 			return false
 		}
-		all = append(all, c.hypothesis())
+		h := c.hypothesis()
+		if c.numbers > 2 { // of channels, which are of one layer
+			h.Stages = []string{r.Name}
+		}
+		all = append(all, h)
 		return true
 	}
 	for _, c := range normCases(r.Model, from) {
@@ -140,8 +144,12 @@ func norms(r *Row) (all []Hypothesis) {
 	if len(all) > 0 {
 		return all
 	}
-	for _, c := range n.read(p) {
-		try(c)
+	for _, look := range []func(p *values) []normCase{n.read, n.divided, n.channels} {
+		if len(all) == 0 {
+			for _, c := range look(p) {
+				try(c)
+			}
+		}
 	}
 	return all
 }

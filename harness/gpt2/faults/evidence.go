@@ -1,0 +1,71 @@
+package faults
+
+import (
+	"math"
+	"strings"
+
+	"checkpoint12/harness/gpt2/fit"
+	"checkpoint12/model"
+)
+
+// isUnproven reports whether what a hypothesis holds of is as little as the numbers in it, rows of
+// one position each, while the same stage is wrong in another way elsewhere: a number that is read
+// off each row by itself says nothing. Any divisor of a norm is such a number, and has to hold of
+// more positions than it fails at.
+func (s *choosing) isUnproven(k contender) bool {
+	const fewNumbers = 2 // what has more is of channels or distances
+	h := s.hypotheses[k.hypothesis]
+	if k.fault != "" || h.numbers == 0 || h.numbers > fewNumbers || h.event {
+		return false
+	}
+	norm, held, layers := false, 0, map[int]bool{}
+	for _, i := range s.holds[k] {
+		x := s.answers[i]
+		held += s.positions(x)
+		for _, stage := range k.of(x).At {
+			norm = norm || isNorm(stage)
+		}
+		layers[layerOf(x.row.Stage)] = true
+	}
+	same, all := 0, 0 // positions that it does not hold of, in layers where it does and in any
+	for _, i := range s.rows {
+		x := s.answers[i]
+		if x == nil || x.tried == math.MaxInt || x.fits[k.hypothesis] != nil {
+			continue
+		}
+		n := s.positions(x)
+		all += n
+		if layers[layerOf(x.row.Stage)] {
+			same += n
+		}
+	}
+	if !norm {
+		return held <= h.numbers && same > 0
+	}
+	return held <= h.numbers && all > 0 || same >= held
+}
+
+// positions returns how many positions the step of an answer's row has.
+func (s *choosing) positions(x *answer) int {
+	d, _ := s.dims(x.row.Step)
+	return d.B * d.T
+}
+
+func isNorm(stage string) bool { return strings.HasPrefix(wordOf(stage), "ln_") }
+
+func layerOf(stage string) int {
+	name, _ := model.ParseStage(stage)
+	return name.Layer
+}
+
+// ofRows describes a norm whose rows are each scaled, or shifted too, by numbers of their own.
+func (g *rowGroup) ofRows(e *wrongRow) finding {
+	if e.base.Nonfinite > 0 || len(e.Span) > 1 || !isNorm(e.Stage) {
+		return finding{}
+	}
+	row, _ := g.observe(e.some)
+	if text := fit.NormRows(row); text != "" {
+		return finding{fit.PatternStatistics, 0, text}
+	}
+	return finding{}
+}
