@@ -30,8 +30,7 @@ func (a *app) judges(c *cobra.Command, formats []format, run func(c *cobra.Comma
 	c.Long += `
 
 Exit status: 0 all passed, 1 something failed, 2 nothing could be judged (bad usage or
-input, no weights, nothing to compare), 130 interrupted. Where nothing was judged, reports
-of an earlier run are removed from the files that are named for this one's.`
+input, no weights, nothing to compare), 130 interrupted.`
 	files := reportFlags(c.Flags(), formats)
 	var written []string
 	for _, f := range formats {
@@ -51,9 +50,6 @@ of an earlier run are removed from the files that are named for this one's.`
 		})
 		p.clear()
 		if err != nil {
-			if c.Context().Err() == nil {
-				files.removeOld()
-			}
 			return err
 		}
 		err = files.write(j) // before the text, which a reader of its first lines may end

@@ -130,16 +130,6 @@ func (files reportFiles) write(j *judgement) error {
 	return each(func(f *reportFile) error { return f.out.commit() })
 }
 
-// removeOld removes the reports of earlier runs that would be taken for this one's, of which
-// there are none; not what a step's summary holds.
-func (files reportFiles) removeOld() {
-	for _, f := range files {
-		if f.out != nil && f.out.replaces {
-			os.Remove(f.path)
-		}
-	}
-}
-
 // discard removes the files that are not in place.
 func (files reportFiles) discard() {
 	for _, f := range files {
@@ -173,8 +163,6 @@ type outFile struct {
 	io.Writer
 	commit  func() error // puts the file in place
 	discard func()       // removes what was begun; after commit it does nothing
-
-	replaces bool // a file that is there, and adds nothing to it
 }
 
 // maxSummary is how large a step's summary may be.
@@ -182,7 +170,6 @@ const maxSummary = 1 << 20
 
 // begin begins the file with what stands at its path, if that is a file.
 func (f *outFile) begin(path string) error {
-	f.replaces = false
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
@@ -243,7 +230,7 @@ func realPath(path string) string {
 // reads is an error, and one that nobody reads on is closed when ctx ends.
 func openFile(ctx context.Context, stdout io.Writer, path string) (*outFile, error) {
 	if path == "-" {
-		return &outFile{Writer: stdout, commit: func() error { return nil }, discard: func() {}}, nil
+		return &outFile{stdout, func() error { return nil }, func() {}}, nil
 	}
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
@@ -258,7 +245,7 @@ func openFile(ctx context.Context, stdout io.Writer, path string) (*outFile, err
 			return nil, fmt.Errorf("cannot be written: %w", cause(err))
 		}
 		stop := context.AfterFunc(ctx, func() { f.Close() })
-		return &outFile{Writer: f, commit: f.Close, discard: func() { stop() }}, nil
+		return &outFile{f, f.Close, func() { stop() }}, nil
 	}
 	path = realPath(path)
 	if link, _ := os.Readlink(path); link == "" { // else to nowhere
@@ -267,7 +254,7 @@ func openFile(ctx context.Context, stdout io.Writer, path string) (*outFile, err
 			if info != nil {
 				f.Chmod(info.Mode().Perm())
 			}
-			return &outFile{f, f.Commit, f.Discard, info != nil}, nil
+			return &outFile{f, f.Commit, f.Discard}, nil
 		}
 	}
 	return nil, fmt.Errorf("cannot be written: %w", cause(err))
