@@ -68,6 +68,13 @@ func coverRows(run *replay.Run, rows []harness.Replayed, explain explainer) ([]h
 			c.causes[at] = []faults.Cause{pointed(causes, readers)}
 		}
 	}
+	var firsts []*faults.Cause
+	for _, row := range rows {
+		if causes := c.causes[row.Place]; row.Verdict == harness.ReplayIntroduced && len(causes) > 0 {
+			firsts = append(firsts, &causes[0])
+		}
+	}
+	faults.AcrossSteps(firsts)
 	all := []harness.Explanation{}
 	for _, row := range rows {
 		for _, x := range c.causes[row.Place] {

@@ -37,6 +37,7 @@ type Cause struct {
 	made    match // which it is
 	factor  *factor
 	numbers int    // that were read off a row
+	event   bool   // it may begin at any step
 	alone   string // the Text without Twins; "" where there are none
 }
 
@@ -64,7 +65,15 @@ func Explain(
 	ctx context.Context, m *model.Model, candidate harness.Source,
 	run *replay.Run, rows []harness.Replayed, except ...Kind,
 ) ([]Cause, error) {
-	return NewExplainer(m, candidate, except...).Explain(ctx, run, rows, rows)
+	causes, err := NewExplainer(m, candidate, except...).Explain(ctx, run, rows, rows)
+	var firsts []*Cause
+	for i := range causes {
+		if i == 0 || causes[i].Step != causes[i-1].Step || causes[i].Stage != causes[i-1].Stage {
+			firsts = append(firsts, &causes[i])
+		}
+	}
+	AcrossSteps(firsts)
+	return causes, err
 }
 
 // An Explainer explains rows of one candidate as Explain does, and knows what it found before.

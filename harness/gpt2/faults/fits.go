@@ -79,7 +79,7 @@ func (g *rowGroup) held(e *wrongRow, from int) map[int][]Cause {
 	for i, h := range g.hypotheses[from:] {
 		if m, ok := g.best(h.on(e), h.Fault); ok && m.holds() {
 			held[from+i] = g.describe(e, []match{m})
-			held[from+i][0].numbers = h.numbers
+			held[from+i][0].numbers, held[from+i][0].event = h.numbers, h.event
 		}
 	}
 	return held

@@ -35,6 +35,8 @@ func (g *rowGroup) unexplained(e *wrongRow, where string) string {
 	}
 	if most := g.mostOfError(e); most != "" {
 		parts = append(parts, most)
+	} else {
+		parts = append(parts, g.spread(e)...)
 	}
 	layers, steps := g.elsewhere(e.Place)
 	if layers != nil {

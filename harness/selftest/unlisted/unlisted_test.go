@@ -156,6 +156,8 @@ func TestAnswers(t *testing.T) {
 	for text, want := range map[string]string{
 		"no known fault gives this output. 3 of 9 values wrong; the error's rms is 2; the cosine of the two is 0.9":                          "",
 		"no known fault and no fit gives this output: 3 of 9 values wrong, in head 1; off by 2% of the output's size; it is right at step 0": "",
+		"3 of 9 values wrong; 2 values, 22% of all, are 0 where the right values are not; all is 0 in head 1; nothing is wrong in head 0":    "",
+		"3 of 9 values wrong; more of the error than elsewhere is in heads 1, 2: 70%; the error is spread over positions alike":              "",
 		"no known fault; the output is 0.5 times the correct one":                                                                            "the output is 0.5 times the correct one",
 	} {
 		if got := answer(text); got != want {

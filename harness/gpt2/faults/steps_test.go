@@ -1,0 +1,117 @@
+package faults_test
+
+import (
+	"math"
+	"path"
+	"strings"
+	"testing"
+
+	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model"
+)
+
+// TestAcrossSteps: a cause that was read off one step says where other steps refute it.
+func TestAcrossSteps(t *testing.T) {
+	scores := func(of func(v float64, q, k int) float64) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			S, T := c.Dims.P+c.Dims.T, c.Dims.T
+			for i, v := range out {
+				if k, q := i%S, c.Dims.P+i/S%T; k <= q {
+					out[i] = float32(of(float64(v), q, k))
+				}
+			}
+			return out
+		}
+	}
+	branch := func(of func(position int) float64) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			reads, C := model.Reads(c.Model.Config(), c.Stage), c.Model.Config().Embd
+			out := append([]float32{}, c.In(reads[0])...)
+			for i, v := range c.In(reads[1]) {
+				out[i] += float32(of(c.Dims.P+i/C%c.Dims.T) * float64(v))
+			}
+			return out
+		}
+	}
+	const changes = "the number changes from step to step, as with the position: it is "
+	for _, c := range []struct {
+		name, stage string
+		output      func(c *faults.Context) []float32
+		words, not  []string
+	}{
+		{"scores by the position", "attn.scores", scores(func(v float64, q, _ int) float64 { return v * (1 + float64(q)/10) }),
+			[]string{changes + "1.5, 1.6 and 1.7 at steps 1 to 3; at step 0 the stage is wrong too, by no one such number"}, nil},
+		{"a window but for key 0", "attn.scores", scores(func(v float64, q, k int) float64 {
+			if k == 0 || q-k < 3 {
+				return v
+			}
+			return math.Inf(-1)
+		}), []string{"left out of every query's sum; " + changes + "2, 3 and 4 at steps 1 to 3; at step 0 the stage is wrong too, by no one such number"}, nil},
+		{"a branch by the position", "h.1.resid_mid", branch(func(p int) float64 { return 1 / float64(p+1) }),
+			[]string{changes + "0.16667, 0.14286 and 0.125"}, nil},
+		{"a branch by one number", "h.1.resid_mid", branch(func(int) float64 { return 0.7 }), []string{"(0.7)·attn.c_proj"}, []string{"changes", "wrong too"}},
+	} {
+		_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, steps: 4, keep: gpt2test.IsModule, plant: func(at harness.Place, x *faults.Context) []float32 {
+			if ok, _ := path.Match("*"+c.stage, at.Stage); !ok {
+				return nil
+			}
+			return c.output(x)
+		}}.explain(t)
+		later := 0
+		for _, x := range all {
+			if x.Step == 0 || strings.HasSuffix(x.Stage, "resid_post") {
+				continue
+			}
+			if later++; !says(x.Text, c.words, c.not) {
+				t.Errorf("%s: %s at step %d: %q", c.name, x.Stage, x.Step, x.Text)
+			}
+		}
+		if later < 3 {
+			t.Errorf("%s: %d explained", c.name, later)
+		}
+	}
+}
+
+// TestSpread: where nothing explains what is wrong, the report says where most of it is.
+func TestSpread(t *testing.T) {
+	noise := func(i int) float32 { return float32(math.Sin(float64(i*i%97 + 3*i))) }
+	for _, c := range []struct {
+		name   string
+		change func(v float32, i, channel, position int) float32
+		words  string
+	}{
+		{"everywhere", func(v float32, i, _, _ int) float32 { return v + 0.1*noise(i) }, "the error is spread over batch rows, positions and channels alike"},
+		{"in some channels", func(v float32, i, channel, _ int) float32 {
+			if channel == 7 || channel == 30 {
+				return v + noise(i)
+			}
+			return v + 0.1*noise(i)
+		}, "more of the error than elsewhere is in channels 7, 30: 81%; the error is spread over batch rows and positions alike"},
+		{"but for a position", func(v float32, i, _, position int) float32 {
+			if position == 2 {
+				return v
+			}
+			return v + 0.1*noise(i)
+		}, "nothing is wrong in position 2"},
+		{"with zeros", func(v float32, i, channel, _ int) float32 {
+			if channel == 9 {
+				return 0
+			}
+			return v + 0.1*noise(i)
+		}, "20 values, 2.1% of all, are 0 where the right values are not; all is 0 in channel 9"},
+	} {
+		_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19, 5, 6, 7, 8, 9}, {7, 8, 9, 30, 200, 1, 2, 3, 4, 5}}, steps: 1, plant: at(0, "h.1.ln_2", func(x *faults.Context) []float32 {
+			out, C := append([]float32{}, x.Right()...), x.Model.Config().Embd
+			for i, v := range out {
+				out[i] = c.change(v, i, i%C, i/C%x.Dims.T)
+			}
+			return out
+		})}.explain(t)
+		if len(all) != 1 || !strings.Contains(all[0].Text, c.words) {
+			t.Errorf("%s: %v, want %q", c.name, all, c.words)
+		}
+	}
+}
