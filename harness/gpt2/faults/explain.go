@@ -373,6 +373,9 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 		}
 		text += " (from " + since + " on: what earlier steps put into the cache is correct)"
 	}
+	if m.fault.fit && e.sums() != "" && !strings.Contains(text, "sum to 1") {
+		text = "the rows do not sum to 1: " + text
+	}
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text
 	}

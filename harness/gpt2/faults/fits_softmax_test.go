@@ -54,6 +54,8 @@ func TestSoftmaxFits(t *testing.T) {
 			softmax(x, 0)
 		})},
 		{"one more in the denominator", []string{"rows do not sum to 1", "1 is added to the denominator"}, rows(func(x []float64, _ int) { softmax(x, 1) })},
+		{"e^1.5 in the denominator", []string{"rows do not sum to 1", "4.4817 = e^1.5 is added to the denominator"}, rows(func(x []float64, _ int) { softmax(x, math.Exp(1.5)) })},
+		{"a part of the denominator", []string{"rows do not sum to 1", "2.345 is added to the denominator"}, rows(func(x []float64, _ int) { softmax(x, 2.345) })},
 		{"a window", []string{"last 3 keys alone", "window"}, rows(func(x []float64, query int) {
 			for j := range max(0, query-2) {
 				x[j] = math.Inf(-1)
@@ -233,6 +235,22 @@ func TestHeadsOfFewKeys(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestRowSums: what rows of probabilities sum to is said first, of a fit and where there is none.
+func TestRowSums(t *testing.T) {
+	for _, c := range []struct {
+		words string
+		of    func(x float64) float64
+	}{
+		{"the rows do not sum to 1: the output is tanh of the correct one", math.Tanh},
+		{"no known fault and no fit gives this output: the rows do not sum to 1, but to ", func(x float64) float64 { return x * (1.5 + math.Sin(300*x)/2) }},
+	} {
+		_, all := engine{plant: at(0, "h.1.attn.probs", each(c.of)), steps: 1}.explain(t)
+		if len(all) != 1 || !strings.HasPrefix(all[0].Text, c.words) {
+			t.Errorf("got %v, want %q", all, c.words)
 		}
 	}
 }

@@ -21,9 +21,13 @@ const nearEnough = 0.95
 // next: how many values are wrong and by how much, in which part of the output, where most of
 // the error is, and in which layers and steps the same stage is right.
 func (g *rowGroup) unexplained(e *wrongRow, where string) string {
-	parts := []string{fmt.Sprintf("%d of %s wrong", e.Mismatched, words.Count(len(e.got), "value"))}
+	var parts []string
+	if sums := e.sums(); sums != "" {
+		parts = append(parts, sums)
+	}
+	parts = append(parts, fmt.Sprintf("%d of %s wrong", e.Mismatched, words.Count(len(e.got), "value")))
 	if where != "" {
-		parts[0] += ", " + where
+		parts[len(parts)-1] += ", " + where
 	}
 	switch rms := math.Sqrt(e.base.SqDiff / cmp.Or(e.base.SqWant, 1)); {
 	case e.base.Finite == 0:
@@ -56,6 +60,30 @@ func (g *rowGroup) unexplained(e *wrongRow, where string) string {
 		text += fmt.Sprintf("; nearest is %s, which leaves %.2g times the rounding bound", name, near.beyond)
 	}
 	return text
+}
+
+// sums says what rows of probabilities sum to, where that is not 1; "" else.
+func (e *wrongRow) sums() string {
+	if word := wordOf(e.Stage); word != "attn.probs" && !strings.HasPrefix(word, "probs_t") || len(e.shape) == 0 || len(e.Span) > 1 {
+		return ""
+	}
+	sum := func(x []float32) (s float64) {
+		for _, v := range x {
+			s += float64(v)
+		}
+		return s
+	}
+	least, most := math.Inf(1), math.Inf(-1)
+	for n, lo := e.shape[len(e.shape)-1], 0; lo+n <= len(e.got); lo += n {
+		if math.Abs(sum(e.right[lo:lo+n])-1) < 1e-2 {
+			s := sum(e.got[lo : lo+n])
+			least, most = min(least, s), max(most, s)
+		}
+	}
+	if slack := 1e-4 * e.coarse; !(least < 1-slack) && !(most > 1+slack) {
+		return ""
+	}
+	return fmt.Sprintf("the rows do not sum to 1, but to %.3g to %.3g", least, most)
 }
 
 // plural names things by their numbers: "layer 2", "steps 1 to 3".

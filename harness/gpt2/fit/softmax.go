@@ -1,9 +1,11 @@
 package fit
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"checkpoint12/model"
 )
@@ -289,11 +291,18 @@ func denominators(r *Row) (all []Hypothesis) {
 		return top, z
 	}
 	if c, ok := constant(bare); ok && c > 0 {
+		added := func(text string, numbers int, as float64) {
+			propose(text+" is added to the denominator, as softmax1 and attention sinks do: e^x / ("+strings.Fields(text)[0]+" + Σe^x)", numbers, func(row *softmaxRow) float64 {
+				top, z := topOf(row)
+				return 1 + as*math.Exp(-top)/z
+			})
+		}
 		text, as := Spell(cfg, name.Layer, c, 1e-3)
-		propose(text+" is added to the denominator, as softmax1 and attention sinks do: e^x / ("+text+" + Σe^x)", 1, func(row *softmaxRow) float64 {
-			top, z := topOf(row)
-			return 1 + as*math.Exp(-top)/z
-		})
+		added(text, 1, as)
+		short := strconv.FormatFloat(math.Log(c), 'g', 3, 64)
+		x, _ := strconv.ParseFloat(short, 64)
+		added(fmt.Sprintf("%.5g = e^%s", math.Exp(x), short), 1, math.Exp(x))
+		added(fmt.Sprintf("%.6g", c), 2, c)
 	}
 	if c, ok := constant(sinks); ok && c > 0 {
 		text, as := Spell(cfg, name.Layer, c, 1e-3)
