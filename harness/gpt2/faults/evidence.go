@@ -39,8 +39,8 @@ func (s *choosing) isUnproven(k contender) bool {
 			same += n
 		}
 	}
-	if !norm {
-		return held <= h.numbers && same > 0
+	if !norm { // other functions of one row are seldom told by chance, but for its size
+		return (h.ID == fit.PatternRatio || h.ID == fit.PatternScaled) && held <= h.numbers && same > 0
 	}
 	return held <= h.numbers && all > 0 || same >= held
 }
