@@ -23,12 +23,15 @@ var best = func() level {
 // the same.
 type vectors struct {
 	cols    int // columns of a tile and of a panel
-	tiles   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
+	tiles   []tileKernel
 	pack    func(panels *float32, size int, w *float32, ldw, k, n int)
 	streams []streamKernels
 	dots    []dotKernel // of four rows of a matrix
 	lanes   int         // of gelu and exps
 }
+
+// tileKernel adds the product of some rows of x, turned, and a panel to y.
+type tileKernel func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
 
 // tileHeight returns of how many rows each of as few tiles as possible is, but for the last.
 func tileHeight(rows int) int {
@@ -49,15 +52,18 @@ const mostLanes = 8
 var vectorsOf = [avx512 + 1]vectors{
 	avx2: {
 		cols:    16,
-		tiles:   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x16, tile2x16, tile3x16, tile4x16, tile5x16, tile6x16},
+		tiles:   []tileKernel{1: tile1x16, tile2x16, tile3x16, tile4x16, tile5x16, tile6x16},
 		pack:    pack16,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4, stream2x1}, {4, stream3x4, stream3x1}},
 		dots:    []dotKernel{1: dot1x4, dot2x4, dot3x4},
 		lanes:   4,
 	},
 	avx512: {
-		cols:    32,
-		tiles:   []func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int){1: tile1x32, tile2x32, tile3x32, tile4x32, tile5x32, tile6x32, tile7x32, tile8x32, tile9x32, tile10x32, tile11x32, tile12x32},
+		cols: 32,
+		tiles: []tileKernel{
+			1: tile1x32, tile2x32, tile3x32, tile4x32, tile5x32, tile6x32,
+			tile7x32, tile8x32, tile9x32, tile10x32, tile11x32, tile12x32,
+		},
 		pack:    pack32,
 		streams: []streamKernels{1: {8, stream1x8, stream1x1}, {4, stream2x4wide, stream2x1wide}, {4, stream3x4wide, stream3x1wide}, {4, stream4x4wide, stream4x1wide}},
 		dots:    []dotKernel{1: dot1x4, dot2x4wide, dot3x4wide, dot4x4wide, dot5x4wide, dot6x4wide},
