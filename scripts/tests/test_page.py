@@ -174,7 +174,7 @@ def test_copied_command_runs(opened, made, tmp_path):
     assert command.isprintable()
     (tmp_path / "checkpoint12").symlink_to(made.program)
     done = subprocess.run(["sh", "-c", command], cwd=made.root, capture_output=True, text=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
-    assert done.returncode == 1 and done.stdout.split("\n\n")[0] == made["hostile"][2].split("\n\n")[0], done.stderr
+    assert done.returncode == 1 and done.stdout.split("\n\n")[0].split() == made["hostile"][2].split("\n\n")[0].split(), done.stderr
 
 
 @pytest.mark.parametrize("name", ["one", "right", "engine", "hostile"])
