@@ -115,7 +115,9 @@ func (a *Album) Page(r *verify.Report, o Options) *page.Page {
 	}
 	showFirst(p, first)
 	if len(p.Findings) == 0 || r.First != nil && (r.First.Checkpoint == verify.CheckWeights || r.First.Outlier) {
-		p.Findings = append(problems(c), p.Findings...)
+		p.Findings = append(problems(c.Problems), p.Findings...)
+	} else {
+		p.Findings = append(p.Findings, problems(r.Unjudged())...)
 	}
 	for i, report := range a.reports {
 		rows, more := outside(a.runs[i].Name, report)
@@ -191,6 +193,10 @@ func verdictOf(r *verify.Report, c *ci.Report, o Options) page.Verdict {
 	_, v.Lines[0], _ = strings.Cut(v.Lines[0], ": ")
 	f := r.First
 	if f == nil {
+		if r.EngineReport != nil && len(r.Errors) > 0 {
+			v.Lines = slices.DeleteFunc(v.Lines, func(line string) bool { return strings.HasPrefix(line, "look closer: ") })
+			v.Closer = page.Command{What: "what looks closer", Line: r.Errors[0].Command}
+		}
 		return v
 	}
 	v.Stage = fmt.Sprintf("%s, %s", verify.Info(f.Checkpoint), f.Name())
@@ -290,8 +296,8 @@ func checkpoints(r *verify.Report, c *ci.Report) (all []page.Checkpoint) {
 }
 
 // problems returns what is to be mended in the words for CI systems.
-func problems(c *ci.Report) (all []page.Finding) {
-	for _, p := range c.Problems {
+func problems(list []ci.Problem) (all []page.Finding) {
+	for _, p := range list {
 		all = append(all, page.Finding{Where: p.Title, Causes: p.Lines, Cell: -1})
 	}
 	return all

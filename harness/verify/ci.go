@@ -79,16 +79,22 @@ func (r *Report) problems() (all []ci.Problem) {
 			all = slices.Insert(all, 0, ci.Problem{Title: lines[0], Lines: lines[1:]})
 		}
 	}
-	if r.EngineReport != nil {
-		for _, alike := range r.alike() {
-			e := alike[0]
-			p := ci.Problem{Title: fmt.Sprintf("case %s could not be judged: %s", e.Case, e.Reason)}
-			if others := othersAlike(alike); others != "" {
-				p.Lines = append(p.Lines, others)
-			}
-			p.Lines = append(append(p.Lines, e.Command), e.Stderr...)
-			all = append(all, p)
+	return append(all, r.Unjudged()...)
+}
+
+// Unjudged returns the cases that could not be judged, those alike in their error as one.
+func (r *Report) Unjudged() (all []ci.Problem) {
+	if r.EngineReport == nil {
+		return nil
+	}
+	for _, alike := range r.alike() {
+		e := alike[0]
+		p := ci.Problem{Title: fmt.Sprintf("case %s could not be judged: %s", e.Case, e.Reason)}
+		if others := othersAlike(alike); others != "" {
+			p.Lines = append(p.Lines, others)
 		}
+		p.Lines = append(append(p.Lines, e.Command), e.Stderr...)
+		all = append(all, p)
 	}
 	return all
 }
