@@ -40,6 +40,34 @@ func (p *part) places(cfg model.Config, c *Context) []bool {
 	return all
 }
 
+// parts returns the parts of the output that the wrong values may be of: the heads that have any, if
+// half of the heads or more have none, and then what part returns.
+func (g *rowGroup) parts(e *wrongRow) (all []*part) {
+	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
+	own := g.part(e)
+	if a := slices.IndexFunc(axes, func(a fit.Axis) bool { return a.Letter == "H" }); a >= 0 {
+		wrong := make([]int, axes[a].N) // places of each head
+		for i := range e.got {
+			if e.isWrong(i) {
+				wrong[shapes.Index(i, shape)[a]]++
+			}
+		}
+		var in []int
+		for h, n := range wrong {
+			if n > 0 {
+				in = append(in, h)
+			}
+		}
+		if text := "in " + axes[a].Some(in); len(in) > 0 && 2*len(in) <= len(wrong) && (own == nil || own.text != text) {
+			all = append(all, &part{text, func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
+		}
+	}
+	if own != nil {
+		all = append(all, own)
+	}
+	return all
+}
+
 // part returns the part of the output that is wrong; nil for no part in particular. An axis
 // counts if nothing is wrong at half of its indices or more. It takes a quarter of the part to
 // be wrong: if less is, that the rest of the output is correct is chance.

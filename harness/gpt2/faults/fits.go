@@ -106,7 +106,7 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 		row.Whole, _ = g.observe(e)
 	}
 	all := []observation{{row: row}}
-	if p := g.part(e); p != nil {
+	for _, p := range g.parts(e) {
 		own := *row
 		own.Part = p.places(g.model.Config(), c)
 		all = append(all, observation{row: &own, part: p})
@@ -125,7 +125,7 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 		all, shown[r.Name] = append(all, observation{row: r}), true
 		inner := wrongRow{Replayed: e.Replayed, dims: r.Dims, got: r.Got, right: r.Right, bound: r.Bound}
 		inner.Stage = r.Name
-		if p := g.part(&inner); p != nil {
+		for _, p := range g.parts(&inner) {
 			own := *r
 			own.Part = p.places(g.model.Config(), &Context{Dims: r.Dims, Stage: r.Name})
 			all = append(all, observation{row: &own, part: p})

@@ -134,6 +134,12 @@ func TestAttentionFits(t *testing.T) {
 			}
 			return v
 		})},
+		{"a window and the first keys", "attn.scores", fit.PatternScores, []string{"last 2 keys and key 0 alone", "attention sinks"}, scores(func(v float32, query, key int) float32 {
+			if key > 0 && key < query-1 {
+				return float32(math.Inf(-1))
+			}
+			return v
+		})},
 		{"rotated queries", "attn.q", fit.PatternHeads, []string{"RoPE", "two halves"}, func(c *faults.Context) []float32 {
 			out := c.Right()
 			for lo := 0; lo < len(out); lo += D {
@@ -196,6 +202,13 @@ func TestMoreKeysThanChannels(t *testing.T) {
 		{"a window", "attn.scores", fit.PatternSoftmax, []string{"in h.", "last 3 keys alone, a sliding window"}, queries(func(row []float32, _, query int) {
 			for j := range max(query-2, 0) {
 				row[j] = float32(math.Inf(-1))
+			}
+		})},
+		{"a window of some heads", "attn.scores", fit.PatternSoftmax, []string{"in h.", "last 5 keys alone, a sliding window", ", in head 1"}, queries(func(row []float32, head, query int) {
+			for j := range max(query-4, 0) {
+				if head == 1 {
+					row[j] = float32(math.Inf(-1))
+				}
 			}
 		})},
 		{"one head's scale", "attn.scores", fit.PatternSoftmax, []string{"the softmax is of 0.6 times the scores", "in head 1"}, queries(func(row []float32, head, _ int) {

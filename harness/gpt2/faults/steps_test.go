@@ -49,7 +49,7 @@ func TestAcrossSteps(t *testing.T) {
 				return v
 			}
 			return math.Inf(-1)
-		}), []string{"left out of every query's sum; " + changes + "2, 3 and 4 at steps 1 to 3; at step 0 the stage is wrong too, by no one such number"}, nil},
+		}), []string{"last 3 keys and key 0 alone"}, []string{"changes"}},
 		{"a branch by the position", "h.1.resid_mid", branch(func(p int) float64 { return 1 / float64(p+1) }),
 			[]string{changes + "0.16667, 0.14286 and 0.125"}, nil},
 		{"a branch by one number", "h.1.resid_mid", branch(func(int) float64 { return 0.7 }), []string{"(0.7)·attn.c_proj"}, []string{"changes", "wrong too"}},

@@ -16,7 +16,7 @@ type keeping struct {
 
 // keptKeys proposes softmaxes over some of the keys, or of the ids, by where the engine has zeros.
 func keptKeys(r *Row) (all []Hypothesis) {
-	rows := func(do func(row *softmaxRow, lo int)) bool { return softmaxRows(&r.Stage, r, do) }
+	rows := func(do func(row *softmaxRow, lo int)) bool { return softmaxRows(&r.Stage, r, r.ofPart(do)) }
 	if !leavesOut(rows) {
 		return nil
 	}
@@ -58,6 +58,15 @@ func keptKeys(r *Row) (all []Hypothesis) {
 	return all
 }
 
+// ofPart calls a function with those rows alone of which some places are to be explained.
+func (r *Row) ofPart(do func(row *softmaxRow, lo int)) func(row *softmaxRow, lo int) {
+	return func(row *softmaxRow, lo int) {
+		if r.Part == nil || slices.Contains(r.Part[lo:lo+len(row.right)], true) {
+			do(row, lo)
+		}
+	}
+}
+
 // rows calls a function with each row of a stage, and its first place.
 type rows = func(do func(row *softmaxRow, lo int)) bool
 
@@ -97,10 +106,10 @@ func keepings(each rows, of string) (all []keeping) {
 	if of != "keys" {
 		return nil
 	}
-	window, ahead := 0, 0
+	window, ahead, sinks, after := 0, 0, math.MaxInt, 0
 	var out, in []int // keys that are left out of some row, and that are in some row
 	each(func(row *softmaxRow, _ int) {
-		first, last, left := -1, -1, 0
+		first, last, left, gone := -1, -1, 0, -1
 		for j := range row.right {
 			switch {
 			case !row.says(j):
@@ -110,11 +119,14 @@ func keepings(each rows, of string) (all []keeping) {
 					first = j
 				}
 			default:
-				left, out = left+1, append(out, j)
+				if left == 0 {
+					sinks = min(sinks, j)
+				}
+				left, gone, out = left+1, j, append(out, j)
 			}
 		}
 		if left > 0 && first >= 0 {
-			window, ahead = max(window, row.query-first+1), max(ahead, row.query-last)
+			window, ahead, after = max(window, row.query-first+1), max(ahead, row.query-last), max(after, row.query-gone)
 		}
 	})
 	slices.Sort(out)
@@ -124,6 +136,14 @@ func keepings(each rows, of string) (all []keeping) {
 	}
 	add(1, func(row *softmaxRow, j int) bool { return j > row.query-window },
 		"each query sees its last %d keys alone, a sliding window: let it see all keys up to its own", window)
+	if sinks < math.MaxInt && sinks > 0 && after > 0 {
+		first := "key 0"
+		if sinks > 1 {
+			first = fmt.Sprintf("keys 0 to %d", sinks-1)
+		}
+		add(2, func(row *softmaxRow, j int) bool { return j < sinks || j > row.query-after },
+			"each query sees its last %d keys and %s alone, a sliding window with attention sinks: let it see all keys up to its own", after, first)
+	}
 	for back := 1; back <= 2; back++ {
 		add(1, func(row *softmaxRow, j int) bool { return j != row.query-back }, "the key %s before the query is left out", countOf(back, "one", "places"))
 	}

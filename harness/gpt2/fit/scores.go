@@ -35,13 +35,13 @@ const farBelow = -1e3
 // hiddenKeys proposes scores in which other keys are hidden than those after the query.
 func hiddenKeys(r *Row) (all []Hypothesis) {
 	rows := func(do func(row *softmaxRow, lo int)) bool {
-		return scoreRows(&r.Stage, r.Right, func(row *softmaxRow, lo int) {
+		return scoreRows(&r.Stage, r.Right, r.ofPart(func(row *softmaxRow, lo int) {
 			row.known = make([]bool, len(row.right))
 			for j := range row.known {
 				row.known[j] = r.Got[lo+j] > farBelow
 			}
 			do(row, lo)
-		})
+		}))
 	}
 	if !leavesOut(rows) {
 		return nil
