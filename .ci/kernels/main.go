@@ -65,6 +65,7 @@ func kernels() {
 	normalise()
 	rescale()
 	greatest()
+	uniform()
 }
 
 // vector returns a vector of so many float32, 8 or 16.

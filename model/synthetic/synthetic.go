@@ -22,6 +22,7 @@ import (
 	"checkpoint12/model"
 	"checkpoint12/model/atomicfile"
 	"checkpoint12/model/hub"
+	"checkpoint12/model/internal/kernel"
 	"checkpoint12/model/memory"
 	"checkpoint12/model/parallel"
 	"checkpoint12/model/regularfile"
@@ -45,7 +46,7 @@ type formula struct {
 	lnFSpike   float32 // its gain in ln_f
 }
 
-// affine maps f in [-1,1) to f·scale + shift.
+// affine maps a number f in [-1,1) to f·scale + shift, as [kernel.Uniform] does.
 type affine struct{ scale, shift float32 }
 
 const vocab = 50257
@@ -163,21 +164,16 @@ func (s *formula) fill(dst []byte, t safetensors.Info, first int) {
 	if !ok {
 		a = common[kind]
 	}
-	state := key + uint64(first)*golden
-	for i := range v {
-		state += golden
-		v[i] = a.of(unit(mix(state)))
-	}
+	kernel.Uniform(v, key, first, a.scale, a.shift)
 	// What differs from the table differs in a few places, or in a small tensor.
-	bits := func(i int) uint64 { return mix(key + uint64(first+i+1)*golden) }
 	switch kind {
 	case "wte.weight":
 		for i := (s.spike - first%s.embd + s.embd) % s.embd; i < len(v); i += s.embd {
-			v[i] = s.wteSpike.of(unit(bits(i)))
+			kernel.Uniform(v[i:i+1], key, first+i, s.wteSpike.scale, s.wteSpike.shift)
 		}
 	case "ln_f.weight": // of both signs, so that a token does not predict itself
 		for i := range v {
-			if bits(i)&1 == 1 {
+			if kernel.SplitMix(key, first+i)&1 == 1 {
 				v[i] = -v[i]
 			}
 		}
@@ -193,25 +189,6 @@ func (s *formula) fill(dst []byte, t safetensors.Info, first int) {
 		}
 	}
 }
-
-const golden = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio, splitmix64's step
-
-// mix is splitmix64's finaliser (Steele, Lea and Flood, "Fast splittable
-// pseudorandom number generators", 2014).
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// unit maps the upper 24 bits of h to [-1,1), exactly.
-func unit(h uint64) float32 {
-	return float32(int32(h>>40)-1<<23) * (1.0 / (1 << 23))
-}
-
-// of rounds twice, as numpy and Rust do: the conversion forbids the fused
-// multiply-add that Go compiles to on arm64.
-func (a affine) of(f float32) float32 { return float32(f*a.scale) + a.shift }
 
 // key separates the tensors' sequences: FNV-1a of the name, and the seed.
 func (s *formula) key(name string) uint64 {

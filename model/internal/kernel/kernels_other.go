@@ -16,6 +16,7 @@ func stream(_ []float32, _ int, _ []float32, _ int, _ []float32, _, _, _, _ int)
 func scores(_, _, _ []float32, _, _, _ int, _ float64)           {}
 func context(_, _ []float32, _ int, _, _ []float32, _, _, _ int) {}
 
-func gelus(_, _ []float32)                      {}
-func layerNorm(_, _, _, _ []float32, _ float64) {}
-func softmaxes(_, _ []float32, _ float64)       {}
+func gelus(_, _ []float32)                              {}
+func layerNorm(_, _, _, _ []float32, _ float64)         {}
+func softmaxes(_, _ []float32, _ float64)               {}
+func uniform(_ *float32, _ int, _ uint64, _, _ float32) {}

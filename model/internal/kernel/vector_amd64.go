@@ -266,3 +266,8 @@ func rescale(y *float32, n int, scale float64)
 //
 //go:noescape
 func greatest(x *float32, n int) float32
+
+// uniform writes n of splitmix64's numbers after a state, a multiple of eight, scaled from [-1,1) and shifted.
+//
+//go:noescape
+func uniform(y *float32, n int, state uint64, scale float32, shift float32)

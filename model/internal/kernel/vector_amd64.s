@@ -8543,3 +8543,124 @@ one_done:
 	MOVSS     X0, ret+16(FP)
 	VZEROUPPER
 	RET
+
+DATA steps<>+0(SB)/8, $0x9e3779b97f4a7c15
+DATA steps<>+8(SB)/8, $0x3c6ef372fe94f82a
+DATA steps<>+16(SB)/8, $0xdaa66d2c7ddf743f
+DATA steps<>+24(SB)/8, $0x78dde6e5fd29f054
+DATA steps<>+32(SB)/8, $0x1715609f7c746c69
+DATA steps<>+40(SB)/8, $0xb54cda58fbbee87e
+DATA steps<>+48(SB)/8, $0x538454127b096493
+DATA steps<>+56(SB)/8, $0xf1bbcdcbfa53e0a8
+GLOBL steps<>(SB), RODATA|NOPTR, $64
+
+DATA splitmix<>+0(SB)/8, $0xbf58476d1ce4e5b9
+DATA splitmix<>+8(SB)/8, $0xbf58476d1ce4e5b9
+DATA splitmix<>+16(SB)/8, $0xbf58476d1ce4e5b9
+DATA splitmix<>+24(SB)/8, $0xbf58476d1ce4e5b9
+DATA splitmix<>+32(SB)/8, $0x00000000bf58476d
+DATA splitmix<>+40(SB)/8, $0x00000000bf58476d
+DATA splitmix<>+48(SB)/8, $0x00000000bf58476d
+DATA splitmix<>+56(SB)/8, $0x00000000bf58476d
+DATA splitmix<>+64(SB)/8, $0x94d049bb133111eb
+DATA splitmix<>+72(SB)/8, $0x94d049bb133111eb
+DATA splitmix<>+80(SB)/8, $0x94d049bb133111eb
+DATA splitmix<>+88(SB)/8, $0x94d049bb133111eb
+DATA splitmix<>+96(SB)/8, $0x0000000094d049bb
+DATA splitmix<>+104(SB)/8, $0x0000000094d049bb
+DATA splitmix<>+112(SB)/8, $0x0000000094d049bb
+DATA splitmix<>+120(SB)/8, $0x0000000094d049bb
+DATA splitmix<>+128(SB)/8, $0xf1bbcdcbfa53e0a8
+DATA splitmix<>+136(SB)/8, $0xf1bbcdcbfa53e0a8
+DATA splitmix<>+144(SB)/8, $0xf1bbcdcbfa53e0a8
+DATA splitmix<>+152(SB)/8, $0xf1bbcdcbfa53e0a8
+DATA splitmix<>+160(SB)/8, $0x0080000000800000
+DATA splitmix<>+168(SB)/8, $0x0080000000800000
+DATA splitmix<>+176(SB)/8, $0x0080000000800000
+DATA splitmix<>+184(SB)/8, $0x0080000000800000
+GLOBL splitmix<>(SB), RODATA|NOPTR, $192
+
+// func uniform(y *float32, n int, state uint64, scale float32, shift float32)
+// Requires: AVX, AVX2
+TEXT ·uniform(SB), NOSPLIT, $0-32
+	MOVQ         y+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VMOVUPS      splitmix<>+0(SB), Y0
+	VMOVUPS      splitmix<>+32(SB), Y1
+	VMOVUPS      splitmix<>+64(SB), Y2
+	VMOVUPS      splitmix<>+96(SB), Y3
+	VMOVUPS      splitmix<>+128(SB), Y4
+	VMOVUPS      splitmix<>+160(SB), Y5
+	VBROADCASTSS scale+24(FP), Y6
+	VBROADCASTSS shift+28(FP), Y7
+	MOVL         $0x34000000, DX
+	VMOVD        DX, X8
+	VBROADCASTSS X8, Y8
+	VPBROADCASTQ state+16(FP), Y9
+	VPADDQ       steps<>+32(SB), Y9, Y10
+	VPADDQ       steps<>+0(SB), Y9, Y9
+
+eight:
+	CMPQ      CX, $0x00000008
+	JL        done
+	VMOVAPS   Y9, Y11
+	VPADDQ    Y4, Y9, Y9
+	VPSRLQ    $0x1e, Y11, Y13
+	VPXOR     Y13, Y11, Y11
+	VPSRLQ    $0x20, Y11, Y13
+	VPMULUDQ  Y0, Y13, Y13
+	VPMULUDQ  Y1, Y11, Y14
+	VPADDQ    Y14, Y13, Y13
+	VPSLLQ    $0x20, Y13, Y13
+	VPMULUDQ  Y0, Y11, Y11
+	VPADDQ    Y13, Y11, Y11
+	VPSRLQ    $0x1b, Y11, Y13
+	VPXOR     Y13, Y11, Y11
+	VPSRLQ    $0x20, Y11, Y13
+	VPMULUDQ  Y2, Y13, Y13
+	VPMULUDQ  Y3, Y11, Y14
+	VPADDQ    Y14, Y13, Y13
+	VPSLLQ    $0x20, Y13, Y13
+	VPMULUDQ  Y2, Y11, Y11
+	VPADDQ    Y13, Y11, Y11
+	VPSRLQ    $0x1f, Y11, Y13
+	VPXOR     Y13, Y11, Y11
+	VPSRLQ    $0x28, Y11, Y11
+	VMOVAPS   Y10, Y12
+	VPADDQ    Y4, Y10, Y10
+	VPSRLQ    $0x1e, Y12, Y13
+	VPXOR     Y13, Y12, Y12
+	VPSRLQ    $0x20, Y12, Y13
+	VPMULUDQ  Y0, Y13, Y13
+	VPMULUDQ  Y1, Y12, Y14
+	VPADDQ    Y14, Y13, Y13
+	VPSLLQ    $0x20, Y13, Y13
+	VPMULUDQ  Y0, Y12, Y12
+	VPADDQ    Y13, Y12, Y12
+	VPSRLQ    $0x1b, Y12, Y13
+	VPXOR     Y13, Y12, Y12
+	VPSRLQ    $0x20, Y12, Y13
+	VPMULUDQ  Y2, Y13, Y13
+	VPMULUDQ  Y3, Y12, Y14
+	VPADDQ    Y14, Y13, Y13
+	VPSLLQ    $0x20, Y13, Y13
+	VPMULUDQ  Y2, Y12, Y12
+	VPADDQ    Y13, Y12, Y12
+	VPSRLQ    $0x1f, Y12, Y13
+	VPXOR     Y13, Y12, Y12
+	VPSRLQ    $0x28, Y12, Y12
+	VSHUFPS   $0x88, Y12, Y11, Y11
+	VPERMQ    $0xd8, Y11, Y11
+	VPSUBD    Y5, Y11, Y11
+	VCVTDQ2PS Y11, Y11
+	VMULPS    Y8, Y11, Y11
+	VMULPS    Y6, Y11, Y11
+	VADDPS    Y7, Y11, Y11
+	VMOVUPS   Y11, (AX)
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000008, CX
+	JMP       eight
+
+done:
+	VZEROUPPER
+	RET
