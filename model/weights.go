@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"iter"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +18,7 @@ import (
 	"sync/atomic"
 
 	"github.com/edsrzf/mmap-go"
+	"github.com/tphakala/simd/f32"
 
 	"checkpoint12/model/hub"
 	"checkpoint12/model/internal/kernel"
@@ -297,15 +297,27 @@ func (m *Model) assemble() {
 func (m *Model) checkFinite() error {
 	names := slices.Sorted(maps.Keys(m.weights))
 	bad := make([]int, len(names))
-	const exponent = 0x7f800000 // all ones in a NaN or an infinity
-	isBad := func(v float32) bool { return math.Float32bits(v)&exponent == exponent }
-	parallel.For(len(names), func(i int) { bad[i] = slices.IndexFunc(m.weights[names[i]].data, isBad) })
+	parallel.For(len(names), func(i int) { bad[i] = firstNotFinite(m.weights[names[i]].data) })
 	for i, at := range bad {
 		if t := m.weights[names[i]]; at >= 0 {
 			return fmt.Errorf("%s: weight %q is %v at element %d", t.file, names[i], t.data[at], at)
 		}
 	}
 	return nil
+}
+
+// firstNotFinite returns the index of the first NaN or infinity, or -1.
+func firstNotFinite(x []float32) int {
+	for from := 0; from < len(x); from += 4096 {
+		some := x[from:min(from+4096, len(x))]
+		if sum := f32.Sum(some); sum-sum == 0 { // to which every one of them would have come through
+			continue
+		}
+		if i := slices.IndexFunc(some, func(v float32) bool { return v-v != 0 }); i >= 0 {
+			return from + i
+		}
+	}
+	return -1
 }
 
 // WeightsSHA256 returns the SHA-256 of the safetensors file in hexadecimal; of
