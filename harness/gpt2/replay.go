@@ -60,6 +60,12 @@ func (r *replayer) Shape(stage string, f replay.StepDims) []int {
 	return shape
 }
 
+// ByRow reports whether a stage is computed at each position from the same position of its inputs.
+func (r *replayer) ByRow(stage string) bool {
+	apart := func(name string) bool { return strings.HasPrefix(model.Axes(name), "B T ") }
+	return apart(stage) && !slices.ContainsFunc(r.Reads(stage), func(name string) bool { return !apart(name) })
+}
+
 // Replay computes a stage by model.Apply, in the dimensions of its inputs.
 func (r *replayer) Replay(_ int, stage string, in replay.Inputs) (v replay.Value, err error) {
 	s := &stageCall{replayer: r, stage: stage, reads: r.Reads(stage)}

@@ -236,3 +236,75 @@ func BenchmarkReplayMedium(b *testing.B) {
 		b.ReportMetric(float64(len(rows)), "stages")
 	}
 }
+
+// oneByOne counts the stages that are replayed, and does not say which could be together.
+type oneByOne struct {
+	replay.Replayer
+	calls *int
+}
+
+func (r oneByOne) Replay(step int, stage string, in replay.Inputs) (replay.Value, error) {
+	*r.calls++
+	return r.Replayer.Replay(step, stage, in)
+}
+
+// together counts too.
+type together struct{ oneByOne }
+
+func (r together) ByRow(stage string) bool { return r.Replayer.(*replayer).ByRow(stage) }
+
+// cutShort lacks the last value of the first row of a place.
+type cutShort struct {
+	harness.Source
+	at harness.Place
+}
+
+func (n cutShort) Shape(step int, stage string) ([]int, bool) {
+	shape, ok := n.Source.Shape(step, stage)
+	if step == n.at.Step && stage == n.at.Stage {
+		shape = []int{1, 1, shape[2] - 1}
+	}
+	return shape, ok
+}
+
+func (n cutShort) Tensor(step int, stage string) (harness.Tensor, error) {
+	x, err := n.Source.Tensor(step, stage)
+	if shape, _ := n.Shape(step, stage); err == nil && x.F32 != nil {
+		size := 1
+		for _, n := range shape {
+			size *= n
+		}
+		x.Shape, x.F32 = shape, x.F32[:size]
+	}
+	return x, err
+}
+
+// Steps that are replayed together are judged as one by one, to the bit, also where one has an
+// input of a wrong shape.
+func TestReplayOfStepsTogether(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	s := Schedule(m.Config().Layers, nil)
+	golden := gpt2test.Golden(t, s, "synthetic-tiny/hello/float64")
+	short := cutShort{golden, harness.Place{Step: 4, Stage: "h.1.ln_2"}}
+	for _, c := range []harness.Source{golden, short} {
+		var rows [2][]harness.Replayed
+		var calls [2]int
+		one := oneByOne{NewReplayer(m, c, Float32), &calls[0]}
+		for i, r := range []replay.Replayer{one, together{oneByOne{one.Replayer, &calls[1]}}} {
+			var err error
+			if rows[i], err = replay.Judge(t.Context(), s, c, r, replay.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, want := range rows[0] {
+			got := rows[1][i]
+			got.Worst, want.Worst = nil, nil // pointers
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("together %+v, one by one %+v", got, want)
+			}
+		}
+		if calls[1] > calls[0]*7/10 {
+			t.Errorf("%d replays together, %d one by one: nothing is saved", calls[1], calls[0])
+		}
+	}
+}

@@ -95,19 +95,25 @@ func Judge(
 // order.
 func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
 	places := r.schedule.Places(r.candidate, r.o.Match)
-	all := make([]harness.Replayed, 0, len(places))
-	for i, at := range places {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	all := make([]harness.Replayed, len(places))
+	done := 0
+	err := r.inOrder(places, func(some []int) (err error) {
+		r.together(places, some)
+		for _, i := range some {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if all[i], err = r.JudgeAt(places[i]); err != nil {
+				return err
+			}
+			if done++; r.o.Progress != nil {
+				r.o.Progress(done, len(places))
+			}
 		}
-		row, err := r.JudgeAt(at)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, row)
-		if r.o.Progress != nil {
-			r.o.Progress(i+1, len(places))
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return all, nil
 }

@@ -24,6 +24,7 @@ type Run struct {
 
 	mu      *sync.Mutex // of this Run and all that With makes of it
 	derived map[harness.Place]*derived
+	ahead   map[harness.Place]Value // computed with others by together, for the next replay of each
 	read    *tensors
 }
 
@@ -49,7 +50,7 @@ func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options
 	}
 	return &Run{
 		schedule: s, candidate: candidate, replayer: r, o: o, fed: f,
-		mu: new(sync.Mutex), derived: map[harness.Place]*derived{},
+		mu: new(sync.Mutex), derived: map[harness.Place]*derived{}, ahead: map[harness.Place]Value{},
 		read: &tensors{source: candidate, kept: map[harness.Place]harness.Tensor{}},
 	}, nil
 }
@@ -99,7 +100,7 @@ func (r *Run) With(values map[harness.Place]Value) *Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := *r
-	next.derived = maps.Clone(r.derived)
+	next.derived, next.ahead = maps.Clone(r.derived), map[harness.Place]Value{}
 	for given := range values { // one or a few; spans are long
 		_, there := r.candidate.Shape(given.Step, given.Stage)
 		maps.DeleteFunc(next.derived, func(_ harness.Place, d *derived) bool {
@@ -123,6 +124,7 @@ func (r *Run) With(values map[harness.Place]Value) *Run {
 // which take as long again as the values, where its Replayer has an Unbounded of its own.
 func (r *Run) Unbounded() *Run {
 	next := *r
+	next.ahead = map[harness.Place]Value{}
 	if u, ok := r.replayer.(interface{ Unbounded() Replayer }); ok {
 		next.replayer = u.Unbounded()
 	}
@@ -280,12 +282,16 @@ func (r *Run) replay(at harness.Place, strict bool) (Value, []harness.Place, err
 			}
 		}
 	}
-	v, err := r.replayer.Replay(at.Step, at.Stage, func(name string) (Value, bool) {
-		v, ok := in[name]
-		return v, ok
-	})
-	if err != nil {
-		return Value{}, nil, err
+	v, ok := r.ahead[at]
+	if delete(r.ahead, at); !ok || strict {
+		var err error
+		v, err = r.replayer.Replay(at.Step, at.Stage, func(name string) (Value, bool) {
+			v, ok := in[name]
+			return v, ok
+		})
+		if err != nil {
+			return Value{}, nil, err
+		}
 	}
 	v.Allowed, _ = r.o.Bounds.Tolerance(at, v.IDs())
 	return v, append(span, at), nil
