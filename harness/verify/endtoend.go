@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/verify/figures"
+	"checkpoint12/model/parallel"
 	"checkpoint12/model/sample"
 )
 
@@ -181,17 +182,26 @@ func (e *endToEnd) greedy(g *figures.Figure) {
 // runs asserts that two runs without taps give the recorded one's tokens.
 func (e *endToEnd) runs(ctx context.Context) error {
 	kind, problem := notDeterministic, ""
-	for b, prompt := range e.c.Tokens {
-		var again [2][]int
-		for n := range again {
-			got, err := e.s.generate(ctx, prompt, e.c.New)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+	again, errs := make([][2][]int, len(e.c.Tokens)), make([][2]error, len(e.c.Tokens))
+	run := func(i int) {
+		b, n := i/2, i%2
+		again[b][n], errs[b][n] = e.s.generate(ctx, e.c.Tokens[b], e.c.New)
+	}
+	if e.s.o.Tap == nil {
+		parallel.For(2*len(again), run)
+	} else { // which is called by one run at a time
+		for i := range 2 * len(again) {
+			run(i)
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for b, again := range again {
+		for n, err := range errs[b] {
 			if err != nil && problem == "" {
 				problem = fmt.Sprintf("run %d, row %d: %v", n+2, b, err)
 			}
-			again[n] = got
 		}
 		switch row := e.t.Tokens()[b]; {
 		case problem != "":

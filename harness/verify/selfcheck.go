@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"math"
 
 	"checkpoint12/harness"
@@ -9,6 +10,7 @@ import (
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/harness/replay"
 	"checkpoint12/model"
+	"checkpoint12/model/parallel"
 )
 
 // selfChecks are the self-check's stages, by kind, and their assertions.
@@ -36,42 +38,47 @@ func (s *Suite) selfCheck(c *Case, t *gpt2.Trace) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []Finding
-	for _, at := range s.schedule.Places(t, nil) {
-		name, _ := model.ParseStage(at.Stage)
+	places := s.schedule.Places(t, func(step int, stage string) bool {
+		name, _ := model.ParseStage(stage)
 		check, asked := selfChecks[name.Kind()]
-		if !asked || check.checkpoint == CheckpointCount && (at.Step == 0 || at.Step != 1 && at.Step != c.New-1) {
-			continue
-		}
-		got, err := t.Tensor(at.Step, at.Stage)
-		if err != nil {
-			return nil, err
-		}
-		f := Finding{
-			Checkpoint: check.checkpoint, Case: c.Name, Engine: Self, Step: at.Step, Stage: at.Stage,
-			What: check.what, Elements: got.Elements(),
-		}
-		if name.Temperature > 0 {
-			logits, err := t.Tensor(at.Step, "logits_last")
-			if err != nil {
-				return nil, err
-			}
-			allowed := gpt2.ToleranceOf(at.Stage).Abs
-			if t, ok := s.o.Bounds.Tolerance(at, false); ok {
-				allowed = max(allowed, t.At(gpt2.MaxDifference(got.F32, nil)))
-			}
-			f = f.softmax(got, logits, name.Temperature, allowed)
-		} else if right, err := run.Right(at.Step, at.Stage); err != nil {
-			f = f.failing("%v", err)
-		} else {
-			f = f.replayed(replay.Measure(at, got, right))
-		}
-		if f.Failed {
-			f.Closer = s.closer(c, nil)
-		}
-		found = append(found, f)
+		return asked && (check.checkpoint != CheckpointCount || step > 0 && (step == 1 || step == c.New-1))
+	})
+	found, errs := make([]Finding, len(places)), make([]error, len(places))
+	parallel.For(len(places), func(i int) { found[i], errs[i] = s.selfCheckAt(c, t, run, places[i]) })
+	return found, errors.Join(errs...)
+}
+
+// selfCheckAt is selfCheck of one place.
+func (s *Suite) selfCheckAt(c *Case, t *gpt2.Trace, run *replay.Run, at harness.Place) (f Finding, err error) {
+	name, _ := model.ParseStage(at.Stage)
+	got, err := t.Tensor(at.Step, at.Stage)
+	if err != nil {
+		return f, err
 	}
-	return found, nil
+	check := selfChecks[name.Kind()]
+	f = Finding{
+		Checkpoint: check.checkpoint, Case: c.Name, Engine: Self, Step: at.Step, Stage: at.Stage,
+		What: check.what, Elements: got.Elements(),
+	}
+	if name.Temperature > 0 {
+		logits, err := t.Tensor(at.Step, "logits_last")
+		if err != nil {
+			return f, err
+		}
+		allowed := gpt2.ToleranceOf(at.Stage).Abs
+		if t, ok := s.o.Bounds.Tolerance(at, false); ok {
+			allowed = max(allowed, t.At(gpt2.MaxDifference(got.F32, nil)))
+		}
+		f = f.softmax(got, logits, name.Temperature, allowed)
+	} else if right, err := run.Right(at.Step, at.Stage); err != nil {
+		f = f.failing("%v", err)
+	} else {
+		f = f.replayed(replay.Measure(at, got, right))
+	}
+	if f.Failed {
+		f.Closer = s.closer(c, nil)
+	}
+	return f, nil
 }
 
 // replayed judges a stage by what follows from its inputs.
