@@ -68,6 +68,18 @@ func TestSoftmaxFits(t *testing.T) {
 			}
 			softmax(x, 0)
 		})},
+		{"the logarithm of a distance", []string{"-0.3·ln(d + 1) added, at the distance d"}, rows(func(x []float64, query int) {
+			for j := range min(len(x), query+1) {
+				x[j] -= 0.3 * math.Log1p(float64(query-j))
+			}
+			softmax(x, 0)
+		})},
+		{"by the query's position", []string{"0.5·√(p + 1) times the scores"}, rows(func(x []float64, query int) {
+			for j := range x {
+				x[j] *= 0.5 * math.Sqrt(float64(query+1))
+			}
+			softmax(x, 0)
+		})},
 		{"not divided", []string{"rows do not sum to 1", "not divided by their sum"}, rows(func(x []float64, _ int) {
 			for j, v := range x {
 				x[j] = math.Exp(v)
@@ -133,6 +145,9 @@ func TestAttentionFits(t *testing.T) {
 				return float32(math.Inf(-1))
 			}
 			return v
+		})},
+		{"the logarithm of a distance", "attn.scores", fit.PatternScores, []string{"-0.25·ln(d + 1) added, at the distance d"}, scores(func(v float32, query, key int) float32 {
+			return v - float32(0.25*math.Log1p(float64(query-key)))
 		})},
 		{"a window and the first keys", "attn.scores", fit.PatternScores, []string{"last 2 keys and key 0 alone", "attention sinks"}, scores(func(v float32, query, key int) float32 {
 			if key > 0 && key < query-1 {

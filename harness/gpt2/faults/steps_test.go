@@ -43,7 +43,13 @@ func TestAcrossSteps(t *testing.T) {
 		words, not  []string
 	}{
 		{"scores by the position", "attn.scores", scores(func(v float64, q, _ int) float64 { return v * (1 + float64(q)/10) }),
-			[]string{changes + "1.5, 1.6 and 1.7 at steps 1 to 3; at step 0 the stage is wrong too, by no one such number"}, nil},
+			[]string{"(1 + 0.1·p) times the scores, for the query at position p"}, []string{"changes"}},
+		{"scores by the steps alone", "attn.scores", scores(func(v float64, q, k int) float64 {
+			if q < 5 {
+				return v + math.Sin(float64(7*q*k))
+			}
+			return v * (1 + float64(q)/10)
+		}), []string{changes + "1.5, 1.6 and 1.7 at steps 1 to 3; at step 0 the stage is wrong too, by no one such number"}, nil},
 		{"a window but for key 0", "attn.scores", scores(func(v float64, q, k int) float64 {
 			if k == 0 || q-k < 3 {
 				return v
@@ -51,7 +57,7 @@ func TestAcrossSteps(t *testing.T) {
 			return math.Inf(-1)
 		}), []string{"last 3 keys and key 0 alone"}, []string{"changes"}},
 		{"a branch by the position", "h.1.resid_mid", branch(func(p int) float64 { return 1 / float64(p+1) }),
-			[]string{changes + "0.16667, 0.14286 and 0.125"}, nil},
+			[]string{"the block's input + 1/(p + 1)·attn.c_proj"}, []string{"changes"}},
 		{"a branch by one number", "h.1.resid_mid", branch(func(int) float64 { return 0.7 }), []string{"(0.7)·attn.c_proj"}, []string{"changes", "wrong too"}},
 	} {
 		_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, steps: 4, keep: gpt2test.IsModule, plant: func(at harness.Place, x *faults.Context) []float32 {

@@ -33,7 +33,7 @@ func init() {
 		if p == nil {
 			return nil
 		}
-		return slices.Concat(p.affine(), p.ofCorrect(), p.dropouts(), p.ofRows())
+		return slices.Concat(p.affine(), p.ofCorrect(), p.dropouts(), p.ofRows(), p.byPosition())
 	})
 }
 

@@ -16,36 +16,50 @@ const (
 	PatternLevels = "pattern_levels" // rounded to the levels of a few bits
 )
 
-// A rowFactor is what every row of the correct output may be divided by.
+// A rowFactor is what every row of the correct output may be divided by, once something is taken off.
 type rowFactor struct {
-	text   string
-	centre bool // the mean is taken off first
-	of     func(row []float32, mean float64) float64
+	text string
+	less func(row []float32) float64 // nil is nothing
+	of   func(row []float32, less float64) float64
 }
 
 var rowFactors = []rowFactor{
-	{"divided by its length, √Σy², as by an L2 norm", false, func(row []float32, _ float64) float64 { return math.Sqrt(squaresOf(row, 0)) }},
-	{"divided by the root of its mean square, as by RMSNorm", false, func(row []float32, _ float64) float64 {
+	{"divided by its length, √Σy², as by an L2 norm", nil, func(row []float32, _ float64) float64 { return math.Sqrt(squaresOf(row, 0)) }},
+	{"divided by the root of its mean square, as by RMSNorm", nil, func(row []float32, _ float64) float64 {
 		return math.Sqrt(squaresOf(row, 0) / float64(len(row)))
 	}},
-	{"normalised, its mean taken off and divided by its deviation, as by a LayerNorm", true, func(row []float32, mean float64) float64 {
+	{"normalised, its mean taken off and divided by its deviation, as by a LayerNorm", meanOf, func(row []float32, mean float64) float64 {
 		return math.Sqrt(squaresOf(row, mean) / float64(len(row)))
 	}},
-	{"less its mean", true, func([]float32, float64) float64 { return 1 }},
-	{"divided by its sum", false, func(row []float32, _ float64) float64 {
-		s := 0.0
+	{"less its mean", meanOf, asItIs},
+	{"less its largest value", largestOf, asItIs},
+	{"less its least value", func(row []float32) float64 { return float64(slices.Min(row)) }, asItIs},
+	{"less the logarithm of its Σe^y, as by a log-softmax", func(row []float32) float64 {
+		sum, top := 0.0, largestOf(row)
 		for _, v := range row {
-			s += float64(v)
+			sum += math.Exp(float64(v) - top)
 		}
-		return s
-	}},
-	{"divided by its largest absolute value", false, func(row []float32, _ float64) float64 {
+		return top + math.Log(sum)
+	}, asItIs},
+	{"divided by its sum", nil, func(row []float32, _ float64) float64 { return meanOf(row) * float64(len(row)) }},
+	{"divided by its largest absolute value", nil, func(row []float32, _ float64) float64 {
 		s := 0.0
 		for _, v := range row {
 			s = max(s, math.Abs(float64(v)))
 		}
 		return s
 	}},
+}
+
+func asItIs([]float32, float64) float64 { return 1 }
+
+func largestOf(row []float32) float64 { return float64(slices.Max(row)) }
+
+func meanOf(row []float32) (mean float64) {
+	for _, v := range row {
+		mean += float64(v) / float64(len(row))
+	}
+	return mean
 }
 
 // squaresOf returns the sum of squares of what differs from a mean.
@@ -58,19 +72,17 @@ func squaresOf(row []float32, mean float64) (s float64) {
 
 // byRows returns a function of each row of the last axis, of so many values.
 func byRows(right []float32, width int, f rowFactor) func(i int) float64 {
-	at, mean, by := -1, 0.0, 1.0
+	at, less, by := -1, 0.0, 1.0
 	return func(i int) float64 {
 		if r := i / width; r != at {
 			row := right[r*width:][:width]
-			at, mean = r, 0
-			if f.centre {
-				for _, v := range row {
-					mean += float64(v) / float64(width)
-				}
+			at, less = r, 0
+			if f.less != nil {
+				less = f.less(row)
 			}
-			by = f.of(row, mean)
+			by = f.of(row, less)
 		}
-		return (float64(right[i]) - mean) / by
+		return (float64(right[i]) - less) / by
 	}
 }
 
@@ -85,8 +97,11 @@ func (p *values) ofRows() (all []Hypothesis) {
 	if D := p.Model.Config().Embd / p.Model.Config().Heads; p.width%D == 0 && p.width != D && D >= perNumber {
 		widths = append(widths, D)
 	}
-	at := p.some(mostRead, nil)
-	for _, f := range rowFactors {
+	at, factors := p.some(mostRead, nil), rowFactors
+	if word := stageName(p.Name).Word; word == "attn.q" || word == "attn.k" {
+		factors = factors[3:] // ofLengthOne has the first
+	}
+	for _, f := range factors {
 		for _, width := range widths {
 			g := byRows(p.Right, width, f)
 			if !slices.ContainsFunc(at, func(i int) bool { return math.Abs(g(i)-float64(p.Right[i])) > 1e-5*math.Abs(float64(p.Right[i])) }) {

@@ -155,6 +155,20 @@ func byDistance(r *Row) (all []Hypothesis) {
 		return strings.Join(parts, ", ") + ", …"
 	}
 	const bias = "the scores have a relative bias added, a number for each distance from query to key"
+	terms := newByPosition()
+	for d, x := range tables[cfg.Heads] {
+		if d > 0 {
+			terms.add(0, d, float64(len(x)), sumOf(x))
+		}
+	}
+	for _, c := range terms.courses("d") {
+		if c.where == "" {
+			add(c.numbers, "the scores have "+c.text+" added, at the distance d from query to key", func(_, distance int) float64 {
+				k, _ := c.of(distance)
+				return k
+			})
+		}
+	}
 	n, of := len(means[cfg.Heads]), func(table, distance int) float64 { // a head may see few distances, or none
 		if t := means[table]; len(t) > 0 {
 			return t[min(distance, len(t)-1)]

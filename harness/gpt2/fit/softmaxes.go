@@ -137,12 +137,41 @@ func distances(r *Row) (all []Hypothesis) {
 		}
 		slopes[h] = k
 	}
-	headSlopes(cfg, name.Layer, slopes, func(numbers int, text string, of func(h int) float64) {
+	add := func(numbers int, text string, of func(head, distance int) float64) {
 		all = append(all, Hypothesis{ID: PatternSoftmax, Text: text + noDistance, Numbers: numbers, Output: softmaxOf(func(row *softmaxRow, x []float64) {
 			for j := range x {
-				x[j] += of(row.head) * float64(row.query-j)
+				if j <= row.query {
+					x[j] += of(row.head, row.query-j)
+				}
 			}
 		})})
+	}
+	headSlopes(cfg, name.Layer, slopes, func(numbers int, text string, of func(h int) float64) {
+		add(numbers, text, func(head, distance int) float64 { return of(head) * float64(distance) })
 	})
+	terms := newByPosition() // by the distance, over that of the query's own key
+	softmaxRows(&r.Stage, r, r.ofPart(func(row *softmaxRow, lo int) {
+		if row.query >= len(row.known) || !row.known[row.query] {
+			return
+		}
+		own := math.Log(row.got[row.query] / row.right[row.query])
+		for j, known := range row.known[:row.query] {
+			if w := row.got[j] * row.got[j]; known && row.right[j] > 0 {
+				terms.add(lo, row.query-j, w, w*(math.Log(row.got[j]/row.right[j])-own))
+			}
+		}
+	}))
+	for _, c := range terms.courses("d") {
+		add(c.numbers, "the scores have "+c.text+" added, at the distance d from query to key"+c.where, func(_, distance int) float64 {
+			k, known := c.of(distance)
+			switch {
+			case distance == 0 && !known:
+				return 0
+			case !known:
+				return math.NaN()
+			}
+			return k
+		})
+	}
 	return all
 }

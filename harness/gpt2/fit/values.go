@@ -16,10 +16,11 @@ const left = 2
 // most wrong first, so that what does not hold is seen at once.
 type values struct {
 	*Row
-	at    []int // flat indices of the places
-	wrong []int // those of them at which rounding does not account for the error
-	worst []int // a few of those, of the largest errors in different parts of the row
-	width int   // of the last axis
+	at    []int   // flat indices of the places
+	wrong []int   // those of them at which rounding does not account for the error
+	worst []int   // a few of those, of the largest errors in different parts of the row
+	width int     // of the last axis
+	size  float64 // root mean square of the engine's values
 }
 
 // newValues returns nil where the row has no wrong finite place, or where values that are not
@@ -52,6 +53,10 @@ func newValues(r *Row) *values {
 	if len(p.wrong) == 0 {
 		return nil
 	}
+	for _, i := range p.at {
+		p.size += float64(r.Got[i]) * float64(r.Got[i]) / float64(len(p.at))
+	}
+	p.size = math.Sqrt(p.size)
 	// The worst few first, of places strewn over the row.
 	const few = 16
 	for k := range few {
@@ -85,11 +90,14 @@ func (r *Row) agrees(i int, v, bounds float64) bool {
 	return math.Abs(v-got) <= bounds*b
 }
 
-// holds reports whether a function of the flat index gives the row where it is to be explained.
+// holds reports whether a function of the flat index gives the row where it is to be explained, up to
+// rounding and what a few operations on a value come to.
 func (p *values) holds(f func(i int) float64) bool {
+	const operations = 4.0 / (1 << 24)
 	for _, at := range [][]int{p.worst, p.at} {
 		for _, i := range at {
-			if !p.agrees(i, f(i), left) {
+			v := f(i)
+			if !p.agrees(i, v, left) && !(math.Abs(v-float64(p.Got[i])) <= operations*(math.Abs(v)+p.size)) {
 				return false
 			}
 		}
