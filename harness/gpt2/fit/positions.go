@@ -63,19 +63,23 @@ var growths = []growth{
 }
 
 // courses returns how the numbers go with the position, called by the name of a variable, the plainest
-// first; nothing where they are one, or of too few positions to tell.
-func (b *byPosition) courses(variable string) (all []course) {
+// first; nothing where they are one, or of too few positions to tell. Where half of them or more are the
+// number that changes nothing it is a part of the positions that has something.
+func (b *byPosition) courses(variable string, none float64) (all []course) {
 	positions := slices.DeleteFunc(slices.Sorted(maps.Keys(b.xx)), func(p int) bool { return !(b.xx[p] > 0) })
 	if len(positions) < 3 {
 		return nil
 	}
-	k := map[int]float64{}
+	k, idle := map[int]float64{}, 0
 	least, most := math.Inf(1), math.Inf(-1)
 	for _, p := range positions {
 		k[p] = b.xy[p] / b.xx[p]
 		least, most = min(least, k[p]), max(most, k[p])
+		if math.Abs(k[p]-none) < sameNumber {
+			idle++
+		}
 	}
-	if !(most-least > sameNumber*max(math.Abs(most), math.Abs(least))) {
+	if !(most-least > sameNumber*max(math.Abs(most), math.Abs(least))) || 2*idle >= len(positions) {
 		return nil
 	}
 	follow := func(of func(p float64) float64) bool {
@@ -203,8 +207,8 @@ func (r *Row) whole() *Row {
 }
 
 // hypotheses returns those that hold of a function of the output's index and the number of its position.
-func (b *byPosition) hypotheses(p *values, id, text string, f func(s *Stage, k float64, i int) float64) (all []Hypothesis) {
-	for _, c := range b.courses("p") {
+func (b *byPosition) hypotheses(p *values, id, text string, none float64, f func(s *Stage, k float64, i int) float64) (all []Hypothesis) {
+	for _, c := range b.courses("p", none) {
 		if c.where != "" && !b.repeated {
 			if strings.HasPrefix(stageName(p.Name).Word, "ln_") {
 				continue // of which NormRows tells more
@@ -262,8 +266,8 @@ func (p *values) byPosition() (all []Hypothesis) {
 		}
 	}
 	right := func(s *Stage, i int) float64 { return float64(s.Correct()[i]) }
-	all = append(all, ratio.hypotheses(p, PatternRatio, "the output is %s times the correct one", func(s *Stage, k float64, i int) float64 { return k * right(s, i) })...)
-	all = append(all, bare.hypotheses(p, PatternScaled, "without the bias the output is %s times the correct one, and the bias is added once", func(s *Stage, k float64, i int) float64 {
+	all = append(all, ratio.hypotheses(p, PatternRatio, "the output is %s times the correct one", 1, func(s *Stage, k float64, i int) float64 { return k * right(s, i) })...)
+	all = append(all, bare.hypotheses(p, PatternScaled, "without the bias the output is %s times the correct one, and the bias is added once", 1, func(s *Stage, k float64, i int) float64 {
 		bias := ownBiasOf(s)
 		if bias == nil {
 			return math.NaN()
@@ -271,7 +275,7 @@ func (p *values) byPosition() (all []Hypothesis) {
 		b := float64(bias[i%len(bias)])
 		return k*(right(s, i)-b) + b
 	})...)
-	return append(all, offset.hypotheses(p, PatternOffset, "the output is the correct one plus %s", func(s *Stage, k float64, i int) float64 { return right(s, i) + k })...)
+	return append(all, offset.hypotheses(p, PatternOffset, "the output is the correct one plus %s", 0, func(s *Stage, k float64, i int) float64 { return right(s, i) + k })...)
 }
 
 // ownBiasOf returns the bias that a stage adds; nil if it adds none.
@@ -300,7 +304,7 @@ func slopesByPosition(r *Row) (all []Hypothesis) {
 			}
 		})
 	}
-	for _, c := range slopes.courses("p") {
+	for _, c := range slopes.courses("p", 1) {
 		all = append(all, Hypothesis{ID: PatternSoftmax, Numbers: c.numbers, Whole: true,
 			Text: "the softmax is of " + c.text + " times the scores, for the query at position p" + c.where + ": look for another scale of q·k, or a temperature",
 			Output: softmaxOf(func(row *softmaxRow, x []float64) {
@@ -345,7 +349,7 @@ func sumsByPosition(r *Row) (all []Hypothesis) {
 		parts := slices.Clone(names)
 		parts[term] = "%s·" + parts[term]
 		text := "the sum is " + strings.Join(parts, " + ") + ", where " + strings.Join(names, " + ") + " belongs"
-		all = append(all, read.hypotheses(p, PatternSum, text, func(s *Stage, k float64, i int) float64 {
+		all = append(all, read.hypotheses(p, PatternSum, text, 1, func(s *Stage, k float64, i int) float64 {
 			x := s.In(model.Reads(s.Model.Config(), s.Name)[term])
 			if len(x) == 0 {
 				return math.NaN()

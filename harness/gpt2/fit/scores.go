@@ -161,7 +161,7 @@ func byDistance(r *Row) (all []Hypothesis) {
 			terms.add(0, d, float64(len(x)), sumOf(x))
 		}
 	}
-	for _, c := range terms.courses("d") {
+	for _, c := range terms.courses("d", 0) {
 		if c.where == "" {
 			add(c.numbers, "the scores have "+c.text+" added, at the distance d from query to key", func(_, distance int) float64 {
 				k, _ := c.of(distance)

@@ -161,7 +161,7 @@ func distances(r *Row) (all []Hypothesis) {
 			}
 		}
 	}))
-	for _, c := range terms.courses("d") {
+	for _, c := range terms.courses("d", 0) {
 		add(c.numbers, "the scores have "+c.text+" added, at the distance d from query to key"+c.where, func(_, distance int) float64 {
 			k, known := c.of(distance)
 			switch {
