@@ -3,6 +3,8 @@ package gpt2
 import (
 	"fmt"
 	"math"
+	"slices"
+	"sync"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/shapes"
@@ -51,9 +53,15 @@ func softmaxCheck(stage string, t, abs float64) func(candidate harness.Source, s
 	}
 }
 
+// softmaxRows are rows of exponentials, between one call of SoftmaxError and the next.
+var softmaxRows = sync.Pool{New: func() any { return new([]float64) }}
+
 // SoftmaxError returns the largest distance of rows of probs from the float64 softmax
 // of logits/t, and its index. A NaN is infinitely far.
 func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64, at int) {
+	buf := softmaxRows.Get().(*[]float64)
+	defer softmaxRows.Put(buf)
+	*buf = slices.Grow((*buf)[:0], width)[:width]
 	for row := 0; width > 0 && row+width <= len(probs); row += width {
 		p, l := probs[row:row+width], logits[row:row+width]
 		top := math.Inf(-1)
@@ -62,7 +70,7 @@ func SoftmaxError(probs, logits []float32, width int, t float64) (worst float64,
 				top = float64(v)
 			}
 		}
-		e := make([]float64, width)
+		e := *buf
 		var sum float64
 		for i, v := range l {
 			e[i] = math.Exp((float64(v) - top) / t)

@@ -12,6 +12,7 @@ import (
 	"checkpoint12/harness/diagnose"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/report"
+	"checkpoint12/model/parallel"
 )
 
 // An outcome holds what is kept of a case's run: not its tensors.
@@ -34,10 +35,10 @@ type outcome struct {
 
 // run runs the case on the model's own choices and compares it with every golden and itself.
 func (s *Suite) run(ctx context.Context, c *Case) (*outcome, error) {
-	for _, g := range c.Goldens {
-		if err := g.open(s); err != nil {
-			return nil, err
-		}
+	errs := make([]error, len(c.Goldens))
+	parallel.For(len(errs), func(i int) { errs[i] = c.Goldens[i].open(s) })
+	if err := cmp.Or(errs...); err != nil {
+		return nil, err
 	}
 	run := gpt2.Run{Tokens: c.Tokens, New: c.New, Temperatures: s.temps, Tap: s.o.Tap}
 	run.Match = func(step int, stage string) bool {
