@@ -124,8 +124,7 @@ func (c *cover) choose(row harness.Place) error {
 		return nil
 	}
 	best.cause = best.cause.WithTwins(slices.DeleteFunc(among, func(x faults.Cause) bool {
-		n, tested := covered[x.Text]
-		return x.Text == best.cause.Text || tested && n < len(best.covered)
+		return x.Text == best.cause.Text || covered[x.Text] < len(best.covered) // 0 of one in the row itself
 	}))
 	c.run, c.chosen[row] = best.run, true
 	var stages []string

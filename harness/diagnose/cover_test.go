@@ -181,6 +181,14 @@ func TestCoverChoosesWhatExplainsMost(t *testing.T) {
 				return []faults.Cause{x}
 			},
 			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"}, []string{"there; h.1.resid_post is off by the same fault"}},
+		{"a twin in the row alone", []harness.Place{at},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]", "step_01/h.1.resid_post [h.1.resid_mid h.1.resid_post]"},
+			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
+				own := because(norm, norm.Stage, "own", other)
+				own.Values = nil
+				return []faults.Cause{because(norm, at.Stage, "both", right).WithTwins([]faults.Cause{own})}
+			},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"}, []string{"both; h.1.resid_post is off by the same fault"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run, rows, truth := judged(t, []string{"h.1.resid_mid"}, c.changed...)

@@ -358,7 +358,7 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 // cause returns a fault in the match's stages. One that nearly reproduces the row is not its cause:
 // the words alone name it.
 func (g *rowGroup) cause(e *wrongRow, m match) Cause {
-	id, text, nearly := m.fault.ID, g.textOf(e, m.fault), !m.fault.fit && m.isNearly()
+	id, text, nearly := m.fault.ID, g.textOf(e, m), !m.fault.fit && m.isNearly()
 	if nearly {
 		left := fmt.Sprintf("%.2g times the rounding bound", m.beyond)
 		if e.bound == nil || math.IsInf(m.beyond, 1) {

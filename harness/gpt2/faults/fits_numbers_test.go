@@ -98,6 +98,18 @@ func TestPointwise(t *testing.T) {
 			a, b := n*h-6, (n+1)*h-6
 			return gelu(a) + (x-a)/h*(gelu(b)-gelu(a))
 		})},
+		{"small outputs 0", "mlp.act", function, []string{"what is below 0.05 in size is set to 0"}, each(func(x float64) float64 {
+			if math.Abs(x) < 0.05 {
+				return 0
+			}
+			return x
+		})},
+		{"few small outputs 0", "attn.c_attn", function, []string{"what is below 0.004 in size is set to 0"}, each(func(x float64) float64 {
+			if math.Abs(x) < 0.004 {
+				return 0
+			}
+			return x
+		})},
 		{"small values 0", "mlp.act", function, []string{"within ±0.05", "the output is 0"}, ofFirst(func(x float64) float64 {
 			if math.Abs(x) < 0.05 {
 				return 0

@@ -74,6 +74,9 @@ func TestLookups(t *testing.T) {
 	})
 	testFits(t, engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5}}, steps: 3}, []fitCase{
 		{"reversed", "wpe", fit.PatternLookup, []string{"in reverse"}, position(func(c *faults.Context, t int) int { return c.Dims.P + c.Dims.T - 1 - t })},
+		{"of the other table", "wpe", fit.PatternLookup, []string{"position n reads row n of wte, where wpe's belong"}, func(c *faults.Context) []float32 {
+			return rowsOfTable(c, "wte.weight", func(_, t int) int { return c.Dims.P + t })
+		}},
 		{"8 bits", "wte", fit.PatternLookup, []string{"modulo 256 = 2^8"}, token(func(c *faults.Context, b, t int) int { return id(c, b, t) % 256 })},
 		{"unknown", "wte", fit.PatternLookup, []string{"read row 0 of wte", "out of the table"}, token(func(c *faults.Context, b, t int) int { return map[bool]int{true: id(c, b, t)}[id(c, b, t) < 300] })},
 	})

@@ -64,6 +64,12 @@ func composite(name string, round rounding.Rounding) Fault {
 	}
 }
 
+// The variants of activations in which less is rounded than all.
+const (
+	outputAlone = 1
+	inputsAlone = 2
+)
+
 // activations returns a stage with weights through one rounding and what it reads and
 // writes through another: both, the output alone, the inputs alone.
 func activations(weights, round rounding.Rounding) []variant {
@@ -131,13 +137,21 @@ func (f Fault) isAskedFor(e *wrongRow) bool {
 	return false
 }
 
-// textOf returns a fault's words at a row.
-func (g *rowGroup) textOf(e *wrongRow, f Fault) string {
-	inputs := func() []float32 { return g.input(g.run, e.Step, strings.TrimSuffix(e.Stage, "act")+"c_fc") }
-	if f.ID == "float16_activations" && wordOf(e.Stage) == "mlp.act" && !rounding.Rounding(rounding.Float16).Holds(inputs()) {
-		return "the activation is looked up in a table of float16 numbers, as llama.cpp's on a CPU is: compute it in float32"
+// textOf returns a match's words at a row.
+func (g *rowGroup) textOf(e *wrongRow, m match) string {
+	if m.fault.ID != "float16_activations" || wordOf(e.Stage) != "mlp.act" || len(e.Span) > 1 {
+		return m.fault.Text
 	}
-	return f.Text
+	inputs := g.input(g.run, e.Step, strings.TrimSuffix(e.Stage, "act")+"c_fc")
+	switch {
+	case rounding.Rounding(rounding.Float16).Holds(inputs):
+		return m.fault.Text
+	case m.variant == outputAlone:
+		return "the output is rounded to float16, of an input that is not: keep it in float32"
+	case m.variant == inputsAlone:
+		return "the input is rounded to float16 and the output is not: compute it in float32"
+	}
+	return "the activation is looked up in a table of float16 numbers, as llama.cpp's on a CPU is: compute it in float32"
 }
 
 // table returns an activation looked up in a table of float16: beyond 10 it is x or 0.

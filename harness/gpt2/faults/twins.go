@@ -100,9 +100,10 @@ func (g *rowGroup) choosing(answers map[int]*answer) *choosing {
 // Others that hold of the same rows are its twins.
 func (s *choosing) causes(x *answer) []Cause {
 	known, fits := x.contenders()
-	fits = without(fits, s.isUnproven)
+	contradicted := func(k contender) bool { return s.isContradicted(*k.of(x)) }
+	known, fits = without(known, contradicted), without(without(fits, s.isUnproven), contradicted)
 	if len(known)+len(fits) == 0 {
-		if len(x.causes) == 0 {
+		if len(x.causes) == 0 || x.known {
 			if e, err := s.wrongRow(x.row); err == nil {
 				return s.unknown(e)
 			}
@@ -234,6 +235,38 @@ func (g *rowGroup) refuted(at Cause) bool {
 		out, _ := g.output(e, m)
 		return len(out) == len(e.got) && harness.Between(out, e.got, e.bound).Wrong > 0
 	})
+}
+
+// isContradicted reports whether a cause, in all stages in which it may sit, would make another stage
+// of the step wrong that is right.
+func (s *choosing) isContradicted(at Cause) bool {
+	if at.made.fault.Kind != Plain || s.refutedBy(at) == "" {
+		return false
+	}
+	return !slices.ContainsFunc(at.Or, func(o Cause) bool { return s.refutedBy(o) == "" })
+}
+
+// refutedBy returns a stage of a cause's step that is right and would not be if the stages which the
+// candidate lacks had the values that the cause gives them; "" if there is none.
+func (g *rowGroup) refutedBy(at Cause) string {
+	if at.Values == nil {
+		return ""
+	}
+	values := at.Values()
+	run := g.run.With(values)
+	for _, row := range g.judged {
+		made := func(stage string) bool {
+			_, is := values[harness.Place{Step: row.Step, Stage: stage}]
+			return is && stage != row.Stage
+		}
+		if row.Step != at.Step || row.Verdict != harness.ReplayClean || !slices.ContainsFunc(row.Span, made) {
+			continue
+		}
+		if again, err := run.JudgeAt(row.Place); err == nil && again.Verdict == harness.ReplayIntroduced {
+			return row.Stage
+		}
+	}
+	return ""
 }
 
 // alike reports whether two contenders are one in other words: at the first and last of the rows of

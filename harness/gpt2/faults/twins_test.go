@@ -74,6 +74,19 @@ func TestTwins(t *testing.T) {
 	negated := each(func(d, _ int) int { return d }, -1)
 	halves := each(func(d, D int) int { return (d + D/2) % D }, 1)
 	rolled := each(func(d, D int) int { return (d + 1) % D }, 1)
+	plus := func(of func(c *faults.Context) []float32) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out, x := append([]float32{}, c.Right()...), of(c)
+			for i := range out {
+				out[i] += x[i%len(x)]
+			}
+			return out
+		}
+	}
+	before := func(c *faults.Context) string { // what the block reads
+		s, _ := model.ParseStage(c.Stage)
+		return model.Reads(c.Model.Config(), model.StageName{Layer: s.Layer, Word: "ln_1"}.String())[0]
+	}
 	const or = "; or, which gives the same, "
 	const other, exchanged = "the values have the other sign", "the halves of each head are exchanged"
 	const every = "in h.*.attn.probs: every key has the same probability: no softmax, the mean of all"
@@ -118,6 +131,10 @@ func TestTwins(t *testing.T) {
 		{"keys of the other sign, once", "attn.k", once(7, negated), modules, 1, "pattern_heads", []string{"in h.*.attn.k: " + other}, []string{or, "attn.q:"}},
 		{"halves of keys", "attn.k", halves, modules, 4, "pattern_columns", []string{"in h.*.attn.q: " + exchanged + or + "in h.*.attn.k: " + exchanged}, nil},
 		{"halves of queries", "attn.q", halves, modules, 4, "pattern_columns", []string{"in h.*.attn.q: " + exchanged + or + "in h.*.attn.k: " + exchanged}, nil},
+		{"the block's input twice, modules", "resid_post", plus(func(c *faults.Context) []float32 { return c.In(before(c)) }), modules, 4, "pattern_sum",
+			[]string{"in h.*.resid_post: the sum is resid_mid + mlp.c_proj + the block's input"}, []string{or, "resid_mid: ", "embed: "}},
+		{"positions added in every block", "resid_post", plus(func(c *faults.Context) []float32 { return c.In("wpe") }), but("resid_mid"), 4, "pattern_sum",
+			[]string{"in h.*.resid_post: the sum is resid_mid + mlp.c_proj + wpe"}, []string{or, "embed: "}},
 		{"channels of keys, rolled", "attn.k", rolled, modules, 4, "pattern_permuted", []string{"in h.*.attn.q: each channel of a head has the values that belong 1 before it, rolled over the end" + or +
 			"in h.*.attn.k: each channel of a head has the values that belong 1 after it, rolled over the end"}, nil},
 	} {

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -155,7 +156,8 @@ func (r *Row) inAll() (k float64, dropped, all int) {
 }
 
 // zeros reports whether all that is wrong is 0, at places that look random: no row, channel or
-// run of neighbours has more of them than chance gives, and they are no smaller than others.
+// run of neighbours has more of them than chance gives, and they follow neither from the right values
+// nor from the size of these.
 func (p *values) zeros() bool {
 	n, C := len(p.at), p.width
 	share := float64(len(p.wrong)) / float64(n)
@@ -163,7 +165,6 @@ func (p *values) zeros() bool {
 		return false
 	}
 	isWrong, rows, channels := make([]bool, n), make([]int, n/C), make([]int, C)
-	var sum, wrong float64
 	for _, i := range p.wrong {
 		if p.Got[i] != 0 {
 			return false
@@ -171,13 +172,9 @@ func (p *values) zeros() bool {
 		isWrong[i] = true
 		rows[i/C]++
 		channels[i%C]++
-		wrong += math.Abs(float64(p.Right[i]))
 	}
 	pairs := 0
-	var squares float64
 	for _, i := range p.at {
-		v := math.Abs(float64(p.Right[i]))
-		sum, squares = sum+v, squares+v*v
 		if i+1 < n && isWrong[i] && isWrong[i+1] {
 			pairs++
 		}
@@ -196,7 +193,28 @@ func (p *values) zeros() bool {
 			return false
 		}
 	}
-	mean, deviation := sum/float64(n), math.Sqrt(squares/float64(n)-sum*sum/float64(n)/float64(n))
-	k := float64(len(p.wrong))
-	return chance(pairs, n-1, share*share) && math.Abs(wrong/k-mean) <= sigmas*deviation/math.Sqrt(k)
+	value := func(i int) float64 { return float64(p.Right[i]) }
+	size := func(i int) float64 { return math.Abs(value(i)) }
+	return chance(pairs, n-1, share*share) && !p.follow(value) && !p.follow(size)
+}
+
+// follow reports whether which places are wrong follows from a number of each place: whether those
+// are of other numbers than all are, by Kolmogorov and Smirnov's test.
+func (p *values) follow(of func(i int) float64) bool {
+	const most = 2.5 // which chance exceeds once in a hundred thousand
+	n, k, wrong, seen, furthest := float64(len(p.at)), float64(len(p.wrong)), map[int]bool{}, 0.0, 0.0
+	for _, i := range p.wrong {
+		wrong[i] = true
+	}
+	order := slices.Clone(p.at)
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(of(i), of(j)) })
+	for j, i := range order {
+		if wrong[i] {
+			seen++
+		}
+		if j+1 == len(order) || of(order[j+1]) != of(i) {
+			furthest = max(furthest, math.Abs(seen/k-float64(j+1)/n))
+		}
+	}
+	return furthest*math.Sqrt(k) > most
 }

@@ -101,6 +101,35 @@ func (p *values) beyond(x []float32) (lo, hi *side) {
 	return sides[0], sides[1]
 }
 
+// flushed proposes the correct output with what is small in it set to 0.
+func (p *values) flushed() []Hypothesis {
+	worst, least := 0.0, math.Inf(1) // of what is 0 and of what is not
+	for _, i := range p.wrong {
+		if worst = max(worst, math.Abs(float64(p.Right[i]))); p.Got[i] != 0 {
+			return nil
+		}
+	}
+	for _, i := range p.at {
+		if p.Got[i] != 0 {
+			least = min(least, math.Abs(float64(p.Right[i])))
+		}
+	}
+	if few(len(p.wrong)) || !(worst < least) || math.IsInf(least, 1) {
+		return nil
+	}
+	t, numbers := roundest(worst, least), 1
+	if len(decimal(t)) > 6 {
+		numbers++ // which nobody wrote
+	}
+	text := fmt.Sprintf("what is below %s in size is set to 0, elsewhere the output is correct", decimal(t))
+	return []Hypothesis{ofRight(PatternFunction, text, numbers, func(_ *Stage, v float64, _ int) float64 {
+		if math.Abs(v) < t {
+			return 0
+		}
+		return v
+	})}
+}
+
 // pieces proposes another function beyond a threshold of a source, on one side of it or both,
 // or between two, and the correct one elsewhere.
 func (p *values) pieces(src source, x []float32) (all []Hypothesis) {

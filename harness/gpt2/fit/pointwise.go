@@ -68,7 +68,7 @@ func (x source) hypothesis(id, text string, numbers int, f func(x, right float64
 
 // ofCorrect proposes functions of the correct value alone.
 func (p *values) ofCorrect() []Hypothesis {
-	r, all := p.Row, p.clips()
+	r, all := p.Row, slices.Concat(p.clips(), p.flushed())
 	if s, _ := model.ParseStage(r.Name); s.Word == "mlp.act" {
 		return append(all, p.ofInput()...) // which says more
 	}

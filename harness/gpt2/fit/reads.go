@@ -92,12 +92,28 @@ func (x reading) output(s *Stage) []float32 {
 			return s.In(name)
 		}
 		if x.before {
-			return s.At(s.Step-1, name)
+			return s.newest(s.At(s.Step-1, name), name)
 		}
 		return s.In(readAs(cfg, at, x.kinds[i]))
 	}, out)
 	if err != nil {
 		return nil
+	}
+	return out
+}
+
+// newest returns what an earlier step has of a stage that has rows [B,T] in the step's own shape: of
+// more positions the last.
+func (s *Stage) newest(x []float32, name string) []float32 {
+	shape, err := model.Shape(s.Model.Config(), name, s.Dims)
+	own := product(shape)
+	if err != nil || len(x) <= own || len(x)%s.Dims.B > 0 || !strings.HasPrefix(model.Axes(name), "B T") {
+		return x
+	}
+	out := make([]float32, 0, own)
+	for b := range s.Dims.B {
+		row := x[b*len(x)/s.Dims.B:][:len(x)/s.Dims.B]
+		out = append(out, row[len(row)-own/s.Dims.B:]...)
 	}
 	return out
 }

@@ -38,13 +38,13 @@ func sums(r *Row) (all []Hypothesis) {
 }
 
 // alike returns the stages of the step, computed before the row's own, that have as many values
-// as its output.
+// as its output, or as each row of the batch.
 func (r *Row) alike() (names []string) {
 	for _, name := range model.StageNames(r.Model.Config(), nil) {
 		if name == r.Name {
 			break
 		}
-		if x := r.In(name); len(x) == len(r.Got) {
+		if x := r.In(name); len(x) == len(r.Got) || name == "wpe" && len(x) > 0 {
 			names = append(names, name)
 		}
 	}

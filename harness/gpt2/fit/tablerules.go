@@ -36,6 +36,9 @@ func rules(x *table, stage string, found []lookup) (all []rule) {
 	}
 	w, n := wrong[0], x.len()
 	k := w.got - w.want
+	if x.name != stage {
+		add(0, func(l lookup) int { return l.want }, "%s n reads row n", of)
+	}
 	if stage == "wte" {
 		for _, r := range wteRules {
 			add(0, r.row, "%s", r.text)
@@ -177,7 +180,12 @@ var wpeRules = []rule{
 		}
 		return l.t
 	}},
-	{text: "positions count the tokens of all rows of the batch: each row begins at P", row: func(l lookup) int { return l.Dims.P*l.Dims.B + l.t }},
+	{text: "positions count the tokens of all rows of the batch: each row begins at P", row: func(l lookup) int {
+		if l.Dims.B == 1 {
+			return -1
+		}
+		return l.Dims.P*l.Dims.B + l.t
+	}},
 	{text: "positions advance by 2 for each token", row: func(l lookup) int { return 2 * l.want }},
 	{text: "positions advance by 1 for every second token", row: func(l lookup) int { return l.want / 2 }},
 }
