@@ -136,6 +136,9 @@ func TestCausesInPrecisions(t *testing.T) {
 			[]string{"the activation is looked up in a table of float16 numbers"}},
 		{"table of GELU, and values beyond it", beyond, gpt2.Float32, only("mlp.act", tableOfGELU), "float16_activations",
 			[]string{"the activation is looked up in a table of float16 numbers"}},
+		{"GELU rounded", tiny, gpt2.Float32, only("mlp.act", func(c *faults.Context) []float32 {
+			return float16.Round.Of(c.Right())
+		}), "float16_activations", []string{"the output is rounded to float16, of an input that is not"}},
 		{"float16 in a sum", tiny, gpt2.Float32, only("resid_mid", func(c *faults.Context) []float32 {
 			return float16.Round.Of(c.Right())
 		}), "float16_activations", []string{"the stage reads or writes float16"}},

@@ -42,6 +42,13 @@ func tanhGELU(root, cubic float64) func(x float64) float64 {
 	return func(x float64) float64 { return 0.5 * x * (1 + math.Tanh(root*(x+cubic*x*x*x))) }
 }
 
+// bits rounds to so many bits of mantissa, of a number that is 2 to the least power at the least.
+func bits(x float64, bits, least int) float64 {
+	_, e := math.Frexp(x)
+	step := math.Ldexp(1, max(e, least)-1-bits)
+	return math.RoundToEven(x/step) * step
+}
+
 // TestPointwise: what an engine makes of each value by itself is found with its numbers.
 func TestPointwise(t *testing.T) {
 	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 3}
@@ -81,6 +88,9 @@ func TestPointwise(t *testing.T) {
 			return gelu(x)
 		})},
 		{"a fixed step", "mlp.c_fc", fit.PatternLevels, []string{"rounded to multiples of 1/32"}, each(func(x float64) float64 { return math.RoundToEven(x*32) / 32 })},
+		{"8 bits of float", "attn.cache_k", fit.PatternLevels, []string{"rounded to float8 (e4m3), 3 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 3, -5) })},
+		{"8 bits with a wide range", "attn.c_proj", fit.PatternLevels, []string{"rounded to float8 (e5m2), 2 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 2, -13) })},
+		{"5 bits", "resid_mid", fit.PatternLevels, []string{"rounded to 5 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 5, -100) })},
 		{"a fine step", "resid_mid", fit.PatternLevels, []string{"rounded to multiples of 1/256"}, each(func(x float64) float64 { return math.RoundToEven(x*256) / 256 })},
 		{"hundredths", "attn.scores", fit.PatternLevels, []string{"cut down to multiples of 0.01"}, each(func(x float64) float64 { return math.Floor(x*100) / 100 })},
 		{"the input added", "mlp.act", function, []string{"0.01 times the input, mlp.c_fc"}, ofFirst(func(x float64) float64 { return gelu(x) + 0.01*x })},

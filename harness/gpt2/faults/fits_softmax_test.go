@@ -140,6 +140,19 @@ func TestAttentionFits(t *testing.T) {
 		output          func(c *faults.Context) []float32
 	}{
 		{"a distance", "attn.scores", fit.PatternScores, []string{"-0.25 times the distance"}, scores(func(v float32, query, key int) float32 { return v - 0.25*float32(query-key) })},
+		{"the diagonal", "attn.scores", fit.PatternScores, []string{"the score of each query with its own key, on the diagonal, has 1 added"}, scores(func(v float32, query, key int) float32 {
+			if key == query {
+				return v + 1
+			}
+			return v
+		})},
+		{"a key by head", "attn.scores", fit.PatternScores, []string{"the scores of key 0 have a number added for each head, 0, 0.5, 1"}, func(c *faults.Context) []float32 {
+			out, S := c.Right(), c.Dims.P+c.Dims.T
+			for i := 0; i < len(out); i += S {
+				out[i] += float32(i/S/c.Dims.T%c.Model.Config().Heads) / 2
+			}
+			return out
+		}},
 		{"a window", "attn.scores", fit.PatternScores, []string{"last 2 keys alone"}, scores(func(v float32, query, key int) float32 {
 			if key < query-1 {
 				return float32(math.Inf(-1))

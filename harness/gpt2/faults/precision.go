@@ -271,6 +271,9 @@ const (
 	// alone, leave a part of it, and sums in few bits leave more.
 	sameNoise = 4
 
+	// leastMantissa is how many bits of mantissa bfloat16 has, the fewest of the types that are named.
+	leastMantissa = 7
+
 	// leastNoise is the number of wrong values that it takes to say that they have no
 	// structure: fewer than 16 lean to one side by a quarter by chance.
 	leastNoise = 16
@@ -290,6 +293,9 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 				return finding{fit.PatternLevels, 0, "every value of the output is a multiple of " + step + ": it is rounded to a fixed step"}
 			} else if !e.isRounded(p.round) {
 				continue
+			}
+			if bits := fit.MantissaBits(e.got); bits < leastMantissa {
+				return finding{p.id, 0, fmt.Sprintf("every value of the output has %d bits of mantissa at most: the stage, or what writes it, works in so few", bits)}
 			}
 			text := "every value of the output is one that %s holds: the stage, or what writes it, works in %[1]s"
 			return finding{p.id, 0, fmt.Sprintf(text, p.name)}

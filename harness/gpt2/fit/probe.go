@@ -86,8 +86,8 @@ type input struct {
 }
 
 // inputsOf returns the tensors of the step that have the shape of the stage's first input, and
-// come before the stage, with their rows at a probe; those of the step before, of as many
-// positions, are among them.
+// come before the stage, with their rows at a probe; those of the step before, at its
+// last positions, are among them.
 func (r *Row) inputsOf(p *probe, width int) (all []input) {
 	cfg := r.Model.Config()
 	here, _ := model.ParseStage(r.Name)
@@ -112,14 +112,15 @@ func (r *Row) inputsOf(p *probe, width int) (all []input) {
 		}})
 	}
 	if r.At != nil && r.Step > 0 {
-		if x := r.At(r.Step-1, own); len(x) == rows*width {
+		if x := r.newest(r.At(r.Step-1, own), own); len(x) == rows*width {
 			kind := seenFrom(cfg, here, own)
 			all = append(all, input{text: kind + " of the step before", from: here, row: x[p.row*width:][:width], of: func(s *Stage) []float32 {
 				at, _ := model.ParseStage(s.Name)
 				if s.Step == 0 || s.At == nil {
 					return nil
 				}
-				return s.At(s.Step-1, asSeen(s.Model.Config(), at, kind))
+				name := asSeen(s.Model.Config(), at, kind)
+				return s.newest(s.At(s.Step-1, name), name)
 			}})
 		}
 	}

@@ -89,7 +89,7 @@ func byRows(right []float32, width int, f rowFactor) func(i int) float64 {
 // ofRows proposes functions of the rows of the correct output.
 func (p *values) ofRows() (all []Hypothesis) {
 	all = append(all, p.undone()...)
-	all = append(all, p.fixedSteps()...)
+	all = append(all, slices.Concat(p.narrowed(), p.fixedSteps())...)
 	if p.width < perNumber || p.Part != nil {
 		return all
 	}

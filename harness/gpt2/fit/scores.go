@@ -17,7 +17,7 @@ const (
 )
 
 func init() {
-	searches["attn.scores"] = append(searches["attn.scores"], hiddenKeys, byDistance)
+	searches["attn.scores"] = append(searches["attn.scores"], hiddenKeys, byDistance, atKey)
 	for _, word := range []string{"attn.q", "attn.k"} {
 		blind[word] = append(blind[word], rotated, ofLengthOne)
 	}
@@ -92,15 +92,20 @@ func byDistance(r *Row) (all []Hypothesis) {
 	cfg, name := r.Model.Config(), stageName(r.Name)
 	lines := make([]regression, cfg.Heads)     // by head
 	tables := make([][][]float64, cfg.Heads+1) // differences by head, of all heads last, and distance
+	largest, scale := 0.0, 0.0                 // of the differences and of the scores
 	for step := range r.Step + 1 {
+		if r.Part != nil && step != r.Step {
+			continue // of which other places may be wrong
+		}
 		got, right, s := r.scoresAt(step)
 		scoreRows(s, right, func(row *softmaxRow, lo int) {
 			for j, seen := range row.right {
 				off := float64(got[lo+j]) - float64(right[lo+j])
-				if seen == 0 || off-off != 0 {
+				if seen == 0 || off-off != 0 || r.Part != nil && !r.Part[lo+j] {
 					continue
 				}
 				d := row.query - j
+				largest, scale = max(largest, math.Abs(off)), max(scale, math.Abs(float64(right[lo+j])))
 				lines[row.head].add(float64(d), off, 1)
 				for _, h := range []int{row.head, cfg.Heads} {
 					for len(tables[h]) <= d {
@@ -136,12 +141,18 @@ func byDistance(r *Row) (all []Hypothesis) {
 	headSlopes(cfg, name.Layer, slopes, func(numbers int, text string, of func(h int) float64) {
 		add(numbers, text, func(head, distance int) float64 { return of(head) * float64(distance) })
 	})
-	means := make([][]float64, len(tables))
+	means, hold := make([][]float64, len(tables)), make([]bool, len(tables))
 	for h, table := range tables {
 		n := 0
+		hold[h] = true
 		for _, x := range table {
 			n += len(x)
-			means[h] = append(means[h], sumOf(x)/float64(max(len(x), 1)))
+			mean := sumOf(x) / float64(max(len(x), 1))
+			if math.Abs(mean) <= 1e-5*scale {
+				mean = 0
+			}
+			means[h] = append(means[h], mean)
+			hold[h] = hold[h] && !slices.ContainsFunc(x, func(v float64) bool { return math.Abs(v-mean) > 1e-3*largest+1e-5*scale })
 		}
 		if n < 2*len(table) { // each number would be of its own place alone
 			return all
@@ -149,10 +160,15 @@ func byDistance(r *Row) (all []Hypothesis) {
 	}
 	words := func(means []float64) string {
 		var parts []string
-		for d, v := range means[:min(len(means), 6)] {
-			parts = append(parts, fmt.Sprintf("%.3g at %d", v, d))
+		for d, v := range means {
+			if v != 0 && len(parts) < 6 {
+				parts = append(parts, fmt.Sprintf("%.3g at %d", v, d))
+			}
 		}
-		return strings.Join(parts, ", ") + ", …"
+		if len(parts) == 6 {
+			return strings.Join(parts, ", ") + ", …"
+		}
+		return strings.Join(parts, ", ") + ", and 0 elsewhere"
 	}
 	const bias = "the scores have a relative bias added, a number for each distance from query to key"
 	terms := newByPosition()
@@ -175,9 +191,61 @@ func byDistance(r *Row) (all []Hypothesis) {
 		}
 		return 0
 	}
-	add(n, bias+": "+words(means[cfg.Heads]), func(_, distance int) float64 { return of(cfg.Heads, distance) })
-	add(n*cfg.Heads, bias+" and head: in head 0 "+words(means[0]), of)
+	switch k, some := means[cfg.Heads], func(v float64) bool { return v != 0 }; {
+	case !hold[cfg.Heads]:
+	case k[0] != 0 && !slices.ContainsFunc(k[1:], some):
+		text, k := Spell(cfg, name.Layer, k[0], 1e-5)
+		add(1, "the score of each query with its own key, on the diagonal, has "+text+" added", func(_, distance int) float64 {
+			if distance == 0 {
+				return k
+			}
+			return 0
+		})
+	default:
+		add(n, bias+": "+words(k), func(_, distance int) float64 { return of(cfg.Heads, distance) })
+	}
+	if !slices.Contains(hold[:cfg.Heads], false) {
+		add(n*cfg.Heads, bias+" and head: in head 0 "+words(means[0]), of)
+	}
 	return all
+}
+
+// atKey proposes a number for each head that is added to the scores of one key.
+func atKey(r *Row) []Hypothesis {
+	p, H := newValues(r), r.Model.Config().Heads
+	if p == nil {
+		return nil
+	}
+	key, offs, scale := p.wrong[0]%p.width, make([][]float64, H), 0.0
+	for _, i := range p.wrong {
+		if i%p.width != key {
+			return nil
+		}
+	}
+	scoreRows(&r.Stage, r.Right, func(row *softmaxRow, lo int) {
+		if i := lo + key; row.right[key] > 0 {
+			offs[row.head], scale = append(offs[row.head], float64(r.Got[i])-float64(r.Right[i])), max(scale, math.Abs(float64(r.Right[i])))
+		}
+	})
+	by, texts := make([]float64, H), make([]string, H)
+	for h, x := range offs {
+		by[h] = sumOf(x) / float64(len(x))
+		if texts[h] = fmt.Sprintf("%.4g", by[h]); len(x) < 2 || slices.ContainsFunc(x, func(v float64) bool { return math.Abs(v-by[h]) > 1e-3*math.Abs(by[h])+1e-5*scale }) {
+			return nil
+		}
+	}
+	text := fmt.Sprintf("the scores of key %d have a number added for each head, %s: GPT-2 adds none", key, strings.Join(texts, ", "))
+	return []Hypothesis{{ID: PatternScores, Text: text, Numbers: H, Output: func(s *Stage) []float32 {
+		out := slices.Clone(s.Correct())
+		if !scoreRows(s, out, func(row *softmaxRow, lo int) {
+			if key < len(row.right) && row.right[key] > 0 {
+				out[lo+key] += float32(by[row.head])
+			}
+		}) {
+			return nil
+		}
+		return out
+	}}}
 }
 
 // scoresAt returns the engine's scores of a step and the correct ones for what it has there; nothing
