@@ -65,6 +65,7 @@ func kernels() {
 	normalise()
 	rescale()
 	greatest()
+	without()
 	uniform()
 }
 

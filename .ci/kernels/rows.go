@@ -185,3 +185,36 @@ func greatest() {
 	VZEROUPPER()
 	RET()
 }
+
+// without returns how many of n values come before those at the end that have certain bits:
+// eight at a time from the end on, and then one.
+func without() {
+	TEXT("without", NOSPLIT, "func(x *float32, n int, bits uint32) int")
+	Doc("without returns how many of n values come before those at the end that have these bits.")
+	Pragma("noescape")
+	x, n := Load(Param("x"), GP64()), Load(Param("n"), GP64())
+	bits, value, same := Load(Param("bits"), GP32()), YMM(), GP32()
+	VMOVD(bits, value.AsX())
+	VPBROADCASTD(value.AsX(), value)
+	Label("eight")
+	CMPQ(n, U32(8))
+	JL(LabelRef("one"))
+	v := YMM()
+	VPCMPEQD(Mem{Base: x, Index: n, Scale: 4, Disp: -32}, value, v)
+	VMOVMSKPS(v, same)
+	CMPL(same, U32(255))
+	JNE(LabelRef("one"))
+	SUBQ(U32(8), n)
+	JMP(LabelRef("eight"))
+	Label("one")
+	TESTQ(n, n)
+	JZ(LabelRef("done"))
+	CMPL(bits, Mem{Base: x, Index: n, Scale: 4, Disp: -4})
+	JNE(LabelRef("done"))
+	DECQ(n)
+	JMP(LabelRef("one"))
+	Label("done")
+	Store(n, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+}

@@ -8,15 +8,16 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// tile writes y[r,0:cols] += x[0:k,r]·panel[0:k,cols] for a number of rows r and two vectors of
-// columns. The rows of y are far apart, and are asked for before the sums are taken; and with
-// every eight products four lines of a row of what will be packed next.
+// tile writes y[r,0:cols] = from[r,0:cols] + x[0:k,r]·panel[0:k,cols] for a number of rows r and
+// two vectors of columns. The rows of y are far apart, and are asked for before the sums are
+// taken; and with every eight products four lines of a row of what will be packed next.
 func tile(n, lanes int) {
 	cols := 2 * lanes
-	TEXT(fmt.Sprintf("tile%dx%d", n, cols), NOSPLIT, "func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)")
-	Doc(fmt.Sprintf("tile%dx%d adds the product of x, k columns of %d values, and a panel of k rows of %d to y, and asks for 64 columns of k/8 rows at next.", n, cols, n, cols))
+	TEXT(fmt.Sprintf("tile%dx%d", n, cols), NOSPLIT, "func(y *float32, ldy int, from *float32, ldfrom int, x, panel *float32, k int, next *float32, ldn int)")
+	Doc(fmt.Sprintf("tile%dx%d writes the product of x, k columns of %d values, and a panel of k rows of %d, plus from, to y, and asks for 64 columns of k/8 rows at next.", n, cols, n, cols))
 	Pragma("noescape")
 	yp, ldy := Load(Param("y"), GP64()), stride("ldy")
+	from, ldfrom := Load(Param("from"), GP64()), stride("ldfrom")
 	next, ldn := Load(Param("next"), GP64()), stride("ldn")
 	x, panel, k := Load(Param("x"), GP64()), Load(Param("panel"), GP64()), Load(Param("k"), GP64())
 	for _, y := range rowsOf(yp, ldy, n) {
@@ -55,12 +56,12 @@ func tile(n, lanes int) {
 	})
 	for r := range sums {
 		for c := range 2 {
-			at := Mem{Base: yp, Disp: 4 * lanes * c}
-			VADDPS(at, sums[r][c], sums[r][c])
-			VMOVUPS(sums[r][c], at)
+			VADDPS(Mem{Base: from, Disp: 4 * lanes * c}, sums[r][c], sums[r][c])
+			VMOVUPS(sums[r][c], Mem{Base: yp, Disp: 4 * lanes * c})
 		}
 		if r < n-1 {
 			ADDQ(ldy, yp)
+			ADDQ(ldfrom, from)
 		}
 	}
 	VZEROUPPER()

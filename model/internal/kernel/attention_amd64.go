@@ -63,15 +63,11 @@ func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, values []
 		for r := range m {
 			count = max(count, before(x[(t+r)*ldx:][:n], 0))
 		}
-		for r := range m {
-			for k, p := range x[(t+r)*ldx:][:count] {
-				turned[k*m+r] = p
-			}
-		}
+		turn(turned[:m*count], x[t*ldx:], ldx, m)
 		for j := 0; j < columns && count > 0; j += v.cols {
 			panel := &scratch[j*n]
 			if columns-j >= v.cols {
-				v.tiles[m](&y[t*ldy+j], ldy, &turned[0], panel, count, panel, 0)
+				v.tiles[m](&y[t*ldy+j], ldy, &y[t*ldy+j], ldy, &turned[0], panel, count, panel, 0)
 			} else {
 				edge(spare, y[t*ldy+j:], ldy, columns-j, m, &turned[0], panel, count)
 			}

@@ -108,11 +108,8 @@ func Softmax(dst, src []float32, temperature float64) {
 // before returns how many places of a row come before those at its end that have a value, to the bit.
 func before(row []float32, value float32) int {
 	bits, n := math.Float32bits(value), len(row)
-	for ; n >= 4; n -= 4 {
-		last := (*[4]float32)(row[n-4:])
-		if (math.Float32bits(last[0])^bits)|(math.Float32bits(last[1])^bits)|(math.Float32bits(last[2])^bits)|(math.Float32bits(last[3])^bits) != 0 {
-			break
-		}
+	if kernels > portable && n > 0 {
+		return without(&row[0], n, bits)
 	}
 	for n > 0 && math.Float32bits(row[n-1]) == bits {
 		n--

@@ -30,8 +30,8 @@ type vectors struct {
 	lanes   int         // of gelu and exps
 }
 
-// tileKernel adds the product of some rows of x, turned, and a panel to y.
-type tileKernel func(y *float32, ldy int, x, panel *float32, k int, next *float32, ldn int)
+// tileKernel writes the product of some rows of x, turned, and a panel, plus what is there from, to y.
+type tileKernel func(y *float32, ldy int, from *float32, ldfrom int, x, panel *float32, k int, next *float32, ldn int)
 
 // tileHeight returns of how many rows each of as few tiles as possible is, but for the last.
 func tileHeight(rows int) int {
@@ -121,41 +121,65 @@ func together(left, most int) int {
 	return min(most, left)
 }
 
+// noBias is the bias of a part of a product without one.
+var noBias [panelCols]float32
+
 // panels is an InOut product in split parts of whole tiles' columns. A block of blockK rows of
 // the matrix is copied to panels, which stay in the second cache, the panel at work in the
 // first, while up to passRows rows of x pass. Their sums lie side by side, as rows of y may be
-// so far apart that they push each other out of a cache.
+// so far apart that they push each other out of a cache; only the last block's go to y.
 func (t *mulTask) panels(i int) {
 	all := (t.out + tileCols - 1) / tileCols
 	lo, hi := i*all/t.split*tileCols, min((i+1)*all/t.split*tileCols, t.out)
 	width := (hi - lo + tileCols - 1) / tileCols * tileCols
+	isWhole := width == hi-lo // or the last tile's columns go beyond the bias and y
 	scratch, v := t.pool.take(), &vectorsOf[kernels]
 	packed, sums := scratch[:blockK*width], scratch[blockK*width:]
-	for from := 0; from < t.rows; from += passRows {
-		end := min(from+passRows, t.rows)
-		for r := from; r < end; r++ {
-			t.start(sums[(r-from)*width:], lo, hi)
+	bias := noBias[:]
+	if t.bias != nil {
+		bias = t.bias[lo:]
+	}
+	for first := 0; first < t.rows; first += passRows {
+		end := min(first+passRows, t.rows)
+		for r := first; r < end && !isWhole; r++ {
+			t.start(sums[(r-first)*width:], lo, hi)
 		}
 		for k0 := 0; k0 < t.in; k0 += blockK {
 			n := min(blockK, t.in-k0)
 			panelsOf(packed, t.data[k0*t.out+lo:], t.out, n, hi-lo)
-			tiles := (width / v.cols) * ((end - from + t.height - 1) / t.height)
+			tiles := (width / v.cols) * ((end - first + t.height - 1) / t.height)
 			asks := asks{mulTask: t, k: k0 + blockK, column: lo, across: width / askCols, tiles: tiles}
+			from, y := rows{sums, width}, rows{sums, width}
+			if isWhole && k0 == 0 {
+				from = rows{bias, 0}
+			}
+			if isWhole && k0+n == t.in {
+				y = rows{t.y[first*t.out+lo:], t.out}
+			}
 			for j := 0; j < hi-lo; j += v.cols {
 				panel := &packed[j*n]
-				for r := from; r < end; r += t.height {
+				for r := first; r < end; r += t.height {
 					m := min(t.height, end-r)
 					next, ldn := asks.next(panel)
-					v.tiles[m](&sums[(r-from)*width+j], width, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
+					v.tiles[m](y.at(r-first, j), y.apart, from.at(r-first, j), from.apart, &t.turned[t.rows*k0+r*n], panel, n, next, ldn)
 				}
 			}
 		}
-		for r := from; r < end; r++ {
-			copy(t.y[r*t.out+lo:r*t.out+hi], sums[(r-from)*width:])
+		for r := first; r < end && !isWhole; r++ {
+			copy(t.y[r*t.out+lo:r*t.out+hi], sums[(r-first)*width:])
 		}
 	}
 	t.pool.give(scratch)
 }
+
+// rows are rows of values, each so many after the one before.
+type rows struct {
+	values []float32
+	apart  int
+}
+
+// at returns where column j of row r is.
+func (r rows) at(row, j int) *float32 { return &r.values[row*r.apart+j] }
 
 // asks is what the tiles of a block ask for of the next one, a share each, for it to be near when
 // it is packed.
@@ -187,11 +211,24 @@ func (t *mulTask) turn(i int) {
 	m := min(t.height, t.rows-r)
 	for k0 := 0; k0 < t.in; k0 += blockK {
 		n := min(blockK, t.in-k0)
-		to := t.turned[t.rows*k0+r*n:][:m*n]
-		for j := range m {
-			for k, v := range t.x[(r+j)*t.in+k0:][:n] {
-				to[k*m+j] = v
-			}
+		turn(t.turned[t.rows*k0+r*n:][:m*n], t.x[r*t.in+k0:], t.in, m)
+	}
+}
+
+// turn copies the first values of m rows of x, ldx apart, to to, then their second and so on.
+func turn(to, x []float32, ldx, m int) {
+	n := len(to) / m
+	r := 0
+	for ; r+4 <= m; r += 4 { // whose values are written together
+		a, b, c, d := x[r*ldx:][:n], x[(r+1)*ldx:][:n], x[(r+2)*ldx:][:n], x[(r+3)*ldx:][:n]
+		for k := range a {
+			four := (*[4]float32)(to[k*m+r:])
+			four[0], four[1], four[2], four[3] = a[k], b[k], c[k], d[k]
+		}
+	}
+	for ; r < m; r++ {
+		for k, v := range x[r*ldx:][:n] {
+			to[k*m+r] = v
 		}
 	}
 }
@@ -220,7 +257,7 @@ func edge(scratch, y []float32, ldy, columns, m int, x, panel *float32, n int) {
 	for r := range m {
 		copy(scratch[r*v.cols:], y[r*ldy:][:columns])
 	}
-	v.tiles[m](&scratch[0], v.cols, x, panel, n, panel, 0)
+	v.tiles[m](&scratch[0], v.cols, &scratch[0], v.cols, x, panel, n, panel, 0)
 	for r := range m {
 		copy(y[r*ldy:][:columns], scratch[r*v.cols:])
 	}

@@ -2,100 +2,100 @@
 
 package kernel
 
-// tile1x16 adds the product of x, k columns of 1 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
+// tile1x16 writes the product of x, k columns of 1 values, and a panel of k rows of 16, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile1x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile1x16(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile2x16 adds the product of x, k columns of 2 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
+// tile2x16 writes the product of x, k columns of 2 values, and a panel of k rows of 16, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile2x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile2x16(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile3x16 adds the product of x, k columns of 3 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
+// tile3x16 writes the product of x, k columns of 3 values, and a panel of k rows of 16, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile3x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile3x16(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile4x16 adds the product of x, k columns of 4 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
+// tile4x16 writes the product of x, k columns of 4 values, and a panel of k rows of 16, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile4x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile4x16(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile5x16 adds the product of x, k columns of 5 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
+// tile5x16 writes the product of x, k columns of 5 values, and a panel of k rows of 16, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile5x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile5x16(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile6x16 adds the product of x, k columns of 6 values, and a panel of k rows of 16 to y, and asks for 64 columns of k/8 rows at next.
+// tile6x16 writes the product of x, k columns of 6 values, and a panel of k rows of 16, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile6x16(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile6x16(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
 // pack16 copies k rows of w to n panels of 16 columns, which are size values apart.
 //
 //go:noescape
 func pack16(panels *float32, size int, w *float32, ldw int, k int, n int)
 
-// tile1x32 adds the product of x, k columns of 1 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile1x32 writes the product of x, k columns of 1 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile1x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile1x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile2x32 adds the product of x, k columns of 2 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile2x32 writes the product of x, k columns of 2 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile2x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile2x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile3x32 adds the product of x, k columns of 3 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile3x32 writes the product of x, k columns of 3 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile3x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile3x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile4x32 adds the product of x, k columns of 4 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile4x32 writes the product of x, k columns of 4 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile4x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile4x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile5x32 adds the product of x, k columns of 5 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile5x32 writes the product of x, k columns of 5 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile5x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile5x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile6x32 adds the product of x, k columns of 6 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile6x32 writes the product of x, k columns of 6 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile6x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile6x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile7x32 adds the product of x, k columns of 7 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile7x32 writes the product of x, k columns of 7 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile7x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile7x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile8x32 adds the product of x, k columns of 8 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile8x32 writes the product of x, k columns of 8 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile8x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile8x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile9x32 adds the product of x, k columns of 9 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile9x32 writes the product of x, k columns of 9 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile9x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile9x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile10x32 adds the product of x, k columns of 10 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile10x32 writes the product of x, k columns of 10 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile10x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile10x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile11x32 adds the product of x, k columns of 11 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile11x32 writes the product of x, k columns of 11 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile11x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile11x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
-// tile12x32 adds the product of x, k columns of 12 values, and a panel of k rows of 32 to y, and asks for 64 columns of k/8 rows at next.
+// tile12x32 writes the product of x, k columns of 12 values, and a panel of k rows of 32, plus from, to y, and asks for 64 columns of k/8 rows at next.
 //
 //go:noescape
-func tile12x32(y *float32, ldy int, x *float32, panel *float32, k int, next *float32, ldn int)
+func tile12x32(y *float32, ldy int, from *float32, ldfrom int, x *float32, panel *float32, k int, next *float32, ldn int)
 
 // pack32 copies k rows of w to n panels of 32 columns, which are size values apart.
 //
@@ -266,6 +266,11 @@ func rescale(y *float32, n int, scale float64)
 //
 //go:noescape
 func greatest(x *float32, n int) float32
+
+// without returns how many of n values come before those at the end that have these bits.
+//
+//go:noescape
+func without(x *float32, n int, bits uint32) int
 
 // uniform writes n of splitmix64's numbers after a state, a multiple of eight, scaled from [-1,1) and shifted.
 //
