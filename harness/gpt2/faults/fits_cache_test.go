@@ -91,6 +91,15 @@ func TestCacheFits(t *testing.T) {
 			}
 			return out
 		}},
+		{"rows of earlier steps in few bits", "attn.cache_k", fit.PatternLevels, []string{"7 bits of mantissa", "bfloat16", "in the rows of earlier steps alone"}, func(c *faults.Context) []float32 {
+			out, D := slices.Clone(c.Right()), c.Model.Config().Embd/c.Model.Config().Heads
+			for i, v := range out {
+				if i/D%(c.Dims.P+c.Dims.T) < c.Dims.P {
+					out[i] = float32(bits(float64(v), 7, -100))
+				}
+			}
+			return out
+		}},
 		{"heads of this step alone", "attn.cache_k", fit.PatternPermuted, []string{"heads in reverse order", "in this step's rows alone"}, func(c *faults.Context) []float32 {
 			right, H := c.Right(), c.Model.Config().Heads
 			D, S := c.Model.Config().Embd/H, c.Dims.P+c.Dims.T

@@ -120,6 +120,18 @@ func TestPointwise(t *testing.T) {
 			}
 			return x
 		})},
+		{"a square", "mlp.act", function, []string{"x² in the place of x³"}, ofFirst(func(x float64) float64 { return 0.5 * x * (1 + math.Tanh(root*(x+0.044715*x*x))) })},
+		{"another power", "mlp.act", function, []string{"another power of x", "p = 2.5"}, ofFirst(func(x float64) float64 {
+			return 0.5 * x * (1 + math.Tanh(root*(x+0.044715*math.Copysign(math.Pow(math.Abs(x), 2.5), x))))
+		})},
+		{"a shifted relu", "mlp.act", function, []string{"relu of the input plus -0.125"}, ofFirst(func(x float64) float64 { return max(x-0.125, 0) })},
+		{"tanh of few bits", "mlp.act", function, []string{"the tanh is rounded to bfloat16"}, ofFirst(func(x float64) float64 {
+			return 0.5 * x * (1 + bits(math.Tanh(root*(x+0.044715*x*x*x)), 7, -100))
+		})},
+		{"11 bits", "mlp.c_fc", fit.PatternLevels, []string{"rounded to 11 bits of mantissa, 12 significant bits"}, each(func(x float64) float64 { return bits(x, 11, -100) })},
+		{"cut to 9 bits", "resid_post", fit.PatternLevels, []string{"cut off, toward 0, to 9 bits"}, each(func(x float64) float64 {
+			return float64(math.Float32frombits(math.Float32bits(float32(x)) &^ (1<<14 - 1)))
+		})},
 		{"small values 0", "mlp.act", function, []string{"within ±0.05", "the output is 0"}, ofFirst(func(x float64) float64 {
 			if math.Abs(x) < 0.05 {
 				return 0
@@ -133,139 +145,6 @@ func TestPointwise(t *testing.T) {
 		}
 	}
 	testFits(t, e, cases)
-}
-
-// normalise is a LayerNorm of each row with another centre and divisor.
-func normalise(c *faults.Context, centre, divisor func(x []float32, mean, variance float64) float64, factors func(gain, bias float64) (float64, float64)) []float32 {
-	x, out := c.In(model.Reads(c.Model.Config(), c.Stage)[0]), []float32{}
-	gain, _, _ := c.Model.Weight(c.Stage + ".weight")
-	bias, _, _ := c.Model.Weight(c.Stage + ".bias")
-	C := len(gain)
-	for lo := 0; lo < len(x); lo += C {
-		row := x[lo:][:C]
-		mean, variance := 0.0, 0.0
-		for _, v := range row {
-			mean += float64(v) / float64(C)
-		}
-		for _, v := range row {
-			variance += (float64(v) - mean) * (float64(v) - mean) / float64(C)
-		}
-		for i, v := range row {
-			g, b := factors(float64(gain[i]), float64(bias[i]))
-			out = append(out, float32((float64(v)-centre(row, mean, variance))/divisor(row, mean, variance)*g+b))
-		}
-	}
-	return out
-}
-
-// TestNorms: what is otherwise in a LayerNorm is found, at every step and layer.
-func TestNorms(t *testing.T) {
-	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 3,
-		keep: func(stage string) bool { return !strings.HasPrefix(stage, "logits") }}
-	type statistic = func(x []float32, mean, variance float64) float64
-	type weights = func(g, b float64) (float64, float64)
-	mean := func(_ []float32, mean, _ float64) float64 { return mean }
-	right := func(_ []float32, _, v float64) float64 { return math.Sqrt(v + 1e-5) }
-	own := func(g, b float64) (float64, float64) { return g, b }
-	of := func(centre, divisor statistic, factors weights) func(c *faults.Context) []float32 {
-		return func(c *faults.Context) []float32 { return normalise(c, centre, divisor, factors) }
-	}
-	testFits(t, e, []fitCase{
-		{"another epsilon", ".ln_1", fit.PatternEpsilon, []string{"epsilon is 0.001, where config.json has 1e-05"},
-			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v + 1e-3) }, own)},
-		{"epsilon outside", ".ln_2", fit.PatternEpsilon, []string{"epsilon outside of the root"},
-			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v) + 1e-5 }, own)},
-		{"another epsilon outside", ".ln_2", fit.PatternEpsilon, []string{"epsilon is 0.0003 and outside of the root"},
-			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v) + 3e-4 }, own)},
-		{"absolute deviation", ".ln_1", fit.PatternStatistics, []string{"mean absolute deviation"},
-			of(mean, func(x []float32, mean, _ float64) float64 {
-				sum := 0.0
-				for _, v := range x {
-					sum += math.Abs(float64(v)-mean) / float64(len(x))
-				}
-				return sum
-			}, own)},
-		{"variance over half", ".ln_2", fit.PatternStatistics, []string{"the variance is that of the first half of the channels"},
-			of(mean, func(x []float32, _, _ float64) float64 {
-				m, v, n := 0.0, 0.0, float64(len(x)/2)
-				for _, y := range x[:len(x)/2] {
-					m += float64(y) / n
-				}
-				for _, y := range x[:len(x)/2] {
-					v += (float64(y) - m) * (float64(y) - m) / n
-				}
-				return math.Sqrt(v + 1e-5)
-			}, own)},
-		{"a part of the mean", ".ln_1", fit.PatternStatistics, []string{"0.5", "times the row's mean"},
-			of(func(_ []float32, mean, _ float64) float64 { return mean / 2 }, right, own)},
-		{"root mean square", ".ln_2", fit.PatternStatistics, []string{"RMSNorm", "root of the mean square"},
-			of(func([]float32, float64, float64) float64 { return 0 }, func(_ []float32, m, v float64) float64 { return math.Sqrt(v + m*m + 1e-5) }, own)},
-		{"another variance", ".ln_2", fit.PatternStatistics, []string{"the divisor is √(0.8·var + 0.2)"},
-			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(0.8*v + 0.2) }, own)},
-		{"a mean square", ".ln_1", fit.PatternStatistics, []string{"the divisor is √(mean(x²) + 0.02)"},
-			of(mean, func(_ []float32, m, v float64) float64 { return math.Sqrt(v + m*m + 0.02) }, own)},
-		{"a mean cube", ".ln_2", fit.PatternStatistics, []string{"the divisor is the mean of |x - mean|^p", "p = 3"},
-			of(mean, func(x []float32, mean, _ float64) float64 {
-				sum := 0.0
-				for _, v := range x {
-					sum += math.Pow(math.Abs(float64(v)-mean), 3) / float64(len(x))
-				}
-				return math.Cbrt(sum)
-			}, own)},
-		{"a part of the range", ".ln_1", fit.PatternStatistics, []string{"0.25 times another divisor", "largest value less the least"},
-			of(mean, func(x []float32, _, _ float64) float64 { return float64(slices.Max(x)-slices.Min(x)) / 4 }, own)},
-		{"gain halfway to 1", ".ln_2", fit.PatternGain, []string{"the gain is applied as 0.5·gain + 0.5"}, of(mean, right, func(g, b float64) (float64, float64) { return (g + 1) / 2, b })},
-		{"another gain", ".ln_1", fit.PatternGain, []string{"another gain for each channel than ln_1.weight"}, of(mean, right, func(g, b float64) (float64, float64) { return g + math.Cos(50*g), b })},
-		{"another gain and bias", ".ln_1", fit.PatternGain, []string{"another gain and bias for each channel than ln_1"},
-			of(mean, right, func(g, b float64) (float64, float64) { return g + math.Cos(50*g), b + math.Sin(40*b) })},
-		{"gain plus one", ".ln_1", fit.PatternGain, []string{"1 + gain"}, of(mean, right, func(g, b float64) (float64, float64) { return 1 + g, b })},
-		{"gain squared", ".ln_2", fit.PatternGain, []string{"the gain is squared"}, of(mean, right, func(g, b float64) (float64, float64) { return g * g, b })},
-		{"swapped", ".ln_2", fit.PatternGain, []string{"gain and bias are swapped"}, of(mean, right, func(g, b float64) (float64, float64) { return b, g })},
-		{"gain rolled", ".ln_1", fit.PatternGain, []string{"the gain is read 3 channels on"}, func(c *faults.Context) []float32 {
-			gain, _, _ := c.Model.Weight(c.Stage + ".weight")
-			k := -1
-			return normalise(c, mean, right, func(_, b float64) (float64, float64) {
-				k++
-				return float64(gain[(k+3)%len(gain)]), b
-			})
-		}},
-		{"running statistics", ".ln_2", fit.PatternStatistics, []string{"every row has the same mean, 0.1, and deviation, 2"},
-			of(func([]float32, float64, float64) float64 { return 0.1 }, func([]float32, float64, float64) float64 { return 2 }, own)},
-		{"twice", "ln_f", fit.PatternTwice, []string{"applied twice"}, func(c *faults.Context) []float32 {
-			first := normalise(c, mean, right, own)
-			again := *c
-			in := c.In
-			again.In = func(name string) []float32 {
-				if name == model.Reads(c.Model.Config(), c.Stage)[0] {
-					return first
-				}
-				return in(name)
-			}
-			return normalise(&again, mean, right, own)
-		}},
-		{"a fast inverse root", ".ln_2", fit.PatternStatistics, []string{"fast approximate inverse root", "one Newton step"},
-			of(mean, func(_ []float32, _, v float64) float64 {
-				x := float32(v + 1e-5)
-				y := math.Float32frombits(0x5f3759df - math.Float32bits(x)>>1)
-				return 1 / float64(y*(1.5-0.5*x*y*y))
-			}, own)},
-		{"the bias is subtracted", "ln_f", fit.PatternGain, []string{"the bias is subtracted"}, of(mean, right, func(g, b float64) (float64, float64) { return g, -b })},
-		{"of the first position", ".ln_1", fit.PatternStatistics, []string{"of the first position, at every position"}, func(c *faults.Context) []float32 {
-			x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])
-			n := c.Dims.T
-			if n == 1 {
-				return nil
-			}
-			var m, v []float64
-			normalise(c, mean, func(x []float32, mean, variance float64) float64 {
-				m, v = append(m, mean), append(v, variance)
-				return 1
-			}, own)
-			C, k := len(x)/c.Dims.B/n, 0
-			return normalise(c, func([]float32, float64, float64) float64 { k++; return m[(k-1)/C/n*n*C] },
-				func([]float32, float64, float64) float64 { return math.Sqrt(v[(k-1)/C/n*n*C] + 1e-5) }, own)
-		}},
-	})
 }
 
 // TestOneRow: a number that is read off one row and that other rows refute is no cause; what they

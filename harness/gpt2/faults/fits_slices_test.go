@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,17 @@ func TestLookups(t *testing.T) {
 		{"clamped ids", "wte", fit.PatternLookup, []string{"ids from 30000 on read row 29999 of wte", "clamped at 29999"}, token(func(c *faults.Context, b, t int) int { return min(id(c, b, t), 29999) })},
 		{"ids + 3", "wte", fit.PatternLookup, []string{"id n reads row n+3"}, token(func(c *faults.Context, b, t int) int { return id(c, b, t) + 3 })},
 		{"row 0 of the batch", "wte", fit.PatternLookup, []string{"every batch row has the embeddings of row 0's tokens"}, token(func(c *faults.Context, b, t int) int { return id(c, 0, t) })},
+		{"late ids", "wte", fit.PatternLookup, []string{"embedded as the one before it", "the first of all as id 7"}, func() func(c *faults.Context) []float32 {
+			last := []int{7, 7}
+			return token(func(c *faults.Context, b, t int) int {
+				before := last[b]
+				last[b] = id(c, b, t)
+				if c.Dims.P == 0 && t == 0 {
+					return 7
+				}
+				return before
+			})
+		}()},
 		{"positions + 2", "wpe", fit.PatternLookup, []string{"position n reads row n+2 of wpe"}, position(func(c *faults.Context, t int) int { return c.Dims.P + t + 2 })},
 		{"positions clamped", "wpe", fit.PatternLookup, []string{"positions from 3 on read row 2 of wpe", "clamped at 2"}, position(func(c *faults.Context, t int) int { return min(c.Dims.P+t, 2) })},
 		{"positions modulo 2", "wpe", fit.PatternLookup, []string{"modulo 2 = 2^1"}, position(func(c *faults.Context, t int) int { return (c.Dims.P + t) % 2 })},
@@ -393,6 +405,20 @@ func TestHidden(t *testing.T) {
 			}
 			return out
 		}},
+		{"keys of 4 bits", ".attn.cache_k", fit.PatternLevels, []string{"4 bits", "of each row over 7"}, func(c *faults.Context) []float32 {
+			out, D := slices.Clone(c.Right()), c.Model.Config().Embd/c.Model.Config().Heads
+			for lo := 0; lo < len(out); lo += D {
+				top := float32(0)
+				for _, v := range out[lo:][:D] {
+					top = max(top, v, -v)
+				}
+				for i := lo; i < lo+D; i++ {
+					out[i] = float32(math.RoundToEven(float64(out[i])/float64(top/7))) * (top / 7)
+				}
+			}
+			return out
+		}},
+		{"probabilities of 8 bits", ".attn.probs", fit.PatternLevels, []string{"multiples of 1/256"}, each(func(x float64) float64 { return math.RoundToEven(x*256) / 256 })},
 		{"more digits than four", ".resid_mid", fit.PatternSum, []string{"(0.090911)·attn.c_proj"}, func(c *faults.Context) []float32 {
 			reads := model.Reads(c.Model.Config(), c.Stage)
 			out := slices.Clone(c.In(reads[0]))

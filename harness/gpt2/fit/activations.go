@@ -74,6 +74,11 @@ func functionsOfInput(own *activation.Function) (all []unary) {
 		plain("GELU's tanh form without the cubic term, 0.5x(1 + tanh(√(2/π)·x))", func(x float64) float64 { return geluOf(x, root, 0) }),
 		unary{"GELU's tanh form with %s in the place of 0.044715, 0.5x(1 + tanh(√(2/π)(x + %[1]s·x³)))", func(x, k float64) float64 { return geluOf(x, root, k) }, []float64{cubic}},
 		unary{"GELU's tanh form with %s in the place of √(2/π) = 0.79788, 0.5x(1 + tanh(%[1]s·(x + 0.044715x³)))", func(x, k float64) float64 { return geluOf(x, k, cubic) }, []float64{root, 2}},
+		plain("GELU's tanh form with x² in the place of x³, 0.5x(1 + tanh(√(2/π)(x + 0.044715x²)))", func(x float64) float64 { return x / 2 * (1 + math.Tanh(root*(x+cubic*x*x))) }),
+		unary{"GELU's tanh form with another power of x, 0.5x(1 + tanh(√(2/π)(x + 0.044715·x·|x|^(p-1)))) with p = %s where 3 belongs", func(x, k float64) float64 {
+			return x / 2 * (1 + math.Tanh(root*(x+cubic*x*math.Pow(math.Abs(x), k-1))))
+		}, []float64{3}},
+		unary{"relu of the input plus %s", func(x, k float64) float64 { return max(x+k, 0) }, []float64{-0.01, 0.01}},
 		unary{"x·sigmoid(%s·x)", func(x, k float64) float64 { return x * sigmoid(k*x) }, []float64{1.7, 1}},
 		unary{"GELU's erf form with erf(%s·x), where 1/√2 belongs", func(x, k float64) float64 { return x / 2 * math.Erfc(-k*x) }, []float64{0.7}},
 		unary{"leaky: x above 0, %s·x below", func(x, k float64) float64 { return max(x, 0) + k*min(x, 0) }, []float64{0.1}},
@@ -82,6 +87,16 @@ func functionsOfInput(own *activation.Function) (all []unary) {
 		unary{own.Name() + "(x + %s): a number is added to the input", func(x, k float64) float64 { return f(x + k) }, []float64{0.1, -0.1, 1, -1}},
 		unary{own.Name() + "(%s·x)/%[1]s", func(x, k float64) float64 { return f(k*x) / k }, []float64{1.1, 2, 0.5}},
 	)
+	for _, n := range float16s {
+		round, name := n.round, n.text
+		inner := func(x float64) float64 { return root * (x + cubic*x*x*x) }
+		all = append(all,
+			plain("GELU's tanh form of which the tanh is rounded to "+name, func(x float64) float64 { return x / 2 * (1 + round(math.Tanh(inner(x)))) }),
+			plain("GELU's tanh form of which 1 + tanh is rounded to "+name, func(x float64) float64 { return x / 2 * round(1+math.Tanh(inner(x))) }),
+			plain("GELU's tanh form of which the argument of tanh is rounded to "+name, func(x float64) float64 { return x / 2 * (1 + math.Tanh(round(inner(x)))) }),
+			plain("GELU's tanh form of which x³ is rounded to "+name, func(x float64) float64 { return x / 2 * (1 + math.Tanh(root*(x+cubic*round(x*x*x)))) }),
+		)
+	}
 	for _, t := range tanhs {
 		all = append(all, plain("GELU's tanh form with an approximation of tanh, "+t.text, func(x float64) float64 {
 			return x / 2 * (1 + t.of(root*(x+cubic*x*x*x), 0))

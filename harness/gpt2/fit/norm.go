@@ -138,11 +138,13 @@ func norms(r *Row) (all []Hypothesis) {
 	if len(all) > 0 {
 		return all
 	}
-	for _, c := range gains(r.Model, from) {
-		try(c)
-	}
-	if len(all) > 0 {
-		return all
+	for _, list := range [][]normCase{gains(r.Model, from), severalParts()} {
+		for _, c := range list {
+			try(c)
+		}
+		if len(all) > 0 {
+			return all
+		}
 	}
 	for _, look := range []func(p *values) []normCase{n.read, n.divided, n.channels} {
 		if len(all) == 0 {
@@ -215,6 +217,28 @@ func normCases(m *model.Model, from model.StageName) (all []normCase) {
 		}
 	}
 	return append(all,
+		normCase{PatternGain, "the gain is applied before the norm, to its input: the mean and the variance are those of x·gain", 0, func(n *norming) func(i int) float64 {
+			y := &norming{Stage: n.Stage, x: make([]float32, len(n.x)), C: n.C, eps: n.eps}
+			for i, v := range n.x {
+				y.x[i] = v * n.gain[i%n.C]
+			}
+			y.mean, y.variance = rowMoments(y.x, y.C, 0, y.C, 1)
+			centre, divisor := y.own()
+			return func(i int) float64 {
+				return (float64(y.x[i])-centre(i/n.C))/divisor(i/n.C) + float64(n.bias[i%n.C])
+			}
+		}},
+		normCase{PatternStatistics, "the mean that is taken off is that of each channel along the positions, not that of each position along the channels; the variance is the row's own", 0, func(n *norming) func(i int) float64 {
+			means := make([]float64, len(n.x)/n.T) // [B, C]
+			for i, v := range n.x {
+				means[i/(n.C*n.T)*n.C+i%n.C] += float64(v) / float64(n.T)
+			}
+			_, divisor := n.own()
+			return func(i int) float64 {
+				c := i % n.C
+				return (float64(n.x[i])-means[i/(n.C*n.T)*n.C+c])/divisor(i/n.C)*float64(n.gain[c]) + float64(n.bias[c])
+			}
+		}},
 		normCase{PatternTwice, "the norm is applied twice: to its own output once more", 0, func(n *norming) func(int) float64 {
 			y := &norming{Stage: n.Stage, x: n.Correct(), gain: n.gain, bias: n.bias, C: n.C, T: n.T, eps: n.eps}
 			y.mean, y.variance = rowMoments(y.x, y.C, 0, y.C, 1)

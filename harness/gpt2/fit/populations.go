@@ -89,7 +89,15 @@ func populations(cfg model.Config, from model.StageName) []population {
 	tail := func(C, of int) int { return C / of * of }
 	for _, of := range []int{8, 16, 32, 64} {
 		if cfg.Embd%of != 0 && cfg.Embd > of {
-			all = append(all, ofChannels(fmt.Sprintf("the first %d channels, whole blocks of %d", tail(cfg.Embd, of), of), part(1, 0), func(C int) int { return tail(C, of) }, 1))
+			first := ofChannels(fmt.Sprintf("the first %d channels, whole blocks of %d", tail(cfg.Embd, of), of), part(1, 0), func(C int) int { return tail(C, of) }, 1)
+			all = append(all, first, population{first.text + ", though divided by C: the sums leave the last channels out", func(n *norming) (mean, variance []float64) {
+				mean, variance = first.of(n)
+				k := float64(tail(n.C, of)) / float64(n.C)
+				for r, m := range mean {
+					variance[r], mean[r] = k*(variance[r]+(m-k*m)*(m-k*m)), k*m
+				}
+				return mean, variance
+			}})
 		}
 	}
 	others := []string{"embed", blockInput}

@@ -23,32 +23,41 @@ type rowFactor struct {
 	of   func(row []float32, less float64) float64
 }
 
-var rowFactors = []rowFactor{
-	{"divided by its length, √Σy², as by an L2 norm", nil, func(row []float32, _ float64) float64 { return math.Sqrt(squaresOf(row, 0)) }},
-	{"divided by the root of its mean square, as by RMSNorm", nil, func(row []float32, _ float64) float64 {
-		return math.Sqrt(squaresOf(row, 0) / float64(len(row)))
-	}},
-	{"normalised, its mean taken off and divided by its deviation, as by a LayerNorm", meanOf, func(row []float32, mean float64) float64 {
-		return math.Sqrt(squaresOf(row, mean) / float64(len(row)))
-	}},
-	{"less its mean", meanOf, asItIs},
-	{"less its largest value", largestOf, asItIs},
-	{"less its least value", func(row []float32) float64 { return float64(slices.Min(row)) }, asItIs},
-	{"less the logarithm of its Σe^y, as by a log-softmax", func(row []float32) float64 {
-		sum, top := 0.0, largestOf(row)
-		for _, v := range row {
-			sum += math.Exp(float64(v) - top)
-		}
-		return top + math.Log(sum)
-	}, asItIs},
-	{"divided by its sum", nil, func(row []float32, _ float64) float64 { return meanOf(row) * float64(len(row)) }},
-	{"divided by its largest absolute value", nil, func(row []float32, _ float64) float64 {
-		s := 0.0
-		for _, v := range row {
-			s = max(s, math.Abs(float64(v)))
-		}
-		return s
-	}},
+// rowFactors lists them, with an epsilon where norms have one.
+func rowFactors(eps float64) []rowFactor {
+	return []rowFactor{
+		{"divided by its length, √Σy², as by an L2 norm", nil, func(row []float32, _ float64) float64 { return math.Sqrt(squaresOf(row, 0)) }},
+		{"divided by the root of its mean square, as by RMSNorm", nil, func(row []float32, _ float64) float64 {
+			return math.Sqrt(squaresOf(row, 0) / float64(len(row)))
+		}},
+		{"normalised, its mean taken off and divided by its deviation, as by a LayerNorm", meanOf, func(row []float32, mean float64) float64 {
+			return math.Sqrt(squaresOf(row, mean) / float64(len(row)))
+		}},
+		{"less its mean", meanOf, asItIs},
+		{"less its largest value", largestOf, asItIs},
+		{"less its least value", func(row []float32) float64 { return float64(slices.Min(row)) }, asItIs},
+		{"less the logarithm of its Σe^y, as by a log-softmax", func(row []float32) float64 {
+			sum, top := 0.0, largestOf(row)
+			for _, v := range row {
+				sum += math.Exp(float64(v) - top)
+			}
+			return top + math.Log(sum)
+		}, asItIs},
+		{"divided by its sum", nil, func(row []float32, _ float64) float64 { return meanOf(row) * float64(len(row)) }},
+		{"divided by its largest absolute value", nil, func(row []float32, _ float64) float64 {
+			s := 0.0
+			for _, v := range row {
+				s = max(s, math.Abs(float64(v)))
+			}
+			return s
+		}},
+		{"normalised, its mean taken off and divided by √(variance + eps), as by a LayerNorm", meanOf, func(row []float32, mean float64) float64 {
+			return math.Sqrt(squaresOf(row, mean)/float64(len(row)) + eps)
+		}},
+		{"divided by √(mean square + eps), as by RMSNorm", nil, func(row []float32, _ float64) float64 {
+			return math.Sqrt(squaresOf(row, 0)/float64(len(row)) + eps)
+		}},
+	}
 }
 
 func asItIs([]float32, float64) float64 { return 1 }
@@ -97,7 +106,7 @@ func (p *values) ofRows() (all []Hypothesis) {
 	if D := p.Model.Config().Embd / p.Model.Config().Heads; p.width%D == 0 && p.width != D && D >= perNumber {
 		widths = append(widths, D)
 	}
-	at, factors := p.some(mostRead, nil), rowFactors
+	at, factors := p.some(mostRead, nil), rowFactors(p.Model.Config().Eps)
 	if word := stageName(p.Name).Word; word == "attn.q" || word == "attn.k" {
 		factors = factors[3:] // ofLengthOne has the first
 	}

@@ -43,6 +43,18 @@ func rules(x *table, stage string, found []lookup) (all []rule) {
 		for _, r := range wteRules {
 			add(0, r.row, "%s", r.text)
 		}
+		first := 0 // the id that stands before the first
+		for _, l := range wrong {
+			if l.Step == 0 && l.t == 0 {
+				first = l.got
+			}
+		}
+		add(min(first, 1), func(l lookup) int {
+			if l.Step == 0 && l.t == 0 {
+				return first
+			}
+			return l.earlier(1)
+		}, "each token is embedded as the one before it, of whichever step, the first of all as id %d: ids are one late", first)
 	} else {
 		for _, r := range wpeRules {
 			add(0, r.row, "%s", r.text)
