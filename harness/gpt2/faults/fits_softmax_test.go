@@ -80,6 +80,34 @@ func TestSoftmaxFits(t *testing.T) {
 			}
 			softmax(x, 0)
 		})},
+		{"capped", []string{"the scores are capped at 0.25 before the softmax"}, rows(func(x []float64, _ int) {
+			for j, v := range x {
+				x[j] = math.Min(v, 0.25)
+			}
+			softmax(x, 0)
+		})},
+		{"clipped", []string{"the scores are clipped at ±0.75 before the softmax"}, rows(func(x []float64, _ int) {
+			for j, v := range x {
+				if v > -1e6 {
+					x[j] = max(-0.75, min(v, 0.75))
+				}
+			}
+			softmax(x, 0)
+		})},
+		{"absolute", []string{"the softmax is of the absolute values of the scores"}, rows(func(x []float64, _ int) {
+			for j, v := range x {
+				if v > -1e6 {
+					x[j] = math.Abs(v)
+				}
+			}
+			softmax(x, 0)
+		})},
+		{"smoothed", []string{"0.9 times the softmax plus 0.1/n, the mean"}, rows(func(x []float64, query int) {
+			softmax(x, 0)
+			for j := range min(len(x), query+1) {
+				x[j] = 0.9*x[j] + 0.1/float64(query+1)
+			}
+		})},
 		{"not divided", []string{"rows do not sum to 1", "not divided by their sum"}, rows(func(x []float64, _ int) {
 			for j, v := range x {
 				x[j] = math.Exp(v)

@@ -15,7 +15,7 @@ const PatternSoftmax = "pattern_softmax"
 
 func init() {
 	for _, word := range []string{"attn.probs", "probs_t"} {
-		searches[word] = append(searches[word], slopes, denominators, keptKeys, distances, softcaps)
+		searches[word] = append(searches[word], slopes, denominators, keptKeys, distances, cappedScores, mixed)
 		blind[word] = append(blind[word], otherSoftmaxes)
 	}
 }
@@ -343,61 +343,4 @@ func constant(x []float64) (mean float64, ok bool) {
 func stageName(stage string) model.StageName {
 	s, _ := model.ParseStage(stage)
 	return s
-}
-
-// softcaps proposes scores that are capped softly, c·tanh(x/c), where they are not dumped: the cap by
-// which least is left of the logarithms within rows.
-func softcaps(r *Row) []Hypothesis {
-	if !r.Recovered {
-		return nil
-	}
-	top := 0.0
-	softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
-		for _, x := range row.x {
-			if !math.IsInf(x, 0) {
-				top = math.Max(top, math.Abs(x))
-			}
-		}
-	})
-	left := func(c float64) (sum float64) {
-		softmaxRows(&r.Stage, r, func(row *softmaxRow, _ int) {
-			var line regression
-			for j, known := range row.known {
-				if known {
-					line.add(0, math.Log(row.got[j])-c*math.Tanh(row.x[j]/c), row.got[j]*row.got[j])
-				}
-			}
-			if line.n > 1 {
-				sum += line.yy - line.y*line.y/line.w
-			}
-		})
-		return sum
-	}
-	if !(top > 0) {
-		return nil
-	}
-	at, step := top, 1.25 // of a grid from a quarter of the largest score to sixteen times it
-	for c := top / 4; c < 16*top; c *= step {
-		if left(c) < left(at) {
-			at = c
-		}
-	}
-	for lo, hi := at/step, at*step; hi/lo > 1+1e-6; {
-		a, b := lo+(hi-lo)*0.382, lo+(hi-lo)*0.618
-		if left(a) < left(b) {
-			hi = b
-		} else {
-			lo = a
-		}
-		at = (lo + hi) / 2
-	}
-	text, c := Spell(r.Model.Config(), stageName(r.Name).Layer, at, 1e-2)
-	return []Hypothesis{{ID: PatternSoftmax, Numbers: 1, Text: "the scores are capped softly before the softmax: " + text + "·tanh(score/" + text + "); GPT-2 caps none",
-		Output: softmaxOf(func(row *softmaxRow, x []float64) {
-			for j, v := range x {
-				if !math.IsInf(v, 0) {
-					x[j] = c * math.Tanh(v/c)
-				}
-			}
-		})}}
 }
