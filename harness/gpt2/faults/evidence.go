@@ -60,7 +60,7 @@ func layerOf(stage string) int {
 
 // ofRows describes a norm whose rows are each scaled, or shifted too, by numbers of their own.
 func (g *rowGroup) ofRows(e *wrongRow) finding {
-	if e.base.Nonfinite > 0 || len(e.Span) > 1 || !isNorm(e.Stage) {
+	if e.base.Nonfinite > 0 || !isNorm(e.Stage) {
 		return finding{}
 	}
 	row, _ := g.observe(e.some)

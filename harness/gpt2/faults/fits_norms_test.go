@@ -46,6 +46,17 @@ func TestNorms(t *testing.T) {
 	of := func(centre, divisor statistic, factors weights) func(c *faults.Context) []float32 {
 		return func(c *faults.Context) []float32 { return normalise(c, centre, divisor, factors) }
 	}
+	median := func(x []float32, _, _ float64) float64 {
+		x = slices.Clone(x)
+		slices.Sort(x)
+		return (float64(x[(len(x)-1)/2]) + float64(x[len(x)/2])) / 2
+	}
+	about := func(centre statistic) func(c *faults.Context) []float32 {
+		return of(centre, func(x []float32, mean, v float64) float64 {
+			off := centre(x, mean, v) - mean
+			return math.Sqrt(v + off*off + 1e-5)
+		}, own)
+	}
 	testFits(t, e, []fitCase{
 		{"another epsilon", ".ln_1", fit.PatternEpsilon, []string{"epsilon is 0.001, where config.json has 1e-05"},
 			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v + 1e-3) }, own)},
@@ -74,6 +85,18 @@ func TestNorms(t *testing.T) {
 			}, own)},
 		{"a part of the mean", ".ln_1", fit.PatternStatistics, []string{"0.5", "times the row's mean"},
 			of(func(_ []float32, mean, _ float64) float64 { return mean / 2 }, right, own)},
+		{"a median", ".ln_1", fit.PatternStatistics, []string{"the median of the row is taken off, where its mean belongs"}, about(median)},
+		{"a median, the divisor its own", ".ln_2", fit.PatternStatistics, []string{"the median of the row is taken off", "the divisor is the row's own"}, of(median, right, own)},
+		{"a mean without the ends", "ln_f", fit.PatternStatistics, []string{"the mean of the row without its 3 largest and 3 least values is taken off"},
+			about(func(x []float32, _, _ float64) float64 {
+				x = slices.Clone(x)
+				slices.Sort(x)
+				sum := 0.0
+				for _, v := range x[3 : len(x)-3] {
+					sum += float64(v) / float64(len(x)-6)
+				}
+				return sum
+			})},
 		{"root mean square", ".ln_2", fit.PatternStatistics, []string{"RMSNorm", "root of the mean square"},
 			of(func([]float32, float64, float64) float64 { return 0 }, func(_ []float32, m, v float64) float64 { return math.Sqrt(v + m*m + 1e-5) }, own)},
 		{"root mean square without bias", ".ln_1", fit.PatternStatistics, []string{"RMSNorm", "the mean is not taken off; the divisor is √(mean of x² + eps); the bias is not added"},

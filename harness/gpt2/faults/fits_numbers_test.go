@@ -168,6 +168,16 @@ func TestOneRow(t *testing.T) {
 			}
 		}
 	}
+	e.plant = planted(fitCase{stage: "ln_f", output: func(c *faults.Context) []float32 {
+		return normalise(c, func(_ []float32, mean, _ float64) float64 { return mean + math.Cos(1000*mean)/10 },
+			func(_ []float32, _, v float64) float64 { return math.Sqrt(v + 1e-5) }, func(g, b float64) (float64, float64) { return g, b })
+	}})
+	_, all := e.explain(t)
+	for _, x := range all {
+		if x.Explains != 0 || !strings.Contains(x.Text, "another number is taken off than its mean") {
+			t.Errorf("another centre: %s at step %d: %s: %q", x.Stage, x.Step, x.Fault, x.Text)
+		}
+	}
 	// One that all rows have is told of one row as well.
 	e.tokens = [][]int{{104}}
 	testFits(t, e, []fitCase{{"scaled", ".ln_2", fit.PatternScaled, []string{"without the bias the output is 1.2 times", "the gain or the divisor is scaled"}, func(c *faults.Context) []float32 {

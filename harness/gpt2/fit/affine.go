@@ -307,6 +307,20 @@ func (p *values) vectors() (all []Hypothesis) {
 				all = append(all, withVector(PatternChannelOffset, text, x.name, func(right, v float64) float64 { return right + sign*v }))
 			}
 		}
+		if own := ownBiasOf(&p.Stage); own != nil && p.holds(func(i int) float64 { return right(i) - float64(own[i%n]) + v(i) }) {
+			text := fmt.Sprintf("%s is added in the place of the own bias, %s", x.name, weightSeen(s, ownBias(p.Model, p.Name)))
+			all = append(all, Hypothesis{ID: PatternBias, Text: text, Output: func(at *Stage) []float32 {
+				w, own := seenWeight(at.Model, stageName(at.Name), x.name), ownBiasOf(at)
+				out := slices.Clone(at.Correct())
+				if len(w) != len(own) || len(w) == 0 {
+					return nil
+				}
+				for i, v := range out {
+					out[i] = float32(float64(v) - float64(own[i%len(own)]) + float64(w[i%len(w)]))
+				}
+				return out
+			}})
+		}
 		for _, power := range powers {
 			if p.holds(func(i int) float64 { return right(i) * power.of(v(i)) }) {
 				text := fmt.Sprintf("every row is multiplied by "+power.text+": it does not belong there", x.name)

@@ -275,7 +275,7 @@ func hiddenRegions(r *Row) (all []Hypothesis) {
 		}
 		for _, o := range axes[a].guesses() {
 			for _, region := range []region{past, fresh} {
-				h := region.alone(Hypothesis{ID: PatternPermuted, Text: o.text, Numbers: o.numbers, Stages: bothCaches, Output: moving(a, o, nil)})
+				h := region.alone(Hypothesis{ID: PatternPermuted, Text: o.text, Numbers: o.numbers, Stages: bothCaches, Output: moving(a, o, nil, false)})
 				if len(all) < 4 && o.numbers < 2 && x.give(func(right []float32) []float32 {
 					s := r.Stage
 					s.Correct = func() []float32 { return right }

@@ -146,7 +146,7 @@ func norms(r *Row) (all []Hypothesis) {
 			return all
 		}
 	}
-	for _, look := range []func(p *values) []normCase{n.read, n.divided, n.channels} {
+	for _, look := range []func(p *values) []normCase{n.read, n.divided, n.centred, n.channels} {
 		if len(all) == 0 {
 			for _, c := range look(p) {
 				try(c)

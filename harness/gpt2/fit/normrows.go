@@ -34,6 +34,12 @@ func NormRows(r *Row) string {
 		return ""
 	}
 	k, ok := n.rows(p)
+	if off, moved := n.offCentre(p); !ok && moved {
+		if len(off) == 1 {
+			return fmt.Sprintf("of the one row another number is taken off than its mean, %+.5g off it, and its divisor may be another too", off[0])
+		}
+		return fmt.Sprintf("of each row another number is taken off than its mean, from %+.5g to %+.5g off it: the statistics are of something else than the row's channels, or not their mean", slices.Min(off), slices.Max(off))
+	}
 	if !ok {
 		return ""
 	}
@@ -41,6 +47,103 @@ func NormRows(r *Row) string {
 		return fmt.Sprintf("the one row, without the bias, is %.5g times the correct one: its divisor is another than √(var + eps), and which cannot be told by one row", k[0])
 	}
 	return fmt.Sprintf("each row, without the bias, is the correct one times a number of its own, from %.5g to %.5g: the divisor of the rows is another than √(var + eps)", slices.Min(k), slices.Max(k))
+}
+
+// line returns what is taken off each row of a norm, and what it is then divided by, as they are read off
+// its output.
+func (n *norming) line(p *values) (centre, divisor []float64) {
+	for lo := 0; lo < len(n.x); lo += n.C {
+		var line regression
+		for c := range n.C {
+			if g := float64(n.gain[c]); g != 0 {
+				line.add(float64(n.x[lo+c]), (float64(p.Got[lo+c])-float64(n.bias[c]))/g, g*g)
+			}
+		}
+		xx, xy := line.within()
+		k := xy / xx
+		centre, divisor = append(centre, (line.x-line.y/k)/line.w), append(divisor, 1/k)
+	}
+	return centre, divisor
+}
+
+// offCentre returns how far from its mean is what is taken off each row; ok if that, and another divisor
+// at most, is what is wrong.
+func (n *norming) offCentre(p *values) (off []float64, ok bool) {
+	if p.Part != nil || len(n.x) != len(p.Got) {
+		return nil, false
+	}
+	centre, divisor := n.line(p)
+	for r, c := range centre {
+		off = append(off, c-n.mean[r])
+	}
+	return off, p.holds(n.output(func(r int) float64 { return centre[r] }, func(r int) float64 { return divisor[r] }))
+}
+
+// sorted returns a row's values in order.
+func (n *norming) sorted(r int) []float32 {
+	row := slices.Clone(n.x[r*n.C:][:n.C])
+	slices.Sort(row)
+	return row
+}
+
+// centres are what may be taken off a row in the place of its mean.
+var centres = []struct {
+	text string
+	of   func(n *norming, r int) float64
+}{
+	{"the median of the row", func(n *norming, r int) float64 {
+		row := n.sorted(r)
+		return (float64(row[(n.C-1)/2]) + float64(row[n.C/2])) / 2
+	}},
+	{"the lower median of the row", func(n *norming, r int) float64 { return float64(n.sorted(r)[(n.C-1)/2]) }},
+	{"the middle between the row's least and largest value", func(n *norming, r int) float64 {
+		row := n.sorted(r)
+		return (float64(row[0]) + float64(row[n.C-1])) / 2
+	}},
+	{"the row's largest value", func(n *norming, r int) float64 { return float64(n.sorted(r)[n.C-1]) }},
+	{"the row's least value", func(n *norming, r int) float64 { return float64(n.sorted(r)[0]) }},
+	{"the row's first channel", func(n *norming, r int) float64 { return float64(n.x[r*n.C]) }},
+}
+
+// centred returns norms of which another number than the mean is taken off, read off the rows.
+func (n *norming) centred(p *values) (all []normCase) {
+	if _, ok := n.offCentre(p); !ok {
+		return nil
+	}
+	some := slices.Clone(centres)
+	for k := 1; 2*k < n.C; k++ { // without so many at each end
+		some = append(some, struct {
+			text string
+			of   func(n *norming, r int) float64
+		}{fmt.Sprintf("the mean of the row without its %d largest and %[1]d least values", k), func(n *norming, r int) float64 {
+			return meanOf(n.sorted(r)[k : n.C-k])
+		}})
+	}
+	read, _ := n.line(p)
+	for i, c := range some {
+		slack := 1e-3 * math.Sqrt(n.variance[0])
+		if math.Abs(c.of(n, 0)-read[0]) > slack || math.Abs(c.of(n, len(read)-1)-read[len(read)-1]) > slack {
+			continue
+		}
+		for _, about := range []bool{true, false} {
+			text, numbers := c.text+" is taken off, where its mean belongs", min(max(0, i-len(centres)+1), 1)
+			if !about {
+				text += "; the divisor is the row's own"
+			}
+			all = append(all, normCase{PatternStatistics, text, numbers, func(n *norming) func(i int) float64 {
+				centre := func(r int) float64 { return c.of(n, r) }
+				_, divisor := n.own()
+				if about {
+					divisor = func(r int) float64 {
+						off := c.of(n, r) - n.mean[r]
+						return math.Sqrt(n.variance[r] + off*off + n.eps)
+					}
+				}
+				return n.output(centre, divisor)
+			}})
+		}
+	}
+	return all
 }
 
 // divided returns norms by a divisor that is read off the rows, of each of which it is a number.

@@ -60,10 +60,7 @@ func moved(r *Row) (all []Hypothesis) {
 	}
 	sampled := r.Whole != nil
 	split := model.Axes(r.Name) == "B H T D" // of which c_attn's columns tell more
-	for a := range axes {
-		if sampled && a < 2 || split && (axes[a].Letter == "H" || axes[a].Letter == "D") {
-			continue
-		}
+	along := func(axes []Axis, shape []int, a int, join bool) {
 		for _, bias := range []bool{false, true} {
 			b := r.biasOf(bias && a == len(axes)-1)
 			if bias && b == nil {
@@ -75,10 +72,20 @@ func moved(r *Row) (all []Hypothesis) {
 				if bias {
 					text += ", the bias where it belongs"
 				}
-				all = append(all, Hypothesis{ID: PatternPermuted, Text: text, Numbers: o.numbers, Whole: !sampled, Output: moving(a, o, b)})
+				all = append(all, Hypothesis{ID: PatternPermuted, Text: text, Numbers: o.numbers, Whole: !sampled, Output: moving(a, o, b, join)})
 			}
 		}
-		if len(all) > 0 {
+	}
+	for a := range axes {
+		if sampled && a < 2 || split && (axes[a].Letter == "H" || axes[a].Letter == "D") {
+			continue
+		}
+		if along(axes, shape, a, false); len(all) > 0 {
+			return all
+		}
+	}
+	if axes, shape := joined(axes, shape); axes != nil {
+		if along(axes, shape, len(axes)-1, true); len(all) > 0 {
 			return all
 		}
 	}
@@ -110,12 +117,26 @@ func moved(r *Row) (all []Hypothesis) {
 	return all
 }
 
-// moving returns the output of the correct values in another order of an axis, but for a bias
-// that stays where it belongs; nil is none.
-func moving(a int, o order, bias []float32) func(s *Stage) []float32 {
+// joined returns axes with heads and their channels, and thirds, as one of columns; nil where there are
+// none after the positions.
+func joined(axes []Axis, shape []int) (all []Axis, lengths []int) {
+	n := len(axes)
+	if n < 4 || axes[1].Letter != "T" {
+		return nil, nil
+	}
+	columns := Axis{Letter: "C", One: "column", Many: "columns", N: product(shape[2:])}
+	return append(slices.Clone(axes[:2]), columns), append(slices.Clone(shape[:2]), columns.N)
+}
+
+// moving returns the output of the correct values in another order of an axis, which may be one of
+// joined, but for a bias that stays where it belongs; nil is none.
+func moving(a int, o order, bias []float32, join bool) func(s *Stage) []float32 {
 	return func(s *Stage) []float32 {
 		right := s.Correct()
-		_, shape := s.axes()
+		axes, shape := s.axes()
+		if join {
+			_, shape = joined(axes, shape)
+		}
 		if product(shape) != len(right) {
 			return nil
 		}

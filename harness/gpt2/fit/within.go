@@ -273,7 +273,7 @@ func hiddenMoves(r *Row) (all []Hypothesis) {
 			continue
 		}
 		for _, o := range x.guesses() {
-			output := moving(a, o, nil)
+			output := moving(a, o, nil, false)
 			if out := output(&correct); out != nil && c.gives(map[string][]float32{r.Name: out}) {
 				all = append(all, Hypothesis{ID: PatternPermuted, Text: o.text, Numbers: o.numbers, Output: output})
 			}
