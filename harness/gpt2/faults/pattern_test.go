@@ -66,7 +66,7 @@ func TestPatterns(t *testing.T) {
 		{"a constant offset", "h.1.resid_mid", fit.PatternOffset, 0.999, []string{"plus 0.5"}, each(func(_ int, v float32) float32 { return v + 0.5 })},
 		{"the bias twice", "h.1.mlp.c_proj", fit.PatternBias, 0.999, []string{"mlp.c_proj.bias, is added twice", "once"}, add("h.1.mlp.c_proj.bias")},
 		{"another bias", "h.1.mlp.c_proj", fit.PatternChannelOffset, 0.999, []string{"attn.c_proj.bias of the next layer is added to every row"}, add("h.2.attn.c_proj.bias")},
-		{"a bias in the place of another", "h.1.mlp.c_proj", fit.PatternBias, 0.999, []string{"attn.c_proj.bias is added in the place of the own bias, mlp.c_proj.bias"}, func(c *faults.Context) []float32 {
+		{"a bias in the place of another", "h.1.mlp.c_proj", fit.PatternBias, 0.999, []string{"its bias is attn.c_proj.bias, where mlp.c_proj.bias belongs"}, func(c *faults.Context) []float32 {
 			own, other := weight("h.1.mlp.c_proj.bias"), weight("h.1.attn.c_proj.bias")
 			return each(func(i int, v float32) float32 { return v - own[i%len(own)] + other[i%len(own)] })(c)
 		}},
