@@ -46,6 +46,9 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	if len(held) > 0 || !search {
 		return held
 	}
+	if e.base.Wrong == 1 && len(e.got) > 1 {
+		return held // of one value any function is true
+	}
 	known := len(g.hypotheses)
 	for _, o := range g.observed(e) {
 		for _, h := range fit.Propose(o.row) {

@@ -91,6 +91,15 @@ func TestPointwise(t *testing.T) {
 		{"8 bits of float", "attn.cache_k", fit.PatternLevels, []string{"rounded to float8 (e4m3), 3 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 3, -5) })},
 		{"8 bits with a wide range", "attn.c_proj", fit.PatternLevels, []string{"rounded to float8 (e5m2), 2 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 2, -13) })},
 		{"5 bits", "resid_mid", fit.PatternLevels, []string{"rounded to 5 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 5, -100) })},
+		{"one number in some channels", "attn.c_attn", function, []string{"every value is -100, whatever belongs there, in channels 140 to 143"}, func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for i := range out {
+				if i%144 >= 140 {
+					out[i] = -100
+				}
+			}
+			return out
+		}},
 		{"a fine step", "resid_mid", fit.PatternLevels, []string{"rounded to multiples of 1/256"}, each(func(x float64) float64 { return math.RoundToEven(x*256) / 256 })},
 		{"hundredths", "attn.scores", fit.PatternLevels, []string{"cut down to multiples of 0.01"}, each(func(x float64) float64 { return math.Floor(x*100) / 100 })},
 		{"the input added", "mlp.act", function, []string{"0.01 times the input, mlp.c_fc"}, ofFirst(func(x float64) float64 { return gelu(x) + 0.01*x })},
@@ -114,8 +123,8 @@ func TestPointwise(t *testing.T) {
 			}
 			return x
 		})},
-		{"few small outputs 0", "attn.c_attn", function, []string{"what is below 0.004 in size is set to 0"}, each(func(x float64) float64 {
-			if math.Abs(x) < 0.004 {
+		{"few small outputs 0", "attn.c_attn", function, []string{"what is below 0.02 in size is set to 0"}, each(func(x float64) float64 {
+			if math.Abs(x) < 0.02 {
 				return 0
 			}
 			return x

@@ -196,7 +196,7 @@ func TestNoise(t *testing.T) {
 	for _, c := range []struct {
 		part float64
 		id   string
-	}{{1.0 / 4096, faults.PatternNoise10}, {1.0 / 512, faults.PatternNoise7}} {
+	}{{1.0 / 4096, faults.PatternNoise10}, {1.0 / 900, faults.PatternNoise7}, {1.0 / 512, faults.PatternNoise7}} {
 		for _, right := range []int{-1, 1} { // the step that is
 			rng := rand.New(rand.NewPCG(3, 4))
 			_, all := engine{plant: func(at harness.Place, x *faults.Context) []float32 {
@@ -228,6 +228,25 @@ func TestStale(t *testing.T) {
 	if len(introduced) != 1 || len(all) != 1 || all[0].Fault != fit.PatternCopy || !strings.Contains(all[0].Text, "that of the step before") {
 		t.Errorf("introduced %v, explained %v", introduced, all)
 	}
+	testFits(t, engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5}}, steps: 3}, []fitCase{
+		{"its last position", "h.1.mlp.c_fc", fit.PatternOtherInput, []string{"it reads ln_2 of the step before, where ln_2 belongs"}, func(c *faults.Context) []float32 {
+			before := c.In("prev:h.1.ln_2")
+			if c.Dims.P == 0 {
+				return nil
+			}
+			out := make([]float32, len(c.Right()))
+			if err := c.Model.Apply(c.Stage, c.Dims, func(string) []float32 { return before[len(before)-48:] }, out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}},
+		{"its row", "wpe", fit.PatternCopy, []string{"that of the step before, row 5 of wpe"}, func(c *faults.Context) []float32 {
+			if c.Dims.P < 6 {
+				return nil
+			}
+			return rowsOfTable(c, "wpe.weight", func(_, _ int) int { return 5 })
+		}},
+	})
 }
 
 // TestFewValues: of tensors of a handful of values, such as probabilities of 0 and 1, that one

@@ -308,18 +308,21 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	d, _ := g.dims(e.Step)
 	some := e.some
 	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
+	var nearest finding
+	off := math.Log(sameNoise)
 	for _, p := range precisions {
 		out := composite(p.name, p.round).output(c, 0)
 		if out == nil {
 			continue
 		}
 		like := harness.Between(some.right, out, nil)
-		if ratio := some.base.RMS() / like.RMS(); like.Nonfinite == 0 && ratio > 1.0/sameNoise && ratio < sameNoise {
-			return finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s",
-				ratio, p.like)}
+		ratio := some.base.RMS() / like.RMS()
+		if like.Nonfinite == 0 && math.Abs(math.Log(ratio)) < off {
+			off = math.Abs(math.Log(ratio))
+			nearest = finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)}
 		}
 	}
-	return finding{}
+	return nearest
 }
 
 // mostRounded is how many times the error may be that of rounding the output alone, where what

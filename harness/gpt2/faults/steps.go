@@ -11,7 +11,7 @@ import (
 )
 
 // numbersRead are the numbers in a hypothesis's words, with the expressions that give them.
-var numbersRead = regexp.MustCompile(`-?\d+(\.\d+)?(e[-+]?\d+)?( = (?:[^\s(),]|\([^()]*\))+(, at this config also (?:[^():;]|\([^()]*\))*)?)?`)
+var numbersRead = regexp.MustCompile(`-?\d+(\.\d+)?(e[-+]?\d+)?( = (?:[^\s(),]|\([^()]*\))+(, at this config also (?:[^():;]|\([^()]*\))*)?| \(also (?:[^()]|\([^()]*\))* here\))?`)
 
 // AcrossSteps says of causes that were read off a stage at one step where other steps of it refute
 // them: that a number in them changes from step to step, and at which steps nothing explains what is
@@ -55,10 +55,17 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 		}
 	}
 	holds := "and this does not hold: it is not the whole cause"
+	switch { // there they may be others
+	case c.numbers == 1:
+		holds = "and not by this number"
+	case c.numbers > 1:
+		holds = "and not by these numbers"
+	}
 	if len(differ) == 1 {
 		var numbers []string
 		for _, x := range read {
 			number, _, _ := strings.Cut(x[differ[0]], " = ")
+			number, _, _ = strings.Cut(number, " (also ")
 			numbers = append(numbers, number)
 		}
 		text = fmt.Sprintf("; the number changes from step to step, as with the position: it is %s at %s", words.And(numbers), plural("step", with))

@@ -58,6 +58,12 @@ func TestAcrossSteps(t *testing.T) {
 		}), []string{"last 3 keys and key 0 alone"}, []string{"changes"}},
 		{"a branch by the position", "h.1.resid_mid", branch(func(p int) float64 { return 1 / float64(p+1) }),
 			[]string{"the block's input + 1/(p + 1)·attn.c_proj"}, []string{"changes"}},
+		{"another number at the prompt", "h.1.resid_mid", branch(func(p int) float64 {
+			if p < 5 {
+				return math.Cos(float64(7 * p * p))
+			}
+			return 0.7
+		}), []string{"(0.7)·attn.c_proj", "at step 0 the stage is wrong too, and not by this number"}, []string{"changes", "whole cause"}},
 		{"a branch by one number", "h.1.resid_mid", branch(func(int) float64 { return 0.7 }), []string{"(0.7)·attn.c_proj"}, []string{"changes", "wrong too"}},
 	} {
 		_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, steps: 4, keep: gpt2test.IsModule, plant: func(at harness.Place, x *faults.Context) []float32 {

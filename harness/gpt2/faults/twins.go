@@ -19,6 +19,9 @@ const (
 	// the plainer one does.
 	moreNumbers = 1
 
+	// alikeLeft is how many times as much as a cause a twin may leave, if it is more than rounding.
+	alikeLeft = 2
+
 	// sameValues is the relative size of the difference between values up to which two causes are
 	// one in other words.
 	sameValues = 1e-3
@@ -156,7 +159,7 @@ func (s *choosing) causes(x *answer) []Cause {
 			t := *k.of(x)
 			same := func(o contender) bool { return s.alike(o, k) }
 			there := func(o contender) bool { return slices.Equal(o.of(x).At, t.At) }
-			if len(twins) < mostTwins && slices.Equal(s.holds[k], s.holds[known[0]]) && t.numbers <= causes[0].numbers+moreNumbers &&
+			if len(twins) < mostTwins && slices.Equal(s.holds[k], s.holds[known[0]]) && t.numbers <= causes[0].numbers+moreNumbers && t.made.beyond <= max(1, alikeLeft*causes[0].made.beyond) &&
 				!slices.ContainsFunc(told, same) && !(elsewhere && slices.ContainsFunc(told, there)) {
 				twins, told = append(twins, t), append(told, k)
 			}

@@ -89,7 +89,13 @@ func copies(r *Row) (all []Hypothesis) {
 		if back > 1 {
 			text = fmt.Sprintf("%d steps before", back)
 		}
-		add(r.At(r.Step-back, r.Name), text, ": a buffer that was not written again", func(s *Stage) []float32 {
+		x, later := newTable(r.Model, r.Name), ""
+		if before := r.At(r.Step-back, r.Name); x != nil && len(before) == x.width {
+			if row := x.find(before); row >= 0 {
+				later = fmt.Sprintf(", row %d of %s", row, r.Name)
+			}
+		}
+		add(r.At(r.Step-back, r.Name), text+later, ": a buffer that was not written again", func(s *Stage) []float32 {
 			if s.At == nil || s.Step < back {
 				return nil
 			}

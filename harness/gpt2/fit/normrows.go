@@ -194,12 +194,23 @@ func (n *norming) divided(p *values) (all []normCase) {
 			add(fmt.Sprintf("the divisor is √(%s%s + %s), where √(var + eps) belongs: another variance", ta, s.text, tb), 2, of(a, b))
 		}
 	}
+	least := func(v float64) func(n *norming, r int) float64 {
+		return func(n *norming, r int) float64 { return math.Sqrt(max(n.variance[r], v) + n.eps) }
+	}
+	if v := slices.Min(squares) - n.eps; v > slices.Min(n.variance) && v < slices.Max(n.variance) {
+		if v, text, ok := shortest(v, func(v float64) bool { return holds(least(v)) }); ok {
+			add(fmt.Sprintf("the divisor is √(max(var, %s) + eps): the variance is taken to be %[1]s at the least", text), 1, least(v))
+		}
+	}
 	for _, d := range divisors { // times a number
 		c := own(0) / k[0] / d.of(n, 0)
 		of := func(c float64) func(n *norming, r int) float64 {
 			return func(n *norming, r int) float64 { return c * d.of(n, r) }
 		}
-		if c, text, ok := shortest(c, func(c float64) bool { return holds(of(c)) }); ok {
+		if c, text, ok := shortest(c, func(c float64) bool { return holds(of(c)) }); ok && d.text == undivided {
+			_, v, _ := shortest(c*c-n.eps, func(v float64) bool { return math.Abs(math.Sqrt(v+n.eps)-c) < 1e-4*c })
+			add(fmt.Sprintf("every row is divided by one number, %s, whatever its variance, where √(var + eps) belongs: as if that were %s, or %s at the least", text, v, v), 1, of(c))
+		} else if ok {
 			add(text+" times another divisor: "+d.text, 1, of(c))
 		}
 	}

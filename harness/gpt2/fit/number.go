@@ -98,7 +98,11 @@ func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant fl
 			meant = math.Copysign(e.value, k)
 		}
 	}
-	if len(names) > 0 {
+	switch one, _ := strconv.ParseFloat(strconv.FormatFloat(k, 'g', 1, 64), 64); {
+	case len(names) == 0:
+	case one == k && math.Abs(k) < 1: // which is its own name first
+		text += " (also " + words.And(names) + " here)"
+	default:
 		text += " = " + alsoNamed(names)
 	}
 	return text, meant

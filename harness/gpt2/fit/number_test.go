@@ -26,6 +26,7 @@ func TestSpell(t *testing.T) {
 		{1.70201, 0, "1.702", 1.702},
 		{0.93817, 0, "0.93817", 0.93817},
 		{0.5, 0, "0.5", 0.5},
+		{0.05, 0, "0.05 (also 1/D here)", 0.05},
 		{0.577350, 2, "0.57735 = 1/√L, at this config also 1/√(n+1) in layer n", 1 / math.Sqrt(3)},
 	} {
 		text, meant := Spell(cfg, c.layer, c.k, 0)

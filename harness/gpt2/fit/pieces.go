@@ -102,7 +102,16 @@ func (p *values) beyond(x []float32) (lo, hi *side) {
 }
 
 // flushed proposes the correct output with what is small in it set to 0.
-func (p *values) flushed() []Hypothesis {
+func (p *values) flushed() (all []Hypothesis) {
+	if p.Whole != nil {
+		if whole := newValues(p.Whole); whole != nil {
+			all = whole.flushed()
+		}
+		for i := range all {
+			all[i].Whole = true
+		}
+		return all
+	}
 	worst, least := 0.0, math.Inf(1) // of what is 0 and of what is not
 	for _, i := range p.wrong {
 		if worst = max(worst, math.Abs(float64(p.Right[i]))); p.Got[i] != 0 {

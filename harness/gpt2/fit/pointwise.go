@@ -123,6 +123,10 @@ func (p *values) clips() []Hypothesis {
 		}
 	}
 	clip := func(v float64) float64 { return max(lo, min(v, hi)) }
+	if one := p.Got[p.wrong[0]]; len(p.wrong) == len(p.at) && !few(len(p.at)) && !slices.ContainsFunc(p.at, func(i int) bool { return p.Got[i] != one }) {
+		text := fmt.Sprintf("every value is %s, whatever belongs there", decimal(float64(one)))
+		return []Hypothesis{ofRight(PatternFunction, text, 1, func(*Stage, float64, int) float64 { return float64(one) })}
+	}
 	if few(above) || few(below) || lo > hi || !p.holds(func(i int) float64 { return clip(float64(p.Right[i])) }) {
 		return nil
 	}

@@ -142,6 +142,8 @@ func overRow(text string, add func(sum, d float64) float64, then func(n *norming
 	}}
 }
 
+const undivided = "nothing is divided by the deviation: the divisor is 1"
+
 // divisors are those that are looked at, with the row's own mean and with none.
 var divisors = []divisor{
 	{"epsilon outside of the root: the divisor is √var + eps, where √(var + eps) belongs", func(n *norming, r int) float64 { return math.Sqrt(n.variance[r]) + n.eps }},
@@ -151,7 +153,7 @@ var divisors = []divisor{
 	{"epsilon as the least variance: the divisor is √max(var, eps)", func(n *norming, r int) float64 { return math.Sqrt(max(n.variance[r], n.eps)) }},
 	{"the root is missing: the divisor is var + eps, the variance", func(n *norming, r int) float64 { return n.variance[r] + n.eps }},
 	{"the fourth root is the divisor: the root is taken twice", func(n *norming, r int) float64 { return math.Sqrt(math.Sqrt(n.variance[r] + n.eps)) }},
-	{"nothing is divided by the deviation: the divisor is 1", func(*norming, int) float64 { return 1 }},
+	{undivided, func(*norming, int) float64 { return 1 }},
 	{"the rows are multiplied by the deviation where they should be divided", func(n *norming, r int) float64 { return 1 / math.Sqrt(n.variance[r]+n.eps) }},
 	{"the divisor is the root of the sum of squares: the division by C is missing", func(n *norming, r int) float64 {
 		return math.Sqrt(n.variance[r]*float64(n.C) + n.eps)

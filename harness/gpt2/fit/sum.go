@@ -81,7 +81,7 @@ func (r *Row) sumOf(terms []string) []Hypothesis {
 		text, meant := Spell(r.Model.Config(), s.Layer, c[j], 0)
 		if slack := uncertain[j] + 1e-6*math.Abs(c[j]); math.Abs(meant-c[j]) <= slack {
 			c[j] = meant
-		} else if meant != 1 && !strings.Contains(text, " = ") { // few digits are not all of it
+		} else if meant != 1 && !strings.Contains(text, " = ") && !strings.Contains(text, " (also ") { // few digits are not all of it
 			text, _ = Spell(r.Model.Config(), s.Layer, c[j], slack/math.Abs(c[j]))
 		}
 		switch {
