@@ -91,7 +91,7 @@ func TestPointwise(t *testing.T) {
 		{"8 bits of float", "attn.cache_k", fit.PatternLevels, []string{"rounded to float8 (e4m3), 3 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 3, -5) })},
 		{"8 bits with a wide range", "attn.c_proj", fit.PatternLevels, []string{"rounded to float8 (e5m2), 2 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 2, -13) })},
 		{"5 bits", "resid_mid", fit.PatternLevels, []string{"rounded to 5 bits of mantissa"}, each(func(x float64) float64 { return bits(x, 5, -100) })},
-		{"one number in some channels", "attn.c_attn", function, []string{"every value is -100, whatever belongs there, in channels 140 to 143"}, func(c *faults.Context) []float32 {
+		{"one number in some channels", "attn.c_attn", function, []string{"every value is -100, whatever belongs there, in the v third, head 5, channels of a head 4 to 7"}, func(c *faults.Context) []float32 {
 			out := append([]float32{}, c.Right()...)
 			for i := range out {
 				if i%144 >= 140 {
