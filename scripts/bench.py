@@ -5,8 +5,8 @@
   python3 scripts/bench.py --model small --threads 1,2 --rounds 7 --json my-bench.json
 
 In a round each engine runs once, in a process of its own, on a prompt of 2, 8, 128 and 512 tokens, and after one of 2 a
-token at a time (decode). All is float32. A peer is timed where Python finds its packages: llama.cpp, ONNX Runtime and
-PyTorch; not Candle, whose exporter is not made for speed. One whose logits are not ours is an error, not a number.
+token at a time (decode). All is float32. A peer is timed where Python finds its packages, or cargo: llama.cpp, ONNX
+Runtime, PyTorch and Candle. One whose logits are not ours is an error, not a number.
 
 Numbers are medians over the rounds: tokens a second, and ours as a part of another's in the same round. "limit" is what
 the processor's multiply-adds and its reads of the same weights allow, measured beside ours in each round.
@@ -22,6 +22,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import statistics
 import struct
 import subprocess
@@ -37,10 +38,12 @@ from contract import Refused, read_config, weight_shapes  # noqa: E402
 from engines import CACHE, run  # noqa: E402
 
 OURS, LIMIT = "checkpoint12", "limit"
-PEERS = {  # name: module in peers, its packages, what pip installs
-    "llama.cpp": ("llamacpp", ("llama_cpp", "gguf"), "llama-cpp-python gguf numpy"),
-    "ONNX Runtime": ("onnxrt", ("onnxruntime", "onnx"), "onnxruntime onnx numpy"),
-    "PyTorch": ("pytorch", ("torch",), "torch numpy"),
+PIP = f"{sys.executable} -m pip install "
+PEERS = {  # name: module in peers, its packages or programs, what installs them
+    "llama.cpp": ("llamacpp", ("llama_cpp", "gguf"), PIP + "llama-cpp-python gguf numpy"),
+    "ONNX Runtime": ("onnxrt", ("onnxruntime", "onnx"), PIP + "onnxruntime onnx numpy"),
+    "PyTorch": ("pytorch", ("torch",), PIP + "torch numpy"),
+    "Candle": ("candle", ("cargo", "numpy"), "https://rustup.rs, " + PIP + "numpy"),
 }
 PROMPTS = (2, 8, 128, 512)
 COLUMNS = [f"prompt {n}" for n in PROMPTS] + ["decode"]
@@ -55,8 +58,8 @@ def say(text):
 
 
 def missing(name):
-    """The packages of a peer that Python does not find."""
-    return [package for package in PEERS[name][1] if importlib.util.find_spec(package) is None]
+    """The packages and programs of a peer that are not there."""
+    return [part for part in PEERS[name][1] if not shutil.which(part) and importlib.util.find_spec(part) is None]
 
 
 def model_folder(model, scratch):
@@ -215,7 +218,7 @@ def chosen(given):
     there = []
     for name in names:
         if name != OURS and (packages := missing(name)):
-            line = f"{name} is not timed, {' and '.join(packages)} missing: {sys.executable} -m pip install {PEERS[name][2]}"
+            line = f"{name} is not timed, {' and '.join(packages)} missing: {PEERS[name][2]}"
             if given:
                 raise Refused(line)
             say(line)
