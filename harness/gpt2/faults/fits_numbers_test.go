@@ -111,6 +111,13 @@ func TestPointwise(t *testing.T) {
 			const h = 16.0 / 256
 			return gelu(math.Round((x+8)/h)*h - 8)
 		})},
+		{"a table of eighths", "mlp.act", table, []string{"48 entries from -3 to 3", "straight line"}, ofFirst(func(x float64) float64 {
+			const h = 1.0 / 8
+			x = max(-3, min(x, 3))
+			n := math.Floor(x / h)
+			a, b := n*h, (n+1)*h
+			return gelu(a) + (x-a)/h*(gelu(b)-gelu(a))
+		})},
 		{"a table with lines", "mlp.act", table, []string{"table", "straight line"}, ofFirst(func(x float64) float64 {
 			const h = 12.0 / 100
 			n := math.Floor((x + 6) / h)
@@ -210,6 +217,15 @@ func TestDropout(t *testing.T) {
 	testFits(t, e, []fitCase{
 		{"of probabilities", ".attn.probs", fit.PatternDropout, words, each(drop)},
 		{"of a projection", ".mlp.c_proj", fit.PatternDropout, words, each(drop)},
+		{"of channels", ".mlp.c_fc", fit.PatternDropout, []string{"0 in random channels, at every position the same, and 1/(1-p) times"}, func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for i, v := range out {
+				if out[i] = v / 0.875; i%112%8 == 3 {
+					out[i] = 0
+				}
+			}
+			return out
+		}},
 		{"without its factor", ".mlp.act", fit.PatternDropout, []string{"0 at random places", "training mode"}, each(func(x float64) float64 {
 			if rng.Float64() < 0.1 {
 				return 0

@@ -90,7 +90,11 @@ func (p *values) dropouts() []Hypothesis {
 	if !p.holds(func(i int) float64 { return output(kept(x, i), float64(p.Right[i]), float64(p.Got[i]), rate) }) {
 		return nil
 	}
-	text := fmt.Sprintf("dropout of p = %s is on: %s is 0 at random places and 1/(1-p) times as large elsewhere", decimal(rate), what) + trainingWords
+	where := "at random places"
+	if p.byChannel(func(i int) bool { return math.Abs(float64(p.Right[i])-kept(x, i)) > 4*p.bound(i) }, func(i int) bool { return p.agrees(i, kept(x, i), 1) }) {
+		where = "in random channels, at every position the same,"
+	}
+	text := fmt.Sprintf("dropout of p = %s is on: %s is 0 %s and 1/(1-p) times as large elsewhere", decimal(rate), what, where) + trainingWords
 	return []Hypothesis{{ID: PatternDropout, Text: text, Numbers: 1, Output: func(s *Stage) []float32 {
 		right, x := s.Correct(), base(s)
 		if len(s.Seen) != len(right) || x != nil && len(x) != len(right) {
@@ -102,6 +106,25 @@ func (p *values) dropouts() []Hypothesis {
 		}
 		return out
 	}}}
+}
+
+// byChannel reports whether all that is dropped, of what tells, is of channels that are dropped in each of
+// several rows.
+func (p *values) byChannel(tells, dropped func(i int) bool) bool {
+	gone, seen, rows := map[int]bool{}, map[int]int{}, 0
+	for _, i := range p.at {
+		if !tells(i) {
+			continue
+		}
+		c, is := i%p.width, dropped(i)
+		if seen[c] > 0 && gone[c] != is {
+			return false
+		}
+		gone[c] = is
+		seen[c]++
+		rows = max(rows, seen[c])
+	}
+	return rows > 1
 }
 
 // inAll returns of the probabilities that are not right, in all layers and at steps near the row's, how

@@ -292,28 +292,50 @@ func (p *values) tables(src source, x []float32, own *activation.Function) (all 
 		}},
 		{"the function itself", func(x, r float64) float64 { return f(x) }},
 	}
-	for _, r := range []float64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20} {
-		for _, n := range []int{16, 32, 64, 100, 128, 200, 250, 255, 256, 257, 500, 511, 512, 513, 1000, 1023, 1024, 1025, 2000, 2047, 2048, 4095, 4096, 8192, 16384, 32768, 65535, 65536} {
-			h := 2 * r / float64(n)
-			for _, m := range modes {
-				for _, o := range outside {
-					g := func(x float64) float64 {
-						if x <= -r || x >= r {
-							return o.of(x, r)
-						}
-						a, b, part := m.at((x + r) / h)
-						y := f(min(a*h, 2*r) - r)
-						if part > 0 {
-							y += part * (f(b*h-r) - y)
-						}
-						return y
+	most := 0.0
+	for _, i := range p.at {
+		most = max(most, math.Abs(float64(x[i])))
+	}
+	try := func(r float64, n int) []Hypothesis {
+		h := 2 * r / float64(n)
+		for _, m := range modes {
+			for _, o := range outside {
+				g := func(x float64) float64 {
+					if x <= -r || x >= r {
+						return o.of(x, r)
 					}
-					if p.holds(func(i int) float64 { return g(float64(x[i])) }) {
-						text := fmt.Sprintf("the output is looked up in a table of %s, whose %d entries from %v to %v are %s apart, %s, and beyond it is %s",
-							own.Name(), n, -r, r, decimal(h), m.text, o.text)
-						return []Hypothesis{src.hypothesis(PatternTable, text, 1, func(x, _ float64) float64 { return g(x) })}
+					a, b, part := m.at((x + r) / h)
+					y := f(min(a*h, 2*r) - r)
+					if part > 0 {
+						y += part * (f(b*h-r) - y)
 					}
+					return y
 				}
+				if p.holds(func(i int) float64 { return g(float64(x[i])) }) {
+					text := fmt.Sprintf("the output is looked up in a table of %s, whose %d entries from %v to %v are %s apart, %s, and beyond it is %s",
+						own.Name(), n, -r, r, decimal(h), m.text, o.text)
+					if most < r {
+						text = fmt.Sprintf("the output is looked up in a table of %s, whose entries are %s apart, %s: %d if they go from %v to %v, where no input shows an end",
+							own.Name(), decimal(h), m.text, n, -r, r)
+					}
+					return []Hypothesis{src.hypothesis(PatternTable, text, 1, func(x, _ float64) float64 { return g(x) })}
+				}
+			}
+		}
+		return nil
+	}
+	ranges := []float64{1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20}
+	for _, r := range ranges {
+		for _, n := range []int{16, 32, 64, 100, 128, 200, 250, 255, 256, 257, 500, 511, 512, 513, 1000, 1023, 1024, 1025, 2000, 2047, 2048, 4095, 4096, 8192, 16384, 32768, 65535, 65536} {
+			if all := try(r, n); all != nil {
+				return all
+			}
+		}
+	}
+	for _, r := range ranges {
+		for _, toUnit := range []float64{2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 10, 20, 50, 100, 200, 500, 1000} {
+			if all := try(r, int(2*r*toUnit)); all != nil {
+				return all
 			}
 		}
 	}
