@@ -46,6 +46,7 @@ func TestNorms(t *testing.T) {
 	of := func(centre, divisor statistic, factors weights) func(c *faults.Context) []float32 {
 		return func(c *faults.Context) []float32 { return normalise(c, centre, divisor, factors) }
 	}
+	var lasts [2][2]float64 // statistics of each batch row's last position
 	median := func(x []float32, _, _ float64) float64 {
 		x = slices.Clone(x)
 		slices.Sort(x)
@@ -168,6 +169,28 @@ func TestNorms(t *testing.T) {
 				return 1 / float64(y*(1.5-0.5*x*y*y))
 			}, own)},
 		{"the bias is subtracted", "ln_f", fit.PatternGain, []string{"the bias is subtracted"}, of(mean, right, func(g, b float64) (float64, float64) { return g, -b })},
+		{"of the position before", "h.1.ln_1", fit.PatternStatistics, []string{"of the position before, which for a step's first is the last of the step before"}, func(c *faults.Context) []float32 {
+			var m, v []float64
+			normalise(c, mean, func(x []float32, mean, variance float64) float64 {
+				m, v = append(m, mean), append(v, variance)
+				return 1
+			}, own)
+			n, C := c.Dims.T, c.Model.Config().Embd
+			stats := make([][2]float64, len(m)/C) // of each row that of the one before
+			for r := range stats {
+				if r%n > 0 {
+					stats[r] = [2]float64{m[(r-1)*C], v[(r-1)*C]}
+				} else if stats[r] = lasts[r/n]; c.Dims.P == 0 {
+					stats[r] = [2]float64{m[r*C], v[r*C]}
+				}
+				if r%n == n-1 {
+					lasts[r/n] = [2]float64{m[r*C], v[r*C]}
+				}
+			}
+			k := 0
+			return normalise(c, func([]float32, float64, float64) float64 { k++; return stats[(k-1)/C][0] },
+				func([]float32, float64, float64) float64 { return math.Sqrt(stats[(k-1)/C][1] + 1e-5) }, own)
+		}},
 		{"of the first position", ".ln_1", fit.PatternStatistics, []string{"of the first position, at every position"}, func(c *faults.Context) []float32 {
 			x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])
 			n := c.Dims.T

@@ -25,6 +25,9 @@ func ofOtherRow(text string, row func(n *norming, r int) int) population {
 	}}
 }
 
+// before returns the row of the position before, in the same step.
+func before(n *norming, r int) int { return max(r-1, r/n.T*n.T) }
+
 // pooled returns the population of groups of rows: each from first to last.
 func pooled(text string, group func(n *norming, r int) (first, last int)) population {
 	return population{text, func(n *norming) (mean, variance []float64) {
@@ -69,7 +72,22 @@ func populations(cfg model.Config, from model.StageName) []population {
 		ofOtherRow("the first position, at every position", func(n *norming, r int) int { return r / n.T * n.T }),
 		ofOtherRow("the first row of all, at every row", func(*norming, int) int { return 0 }),
 		ofOtherRow("the last position, at every position", func(n *norming, r int) int { return r/n.T*n.T + n.T - 1 }),
-		ofOtherRow("the position before", func(n *norming, r int) int { return max(r-1, r/n.T*n.T) }),
+		ofOtherRow("the position before", before),
+		{"the position before, which for a step's first is the last of the step before", func(n *norming) (mean, variance []float64) {
+			mean, variance = ofOtherRow("", before).of(n)
+			if n.Step == 0 || n.At == nil {
+				return mean, variance
+			}
+			x, B := n.At(n.Step-1, model.Reads(n.Model.Config(), n.Name)[0]), len(n.mean)/n.T
+			if len(x) == 0 || len(x)%(B*n.C) != 0 {
+				return nil, nil
+			}
+			for b := range B {
+				m, v := rowMoments(x[(b+1)*len(x)/B-n.C:][:n.C], n.C, 0, n.C, 1)
+				mean[b*n.T], variance[b*n.T] = m[0], v[0]
+			}
+			return mean, variance
+		}},
 		ofOtherRow("the position after", func(n *norming, r int) int { return min(r+1, r/n.T*n.T+n.T-1) }),
 		ofOtherRow("the row of the batch before", func(n *norming, r int) int {
 			if r < n.T {
