@@ -168,6 +168,15 @@ func TestAttentionFits(t *testing.T) {
 		output          func(c *faults.Context) []float32
 	}{
 		{"a distance", "attn.scores", fit.PatternScores, []string{"-0.25 times the distance"}, scores(func(v float32, query, key int) float32 { return v - 0.25*float32(query-key) })},
+		{"small probabilities 0", "attn.probs", fit.PatternSoftmax, []string{"are 0, and the others still divide by the sum over all"}, func(c *faults.Context) []float32 {
+			out := c.Right()
+			for i, v := range out {
+				if v < 0.3 {
+					out[i] = 0
+				}
+			}
+			return out
+		}},
 		{"the diagonal", "attn.scores", fit.PatternScores, []string{"the score of each query with its own key, on the diagonal, has 1 added"}, scores(func(v float32, query, key int) float32 {
 			if key == query {
 				return v + 1

@@ -108,6 +108,12 @@ func TestSpread(t *testing.T) {
 			}
 			return v + 0.1*noise(i)
 		}, "nothing is wrong in position 2"},
+		{"in one value", func(v float32, i, _, _ int) float32 {
+			if i == 300 {
+				return 0
+			}
+			return v
+		}, "no fit gives this output: 1 of 960 values wrong"},
 		{"with zeros", func(v float32, i, channel, _ int) float32 {
 			if channel == 9 {
 				return 0

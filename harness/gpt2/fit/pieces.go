@@ -103,6 +103,10 @@ func (p *values) beyond(x []float32) (lo, hi *side) {
 
 // flushed proposes the correct output with what is small in it set to 0.
 func (p *values) flushed() (all []Hypothesis) {
+	switch stageName(p.Name).Word {
+	case "attn.probs", "probs_t": // in which so many of the largest are kept, or a part of the sum
+		return nil
+	}
 	if p.Whole != nil {
 		if whole := newValues(p.Whole); whole != nil {
 			all = whole.flushed()
