@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -280,6 +281,42 @@ func TestWeights(t *testing.T) {
 			with(func(w []float32, _ int) {
 				for i, v := range w {
 					w[i] = max(-0.15, min(v, 0.15))
+				}
+			})},
+		{"groups of 4 bits", ".mlp.c_proj", fit.PatternWeights, []string{"quantised to 4 bits", "of each group of 32 inputs of an output over 7"},
+			with(func(w []float32, out int) {
+				for j := range out {
+					for lo := j; lo < len(w); lo += 32 * out {
+						top := float32(0)
+						for i := lo; i < min(lo+32*out, len(w)); i += out {
+							top = max(top, w[i], -w[i])
+						}
+						for i := lo; i < min(lo+32*out, len(w)); i += out {
+							w[i] = float32(math.RoundToEven(float64(w[i]/(top/7)))) * (top / 7)
+						}
+					}
+				}
+			})},
+		{"from the least to the largest", ".attn.c_attn", fit.PatternWeights, []string{"quantised to 8 bits, integers up to 255 from the least value of the whole matrix"},
+			with(func(w []float32, _ int) {
+				lo, hi := slices.Min(w), slices.Max(w)
+				for i, v := range w {
+					w[i] = float32(math.RoundToEven(float64((v-lo)/((hi-lo)/255))))*((hi-lo)/255) + lo
+				}
+			})},
+		{"float8", ".mlp.c_fc", fit.PatternWeights, []string{"quantised to 8 bits, float8 (e4m3)"},
+			with(func(w []float32, _ int) {
+				for i, v := range w {
+					w[i] = float32(bits(float64(v), 3, -5))
+				}
+			})},
+		{"2 of 4", ".mlp.c_fc", fit.PatternWeights, []string{"of every 4 weights along the inputs the 2 smaller are 0"},
+			with(func(w []float32, out int) {
+				for lo := range len(w) / 4 {
+					lo = lo/out*4*out + lo%out
+					at := []int{lo, lo + out, lo + 2*out, lo + 3*out}
+					slices.SortFunc(at, func(a, b int) int { return cmp.Compare(math.Abs(float64(w[a])), math.Abs(float64(w[b]))) })
+					w[at[0]], w[at[1]] = 0, 0
 				}
 			})},
 		{"pruned", ".attn.c_proj", fit.PatternWeights, []string{"weights within ±0.0", "pruned"},

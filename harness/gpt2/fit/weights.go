@@ -57,7 +57,10 @@ func otherWeights(r *Row) (all []Hypothesis) {
 	if h := w.elements(); h != nil {
 		return h
 	}
-	return append(w.rowOf(), w.cuts()...)
+	if h := append(w.rowOf(), w.cuts()...); h != nil {
+		return h
+	}
+	return w.stored()
 }
 
 // ownHead reports whether a model's head has a matrix of its own.
@@ -209,6 +212,55 @@ func (w *weighing) rowOf() []Hypothesis {
 	}}}
 }
 
+// fits reports whether weights that are another function of input and output give a few columns.
+func (w *weighing) fits(of func(k, j int) float64) bool {
+	for _, j := range []int{w.worst[0] % w.out, w.worst[len(w.worst)-1] % w.out, w.worst[len(w.worst)/2] % w.out} {
+		by := make([]float64, w.in)
+		for k := range by {
+			by[k] = of(k, j) - w.matrix.at(k, j)
+		}
+		for t := range w.rows {
+			sum := float64(w.Right[t*w.out+j])
+			for k, d := range by {
+				sum += float64(w.x[t*w.in+k]) * d
+			}
+			if !w.agrees(t*w.out+j, sum, left) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ofWeights returns the hypothesis of weights that are another function of input and output, of a
+// matrix.
+func ofWeights(text string, numbers int, of func(m matrix) func(k, j int) float64) Hypothesis {
+	return Hypothesis{ID: PatternWeights, Text: text, Numbers: numbers, Output: func(s *Stage) []float32 {
+		m, ok := matrixOf(s.Model, s.Name)
+		x := s.In(model.Reads(s.Model.Config(), s.Name)[0])
+		if !ok || len(x)%m.in != 0 {
+			return nil
+		}
+		out := make([]float64, len(x)/m.in*m.out)
+		for j := range m.out {
+			b := m.biasAt(j)
+			for t := range len(x) / m.in {
+				out[t*m.out+j] = b
+			}
+		}
+		w := of(m)
+		for k := range m.in {
+			for j := range m.out {
+				v := w(k, j)
+				for t := range len(x) / m.in {
+					out[t*m.out+j] += float64(x[t*m.in+k]) * v
+				}
+			}
+		}
+		return rounded(out)
+	}}
+}
+
 // cuts proposes weights that are clipped at a number, or 0 below one.
 func (w *weighing) cuts() (all []Hypothesis) {
 	if w.rows < 2 || len(w.cols) == 0 {
@@ -230,44 +282,12 @@ func (w *weighing) cuts() (all []Hypothesis) {
 		return 0
 	})
 	fits := func(of func(v float64) float64) bool {
-		for _, j := range []int{j, w.worst[len(w.worst)-1] % w.out, w.worst[len(w.worst)/2] % w.out} {
-			for t := range w.rows {
-				sum := float64(w.Right[t*w.out+j])
-				for k := range w.in {
-					v := w.matrix.at(k, j)
-					sum += float64(w.x[t*w.in+k]) * (of(v) - v)
-				}
-				if !w.agrees(t*w.out+j, sum, left) {
-					return false
-				}
-			}
-		}
-		return true
+		return w.fits(func(k, j int) float64 { return of(w.matrix.at(k, j)) })
 	}
 	add := func(text string, of func(v float64) float64) {
-		all = append(all, Hypothesis{ID: PatternWeights, Text: text, Numbers: 1, Output: func(s *Stage) []float32 {
-			m, ok := matrixOf(s.Model, s.Name)
-			x := s.In(model.Reads(s.Model.Config(), s.Name)[0])
-			if !ok || len(x)%m.in != 0 {
-				return nil
-			}
-			out := make([]float64, len(x)/m.in*m.out)
-			for j := range m.out {
-				b := m.biasAt(j)
-				for t := range len(x) / m.in {
-					out[t*m.out+j] = b
-				}
-			}
-			for k := range m.in {
-				for j := range m.out {
-					v := of(m.at(k, j))
-					for t := range len(x) / m.in {
-						out[t*m.out+j] += float64(x[t*m.in+k]) * v
-					}
-				}
-			}
-			return rounded(out)
-		}})
+		all = append(all, ofWeights(text, 1, func(m matrix) func(k, j int) float64 {
+			return func(k, j int) float64 { return of(m.at(k, j)) }
+		}))
 	}
 	// Clipped at c: the error is Σ x·(±c - v) over the largest weights, of which there are more
 	// the smaller c is.
