@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/internal/harnesstest"
+	"checkpoint12/model"
 )
 
 // TestSoftmaxFits: another softmax is told by its number, from probabilities that are dumped and
@@ -142,6 +144,39 @@ func TestSoftmaxFits(t *testing.T) {
 	}
 }
 
+// causal hides the keys after the query.
+func causal(v float32, query, key int) float32 {
+	if key > query {
+		return float32(math.Inf(-1))
+	}
+	return v
+}
+
+// turned puts the heads of queries [B,H,T,D], of n values each, in reverse order.
+func turned(x []float32, n, H int) {
+	right := slices.Clone(x)
+	for i := range x {
+		h := i / n % H
+		x[i] = right[i+(H-1-2*h)*n]
+	}
+}
+
+// dotted are the scores of all keys, of queries and of each score that something is made of.
+func dotted(c *faults.Context, queries func(x []float32), of func(v float32, query, key int) float32) []float32 {
+	reads := model.Reads(c.Model.Config(), c.Stage)
+	q, k, out := slices.Clone(c.In(reads[0])), c.In(reads[1]), slices.Clone(c.Right())
+	queries(q)
+	D, S, T := c.Model.Config().Embd/c.Model.Config().Heads, c.Dims.P+c.Dims.T, c.Dims.T
+	for i := range out {
+		sum := 0.0
+		for d, v := range q[i/S*D:][:D] {
+			sum += float64(v) * float64(k[(i/S/T*S+i%S)*D+d])
+		}
+		out[i] = of(float32(sum/math.Sqrt(float64(D))), c.Dims.P+i/S%T, i%S)
+	}
+	return out
+}
+
 // TestAttentionFits: what is in the place of scores, queries and keys, and of the probabilities that
 // values are mixed by, is told in full dumps.
 func TestAttentionFits(t *testing.T) {
@@ -205,6 +240,17 @@ func TestAttentionFits(t *testing.T) {
 			}
 			return v
 		})},
+		{"heads of queries", "attn.scores", fit.PatternInputs, []string{"it does not read attn.q as it is dumped", "heads in reverse order"}, func(c *faults.Context) []float32 {
+			H, n := c.Model.Config().Heads, 0
+			return dotted(c, func(x []float32) { n = len(x) / c.Dims.B / H; turned(x, n, H) }, causal)
+		}},
+		{"a channel left out", "attn.scores", fit.PatternInputs, []string{"the last channel of each head's", "is left out of q·k"}, func(c *faults.Context) []float32 {
+			return dotted(c, func(x []float32) {
+				for i := D - 1; i < len(x); i += D {
+					x[i] = 0
+				}
+			}, causal)
+		}},
 		{"rotated queries", "attn.q", fit.PatternHeads, []string{"RoPE", "two halves"}, func(c *faults.Context) []float32 {
 			out := c.Right()
 			for lo := 0; lo < len(out); lo += D {

@@ -32,11 +32,14 @@ func copies(r *Row) (all []Hypothesis) {
 	cfg := r.Model.Config()
 	here, _ := model.ParseStage(r.Name)
 	own := model.Reads(cfg, r.Name)
-	add := func(x []float32, text, later string, of func(s *Stage) []float32) {
+	add := func(x []float32, known bool, text, later string, of func(s *Stage) []float32) {
 		if len(x) != len(r.Got) {
 			return
 		}
 		n := 0
+		if !known && r.near(x, nil) { // it was computed, and rounds otherwise
+			n = len(at)
+		}
 		for n < len(at) && x[at[n]] == r.Got[at[n]] {
 			n++
 		}
@@ -76,7 +79,7 @@ func copies(r *Row) (all []Hypothesis) {
 				continue
 			}
 		}
-		add(r.In(name), kind, why, func(s *Stage) []float32 {
+		add(r.In(name), r.Has == nil || r.Has(r.Step, name), kind, why, func(s *Stage) []float32 {
 			from, _ := model.ParseStage(s.Name)
 			return s.In(asSeen(s.Model.Config(), from, kind))
 		})
@@ -95,7 +98,7 @@ func copies(r *Row) (all []Hypothesis) {
 				later = fmt.Sprintf(", row %d of %s", row, r.Name)
 			}
 		}
-		add(r.At(r.Step-back, r.Name), text+later, ": a buffer that was not written again", func(s *Stage) []float32 {
+		add(r.At(r.Step-back, r.Name), true, text+later, ": a buffer that was not written again", func(s *Stage) []float32 {
 			if s.At == nil || s.Step < back {
 				return nil
 			}

@@ -19,7 +19,7 @@ const (
 func init() {
 	searches["attn.scores"] = append(searches["attn.scores"], hiddenKeys, byDistance, atKey)
 	for _, word := range []string{"attn.q", "attn.k"} {
-		blind[word] = append(blind[word], rotated, ofLengthOne)
+		blind[word] = append(blind[word], ofQueriesAndKeys)
 	}
 	for _, word := range []string{"attn.q", "attn.k", "attn.v"} {
 		blind[word] = append(blind[word], withoutSign)
@@ -274,6 +274,44 @@ func (r *Row) scoresAt(step int) (got, right []float32, s *Stage) {
 		return nil, nil, &at
 	}
 	return got, right, &at
+}
+
+// ofQueriesAndKeys proposes functions of each head's queries or keys, or of both where the dump lacks
+// them.
+func ofQueriesAndKeys(r *Row) (all []Hypothesis) {
+	all = append(rotated(r), ofLengthOne(r)...)
+	if r.Got != nil {
+		return all
+	}
+	c, word := r.chain(), stageName(r.Name).Word
+	if c == nil || word != "attn.q" { // with which keys are looked at
+		return nil
+	}
+	c.left *= 4
+	all = append(all, channelsLeftOut(r.Model.Config().Embd/r.Model.Config().Heads)...)
+	var found []Hypothesis
+	for _, h := range all {
+		both := map[string][]float32{}
+		for _, word := range []string{"attn.q", "attn.k"} {
+			s := r.Stage
+			s.Name = model.StageName{Layer: stageName(r.Name).Layer, Word: word}.String()
+			right := r.In(s.Name)
+			if len(right) == 0 {
+				return nil
+			}
+			s.Correct = func() []float32 { return right }
+			both[s.Name] = h.Output(&s)
+		}
+		gives := c.gives(both)
+		for name, x := range both {
+			gives = gives || c.gives(map[string][]float32{name: x})
+		}
+		if gives {
+			h.Stages = []string{"h.*.attn.[qk]"}
+			found = append(found, h)
+		}
+	}
+	return found
 }
 
 // rotated proposes queries or keys that are turned by their position.

@@ -199,7 +199,11 @@ func (a Axis) guesses() (all []order) {
 		if g < n {
 			add(1, func(j, _ int) int { return j % g }, "%s repeat after %d: %s j has the values of j mod %d", a.Many, g, a.One, g)
 			add(1, func(j, _ int) int { return j / g }, "each %s stands for %d: %s j has the values of j/%d", a.One, g, a.One, g)
-			add(1, func(j, _ int) int { return j - j%g }, "of every %d %s all have the values of the first", g, a.Many)
+			why := ""
+			if a.Letter == "H" {
+				why = ", as in grouped-query attention"
+			}
+			add(1, func(j, _ int) int { return j - j%g }, "of every %d %s all have the values of the first%s", g, a.Many, why)
 		}
 	}
 	if n%2 == 0 && n > 2 {

@@ -1,0 +1,102 @@
+package faults_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/gpt2/fit"
+	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model"
+)
+
+// TestHidden: what a dump of modules' outputs lacks is found by what follows from it.
+func TestHidden(t *testing.T) {
+	heads := func(of func(h, H int) int) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out, right := make([]float32, len(c.Right())), c.Right()
+			H := c.Model.Config().Heads
+			n := len(out) / c.Dims.B / H
+			for i := range out {
+				h := i / n % H
+				out[i] = right[i+(of(h, H)-h)*n]
+			}
+			return out
+		}
+	}
+	e := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 5}, {8, 9, 10, 11, 12}}, steps: 1, keep: gpt2test.IsModule}
+	testFits(t, e, []fitCase{
+		{"heads of q reversed", ".attn.q", fit.PatternColumns, []string{"attn.q: heads are in reverse order"}, heads(func(h, H int) int { return H - 1 - h })},
+		{"two heads of k exchanged", ".attn.k", fit.PatternPermuted, []string{"heads 1 and 4 are exchanged"}, heads(func(h, _ int) int { return map[int]int{0: 0, 1: 4, 2: 2, 3: 3, 4: 1, 5: 5}[h] })},
+		{"keys of row 0", ".attn.cache_k", fit.PatternPermuted, []string{"every batch row has the values of batch row 0"}, func(c *faults.Context) []float32 {
+			n := len(c.Right()) / 2
+			return slices.Concat(c.Right()[:n], c.Right()[:n])
+		}},
+		{"a copy, no exchange", ".attn.context", fit.PatternPermuted, []string{"attn.context: head 1 has the values of head 0"}, func(c *faults.Context) []float32 {
+			out, D := slices.Clone(c.Right()), c.Model.Config().Embd/c.Model.Config().Heads
+			for lo := 0; lo < len(out); lo += c.Model.Config().Embd {
+				copy(out[lo+D:][:D], out[lo:])
+			}
+			return out
+		}},
+		{"rotated queries and keys", "attn.[qk]", fit.PatternHeads, []string{"attn.q, h.", "RoPE", "neighbouring channels"}, func(c *faults.Context) []float32 {
+			out, D := slices.Clone(c.Right()), c.Model.Config().Embd/c.Model.Config().Heads
+			for i := 0; i < len(out); i += 2 {
+				sin, cos := math.Sincos(float64(c.Dims.P+i/D%c.Dims.T) * math.Pow(10000, -float64(i%D/2)/float64(D/2)))
+				u, v := float64(out[i]), float64(out[i+1])
+				out[i], out[i+1] = float32(u*cos-v*sin), float32(u*sin+v*cos)
+			}
+			return out
+		}},
+		{"own keys raised", ".attn.scores", fit.PatternScores, []string{"own key, on the diagonal, has 1 added"}, func(c *faults.Context) []float32 {
+			return dotted(c, func([]float32) {}, func(v float32, query, key int) float32 {
+				if key == query {
+					v++
+				}
+				return causal(v, query, key)
+			})
+		}},
+		{"a prefix", ".attn.scores", fit.PatternScores, []string{"each of the first 3 positions sees all of these"}, func(c *faults.Context) []float32 {
+			return dotted(c, func(x []float32) {}, func(v float32, query, key int) float32 {
+				if key > query && (key > 2 || query > 2) {
+					return float32(math.Inf(-1))
+				}
+				return v
+			})
+		}},
+		{"hidden keys at 0", ".attn.scores", fit.PatternScores, []string{"the scores of hidden keys are 0"}, func(c *faults.Context) []float32 {
+			return dotted(c, func([]float32) {}, func(v float32, query, key int) float32 {
+				if key > query {
+					return 0
+				}
+				return v
+			})
+		}},
+		{"no projection", ".attn.c_proj", fit.PatternCopy, []string{"the output is that of attn.context"}, func(c *faults.Context) []float32 {
+			return c.In(model.Reads(c.Model.Config(), c.Stage)[0])
+		}},
+		{"keys of 4 bits", ".attn.cache_k", fit.PatternLevels, []string{"4 bits", "of each row over 7"}, func(c *faults.Context) []float32 {
+			out, D := slices.Clone(c.Right()), c.Model.Config().Embd/c.Model.Config().Heads
+			for lo := 0; lo < len(out); lo += D {
+				top := float32(0)
+				for _, v := range out[lo:][:D] {
+					top = max(top, v, -v)
+				}
+				for i := lo; i < lo+D; i++ {
+					out[i] = float32(math.RoundToEven(float64(out[i])/float64(top/7))) * (top / 7)
+				}
+			}
+			return out
+		}},
+		{"probabilities of 8 bits", ".attn.probs", fit.PatternLevels, []string{"multiples of 1/256"}, each(func(x float64) float64 { return math.RoundToEven(x*256) / 256 })},
+		{"more digits than four", ".resid_mid", fit.PatternSum, []string{"(0.090911)·attn.c_proj"}, func(c *faults.Context) []float32 {
+			reads := model.Reads(c.Model.Config(), c.Stage)
+			out := slices.Clone(c.In(reads[0]))
+			for i, v := range c.In(reads[1]) {
+				out[i] += 0.0909108 * v
+			}
+			return out
+		}},
+	})
+}
