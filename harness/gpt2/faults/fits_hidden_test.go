@@ -3,6 +3,7 @@ package faults_test
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"checkpoint12/harness/gpt2/faults"
@@ -29,6 +30,16 @@ func TestHidden(t *testing.T) {
 	testFits(t, e, []fitCase{
 		{"heads of q reversed", ".attn.q", fit.PatternColumns, []string{"attn.q: heads are in reverse order"}, heads(func(h, H int) int { return H - 1 - h })},
 		{"two heads of k exchanged", ".attn.k", fit.PatternPermuted, []string{"heads 1 and 4 are exchanged"}, heads(func(h, _ int) int { return map[int]int{0: 0, 1: 4, 2: 2, 3: 3, 4: 1, 5: 5}[h] })},
+		{"a head of k that is of q", ".attn.k", fit.PatternColumns, []string{"head 1 of attn.k has the values of the same of attn.q"}, func(c *faults.Context) []float32 {
+			out, in, cfg := slices.Clone(c.Right()), c.In(strings.TrimSuffix(c.Stage, "k")+"c_attn"), c.Model.Config()
+			H, T, D := cfg.Heads, c.Dims.T, cfg.Embd/cfg.Heads
+			for i := range out {
+				if b, h, t, d := i/(H*T*D), i/(T*D)%H, i/D%T, i%D; h == 1 {
+					out[i] = in[(b*T+t)*3*cfg.Embd+h*D+d]
+				}
+			}
+			return out
+		}},
 		{"keys of row 0", ".attn.cache_k", fit.PatternPermuted, []string{"every batch row has the values of batch row 0"}, func(c *faults.Context) []float32 {
 			n := len(c.Right()) / 2
 			return slices.Concat(c.Right()[:n], c.Right()[:n])

@@ -92,6 +92,20 @@ func splits(H, D int) (all []split) {
 	for _, by := range []int{-1, 1, D, -D} {
 		add(1, func(s, h, d int) int { return (own(s, h, d) + by + 3*C) % (3 * C) }, "c_attn's columns are read %+d off their place", by)
 	}
+	for to := range 3 {
+		for from := range 3 {
+			for head := range H {
+				if from != to {
+					add(2, func(s, h, d int) int {
+						if s == to && h == head {
+							s = from
+						}
+						return own(s, h, d)
+					}, "head %d of attn.%s has the values of the same of attn.%s", head, thirds[to], thirds[from])
+				}
+			}
+		}
+	}
 	return all
 }
 
