@@ -46,7 +46,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	if len(held) > 0 || !search {
 		return held
 	}
-	if e.base.Wrong == 1 && len(e.got) > 1 {
+	if e.base.Wrong == 1 && len(e.got) > 1 && e.Stage != "next_token" {
 		return held // of one value any function is true
 	}
 	known := len(g.hypotheses)

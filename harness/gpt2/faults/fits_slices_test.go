@@ -372,6 +372,9 @@ func TestChoices(t *testing.T) {
 		{"ids below 200", "next_token", fit.PatternChoice, []string{"only ids below some n of "}, chosen(func(b int, x []float32, V int) int { return best(x[b*V:][:200]) })},
 		{"off by one", "next_token", fit.PatternChoice, []string{"the id after the correct one"}, chosen(func(b int, x []float32, V int) int { return best(x[b*V:][:V]) + 1 })},
 	})
+	testFits(t, engine{judge: oddModel(t), keep: all, tokens: [][]int{{1, 2, 300, 4, 5}, {8, 9, 10, 11, 12}}, steps: 4}, []fitCase{
+		{"one of two rows", "next_token", fit.PatternChoice, []string{"the last row of the batch"}, chosen(func(_ int, x []float32, V int) int { return best(x[len(x)-V:]) })},
+	})
 }
 
 // TestNormedAgain: an input that is normed once more.
