@@ -84,6 +84,7 @@ func TestHidden(t *testing.T) {
 				return v
 			})
 		}},
+		{"heads of values rolled", ".attn.v", fit.PatternPermuted, []string{"in h.", "attn.v: each head has the values that belong 1 before it, rolled over the end"}, heads(func(h, H int) int { return (h + H - 1) % H })},
 		{"no projection", ".attn.c_proj", fit.PatternCopy, []string{"the output is that of attn.context"}, func(c *faults.Context) []float32 {
 			return c.In(model.Reads(c.Model.Config(), c.Stage)[0])
 		}},

@@ -33,6 +33,9 @@ func movedInputs(r *Row) (all []Hypothesis) {
 	}
 	out := make([]float32, len(places))
 	for i, name := range own {
+		if r.Has != nil && !r.Has(r.Step, name) {
+			continue // of which other searches tell more
+		}
 		at := r.Stage
 		at.Name, at.Dims, at.Correct = name, p.dims(), func() []float32 { return cut[name] }
 		try := func(text string, numbers int, change func(s *Stage) []float32) {
