@@ -70,6 +70,7 @@ func TestPointwise(t *testing.T) {
 		{"another constant", "mlp.act", function, []string{"0.05 in the place of 0.044715"}, ofFirst(tanhGELU(root, 0.05))},
 		{"sigmoid of 1.7", "mlp.act", function, []string{"x·sigmoid(1.7·x)"}, ofFirst(func(x float64) float64 { return x / (1 + math.Exp(-1.7*x)) })},
 		{"scaled input", "mlp.act", function, []string{"gelu_new(1.25·x)", "input is scaled"}, ofFirst(func(x float64) float64 { return gelu(1.25 * x) })},
+		{"a number added to the input", "mlp.act", function, []string{"gelu_new(x + 0.125): a number is added"}, ofFirst(func(x float64) float64 { return gelu(x + 0.125) })},
 		{"softplus", "mlp.act", function, []string{"softplus"}, ofFirst(func(x float64) float64 { return math.Log1p(math.Exp(x)) })},
 		{"leaky", "mlp.act", function, []string{"0.2·x below"}, ofFirst(func(x float64) float64 { return max(x, 0.2*x) })},
 		{"a part of relu", "mlp.act", function, []string{"0.7 times relu(x)"}, ofFirst(func(x float64) float64 { return 0.7 * max(x, 0) })},

@@ -60,7 +60,7 @@ func (p *values) affine() (all []Hypothesis) {
 	}
 	if c := p.fit(at, func(i int) float64 { return got(i) - right(i) }, one); c != nil {
 		if text, k, ok := p.read(c[0], func(k float64) bool { return p.holds(func(i int) float64 { return right(i) + k }) }); ok {
-			text, _, _ = strings.Cut(text, " = ") // which is of factors
+			text, _, _ = strings.Cut(text, " ") // without expressions, which are of factors
 			all = append(all, ofRight(PatternOffset, fmt.Sprintf("the output is the correct one plus %s", text), 1,
 				func(_ *Stage, v float64, _ int) float64 { return v + k }))
 		}

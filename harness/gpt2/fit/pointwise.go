@@ -190,7 +190,7 @@ func (p *values) unaries(src source, x []float32, functions []unary) (all []Hypo
 			holds := func(k float64) bool { return p.holds(func(i int) float64 { return f.of(in(i), k) }) }
 			if text, k, ok := p.read(k, holds); ok {
 				if strings.Contains(f.text, "+ %s") || strings.Contains(f.text, "plus %s") {
-					text, _, _ = strings.Cut(text, " = ") // which is of factors
+					text, _, _ = strings.Cut(text, " ") // without expressions, which are of factors
 				}
 				all = append(all, src.hypothesis(PatternFunction, "the output is "+fmt.Sprintf(f.text, text), 1, func(x, _ float64) float64 { return f.of(x, k) }))
 				break
