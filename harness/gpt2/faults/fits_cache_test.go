@@ -41,6 +41,18 @@ func TestCacheFits(t *testing.T) {
 			}
 			return j
 		})},
+		{"the first rows from a step on", "attn.cache_v", fit.PatternCache, []string{"rows of positions 0, 1 are lost: they are zeros"}, cacheOf(func(P, _, j int) int {
+			if P > 4 && j < 2 {
+				return -1
+			}
+			return j
+		})},
+		{"rows between", "attn.cache_k", fit.PatternCache, []string{"rows of positions 1, 2 are lost: they are zeros"}, cacheOf(func(P, _, j int) int {
+			if P > 0 && 0 < j && j < 3 {
+				return -1
+			}
+			return j
+		})},
 		{"a ring", "attn.cache_[kv]", fit.PatternCache, []string{"ring of 5", "position p is written to row p mod 5", "zeros"}, cacheOf(func(P, S, j int) int {
 			for p := S - 1; p >= P; p-- {
 				if p%5 == j {
@@ -113,7 +125,16 @@ func TestCacheFits(t *testing.T) {
 		}},
 	}
 	odd := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4}, {7, 8, 9, 30}}, steps: 5}
-	testFits(t, odd, cases)
+	testFits(t, odd, append(slices.Clone(cases), fitCase{"rows of a head", "attn.cache_k", fit.PatternCache, []string{"rows of positions 0, 1 are lost", "in head 1"}, func(c *faults.Context) []float32 {
+		out, H := slices.Clone(c.Right()), c.Model.Config().Heads
+		D, S := c.Model.Config().Embd/H, c.Dims.P+c.Dims.T
+		for i := range out {
+			if c.Dims.P > 0 && i/(S*D)%H == 1 && i/D%S < 2 {
+				out[i] = 0
+			}
+		}
+		return out
+	}}))
 	// From modules' outputs, where this step's rows of the cache are those of k.
 	cases[len(cases)-1].id, cases[len(cases)-1].words = fit.PatternColumns, []string{"heads are in reverse order", "from "}
 	for i, c := range cases {

@@ -85,6 +85,9 @@ func cacheRows(r *Row) (all []Hypothesis) {
 	for _, j := range wrong {
 		isWrong[j] = true
 	}
+	if len(wrong) > 0 && !slices.ContainsFunc(wrong, func(j int) bool { return !has(j, -1) }) {
+		all = append(all, lost(wrong).hypothesis()) // which a rule is told before where it holds of more steps
+	}
 	c.rules(func(w writing, rows []int) {
 		if len(all) >= mostRules {
 			return
@@ -249,15 +252,19 @@ func hiddenRows(r *Row) (all []Hypothesis) {
 	if !ok {
 		return nil
 	}
-	r.cacheStep().rules(func(w writing, rows []int) {
+	look := func(w writing, rows []int) {
 		if every := w.again(r.cacheStep()); every != nil {
 			rows = every
 		}
 		if len(all) < 4 && x.give(func(right []float32) []float32 { return r.placed(right, rows) }) {
-			w.text += " (or the same rows in other places, as in a ring: what comes of attention does not show where a row is)"
+			if !w.event {
+				w.text += " (or the same rows in other places, as in a ring: what comes of attention does not show where a row is)"
+			}
 			all = append(all, w.hypothesis())
 		}
-	})
+	}
+	r.cacheStep().losses(look)
+	r.cacheStep().rules(look)
 	return all
 }
 

@@ -53,6 +53,41 @@ func (c cacheStep) hidden(is func(j int) bool) []int {
 	return rows
 }
 
+// remedy is what a cache of other rows is told.
+const remedy = "; GPT-2's cache keeps a row for each position"
+
+// lost returns the rule by which the cache has zeros for rows in ascending order.
+func lost(rows []int) writing {
+	text, runs := fmt.Sprintf("the rows of positions %s are lost: they are zeros in the cache", Ranges(rows, 0)), 1
+	if len(rows) == 1 {
+		text = fmt.Sprintf("the row of position %d is lost: it is zeros in the cache", rows[0])
+	}
+	for i := range rows[1:] {
+		if rows[i+1] > rows[i]+1 {
+			runs++
+		}
+	}
+	return writing{text + remedy, runs, func(c cacheStep) []int {
+		if c.S <= rows[len(rows)-1] {
+			return nil
+		}
+		return c.hidden(func(j int) bool { return slices.Contains(rows, j) })
+	}, true}
+}
+
+// mostLost is how many rows in a row may be lost from caches that the dump lacks, but for the first.
+const mostLost = 4
+
+// losses calls do with the rules by which the first rows are lost, or a few in a row.
+func (c cacheStep) losses(do func(w writing, rows []int)) {
+	for lo := range c.S {
+		for n := 1; lo+n <= c.S && (lo == 0 || n <= mostLost); n++ {
+			w := lost(c.kept(true)[lo:][:n])
+			do(w, w.from(c))
+		}
+	}
+}
+
 // writings returns the rules for rows of a cache that have a number in them.
 func writings(n int) (all []writing) {
 	add := func(numbers int, from func(c cacheStep) []int, format string, args ...any) {
@@ -63,7 +98,6 @@ func writings(n int) (all []writing) {
 			return from(c)
 		}})
 	}
-	const remedy = "; GPT-2's cache keeps a row for each position"
 	for _, first := range []int{0, 1, 2, 4} {
 		but := ""
 		if first > 0 {
@@ -74,12 +108,6 @@ func writings(n int) (all []writing) {
 	}
 	add(1, func(c cacheStep) []int { return c.hidden(func(j int) bool { return j >= n }) },
 		"the cache is full at %d rows: rows of positions from %d on are not written and stay zeros; make it as long as the context", n, n)
-	all = append(all, writing{fmt.Sprintf("the row of position %d is lost: it is zeros in the cache"+remedy, n-1), 1, func(c cacheStep) []int {
-		if c.S < n {
-			return nil
-		}
-		return c.hidden(func(j int) bool { return j == n-1 })
-	}, true})
 	ring := func(p int) int { return p % n }
 	for _, own := range []bool{false, true} {
 		rest := ", and its own row stays zeros"
