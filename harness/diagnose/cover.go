@@ -123,8 +123,13 @@ func (c *cover) choose(row harness.Place) error {
 	if best == nil {
 		return nil
 	}
+	less := func(x faults.Cause) bool { return covered[x.Text] < len(best.covered) } // 0 of one in the row itself
+	own := best.cause.Text
+	if slices.ContainsFunc(best.cause.Or, less) {
+		best.cause = best.cause.WithOr(slices.DeleteFunc(slices.Clone(best.cause.Or), less))
+	}
 	best.cause = best.cause.WithTwins(slices.DeleteFunc(among, func(x faults.Cause) bool {
-		return x.Text == best.cause.Text || covered[x.Text] < len(best.covered) // 0 of one in the row itself
+		return x.Text == own || less(x)
 	}))
 	c.run, c.chosen[row] = best.run, true
 	var stages []string

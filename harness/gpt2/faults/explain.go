@@ -336,21 +336,47 @@ func (g *rowGroup) remember(matches []match) {
 	}
 }
 
-// describe words the matches that reproduce a row.
+// describe words the matches that reproduce a row. Of stages in which one may sit none is named by
+// which another stage would be wrong that is right, if there is one that is not so.
 func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 	var all []Cause
 	for _, m := range matches {
-		x := g.cause(e, m)
-		x.Explanation.Or = m.or
-		for _, stage := range m.or {
-			other := m
-			other.stages = []string{stage}
-			x.Or = append(x.Or, g.cause(e, other))
+		ways := []Cause{g.cause(e, m)}
+		for _, other := range m.or {
+			ways = append(ways, g.cause(e, other))
 		}
-		if len(m.or) > 0 {
-			x.Text += fmt.Sprintf(" (in %s it would give the same)", strings.Join(m.or, " or "))
+		if len(ways) > 1 {
+			refuted := func(x Cause) bool { return g.refutedBy(x) != "" }
+			if borne := slices.DeleteFunc(slices.Clone(ways), refuted); len(borne) > 0 {
+				ways = borne
+			}
 		}
-		all = append(all, x)
+		all = append(all, ways[0].WithOr(ways[1:]))
+	}
+	return all
+}
+
+// WithOr returns the cause with others of one fault in other stages, in the place of those that its
+// Text names.
+func (c Cause) WithOr(others []Cause) Cause {
+	named := func(stages []string) string {
+		return fmt.Sprintf(" (in %s it would give the same)", strings.Join(stages, " or "))
+	}
+	for i, text := range []*string{&c.Text, &c.alone} {
+		before, after, found := strings.Cut(*text, named(c.Explanation.Or))
+		if *text = before; len(others) > 0 && (found || i == 0) {
+			*text += named(atOf(others))
+		}
+		*text += after
+	}
+	c.Or, c.Explanation.Or = others, atOf(others)
+	return c
+}
+
+// atOf lists the stages in which causes sit.
+func atOf(causes []Cause) (all []string) {
+	for _, c := range causes {
+		all = append(all, c.At...)
 	}
 	return all
 }

@@ -20,7 +20,7 @@ type match struct {
 	beyond   float64          // left in rounding bounds of the fault's own output
 	explains float64          // the fraction of the error that is gone
 	was      float64          // the error in rounding bounds of a narrow type; infinite in float32
-	or       []string         // single stages of the span where the fault leaves the same
+	or       []match          // in single stages of the span, that leave the same
 }
 
 // How much of the error a fault has to explain to be its cause, by what is left.
@@ -167,9 +167,11 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	}
 	best = slices.MinFunc(all, func(a, b match) int { return compareDistance(a.left, b.left) })
 	for _, m := range all {
-		alike := compareDistance(m.left, best.left) == 0 && m.variant == best.variant && m.from == best.from
-		if alike && len(m.stages) == 1 && !slices.Contains(best.stages, m.stages[0]) {
-			best.or = append(best.or, m.stages[0])
+		made := m.variant == best.variant || f.Kind == Precision // what reads fewer bits, or what writes them
+		there := func(o match) bool { return o.stages[0] == m.stages[0] }
+		if made && compareDistance(m.left, best.left) == 0 && m.from == best.from && len(m.stages) == 1 &&
+			!slices.Contains(best.stages, m.stages[0]) && !slices.ContainsFunc(best.or, there) {
+			best.or = append(best.or, m)
 		}
 	}
 	return best, true

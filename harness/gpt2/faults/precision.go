@@ -10,6 +10,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/internal/rounding"
+	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
 )
 
@@ -68,15 +69,37 @@ func composite(name string, round rounding.Rounding) Fault {
 const (
 	outputAlone = 1
 	inputsAlone = 2
+	firstAlone  = 3 // of the two inputs of a sum, or of a product of activations
+	secondAlone = 4
 )
 
 // activations returns a stage with weights through one rounding and what it reads and
-// writes through another: both, the output alone, the inputs alone.
+// writes through another: both, the output alone, the inputs alone, one of two inputs.
 func activations(weights, round rounding.Rounding) []variant {
 	return []variant{
 		func(c *Context) []float32 { return round.Of(c.rounded(weights, round)) },
 		func(c *Context) []float32 { return round.Of(c.rounded(weights, nil)) },
 		rounded(weights, round),
+		oneRounded(round, 0),
+		oneRounded(round, 1),
+	}
+}
+
+// oneRounded returns a stage that computes with two inputs, one of which goes through a rounding.
+func oneRounded(round rounding.Rounding, input int) variant {
+	return func(c *Context) []float32 {
+		switch wordOf(c.Stage) {
+		case "embed", "resid_mid", "resid_post", "attn.scores", "attn.context":
+		default:
+			return nil
+		}
+		one := model.Reads(c.Model.Config(), c.Stage)[input]
+		return c.apply(c.Stage, func(name string) []float32 {
+			if name == one {
+				return round.Of(c.in(name))
+			}
+			return c.in(name)
+		})
 	}
 }
 
@@ -139,6 +162,20 @@ func (f Fault) isAskedFor(e *wrongRow) bool {
 
 // textOf returns a match's words at a row.
 func (g *rowGroup) textOf(e *wrongRow, m match) string {
+	if narrow, ok := strings.CutSuffix(m.fault.ID, "_activations"); ok && len(m.stages) == 1 && wordOf(m.stages[0]) != "mlp.act" {
+		reads := model.Reads(g.model.Config(), m.stages[0])
+		switch m.variant {
+		case inputsAlone:
+		case firstAlone:
+			reads = reads[:1]
+		case secondAlone:
+			reads = reads[1:2]
+		default:
+			return m.fault.Text
+		}
+		_, remedy, _ := strings.Cut(m.fault.Text, ": ")
+		return fmt.Sprintf("it reads %s as %s: %s", words.And(reads), narrow, remedy)
+	}
 	if m.fault.ID != "float16_activations" || wordOf(e.Stage) != "mlp.act" || len(e.Span) > 1 {
 		return m.fault.Text
 	}

@@ -243,7 +243,7 @@ func (g *rowGroup) refuted(at Cause) bool {
 // isContradicted reports whether a cause, in all stages in which it may sit, would make another stage
 // of the step wrong that is right.
 func (s *choosing) isContradicted(at Cause) bool {
-	if at.made.fault.Kind != Plain || s.refutedBy(at) == "" {
+	if kind := at.made.fault.Kind; kind != Plain && kind != Precision || s.refutedBy(at) == "" {
 		return false
 	}
 	return !slices.ContainsFunc(at.Or, func(o Cause) bool { return s.refutedBy(o) == "" })
@@ -265,7 +265,11 @@ func (g *rowGroup) refutedBy(at Cause) string {
 		if row.Step != at.Step || row.Verdict != harness.ReplayClean || !slices.ContainsFunc(row.Span, made) {
 			continue
 		}
-		if again, err := run.JudgeAt(row.Place); err == nil && again.Verdict == harness.ReplayIntroduced {
+		flips := 0 // where fewer bits are rounded the other way
+		if at.made.fault.Kind == Precision {
+			flips = row.Elements / maxFlips
+		}
+		if again, err := run.JudgeAt(row.Place); err == nil && again.Verdict == harness.ReplayIntroduced && again.Mismatched > flips {
 			return row.Stage
 		}
 	}

@@ -87,6 +87,20 @@ func TestTwins(t *testing.T) {
 		s, _ := model.ParseStage(c.Stage)
 		return model.Reads(c.Model.Config(), model.StageName{Layer: s.Layer, Word: "ln_1"}.String())[0]
 	}
+	reading := func(input int) func(c *faults.Context) []float32 { // an input as bfloat16
+		return func(c *faults.Context) []float32 {
+			out, one := make([]float32, len(c.Right())), model.Reads(c.Model.Config(), c.Stage)[input]
+			if err := c.Model.Apply(c.Stage, c.Dims, func(name string) []float32 {
+				if name == one {
+					return bfloat16(c.In(name))
+				}
+				return c.In(name)
+			}, out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+	}
 	const or = "; or, which gives the same, "
 	const other, exchanged = "the values have the other sign", "the halves of each head are exchanged"
 	const every = "in h.*.attn.probs: every key has the same probability: no softmax, the mean of all"
@@ -116,6 +130,10 @@ func TestTwins(t *testing.T) {
 		{"a row lost once", "attn.cache_[kv]", once(7, lost(6)), modules, 1, "pattern_cache", []string{"in h.*.attn.cache_k, h.*.attn.cache_v: the row of position 6 is lost"}, []string{"too early", "off their place"}},
 		{"a row lost for one step", "attn.cache_[kv]", once(6, lost(4)), modules, 2, "pattern_cache", []string{"in h.*.attn.cache_k, h.*.attn.cache_v: the row of position 4 is lost"}, []string{"too early", "off their place"}},
 		{"another lost row", "attn.cache_[kv]", lost(2), modules, 3, "pattern_cache", []string{"the row of position 2 is lost"}, []string{"window"}},
+		{"a norm of a rounded sum", "ln_2", reading(0), modules, 4, "bfloat16_activations", []string{"in h.*.ln_2: it reads h.*.resid_mid as bfloat16"}, []string{or, "would give the same"}},
+		{"a norm of a rounded sum, dumped", "ln_2", reading(0), all, 4, "bfloat16_activations", []string{"it reads h.*.resid_mid as bfloat16: keep activations in float32, autocast off"}, []string{"writes"}},
+		{"a sum of a rounded sum", "resid_post", reading(0), modules, 4, "bfloat16_activations", []string{"in h.*.resid_post: it reads h.*.resid_mid as bfloat16"}, []string{or, "would give the same"}},
+		{"a sum of a rounded branch", "resid_mid", reading(1), all, 4, "bfloat16_activations", []string{"it reads h.*.attn.c_proj as bfloat16"}, []string{"writes"}},
 		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
 		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",
