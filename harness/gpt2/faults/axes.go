@@ -27,7 +27,17 @@ func axesOf(cfg model.Config, stage string, d model.Dims) (all []fit.Axis, shape
 // A part is a set of places of a stage's output.
 type part struct {
 	text string // "in head 3, batch row 1"
+	rows bool   // it has some batch rows or positions alone
 	in   func(index []int, d model.Dims) bool
+}
+
+// of reports for each place of a row, or of a sample of one, whether it is in the part.
+func (p *part) of(e *wrongRow, cfg model.Config) []bool {
+	all := p.places(cfg, &Context{Stage: e.Stage, Dims: e.dims})
+	if e.some == e {
+		return all
+	}
+	return pick(all, e.some.sampled, e.dims.B*e.dims.T)
 }
 
 // places reports for each place of a stage whether it is in the part.
@@ -59,7 +69,7 @@ func (g *rowGroup) parts(e *wrongRow) (all []*part) {
 			}
 		}
 		if text := "in " + axes[a].Some(in); len(in) > 0 && 2*len(in) <= len(wrong) && (own == nil || own.text != text) {
-			all = append(all, &part{text, func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
+			all = append(all, &part{text, false, func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
 		}
 	}
 	if own != nil {
@@ -111,6 +121,7 @@ func (g *rowGroup) part(e *wrongRow) *part {
 		in = append(in, "at the places that the mask hides")
 		tests = append(tests, func(index []int, d model.Dims) bool { return index[3] > d.P+index[2] })
 	}
+	rows := false
 	room, first := len(e.got), true
 	for a, axis := range axes {
 		var indices []int
@@ -128,13 +139,13 @@ func (g *rowGroup) part(e *wrongRow) *part {
 		}
 		in, room = append(in, name), room/axis.N*len(indices)
 		if e.sampled == nil || a >= 2 {
-			tests = append(tests, among(axis, a, indices))
+			tests, rows = append(tests, among(axis, a, indices)), rows || axis.Letter == "B" || axis.Letter == "T"
 		}
 	}
 	if len(in) == 0 || 4*count < room {
 		return nil
 	}
-	return &part{strings.Join(in, ", "), func(index []int, d model.Dims) bool {
+	return &part{strings.Join(in, ", "), rows, func(index []int, d model.Dims) bool {
 		return !slices.ContainsFunc(tests, func(test func([]int, model.Dims) bool) bool { return !test(index, d) })
 	}}
 }

@@ -39,6 +39,8 @@ type Cause struct {
 	numbers int    // that were read off a row
 	event   bool   // it may begin at any step
 	alone   string // the Text without Twins; "" where there are none
+
+	refutes map[string]match // what hypotheses on the stage at other steps, by relation, leave here
 }
 
 // Explain finds the causes of the introduced rows. It returns, in the order of
@@ -251,6 +253,11 @@ func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes 
 			if e, err := g.wrongRow(rows[i]); err == nil && e.right != nil {
 				maps.Copy(x.fits, g.held(e, x.tried))
 			}
+		}
+	}
+	for _, i := range g.rows {
+		if x := answers[i]; x != nil && x.isOpen() && ctx.Err() == nil {
+			g.tryOthers(x, answers)
 		}
 	}
 	s := g.choosing(answers)

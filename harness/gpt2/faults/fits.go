@@ -111,7 +111,7 @@ func (g *rowGroup) observed(e *wrongRow) []observation {
 	all := []observation{{row: row}}
 	for _, p := range g.parts(e) {
 		own := *row
-		own.Part = p.places(g.model.Config(), c)
+		own.Part = p.of(e, g.model.Config())
 		all = append(all, observation{row: &own, part: p})
 	}
 	if len(e.Span) == 1 {
@@ -223,7 +223,7 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 		}
 	}
 	f.variants, f.relation = []variant{output}, f.Text
-	return hypothesis{f, h.Numbers, h.Whole, h.Event}
+	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event}
 }
 
 // stage returns the Context as package fit has it.

@@ -145,19 +145,7 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 				if f.fit && undecided(out, got) {
 					continue
 				}
-				out, bound := e.spared(e.stored.Of(out), got, right, bound)
-				if f.fit {
-					bound = computed(bound, out)
-				}
-				m.left = harness.Between(out, got, bound)
-				m.beyond = harness.Between(out, got, grown(bound, right, out)).Share
-				if m.explains, m.was = explained(base, m.left), math.Inf(1); e.coarse > 1 {
-					m.was = base.Share
-				}
-				if e.coarse > 1 && base.Wrong > 0 && base.Nonfinite == 0 && m.left.Nonfinite == 0 {
-					// Most of the error may be rounding, of large values.
-					m.explains = max(m.explains, 1-float64(m.left.Wrong)/float64(base.Wrong))
-				}
+				m.measure(e, out, got, right, bound, base)
 				all = append(all, m)
 			}
 		}
@@ -175,6 +163,23 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		}
 	}
 	return best, true
+}
+
+// measure holds an output of the match's fault against what is compared of a row.
+func (m *match) measure(e *wrongRow, out, got, right, bound []float32, base harness.Distance) {
+	out, bound = e.spared(e.stored.Of(out), got, right, bound)
+	if m.fault.fit {
+		bound = computed(bound, out)
+	}
+	m.left = harness.Between(out, got, bound)
+	m.beyond = harness.Between(out, got, grown(bound, right, out)).Share
+	if m.explains, m.was = explained(base, m.left), math.Inf(1); e.coarse > 1 {
+		m.was = base.Share
+	}
+	if e.coarse > 1 && base.Wrong > 0 && base.Nonfinite == 0 && m.left.Nonfinite == 0 {
+		// Most of the error may be rounding, of large values.
+		m.explains = max(m.explains, 1-float64(m.left.Wrong)/float64(base.Wrong))
+	}
 }
 
 // numbersAlone returns the distance of the engine's output from the right one, which is base, but

@@ -144,12 +144,12 @@ func (e *wrongRow) sample() *wrongRow {
 func isProduct(stage string) bool { return stage == "logits" || strings.Contains(stage, ".c_") }
 
 // pick returns some of the n rows of x; nil if x is.
-func pick(x []float32, rows []int, n int) []float32 {
+func pick[V any](x []V, rows []int, n int) []V {
 	if x == nil {
 		return nil
 	}
 	width := len(x) / n
-	out := make([]float32, 0, len(rows)*width)
+	out := make([]V, 0, len(rows)*width)
 	for _, r := range rows {
 		out = append(out, x[r*width:(r+1)*width]...)
 	}

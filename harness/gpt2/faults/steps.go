@@ -2,11 +2,14 @@ package faults
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
 
+	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/internal/words"
 )
 
@@ -38,14 +41,23 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 		return ""
 	}
 	frame := func(c *Cause) string { return numbersRead.ReplaceAllString(c.made.fault.Text, "#") }
-	var with, without []int // steps at which it holds but for numbers, and those that nothing explains
-	var read [][]string     // numbers of those with
+	var with []int           // steps at which it holds but for numbers
+	var read [][]string      // numbers of those with
+	var refuting, open []int // steps that nothing explains: at which it was seen to fail, and others
+	var nearly []string      // what it leaves at those where that is little
 	for _, o := range all {
 		switch {
 		case o.everyStep() && slices.Equal(o.At, c.At) && frame(o) == frame(c):
 			with, read = append(with, o.Step), append(read, numbersRead.FindAllString(o.made.fault.Text, -1))
 		case o.Fault == "" && !o.Rest:
-			without = append(without, o.Step)
+			switch m, tried := o.refutes[c.made.fault.relation]; {
+			case !tried:
+				open = append(open, o.Step)
+			case m.explains < fullyExplained:
+				refuting = append(refuting, o.Step)
+			default:
+				nearly = append(nearly, fmt.Sprintf("at step %d %.2g%% of the error is left, which may be rounding", o.Step, 100*(1-m.explains)))
+			}
 		}
 	}
 	var differ []int // numbers
@@ -71,10 +83,123 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 		text = fmt.Sprintf("; the number changes from step to step, as with the position: it is %s at %s", words.And(numbers), plural("step", with))
 		holds = "by no one such number"
 	}
-	if len(without) > 0 {
-		text += fmt.Sprintf("; at %s the stage is wrong too, %s", plural("step", without), holds)
+	if len(refuting) > 0 {
+		text += fmt.Sprintf("; at %s the stage is wrong too, %s", plural("step", refuting), holds)
+	}
+	if len(open) > 0 {
+		text += fmt.Sprintf("; at %s the stage is wrong too, and no cause was found there", plural("step", open))
+	}
+	for _, left := range nearly {
+		text += "; " + left
 	}
 	return text
+}
+
+// isOpen reports whether nothing explains a row that can be held against hypotheses.
+func (x *answer) isOpen() bool {
+	return len(x.fits) == 0 && x.tried < math.MaxInt && len(x.causes) == 1 && x.causes[0].Fault == "" && !x.causes[0].Rest
+}
+
+// tryOthers holds hypotheses that explain the stage at other steps against a row that nothing explains:
+// against what is wrong of it alone.
+func (g *rowGroup) tryOthers(x *answer, answers map[int]*answer) {
+	var e *wrongRow
+	for k, h := range g.hypotheses {
+		explains := func(o *answer) bool { return o.row.Stage == x.row.Stage && o.fits[k] != nil }
+		if h.event || !slices.ContainsFunc(slices.Collect(maps.Values(answers)), explains) {
+			continue
+		}
+		if e == nil {
+			var err error
+			if e, err = g.wrongRow(x.row); err != nil || e.right == nil || e.full != nil || g.isLong(e) {
+				return
+			}
+			x.causes[0].refutes = map[string]match{}
+		}
+		m, ok := g.best(e, h.Fault)
+		if !ok {
+			continue
+		}
+		for _, p := range g.wrongAlone(e) {
+			if part, ok := g.inPart(e, m, p); ok && part.holds() {
+				causes := g.describe(e, []match{part})
+				if causes[0].numbers = h.numbers; p.text != "" {
+					causes[0].Text += ", " + p.text
+				}
+				x.fits[k] = causes
+				break
+			} else if ok && part.explains > m.explains {
+				m = part
+			}
+		}
+		if x.fits[k] == nil && len(e.Earlier) == 0 { // else it is of a cache that is not the engine's own
+			x.causes[0].refutes[h.relation] = m
+		}
+	}
+}
+
+// inPart returns a match as one of a fault in some places alone; ok is false if it changes nothing there.
+func (g *rowGroup) inPart(e *wrongRow, m match, p placesAlone) (match, bool) {
+	whole, _ := g.output(e, m)
+	if len(whole) != len(e.got) {
+		return m, false
+	}
+	out := slices.Clone(e.right)
+	for i, in := range p.in {
+		if in {
+			out[i] = whole[i]
+		}
+	}
+	if harness.Between(e.right, out, nil).At < 0 || undecided(out, e.got) {
+		return m, false
+	}
+	m.measure(e, out, e.got, e.right, e.bound, numbersAlone(e.right, e.got, e.bound, e.base))
+	return m, true
+}
+
+// placesAlone are places of a row.
+type placesAlone struct {
+	text string
+	in   []bool
+}
+
+// wrongAlone returns the places of a row of which what is wrong may be all that a fault has: those that no
+// mask hides, the batch rows and positions that have a wrong value, and the wrong values.
+func (g *rowGroup) wrongAlone(e *wrongRow) (all []placesAlone) {
+	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
+	if product(shape) != len(e.got) {
+		return nil
+	}
+	seen, wrong, rows := make([]bool, len(e.got)), make([]bool, len(e.got)), make([]bool, len(e.got))
+	type row struct{ b, t int }
+	of := func(index []int) (r row) {
+		for a, axis := range axes {
+			switch axis.Letter {
+			case "B":
+				r.b = index[a]
+			case "T":
+				r.t = index[a]
+			}
+		}
+		return r
+	}
+	some, n := map[row]bool{}, 0
+	for i := range e.got {
+		if index := shapes.Index(i, shape); e.isWrong(i) {
+			wrong[i], some[of(index)] = true, true
+			n++
+		}
+	}
+	for i := range e.got {
+		index := shapes.Index(i, shape)
+		rows[i], seen[i] = some[of(index)], true
+		if k := len(index) - 1; k >= 2 && axes[k].Letter == "S" && strings.HasPrefix(wordOf(e.Stage), "attn.") {
+			seen[i] = index[k] <= e.dims.P+index[k-1]
+			rows[i] = rows[i] && seen[i]
+		}
+	}
+	all = append(all, placesAlone{"", seen}, placesAlone{fmt.Sprintf("in %d of %s", len(some), words.Count(e.dims.B*e.dims.T, "row")), rows})
+	return append(all, placesAlone{fmt.Sprintf("in %d of %s", n, words.Count(len(e.got), "value")), wrong})
 }
 
 // otherNumber reports whether two numbers that were read off rows differ by more than that.
