@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -27,6 +28,7 @@ func axesOf(cfg model.Config, stage string, d model.Dims) (all []fit.Axis, shape
 // A part is a set of places of a stage's output.
 type part struct {
 	text string // "in head 3, batch row 1"
+	on   string // text where later steps are in it too: "from position 6 on"; "" if it has not the last position
 	rows bool   // it has some batch rows or positions alone
 	in   func(index []int, d model.Dims) bool
 }
@@ -69,7 +71,7 @@ func (g *rowGroup) parts(e *wrongRow) (all []*part) {
 			}
 		}
 		if text := "in " + axes[a].Some(in); len(in) > 0 && 2*len(in) <= len(wrong) && (own == nil || own.text != text) {
-			all = append(all, &part{text, false, func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
+			all = append(all, &part{text, "", false, func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
 		}
 	}
 	if own != nil {
@@ -111,7 +113,7 @@ func (g *rowGroup) part(e *wrongRow) *part {
 	if count == 0 {
 		return nil
 	}
-	var in []string
+	var in, on []string
 	var tests []func(index []int, d model.Dims) bool
 	switch count {
 	case diagonal:
@@ -137,7 +139,10 @@ func (g *rowGroup) part(e *wrongRow) *part {
 		if first {
 			name, first = "in "+name, false
 		}
-		in, room = append(in, name), room/axis.N*len(indices)
+		in, on, room = append(in, name), append(on, name), room/axis.N*len(indices)
+		if axis.Letter == "T" && goesOn(indices, axis) {
+			on[len(on)-1] = fmt.Sprintf("from %s %d on", axis.One, axis.First+indices[0])
+		}
 		if e.sampled == nil || a >= 2 {
 			tests, rows = append(tests, among(axis, a, indices)), rows || axis.Letter == "B" || axis.Letter == "T"
 		}
@@ -145,19 +150,22 @@ func (g *rowGroup) part(e *wrongRow) *part {
 	if len(in) == 0 || 4*count < room {
 		return nil
 	}
-	return &part{strings.Join(in, ", "), rows, func(index []int, d model.Dims) bool {
+	return &part{strings.Join(in, ", "), strings.Join(on, ", "), rows, func(index []int, d model.Dims) bool {
 		return !slices.ContainsFunc(tests, func(test func([]int, model.Dims) bool) bool { return !test(index, d) })
 	}}
+}
+
+// goesOn reports whether indices of an axis are all up to its last.
+func goesOn(indices []int, x fit.Axis) bool {
+	last := indices[len(indices)-1]
+	return last == x.N-1 && last-indices[0] == len(indices)-1
 }
 
 // among returns a test of the index along x, the a-th axis, of a place. Positions are counted from the first of
 // the run, and those up to the last of a step go on after it.
 func among(x fit.Axis, a int, indices []int) func(index []int, d model.Dims) bool {
 	positions := strings.HasSuffix(x.One, "position")
-	last, goesOn := indices[len(indices)-1], false
-	if positions {
-		goesOn = last == x.N-1 && last-indices[0] == len(indices)-1
-	}
+	further := positions && goesOn(indices, x)
 	first := indices[0] + x.First
 	return func(index []int, d model.Dims) bool {
 		j := index[a]
@@ -167,6 +175,6 @@ func among(x fit.Axis, a int, indices []int) func(index []int, d model.Dims) boo
 		if x.One != "key position" {
 			j += d.P
 		}
-		return goesOn && j >= first || slices.Contains(indices, j-x.First)
+		return further && j >= first || slices.Contains(indices, j-x.First)
 	}
 }

@@ -54,6 +54,8 @@ type Fault struct {
 	// engine has one, and rounds as it computes, where the correct function only moves values.
 	fit bool
 
+	part *part // of the output, in which alone it is; nil is all of it
+
 	factor *factor // nil if it is not one number times the correct output
 
 	// relation tells faults of one id apart that are made for one stage each:

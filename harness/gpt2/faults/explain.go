@@ -40,7 +40,8 @@ type Cause struct {
 	event   bool   // it may begin at any step
 	alone   string // the Text without Twins; "" where there are none
 
-	refutes map[string]match // what hypotheses on the stage at other steps, by relation, leave here
+	last    int             // step of the run
+	refutes map[string]bool // hypotheses on the stage at other steps, by relation, that fail here
 }
 
 // Explain finds the causes of the introduced rows. It returns, in the order of
@@ -260,6 +261,7 @@ func (g *rowGroup) explain(ctx context.Context, rows []harness.Replayed, causes 
 			g.tryOthers(x, answers)
 		}
 	}
+	g.readings(answers)
 	s := g.choosing(answers)
 	for i, x := range answers {
 		causes[i] = s.causes(x)
@@ -391,7 +393,7 @@ func atOf(causes []Cause) (all []string) {
 // cause returns a fault in the match's stages. One that nearly reproduces the row is not its cause:
 // the words alone name it.
 func (g *rowGroup) cause(e *wrongRow, m match) Cause {
-	id, text, nearly := m.fault.ID, g.textOf(e, m), !m.fault.fit && m.isNearly()
+	id, text, nearly := m.fault.ID, g.textOf(e, m), m.isNearly() && !(m.fault.fit && m.holds())
 	if nearly {
 		left := fmt.Sprintf("%.2g times the rounding bound", m.beyond)
 		if e.bound == nil || math.IsInf(m.beyond, 1) {
@@ -399,7 +401,7 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 		}
 		id, text = "", fmt.Sprintf("nearly, and what is left is %s: %s", left, text)
 	}
-	if m.from > 0 {
+	if m.from > 0 && !m.read {
 		since := "this step"
 		if m.from < e.Step {
 			since = fmt.Sprintf("step %d", m.from)
@@ -412,7 +414,7 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 	if len(e.Span) > 1 {
 		text = "in " + strings.Join(m.stages, ", ") + ": " + text
 	}
-	x := Cause{made: m, factor: m.fault.factor, Explanation: harness.Explanation{
+	x := Cause{made: m, factor: m.fault.factor, last: slices.Max(g.candidate.Steps()), Explanation: harness.Explanation{
 		Step: e.Step, Stage: e.Stage, Fault: id, Explains: harness.Float(m.explains), Text: text, At: m.stages, Rest: nearly,
 	}}
 	lacks := func(stage string) bool { _, there := g.candidate.Shape(e.Step, stage); return !there }

@@ -19,6 +19,8 @@ type hypothesis struct {
 	numbers int  // read off a row
 	whole   bool // it cannot be held against a sample
 	event   bool // it may begin at any step
+
+	unparted *Fault // without the part of the output in which it was found; nil if there is none
 }
 
 // on returns what of a row the hypothesis is held against.
@@ -80,12 +82,49 @@ func (g *rowGroup) isKnown(f hypothesis) bool {
 func (g *rowGroup) held(e *wrongRow, from int) map[int][]Cause {
 	held := map[int][]Cause{}
 	for i, h := range g.hypotheses[from:] {
-		if m, ok := g.best(h.on(e), h.Fault); ok && m.holds() {
+		m, ok := g.best(h.on(e), h.Fault)
+		if ok && !m.holds() && h.isOfCache(m) && len(e.Earlier) > 0 {
+			m, ok = g.best(h.on(e).asRead(), h.Fault)
+			m.read = true
+		}
+		if ok && m.holds() {
 			held[from+i] = g.describe(e, []match{m})
 			held[from+i][0].numbers, held[from+i][0].event = h.numbers, h.event
 		}
 	}
 	return held
+}
+
+// isOfCache reports whether a match of a hypothesis is of a cache's rows in an order, which may be that of
+// what is written into it or of what is read.
+func (h hypothesis) isOfCache(m match) bool {
+	return h.ID == fit.PatternPermuted && !h.event && len(m.stages) == 1 && strings.HasPrefix(wordOf(m.stages[0]), "attn.cache_")
+}
+
+// asRead returns a row as one of a step that reads what earlier ones wrote as it belongs there.
+func (e *wrongRow) asRead() *wrongRow {
+	row := *e
+	row.readAnew = true
+	return &row
+}
+
+// readings tells of causes in a cache that hold at later steps of what is read alone that this is so at
+// every step: what is written into the cache is right.
+func (g *rowGroup) readings(answers map[int]*answer) {
+	for k := range g.hypotheses {
+		read := map[string]bool{} // rows' stages
+		for _, x := range answers {
+			if held := x.fits[k]; held != nil && held[0].made.read {
+				read[x.row.Stage] = true
+			}
+		}
+		for _, x := range answers {
+			if held := x.fits[k]; held != nil && read[x.row.Stage] {
+				held[0].Text += ": it is read so at every step, what is written into it is right"
+				held[0].Values = nil
+			}
+		}
+	}
 }
 
 // An observation is a row as package fit has it, or what is wrong of it in one part.
@@ -170,6 +209,7 @@ func (g *rowGroup) observe(e *wrongRow) (*fit.Row, *Context) {
 	c := e.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
 	c.step, c.at, c.right = e.Step, g.anyStep(e, d), e.right
 	stage := c.stage()
+	stage.Stages = g.candidate.Stages(e.Step)
 	stage.Has = func(step int, name string) bool { return g.has(harness.Place{Step: step, Stage: name}) }
 	return &fit.Row{Stage: *stage, Got: e.got, Right: e.right, Bound: e.bound}, c
 }
@@ -189,9 +229,14 @@ func (c *candidateRun) anyStep(e *wrongRow, d model.Dims) func(step int, stage s
 func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypothesis {
 	f := Fault{ID: h.ID, Kind: Plain, Stages: h.Stages, Text: h.Text, fit: true}
 	output := func(c *Context) []float32 { return h.Output(c.stage()) }
+	var unparted *Fault
 	if o.part != nil {
 		f.Text += ", " + o.part.text
+		f.part = o.part
 		whole := output
+		bare := f
+		bare.Text, bare.relation, bare.variants, bare.part = h.Text, h.Text, []variant{whole}, nil
+		unparted = &bare
 		output = func(c *Context) []float32 {
 			out := slices.Clone(whole(c))
 			for i, wrong := range o.part.places(c.Model.Config(), c) {
@@ -223,7 +268,7 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 		}
 	}
 	f.variants, f.relation = []variant{output}, f.Text
-	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event}
+	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, unparted}
 }
 
 // stage returns the Context as package fit has it.

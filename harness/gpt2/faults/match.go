@@ -15,6 +15,7 @@ type match struct {
 	fault    Fault
 	stages   []string         // where it sits, of the row's span
 	from     int              // the first step at which it is made
+	read     bool             // it is made of what this step reads of a cache alone
 	variant  int              // of the fault
 	left     harness.Distance // of the engine's output from the fault's
 	beyond   float64          // left in rounding bounds of the fault's own output
@@ -119,7 +120,9 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 		if 0 < g.since && g.since < e.Step {
 			first = append(first, g.since)
 		}
-		if !g.wrongAtPrompt(e.Place) { // else it did not begin here
+		if e.readAnew {
+			first = []int{e.Step}
+		} else if !g.wrongAtPrompt(e.Place) { // else it did not begin here
 			first = append(first, e.Step)
 		}
 	}

@@ -28,6 +28,8 @@ type wrongRow struct {
 
 	unrecovered []string // why what the candidate lacks does not follow from the row
 
+	readAnew bool // a fault is made at this step alone
+
 	some    *wrongRow // a sample of it or, where that is not smaller, the row itself
 	sampled []int     // which of the step's B*T rows it has, of a sample as if they were one sequence; nil is all
 	nearest match     // what explains most of it without reproducing it

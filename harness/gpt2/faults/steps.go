@@ -31,8 +31,19 @@ func AcrossSteps(causes []*Cause) {
 		}
 		for i, c := range all {
 			c.Text += told[i]
+			if p := c.made.fault.part; p != nil && c.goesOn(all) {
+				c.Text = strings.Replace(c.Text, p.text, p.on, 1)
+			}
 		}
 	}
+}
+
+// goesOn reports whether a cause in a part of the output is that of a stage at all of several steps, up to
+// the last of the run.
+func (c *Cause) goesOn(all []*Cause) bool {
+	return c.everyStep() && len(all) > 1 && len(all) == c.last+1-all[0].Step && !slices.ContainsFunc(all, func(o *Cause) bool {
+		return o.made.fault.relation != c.made.fault.relation || o.Fault != c.Fault
+	})
 }
 
 // acrossSteps returns what all causes of a stage say of one of them.
@@ -44,19 +55,15 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 	var with []int           // steps at which it holds but for numbers
 	var read [][]string      // numbers of those with
 	var refuting, open []int // steps that nothing explains: at which it was seen to fail, and others
-	var nearly []string      // what it leaves at those where that is little
 	for _, o := range all {
 		switch {
 		case o.everyStep() && slices.Equal(o.At, c.At) && frame(o) == frame(c):
 			with, read = append(with, o.Step), append(read, numbersRead.FindAllString(o.made.fault.Text, -1))
 		case o.Fault == "" && !o.Rest:
-			switch m, tried := o.refutes[c.made.fault.relation]; {
-			case !tried:
-				open = append(open, o.Step)
-			case m.explains < fullyExplained:
+			if o.refutes[c.made.fault.relation] {
 				refuting = append(refuting, o.Step)
-			default:
-				nearly = append(nearly, fmt.Sprintf("at step %d %.2g%% of the error is left, which may be rounding", o.Step, 100*(1-m.explains)))
+			} else {
+				open = append(open, o.Step)
 			}
 		}
 	}
@@ -89,9 +96,6 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 	if len(open) > 0 {
 		text += fmt.Sprintf("; at %s the stage is wrong too, and no cause was found there", plural("step", open))
 	}
-	for _, left := range nearly {
-		text += "; " + left
-	}
 	return text
 }
 
@@ -104,6 +108,8 @@ func (x *answer) isOpen() bool {
 // against what is wrong of it alone.
 func (g *rowGroup) tryOthers(x *answer, answers map[int]*answer) {
 	var e *wrongRow
+	var nearly []match
+	refutes := map[string]bool{}
 	for k, h := range g.hypotheses {
 		explains := func(o *answer) bool { return o.row.Stage == x.row.Stage && o.fits[k] != nil }
 		if h.event || !slices.ContainsFunc(slices.Collect(maps.Values(answers)), explains) {
@@ -114,28 +120,41 @@ func (g *rowGroup) tryOthers(x *answer, answers map[int]*answer) {
 			if e, err = g.wrongRow(x.row); err != nil || e.right == nil || e.full != nil || g.isLong(e) {
 				return
 			}
-			x.causes[0].refutes = map[string]match{}
 		}
-		m, ok := g.best(e, h.Fault)
+		f := h.Fault
+		if h.unparted != nil {
+			f = *h.unparted
+		}
+		m, ok := g.best(e, f)
 		if !ok {
 			continue
 		}
 		for _, p := range g.wrongAlone(e) {
-			if part, ok := g.inPart(e, m, p); ok && part.holds() {
+			part, ok := g.inPart(e, m, p)
+			if ok && part.holds() {
 				causes := g.describe(e, []match{part})
 				if causes[0].numbers = h.numbers; p.text != "" {
 					causes[0].Text += ", " + p.text
 				}
 				x.fits[k] = causes
 				break
-			} else if ok && part.explains > m.explains {
+			}
+			if ok && part.explains > m.explains {
 				m = part
 			}
 		}
-		if x.fits[k] == nil && len(e.Earlier) == 0 { // else it is of a cache that is not the engine's own
-			x.causes[0].refutes[h.relation] = m
+		switch {
+		case x.fits[k] != nil || len(e.Earlier) > 0: // of a cache that may not be the engine's own
+		case m.isNearly():
+			nearly = append(nearly, m)
+		default:
+			refutes[h.relation] = m.left.Nonfinite == 0
 		}
 	}
+	if len(nearly) > 0 && len(x.fits) == 0 {
+		x.causes = g.describe(e, nearly[:1])
+	}
+	x.causes[0].refutes = refutes
 }
 
 // inPart returns a match as one of a fault in some places alone; ok is false if it changes nothing there.

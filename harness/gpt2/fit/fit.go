@@ -26,6 +26,9 @@ type Stage struct {
 	// Has reports whether the engine has a stage of a step itself; it is of a Row alone.
 	Has func(step int, stage string) bool
 
+	// Stages are those of the step that the engine has itself; they are of a Row alone.
+	Stages []string
+
 	// Seen is what the engine has in the stage's place, for a function with something random in it;
 	// nil where it is not known.
 	Seen []float32

@@ -167,6 +167,36 @@ func logSlope(r *Row, relative bool, f func(row *softmaxRow, j int) float64) (k 
 	return xy / xx, true
 }
 
+// ofAnyTemperature reports whether the probabilities of all other temperatures that the engine has at the
+// step are those of one; false if it has none.
+func (r *Row) ofAnyTemperature(one float64) bool {
+	others := 0
+	for _, name := range r.Stages {
+		s := stageName(name)
+		if s.Temperature == 0 || name == r.Name {
+			continue
+		}
+		logits, got := r.In(model.Reads(r.Model.Config(), name)[0]), r.In(name)
+		if len(logits) != len(got) || len(got) == 0 {
+			return false
+		}
+		n := len(got) / r.Dims.B
+		for lo := 0; lo < len(got); lo += n {
+			sum, top := 0.0, largestOf(logits[lo:][:n])
+			for _, x := range logits[lo:][:n] {
+				sum += math.Exp((float64(x) - top) / one)
+			}
+			for j, x := range logits[lo:][:n] {
+				if p := math.Exp((float64(x)-top)/one) / sum; math.Abs(p-float64(got[lo+j])) > 10*sameNumber*p {
+					return false
+				}
+			}
+		}
+		others++
+	}
+	return others > 0
+}
+
 // slopes proposes softmaxes of the scores times a number, and powers of the correct one.
 func slopes(r *Row) (all []Hypothesis) {
 	cfg, name := r.Model.Config(), stageName(r.Name)
@@ -192,7 +222,11 @@ func slopes(r *Row) (all []Hypothesis) {
 		factor, of := Spell(cfg, -1, k*t, 10*sameNumber)
 		propose("the softmax is of "+factor+" times the logits over t", 1, func(t float64) float64 { return of / t })
 		fixed, as := Spell(cfg, -1, 1/k, 10*sameNumber)
-		propose("the temperature is "+fixed+", whichever was asked for", 1, func(float64) float64 { return 1 / as })
+		text := "the temperature is " + fixed
+		if r.ofAnyTemperature(as) {
+			text += ", whichever was asked for"
+		}
+		propose(text, 1, func(float64) float64 { return 1 / as })
 	case t == 0 && math.Abs(k-1) > sameNumber:
 		text, as := Spell(cfg, name.Layer, k, 10*sameNumber)
 		const remedy = " times the scores: look for another scale of q·k, or a temperature"
