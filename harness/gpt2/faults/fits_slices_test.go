@@ -171,7 +171,7 @@ func TestOperands(t *testing.T) {
 			return apply(in(c.Stage, 1, "ln_1"), model.Reads(c.Model.Config(), c.Stage)[0])(c)
 		}},
 		{"a layer skipped", ".ln_1", fit.PatternOtherInput, []string{"it reads resid_post of two layers before, where the block's input belongs"}, on(0, "ln_1", -2, "resid_post")},
-		{"everywhere layer 0", ".mlp.c_proj", fit.PatternOtherWeights, []string{"the weights of h.0.mlp.c_proj, in every layer"}, func(c *faults.Context) []float32 {
+		{"everywhere layer 0", ".mlp.c_proj", fit.PatternOtherWeights, []string{"the weights of h.0.mlp.c_proj: check"}, func(c *faults.Context) []float32 {
 			if strings.HasPrefix(c.Stage, "h.0.") {
 				return nil
 			}

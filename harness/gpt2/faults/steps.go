@@ -16,6 +16,9 @@ import (
 // numbersRead are the numbers in a hypothesis's words, with the expressions that give them.
 var numbersRead = regexp.MustCompile(`-?\d+(\.\d+)?(e[-+]?\d+)?( = (?:[^\s(),]|\([^()]*\))+(, at this config also (?:[^():;]|\([^()]*\))*)?| \(also (?:[^()]|\([^()]*\))* here\))?`)
 
+// layerNamed is the layer of a stage in a hypothesis's words, which is no number that was read.
+var layerNamed = regexp.MustCompile(`\bh\.\d+`)
+
 // AcrossSteps says of causes that were read off a stage at one step where other steps of it refute
 // them: that a number in them changes from step to step, and at which steps nothing explains what is
 // wrong, so that they do not hold there. causes are the first of each row that is wrong, by step.
@@ -38,6 +41,16 @@ func AcrossSteps(causes []*Cause) {
 	}
 }
 
+// unnamed returns a hypothesis's words without what of the numbers in them were not read but are names: of
+// layers and of a part of the output.
+func (c *Cause) unnamed() (text, names string) {
+	text = c.made.fault.Text
+	if p := c.made.fault.part; p != nil {
+		text, names = strings.Replace(text, p.text, "", 1), p.text
+	}
+	return layerNamed.ReplaceAllString(text, "h."), names + strings.Join(layerNamed.FindAllString(text, -1), "")
+}
+
 // goesOn reports whether a cause in a part of the output is that of a stage at all of several steps, up to
 // the last of the run.
 func (c *Cause) goesOn(all []*Cause) bool {
@@ -51,14 +64,21 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 	if !c.everyStep() {
 		return ""
 	}
-	frame := func(c *Cause) string { return numbersRead.ReplaceAllString(c.made.fault.Text, "#") }
+	frame := func(c *Cause) string {
+		text, names := c.unnamed()
+		return names + numbersRead.ReplaceAllString(text, "#")
+	}
+	numbers := func(c *Cause) []string {
+		text, _ := c.unnamed()
+		return numbersRead.FindAllString(text, -1)
+	}
 	var with []int           // steps at which it holds but for numbers
 	var read [][]string      // numbers of those with
 	var refuting, open []int // steps that nothing explains: at which it was seen to fail, and others
 	for _, o := range all {
 		switch {
 		case o.everyStep() && slices.Equal(o.At, c.At) && frame(o) == frame(c):
-			with, read = append(with, o.Step), append(read, numbersRead.FindAllString(o.made.fault.Text, -1))
+			with, read = append(with, o.Step), append(read, numbers(o))
 		case o.Fault == "" && !o.Rest:
 			if o.refutes[c.made.fault.relation] {
 				refuting = append(refuting, o.Step)
@@ -75,9 +95,9 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 	}
 	holds := "and this does not hold: it is not the whole cause"
 	switch { // there they may be others
-	case c.numbers == 1:
+	case c.numbers == 1 && len(read[0]) > 0:
 		holds = "and not by this number"
-	case c.numbers > 1:
+	case c.numbers > 1: // of which not all may be told
 		holds = "and not by these numbers"
 	}
 	if len(differ) == 1 {
@@ -131,7 +151,7 @@ func (g *rowGroup) tryOthers(x *answer, answers map[int]*answer) {
 		}
 		for _, p := range g.wrongAlone(e) {
 			part, ok := g.inPart(e, m, p)
-			if ok && part.holds() {
+			if ok && (part.holds() || part.reproduces()) {
 				causes := g.describe(e, []match{part})
 				if causes[0].numbers = h.numbers; p.text != "" {
 					causes[0].Text += ", " + p.text

@@ -36,37 +36,81 @@ func TestAcrossSteps(t *testing.T) {
 			return out
 		}
 	}
+	rows := func(factor func(b, position int) float64) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			width := len(out) / (c.Dims.B * c.Dims.T)
+			for i := range out {
+				out[i] = float32(float64(out[i]) * factor(i/width/c.Dims.T, c.Dims.P+i/width%c.Dims.T))
+			}
+			return out
+		}
+	}
+	moved := func(by int) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			right := c.Right()
+			out, S, T := append([]float32{}, right...), c.Dims.P+c.Dims.T, c.Dims.T
+			for i := range out {
+				k, q := i%S, c.Dims.P+i/S%T
+				if from := min(max(k+by, 0), S-1); k <= q {
+					if out[i] = right[i-k+from]; from > q {
+						out[i] = float32(math.Sin(float64(7 * i)))
+					}
+				}
+			}
+			return out
+		}
+	}
+	one := []string{"changes", "wrong too"}
+	const before = "attn.cache_k: each key position has the values that belong 1 before it: it is read so at every step, what is written into it is right"
 	const changes = "the number changes from step to step, as with the position: it is "
 	for _, c := range []struct {
 		name, stage string
 		output      func(c *faults.Context) []float32
 		words, not  []string
+		full        bool     // all stages are dumped, not the modules alone
+		prompt      []string // words at step 0, where they are asked for
 	}{
 		{"scores by the position", "attn.scores", scores(func(v float64, q, _ int) float64 { return v * (1 + float64(q)/10) }),
-			[]string{"(1 + 0.1·p) times the scores, for the query at position p"}, []string{"changes"}},
+			[]string{"(1 + 0.1·p) times the scores, for the query at position p"}, []string{"changes"}, false, nil},
 		{"scores by the steps alone", "attn.scores", scores(func(v float64, q, k int) float64 {
 			if q < 5 {
 				return v + math.Sin(float64(7*q*k))
 			}
 			return v * (1 + float64(q)/10)
-		}), []string{changes + "1.5, 1.6 and 1.7 at steps 1 to 3; at step 0 the stage is wrong too, by no one such number"}, nil},
+		}), []string{changes + "1.5, 1.6 and 1.7 at steps 1 to 3; at step 0 the stage is wrong too, by no one such number"}, nil, false, nil},
 		{"a window but for key 0", "attn.scores", scores(func(v float64, q, k int) float64 {
 			if k == 0 || q-k < 3 {
 				return v
 			}
 			return math.Inf(-1)
-		}), []string{"last 3 keys and key 0 alone"}, []string{"changes"}},
+		}), []string{"last 3 keys and key 0 alone"}, []string{"changes"}, false, nil},
 		{"a branch by the position", "h.1.resid_mid", branch(func(p int) float64 { return 1 / float64(p+1) }),
-			[]string{"the block's input + 1/(p + 1)·attn.c_proj"}, []string{"changes"}},
+			[]string{"the block's input + 1/(p + 1)·attn.c_proj"}, []string{"changes"}, false, nil},
 		{"another number at the prompt", "h.1.resid_mid", branch(func(p int) float64 {
 			if p < 5 {
 				return math.Cos(float64(7 * p * p))
 			}
 			return 0.7
-		}), []string{"(0.7)·attn.c_proj", "at step 0 the stage is wrong too, and not by this number"}, []string{"changes", "whole cause"}},
-		{"a branch by one number", "h.1.resid_mid", branch(func(int) float64 { return 0.7 }), []string{"(0.7)·attn.c_proj"}, []string{"changes", "wrong too"}},
+		}), []string{"(0.7)·attn.c_proj", "at step 0 the stage is wrong too, and not by this number"}, []string{"changes", "whole cause"}, false, nil},
+		{"a branch by one number", "h.1.resid_mid", branch(func(int) float64 { return 0.7 }), []string{"(0.7)·attn.c_proj"}, []string{"changes", "wrong too"}, false, nil},
+		{"a product of one batch row", "mlp.c_proj", rows(func(b, _ int) float64 { return 1 + 0.01*float64(b) }),
+			[]string{"1.01 times the correct one, in batch row 1"}, one, false, []string{"1.01 times the correct one, in batch row 1"}},
+		{"a product from a position on", "mlp.c_proj", rows(func(_, p int) float64 { return 1 - 0.3*float64(p/4) }),
+			[]string{"0.7 times the correct one, from position 4 on"}, one, false, []string{"0.7 times the correct one, from position 4 on"}},
+		{"rows here and there", "mlp.act", rows(func(b, p int) float64 { return 1 + 0.1*float64((b+p)%2) }),
+			[]string{"1.1 times the correct one, in batch row"}, one, false, []string{"1.1 times the correct one, in 5 of 10 rows"}},
+		{"keys of the position before", "attn.scores", moved(-1), []string{"each key position has the values that belong 1 before it"}, one, true, []string{"each key position has the values that belong 1 before it"}},
+		{"a cache read from the position before", "attn.scores", moved(-1), []string{before}, one, false, []string{before}},
+		{"keys of the position after", "attn.scores", moved(1), []string{"each key position has the values that belong 1 after it; at step 0 the stage is wrong too, and no cause was found there"}, nil, true, nil},
+		{"nearly so at the prompt", "h.1.resid_mid", branch(func(p int) float64 {
+			if p < 5 {
+				return 0.7 + 1e-5*math.Sin(float64(p))
+			}
+			return 0.7
+		}), []string{"(0.7)·attn.c_proj"}, one, false, []string{"nearly, and what is left is", "(0.7)·attn.c_proj"}},
 	} {
-		_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, steps: 4, keep: gpt2test.IsModule, plant: func(at harness.Place, x *faults.Context) []float32 {
+		_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}, {7, 8, 9, 30, 200}}, steps: 4, keep: func(stage string) bool { return c.full || gpt2test.IsModule(stage) }, plant: func(at harness.Place, x *faults.Context) []float32 {
 			if ok, _ := path.Match("*"+c.stage, at.Stage); !ok {
 				return nil
 			}
@@ -74,6 +118,9 @@ func TestAcrossSteps(t *testing.T) {
 		}}.explain(t)
 		later := 0
 		for _, x := range all {
+			if x.Step == 0 && c.prompt != nil && !strings.HasSuffix(x.Stage, "resid_post") && !says(x.Text, c.prompt, c.not) {
+				t.Errorf("%s: %s at step 0: %q", c.name, x.Stage, x.Text)
+			}
 			if x.Step == 0 || strings.HasSuffix(x.Stage, "resid_post") {
 				continue
 			}

@@ -48,7 +48,7 @@ func (r *Row) donors(words ...string) (all []donor) {
 			return asSeen(cfg, at, kind)
 		}})
 		if here.Layer >= 0 && s.Layer >= 0 && s.Layer != here.Layer {
-			all = append(all, donor{stage: name, text: name + ", in every layer", extra: 1, of: func(*Stage) string { return name }})
+			all = append(all, donor{stage: name, text: name, extra: 1, of: func(*Stage) string { return name }})
 		}
 	}
 	return all
