@@ -129,7 +129,7 @@ func (c *cover) choose(row harness.Place) error {
 		best.cause = best.cause.WithOr(slices.DeleteFunc(slices.Clone(best.cause.Or), less))
 	}
 	best.cause = best.cause.WithTwins(slices.DeleteFunc(among, func(x faults.Cause) bool {
-		return x.Text == own || less(x)
+		return x.Text == own || less(x) && !c.repeated(x, best.covered)
 	}))
 	c.run, c.chosen[row] = best.run, true
 	var stages []string
@@ -151,6 +151,16 @@ func (c *cover) choose(row harness.Place) error {
 	}
 	c.causes[row] = append([]faults.Cause{best.cause}, rest...)
 	return nil
+}
+
+// repeated reports whether a cause that makes other rows correct in no row but its own is a cause of
+// each of some rows too.
+func (c *cover) repeated(x faults.Cause, rows []int) bool {
+	return x.Values != nil && !slices.ContainsFunc(rows, func(i int) bool {
+		return !slices.ContainsFunc(c.causes[c.rows[i].Place], func(o faults.Cause) bool {
+			return x.Repeats(o) || slices.ContainsFunc(o.Twins, x.Repeats)
+		})
+	})
 }
 
 // A hypothesis holds the rows as they are if a cause of one of them is true.

@@ -189,6 +189,13 @@ func TestCoverChoosesWhatExplainsMost(t *testing.T) {
 				return []faults.Cause{because(norm, at.Stage, "both", right).WithTwins([]faults.Cause{own})}
 			},
 			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"}, []string{"both; h.1.resid_post is off by the same fault"}},
+		{"a twin in each row", []harness.Place{at},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]", "step_01/h.1.resid_post [h.1.resid_mid h.1.resid_post]"},
+			func(_ *replay.Run, right, other harness.Tensor) []faults.Cause {
+				each := because(norm, at.Stage, "each", other)
+				return []faults.Cause{because(norm, at.Stage, "both", right).WithTwins([]faults.Cause{each}), because(sum, at.Stage, "each", other)}
+			},
+			[]string{"step_01/h.1.ln_2 [h.1.resid_mid h.1.ln_2]"}, []string{"both; or, which gives the same, each; h.1.resid_post is off by the same fault"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			run, rows, truth := judged(t, []string{"h.1.resid_mid"}, c.changed...)

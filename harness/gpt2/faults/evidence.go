@@ -11,11 +11,13 @@ import (
 // isUnproven reports whether what a hypothesis holds of is as little as the numbers in it, rows of
 // one position each, while the same stage is wrong in another way elsewhere: a number that is read
 // off each row by itself says nothing. Any divisor of a norm is such a number, and has to hold of
-// more positions than it fails at.
+// more positions than it fails at. Nor do channels that are wrong in one row alone, where other rows
+// have others: dropout does that.
 func (s *choosing) isUnproven(k contender) bool {
 	const fewNumbers = 2 // what has more is of channels or distances
 	h := s.hypotheses[k.hypothesis]
-	if k.fault != "" || h.numbers == 0 || h.numbers > fewNumbers || h.event {
+	few := 0 < h.numbers && h.numbers <= fewNumbers
+	if k.fault != "" || !few && !h.channels || h.event {
 		return false
 	}
 	norm, held, layers := false, 0, map[int]bool{}
@@ -38,6 +40,12 @@ func (s *choosing) isUnproven(k contender) bool {
 		if layers[layerOf(x.row.Stage)] {
 			same += n
 		}
+	}
+	if h.channels && held <= 1 && same > 0 {
+		return true
+	}
+	if !few {
+		return false
 	}
 	if !norm { // other functions of one row are seldom told by chance, but for its size
 		return (h.ID == fit.PatternRatio || h.ID == fit.PatternScaled) && held <= h.numbers && same > 0

@@ -21,6 +21,8 @@ type hypothesis struct {
 	event   bool // it may begin at any step
 
 	unparted *Fault // without the part of the output in which it was found; nil if there is none
+
+	channels bool // it is in some channels alone
 }
 
 // on returns what of a row the hypothesis is held against.
@@ -268,7 +270,8 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 		}
 	}
 	f.variants, f.relation = []variant{output}, f.Text
-	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, unparted}
+	channels := o.part != nil && strings.Contains(o.part.text, "channel")
+	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, unparted, channels}
 }
 
 // stage returns the Context as package fit has it.

@@ -371,6 +371,7 @@ func TestRowSums(t *testing.T) {
 	}{
 		{"the rows do not sum to 1: the output is tanh of the correct one", math.Tanh},
 		{"no known fault and no fit gives this output: the rows do not sum to 1, but to ", func(x float64) float64 { return x * (1.5 + math.Sin(300*x)/2) }},
+		{"no known fault and no fit gives this output: the rows do not sum to 1, but to 1.00", func(x float64) float64 { return x * (1.002 + math.Sin(300*x)/1000) }},
 	} {
 		_, all := engine{plant: at(0, "h.1.attn.probs", each(c.of)), steps: 1}.explain(t)
 		if len(all) != 1 || !strings.HasPrefix(all[0].Text, c.words) {

@@ -240,7 +240,7 @@ func TestStale(t *testing.T) {
 			}
 			return out
 		}},
-		{"its row", "wpe", fit.PatternCopy, []string{"that of the step before, row 5 of wpe"}, func(c *faults.Context) []float32 {
+		{"its row", "wpe", fit.PatternCopy, []string{"that of the step before, row 5 of wpe: either", "clamped", "or a buffer"}, func(c *faults.Context) []float32 {
 			if c.Dims.P < 6 {
 				return nil
 			}

@@ -134,6 +134,34 @@ func TestAcrossSteps(t *testing.T) {
 	}
 }
 
+// TestOtherChannels: channels that are wrong in one row, where other steps have others, are no cause.
+func TestOtherChannels(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		by   int // how far the channels go on from step to step
+		told bool
+	}{{"others at each step", 7, false}, {"the same at each step", 0, true}} {
+		_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}}, steps: 4, keep: gpt2test.IsModule, plant: func(at harness.Place, x *faults.Context) []float32 {
+			if at.Stage != "h.1.resid_mid" || at.Step == 0 {
+				return nil
+			}
+			out, C := append([]float32{}, x.Right()...), x.Model.Config().Embd
+			for i := range 3 {
+				out[(3+9*i+c.by*at.Step)%C] = 0
+			}
+			return out
+		}}.explain(t)
+		for _, x := range all {
+			if strings.Contains(x.Text, "never written, in channel") != c.told {
+				t.Errorf("%s: %s at step %d: %q", c.name, x.Stage, x.Step, x.Text)
+			}
+		}
+		if len(all) == 0 {
+			t.Errorf("%s: nothing is explained", c.name)
+		}
+	}
+}
+
 // TestSpread: where nothing explains what is wrong, the report says where most of it is.
 func TestSpread(t *testing.T) {
 	noise := func(i int) float32 { return float32(math.Sin(float64(i*i%97 + 3*i))) }

@@ -41,6 +41,11 @@ func (c Cause) WithTwins(twins []Cause) Cause {
 	return c
 }
 
+// Repeats reports whether two causes are one, of this row and of another.
+func (c Cause) Repeats(o Cause) bool {
+	return c.Fault == o.Fault && c.made.fault.relation == o.made.fault.relation && slices.Equal(c.At, o.At)
+}
+
 // A contender is a fault of the catalogue or a hypothesis that holds of rows.
 type contender struct {
 	fault      string // its id, of the catalogue; else "" and

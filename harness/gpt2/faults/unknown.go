@@ -80,10 +80,16 @@ func (e *wrongRow) sums() string {
 			least, most = min(least, s), max(most, s)
 		}
 	}
-	if slack := 1e-4 * e.coarse; !(least < 1-slack) && !(most > 1+slack) {
+	slack := 1e-4 * e.coarse
+	if !(least < 1-slack) && !(most > 1+slack) {
 		return ""
 	}
-	return fmt.Sprintf("the rows do not sum to 1, but to %.3g to %.3g", least, most)
+	digits := 3
+	hides := func(v float64) bool { return math.Abs(v-1) > slack && fmt.Sprintf("%.*g", digits, v) == "1" }
+	for digits < 7 && (hides(least) || hides(most)) {
+		digits++
+	}
+	return fmt.Sprintf("the rows do not sum to 1, but to %.*g to %.*g", digits, least, digits, most)
 }
 
 // plural names things by their numbers: "layer 2", "steps 1 to 3".

@@ -92,13 +92,13 @@ func copies(r *Row) (all []Hypothesis) {
 		if back > 1 {
 			text = fmt.Sprintf("%d steps before", back)
 		}
-		x, later := newTable(r.Model, r.Name), ""
+		x, later, why := newTable(r.Model, r.Name), "", ": a buffer that was not written again"
 		if before := r.At(r.Step-back, r.Name); x != nil && len(before) == x.width {
 			if row := x.find(before); row >= 0 {
-				later = fmt.Sprintf(", row %d of %s", row, r.Name)
+				later, why = fmt.Sprintf(", row %d of %s", row, r.Name), ": either that row is looked up again, as where an index is clamped or does not advance, or a buffer was not written again"
 			}
 		}
-		add(r.At(r.Step-back, r.Name), true, text+later, ": a buffer that was not written again", func(s *Stage) []float32 {
+		add(r.At(r.Step-back, r.Name), true, text+later, why, func(s *Stage) []float32 {
 			if s.At == nil || s.Step < back {
 				return nil
 			}
