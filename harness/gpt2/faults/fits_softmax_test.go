@@ -379,3 +379,33 @@ func TestRowSums(t *testing.T) {
 		}
 	}
 }
+
+// TestOneTemperature: that one temperature is taken whichever is asked for is said where the dump's others
+// bear it out.
+func TestOneTemperature(t *testing.T) {
+	for _, c := range []struct{ stages, words, not string }{
+		{"probs_t0.5", "the temperature is 0.6", "whichever"},
+		{"probs_t*", "the temperature is 0.6, whichever was asked for", "wrong too"},
+	} {
+		keep := func(stage string) bool {
+			return strings.HasPrefix(stage, "logits") || strings.HasPrefix(stage, "probs_t")
+		}
+		_, all := engine{judge: oddModel(t), keep: keep, tokens: [][]int{{1, 2, 300, 4, 19}}, temps: []float64{0.5, 1}, plant: planted(fitCase{stage: c.stages, output: func(x *faults.Context) []float32 {
+			logits := x.In("logits_last")
+			out, n := make([]float32, len(logits)), len(logits)/x.Dims.B
+			for lo := 0; lo < len(out); lo += n {
+				sum := 0.0
+				for _, v := range logits[lo:][:n] {
+					sum += math.Exp(float64(v) / 0.6)
+				}
+				for j, v := range logits[lo:][:n] {
+					out[lo+j] = float32(math.Exp(float64(v)/0.6) / sum)
+				}
+			}
+			return out
+		}})}.explain(t)
+		if len(all) == 0 || !says(all[0].Text, []string{c.words}, []string{c.not}) {
+			t.Errorf("%s: %v", c.stages, all)
+		}
+	}
+}

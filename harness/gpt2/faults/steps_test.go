@@ -54,7 +54,12 @@ func TestAcrossSteps(t *testing.T) {
 				k, q := i%S, c.Dims.P+i/S%T
 				if from := min(max(k+by, 0), S-1); k <= q {
 					if out[i] = right[i-k+from]; from > q {
-						out[i] = float32(math.Sin(float64(7 * i)))
+						at, _, _ := strings.Cut(c.Stage, "scores")
+						D, sum := c.Model.Config().Embd/c.Model.Config().Heads, 0.0
+						for d := range D {
+							sum += float64(c.In(at + "q")[i/S*D+d]) * float64(c.In(at + "cache_k")[(i/S/T*S+from)*D+d])
+						}
+						out[i] = float32(sum / math.Sqrt(float64(D)))
 					}
 				}
 			}
@@ -102,7 +107,14 @@ func TestAcrossSteps(t *testing.T) {
 			[]string{"1.1 times the correct one, in batch row"}, one, false, []string{"1.1 times the correct one, in 5 of 10 rows"}},
 		{"keys of the position before", "attn.scores", moved(-1), []string{"each key position has the values that belong 1 before it"}, one, true, []string{"each key position has the values that belong 1 before it"}},
 		{"a cache read from the position before", "attn.scores", moved(-1), []string{before}, one, false, []string{before}},
-		{"keys of the position after", "attn.scores", moved(1), []string{"each key position has the values that belong 1 after it; at step 0 the stage is wrong too, and no cause was found there"}, nil, true, nil},
+		{"keys of the position after", "attn.scores", moved(1), []string{"each key position has the values that belong 1 after it"}, one, true, []string{"each key position has the values that belong 1 after it"}},
+		{"scores by the prompt alone", "attn.scores", scores(func(v float64, q, k int) float64 {
+			if q < 5 {
+				return 1.5 * v
+			}
+			return v + math.Sin(float64(7*q*k))
+		}), nil, nil, false, []string{"of 1.5 times the scores", "; at steps 1 to 3 the stage is wrong too, and no cause was found there"}},
+		{"noise after attention", "h.1.attn.c_proj", rows(func(b, p int) float64 { return 1 + math.Sin(float64(7*b+p*p)) }), nil, []string{"is what h."}, false, []string{"no mix of h.", "gives this output, if attn.c_proj is right"}},
 		{"nearly so at the prompt", "h.1.resid_mid", branch(func(p int) float64 {
 			if p < 5 {
 				return 0.7 + 1e-5*math.Sin(float64(p))

@@ -146,7 +146,7 @@ func (c *Recoverer) inverse(stage string, w []float32, n int) *inverse {
 // the values is what the engine has, as the fault then is in these.
 func probs(r *Row, name, values string, keys int) (*Row, error) {
 	cfg := r.Model.Config()
-	H, C := cfg.Heads, cfg.Embd
+	H, C, whole := cfg.Heads, cfg.Embd, r
 	D := C / H
 	if n := keys - r.Dims.P; 1 < n && n < r.Dims.T {
 		r = r.first(n)
@@ -174,6 +174,9 @@ func probs(r *Row, name, values string, keys int) (*Row, error) {
 			eye.Set(i, i, 1)
 		}
 		if !(qr.Cond() < 1e9) || qr.SolveTo(pinv, false, eye) != nil {
+			if whole.Has == nil || !whole.Has(r.Step, values) { // nor is it known whether the engine's are not
+				return nil, fmt.Errorf("%s cannot be recovered: %s is not dumped", name, values)
+			}
 			return nil, fmt.Errorf("%s cannot be recovered: %s has rows that are not independent", name, values)
 		}
 		for t := range T {
@@ -197,6 +200,9 @@ func probs(r *Row, name, values string, keys int) (*Row, error) {
 				off += float64(r.Bound[from+i]) * float64(r.Bound[from+i])
 			}
 			if !(left <= 16*off) {
+				if r.Recovered {
+					return nil, fmt.Errorf("no mix of %s gives this output, if attn.c_proj is right", values)
+				}
 				return nil, fmt.Errorf("no mix of %s is what %s has", values, r.Name)
 			}
 		}

@@ -149,12 +149,33 @@ func moving(a int, o order, bias []float32, join bool) func(s *Stage) []float32 
 			}
 			at := i + (k-j)*inner
 			out[i] = right[at]
+			if !finite(out[i]) && finite(right[i]) && s.Seen != nil && finite(s.Seen[i]) {
+				out[i] = s.unmasked(i, k) // it was moved before the mask
+			}
 			if m := len(bias); m > 0 {
 				out[i] = float32(float64(out[i]) - float64(bias[at%m]) + float64(bias[i%m]))
 			}
 		}
 		return out
 	}
+}
+
+// unmasked returns a query's score of a key that the mask hides from it, at flat index i of the scores;
+// -inf where that is not known, and for another stage.
+func (s *Stage) unmasked(i, key int) float32 {
+	cfg, name := s.Model.Config(), stageName(s.Name)
+	D, S := cfg.Embd/cfg.Heads, s.Dims.P+s.Dims.T
+	q := s.In(model.StageName{Layer: name.Layer, Word: "attn.q"}.String())
+	k := s.In(model.StageName{Layer: name.Layer, Word: "attn.cache_k"}.String())
+	rows := s.Dims.B * cfg.Heads
+	if name.Word != "attn.scores" || len(q) != rows*s.Dims.T*D || len(k) != rows*S*D {
+		return float32(math.Inf(-1))
+	}
+	sum := 0.0
+	for d := range D {
+		sum += float64(q[i/S*D+d]) * float64(k[(i/S/s.Dims.T*S+key)*D+d])
+	}
+	return float32(sum / math.Sqrt(float64(D)))
 }
 
 // biasOf returns the bias of a product; nil where it has none or none is asked for.
