@@ -380,7 +380,7 @@ func (e *wrongRow) isRounded(round rounding.Rounding) bool {
 // hasStructure reports whether the error follows the correct output, or leans to one
 // side, more than rounding errors do: four times as much as is chance, and by a
 // tenth at least, since what rounds the output itself follows it a little. So it does if
-// values next to each other in size are off by nearly the same.
+// values next to each other in size are off by nearly the same, or become the same.
 func (e *wrongRow) hasStructure() bool {
 	d, n := e.base, float64(len(e.got))
 	if d.SqDiff == 0 || d.SqWant == 0 {
@@ -389,6 +389,9 @@ func (e *wrongRow) hasStructure() bool {
 	chance := math.Max(0.1, 4/math.Sqrt(n))
 	along := math.Abs(d.GotWant-d.SqWant) / math.Sqrt(d.SqDiff*d.SqWant)
 	if along > chance || math.Abs(e.sumOfErrors())/math.Sqrt(n*d.SqDiff) > chance {
+		return true
+	}
+	if different(e.got) < different(e.right)*15/16 { // values fall on a grid
 		return true
 	}
 	order := e.wrongPlaces()
@@ -404,4 +407,13 @@ func (e *wrongRow) hasStructure() bool {
 		}
 	}
 	return steps < squares
+}
+
+// different returns how many different values there are.
+func different(x []float32) int {
+	seen := map[float32]bool{}
+	for _, v := range x {
+		seen[v] = true
+	}
+	return len(seen)
 }

@@ -195,6 +195,7 @@ func TestSpread(t *testing.T) {
 			}
 			return v + 0.1*noise(i)
 		}, "nothing is wrong in position 2"},
+		{"on a grid", func(v float32, _, _, _ int) float32 { return float32(math.Round(float64(v)*63.5) / 63.5) }, "no known fault and no fit gives this output: "},
 		{"in one value", func(v float32, i, _, _ int) float32 {
 			if i == 300 {
 				return 0
