@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/model"
 )
 
@@ -143,6 +144,9 @@ func (s *choosing) causes(x *answer) []Cause {
 			known, fits = f[:1], f[1:]
 		}
 	}
+	if i := slices.IndexFunc(fits, func(k contender) bool { return s.isPlainer(k, known) }); i >= 0 {
+		known, fits = fits[i:i+1:i+1], append(slices.Concat(known, fits[:i]), fits[i+1:]...)
+	}
 	var causes, twins []Cause
 	for i, k := range known {
 		c := *k.of(x)
@@ -172,6 +176,13 @@ func (s *choosing) causes(x *answer) []Cause {
 	}
 	causes[0] = causes[0].WithTwins(twins)
 	return causes
+}
+
+// isPlainer reports whether a contender is a softmax with no number in it that gives the same as keys
+// which are not written, since without keys all scores are 0.
+func (s *choosing) isPlainer(k contender, known []contender) bool {
+	h := s.hypotheses[k.hypothesis]
+	return len(known) == 1 && known[0].fault == "cache_stale" && h.ID == fit.PatternSoftmax && h.numbers == 0 && slices.Equal(s.holds[k], s.holds[known[0]])
 }
 
 // layers returns those in which a contender sits.

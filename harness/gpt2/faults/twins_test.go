@@ -117,10 +117,10 @@ func TestTwins(t *testing.T) {
 		fault       string
 		words, not  []string
 	}{
-		{"no softmax", "attn.probs", uniform, modules, 4, "cache_stale",
-			[]string{"in h.*.attn.cache_k: this step's rows are not written", or + every}, nil},
-		{"no softmax, more keys than channels", "attn.probs", uniform, modules, 4, "cache_stale",
-			[]string{"in h.*.attn.cache_k: this step's rows are not written", or + every}, nil},
+		{"no softmax", "attn.probs", uniform, modules, 4, "pattern_softmax",
+			[]string{every + or + "in h.*.attn.cache_k: this step's rows are not written"}, nil},
+		{"no softmax, more keys than channels", "attn.probs", uniform, modules, 4, "pattern_softmax",
+			[]string{every + or + "in h.*.attn.cache_k: this step's rows are not written"}, nil},
 		{"no softmax, keys dumped", "attn.probs", uniform, but("attn.probs"), 4, "pattern_softmax", []string{every[len("in h.*.attn.probs: "):]}, []string{or, "cache"}},
 		{"no softmax, all dumped", "attn.probs", uniform, all, 4, "pattern_softmax", []string{every[len("in h.*.attn.probs: "):]}, []string{or}},
 		{"keys of zeros", "attn.cache_k", func(c *faults.Context) []float32 { return make([]float32, len(c.Right())) }, all, 4, "", nil, []string{or, "softmax"}},
