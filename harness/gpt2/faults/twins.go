@@ -119,8 +119,14 @@ func (s *choosing) causes(x *answer) []Cause {
 		}
 		return x.causes
 	}
+	later := func(k contender) int { // a rule of all steps goes before what may begin at any
+		if len(known) == 0 && s.hypotheses[k.hypothesis].event {
+			return 1
+		}
+		return 0
+	}
 	slices.SortFunc(fits, func(a, b contender) int {
-		return cmp.Or(len(s.holds[b])-len(s.holds[a]), s.hypotheses[a.hypothesis].numbers-s.hypotheses[b.hypothesis].numbers, a.hypothesis-b.hypothesis)
+		return cmp.Or(len(s.holds[b])-len(s.holds[a]), s.hypotheses[a.hypothesis].numbers-s.hypotheses[b.hypothesis].numbers, later(a)-later(b), a.hypothesis-b.hypothesis)
 	})
 	if len(known) == 0 || len(fits) > 0 && len(s.holds[known[0]]) < len(s.holds[fits[0]]) {
 		known, fits = fits[:1], fits[1:]
