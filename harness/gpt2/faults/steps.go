@@ -34,7 +34,7 @@ func AcrossSteps(causes []*Cause) {
 		}
 		for i, c := range all {
 			c.Text += told[i]
-			if p := c.made.fault.part; p != nil && c.goesOn(all) {
+			if p := c.made.fault.part; p != nil && p.on != "" && c.goesOn(all) {
 				c.Text = strings.Replace(c.Text, p.text, p.on, 1)
 			}
 		}
