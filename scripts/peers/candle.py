@@ -8,7 +8,7 @@ import numpy as np
 
 CONVERTED = "candle-peer"
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "candle")
-TARGET = os.path.join(HERE, "..", "..", "..", "reference", "candle", "target")  # has the same crates built
+TARGET = os.path.join(HERE, "..", "..", "..", "reference", "candle", "target")  # has some of its crates
 
 
 def convert(config, weights, path):
