@@ -7,9 +7,9 @@ import (
 	"checkpoint12/harness/internal/shapes"
 )
 
-// byRow is a Replayer that knows which stages compute each position [B,T] from the same
-// position of their inputs alone. Several steps of such a stage are computed as one, so that its
-// weights are read once.
+// byRow is a Replayer that knows which stages, of inputs and an output [B,T,N], compute each
+// position from the same position of their inputs alone, to the same bits whatever the others are.
+// Several steps of such a stage are computed as one, so that its weights are read once.
 type byRow interface {
 	ByRow(stage string) bool
 }
@@ -46,8 +46,8 @@ func (r *Run) inOrder(places []harness.Place, do func(some []int) error) error {
 	return nil
 }
 
-// together computes a stage that is byRow at several steps in one, for replay to find. It leaves
-// out steps whose inputs must be computed themselves or do not go together.
+// together computes a stage at several of the places in one, for replay to find. It leaves out
+// steps whose inputs must be computed themselves or do not go together.
 func (r *Run) together(places []harness.Place, some []int) {
 	if len(some) < 2 {
 		return

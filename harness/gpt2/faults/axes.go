@@ -45,7 +45,7 @@ func (p *part) of(e *wrongRow, cfg model.Config) []bool {
 // places reports for each place of a stage whether it is in the part.
 func (p *part) places(cfg model.Config, c *Context) []bool {
 	_, shape := axesOf(cfg, c.Stage, c.Dims)
-	all := make([]bool, product(shape))
+	all := make([]bool, shapes.Product(shape))
 	for i := range all {
 		all[i] = p.in(shapes.Index(i, shape), c.Dims)
 	}

@@ -1,6 +1,9 @@
 package faults
 
-import "checkpoint12/model"
+import (
+	"checkpoint12/harness/internal/shapes"
+	"checkpoint12/model"
+)
 
 // A Context is one stage at one step with the inputs that an engine gave it, from which
 // a fault is computed. It serves one goroutine.
@@ -32,7 +35,7 @@ type unknown string
 func (c *Context) in(name string) []float32 {
 	shape, err := model.Shape(c.Model.Config(), name, c.Dims)
 	x := c.In(name)
-	if err != nil || len(x) != product(shape) {
+	if err != nil || len(x) != shapes.Product(shape) {
 		panic(unknown(name))
 	}
 	return x
@@ -99,7 +102,7 @@ func (c *Context) keys() int  { return c.Dims.P + c.Dims.T } // S
 // empty returns zeros in the shape of the stage's output.
 func (c *Context) empty() []float32 {
 	shape, _ := model.Shape(c.Model.Config(), c.Stage, c.Dims)
-	return make([]float32, product(shape))
+	return make([]float32, shapes.Product(shape))
 }
 
 // Right returns what the stage's correct function puts out on the inputs. The caller
@@ -118,12 +121,4 @@ func (c *Context) apply(stage string, in func(string) []float32) []float32 {
 		panic(unknown(err.Error()))
 	}
 	return out
-}
-
-func product(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
 }

@@ -365,31 +365,6 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 	return all
 }
 
-// WithOr returns the cause with others of one fault in other stages, in the place of those that its
-// Text names.
-func (c Cause) WithOr(others []Cause) Cause {
-	named := func(stages []string) string {
-		return fmt.Sprintf(" (in %s it would give the same)", strings.Join(stages, " or "))
-	}
-	for i, text := range []*string{&c.Text, &c.alone} {
-		before, after, found := strings.Cut(*text, named(c.Explanation.Or))
-		if *text = before; len(others) > 0 && (found || i == 0) {
-			*text += named(atOf(others))
-		}
-		*text += after
-	}
-	c.Or, c.Explanation.Or = others, atOf(others)
-	return c
-}
-
-// atOf lists the stages in which causes sit.
-func atOf(causes []Cause) (all []string) {
-	for _, c := range causes {
-		all = append(all, c.At...)
-	}
-	return all
-}
-
 // cause returns a fault in the match's stages. One that nearly reproduces the row is not its cause:
 // the words alone name it.
 func (g *rowGroup) cause(e *wrongRow, m match) Cause {

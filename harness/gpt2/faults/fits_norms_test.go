@@ -208,3 +208,88 @@ func TestNorms(t *testing.T) {
 		}},
 	})
 }
+
+// TestRows: what is made of whole rows is found.
+func TestRows(t *testing.T) {
+	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 2,
+		keep: func(stage string) bool { return !strings.HasPrefix(stage, "logits") }}
+	rows := func(width int, f func(row []float32)) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for lo := 0; lo < len(out); lo += width {
+				f(out[lo:][:width])
+			}
+			return out
+		}
+	}
+	eightBits := func(row []float32) {
+		most := float32(0)
+		for _, v := range row {
+			most = max(most, v, -v)
+		}
+		s := most / 127
+		for i, v := range row {
+			row[i] = float32(math.RoundToEven(float64(v/s))) * s
+		}
+	}
+	ofLengthOne := func(row []float32) {
+		sum := 0.0
+		for _, v := range row {
+			sum += float64(v) * float64(v)
+		}
+		for i, v := range row {
+			row[i] = float32(float64(v) / math.Sqrt(sum))
+		}
+	}
+	byPosition := func(f func(v, position float64) float64) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			width := len(out) / c.Dims.B / c.Dims.T
+			if strings.HasSuffix(c.Stage, "attn.v") {
+				width = 8
+			}
+			for i, v := range out {
+				out[i] = float32(f(float64(v), float64(c.Dims.P+i/width%c.Dims.T)))
+			}
+			return out
+		}
+	}
+	testFits(t, e, []fitCase{
+		{"lengths of 1", ".attn.v", fit.PatternRows, []string{"every row is divided by its length"}, rows(8, ofLengthOne)},
+		{"queries' lengths of 1", ".attn.q", fit.PatternHeads, []string{"QK-norm: each head's vector is divided by its length"}, rows(8, ofLengthOne)},
+		{"embeddings' lengths of 1", "wte", fit.PatternRows, []string{"every row is divided by its length"}, rows(48, ofLengthOne)},
+		{"less the largest", ".mlp.c_fc", fit.PatternRows, []string{"every row is less its largest value"}, rows(112, func(row []float32) {
+			most := slices.Max(row)
+			for i := range row {
+				row[i] -= most
+			}
+		})},
+		{"a log-softmax", ".attn.c_proj", fit.PatternRows, []string{"log-softmax"}, rows(48, func(row []float32) {
+			sum := 0.0
+			for _, v := range row {
+				sum += math.Exp(float64(v))
+			}
+			for i := range row {
+				row[i] -= float32(math.Log(sum))
+			}
+		})},
+		{"a line of positions", ".attn.v", fit.PatternRatio, []string{"(1 + 0.02·p) times the correct one, at position p"}, byPosition(func(v, p float64) float64 { return v * (1 + 0.02*p) })},
+		{"one over the position", ".mlp.act", fit.PatternRatio, []string{"1/(p + 1) times the correct one, at position p"}, byPosition(func(v, p float64) float64 { return v / (p + 1) })},
+		{"numbers of positions", ".mlp.c_fc", fit.PatternRatio, []string{"k(p) times the correct one, at position p; k(p) is 1.1 at 0"}, byPosition(func(v, p float64) float64 { return v * (1 + 0.1*math.Cos(5*p)) })},
+		{"plus numbers of positions", ".mlp.c_proj", fit.PatternOffset, []string{"the correct one plus 0.1·p, at position p"}, byPosition(func(v, p float64) float64 { return v + 0.1*p })},
+		{"8 bits by row", "wte", fit.PatternLevels, []string{"8 bits", "of each row"}, rows(48, eightBits)},
+		{"8 bits of activations", ".mlp.c_fc", fit.PatternLevels, []string{"8 bits", "of each row"}, rows(112, eightBits)},
+		{"the last position alone", ".mlp.c_proj", fit.PatternUndone, []string{"only the last position is computed", "the output is 0"}, func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			if c.Dims.T == 1 {
+				return nil
+			}
+			for i := range out {
+				if i/48%c.Dims.T < c.Dims.T-1 {
+					out[i] = 0
+				}
+			}
+			return out
+		}},
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/tphakala/simd/f32"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -221,7 +222,7 @@ func (r *paddedRow) compute(m *model.Model, at harness.Place, mask []int, done m
 	}
 	size := func(name string) int {
 		shape, _ := model.Shape(m.Config(), name, d)
-		return product(shape)
+		return shapes.Product(shape)
 	}
 	in := map[string][]float32{}
 	for _, name := range model.Reads(m.Config(), at.Stage) {

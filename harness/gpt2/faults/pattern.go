@@ -1,11 +1,16 @@
 package faults
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/fit"
+	"checkpoint12/harness/internal/rounding"
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/internal/words"
 	"checkpoint12/model"
 )
@@ -156,7 +161,7 @@ func (e *wrongRow) nonfinite() finding {
 func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 	want, _ := model.Shape(g.model.Config(), e.Stage, e.dims)
 	text := fmt.Sprintf("the shape is %v, it must be %v", e.shape, want)
-	same := product(e.shape) == product(want)
+	same := shapes.Product(e.shape) == shapes.Product(want)
 	var differ []int // axes, of shapes of as many
 	for i := range want {
 		if len(e.shape) == len(want) && e.shape[i] != want[i] {
@@ -190,4 +195,132 @@ func (g *rowGroup) shape(e *wrongRow) harness.Explanation {
 		text += fmt.Sprintf(": axis %d is off", differ[0])
 	}
 	return harness.Explanation{Step: e.Step, Stage: e.Stage, Fault: PatternShape, Text: text}
+}
+
+// precisions are the fewer bits of mantissa whose errors are recognised.
+var precisions = []struct {
+	id, name string
+	round    rounding.Rounding
+	like     string
+}{
+	{PatternNoise10, "float16", rounding.Float16,
+		"a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
+	{PatternNoise7, "bfloat16", rounding.BFloat16,
+		"a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights or inputs of 8 bits"},
+}
+
+const (
+	// sameNoise is the factor by which an error may be larger or smaller than that of a
+	// stage all of whose numbers have few bits: some of them, weights or the output
+	// alone, leave a part of it, and sums in few bits leave more.
+	sameNoise = 4
+
+	// leastMantissa is how many bits of mantissa bfloat16 has, the fewest of the types that are named.
+	leastMantissa = 7
+
+	// leastNoise is the number of wrong values that it takes to say that they have no
+	// structure: fewer than 16 lean to one side by a quarter by chance.
+	leastNoise = 16
+)
+
+// precisionLoss finds an error as large and as shapeless as fewer bits would leave it.
+func (g *rowGroup) precisionLoss(e *wrongRow) finding {
+	if e.base.Nonfinite > 0 || len(e.wrongPlaces()) < leastNoise || len(e.Span) > 1 {
+		return finding{}
+	}
+	if _, right := g.elsewhere(e.Place); len(right) > 0 {
+		return finding{} // whatever bits the stage computes in, it does at every step
+	}
+	for _, p := range slices.Backward(precisions) { // the fewest bits first
+		if p.round.Holds(e.got) && !p.round.Holds(e.right) {
+			if _, step, ok := fit.FixedStep(e.got); ok && !e.isRounded(p.round) {
+				return finding{fit.PatternLevels, 0, "every value of the output is a multiple of " + step + ": it is rounded to a fixed step"}
+			} else if !e.isRounded(p.round) {
+				continue
+			}
+			if bits := fit.MantissaBits(e.got); bits < leastMantissa {
+				return finding{p.id, 0, fmt.Sprintf("every value of the output has %d bits of mantissa at most: the stage, or what writes it, works in so few", bits)}
+			}
+			text := "every value of the output is one that %s holds: the stage, or what writes it, works in %[1]s"
+			return finding{p.id, 0, fmt.Sprintf(text, p.name)}
+		}
+	}
+	sums := isProduct(e.Stage) || strings.Contains(e.Stage, "ln_") || slices.Contains([]string{"attn.scores", "attn.context"}, wordOf(e.Stage))
+	if !sums || e.hasStructure() {
+		return finding{} // what other functions make of values with fewer bits is told value for value
+	}
+	d, _ := g.dims(e.Step)
+	some := e.some
+	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
+	var nearest finding
+	off := math.Log(sameNoise)
+	for _, p := range precisions {
+		out := composite(p.name, p.round).output(c, 0)
+		if out == nil {
+			continue
+		}
+		like := harness.Between(some.right, out, nil)
+		ratio := some.base.RMS() / like.RMS()
+		if like.Nonfinite == 0 && math.Abs(math.Log(ratio)) < off {
+			off = math.Abs(math.Log(ratio))
+			nearest = finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)}
+		}
+	}
+	return nearest
+}
+
+// mostRounded is how many times the error may be that of rounding the output alone, where what
+// writes it works in few bits.
+const mostRounded = 64
+
+// isRounded reports whether an output of a type's values may come of rounding to them: if the correct
+// ones, rounded, are as far off, and have no larger step.
+func (e *wrongRow) isRounded(round rounding.Rounding) bool {
+	rounded := round.Of(e.right)
+	if h, _, ok := fit.FixedStep(e.got); ok && fit.MultiplesOf(rounded, h) < len(rounded)*7/8 {
+		return false
+	}
+	like := harness.Between(e.right, rounded, nil)
+	return like.Nonfinite > 0 || e.base.RMS() <= mostRounded*like.RMS()
+}
+
+// hasStructure reports whether the error follows the correct output, or leans to one
+// side, more than rounding errors do: four times as much as is chance, and by a
+// tenth at least, since what rounds the output itself follows it a little. So it does if
+// values next to each other in size are off by nearly the same, or become the same.
+func (e *wrongRow) hasStructure() bool {
+	d, n := e.base, float64(len(e.got))
+	if d.SqDiff == 0 || d.SqWant == 0 {
+		return true
+	}
+	chance := math.Max(0.1, 4/math.Sqrt(n))
+	along := math.Abs(d.GotWant-d.SqWant) / math.Sqrt(d.SqDiff*d.SqWant)
+	if along > chance || math.Abs(e.sumOfErrors())/math.Sqrt(n*d.SqDiff) > chance {
+		return true
+	}
+	if different(e.got) < different(e.right)*15/16 { // values fall on a grid
+		return true
+	}
+	order := e.wrongPlaces()
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(e.right[i], e.right[j]) })
+	var steps, squares float64 // of errors that do not depend on each other steps have twice the squares
+	for k, i := range order {
+		off := float64(e.got[i]) - float64(e.right[i])
+		squares += off * off
+		if k > 0 {
+			before := order[k-1]
+			step := off - (float64(e.got[before]) - float64(e.right[before]))
+			steps += step * step
+		}
+	}
+	return steps < squares
+}
+
+// different returns how many different values there are.
+func different(x []float32) int {
+	seen := map[float32]bool{}
+	for _, v := range x {
+		seen[v] = true
+	}
+	return len(seen)
 }

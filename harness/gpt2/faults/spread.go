@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/harness/internal/words"
 )
 
@@ -13,7 +14,7 @@ import (
 // few indices of an axis is most, in which nothing is wrong, and whether what is wrong is zeros.
 func (g *rowGroup) spread(e *wrongRow) (parts []string) {
 	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
-	if len(shape) == 0 || product(shape) != len(e.got) {
+	if len(shape) == 0 || shapes.Product(shape) != len(e.got) {
 		return nil
 	}
 	var alike []string

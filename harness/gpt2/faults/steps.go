@@ -206,7 +206,7 @@ type placesAlone struct {
 // mask hides, the batch rows and positions that have a wrong value, and the wrong values.
 func (g *rowGroup) wrongAlone(e *wrongRow) (all []placesAlone) {
 	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
-	if product(shape) != len(e.got) {
+	if shapes.Product(shape) != len(e.got) {
 		return nil
 	}
 	seen, wrong, rows := make([]bool, len(e.got)), make([]bool, len(e.got)), make([]bool, len(e.got))

@@ -342,3 +342,28 @@ func (c Cause) sameAs(o Cause) bool {
 	}
 	return len(mine) == len(others)
 }
+
+// WithOr returns the cause with others of one fault in other stages, in the place of those that its
+// Text names.
+func (c Cause) WithOr(others []Cause) Cause {
+	named := func(stages []string) string {
+		return fmt.Sprintf(" (in %s it would give the same)", strings.Join(stages, " or "))
+	}
+	for i, text := range []*string{&c.Text, &c.alone} {
+		before, after, found := strings.Cut(*text, named(c.Explanation.Or))
+		if *text = before; len(others) > 0 && (found || i == 0) {
+			*text += named(atOf(others))
+		}
+		*text += after
+	}
+	c.Or, c.Explanation.Or = others, atOf(others)
+	return c
+}
+
+// atOf lists the stages in which causes sit.
+func atOf(causes []Cause) (all []string) {
+	for _, c := range causes {
+		all = append(all, c.At...)
+	}
+	return all
+}

@@ -121,7 +121,7 @@ func (c *candidateRun) elsewhere(at harness.Place) (layers, steps []int) {
 // wrong places alone do not show; "" if no axis has such.
 func (g *rowGroup) mostOfError(e *wrongRow) string {
 	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
-	if e.base.Nonfinite > 0 || len(shape) == 0 || product(shape) != len(e.got) {
+	if e.base.Nonfinite > 0 || len(shape) == 0 || shapes.Product(shape) != len(e.got) {
 		return ""
 	}
 	sums, total := make([][]float64, len(axes)), 0.0

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -57,7 +58,7 @@ const mostRules = 12
 func cacheRows(r *Row) (all []Hypothesis) {
 	c := r.cacheStep()
 	_, shape := r.axes()
-	if len(r.Got) == 0 || product(shape) != len(r.Got) {
+	if len(r.Got) == 0 || shapes.Product(shape) != len(r.Got) {
 		return nil
 	}
 	m := mover{Row: r, shape: shape, axis: 2}

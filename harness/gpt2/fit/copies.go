@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -69,7 +70,7 @@ func copies(r *Row) (all []Hypothesis) {
 		if isMoved(here.Word, s.Word) && (slices.Contains(own, name) || slices.Contains(model.Reads(cfg, name), r.Name)) {
 			continue
 		}
-		if shape, err := model.Shape(cfg, name, r.Dims); err != nil || product(shape) != len(r.Got) {
+		if shape, err := model.Shape(cfg, name, r.Dims); err != nil || shapes.Product(shape) != len(r.Got) {
 			continue
 		}
 		kind, why := seenFrom(cfg, here, name), ": the wrong buffer was read or written"

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"checkpoint12/harness/internal/shapes"
 )
 
 // A mover looks for slices of an axis of a row among those of the correct output.
@@ -36,7 +38,7 @@ func (m mover) same(i, j int) bool {
 
 // slice reports whether index j of the axis has the correct output's index k.
 func (m mover) slice(j, k int) bool {
-	n, inner := m.shape[m.axis], product(m.shape[m.axis+1:])
+	n, inner := m.shape[m.axis], shapes.Product(m.shape[m.axis+1:])
 	for lo := 0; lo < len(m.Got); lo += n * inner {
 		for i := range inner {
 			if !m.same(lo+j*inner+i, lo+k*inner+i) {

@@ -94,15 +94,6 @@ func ownTerms(cfg model.Config, s model.StageName) (names []string) {
 	return names
 }
 
-// product returns the number of values of a shape.
-func product(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
-}
-
 // rounded returns values as float32.
 func rounded(x []float64) []float32 {
 	out := make([]float32, len(x))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -63,7 +64,7 @@ func (s *Stage) apply(stage string, x []float32) []float32 {
 	if err != nil {
 		return nil
 	}
-	out := make([]float32, product(shape))
+	out := make([]float32, shapes.Product(shape))
 	if s.Model.Apply(stage, s.Dims, func(string) []float32 { return x }, out) != nil {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -184,7 +185,7 @@ func (r *Row) nearSteps() (all []*Row) {
 		if err != nil || s.Dims.T < 1 || s.Dims.P < 0 {
 			continue
 		}
-		got, right := s.In(r.Name), make([]float32, product(shape))
+		got, right := s.In(r.Name), make([]float32, shapes.Product(shape))
 		known := !slices.ContainsFunc(model.Reads(cfg, r.Name), func(name string) bool { return len(s.In(name)) == 0 })
 		if !known || len(got) != len(right) || r.Model.Apply(r.Name, s.Dims, s.In, right) != nil {
 			continue

@@ -85,7 +85,7 @@ func (x reading) output(s *Stage) []float32 {
 	if err != nil || x.before && (s.Step == 0 || s.At == nil) {
 		return nil
 	}
-	out := make([]float32, product(shape))
+	out := make([]float32, shapes.Product(shape))
 	err = s.Model.Apply(s.Name, s.Dims, func(name string) []float32 {
 		i := slices.Index(own, name)
 		if i < 0 {
@@ -106,7 +106,7 @@ func (x reading) output(s *Stage) []float32 {
 // more positions the last.
 func (s *Stage) newest(x []float32, name string) []float32 {
 	shape, err := model.Shape(s.Model.Config(), name, s.Dims)
-	own := product(shape)
+	own := shapes.Product(shape)
 	if err != nil || len(x) <= own || len(x)%s.Dims.B > 0 || !strings.HasPrefix(model.Axes(name), "B T") {
 		return x
 	}

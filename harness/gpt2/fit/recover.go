@@ -9,6 +9,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -218,7 +219,7 @@ func (r *Row) first(n int) *Row {
 	cut := func(name string, x []float32) []float32 {
 		axes := strings.Fields(model.Axes(name))
 		shape, err := model.Shape(cfg, name, all)
-		if err != nil || len(shape) != len(axes) || product(shape) != len(x) {
+		if err != nil || len(shape) != len(axes) || shapes.Product(shape) != len(x) {
 			return x
 		}
 		keep := slices.Clone(shape)
@@ -230,7 +231,7 @@ func (r *Row) first(n int) *Row {
 				keep[a] = few.P + few.T
 			}
 		}
-		out := make([]float32, product(keep))
+		out := make([]float32, shapes.Product(keep))
 		for i := range out {
 			at, rest, stride := 0, i, 1
 			for a := len(axes) - 1; a >= 0; a-- {

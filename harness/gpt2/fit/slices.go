@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -55,7 +56,7 @@ func moved(r *Row) (all []Hypothesis) {
 	if r.Name == "wte" || r.Name == "wpe" || r.Name == "next_token" { // of which other searches tell more
 		return nil
 	}
-	if product(shape) != len(r.Got) {
+	if shapes.Product(shape) != len(r.Got) {
 		return nil
 	}
 	sampled := r.Whole != nil
@@ -124,7 +125,7 @@ func joined(axes []Axis, shape []int) (all []Axis, lengths []int) {
 	if n < 4 || axes[1].Letter != "T" {
 		return nil, nil
 	}
-	columns := Axis{Letter: "C", One: "column", Many: "columns", N: product(shape[2:])}
+	columns := Axis{Letter: "C", One: "column", Many: "columns", N: shapes.Product(shape[2:])}
 	return append(slices.Clone(axes[:2]), columns), append(slices.Clone(shape[:2]), columns.N)
 }
 
@@ -137,10 +138,10 @@ func moving(a int, o order, bias []float32, join bool) func(s *Stage) []float32 
 		if join {
 			_, shape = joined(axes, shape)
 		}
-		if product(shape) != len(right) {
+		if shapes.Product(shape) != len(right) {
 			return nil
 		}
-		out, n, inner := make([]float32, len(right)), shape[a], product(shape[a+1:])
+		out, n, inner := make([]float32, len(right)), shape[a], shapes.Product(shape[a+1:])
 		for i := range out {
 			j := i / inner % n
 			k := o.from(s, j, n)
@@ -233,7 +234,7 @@ func permutations(n int) [][]int {
 func Exchanged(i int, shape, order []int) int {
 	flat := 0
 	for _, a := range slices.Backward(order) {
-		flat += i % shape[a] * product(shape[a+1:])
+		flat += i % shape[a] * shapes.Product(shape[a+1:])
 		i /= shape[a]
 	}
 	return flat

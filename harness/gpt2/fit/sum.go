@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -103,7 +104,7 @@ func (r *Row) sumOf(terms []string) []Hypothesis {
 		cfg := at.Model.Config()
 		here, _ := model.ParseStage(at.Name)
 		shape, _ := model.Shape(cfg, at.Name, at.Dims)
-		out := make([]float64, product(shape))
+		out := make([]float64, shapes.Product(shape))
 		for j, kind := range kinds {
 			in := at.In(asSeen(cfg, here, kind))
 			if len(in) == 0 {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
 )
 
@@ -100,7 +101,7 @@ func (c *chain) gives(full map[string][]float32) bool {
 		if err != nil {
 			return false
 		}
-		out := make([]float32, product(shape))
+		out := make([]float32, shapes.Product(shape))
 		if c.Model.Apply(name, c.dims(), in, out) != nil {
 			return false
 		}
@@ -264,7 +265,7 @@ func hiddenMoves(r *Row) (all []Hypothesis) {
 	if err != nil {
 		return nil
 	}
-	right := make([]float32, product(shape))
+	right := make([]float32, shapes.Product(shape))
 	if r.Model.Apply(r.Name, r.Dims, r.In, right) != nil {
 		return nil
 	}

@@ -3,6 +3,12 @@ package shapes
 
 import "math"
 
+// Product returns the product of a shape's dimensions, which Size has accepted.
+func Product(shape []int) int {
+	n, _ := Size(shape)
+	return n
+}
+
 // Size returns the product of a shape's dimensions; ok is false if one is negative or
 // the product of the others than 0 overflows.
 func Size(shape []int) (n int, ok bool) {
