@@ -24,7 +24,7 @@ func TestAcrossSteps(t *testing.T) {
 		{"by the position", func(p int) float32 { return 1 / float32(p+1) },
 			"the block's input + 1/(p + 1)·attn.c_proj, where the block's input + attn.c_proj belongs, at position p; h.1.resid_post is off by the same fault", 3},
 		{"by the step", func(p int) float32 { return float32(math.Cos(float64(p))) },
-			"; the number changes from step to step, as with the position: it is -0.98999 and -0.65364 at steps 1, 2", 3},
+			"; the number changes from step to step: it is -0.98999 and -0.65364 at steps 1, 2", 3},
 		{"one number", func(int) float32 { return 0.0909108 }, "(0.090911)·attn.c_proj, where the block's input + attn.c_proj belongs; h.1.resid_post is off by the same fault", 3},
 	} {
 		planter := faults.Planter{Model: m, Plant: func(at harness.Place, c *faults.Context) []float32 {

@@ -17,7 +17,7 @@ func (s *choosing) isUnproven(k contender) bool {
 	const fewNumbers = 2 // what has more is of channels or distances
 	h := s.hypotheses[k.hypothesis]
 	few := 0 < h.numbers && h.numbers <= fewNumbers
-	if k.fault != "" || !few && !h.channels || h.event {
+	if k.fault != "" || !few && !h.channels && !h.ofLayer || h.event {
 		return false
 	}
 	norm, held, layers := false, 0, map[int]bool{}
@@ -41,7 +41,7 @@ func (s *choosing) isUnproven(k contender) bool {
 			same += n
 		}
 	}
-	if h.channels && held <= 1 && same > 0 {
+	if h.channels && held <= 1 && same > 0 || h.ofLayer && len(layers) < 2 {
 		return true
 	}
 	if !few {

@@ -40,6 +40,8 @@ type Cause struct {
 	event   bool   // it may begin at any step
 	alone   string // the Text without Twins; "" where there are none
 
+	rounding float64 // what it may do to a value of the row
+
 	last    int             // step of the run
 	refutes map[string]bool // hypotheses on the stage at other steps, by relation, that fail here
 }
@@ -387,9 +389,13 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 		text = "the rows do not sum to 1: " + text
 	}
 	if len(e.Span) > 1 {
-		text = "in " + strings.Join(m.stages, ", ") + ": " + text
+		text = strings.Join(m.stages, ", ") + ": " + text
+		if m.some {
+			text = "one or some of " + text
+		}
+		text = "in " + text
 	}
-	x := Cause{made: m, factor: m.fault.factor, last: slices.Max(g.candidate.Steps()), Explanation: harness.Explanation{
+	x := Cause{made: m, factor: m.fault.factor, rounding: math.Sqrt(e.base.SqBound / float64(max(e.base.Finite, 1))), last: slices.Max(g.candidate.Steps()), Explanation: harness.Explanation{
 		Step: e.Step, Stage: e.Stage, Fault: id, Explains: harness.Float(m.explains), Text: text, At: m.stages, Rest: nearly,
 	}}
 	lacks := func(stage string) bool { _, there := g.candidate.Shape(e.Step, stage); return !there }

@@ -19,6 +19,7 @@ type hypothesis struct {
 	numbers int  // read off a row
 	whole   bool // it cannot be held against a sample
 	event   bool // it may begin at any step
+	ofLayer bool // it is a function of the layer's number
 
 	unparted *Fault // without the part of the output in which it was found; nil if there is none
 
@@ -57,12 +58,12 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	for _, o := range g.observed(e) {
 		for _, h := range fit.Propose(o.row) {
 			f := g.hypothesis(e, h, o)
-			if g.isKnown(f) {
+			if isAmong(g.hypotheses[known:], f) {
 				continue
 			}
 			if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() {
 				for _, f := range g.mirrors(f.alone(m, e.Span), m) {
-					if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() && !g.isKnown(f) {
+					if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() && !isAmong(g.hypotheses[known:], f) {
 						g.hypotheses = append(g.hypotheses, f)
 					}
 				}
@@ -75,9 +76,10 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	return g.held(e, known)
 }
 
-// isKnown reports whether a hypothesis is among those that hold of a row.
-func (g *rowGroup) isKnown(f hypothesis) bool {
-	return slices.ContainsFunc(g.hypotheses, func(h hypothesis) bool { return h.relation == f.relation })
+// isAmong reports whether a hypothesis is among others that were read off the same row. Those of other rows
+// may have its words, with numbers that these do not tell.
+func isAmong(all []hypothesis, f hypothesis) bool {
+	return slices.ContainsFunc(all, func(h hypothesis) bool { return h.relation == f.relation })
 }
 
 // held returns the causes of a row by the hypotheses from an index on that hold of it.
@@ -90,7 +92,7 @@ func (g *rowGroup) held(e *wrongRow, from int) map[int][]Cause {
 			m.read = true
 		}
 		if ok && m.holds() {
-			held[from+i] = g.describe(e, []match{m})
+			held[from+i] = g.describe(e, []match{g.needed(h.on(e), m)})
 			held[from+i][0].numbers, held[from+i][0].event = h.numbers, h.event
 		}
 	}
@@ -271,7 +273,7 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 	}
 	f.variants, f.relation = []variant{output}, f.Text
 	channels := o.part != nil && strings.Contains(o.part.text, "channel")
-	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, unparted, channels}
+	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, h.OfLayer, unparted, channels}
 }
 
 // stage returns the Context as package fit has it.

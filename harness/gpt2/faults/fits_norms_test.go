@@ -275,6 +275,10 @@ func TestRows(t *testing.T) {
 		})},
 		{"a line of positions", ".attn.v", fit.PatternRatio, []string{"(1 + 0.02·p) times the correct one, at position p"}, byPosition(func(v, p float64) float64 { return v * (1 + 0.02*p) })},
 		{"one over the position", ".mlp.act", fit.PatternRatio, []string{"1/(p + 1) times the correct one, at position p"}, byPosition(func(v, p float64) float64 { return v / (p + 1) })},
+		{"one more in each layer", ".mlp.c_proj", fit.PatternRatio, []string{"the output is n+1 times the correct one, in layer n counted from 0"}, func(c *faults.Context) []float32 {
+			s, _ := model.ParseStage(c.Stage)
+			return each(func(x float64) float64 { return x * float64(s.Layer+1) })(c)
+		}},
 		{"numbers of positions", ".mlp.c_fc", fit.PatternRatio, []string{"k(p) times the correct one, at position p; k(p) is 1.1 at 0"}, byPosition(func(v, p float64) float64 { return v * (1 + 0.1*math.Cos(5*p)) })},
 		{"plus numbers of positions", ".mlp.c_proj", fit.PatternOffset, []string{"the correct one plus 0.1·p, at position p"}, byPosition(func(v, p float64) float64 { return v + 0.1*p })},
 		{"8 bits by row", "wte", fit.PatternLevels, []string{"8 bits", "of each row"}, rows(48, eightBits)},

@@ -22,6 +22,7 @@ type match struct {
 	explains float64          // the fraction of the error that is gone
 	was      float64          // the error in rounding bounds of a narrow type; infinite in float32
 	or       []match          // in single stages of the span, that leave the same
+	some     bool             // not all of the stages need have it, and which do cannot be told
 }
 
 // How much of the error a fault has to explain to be its cause, by what is left.
@@ -103,6 +104,9 @@ func (g *rowGroup) matches(e *wrongRow, faults []Fault) []match {
 	if ofPadding := func(m match) bool { return m.fault.Kind == Padding }; g.hasUnpadded() && slices.ContainsFunc(all, ofPadding) {
 		// Any other fault would show in the row without padding.
 		all = slices.DeleteFunc(all, func(m match) bool { return !ofPadding(m) })
+	}
+	for i, m := range all {
+		all[i] = g.needed(e, m)
 	}
 	return all
 }

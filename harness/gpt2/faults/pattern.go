@@ -123,7 +123,7 @@ func (g *rowGroup) oneInput(e *wrongRow) finding {
 
 // nonfinite counts the NaN and infinities that do not belong there.
 func (e *wrongRow) nonfinite() finding {
-	nan, inf, hidden, lost := 0, 0, 0, 0
+	nan, inf, below, hidden, lost := 0, 0, 0, 0, 0
 	for i, v := range e.got {
 		switch w := e.right[i]; {
 		case !e.isWrong(i):
@@ -131,6 +131,8 @@ func (e *wrongRow) nonfinite() finding {
 			nan++
 		case wordOf(e.Stage) == "attn.scores" && v < 0 && !finite(v) && finite(w):
 			hidden++
+		case v < 0 && !finite(v) && finite(w):
+			below++
 		case !finite(v) && finite(w):
 			inf++
 		case finite(v) && !finite(w):
@@ -138,12 +140,17 @@ func (e *wrongRow) nonfinite() finding {
 		}
 	}
 	var parts []string
+	less := "-inf, where nothing is masked"
+	if inf > 0 {
+		less = "-inf"
+	}
 	for _, c := range []struct {
 		n    int
 		what string
 	}{
 		{nan, "NaN"},
 		{inf, "infinite (float16 overflows at 65504)"},
+		{below, less},
 		{hidden, "keys hidden that the query should see"},
 		{lost, "finite where -inf belongs"},
 	} {
@@ -204,9 +211,9 @@ var precisions = []struct {
 	like     string
 }{
 	{PatternNoise10, "float16", rounding.Float16,
-		"a stage that reads and writes 10 bits of mantissa: look for float16 or TF32"},
+		"a stage that reads and writes 10 bits of mantissa: look for float16 or TF32, or for sums in float16"},
 	{PatternNoise7, "bfloat16", rounding.BFloat16,
-		"a stage that reads and writes 7 bits of mantissa: look for bfloat16, or for weights or inputs of 8 bits"},
+		"a stage that reads and writes 7 bits of mantissa: look for bfloat16, for weights or inputs of 8 bits, or for sums of many terms in float16"},
 }
 
 const (

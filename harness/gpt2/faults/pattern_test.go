@@ -91,6 +91,13 @@ func TestPatterns(t *testing.T) {
 			noise(func(i int) bool { return i/9%H == 3 && i/3%3 == i%3 })},
 		{"what the mask hides is noise", "h.0.attn.scores", faults.PatternNonfinite, 0, []string{"only these values are wrong: at the places that the mask hides"},
 			noise(func(i int) bool { return i/3%3 < i%3 })},
+		{"a unit is -inf", "h.1.mlp.c_fc", faults.PatternNonfinite, 0, []string{"6 -inf, where nothing is masked; only these values are wrong: in unit 7"},
+			each(func(i int, v float32) float32 {
+				if i%(4*C) == 7 {
+					return float32(math.Inf(-1))
+				}
+				return v
+			})},
 		{"a key is hidden", "h.0.attn.scores", fit.PatternScores, 1, []string{"key 0 is left out of the sum of every later query"},
 			each(func(i int, v float32) float32 {
 				if i%3 == 0 && i/3%3 > 0 {

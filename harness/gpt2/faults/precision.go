@@ -160,19 +160,20 @@ func (f Fault) isAskedFor(e *wrongRow) bool {
 
 // textOf returns a match's words at a row.
 func (g *rowGroup) textOf(e *wrongRow, m match) string {
-	if narrow, ok := strings.CutSuffix(m.fault.ID, "_activations"); ok && len(m.stages) == 1 && wordOf(m.stages[0]) != "mlp.act" {
-		reads := model.Reads(g.model.Config(), m.stages[0])
-		switch m.variant {
-		case inputsAlone:
-		case firstAlone:
-			reads = reads[:1]
-		case secondAlone:
-			reads = reads[1:2]
-		default:
-			return m.fault.Text
+	if narrow, ok := strings.CutSuffix(m.fault.ID, "_activations"); ok && m.variant >= inputsAlone && m.variant <= secondAlone && wordOf(m.stages[0]) != "mlp.act" {
+		var all []string
+		for _, stage := range m.stages {
+			reads := model.Reads(g.model.Config(), stage)
+			switch m.variant {
+			case firstAlone:
+				reads = reads[:1]
+			case secondAlone:
+				reads = reads[1:2]
+			}
+			all = append(all, reads...)
 		}
 		_, remedy, _ := strings.Cut(m.fault.Text, ": ")
-		return fmt.Sprintf("it reads %s as %s: %s", words.And(reads), narrow, remedy)
+		return fmt.Sprintf("it reads %s as %s: %s", words.And(all), narrow, remedy)
 	}
 	if m.fault.ID != "float16_activations" || wordOf(e.Stage) != "mlp.act" || len(e.Span) > 1 {
 		return m.fault.Text

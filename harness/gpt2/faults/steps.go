@@ -74,11 +74,12 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 	}
 	var with []int           // steps at which it holds but for numbers
 	var read [][]string      // numbers of those with
+	rounding := 0.0          // what it may do to a value of those
 	var refuting, open []int // steps that nothing explains: at which it was seen to fail, and others
 	for _, o := range all {
 		switch {
 		case o.everyStep() && slices.Equal(o.At, c.At) && frame(o) == frame(c):
-			with, read = append(with, o.Step), append(read, numbers(o))
+			with, read, rounding = append(with, o.Step), append(read, numbers(o)), max(rounding, o.rounding)
 		case o.Fault == "" && !o.Rest:
 			if o.refutes[c.made.fault.relation] {
 				refuting = append(refuting, o.Step)
@@ -89,7 +90,7 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 	}
 	var differ []int // numbers
 	for i := range read[0] {
-		if slices.ContainsFunc(read, func(x []string) bool { return otherNumber(x[i], read[0][i]) }) {
+		if slices.ContainsFunc(read, func(x []string) bool { return otherNumber(x[i], read[0][i], rounding) }) {
 			differ = append(differ, i)
 		}
 	}
@@ -107,7 +108,7 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 			number, _, _ = strings.Cut(number, " (also ")
 			numbers = append(numbers, number)
 		}
-		text = fmt.Sprintf("; the number changes from step to step, as with the position: it is %s at %s", words.And(numbers), plural("step", with))
+		text = fmt.Sprintf("; the number changes from step to step: it is %s at %s", words.And(numbers), plural("step", with))
 		holds = "by no one such number"
 	}
 	if len(refuting) > 0 {
@@ -241,12 +242,13 @@ func (g *rowGroup) wrongAlone(e *wrongRow) (all []placesAlone) {
 	return append(all, placesAlone{fmt.Sprintf("in %d of %s", n, words.Count(len(e.got), "value")), wrong})
 }
 
-// otherNumber reports whether two numbers that were read off rows differ by more than that.
-func otherNumber(a, b string) bool {
+// otherNumber reports whether two numbers that were read off rows differ by more than that, and than
+// rounding may do to a value.
+func otherNumber(a, b string, rounding float64) bool {
 	var x, y float64
 	fmt.Sscan(a, &x)
 	fmt.Sscan(b, &y)
-	return math.Abs(x-y) > 10*sameValues*math.Abs(x)
+	return math.Abs(x-y) > 10*sameValues*math.Abs(x)+rounding
 }
 
 // everyStep reports whether a cause was read off a row, of a function that is the same at every step.

@@ -68,7 +68,7 @@ func TestAcrossSteps(t *testing.T) {
 	}
 	one := []string{"changes", "wrong too"}
 	const before = "attn.cache_k: each key position has the values that belong 1 before it: it is read so at every step, what is written into it is right"
-	const changes = "the number changes from step to step, as with the position: it is "
+	const changes = "the number changes from step to step: it is "
 	for _, c := range []struct {
 		name, stage string
 		output      func(c *faults.Context) []float32
@@ -90,6 +90,17 @@ func TestAcrossSteps(t *testing.T) {
 			}
 			return math.Inf(-1)
 		}), []string{"last 3 keys and key 0 alone"}, []string{"changes"}, false, nil},
+		{"scores by the key", "attn.scores", scores(func(v float64, _, k int) float64 { return v + 0.3*math.Sin(float64(k)) }),
+			[]string{"the same vector, 0, 0.2524, 0.2728, …, is added to every row"}, one, true, []string{"the same vector, 0, 0.2524, 0.2728"}},
+		{"scores of one layer", "h.1.attn.scores", scores(func(v float64, _, _ int) float64 { return 2 * v }),
+			[]string{"the output is 2 times the correct one"}, []string{"n+1 times"}, true, nil},
+		{"a norm nearly by a line", "ln_2", rows(func(_, p int) float64 { // on it at later steps, near it before
+			off := 0.0
+			if p < 5 {
+				off = 1.5e-4 * math.Sin(float64(7*p*p))
+			}
+			return 0.99 - 7e-5*float64(p) + off
+		}), nil, []string{"·p)"}, false, nil},
 		{"a branch by the position", "h.1.resid_mid", branch(func(p int) float64 { return 1 / float64(p+1) }),
 			[]string{"the block's input + 1/(p + 1)·attn.c_proj"}, []string{"changes"}, false, nil},
 		{"another number at the prompt", "h.1.resid_mid", branch(func(p int) float64 {

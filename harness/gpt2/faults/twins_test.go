@@ -134,6 +134,8 @@ func TestTwins(t *testing.T) {
 		{"a norm of a rounded sum, dumped", "ln_2", reading(0), all, 4, "bfloat16_activations", []string{"it reads h.*.resid_mid as bfloat16: keep activations in float32, autocast off"}, []string{"writes"}},
 		{"a sum of a rounded sum", "resid_post", reading(0), modules, 4, "bfloat16_activations", []string{"in h.*.resid_post: it reads h.*.resid_mid as bfloat16"}, []string{or, "would give the same"}},
 		{"a sum of a rounded branch", "resid_mid", reading(1), all, 4, "bfloat16_activations", []string{"it reads h.*.attn.c_proj as bfloat16"}, []string{"writes"}},
+		{"a rounded cache", "attn.cache_[kv]", func(c *faults.Context) []float32 { return bfloat16(c.Right()) }, modules, 4, "bfloat16_activations",
+			[]string{"in h.*.attn.scores, h.*.attn.context: it reads h.*.attn.cache_k and h.*.attn.cache_v as bfloat16"}, []string{"attn.q", "attn.c_proj"}},
 		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
 		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",

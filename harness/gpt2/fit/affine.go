@@ -124,10 +124,12 @@ func (p *values) byLayer() (all []Hypothesis) {
 			continue
 		}
 		text := fmt.Sprintf("the output is %s times the correct one, in layer n counted from 0", f.text)
-		all = append(all, ofRight(PatternRatio, text, 0, func(at *Stage, v float64, _ int) float64 {
+		h := ofRight(PatternRatio, text, 0, func(at *Stage, v float64, _ int) float64 {
 			here, _ := model.ParseStage(at.Name)
 			return v * f.of(float64(here.Layer))
-		}))
+		})
+		h.OfLayer = true
+		all = append(all, h)
 	}
 	return all
 }

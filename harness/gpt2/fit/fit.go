@@ -72,6 +72,9 @@ type Hypothesis struct {
 	// Event is set for what may begin at any step: an earlier one that is right does not refute it.
 	Event bool
 
+	// OfLayer is set for a function of the layer's number, which one layer does not show.
+	OfLayer bool
+
 	// Output returns what the function gives in the place of a stage, in that stage's shape;
 	// nil where it changes nothing or needs what is not known.
 	Output func(s *Stage) []float32

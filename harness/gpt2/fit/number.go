@@ -44,7 +44,6 @@ func expressions(cfg model.Config, layer int) (all []expression) {
 	add(1/math.Sqrt(math.Sqrt(D)), "1/√√D")
 	if n := math.Floor(math.Sqrt(D)); n*n != D {
 		add(math.Sqrt(D)/n, fmt.Sprintf("√%v/%v = √D/⌊√D⌋", D, n))
-		add(n/math.Sqrt(D), fmt.Sprintf("%v/√%v = ⌊√D⌋/√D", n, D))
 	}
 	if layer > 0 {
 		n := float64(layer + 1)
@@ -127,11 +126,19 @@ func Divisors(cfg model.Config, layer int, k float64) (divisor string, names []s
 		divisor = fmt.Sprintf("√%v", math.Round(by*by))
 	}
 	D, C, H, L := float64(cfg.Embd/cfg.Heads), float64(cfg.Embd), float64(cfg.Heads), float64(cfg.Layers)
-	for _, e := range []expression{
-		{math.Sqrt(D), "√D"}, {D, "D"}, {math.Sqrt(C), "√C"}, {C, "C"}, {H, "H"}, {math.Sqrt(H), "√H"}, {L, "L"}, {L + 1, "L+1"}, {2 * L, "2L"},
+	all := []expression{{math.Sqrt(D), "√D"}, {D, "D"}, {math.Sqrt(C), "√C"}, {C, "C"}}
+	last := D
+	for of := 8.0; of <= 128; of *= 2 {
+		if wide := math.Ceil(D/of) * of; wide != last && wide < 2*D {
+			last = wide
+			all = append(all, expression{math.Sqrt(wide), fmt.Sprintf("√%v, of heads padded to %[1]v channels", wide)})
+		}
+	}
+	for _, e := range append(all, []expression{
+		{H, "H"}, {math.Sqrt(H), "√H"}, {L, "L"}, {L + 1, "L+1"}, {2 * L, "2L"},
 		{math.Sqrt(math.Sqrt(D)), "√√D"}, {2 * math.Sqrt(D), "2√D"}, {math.Sqrt(D) / 2, "√D/2"}, {math.Sqrt(2 * D), "√(2D)"}, {math.Sqrt(D / 2), "√(D/2)"},
 		{math.Sqrt(C / 2), "√(C/2)"}, {math.Sqrt(2 * C), "√(2C)"}, {2 * D, "2D"}, {D / 2, "D/2"}, {math.Floor(math.Sqrt(D)), "⌊√D⌋"},
-	} {
+	}...) {
 		if by > 1+sameNumber && is(e.value) {
 			names = append(names, e.text)
 		}

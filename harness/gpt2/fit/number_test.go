@@ -19,6 +19,7 @@ func TestSpell(t *testing.T) {
 		meant float64
 	}{
 		{1.11803, -1, "1.118 = √20/4 = √D/⌊√D⌋", math.Sqrt(20) / 4},
+		{0.89443, -1, "0.89443", 0.89443},
 		{0.4082483, 0, "0.40825 = 1/√(2L)", 1 / math.Sqrt(6)},
 		{-0.4082483, 0, "-0.40825 = -1/√(2L)", -1 / math.Sqrt(6)},
 		{0.3333333, 2, "0.33333 = 1/L, at this config also 1/(n+1) in layer n", 1.0 / 3},
@@ -44,6 +45,8 @@ func TestDivisors(t *testing.T) {
 		{"√40", "√40", "√(2D), at this config also √(C/2)"},
 		{"√80", "√80", "√C, at this config also 2√D"},
 		{"20", "20", "D"},
+		{"√24", "√24", "√24, of heads padded to 24 channels"},
+		{"√32", "√32", "√32, of heads padded to 32 channels"},
 		{"7", "7", ""},
 		{"1", "1", ""},
 	} {

@@ -22,22 +22,37 @@ func init() {
 // A byPosition reads a number k off each position, or distance, of which values y are k times values x.
 type byPosition struct {
 	xy, xx   map[int]float64
-	row      map[int]int // in which there is something of a position
-	repeated bool        // a position has several
+	rounding map[int]float64 // the square of what it may do to xy
+	row      map[int]int     // in which there is something of a position
+	repeated bool            // a position has several
 }
 
 func newByPosition() *byPosition {
-	return &byPosition{xy: map[int]float64{}, xx: map[int]float64{}, row: map[int]int{}}
+	return &byPosition{xy: map[int]float64{}, xx: map[int]float64{}, rounding: map[int]float64{}, row: map[int]int{}}
 }
 
-func (b *byPosition) add(row, position int, xx, xy float64) {
+// add adds a value y that is off by the bound at most, and x.
+func (b *byPosition) add(row, position int, x, y, bound float64) {
+	b.sum(row, position, x*x, x*y, x*bound)
+}
+
+// sum adds the sums over values of a row.
+func (b *byPosition) sum(row, position int, xx, xy, bound float64) {
 	b.xy[position] += xy
 	b.xx[position] += xx
+	b.rounding[position] += bound * bound
 	if other, seen := b.row[position]; seen && other != row {
 		b.repeated = true
 	}
 	b.row[position] = row
 }
+
+// How far from a function of the position numbers may be, and rounding may move them, as parts of how much
+// they differ.
+const (
+	courseSlack    = 5e-3
+	courseRounding = 0.04
+)
 
 // A course is how a number goes with the position.
 type course struct {
@@ -63,6 +78,11 @@ var growths = []growth{
 	{"%sln(p + 2)", func(p float64) float64 { return math.Log(p + 2) }},
 }
 
+// rounding returns what rounding may do at a place, which of a step around the row's own is not known.
+func (r *Row) rounding(i int) float64 {
+	return max(r.bound(i), math.Abs(float64(r.Right[i]))/(1<<22))
+}
+
 // courses returns how the numbers go with the position, called by the name of a variable, the plainest
 // first; nothing where they are one, or of too few positions to tell. Where half of them or more are the
 // number that changes nothing it is a part of the positions that has something.
@@ -71,11 +91,12 @@ func (b *byPosition) courses(variable string, none float64) (all []course) {
 	if len(positions) < 3 {
 		return nil
 	}
-	k, idle := map[int]float64{}, 0
-	least, most := math.Inf(1), math.Inf(-1)
+	k, off, idle := map[int]float64{}, map[int]float64{}, 0
+	least, most, furthest := math.Inf(1), math.Inf(-1), 0.0
 	for _, p := range positions {
 		k[p] = b.xy[p] / b.xx[p]
-		least, most = min(least, k[p]), max(most, k[p])
+		off[p] = math.Sqrt(b.rounding[p]) / b.xx[p]
+		least, most, furthest = min(least, k[p]), max(most, k[p]), max(furthest, off[p])
 		if math.Abs(k[p]-none) < sameNumber {
 			idle++
 		}
@@ -83,10 +104,10 @@ func (b *byPosition) courses(variable string, none float64) (all []course) {
 	if !(most-least > sameNumber*max(math.Abs(most), math.Abs(least))) || 2*idle >= len(positions) {
 		return nil
 	}
+	// Of numbers that hardly differ any function is near: it has to follow how they differ.
 	follow := func(of func(p float64) float64) bool {
-		return !slices.ContainsFunc(positions, func(p int) bool {
-			v := of(float64(p))
-			return !(math.Abs(k[p]-v) <= 1e-3*(math.Abs(v)+sameNumber*most))
+		return furthest < courseRounding*(most-least) && !slices.ContainsFunc(positions, func(p int) bool {
+			return !(math.Abs(k[p]-of(float64(p))) <= courseSlack*(most-least)+2*off[p])
 		})
 	}
 	for _, g := range growths {
@@ -258,11 +279,11 @@ func (p *values) byPosition() (all []Hypothesis) {
 		position, _ := at.positionOf()
 		for _, i := range at.places() {
 			got, right, row, pos := float64(at.Got[i]), float64(at.Right[i]), i/p.width, position(i)
-			ratio.add(row, pos, right*right, right*got)
-			offset.add(row, pos, 1, got-right)
+			ratio.add(row, pos, right, got, at.rounding(i))
+			offset.add(row, pos, 1, got-right, at.rounding(i))
 			if bias != nil {
 				b := float64(bias[i%len(bias)])
-				bare.add(row, pos, (right-b)*(right-b), (right-b)*(got-b))
+				bare.add(row, pos, right-b, got-b, at.rounding(i))
 			}
 		}
 	}
@@ -295,13 +316,15 @@ func slopesByPosition(r *Row) (all []Hypothesis) {
 	for _, at := range r.nearSteps() {
 		softmaxRows(&at.Stage, at, func(row *softmaxRow, lo int) {
 			var line regression
+			rounding := 0.0
 			for j, known := range row.known {
 				if known && row.x[j]-row.x[j] == 0 && (r.Part == nil || r.Part[lo+j]) {
 					line.add(row.x[j], math.Log(row.got[j]), row.got[j]*row.got[j])
+					rounding += math.Pow(row.x[j]*row.got[j]*at.rounding(lo+j), 2)
 				}
 			}
 			if xx, xy := line.within(); line.n > 1 && xx > 0 {
-				slopes.add(row.head, row.query, xx, xy)
+				slopes.sum(row.head, row.query, xx, xy, math.Sqrt(rounding))
 			}
 		})
 	}
@@ -344,7 +367,7 @@ func sumsByPosition(r *Row) (all []Hypothesis) {
 			}
 			for _, i := range at.places() {
 				v := float64(x[i%len(x)])
-				read.add(i/p.width, position(i), v*v, v*(float64(at.Got[i])-float64(at.Right[i])+v))
+				read.add(i/p.width, position(i), v, float64(at.Got[i])-float64(at.Right[i])+v, at.rounding(i))
 			}
 		}
 		parts := slices.Clone(names)

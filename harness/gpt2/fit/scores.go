@@ -174,7 +174,7 @@ func byDistance(r *Row) (all []Hypothesis) {
 	terms := newByPosition()
 	for d, x := range tables[cfg.Heads] {
 		if d > 0 {
-			terms.add(0, d, float64(len(x)), sumOf(x))
+			terms.sum(0, d, float64(len(x)), sumOf(x), scale/(1<<22)*math.Sqrt(float64(len(x))))
 		}
 	}
 	for _, c := range terms.courses("d", 0) {

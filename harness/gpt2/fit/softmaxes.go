@@ -173,11 +173,14 @@ func distances(r *Row) (all []Hypothesis) {
 		own := math.Log(row.got[row.query] / row.right[row.query])
 		for j, known := range row.known[:row.query] {
 			if w := row.got[j] * row.got[j]; known && row.right[j] > 0 {
-				terms.add(lo, row.query-j, w, w*(math.Log(row.got[j]/row.right[j])-own))
+				terms.sum(lo, row.query-j, w, w*(math.Log(row.got[j]/row.right[j])-own), row.got[j]*r.rounding(lo+j))
 			}
 		}
 	}))
 	for _, c := range terms.courses("d", 0) {
+		if c.where != "" && !terms.repeated {
+			continue // any numbers are a function of the distance
+		}
 		add(c.numbers, "the scores have "+c.text+" added, at the distance d from query to key"+c.where, func(_, distance int) float64 {
 			k, known := c.of(distance)
 			switch {

@@ -2,6 +2,7 @@ package fit
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -184,15 +185,19 @@ func (p *values) anyVector() (all []Hypothesis) {
 		return nil // then it is a part of the channels that has something
 	}
 	try := func(id, words string, basis func(i int) float64, apply func(right, k float64) float64) {
-		k, squares := make([]float64, n), make([]float64, n)
+		k, squares, rounding := make([]float64, n), make([]float64, n), make([]float64, n)
 		for _, i := range p.at {
 			b := basis(i)
 			k[i%n] += (float64(p.Got[i]) - float64(p.Right[i])) * b
 			squares[i%n] += b * b
+			rounding[i%n] += math.Abs(b) * p.rounding(i)
 		}
 		for c := range k {
 			if squares[c] > 0 {
 				k[c] /= squares[c]
+			}
+			if math.Abs(k[c])*squares[c] <= rounding[c] {
+				k[c] = 0
 			}
 		}
 		if !p.holds(func(i int) float64 { return apply(float64(p.Right[i]), k[i%n]) }) {
