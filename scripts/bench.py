@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Times the Go GPT-2 beside other engines on the same weights, one after the other in rounds, and prints a table.
+"""Times the Go GPT-2 beside other engines on the same weights, by turns, and prints a table.
 
   python3 scripts/bench.py
   python3 scripts/bench.py --model small --threads 1,2 --rounds 7 --json my-bench.json
 
-In a round each engine runs once, in a process of its own, on a prompt of 2, 8, 128 and 512 tokens, and after one of 2 a
-token at a time (decode). All is float32. A peer is timed where Python finds its packages, or cargo: llama.cpp, ONNX
+In a round the engines, each in a process of its own, take turns at a prompt of 2, then of 8, 128 and 512 tokens, and after
+one of 2 at a token at a time (decode). All is float32. A peer is timed where Python finds its packages, or cargo: llama.cpp, ONNX
 Runtime, PyTorch and Candle. One whose logits are not ours is an error, not a number.
 
 Numbers are medians over the rounds: tokens a second, and ours as a part of another's in the same round. "limit" is what
@@ -14,6 +14,7 @@ the processor's multiply-adds and its reads of the same weights allow, measured 
 
 import argparse
 import array
+import contextlib
 import datetime
 import importlib.util
 import json
@@ -117,34 +118,52 @@ class Ours:
                  "--stages", "logits_last", "--out", out], "go run . dump", cwd=ROOT)
             return npyfile.read(os.path.join(out, "step_00", "logits_last.npy"))[2]
 
-    def measure(self, threads):
-        command = [self.binary, "-test.run", "^$", "-test.bench", "^BenchmarkStep$/^given$/^(decode|prompt.*)$/^untapped$",
-                   "-test.cpu", str(threads), "-test.benchtime", f"{self.seconds}s"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=os.path.join(ROOT, "model"),
-                              env=os.environ | {"CHECKPOINT12_BENCH": self.folder}, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise Refused(f"{OURS}: {' '.join(done.stdout.split())[:300]}")
-        return parse(done.stdout)
+    @contextlib.contextmanager
+    def running(self, threads):
+        """A function that times a column, and returns what parse reads."""
+        def measure(column):
+            command = [self.binary, "-test.run", "^$", "-test.cpu", str(threads), "-test.benchtime", f"{self.seconds}s", "-test.bench",
+                       f"^BenchmarkStep$/^given$/^{column.replace(' ', '_')}$/^untapped$"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=os.path.join(ROOT, "model"),
+                                  env=os.environ | {"CHECKPOINT12_BENCH": self.folder}, stdin=subprocess.DEVNULL)
+            if done.returncode:
+                raise Refused(f"{OURS}: {' '.join(done.stdout.split())[:300]}")
+            return done.stdout
+
+        yield measure
 
 
 class Peer:
     def __init__(self, name, folder, scratch, seconds, want):
         self.name, self.want, self.arguments = name, want, [PEERS[name][0], folder, scratch, str(seconds)]
 
-    def measure(self, threads):
+    @contextlib.contextmanager
+    def running(self, threads):
+        """A function that times a column, of a worker that has our logits."""
         with tempfile.TemporaryDirectory() as scratch:
-            logits = os.path.join(scratch, "logits")
-            done = subprocess.run([sys.executable, "-m", "peers.worker", *self.arguments, str(threads), logits], text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                                  cwd=os.path.join(ROOT, "scripts"))
-            if done.returncode:
-                lines = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
-                raise Refused(f"{self.name}: {lines[-1]}")
-            found = array.array("f")
-            with open(logits, "rb") as f:
-                found.frombytes(f.read())
-        agree(self.name, found, self.want)
-        return json.loads(done.stdout.splitlines()[-1])
+            logits, log = os.path.join(scratch, "logits"), os.path.join(scratch, "log")
+            with open(log, "w", encoding="utf-8") as err, subprocess.Popen(
+                    [sys.executable, "-m", "peers.worker", *self.arguments, str(threads), logits], text=True, stderr=err,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.path.join(ROOT, "scripts")) as worker:
+                def answer(line=""):
+                    with contextlib.suppress(BrokenPipeError):
+                        print(line, file=worker.stdin, flush=True)
+                    if answered := worker.stdout.readline():
+                        return answered
+                    status = worker.wait()
+                    with open(log, encoding="utf-8", errors="replace") as f:
+                        lines = (f.read().strip() or f"exit status {status}").splitlines()
+                    raise Refused(f"{self.name}: {lines[-1]}")
+
+                try:
+                    answer()
+                    found = array.array("f")
+                    with open(logits, "rb") as f:
+                        found.frombytes(f.read())
+                    agree(self.name, found, self.want)
+                    yield lambda column: float(answer(column))
+                finally:
+                    worker.kill()
 
 
 def agree(name, found, want):
@@ -245,11 +264,16 @@ def measure(args, names):
     records = []
     for n in range(args.rounds):
         for threads in args.threads:
-            record = {"round": n, "threads": threads, "engines": {}}
-            for name, engine in engines.items():
-                begin = time.monotonic()
-                record["engines"][name] = engine.measure(threads)
-                say(f"round {n + 1}, threads {threads}, {name}: {time.monotonic() - begin:.0f} s")
+            record = {"round": n, "threads": threads}
+            begin = time.monotonic()
+            with contextlib.ExitStack() as stack:
+                measures = {name: stack.enter_context(engine.running(threads)) for name, engine in engines.items()}
+                found = {name: {} for name in engines}
+                for column in COLUMNS:
+                    for name, measure in measures.items():
+                        found[name][column] = measure(column)
+            record["engines"] = found | {OURS: parse("".join(found[OURS].values()))}
+            say(f"round {n + 1}, threads {threads}: {time.monotonic() - begin:.0f} s")
             records.append(record)
             if args.pause and len(records) < args.rounds * len(args.threads):
                 time.sleep(args.pause)

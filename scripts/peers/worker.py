@@ -1,20 +1,19 @@
-"""Times one peer in a process of its own and prints one line of JSON, column -> tokens a second.
+"""Times one peer in a process of its own.
 
   cd scripts && python3 -m peers.worker MODULE FOLDER SCRATCH SECONDS THREADS LOGITS
 
-Each column is of as many calls as take SECONDS, at least one, after one that is not counted. LOGITS gets those of the
-last token of bench.CHECKED, in float32.
+A line is answered by a line: the name of a column by tokens a second, of as many calls as take SECONDS, at least one, after
+one that is not counted; the first line, an empty one, once LOGITS has those of the last token of bench.CHECKED, in float32.
 """
 
 import importlib
-import json
 import os
 import sys
 import time
 
 import numpy as np
 
-from bench import CHECKED, PROMPTS
+from bench import CHECKED
 from contract import find_weights, read_config
 
 LONGEST = 128  # positions at which decoding starts again
@@ -49,12 +48,13 @@ def timed(seconds, call):
     return calls / spent
 
 
-def measure(engine, vocab, seconds):
-    found = {}
-    for n in PROMPTS:
+def measure(engine, vocab, column, seconds):
+    """Tokens a second of one of bench.COLUMNS."""
+    if column != "decode":
+        n = int(column.removeprefix("prompt "))
         tokens = [7919 * i % vocab for i in range(n)]
         engine.start(tokens)
-        found[f"prompt {n}"] = n * timed(seconds, lambda: engine.start(tokens))
+        return n * timed(seconds, lambda: engine.start(tokens))
     spent = fed = 0
     while not fed or spent < seconds:
         engine.start([7, 11])
@@ -66,7 +66,7 @@ def measure(engine, vocab, seconds):
             if time.perf_counter() - begin + spent >= seconds:
                 break
         spent += time.perf_counter() - begin
-    return found | {"decode": fed / spent}
+    return fed / spent
 
 
 def main(module, folder, scratch, seconds, threads, logits):
@@ -74,7 +74,8 @@ def main(module, folder, scratch, seconds, threads, logits):
     config, weights = read_model(folder)
     engine = module.Engine(converted(module, config, weights, scratch), config, weights, int(threads))
     engine.start(CHECKED).astype("<f4").tofile(logits)
-    print(json.dumps(measure(engine, config.vocab, float(seconds))))
+    for line in sys.stdin:
+        print(measure(engine, config.vocab, line.strip(), float(seconds)) if line.strip() else "ready", flush=True)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ def test_what_cannot_be_timed_is_refused(tmp_path, monkeypatch, capsys):
     assert "bench.json: its folder is not there" in capsys.readouterr().err
     monkeypatch.setitem(bench.PEERS, "PyTorch", ("no_such_module", (), ""))
     with pytest.raises(Refused, match="PyTorch: .*no_such_module"):
-        bench.Peer("PyTorch", str(tmp_path / "short"), str(tmp_path), 1, []).measure(1)
+        with bench.Peer("PyTorch", str(tmp_path / "short"), str(tmp_path), 1, []).running(1):
+            pass
 
 
 class Engine:
@@ -116,8 +117,7 @@ class Engine:
 
 def test_a_worker_times_every_column(tmp_path):
     engine = Engine()
-    found = worker.measure(engine, 97, 1e-4)
-    assert list(found) == bench.COLUMNS and min(found.values()) > 0
+    assert min(worker.measure(engine, 97, column, 1e-4) for column in bench.COLUMNS) > 0
     assert {*engine.fed} == {2, 8, 128, 512} and engine.fed.count(512) >= 2  # the first is not counted
 
 
