@@ -1,6 +1,8 @@
 // Package model runs GPT-2's forward pass and hands every stage to a tap.
 package model
 
+import "slices"
+
 // The forward pass of GPT-2, a stage a row: its name (* is the layer, or the
 // temperature), its axes, its inputs, its function and its formula. It is run from
 // top to bottom, blockStages once a layer and probsStages once a temperature.
@@ -52,6 +54,12 @@ var (
 	probsStages = []stage{
 		{"probs_t*", "B V", "logits_last", (*call).distribution}, // exp(x/t)/Σexp(x/t), over V, t the temperature
 	}
+	// untappedBlock is a block where no tap looks: scores, probs and context at once.
+	untappedBlock = func() []stage {
+		scores := slices.IndexFunc(blockStages, func(s stage) bool { return s.name == "h.*.attn.scores" })
+		return slices.Replace(slices.Clone(blockStages), scores, scores+3,
+			stage{"h.*.attn.context", "B T (H D)", "h.*.attn.q h.*.attn.cache_k h.*.attn.cache_v", (*call).attend})
+	}()
 	// untappedHead is the head where no tap looks: only the last position's logits.
 	untappedHead = []stage{
 		*rows["ln_f"],

@@ -164,16 +164,19 @@ func (c *call) Part(i int) { c.part(c, i) }
 //	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   out [B,H,T,S]
 func (c *call) scores() { c.perHead((*call).scoresOfHead, c.T*(c.P+c.T)) }
 
-func (c *call) scoresOfHead(i int) {
+func (c *call) scoresOfHead(i int) { c.scoresOf(i, c.out[i*c.T*(c.P+c.T):], 0, c.T) }
+
+// scoresOf writes the scores of n queries of a head, from query first on, to out [n,S], S being
+// as many as the last of them sees.
+func (c *call) scoresOf(i int, out []float32, first, n int) {
 	D := c.m.cfg.Embd / c.m.cfg.Heads
-	S := c.P + c.T
+	S := c.P + first + n
 	scale := c.m.cfg.AttentionScale(c.layer)
 	masked := float32(math.Inf(-1))
-	out := c.out[i*c.T*S:][:c.T*S]
-	kernel.Scores(out, c.in[0][i*c.T*D:], c.in[1][i*c.stride*D:], c.T, S, D, scale)
-	for t := range c.T {
+	kernel.Scores(out, c.in[0][(i*c.T+first)*D:], c.in[1][i*c.stride*D:], n, S, D, scale)
+	for t := range n {
 		row := out[t*S:][:S]
-		seen := c.P + t + 1
+		seen := S - n + t + 1
 		for s := seen; s < S; s++ {
 			row[s] = masked
 		}
@@ -203,8 +206,36 @@ func (c *call) softmaxOfHead(i int) {
 func (c *call) context() { c.perHead((*call).contextOfHead, c.T*(c.P+c.T)) }
 
 func (c *call) contextOfHead(i int) {
+	c.contextOf(i, c.in[0][i*c.T*(c.P+c.T):], c.in[1], 0, c.T)
+}
+
+// contextOf adds up the values for n queries of a head, from query first on, whose
+// probabilities are x [n,S], S being as many as the last of them sees.
+func (c *call) contextOf(i int, x, v []float32, first, n int) {
 	C, H := c.m.cfg.Embd, c.m.cfg.Heads
-	D, S := C/H, c.P+c.T
+	D, S := C/H, c.P+first+n
 	b, h := i/H, i%H
-	kernel.Context(c.pool, c.out[b*c.T*C+h*D:], C, c.in[0][i*c.T*S:], c.in[1][i*c.stride*D:], c.T, S, D)
+	kernel.Context(c.pool, c.out[(b*c.T+first)*C+h*D:], C, x, v[i*c.stride*D:], n, S, D)
+}
+
+// attendRows is the number of queries whose scores and probabilities stay in the second cache.
+const attendRows = 48
+
+// attend is scores, softmax and context, of some queries of a head at a time.
+//
+//	in[0] q [B,H,T,D]   in[1] cache_k [B,H,S,D]   in[2] cache_v [B,H,S,D]   out [B,T,C]
+func (c *call) attend() { c.perHead((*call).attendHead, 3*c.T*(c.P+c.T)) }
+
+func (c *call) attendHead(i int) {
+	room := len(c.scratch) / (c.B * c.m.cfg.Heads)
+	for first := 0; first < c.T; first += attendRows {
+		n := min(attendRows, c.T-first)
+		S := c.P + first + n
+		x := c.scratch[i*room:][:n*S]
+		c.scoresOf(i, x, first, n)
+		for t := range n {
+			kernel.Softmax(x[t*S:][:S], x[t*S:][:S], 1)
+		}
+		c.contextOf(i, x, c.in[2], first, n)
+	}
 }

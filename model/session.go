@@ -88,12 +88,16 @@ func (m *Model) NewSession(o SessionOptions) (*Session, error) {
 	if !slices.ContainsFunc(o.Mask, func(row []int) bool { return slices.Contains(row, 0) }) {
 		o.Mask = nil
 	}
-	if err := memory.Room(4 * 2 * m.cfg.Layers * o.Batch * o.Length * m.cfg.Embd); err != nil {
+	scores := 0
+	if o.Tap == nil {
+		scores = o.Batch * m.cfg.Heads * min(attendRows, o.Length) * o.Length
+	}
+	if err := memory.Room(4 * (2*m.cfg.Layers*o.Batch*o.Length*m.cfg.Embd + scores)); err != nil {
 		return nil, fmt.Errorf("cache of %d rows and %d positions: %w", o.Batch, o.Length, err)
 	}
 	s := &Session{m: m, o: o, next: make([]int, o.Batch)}
 	s.call = call{m: m, pool: kernel.NewPool(o.Threads), Dims: Dims{B: o.Batch}, prev: o.Length, stride: o.Length}
-	s.call.last = make([]float32, o.Batch*m.cfg.Embd)
+	s.call.last, s.call.scratch = make([]float32, o.Batch*m.cfg.Embd), make([]float32, scores)
 	s.connect()
 	return s, nil
 }
@@ -147,9 +151,9 @@ func (s *Session) columns(S int) (tokens []bool) {
 // connect lays out the forward pass: each stage gets one buffer, which layers share.
 func (s *Session) connect() {
 	m, tapped := s.m, s.o.Tap != nil
-	head, temperatures := headStages, s.o.Temperatures
+	block, head, temperatures := blockStages, headStages, s.o.Temperatures
 	if !tapped {
-		head, temperatures = untappedHead, nil
+		block, head, temperatures = untappedBlock, untappedHead, nil
 	}
 	byName := map[string]*buffer{}
 	shared := map[string]*buffer{} // by name in the table
@@ -160,7 +164,7 @@ func (s *Session) connect() {
 	}
 	s.tokens, s.pos = fit(parseShape(inputs["tokens"])), fit(parseShape(inputs["pos"]))
 	byName["tokens"], byName["pos"] = s.tokens, s.pos
-	for _, p := range plan(m.cfg, head, temperatures) {
+	for _, p := range plan(m.cfg, block, head, temperatures) {
 		st := step{placed: p}
 		if p.layer >= 0 {
 			st.block = &m.blocks[p.layer]

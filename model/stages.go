@@ -69,16 +69,17 @@ func (d Dims) position(b, column int) int {
 // call is a stage being computed: its inputs, output and weights.
 type call struct {
 	Dims
-	m      *Model
-	pool   *kernel.Pool
-	layer  int     // -1 outside the blocks
-	block  *block  // weights of the layer, for stages within one
-	temp   float64 // temperature, for probs_t
-	in     [2][]float32
-	out    []float32
-	last   []float32 // [B,C] scratch of unembedLast
-	prev   int       // positions between two heads in in[0] of appendCache
-	stride int       // positions between two heads in caches otherwise
+	m       *Model
+	pool    *kernel.Pool
+	layer   int     // -1 outside the blocks
+	block   *block  // weights of the layer, for stages within one
+	temp    float64 // temperature, for probs_t
+	in      [3][]float32
+	out     []float32
+	last    []float32 // [B,C] scratch of unembedLast
+	scratch []float32 // of attend, a share for each head
+	prev    int       // positions between two heads in in[0] of appendCache
+	stride  int       // positions between two heads in caches otherwise
 
 	part  func(c *call, i int) // of a stage computed in parts, of heads or rows
 	third int                  // of c_attn's columns, for splitHeads
@@ -140,7 +141,7 @@ func (s StageName) number() string {
 // StageNames lists the stages of one step in the order in which they are computed.
 func StageNames(cfg Config, temperatures []float64) []string {
 	var names []string
-	for _, p := range plan(cfg, headStages, temperatures) {
+	for _, p := range plan(cfg, blockStages, headStages, temperatures) {
 		names = append(names, p.name)
 	}
 	return names
@@ -157,7 +158,7 @@ type placed struct {
 }
 
 // plan returns the forward pass with its layers and temperatures written out.
-func plan(cfg Config, head []stage, temperatures []float64) []placed {
+func plan(cfg Config, block, head []stage, temperatures []float64) []placed {
 	var all []placed
 	add := func(stages []stage, layer int, temp float64) {
 		for i := range stages {
@@ -166,7 +167,7 @@ func plan(cfg Config, head []stage, temperatures []float64) []placed {
 	}
 	add(embedStages, -1, 0)
 	for n := range cfg.Layers {
-		add(blockStages, n, 0)
+		add(block, n, 0)
 	}
 	add(head, -1, 0)
 	for _, t := range temperatures {
