@@ -56,6 +56,9 @@ type Fault struct {
 
 	part *part // of the output, in which alone it is; nil is all of it
 
+	// ofLayer is set for one that changes the scores of every layer but the first, by the layer's number.
+	ofLayer bool
+
 	factor *factor // nil if it is not one number times the correct output
 
 	// relation tells faults of one id apart that are made for one stage each:

@@ -2,11 +2,16 @@ package faults
 
 import (
 	"math"
+	"slices"
 	"strings"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/model"
 )
+
+// fewNumbers are those of a function of one row; what has more is of channels or distances.
+const fewNumbers = 2
 
 // isUnproven reports whether what a hypothesis holds of is as little as the numbers in it, rows of
 // one position each, while the same stage is wrong in another way elsewhere: a number that is read
@@ -14,13 +19,12 @@ import (
 // more positions than it fails at. Nor do channels that are wrong in one row alone, where other rows
 // have others: dropout does that.
 func (s *choosing) isUnproven(k contender) bool {
-	const fewNumbers = 2 // what has more is of channels or distances
 	h := s.hypotheses[k.hypothesis]
 	few := 0 < h.numbers && h.numbers <= fewNumbers
-	if k.fault != "" || !few && !h.channels && !h.ofLayer || h.event {
+	if k.fault != "" || !few && !h.channels && !h.law || h.event {
 		return false
 	}
-	norm, held, layers := false, 0, map[int]bool{}
+	norm, held, layers, right := false, 0, map[int]bool{}, false
 	for _, i := range s.holds[k] {
 		x := s.answers[i]
 		held += s.positions(x)
@@ -28,6 +32,7 @@ func (s *choosing) isUnproven(k contender) bool {
 			norm = norm || isNorm(stage)
 		}
 		layers[layerOf(x.row.Stage)] = true
+		right = right || h.law && s.isRightFrom(2, x.row.Place)
 	}
 	same, all := 0, 0 // positions that it does not hold of, in layers where it does and in any
 	for _, i := range s.rows {
@@ -41,7 +46,7 @@ func (s *choosing) isUnproven(k contender) bool {
 			same += n
 		}
 	}
-	if h.channels && held <= 1 && same > 0 || h.ofLayer && len(layers) < 2 {
+	if h.channels && held <= 1 && same > 0 || right || h.law && len(layers) < 2 {
 		return true
 	}
 	if !few {
@@ -51,6 +56,13 @@ func (s *choosing) isUnproven(k contender) bool {
 		return (h.ID == fit.PatternRatio || h.ID == fit.PatternScaled) && held <= h.numbers && same > 0
 	}
 	return held <= h.numbers && all > 0 || same >= held
+}
+
+// isRightFrom reports whether a place's stage is right at its step in a layer from n on but its own: a function
+// of the layer's number that changes these is not the cause.
+func (c *candidateRun) isRightFrom(n int, at harness.Place) bool {
+	layers, _ := c.elsewhere(at)
+	return slices.ContainsFunc(layers, func(layer int) bool { return layer >= n })
 }
 
 // positions returns how many positions the step of an answer's row has.

@@ -35,7 +35,7 @@ func ofFamily(cfg model.Config) []Fault {
 		scaled := cfg
 		scaled.Unscaled, scaled.ScaleByLayer = other.unscaled, other.byLayer
 		all = append(all, Fault{
-			ID: AttentionScale, Kind: Plain, Stages: []string{"h.*.attn.scores"}, relation: scaleWords(scaled),
+			ID: AttentionScale, Kind: Plain, Stages: []string{"h.*.attn.scores"}, relation: scaleWords(scaled), ofLayer: scaled.ScaleByLayer && !cfg.ScaleByLayer,
 			Text: fmt.Sprintf("%s: config.json, by scale_attn_weights and scale_attn_by_inverse_layer_idx, has %s", scaleWords(scaled), scaleWords(cfg)),
 			variants: []variant{func(c *Context) []float32 {
 				s, _ := model.ParseStage(c.Stage)

@@ -19,7 +19,7 @@ type hypothesis struct {
 	numbers int  // read off a row
 	whole   bool // it cannot be held against a sample
 	event   bool // it may begin at any step
-	ofLayer bool // it is a function of the layer's number
+	law     bool // it is a function of the layer's number
 
 	unparted *Fault // without the part of the output in which it was found; nil if there is none
 
@@ -69,7 +69,8 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 				}
 			}
 		}
-		if len(g.hypotheses) > known && len(e.Span) == 1 {
+		plain := func(h hypothesis) bool { return h.numbers <= fewNumbers } // else a part may say it by fewer
+		if slices.ContainsFunc(g.hypotheses[known:], plain) && len(e.Span) == 1 {
 			break
 		}
 	}

@@ -134,8 +134,17 @@ func TestNorms(t *testing.T) {
 		{"a part of the range", ".ln_1", fit.PatternStatistics, []string{"0.25 times another divisor", "largest value less the least"},
 			of(mean, func(x []float32, _, _ float64) float64 { return float64(slices.Max(x)-slices.Min(x)) / 4 }, own)},
 		{"gain halfway to 1", ".ln_2", fit.PatternGain, []string{"the gain is applied as 0.5·gain + 0.5"}, of(mean, right, func(g, b float64) (float64, float64) { return (g + 1) / 2, b })},
-		{"another gain", ".ln_1", fit.PatternGain, []string{"another gain for each channel than ln_1.weight"}, of(mean, right, func(g, b float64) (float64, float64) { return g + math.Cos(50*g), b })},
-		{"another gain and bias", ".ln_1", fit.PatternGain, []string{"another gain and bias for each channel than ln_1"},
+		{"another gain", ".ln_1", fit.PatternGain, []string{"another gain than ln_1.weight"}, of(mean, right, func(g, b float64) (float64, float64) { return g + math.Cos(50*g), b })},
+		{"another gain and bias of some channels", ".ln_1", fit.PatternRatio, []string{"the output is 1.05 times the correct one, in channels 0 to 9"}, func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for i := range out {
+				if i%c.Model.Config().Embd < 10 {
+					out[i] *= 1.05
+				}
+			}
+			return out
+		}},
+		{"another gain and bias", ".ln_1", fit.PatternGain, []string{"another gain and bias than ln_1"},
 			of(mean, right, func(g, b float64) (float64, float64) { return g + math.Cos(50*g), b + math.Sin(40*b) })},
 		{"gain plus one", ".ln_1", fit.PatternGain, []string{"1 + gain"}, of(mean, right, func(g, b float64) (float64, float64) { return 1 + g, b })},
 		{"gain squared", ".ln_2", fit.PatternGain, []string{"the gain is squared"}, of(mean, right, func(g, b float64) (float64, float64) { return g * g, b })},

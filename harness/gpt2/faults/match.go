@@ -74,7 +74,7 @@ const sameLeft = 1.5
 func (g *rowGroup) matches(e *wrongRow, faults []Fault) []match {
 	var all, nearly []match
 	for _, f := range faults {
-		if slices.Contains(g.except, f.Kind) || f.isAskedFor(e) {
+		if slices.Contains(g.except, f.Kind) || f.isAskedFor(e) || f.ofLayer && g.isRightFrom(1, e.Place) {
 			continue
 		}
 		m, ok := g.best(e, f)

@@ -92,6 +92,10 @@ func TestAcrossSteps(t *testing.T) {
 		}), []string{"last 3 keys and key 0 alone"}, []string{"changes"}, false, nil},
 		{"scores by the key", "attn.scores", scores(func(v float64, _, k int) float64 { return v + 0.3*math.Sin(float64(k)) }),
 			[]string{"the same vector, 0, 0.2524, 0.2728, …, is added to every row"}, one, true, []string{"the same vector, 0, 0.2524, 0.2728"}},
+		{"half the scores of one layer", "h.1.attn.scores", scores(func(v float64, _, _ int) float64 { return v / 2 }),
+			[]string{"the output is 0.5 times the correct one"}, []string{"scale_attn", "in layer n:"}, true, nil},
+		{"a product by the step", "mlp.c_proj", rows(func(_, p int) float64 { return 1 + 0.1*float64((max(p, 4)*7)%5) }),
+			[]string{"times the correct one", "the number changes from step to step"}, []string{"k(p)"}, false, nil},
 		{"scores of one layer", "h.1.attn.scores", scores(func(v float64, _, _ int) float64 { return 2 * v }),
 			[]string{"the output is 2 times the correct one"}, []string{"n+1 times"}, true, nil},
 		{"a norm nearly by a line", "ln_2", rows(func(_, p int) float64 { // on it at later steps, near it before

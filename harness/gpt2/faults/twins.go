@@ -20,6 +20,10 @@ const (
 	// the plainer one does.
 	moreNumbers = 1
 
+	// moreElsewhere is how many more if it sits in another stage than all that are told: which it is, the
+	// dump does not tell.
+	moreElsewhere = 2
+
 	// alikeLeft is how many times as much as a cause a twin may leave, if it is more than rounding.
 	alikeLeft = 2
 
@@ -170,11 +174,15 @@ func (s *choosing) causes(x *answer) []Cause {
 	}
 	told := slices.Clone(known)
 	for _, elsewhere := range []bool{true, false} { // one in each stage first
+		more := moreNumbers
+		if elsewhere {
+			more = moreElsewhere
+		}
 		for _, k := range fits {
 			t := *k.of(x)
 			same := func(o contender) bool { return s.alike(o, k) }
 			there := func(o contender) bool { return slices.Equal(o.of(x).At, t.At) }
-			if len(twins) < mostTwins && slices.Equal(s.holds[k], s.holds[known[0]]) && t.numbers <= causes[0].numbers+moreNumbers && t.made.beyond <= max(1, alikeLeft*causes[0].made.beyond) &&
+			if len(twins) < mostTwins && slices.Equal(s.holds[k], s.holds[known[0]]) && t.numbers <= causes[0].numbers+more && t.made.beyond <= max(1, alikeLeft*causes[0].made.beyond) &&
 				!slices.ContainsFunc(told, same) && !(elsewhere && slices.ContainsFunc(told, there)) {
 				twins, told = append(twins, t), append(told, k)
 			}

@@ -136,6 +136,14 @@ func TestTwins(t *testing.T) {
 		{"a sum of a rounded branch", "resid_mid", reading(1), all, 4, "bfloat16_activations", []string{"it reads h.*.attn.c_proj as bfloat16"}, []string{"writes"}},
 		{"a rounded cache", "attn.cache_[kv]", func(c *faults.Context) []float32 { return bfloat16(c.Right()) }, modules, 4, "bfloat16_activations",
 			[]string{"in h.*.attn.scores, h.*.attn.context: it reads h.*.attn.cache_k and h.*.attn.cache_v as bfloat16"}, []string{"attn.q", "attn.c_proj"}},
+		{"an input left out", "attn.c_proj", func(c *faults.Context) []float32 {
+			out, x, C := append([]float32{}, c.Right()...), c.In(strings.TrimSuffix(c.Stage, "c_proj")+"context"), c.Model.Config().Embd
+			w, _, _ := c.Model.Weight(c.Stage + ".weight")
+			for i := range out {
+				out[i] -= x[i/C*C+9] * w[9*C+i%C]
+			}
+			return out
+		}, modules, 4, "", []string{or + "in h.*.attn.c_proj: input 9 of 48 is left out of the sum"}, nil},
 		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
 		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",

@@ -296,12 +296,12 @@ func (n *norming) channels(p *values) (all []normCase) {
 					return []normCase{{id: PatternGain, text: "the gain is applied as " + t0 + "·gain + " + t1, numbers: 2, of: of(k0, k1)}}
 				}
 			}
-			text := fmt.Sprintf("the norm has another gain for each channel than %s.weight, none of the model's: %s, …, where %s, … belong",
+			text := fmt.Sprintf("the norm has another gain than %s.weight, none of the model's: %s, …, where %s, … belong",
 				own.Word, firstThree(gain), firstThree(n.gain))
 			return []normCase{{id: PatternGain, text: text, numbers: n.C, of: output(read(gain), ownBias)}}
 		}
 		if both && len(n.mean) >= 2*perNumber && p.holds(output(read(gain), read(bias))(n)) {
-			text := fmt.Sprintf("the norm has another gain and bias for each channel than %s has, none of the model's: a gain of %s, … and a bias of %s, …", own.Word, firstThree(gain), firstThree(bias))
+			text := fmt.Sprintf("the norm has another gain and bias than %s has, none of the model's: a gain of %s, … and a bias of %s, …", own.Word, firstThree(gain), firstThree(bias))
 			return []normCase{{id: PatternGain, text: text, numbers: 2 * n.C, of: output(read(gain), read(bias))}}
 		}
 	}

@@ -45,6 +45,9 @@ func expressions(cfg model.Config, layer int) (all []expression) {
 	if n := math.Floor(math.Sqrt(D)); n*n != D {
 		add(math.Sqrt(D)/n, fmt.Sprintf("√%v/%v = √D/⌊√D⌋", D, n))
 	}
+	for _, wide := range padded(D) {
+		add(math.Sqrt(D/wide), fmt.Sprintf("√(%v/%v)", D, wide))
+	}
 	if layer > 0 {
 		n := float64(layer + 1)
 		add(n, "n+1 in layer n")
@@ -57,6 +60,18 @@ func expressions(cfg model.Config, layer int) (all []expression) {
 		{1 / math.Sqrt2, "1/√2"}, {math.Sqrt(2 / math.Pi), "√(2/π)"}, {math.Pi, "π"}, {math.E, "e"},
 	} {
 		add(c.value, c.text)
+	}
+	return all
+}
+
+// padded returns how many channels heads of D have that are filled up to a multiple of a power of 2.
+func padded(D float64) (all []float64) {
+	last := D
+	for of := 8.0; of < 2*D; of *= 2 {
+		if wide := math.Ceil(D/of) * of; wide != last && wide < 2*D {
+			last = wide
+			all = append(all, wide)
+		}
 	}
 	return all
 }
@@ -127,12 +142,8 @@ func Divisors(cfg model.Config, layer int, k float64) (divisor string, names []s
 	}
 	D, C, H, L := float64(cfg.Embd/cfg.Heads), float64(cfg.Embd), float64(cfg.Heads), float64(cfg.Layers)
 	all := []expression{{math.Sqrt(D), "√D"}, {D, "D"}, {math.Sqrt(C), "√C"}, {C, "C"}}
-	last := D
-	for of := 8.0; of <= 128; of *= 2 {
-		if wide := math.Ceil(D/of) * of; wide != last && wide < 2*D {
-			last = wide
-			all = append(all, expression{math.Sqrt(wide), fmt.Sprintf("√%v, of heads padded to %[1]v channels", wide)})
-		}
+	for _, wide := range padded(D) {
+		all = append(all, expression{math.Sqrt(wide), fmt.Sprintf("√%v, of heads padded to %[1]v channels", wide)})
 	}
 	for _, e := range append(all, []expression{
 		{H, "H"}, {math.Sqrt(H), "√H"}, {L, "L"}, {L + 1, "L+1"}, {2 * L, "2L"},

@@ -25,10 +25,12 @@ type byPosition struct {
 	rounding map[int]float64 // the square of what it may do to xy
 	row      map[int]int     // in which there is something of a position
 	repeated bool            // a position has several
+	now      int             // the step that is read
+	step     map[int]int     // of a position
 }
 
 func newByPosition() *byPosition {
-	return &byPosition{xy: map[int]float64{}, xx: map[int]float64{}, rounding: map[int]float64{}, row: map[int]int{}}
+	return &byPosition{xy: map[int]float64{}, xx: map[int]float64{}, rounding: map[int]float64{}, row: map[int]int{}, step: map[int]int{}}
 }
 
 // add adds a value y that is off by the bound at most, and x.
@@ -41,6 +43,7 @@ func (b *byPosition) sum(row, position int, xx, xy, bound float64) {
 	b.xy[position] += xy
 	b.xx[position] += xx
 	b.rounding[position] += bound * bound
+	b.step[position] = b.now
 	if other, seen := b.row[position]; seen && other != row {
 		b.repeated = true
 	}
@@ -148,6 +151,20 @@ func (b *byPosition) courses(variable string, none float64) (all []course) {
 			text := fmt.Sprintf("(%s + %s·%s)", decimal(a), decimal(s), variable)
 			all = append(all, course{text, "", 2 + i, func(p int) (float64, bool) { return a + s*float64(p), true }})
 		}
+	}
+	ends, several := map[int][2]float64{}, false // of the numbers of a step
+	for _, p := range positions {
+		end, seen := ends[b.step[p]]
+		if several = several || seen; !seen {
+			end = [2]float64{k[p], k[p]}
+		}
+		ends[b.step[p]] = [2]float64{min(end[0], k[p]), max(end[1], k[p])}
+	}
+	if alike := func(p int) bool {
+		end := ends[b.step[p]]
+		return end[1]-end[0] <= courseSlack*(most-least)+2*off[p]
+	}; several && len(ends) > 1 && !slices.ContainsFunc(positions, func(p int) bool { return !alike(p) }) {
+		return all // they go with the step
 	}
 	var few []string
 	for _, p := range positions[:min(len(positions), 4)] {
@@ -277,6 +294,7 @@ func (p *values) byPosition() (all []Hypothesis) {
 	ratio, offset, bare := newByPosition(), newByPosition(), newByPosition()
 	for _, at := range r.nearSteps() {
 		position, _ := at.positionOf()
+		ratio.now, offset.now, bare.now = at.Step, at.Step, at.Step
 		for _, i := range at.places() {
 			got, right, row, pos := float64(at.Got[i]), float64(at.Right[i]), i/p.width, position(i)
 			ratio.add(row, pos, right, got, at.rounding(i))
@@ -314,6 +332,7 @@ func ownBiasOf(s *Stage) []float32 {
 func slopesByPosition(r *Row) (all []Hypothesis) {
 	slopes := newByPosition()
 	for _, at := range r.nearSteps() {
+		slopes.now = at.Step
 		softmaxRows(&at.Stage, at, func(row *softmaxRow, lo int) {
 			var line regression
 			rounding := 0.0
@@ -361,6 +380,7 @@ func sumsByPosition(r *Row) (all []Hypothesis) {
 		read := newByPosition()
 		for _, at := range r.nearSteps() {
 			position, _ := at.positionOf()
+			read.now = at.Step
 			x := at.In(name)
 			if len(x) == 0 {
 				continue
