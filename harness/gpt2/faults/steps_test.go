@@ -95,7 +95,7 @@ func TestAcrossSteps(t *testing.T) {
 		{"half the scores of one layer", "h.1.attn.scores", scores(func(v float64, _, _ int) float64 { return v / 2 }),
 			[]string{"the output is 0.5 times the correct one"}, []string{"scale_attn", "in layer n:"}, true, nil},
 		{"a product by the step", "mlp.c_proj", rows(func(_, p int) float64 { return 1 + 0.1*float64((max(p, 4)*7)%5) }),
-			[]string{"times the correct one", "the number changes from step to step"}, []string{"k(p)"}, false, nil},
+			[]string{"is k times the correct one", "k is one number at each step: 1.3 at step 0, 1 at step 1, 1.2 at step 2, 1.4 at step 3"}, []string{"k(p)", "at position p"}, false, nil},
 		{"scores of one layer", "h.1.attn.scores", scores(func(v float64, _, _ int) float64 { return 2 * v }),
 			[]string{"the output is 2 times the correct one"}, []string{"n+1 times"}, true, nil},
 		{"a norm nearly by a line", "ln_2", rows(func(_, p int) float64 { // on it at later steps, near it before

@@ -57,6 +57,9 @@ const (
 	courseRounding = 0.04
 )
 
+// ofStep is the text of a course of numbers that go with the step.
+const ofStep = "k"
+
 // A course is how a number goes with the position.
 type course struct {
 	text    string
@@ -164,7 +167,20 @@ func (b *byPosition) courses(variable string, none float64) (all []course) {
 		end := ends[b.step[p]]
 		return end[1]-end[0] <= courseSlack*(most-least)+2*off[p]
 	}; several && len(ends) > 1 && !slices.ContainsFunc(positions, func(p int) bool { return !alike(p) }) {
-		return all // they go with the step
+		var few []string
+		last := -1
+		for _, p := range positions {
+			if step := b.step[p]; step != last {
+				few, last = append(few, fmt.Sprintf("%.5g at step %d", k[p], step)), step
+			}
+		}
+		if len(few) > 4 {
+			few = append(few[:4], fmt.Sprintf("… (%d steps in all)", len(few)))
+		}
+		return append(all, course{ofStep, "; k is one number at each step: " + strings.Join(few, ", "), len(ends), func(p int) (float64, bool) {
+			v, ok := k[p]
+			return v, ok
+		}})
 	}
 	var few []string
 	for _, p := range positions[:min(len(positions), 4)] {
@@ -252,9 +268,15 @@ func (b *byPosition) hypotheses(p *values, id, text string, none float64, f func
 			if strings.HasPrefix(stageName(p.Name).Word, "ln_") {
 				continue // of which NormRows tells more
 			}
-			c.where += ": each position has but one row, so this may be a number of each row's own"
+			if c.text != ofStep {
+				c.where += ": each position has but one row, so this may be a number of each row's own"
+			}
 		}
-		h := Hypothesis{ID: id, Text: fmt.Sprintf(text, c.text) + ", at position p" + c.where, Numbers: c.numbers, Whole: true, Output: func(s *Stage) []float32 {
+		at := ", at position p"
+		if c.text == ofStep {
+			at = ""
+		}
+		h := Hypothesis{ID: id, Text: fmt.Sprintf(text, c.text) + at + c.where, Numbers: c.numbers, Whole: true, Output: func(s *Stage) []float32 {
 			position, ok := s.positionOf()
 			out := slices.Clone(s.Correct())
 			for i, v := range out {
