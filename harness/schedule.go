@@ -52,6 +52,10 @@ type Stage struct {
 	Absent    float32
 	LastAlone bool
 
+	// Slack, if set, is the axis that may be longer in a run without a manifest, as that of a
+	// buffer which was dumped as long as it was allocated. An align.View cuts off the rest.
+	Slack string
+
 	// Convert, if set, gives rows of the candidate's tensor, which has the shape, in the
 	// schedule's convention where engines have another for the same thing, and says so
 	// in what; else it returns values and "". It does not write to values, which begin

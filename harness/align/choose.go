@@ -66,6 +66,11 @@ func (f *family) options(batch string) (all []*option) {
 // layout fits stays as it is.
 func (v *View) chooseLayout(f *family) error {
 	options := f.options(v.options.Batch)
+	if slack, err := v.slack(f); err != nil {
+		return err
+	} else if slack != "" {
+		f.hint.Pad = slack
+	}
 	var fitting []harness.Place
 	for _, p := range f.places {
 		fits, err := v.fitAll(options, f, p)
@@ -101,6 +106,56 @@ func (v *View) chooseLayout(f *family) error {
 		v.useLayout(chosen, f, fitting)
 	}
 	return nil
+}
+
+// slack returns the axis along which a family's tensors are as long as they were allocated: all of
+// them are of one length, which is none of their own, and of one step what comes after is zeros. It is
+// "" if they are not, or if a manifest says what they are.
+func (v *View) slack(f *family) (axis string, err error) {
+	st, _ := v.schedule.Stage(f.places[0].Stage)
+	if st.Slack == "" || v.Source.Manifest() != nil || f.hint.Pad != "" {
+		return "", nil
+	}
+	for _, o := range f.options(v.options.Batch) {
+		lengths, own := map[int]bool{}, map[int]bool{}
+		zeros := true
+		for _, p := range f.places {
+			shape, _ := v.Source.Shape(p.Step, p.Stage)
+			sizes := v.sizes[p.Step]
+			in, _, ok := o.fit(shape, sizes, v.options.Batch, st.Slack)
+			view, there := newStridedView(o.layout, f.own, in, sizes, f.hint)
+			if !ok || !there {
+				own = nil
+				break
+			}
+			lengths[in[st.Slack]], own[sizes[st.Slack]] = true, true
+			if zeros && view.cut {
+				array, err := v.Source.Tensor(p.Step, p.Stage)
+				if err != nil {
+					return "", err
+				}
+				kept, err := view.tensor(array)
+				if err != nil {
+					return "", err
+				}
+				zeros = nonzero(kept) == nonzero(array)
+			}
+		}
+		if len(lengths) == 1 && (len(own) > 1 || len(own) == 1 && zeros) {
+			return st.Slack, nil
+		}
+	}
+	return "", nil
+}
+
+// nonzero returns how many values of a tensor are not 0.
+func nonzero(t harness.Tensor) (n int) {
+	for _, x := range t.F32 {
+		if x != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // showUnusable shows a tensor that has the shape of none of its stages as the first of
@@ -284,7 +339,7 @@ func (v *View) useLayout(o *option, f *family, places []harness.Place) {
 			v.note(fmt.Sprintf("axes %s put into the order %s", o.text, f.own.text), p)
 		case len(shape) < len(view.shape) && f.own.index(v.options.Batch) >= 0:
 			v.note(fmt.Sprintf("no axis %s: read as a batch of one", v.options.Batch), p)
-		case !slices.Equal(shape, view.shape):
+		case !view.cut && !slices.Equal(shape, view.shape):
 			v.note(fmt.Sprintf("axes of length 1 added or left out: read as %s", f.own.text), p)
 		}
 		if view.cut {

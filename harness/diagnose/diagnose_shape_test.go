@@ -3,14 +3,17 @@ package diagnose
 import (
 	"context"
 	"flag"
+	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"checkpoint12/harness"
+	"checkpoint12/harness/align"
 	"checkpoint12/harness/gpt2"
 	"checkpoint12/harness/internal/gpt2test"
 	"checkpoint12/harness/replay"
@@ -59,6 +62,104 @@ func TestDiagnoseJudgesShapes(t *testing.T) {
 				t.Errorf("its row is %s, %s", row.Status, row.Origin)
 			}
 		})
+	}
+}
+
+// long is a run without a manifest of which some tensors are longer.
+type long struct {
+	harness.Source
+	keeps  func(at harness.Place) bool
+	change func(at harness.Place, x harness.Tensor) harness.Tensor
+}
+
+func (long) Manifest() *harness.Manifest { return nil }
+func (long) Cut() harness.Cut            { return nil }
+
+func (l long) Stages(step int) []string {
+	return slices.DeleteFunc(slices.Clone(l.Source.Stages(step)), func(stage string) bool { return !l.keeps(harness.Place{Step: step, Stage: stage}) })
+}
+
+func (l long) Steps() []int {
+	return slices.DeleteFunc(slices.Clone(l.Source.Steps()), func(step int) bool { return len(l.Stages(step)) == 0 })
+}
+
+func (l long) Shape(step int, stage string) ([]int, bool) {
+	x, err := l.Tensor(step, stage)
+	return x.Shape, err == nil
+}
+
+func (l long) Tensor(step int, stage string) (harness.Tensor, error) {
+	at := harness.Place{Step: step, Stage: stage}
+	if !l.keeps(at) {
+		return harness.Tensor{}, fs.ErrNotExist
+	}
+	x, err := l.Source.Tensor(step, stage)
+	if err == nil && strings.Contains(stage, "cache_") {
+		x = l.change(at, x)
+	}
+	return x, err
+}
+
+// Caches that are as long as they were allocated are read as if they ended with their step.
+func TestCachesAsAllocated(t *testing.T) {
+	m := gpt2test.Tiny(t)
+	g := gpt2test.Golden(t, gpt2.Schedule(3, nil), "synthetic-tiny/hello/float64")
+	every := func(harness.Place) bool { return true }
+	to := func(n int) func(harness.Place, harness.Tensor) harness.Tensor {
+		return func(_ harness.Place, x harness.Tensor) harness.Tensor { return resize(x, n) }
+	}
+	for _, tt := range []struct {
+		name   string
+		keeps  func(at harness.Place) bool
+		change func(at harness.Place, x harness.Tensor) harness.Tensor
+		wrong  bool
+	}{
+		{"all positions there are", every, to(m.Config().Positions), false},
+		{"some", every, to(40), false},
+		{"the run's own", every, to(g.Manifest().New + 1), false},
+		{"what was there before in the rest", every, func(_ harness.Place, x harness.Tensor) harness.Tensor {
+			S := x.Shape[2]
+			x = resize(x, 40)
+			for i, D := 0, x.Shape[3]; i < len(x.F32); i++ {
+				if i/D%40 >= S {
+					x.F32[i] = 7
+				}
+			}
+			return x
+		}, false},
+		{"beside stages that do not tell how many keys there are", func(at harness.Place) bool {
+			return !strings.HasSuffix(at.Stage, "scores") && !strings.HasSuffix(at.Stage, "attn.probs")
+		}, to(40), false},
+		{"of one step", func(at harness.Place) bool { return at.Step == 0 }, to(40), false},
+		{"a row too many at each step", every, func(_ harness.Place, x harness.Tensor) harness.Tensor { return resize(x, x.Shape[2]+1) }, true},
+		{"of one layer, longer at one step", every, func(at harness.Place, x harness.Tensor) harness.Tensor {
+			if at.Step == 1 {
+				return resize(x, 40)
+			}
+			return x
+		}, true},
+		{"a row lost", every, func(_ harness.Place, x harness.Tensor) harness.Tensor {
+			S := x.Shape[2]
+			return resize(resize(x, S-1), 40)
+		}, true},
+	} {
+		for _, golden := range []harness.Source{g, nil} {
+			c := comparisonOf(m, golden, nil)
+			views, err := c.View(t.Context(), long{g, tt.keeps, tt.change}, align.Hints{}, nil)
+			if err != nil {
+				t.Fatal(tt.name, err)
+			}
+			r, err := Compare(t.Context(), c)
+			if err != nil {
+				t.Fatal(tt.name, err)
+			}
+			if r.Passed() == tt.wrong {
+				t.Errorf("%s, golden %v: passed is %v; introduced %v", tt.name, golden != nil, r.Passed(), r.Introduced)
+			}
+			if notes := views[len(views)-1].Notes(); !tt.wrong && len(notes) != 1 {
+				t.Errorf("%s: notes %q", tt.name, notes)
+			}
+		}
 	}
 }
 

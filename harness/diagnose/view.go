@@ -70,7 +70,7 @@ func (c *Comparison) View(
 	} else if len(cut) > 0 && c.Prompt == 0 {
 		c.Prompt = cut[0].T
 	}
-	view, err := gpt2.View(c.Schedule, first, candidate, c.Cut, hints, config)
+	view, err := gpt2.View(c.Schedule, first, candidate, cut, hints, config)
 	if err != nil {
 		return nil, fmt.Errorf("candidate: %w", err)
 	}

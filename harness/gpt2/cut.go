@@ -44,20 +44,11 @@ func (r CutReader) Read() (harness.Cut, error) {
 	if len(r.Run.Steps()) == 0 || last > maxSteps {
 		return nil, nil
 	}
-	steps := r.shapes()
-	var allowed []harness.Cut
-	for _, most := range r.lengths() {
-		for _, c := range []harness.Cut{r.Said, r.byManifest(last + 1), r.GoldenCut, tokenByToken(last + 1), r.cached(steps, r.GoldenCut), r.cached(steps, nil), r.uncached(steps)} {
-			same := func(other harness.Cut) bool {
-				return !slices.ContainsFunc(r.Run.Steps(), func(k int) bool { return other[k] != c[k] })
-			}
-			if r.allows(c, steps, most) && !slices.ContainsFunc(allowed, same) {
-				allowed = append(allowed, c[:last+1])
-			}
-		}
-		if len(allowed) > 0 {
-			break
-		}
+	steps := r.shapes(false)
+	allowed := r.allowed(steps)
+	if len(allowed) == 0 { // or caches are as long as they were allocated
+		steps = r.shapes(true)
+		allowed = r.allowed(steps)
 	}
 	if len(allowed) == 0 {
 		return nil, nil
@@ -79,6 +70,25 @@ func (r CutReader) Read() (harness.Cut, error) {
 		}
 	}
 	return best, nil
+}
+
+// allowed returns the cuts that the shapes of the steps allow, in the order of Read.
+func (r CutReader) allowed(steps []shaped) (allowed []harness.Cut) {
+	last := harness.LastStep(r.Run)
+	for _, most := range r.lengths() {
+		for _, c := range []harness.Cut{r.Said, r.byManifest(last + 1), r.GoldenCut, tokenByToken(last + 1), r.cached(steps, r.GoldenCut), r.cached(steps, nil), r.uncached(steps)} {
+			same := func(other harness.Cut) bool {
+				return !slices.ContainsFunc(r.Run.Steps(), func(k int) bool { return other[k] != c[k] })
+			}
+			if r.allows(c, steps, most) && !slices.ContainsFunc(allowed, same) {
+				allowed = append(allowed, c[:last+1])
+			}
+		}
+		if len(allowed) > 0 {
+			break
+		}
+	}
+	return allowed
 }
 
 // doubt returns an error if, without tokens, nothing tells whether the steps go on where the
@@ -252,8 +262,9 @@ func (r CutReader) allows(c harness.Cut, steps []shaped, most int) bool {
 	return true
 }
 
-// shapes returns what the shapes of each step tell.
-func (r CutReader) shapes() []shaped {
+// shapes returns what the shapes of each step tell; with slack, those of tensors alone that cannot be
+// longer than they should be.
+func (r CutReader) shapes(slack bool) []shaped {
 	sources := []harness.Source{r.Run}
 	if r.Golden != nil {
 		sources = []harness.Source{r.Golden, r.Run}
@@ -304,6 +315,9 @@ func (r CutReader) shapes() []shaped {
 		T, S, both := map[int]int{}, map[int]int{}, map[[2]int]int{}
 		for _, stage := range r.Run.Stages(k) {
 			st, _ := r.Schedule.Stage(stage)
+			if slack && st.Slack != "" && r.Run.Manifest() == nil {
+				continue
+			}
 			all := fits(r.Run, k, stage)
 			alone := func(n int) bool { return st.LastAlone && n == 1 } // may be the last of any number
 			vote(T, all, func(found align.Sizes) (int, bool) { n, ok := found["T"]; return n, ok && !alone(n) })

@@ -151,7 +151,7 @@ func Schedule(layers int, temperatures []float64) *harness.Schedule {
 		}
 		switch of, _ := model.ParseStage(name); of.Word {
 		case "attn.cache_k", "attn.cache_v":
-			s.Same = strings.Replace(name, "cache_", "", 1)
+			s.Same, s.Slack = strings.Replace(name, "cache_", "", 1), "S"
 		case "attn.scores":
 			s.Convert, s.Absent = convertScores(name), float32(math.Inf(-1))
 		case "logits":
