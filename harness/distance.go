@@ -50,16 +50,25 @@ func (d *Distance) add(lo int, want, got Tensor, bound []float32, rounding bool)
 		}
 		d.addElement(lo+i, float64(w), float64(got.I64[i]), diff, 0, rounding)
 	}
-	if !rounding && d.addFinite(want.F32, got.F32, lo) {
-		return
-	}
-	for i, w := range want.F32 {
-		b := 0.0
-		if bound != nil {
-			b = float64(bound[i])
+	for i, end := 0, 0; i < len(want.F32); i = end {
+		infinite := math.IsInf(float64(want.F32[i]), 0)
+		for end = i + 1; end < len(want.F32) && math.IsInf(float64(want.F32[end]), 0) == infinite; end++ {
 		}
-		w, g := float64(w), float64(got.F32[i])
-		d.addElement(lo+i, w, g, math.Abs(g-w), b, rounding)
+		switch {
+		case infinite:
+		case rounding && bound != nil && d.addBounded(want.F32[i:end], got.F32[i:end], bound[i:end], lo+i):
+			continue
+		case !rounding && d.addFinite(want.F32[i:end], got.F32[i:end], lo+i):
+			continue
+		}
+		for ; i < end; i++ {
+			b := 0.0
+			if bound != nil {
+				b = float64(bound[i])
+			}
+			w, g := float64(want.F32[i]), float64(got.F32[i])
+			d.addElement(lo+i, w, g, math.Abs(g-w), b, rounding)
+		}
 	}
 }
 
@@ -116,7 +125,7 @@ func leftOpen(want, got, bound float64) bool {
 	return math.IsNaN(bound) && (!finite(got) || finite(want)) || math.IsNaN(want) && !finite(got)
 }
 
-// addFinite adds a block in which all is finite; where something is not, it adds
+// addFinite adds elements of which all are finite; where something is not, it adds
 // nothing and returns false.
 func (d *Distance) addFinite(want, got []float32, lo int) bool {
 	got = got[:len(want)]
@@ -150,6 +159,40 @@ func (d *Distance) addFinite(want, got []float32, lo int) bool {
 				break
 			}
 		}
+	}
+	return true
+}
+
+// addBounded is addFinite of elements that have rounding bounds, all finite too.
+func (d *Distance) addBounded(want, got, bound []float32, lo int) bool {
+	got, bound = got[:len(want)], bound[:len(want)]
+	var sq, gg, ww, gw, bb, most float64
+	at, wrong, share := -1, 0, d.Share
+	for i := range want {
+		w, g, b := float64(want[i]), float64(got[i]), float64(bound[i])
+		diff := math.Abs(g - w)
+		sq += diff * diff
+		gg += g * g
+		ww += w * w
+		gw += g * w
+		bb += b * b
+		most = max(most, math.Abs(w))
+		if diff > b {
+			wrong++
+		}
+		if diff > share*b && diff/b > share { // first without a division
+			at, share = i, diff/b
+		}
+	}
+	if !finite(gg + ww + bb) {
+		return false
+	}
+	d.Judged, d.Finite, d.Wrong = d.Judged+len(want), d.Finite+len(want), d.Wrong+wrong
+	d.SqDiff, d.SqGot, d.SqWant, d.GotWant, d.SqBound = d.SqDiff+sq, d.SqGot+gg, d.SqWant+ww, d.GotWant+gw, d.SqBound+bb
+	d.MaxWant = max(d.MaxWant, most)
+	if at >= 0 {
+		w, g := float64(want[at]), float64(got[at])
+		d.worse(lo+at, w, g, math.Abs(g-w), float64(bound[at]), true)
 	}
 	return true
 }

@@ -9,6 +9,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/names"
+	"checkpoint12/model/parallel"
 )
 
 // A family is the tensors that an engine lays out alike.
@@ -271,21 +272,32 @@ func (v *View) decide(options []*option, f *family, places []harness.Place) (*op
 	if err != nil {
 		return own, nil // Compare returns the same error
 	}
-	for _, p := range places {
-		if p.Step >= differ {
+	agreeing, errs := make([][]*option, len(places)), make([]error, len(places))
+	ask := func(options ...*option) {
+		parallel.For(len(places), func(i int) {
+			if places[i].Step < differ {
+				agreeing[i], errs[i] = v.agreeing(options, places[i])
+			}
+		})
+	}
+	if own != nil { // where it agrees everywhere the others do not matter
+		ask(own)
+		if !slices.ContainsFunc(agreeing, func(by []*option) bool { return len(by) == 0 }) {
+			return own, nil
+		}
+	}
+	ask(options...)
+	for i := range places {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		if len(agreeing[i]) != 1 {
 			continue
 		}
-		agreeing, err := v.agreeing(options, p)
-		if err != nil {
-			return nil, err
-		}
-		if len(agreeing) != 1 {
-			continue
-		}
-		if chosen != nil && chosen != agreeing[0] {
+		if chosen != nil && chosen != agreeing[i][0] {
 			return own, nil // one agrees by this, another by that
 		}
-		chosen = agreeing[0]
+		chosen = agreeing[i][0]
 	}
 	return cmp.Or(chosen, own), nil
 }

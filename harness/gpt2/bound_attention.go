@@ -3,6 +3,8 @@ package gpt2
 import (
 	"math"
 
+	"github.com/tphakala/simd/f64"
+
 	"checkpoint12/model"
 )
 
@@ -19,14 +21,15 @@ func (s *stageCall) boundScores() []float32 {
 		products++
 	}
 	out := make([]float32, len(s.out))
+	queries, keys, ofQ, ofK := squared(q.F32), squared(k.F32), squared(q.Bound), squared(k.Bound)
 	for i := range s.B * s.cfg.Heads * s.T {
 		head, seen := i/s.T, s.P+i%s.T+1
-		ours, ourBound := row(q.F32, i, D), row(q.Bound, i, D)
+		ours, ourBound := row(queries, i, D), row(ofQ, i, D)
 		for j := range seen {
-			key := row(k.F32, head*S+j, D)
-			in := dotSquares(ourBound, key) + dotSquares(row(k.Bound, head*S+j, D), ours)
+			key := row(keys, head*S+j, D)
+			in := f64.DotProduct(ourBound, key) + f64.DotProduct(row(ofK, head*S+j, D), ours)
 			y := abs(s.out[i*S+j])
-			norm := scale * math.Sqrt(dotSquares(ours, key))
+			norm := scale * math.Sqrt(f64.DotProduct(ours, key))
 			e := lambda * (s.precision.sum(D, y, norm) + s.precision.product(norm) + s.precision.step*products*y)
 			out[i*S+j] = s.precision.limit(s.out[i*S+j], math.Sqrt(e*e+scale*scale*in))
 		}
@@ -43,16 +46,17 @@ func (s *stageCall) boundContext() []float32 {
 	p, v := s.in[0], s.in[1]
 	out := make([]float32, len(s.out))
 	terms, in := make([]float64, D), make([]float64, D)
+	values, ofV := squared(v.F32), squared(v.Bound)
 	for i := range s.B * H * s.T {
 		head, t := i/s.T, i%s.T
 		clear(terms)
 		clear(in)
 		for j := range S {
-			weight, value := float64(p.F32[i*S+j]), row(v.F32, head*S+j, D)
-			addSquares(terms, weight, value) // 0·NaN is NaN: engines differ in whether they skip it
-			addSquares(in, weight, row(v.Bound, head*S+j, D))
+			weight, value := sq(float64(p.F32[i*S+j])), row(values, head*S+j, D)
+			f64.AddScaled(terms, weight, value) // 0·NaN is NaN: engines differ in whether they skip it
+			f64.AddScaled(in, weight, row(ofV, head*S+j, D))
 			if p.Bound != nil {
-				addSquares(in, float64(p.Bound[i*S+j]), value)
+				f64.AddScaled(in, sq(float64(p.Bound[i*S+j])), value)
 			}
 		}
 		to := (head/H*s.T+t)*C + head%H*D
@@ -67,28 +71,23 @@ func (s *stageCall) boundContext() []float32 {
 }
 
 // row returns row i of x, whose rows are so wide; nil if x is, which stands for zeros.
-func row(x []float32, i, width int) []float32 {
+func row[T float32 | float64](x []T, i, width int) []T {
 	if x == nil {
 		return nil
 	}
 	return x[i*width : (i+1)*width]
 }
 
-// dotSquares returns Σ(a·b)² over the places of a.
-func dotSquares(a, b []float32) (sum float64) {
-	b = b[:len(a)]
-	for i, x := range a {
-		sum += sq(float64(x) * float64(b[i]))
+// squared returns x², nil if x is.
+func squared(x []float32) (all []float64) {
+	if x == nil {
+		return nil
 	}
-	return sum
-}
-
-// addSquares adds (w·x)² to the sums.
-func addSquares(sums []float64, w float64, x []float32) {
-	sums = sums[:len(x)]
+	all = make([]float64, len(x))
 	for i, v := range x {
-		sums[i] += sq(w * float64(v))
+		all[i] = sq(float64(v))
 	}
+	return all
 }
 
 // boundSoftmax returns the bound of p = e/Σe, e = exp((x-max)/t), in rows of n; t is 1

@@ -5,11 +5,15 @@ package replay
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"runtime"
 	"slices"
+	"sync"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/rounding"
+	"checkpoint12/model/parallel"
 )
 
 // Value is a tensor and how far a correct engine may be from it.
@@ -92,30 +96,58 @@ func Judge(
 }
 
 // Judge judges every stage that the candidate has, by step and in execution
-// order.
+// order. Every core takes its share of the stages.
 func (r *Run) Judge(ctx context.Context) ([]harness.Replayed, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	places := r.schedule.Places(r.candidate, r.o.Match)
 	all := make([]harness.Replayed, len(places))
+	shares := r.shares(places, runtime.GOMAXPROCS(0))
+	runs := make([]*Run, len(shares))
+	for i := range shares {
+		runs[i] = r.alone(len(shares))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var mu sync.Mutex // of what is judged
 	done := 0
-	err := r.inOrder(places, func(some []int) (err error) {
+	parallel.For(len(shares), func(i int) {
+		if err := runs[i].judge(ctx, places, shares[i], func(at int, row harness.Replayed) {
+			mu.Lock()
+			defer mu.Unlock()
+			all[at] = row
+			if done++; r.o.Progress != nil {
+				r.o.Progress(done, len(places))
+			}
+		}); err != nil {
+			cancel(err)
+		}
+	})
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	for _, run := range runs {
+		maps.Copy(r.derived, run.derived)
+	}
+	return all, nil
+}
+
+// judge judges groups of places, each of one stage.
+func (r *Run) judge(ctx context.Context, places []harness.Place, groups [][]int, judged func(at int, row harness.Replayed)) error {
+	for _, some := range groups {
 		r.together(places, some)
 		for _, i := range some {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if all[i], err = r.JudgeAt(places[i]); err != nil {
+			row, err := r.JudgeAt(places[i])
+			if err != nil {
 				return err
 			}
-			if done++; r.o.Progress != nil {
-				r.o.Progress(done, len(places))
-			}
+			judged(i, row)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	return all, nil
+	return nil
 }
 
 // JudgeAt judges one place that the candidate has.

@@ -51,7 +51,7 @@ func NewRun(s *harness.Schedule, candidate harness.Source, r Replayer, o Options
 	return &Run{
 		schedule: s, candidate: candidate, replayer: r, o: o, fed: f,
 		mu: new(sync.Mutex), derived: map[harness.Place]*derived{}, ahead: map[harness.Place]Value{},
-		read: &tensors{source: candidate, kept: map[harness.Place]harness.Tensor{}},
+		read: newTensors(candidate, keptElements),
 	}, nil
 }
 
@@ -304,6 +304,7 @@ type tensors struct {
 	kept   map[harness.Place]harness.Tensor
 	order  []harness.Place // oldest first
 	size   int             // elements kept
+	most   int             // and how many at most, but for one tensor
 
 	// err is of the first tensor that is there and cannot be read. It ends a
 	// replay: a verdict without the tensor would be about another dump.
@@ -312,6 +313,10 @@ type tensors struct {
 
 // keptElements bounds the elements that are kept: 256 MB of float32.
 const keptElements = 64 << 20
+
+func newTensors(source harness.Source, most int) *tensors {
+	return &tensors{source: source, kept: map[harness.Place]harness.Tensor{}, most: most}
+}
 
 // get returns the tensor of a place that the source has.
 func (c *tensors) get(at harness.Place) (harness.Tensor, error) {
@@ -324,7 +329,7 @@ func (c *tensors) get(at harness.Place) (harness.Tensor, error) {
 		return harness.Tensor{}, c.err
 	}
 	c.kept[at], c.order, c.size = t, append(c.order, at), c.size+t.Elements()
-	for len(c.order) > 1 && c.size > keptElements {
+	for len(c.order) > 1 && c.size > c.most {
 		c.size -= c.kept[c.order[0]].Elements()
 		delete(c.kept, c.order[0])
 		c.order = c.order[1:]

@@ -1,7 +1,9 @@
 package replay
 
 import (
+	"maps"
 	"slices"
+	"sync"
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/internal/shapes"
@@ -17,33 +19,48 @@ type byRow interface {
 // mostTogether bounds the elements of a stage's steps that are computed together.
 const mostTogether = 4 << 20
 
-// inOrder calls do with the indices of places of one stage, as many as are computed together, by
-// stages in execution order.
-func (r *Run) inOrder(places []harness.Place, do func(some []int) error) error {
+// shares returns the indices of places in at most n shares of about as many elements, by stages
+// in execution order, those that are computed together together.
+func (r *Run) shares(places []harness.Place, n int) (shares [][][]int) {
 	rows, _ := r.replayer.(byRow)
-	of := map[string][]int{}
+	of, total := map[string][]int{}, 0
+	elements := func(i int) int {
+		shape, _ := r.candidate.Shape(places[i].Step, places[i].Stage)
+		n, _ := shapes.Size(shape)
+		return n + 1
+	}
 	var stages []string
 	for i, at := range places {
 		if of[at.Stage] == nil {
 			stages = append(stages, at.Stage)
 		}
 		of[at.Stage] = append(of[at.Stage], i)
+		total += elements(i)
 	}
+	before := 0
 	for _, stage := range r.schedule.Sorted(stages) {
 		for all := of[stage]; len(all) > 0; {
-			n, size := 0, 0
-			for n < len(all) && (n == 0 || rows != nil && rows.ByRow(stage) && size < mostTogether) {
-				shape, _ := r.candidate.Shape(places[all[n]].Step, stage)
-				more, _ := shapes.Size(shape)
-				n, size = n+1, size+more
+			if len(shares) == 0 || before >= len(shares)*total/n {
+				shares = append(shares, nil)
 			}
-			if err := do(all[:n]); err != nil {
-				return err
+			count, size := 0, 0
+			for count < len(all) && (count == 0 || rows != nil && rows.ByRow(stage) && size < mostTogether) {
+				size += elements(all[count])
+				count++
 			}
-			all = all[n:]
+			last := &shares[len(shares)-1]
+			*last, all, before = append(*last, all[:count]), all[count:], before+size
 		}
 	}
-	return nil
+	return shares
+}
+
+// alone returns a Run that may be at work beside n-1 others of the same candidate.
+func (r *Run) alone(n int) *Run {
+	next := *r
+	next.mu, next.derived, next.ahead = new(sync.Mutex), maps.Clone(r.derived), map[harness.Place]Value{}
+	next.read = newTensors(r.candidate, keptElements/n)
+	return &next
 }
 
 // together computes a stage at several of the places in one, for replay to find. It leaves out
