@@ -120,6 +120,14 @@ func (r *Run) With(values map[harness.Place]Value) *Run {
 	return &next
 }
 
+// IsGiven reports whether a place has a value of With.
+func (r *Run) IsGiven(at harness.Place) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.derived[at]
+	return d != nil && d.given
+}
+
 // Unbounded returns the Run without the rounding bounds of what it computes from now on,
 // which take as long again as the values, where its Replayer has an Unbounded of its own.
 func (r *Run) Unbounded() *Run {

@@ -378,12 +378,8 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 		}
 		id, text = "", fmt.Sprintf("nearly, and what is left is %s: %s", left, text)
 	}
-	if m.from > 0 && !m.read {
-		since := "this step"
-		if m.from < e.Step {
-			since = fmt.Sprintf("step %d", m.from)
-		}
-		text += " (from " + since + " on: what earlier steps put into the cache is correct)"
+	if since := g.rightBefore(e, m); since != "" {
+		text += since
 	}
 	if m.fault.fit && e.sums() != "" && !strings.Contains(text, "sum to 1") {
 		text = "the rows do not sum to 1: " + text
@@ -406,4 +402,24 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 		}
 	}
 	return x
+}
+
+// rightBefore says of a fault that gives the row only if it is made from some step on what this shows: that
+// the rows which steps before that left in the cache are correct.
+func (g *rowGroup) rightBefore(e *wrongRow, m match) string {
+	var steps []int
+	for _, at := range e.Earlier {
+		switch {
+		case at.Step >= m.from:
+		case g.run.IsGiven(at): // as another cause has it
+			return ""
+		case !slices.Contains(steps, at.Step):
+			steps = append(steps, at.Step)
+		}
+	}
+	if len(steps) == 0 || m.read || m.isNearly() || m.always {
+		return ""
+	}
+	slices.Sort(steps)
+	return fmt.Sprintf(" (from step %d on: what %s put into the cache is correct)", m.from, plural("step", steps))
 }

@@ -272,7 +272,7 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 			})
 		}
 	}
-	f.variants, f.relation = []variant{output}, f.Text
+	f.variants, f.relation = []variant{output}, f.Text+" in "+strings.Join(f.Stages, " ")
 	channels := o.part != nil && strings.Contains(o.part.text, "channel")
 	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, h.OfLayer, unparted, channels}
 }

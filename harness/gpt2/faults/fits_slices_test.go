@@ -300,6 +300,24 @@ func TestInputs(t *testing.T) {
 	}
 }
 
+// byHeads is this step's rows of a stage in the place of heads, of a cache's newest rows too, or heads in
+// the place of rows.
+func byHeads(word string) func(c *faults.Context) []float32 {
+	return func(c *faults.Context) []float32 {
+		cfg, x, out, T := c.Model.Config(), c.In(in(c.Stage, 0, word)), slices.Clone(c.Right()), c.Dims.T
+		D, S := cfg.Embd/cfg.Heads, len(out)/c.Dims.B/cfg.Embd
+		for i := range x {
+			b, t, h, d := i/cfg.Embd/T, i/cfg.Embd%T, i/D%cfg.Heads, i%D
+			if of := ((b*cfg.Heads+h)*S+S-T+t)*D + d; word == "attn.q" {
+				out[i] = x[of]
+			} else {
+				out[of] = x[i]
+			}
+		}
+		return out
+	}
+}
+
 // TestSplits: q, k and v are read from other columns of c_attn.
 func TestSplits(t *testing.T) {
 	split := func(of func(c *faults.Context, s, h, d, H, D int) int) func(c *faults.Context) []float32 {
@@ -329,6 +347,9 @@ func TestSplits(t *testing.T) {
 				}
 				return s*H*D + h*D + d
 			})},
+			{"not projected", qkv, fit.PatternCopy, []string{"that of ln_1, split into heads: the wrong buffer"}, byHeads("ln_1")},
+			{"nor written to the cache", ".attn.cache_k", fit.PatternCopy, []string{"that of ln_1, split into heads"}, byHeads("ln_1")},
+			{"queries are all", ".attn.context", fit.PatternCopy, []string{"that of attn.q, its heads side by side"}, byHeads("attn.q")},
 		})
 	}
 }

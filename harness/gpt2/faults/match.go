@@ -15,6 +15,7 @@ type match struct {
 	fault    Fault
 	stages   []string         // where it sits, of the row's span
 	from     int              // the first step at which it is made
+	always   bool             // made at an earlier step too it reproduces the row as well
 	read     bool             // it is made of what this step reads of a cache alone
 	variant  int              // of the fault
 	left     harness.Distance // of the engine's output from the fault's
@@ -162,6 +163,7 @@ func (g *rowGroup) best(e *wrongRow, f Fault) (best match, ok bool) {
 	}
 	best = slices.MinFunc(all, func(a, b match) int { return compareDistance(a.left, b.left) })
 	for _, m := range all {
+		best.always = best.always || m.from < best.from && (m.reproduces() || m.fault.fit && m.holds())
 		made := m.variant == best.variant || f.Kind == Precision // what reads fewer bits, or what writes them
 		there := func(o match) bool { return o.stages[0] == m.stages[0] }
 		if made && compareDistance(m.left, best.left) == 0 && m.from == best.from && len(m.stages) == 1 &&

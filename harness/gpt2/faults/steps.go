@@ -94,7 +94,7 @@ func (c *Cause) acrossSteps(all []*Cause) (text string) {
 			differ = append(differ, i)
 		}
 	}
-	holds := "and this does not hold: it is not the whole cause"
+	holds := "and this, in the same form, does not give it: it is not all, or has another form there"
 	switch { // there they may be others
 	case c.numbers == 1 && len(read[0]) > 0:
 		holds = "and not by this number"

@@ -112,7 +112,7 @@ func TestAcrossSteps(t *testing.T) {
 				return math.Cos(float64(7 * p * p))
 			}
 			return 0.7
-		}), []string{"(0.7)·attn.c_proj", "at step 0 the stage is wrong too, and not by this number"}, []string{"changes", "whole cause"}, false, nil},
+		}), []string{"(0.7)·attn.c_proj", "at step 0 the stage is wrong too, and not by this number"}, []string{"changes", "it is not all"}, false, nil},
 		{"a branch by one number", "h.1.resid_mid", branch(func(int) float64 { return 0.7 }), []string{"(0.7)·attn.c_proj"}, []string{"changes", "wrong too"}, false, nil},
 		{"a product of one batch row", "mlp.c_proj", rows(func(b, _ int) float64 { return 1 + 0.01*float64(b) }),
 			[]string{"1.01 times the correct one, in batch row 1"}, one, false, []string{"1.01 times the correct one, in batch row 1"}},

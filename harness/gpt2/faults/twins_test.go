@@ -147,7 +147,7 @@ func TestTwins(t *testing.T) {
 		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
 		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",
-			[]string{"in h.*.attn.probs: the rows do not sum to 1: each sums to 0.5"}, []string{"absolute"}},
+			[]string{"in h.*.attn.context: the output is 0.5 times the correct one", "in h.*.attn.probs: the output is 0.5 times the correct one"}, []string{"absolute"}},
 		{"a query halved, dumped", "attn.probs", times(0.5, 2), all, 1, "pattern_ratio", []string{"0.5 times", "in query position 2"}, []string{or}},
 		{"scaled twice", "attn.scores", func(c *faults.Context) []float32 {
 			f, _ := faults.ByID("scale_d")
@@ -163,6 +163,8 @@ func TestTwins(t *testing.T) {
 			[]string{"in h.*.resid_post: the sum is resid_mid + mlp.c_proj + the block's input"}, []string{or, "resid_mid: ", "embed: "}},
 		{"positions added in every block", "resid_post", plus(func(c *faults.Context) []float32 { return c.In("wpe") }), but("resid_mid"), 4, "pattern_sum",
 			[]string{"in h.*.resid_post: the sum is resid_mid + mlp.c_proj + wpe"}, []string{or, "embed: "}},
+		{"a number in the sum, modules", "resid_mid", plus(func(*faults.Context) []float32 { return []float32{0.1} }), modules, 4, "pattern_offset",
+			[]string{"in h.*.resid_post: the output is the correct one plus 0.1" + or, "in h.*.resid_mid: the output is the correct one plus 0.1"}, nil},
 		{"channels of keys, rolled", "attn.k", rolled, modules, 4, "pattern_permuted", []string{"in h.*.attn.q: each channel of a head has the values that belong 1 before it, rolled over the end" + or +
 			"in h.*.attn.k: each channel of a head has the values that belong 1 after it, rolled over the end"}, nil},
 	} {

@@ -3,6 +3,7 @@ package fit
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"checkpoint12/harness/internal/shapes"
 	"checkpoint12/model"
@@ -70,20 +71,30 @@ func copies(r *Row) (all []Hypothesis) {
 		if isMoved(here.Word, s.Word) && (slices.Contains(own, name) || slices.Contains(model.Reads(cfg, name), r.Name)) {
 			continue
 		}
-		if shape, err := model.Shape(cfg, name, r.Dims); err != nil || shapes.Product(shape) != len(r.Got) {
+		shape, err := model.Shape(cfg, name, r.Dims)
+		if err != nil {
 			continue
 		}
-		kind, why := seenFrom(cfg, here, name), ": the wrong buffer was read or written"
+		kind, why, known := seenFrom(cfg, here, name), ": the wrong buffer was read or written", r.Has == nil || r.Has(r.Step, name)
 		if later {
 			why = ", which comes later: the buffer was written over before it was kept; copy it in the hook"
 			if !r.Has(r.Step, name) {
 				continue
 			}
 		}
-		add(r.In(name), r.Has == nil || r.Has(r.Step, name), kind, why, func(s *Stage) []float32 {
+		seen := func(s *Stage) string {
 			from, _ := model.ParseStage(s.Name)
-			return s.In(asSeen(s.Model.Config(), from, kind))
-		})
+			return asSeen(s.Model.Config(), from, kind)
+		}
+		if shapes.Product(shape) == len(r.Got) {
+			add(r.In(name), known, kind, why, func(s *Stage) []float32 { return s.In(seen(s)) })
+		}
+		if x, text := r.byHeads(name); x != nil && !slices.Equal(x, r.In(name)) {
+			add(x, known, kind+text, why, func(s *Stage) []float32 {
+				x, _ := s.byHeads(seen(s))
+				return x
+			})
+		}
 	}
 	for back := 1; back <= min(r.Step, stepsBack); back++ {
 		if !r.Has(r.Step-back, r.Name) {
@@ -110,6 +121,45 @@ func copies(r *Row) (all []Hypothesis) {
 		})
 	}
 	return all
+}
+
+// byHeads returns another stage's rows of C values as the heads of a stage that has such, or heads as
+// rows; nil where neither is so. Of a cache they are this step's rows.
+func (s *Stage) byHeads(name string) (out []float32, text string) {
+	cfg, layout := s.Model.Config(), func(name string) string {
+		return strings.Join(strings.Fields(strings.NewReplacer("(", "", ")", "", "H D", "C").Replace(model.Axes(name))), " ")
+	}
+	const rows, heads, cache = "B T C", "B H T D", "B H S D"
+	own, other := layout(s.Name), layout(name)
+	x := s.In(name)
+	B, T, H, S := s.Dims.B, s.Dims.T, cfg.Heads, s.Dims.P+s.Dims.T
+	D := cfg.Embd / H
+	if len(x) != B*T*H*D {
+		return nil, ""
+	}
+	switch {
+	case own == heads && other == rows:
+		out, text, S = make([]float32, len(x)), ", split into heads", T
+	case own == rows && other == heads:
+		out, text, S = make([]float32, len(x)), ", its heads side by side", T
+	case own == cache && other == rows:
+		out, text = slices.Clone(s.Correct()), ", split into heads, in this step's rows"
+	default:
+		return nil, ""
+	}
+	for row := range B * T {
+		for h := range H {
+			a, b := ((row/T*H+h)*S+S-T+row%T)*D, (row*H+h)*D
+			if other == heads {
+				a, b = b, a
+			}
+			if a+D > len(out) || b+D > len(x) {
+				return nil, ""
+			}
+			copy(out[a:a+D], x[b:b+D])
+		}
+	}
+	return out, text
 }
 
 // few reports whether the output has few different values at places.
