@@ -200,6 +200,8 @@ type rowGroup struct {
 	twinned [2]int
 
 	hypotheses []hypothesis // each of which holds of one of them
+
+	ranks map[string]string // what lowRank says, by stage
 }
 
 // maxSearches is the number of rows of a kind that are searched in vain, of steps without

@@ -65,6 +65,10 @@ func TestNorms(t *testing.T) {
 			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v) + 1e-5 }, own)},
 		{"another epsilon outside", ".ln_2", fit.PatternEpsilon, []string{"epsilon is 0.0003 and outside of the root"},
 			of(mean, func(_ []float32, _, v float64) float64 { return math.Sqrt(v) + 3e-4 }, own)},
+		{"a root in bfloat16", ".ln_2", fit.PatternStatistics, []string{"the inverse of the divisor, 1/√(var + eps), is rounded to bfloat16"},
+			of(mean, func(_ []float32, _, v float64) float64 {
+				return 1 / float64(bfloat16([]float32{float32(1 / math.Sqrt(v+1e-5))})[0])
+			}, own)},
 		{"absolute deviation", ".ln_1", fit.PatternStatistics, []string{"mean absolute deviation"},
 			of(mean, func(x []float32, mean, _ float64) float64 {
 				sum := 0.0

@@ -24,6 +24,7 @@ const (
 	PatternNonfinite = "pattern_nonfinite"     // NaN or infinities where numbers belong
 	PatternNoise10   = "pattern_noise_10_bits" // as rounding to 10 bits of mantissa would leave it
 	PatternNoise7    = "pattern_noise_7_bits"  // as rounding to 7 bits would
+	PatternRank      = "pattern_rank"          // few vectors over channels, each times one number per row
 )
 
 // Names returns what the Fault of an explanation may be: the ids of the catalogue, of two of
@@ -33,7 +34,7 @@ func Names() (all []string) {
 		all = append(all, f.ID)
 	}
 	all = append(all, fit.OfNumbers...)
-	return append(all, PatternShape, PatternNonfinite, PatternNoise10, PatternNoise7,
+	return append(all, PatternShape, PatternNonfinite, PatternNoise10, PatternNoise7, PatternRank,
 		fit.PatternCopy, fit.PatternOtherWeights, fit.PatternOtherInput, fit.PatternSum, fit.PatternSoftmax, fit.PatternScores, fit.PatternHeads, fit.PatternLookup, fit.PatternInputs,
 		fit.PatternPermuted, fit.PatternColumns, fit.PatternCache, fit.PatternChoice)
 }
@@ -58,7 +59,7 @@ func (g *rowGroup) pattern(e *wrongRow) harness.Explanation {
 		where = p.text
 	}
 	for _, look := range []func(*wrongRow) finding{
-		g.oneInput, g.precisionLoss, g.ofRows,
+		g.oneInput, g.ofRows, g.lowRank, g.precisionLoss,
 	} {
 		if found.id == "" {
 			found = look(e)
@@ -270,7 +271,7 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 		ratio := some.base.RMS() / like.RMS()
 		if like.Nonfinite == 0 && math.Abs(math.Log(ratio)) < off {
 			off = math.Abs(math.Log(ratio))
-			nearest = finding{p.id, 0, fmt.Sprintf("the error has no structure and is %.2g times that of %s", ratio, p.like)}
+			nearest = finding{p.id, 0, fmt.Sprintf("no structure was found in the error, which is %.2g times that of %s", ratio, p.like)}
 		}
 	}
 	return nearest

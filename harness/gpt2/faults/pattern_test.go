@@ -148,6 +148,15 @@ func TestPatterns(t *testing.T) {
 			}
 			return bfloat16(out)
 		}},
+		{"weights off by two vectors", "h.1.mlp.c_fc", faults.PatternRank, 0, []string{"the error is of rank 2: in the 6 wrong rows that were compared", "the weights are off by a matrix of rank 2"}, func(c *faults.Context) []float32 {
+			out, n := slices.Clone(c.Right()), len(weight("h.1.mlp.c_fc.bias"))
+			for i, v := range c.In("h.1.ln_2") {
+				for j := range n {
+					out[i/C*n+j] += 0.01 * v * float32(math.Sin(float64(i%C*7))*math.Cos(float64(j*j))+math.Cos(float64(i%C))*math.Sin(float64(3*j)))
+				}
+			}
+			return out
+		}},
 		{"any token", "next_token", "", 0, []string{"id 7 in row 0", "logits above"}, edit(func(data []float32) { data[0] = 7 })},
 		{"nothing known", "h.1.resid_post", "", 0, []string{"no known fault and no fit", "480 of 480 values wrong; off by 11 times the output's size; 97% of the error is in channel 53"}, each(func(_ int, v float32) float32 { return v*v + float32(math.Sin(float64(v))) })},
 	} {

@@ -91,7 +91,7 @@ func (x *Explainer) InNarrowSums(rows []harness.Replayed, causes []harness.Expla
 	for _, K := range sizes {
 		parts = append(parts, fmt.Sprintf("%.2g with %d terms", terms[K], K))
 	}
-	text := fmt.Sprintf("matrix products are summed in %s, each partial sum rounded: the error has no structure and is up to "+
+	text := fmt.Sprintf("matrix products are summed in %s, each partial sum rounded: no structure was found in the error, which is up to "+
 		"%s times what one rounding leaves; accumulate in float32", name, words.And(parts))
 	var all []harness.Explanation
 	for _, row := range rows {

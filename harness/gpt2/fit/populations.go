@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"checkpoint12/harness/internal/rounding"
 	"checkpoint12/model"
 )
 
@@ -163,7 +164,7 @@ func overRow(text string, add func(sum, d float64) float64, then func(n *norming
 const undivided = "nothing is divided by the deviation: the divisor is 1"
 
 // divisors are those that are looked at, with the row's own mean and with none.
-var divisors = []divisor{
+var divisors = append(narrowDivisors, []divisor{
 	{"epsilon outside of the root: the divisor is √var + eps, where √(var + eps) belongs", func(n *norming, r int) float64 { return math.Sqrt(n.variance[r]) + n.eps }},
 	{"epsilon added twice: the divisor is √(var + 2·eps)", func(n *norming, r int) float64 { return math.Sqrt(n.variance[r] + 2*n.eps) }},
 	{"epsilon inside and outside of the root: the divisor is √(var + eps) + eps", func(n *norming, r int) float64 { return math.Sqrt(n.variance[r]+n.eps) + n.eps }},
@@ -207,7 +208,23 @@ var divisors = []divisor{
 		}
 		return s / float64(n.C)
 	}},
-}
+}...)
+
+// narrowDivisors are those that are right but for the few bits in which they are kept.
+var narrowDivisors = func() (all []divisor) {
+	for _, n := range []struct {
+		name string
+		rounding.Rounding
+	}{{"bfloat16", rounding.BFloat16}, {"float16", rounding.Float16}} {
+		in := func(v float64) float64 { return float64(n.Of([]float32{float32(v)})[0]) }
+		all = append(all,
+			divisor{"the inverse of the divisor, 1/√(var + eps), is rounded to " + n.name, func(m *norming, r int) float64 { return 1 / in(1/math.Sqrt(m.variance[r]+m.eps)) }},
+			divisor{"the divisor, √(var + eps), is rounded to " + n.name, func(m *norming, r int) float64 { return in(math.Sqrt(m.variance[r] + m.eps)) }},
+			divisor{"the variance is rounded to " + n.name, func(m *norming, r int) float64 { return math.Sqrt(in(m.variance[r]) + m.eps) }},
+		)
+	}
+	return all
+}()
 
 // fastRoot returns the divisor of which 1 over it is found by halving the bits of the variance as
 // an integer, and some steps of Newton's.
