@@ -294,6 +294,7 @@ func (g *rowGroup) answer(row harness.Replayed) *answer {
 	}
 	may := !g.isLong(e)
 	search := may && len(matches) == 0 && *vain < mostSearches(e.Span)
+	e.untried = may && len(matches) == 0 && !search
 	for _, faults := range [][]Fault{catalogue, ofFamily(g.model.Config()), composites} {
 		if search && len(matches) == 0 {
 			matches = g.matches(e.some, faults)

@@ -11,6 +11,7 @@ import (
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/internal/gpt2test"
+	"checkpoint12/model"
 )
 
 // TestKnownFaults: a fault is found in each row where it shows, in a span too where the
@@ -217,5 +218,31 @@ func TestMistake(t *testing.T) {
 		if ok := strings.HasPrefix(x.Text, "no explanation: internal error at export_test.go:") && strings.HasSuffix(x.Text, ", a mistake: please report it"); ok != (x.Stage == "h.1.mlp.act") {
 			t.Errorf("%s: %q", x.Stage, x.Text)
 		}
+	}
+}
+
+// TestUntried: of a row that was not searched, because others like it were in vain, no more is said than
+// that.
+func TestUntried(t *testing.T) {
+	_, all := engine{judge: oddModel(t), tokens: [][]int{{1, 2, 300, 4, 19}}, steps: 1, plant: func(at harness.Place, c *faults.Context) []float32 {
+		s, _ := model.ParseStage(at.Stage)
+		if s.Word != "mlp.act" {
+			return nil
+		}
+		out := append([]float32{}, c.Right()...)
+		for i, v := range c.In(in(at.Stage, 0, "mlp.c_fc")) {
+			if out[i] += float32(math.Sin(float64(7 * i * i))); s.Layer == 3 {
+				out[i] = max(v, 0)
+			}
+		}
+		return out
+	}}.explain(t)
+	for _, x := range all {
+		if untried := strings.Contains(x.Text, "and others were not tried"); untried != (x.Stage == "h.3.mlp.act") || untried == strings.Contains(x.Text, "no known fault") {
+			t.Errorf("%s: %q", x.Stage, x.Text)
+		}
+	}
+	if len(all) != 4 {
+		t.Errorf("%d explained, want 4", len(all))
 	}
 }

@@ -125,7 +125,7 @@ func (g *rowGroup) readings(answers map[int]*answer) {
 		}
 		for _, x := range answers {
 			if held := x.fits[k]; held != nil && read[x.row.Stage] {
-				held[0].Text += ": it is read so at every step, what is written into it is right"
+				held[0].Text += ": it is read so anew at each of these steps, what is written into it is right"
 				held[0].Values = nil
 			}
 		}

@@ -192,7 +192,7 @@ func TestOneRow(t *testing.T) {
 	}})
 	_, all := e.explain(t)
 	for _, x := range all {
-		if x.Explains != 0 || !strings.Contains(x.Text, "another number is taken off than its mean") {
+		if x.Explains != 0 || !strings.Contains(x.Text, "another number were taken off than its mean") {
 			t.Errorf("another centre: %s at step %d: %s: %q", x.Stage, x.Step, x.Fault, x.Text)
 		}
 	}
@@ -337,7 +337,7 @@ func TestOneInput(t *testing.T) {
 		stage, words string
 		f            func(x float64) float64
 	}{
-		{".mlp.act", "every value is a function of mlp.c_fc alone", func(x float64) float64 { return x / 2 * (1 + math.Tanh(x+0.3*math.Sin(3*x))) }},
+		{".mlp.act", "the values follow mlp.c_fc, as another function of it", func(x float64) float64 { return x / 2 * (1 + math.Tanh(x+0.3*math.Sin(3*x))) }},
 		{".mlp.act", "it is correct up to |x| = 0.5", func(x float64) float64 {
 			return tanhGELU(math.Sqrt(2/math.Pi), 0.044715)(x) + 0.2*max(math.Abs(x)-0.5, 0)*math.Sin(3*x)
 		}},

@@ -70,6 +70,9 @@ func (g *rowGroup) pattern(e *wrongRow) harness.Explanation {
 		only = "; only these values are wrong: " + where
 	}
 	text := "no known fault; " + found.text + only
+	if e.untried {
+		text = "no fault that was found in other rows, and others were not tried; " + found.text + only
+	}
 	if found.id == "" {
 		text = g.unexplained(e, where)
 	}

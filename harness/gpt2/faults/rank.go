@@ -75,7 +75,7 @@ func (g *rowGroup) rankOf(stage string) string {
 	}
 	text := fmt.Sprintf("the error is of rank %d: in the %d wrong rows that were compared it is %s times one number per row", r, n, vectors)
 	if isProduct(stage) {
-		text += fmt.Sprintf(", as where the weights are off by a matrix of rank %d", r)
+		text += fmt.Sprintf(", as where the weights are off by a matrix of rank %d or as much is added", r)
 	}
 	return text
 }

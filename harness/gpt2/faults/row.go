@@ -28,6 +28,8 @@ type wrongRow struct {
 
 	unrecovered []string // why what the candidate lacks does not follow from the row
 
+	untried bool // it is held against what explains other rows alone
+
 	readAnew bool // a fault is made at this step alone
 
 	some    *wrongRow // a sample of it or, where that is not smaller, the row itself

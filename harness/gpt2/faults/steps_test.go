@@ -67,7 +67,7 @@ func TestAcrossSteps(t *testing.T) {
 		}
 	}
 	one := []string{"changes", "wrong too"}
-	const before = "attn.cache_k: each key position has the values that belong 1 before it: it is read so at every step, what is written into it is right"
+	const before = "attn.cache_k: each key position has the values that belong 1 before it: it is read so anew at each of these steps, what is written into it is right"
 	const changes = "the number changes from step to step: it is "
 	for _, c := range []struct {
 		name, stage string

@@ -51,6 +51,9 @@ func (g *rowGroup) unexplained(e *wrongRow, where string) string {
 	}
 	parts = append(parts, e.unrecovered...)
 	text := "no known fault and no fit gives this output: " + strings.Join(parts, "; ")
+	if e.untried {
+		text = "no fault or fit that was found in other rows gives this output, and others were not tried: " + strings.Join(parts, "; ")
+	}
 	near := e.some.nearest
 	if near.explains >= nearEnough && near.left.Nonfinite == 0 && slices.Equal(near.stages, []string{e.Stage}) {
 		name := near.fault.ID

@@ -62,9 +62,9 @@ func OneInput(r *Row) string {
 		i := at[(2*k+1)*len(at)/(2*shown)]
 		points = append(points, fmt.Sprintf("%.4g for %.4g at %.4g", r.Got[i], r.Right[i], x[i]))
 	}
-	text := fmt.Sprintf("every value is a function of %s alone, another than it should be: %s", src.name, strings.Join(points, ", "))
+	text := fmt.Sprintf("the values follow %s, as another function of it than the right one: %s", src.name, strings.Join(points, ", "))
 	if largest := math.Abs(float64(x[at[0]])); least > 0.02*max(largest, math.Abs(float64(x[at[len(at)-1]]))) {
-		text += fmt.Sprintf(", and it is correct up to |x| = %.4g", least)
+		text += fmt.Sprintf(", and none is wrong below |x| = %.4g", least)
 	}
 	return text
 }

@@ -36,17 +36,17 @@ func NormRows(r *Row) string {
 	k, ok := n.rows(p)
 	if off, moved := n.offCentre(p); !ok && moved {
 		if len(off) == 1 {
-			return fmt.Sprintf("of the one row another number is taken off than its mean, %+.5g off it, and its divisor may be another too", off[0])
+			return fmt.Sprintf("the one row is as if another number were taken off than its mean, %+.5g off it, and its divisor may be another too", off[0])
 		}
-		return fmt.Sprintf("of each row another number is taken off than its mean, from %+.5g to %+.5g off it: the statistics are of something else than the row's channels, or not their mean", slices.Min(off), slices.Max(off))
+		return fmt.Sprintf("each row is as if another number were taken off than its mean, from %+.5g to %+.5g off it: as where the statistics are of something else than the row's channels, or not their mean", slices.Min(off), slices.Max(off))
 	}
 	if !ok {
 		return ""
 	}
 	if len(k) == 1 {
-		return fmt.Sprintf("the one row, without the bias, is %.5g times the correct one: its divisor is another than √(var + eps), and which cannot be told by one row", k[0])
+		return fmt.Sprintf("the one row, without the bias, is %.5g times the correct one, as where its divisor is another than √(var + eps): which cannot be told by one row", k[0])
 	}
-	return fmt.Sprintf("each row, without the bias, is the correct one times a number of its own, from %.5g to %.5g: the divisor of the rows is another than √(var + eps)", slices.Min(k), slices.Max(k))
+	return fmt.Sprintf("each row, without the bias, is the correct one times a number of its own, from %.5g to %.5g, as where the divisor of the rows is another than √(var + eps)", slices.Min(k), slices.Max(k))
 }
 
 // line returns what is taken off each row of a norm, and what it is then divided by, as they are read off

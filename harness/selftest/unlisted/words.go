@@ -75,7 +75,7 @@ func has(text string, numbers []float64, alternative string, value float64) bool
 var (
 	// Sentences with one of these say nothing.
 	statistics = []string{
-		"rms is", "cosine", "values wrong", "of the output's size", "times the output's size", "no known fault", "no fit",
+		"rms is", "cosine", "values wrong", "of the output's size", "times the output's size", "no known fault", "no fit", "were not tried",
 		"it is right at", "the same stage is right", "nothing is wrong in", "the error is spread over", "more of the error than elsewhere",
 		"are 0 where the right values are not", "all is 0 in", "off by the same fault", "nearest", "would explain",
 	}
