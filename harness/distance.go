@@ -51,8 +51,8 @@ func (d *Distance) add(lo int, want, got Tensor, bound []float32, rounding bool)
 		d.addElement(lo+i, float64(w), float64(got.I64[i]), diff, 0, rounding)
 	}
 	for i, end := 0, 0; i < len(want.F32); i = end {
-		infinite := math.IsInf(float64(want.F32[i]), 0)
-		for end = i + 1; end < len(want.F32) && math.IsInf(float64(want.F32[end]), 0) == infinite; end++ {
+		infinite := isInf(want.F32[i])
+		for end = i + 1; end < len(want.F32) && isInf(want.F32[end]) == infinite; end++ {
 		}
 		switch {
 		case infinite:
@@ -71,6 +71,9 @@ func (d *Distance) add(lo int, want, got Tensor, bound []float32, rounding bool)
 		}
 	}
 }
+
+// isInf reports whether v is an infinity, whose bits but for the sign no other value has.
+func isInf(v float32) bool { return math.Float32bits(v)<<1 == 0xff<<24 }
 
 // addElement adds element i, whose difference is diff.
 func (d *Distance) addElement(i int, want, got, diff, bound float64, rounding bool) {
