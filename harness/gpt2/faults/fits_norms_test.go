@@ -34,6 +34,28 @@ func normalise(c *faults.Context, centre, divisor func(x []float32, mean, varian
 	return out
 }
 
+// ofBatch is a LayerNorm whose statistics are those of the batch's rows at each position.
+func ofBatch(c *faults.Context) []float32 {
+	x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])
+	C, T := c.Model.Config().Embd, c.Dims.T
+	of := func(t int, f func(v float64) float64) (mean float64) {
+		for b := range c.Dims.B {
+			for _, v := range x[(b*T+t)*C:][:C] {
+				mean += f(float64(v)) / float64(c.Dims.B*C)
+			}
+		}
+		return mean
+	}
+	k := 0 // centre and divisor are asked for of each value
+	mean := func() float64 { return of(k/C%T, func(v float64) float64 { return v }) }
+	return normalise(c, func([]float32, float64, float64) float64 { return mean() }, func([]float32, float64, float64) float64 {
+		m := mean()
+		variance := of(k/C%T, func(v float64) float64 { return (v - m) * (v - m) })
+		k++
+		return math.Sqrt(variance + 1e-5)
+	}, func(g, b float64) (float64, float64) { return g, b })
+}
+
 // TestNorms: what is otherwise in a LayerNorm is found, at every step and layer.
 func TestNorms(t *testing.T) {
 	e := engine{judge: oddModel(t), tokens: [][]int{{104, 268, 17, 301, 9}, {15, 11, 295, 77, 210}}, steps: 3,
@@ -203,6 +225,13 @@ func TestNorms(t *testing.T) {
 			k := 0
 			return normalise(c, func([]float32, float64, float64) float64 { k++; return stats[(k-1)/C][0] },
 				func([]float32, float64, float64) float64 { return math.Sqrt(stats[(k-1)/C][1] + 1e-5) }, own)
+		}},
+		{"of the batch", ".ln_1", fit.PatternStatistics, []string{"are those of the batch's rows at the position, over B and C, where"}, ofBatch},
+		{"of the batch, from step 1 on", ".ln_2", fit.PatternStatistics, []string{"over B and C or over B, T and C, which a step of one position does not tell apart"}, func(c *faults.Context) []float32 {
+			if c.Dims.P == 0 {
+				return nil
+			}
+			return ofBatch(c)
 		}},
 		{"of the first position", ".ln_1", fit.PatternStatistics, []string{"of the first position, at every position"}, func(c *faults.Context) []float32 {
 			x := c.In(model.Reads(c.Model.Config(), c.Stage)[0])

@@ -115,6 +115,12 @@ func TestSoftmaxFits(t *testing.T) {
 				x[j] = math.Exp(v)
 			}
 		})},
+		{"below the largest, not divided", []string{"exponentials of what is below the maximum are not divided by their sum"}, rows(func(x []float64, _ int) {
+			top := slices.Max(x)
+			for j, v := range x {
+				x[j] = math.Exp(v - top)
+			}
+		})},
 	}, 0, 2) {
 		for _, modules := range []bool{false, true} {
 			e := engine{steps: 3, tokens: [][]int{{464, 2068, 7586, 21831, 18045}, {15496, 11, 995, 40, 716}}, plant: func(at harness.Place, x *faults.Context) []float32 {

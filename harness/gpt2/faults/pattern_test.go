@@ -127,6 +127,11 @@ func TestPatterns(t *testing.T) {
 				}
 			}
 		})},
+		{"the last row is the first", "h.0.mlp.c_fc", fit.PatternPermuted, 1, []string{"position 2 has the values of position 0"}, edit(func(data []float32) {
+			for n, b := len(data)/6, 0; b < 2; b++ {
+				copy(data[(b*3+2)*n:][:n], data[b*3*n:])
+			}
+		})},
 		{"axes exchanged", "h.1.attn.q", fit.PatternPermuted, 1, []string{"[batch row, position, head, channel of a head]"}, edit(func(data []float32) {
 			old := slices.Clone(data)
 			for i := range data { // as [B,T,H,D]

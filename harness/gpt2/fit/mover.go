@@ -92,7 +92,7 @@ func (m mover) orders(a Axis) (all []order) {
 		return nil
 	}
 	add := func(numbers int, f func(j, n int) int, format string, args ...any) {
-		if m.holds(f) {
+		if (numbers == 0 || moves(f, n)) && m.holds(f) {
 			all = append(all, order{fmt.Sprintf(format, args...), numbers, func(_ *Stage, j, n int) int { return f(j, n) }})
 		}
 	}
@@ -163,6 +163,17 @@ func (m mover) pair(n int) bool {
 		}
 	}
 	return wrong == 2 && n > 2
+}
+
+// moves reports whether a rule with a number moves more than one of n indices: one alone shows none.
+func moves(f func(j, n int) int, n int) bool {
+	moved := 0
+	for j := range n {
+		if f(j, n) != j {
+			moved++
+		}
+	}
+	return moved > 1
 }
 
 // rules adds the rules by which one index of the axis has the values of any of some others.

@@ -29,21 +29,21 @@ func ofOtherRow(text string, row func(n *norming, r int) int) population {
 // before returns the row of the position before, in the same step.
 func before(n *norming, r int) int { return max(r-1, r/n.T*n.T) }
 
-// pooled returns the population of groups of rows: each from first to last.
-func pooled(text string, group func(n *norming, r int) (first, last int)) population {
+// pooled returns the population of groups of rows: each from first to last, every step-th.
+func pooled(text string, group func(n *norming, r int) (first, last, step int)) population {
 	return population{text, func(n *norming) (mean, variance []float64) {
 		for r := range n.mean {
-			lo, hi := group(n, r)
+			lo, hi, step := group(n, r)
 			if r > lo { // of the same group
-				mean, variance = append(mean, mean[r-1]), append(variance, variance[r-1])
+				mean, variance = append(mean, mean[lo]), append(variance, variance[lo])
 				continue
 			}
-			m, v := 0.0, 0.0
-			for k := lo; k < hi; k++ {
-				m += n.mean[k] / float64(hi-lo)
+			m, v, rows := 0.0, 0.0, float64((hi-lo+step-1)/step)
+			for k := lo; k < hi; k += step {
+				m += n.mean[k] / rows
 			}
-			for k := lo; k < hi; k++ {
-				v += (n.variance[k] + (n.mean[k]-m)*(n.mean[k]-m)) / float64(hi-lo)
+			for k := lo; k < hi; k += step {
+				v += (n.variance[k] + (n.mean[k]-m)*(n.mean[k]-m)) / rows
 			}
 			mean, variance = append(mean, m), append(variance, v)
 		}
@@ -68,8 +68,15 @@ func populations(cfg model.Config, from model.StageName) []population {
 			}
 			return mean, variance
 		}},
-		pooled("all positions and channels of a row of the batch, over T and C", func(n *norming, r int) (int, int) { return r / n.T * n.T, r/n.T*n.T + n.T }),
-		pooled("the whole batch, over B, T and C", func(n *norming, _ int) (int, int) { return 0, len(n.mean) }),
+		pooled("all positions and channels of a row of the batch, over T and C", func(n *norming, r int) (int, int, int) { return r / n.T * n.T, r/n.T*n.T + n.T, 1 }),
+		{"the whole batch, over B and C or over B, T and C, which a step of one position does not tell apart", func(n *norming) (mean, variance []float64) {
+			if n.T > 1 {
+				return nil, nil
+			}
+			return pooled("", func(*norming, int) (int, int, int) { return 0, len(n.mean), 1 }).of(n)
+		}},
+		pooled("the whole batch, over B, T and C", func(n *norming, _ int) (int, int, int) { return 0, len(n.mean), 1 }),
+		pooled("the batch's rows at the position, over B and C", func(n *norming, r int) (int, int, int) { return r % n.T, len(n.mean), n.T }),
 		ofOtherRow("the first position, at every position", func(n *norming, r int) int { return r / n.T * n.T }),
 		ofOtherRow("the first row of all, at every row", func(*norming, int) int { return 0 }),
 		ofOtherRow("the last position, at every position", func(n *norming, r int) int { return r/n.T*n.T + n.T - 1 }),

@@ -23,6 +23,9 @@ type rowFactor struct {
 	of   func(row []float32, less float64) float64
 }
 
+// byLargest divides a row of probabilities as if exponentials had not been divided by their sum.
+const byLargest = "divided by its largest absolute value"
+
 // rowFactors lists them, with an epsilon where norms have one.
 func rowFactors(eps float64) []rowFactor {
 	return []rowFactor{
@@ -44,7 +47,7 @@ func rowFactors(eps float64) []rowFactor {
 			return top + math.Log(sum)
 		}, asItIs},
 		{"divided by its sum", nil, func(row []float32, _ float64) float64 { return meanOf(row) * float64(len(row)) }},
-		{"divided by its largest absolute value", nil, func(row []float32, _ float64) float64 {
+		{byLargest, nil, func(row []float32, _ float64) float64 {
 			s := 0.0
 			for _, v := range row {
 				s = max(s, math.Abs(float64(v)))
@@ -107,8 +110,11 @@ func (p *values) ofRows() (all []Hypothesis) {
 		widths = append(widths, D)
 	}
 	at, factors := p.some(mostRead, nil), rowFactors(p.Model.Config().Eps)
-	if word := stageName(p.Name).Word; word == "attn.q" || word == "attn.k" {
+	switch word := stageName(p.Name).Word; {
+	case word == "attn.q" || word == "attn.k":
 		factors = factors[3:] // ofLengthOne has the first
+	case word == "attn.probs" || strings.HasPrefix(word, "probs_t"): // of which otherSoftmaxes has it
+		factors = slices.DeleteFunc(factors, func(f rowFactor) bool { return f.text == byLargest })
 	}
 	for _, f := range factors {
 		for _, width := range widths {

@@ -187,6 +187,9 @@ const mostPairs = 16
 func (a Axis) guesses() (all []order) {
 	n := a.N
 	add := func(numbers int, f func(j, n int) int, format string, args ...any) {
+		if numbers == 1 && !moves(f, n) {
+			return
+		}
 		all = append(all, order{fmt.Sprintf(format, args...), numbers, func(_ *Stage, j, n int) int { return f(j, n) }})
 	}
 	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.Many)
