@@ -63,7 +63,9 @@ func contextTiles(scratch, y []float32, ldy int, x []float32, ldx int, values []
 		for r := range m {
 			count = max(count, before(x[(t+r)*ldx:][:n], 0))
 		}
-		turn(turned[:m*count], x[t*ldx:], ldx, m)
+		for r := 0; r < m; r += rowsTurned {
+			turn(turned[:m*count], x[t*ldx:], ldx, m, r)
+		}
 		for j := 0; j < columns && count > 0; j += v.cols {
 			panel := &scratch[j*n]
 			if columns-j >= v.cols {

@@ -209,22 +209,28 @@ func (a *asks) next(near *float32) (*float32, int) {
 func (t *mulTask) turn(i int) {
 	r := i * t.height
 	m := min(t.height, t.rows-r)
-	for k0 := 0; k0 < t.in; k0 += blockK {
-		n := min(blockK, t.in-k0)
-		turn(t.turned[t.rows*k0+r*n:][:m*n], t.x[r*t.in+k0:], t.in, m)
+	for first := 0; first < m; first += rowsTurned { // which are read to their ends, as processors guess
+		for k0 := 0; k0 < t.in; k0 += blockK {
+			n := min(blockK, t.in-k0)
+			turn(t.turned[t.rows*k0+r*n:][:m*n], t.x[r*t.in+k0:], t.in, m, first)
+		}
 	}
 }
 
-// turn copies the first values of m rows of x, ldx apart, to to, then their second and so on.
-func turn(to, x []float32, ldx, m int) {
+// rowsTurned is the number of rows whose values turn writes together.
+const rowsTurned = 4
+
+// turn copies the first values of the next of m rows of x, ldx apart, from row r on, to their
+// places in to, where those of all m rows lie side by side, then their second values and so on.
+func turn(to, x []float32, ldx, m, r int) {
 	n := len(to) / m
-	r := 0
-	for ; r+4 <= m; r += 4 { // whose values are written together
+	if r+rowsTurned <= m {
 		a, b, c, d := x[r*ldx:][:n], x[(r+1)*ldx:][:n], x[(r+2)*ldx:][:n], x[(r+3)*ldx:][:n]
 		for k := range a {
 			four := (*[4]float32)(to[k*m+r:])
 			four[0], four[1], four[2], four[3] = a[k], b[k], c[k], d[k]
 		}
+		return
 	}
 	for ; r < m; r++ {
 		for k, v := range x[r*ldx:][:n] {
