@@ -30,7 +30,33 @@ type part struct {
 	text string // "in head 3, batch row 1"
 	on   string // text where later steps are in it too: "from position 6 on"; "" if it has not the last position
 	rows bool   // it has some batch rows or positions alone
+	keys bool   // it has some keys alone
 	in   func(index []int, d model.Dims) bool
+
+	further []fit.Axis // of positions that go on, by the text of those where it was seen: see at
+	seen    []string
+}
+
+// at returns the text of the part at a step of other positions, of which those that go on name their own.
+func (p *part) at(d model.Dims) string {
+	text := p.text
+	for i, x := range p.further {
+		from, to := x.First, d.P+d.T
+		if x.Letter == "T" {
+			x.First = d.P
+			from = max(from, d.P)
+		} else {
+			x.First = 0
+		}
+		var indices []int
+		for j := from; j < to; j++ {
+			indices = append(indices, j-x.First)
+		}
+		if len(indices) > 0 {
+			text = strings.Replace(text, p.seen[i], x.Some(indices), 1)
+		}
+	}
+	return text
 }
 
 // of reports for each place of a row, or of a sample of one, whether it is in the part.
@@ -56,7 +82,7 @@ func (p *part) places(cfg model.Config, c *Context) []bool {
 // half of the heads or more have none, and then what part returns.
 func (g *rowGroup) parts(e *wrongRow) (all []*part) {
 	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
-	own := g.part(e)
+	own := g.part(e, false)
 	if a := slices.IndexFunc(axes, func(a fit.Axis) bool { return a.Letter == "H" }); a >= 0 {
 		wrong := make([]int, axes[a].N) // places of each head
 		for i := range e.got {
@@ -71,19 +97,25 @@ func (g *rowGroup) parts(e *wrongRow) (all []*part) {
 			}
 		}
 		if text := "in " + axes[a].Some(in); len(in) > 0 && 2*len(in) <= len(wrong) && (own == nil || own.text != text) {
-			all = append(all, &part{text, "", false, func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
+			all = append(all, &part{text: text, in: func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
 		}
 	}
 	if own != nil {
 		all = append(all, own)
+	}
+	if own != nil && own.keys {
+		if whole := g.part(e, true); whole != nil && !slices.ContainsFunc(all, func(p *part) bool { return p.text == whole.text }) {
+			all = append(all, whole)
+		}
 	}
 	return all
 }
 
 // part returns the part of the output that is wrong; nil for no part in particular. An axis
 // counts if nothing is wrong at half of its indices or more. It takes a quarter of the part to
-// be wrong: if less is, that the rest of the output is correct is chance.
-func (g *rowGroup) part(e *wrongRow) *part {
+// be wrong: if less is, that the rest of the output is correct is chance. With allKeys the part has all keys
+// of the rows that are in it.
+func (g *rowGroup) part(e *wrongRow, allKeys bool) *part {
 	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
 	masked := len(axes) == 4 && axes[2].One == "query position" && e.dims.T > 1
 	wrong := make([][]bool, len(axes))
@@ -123,7 +155,9 @@ func (g *rowGroup) part(e *wrongRow) *part {
 		in = append(in, "at the places that the mask hides")
 		tests = append(tests, func(index []int, d model.Dims) bool { return index[3] > d.P+index[2] })
 	}
-	rows := false
+	rows, keys := false, false
+	var further []fit.Axis
+	var seen []string
 	room, first := len(e.got), true
 	for a, axis := range axes {
 		var indices []int
@@ -135,22 +169,32 @@ func (g *rowGroup) part(e *wrongRow) *part {
 		if axis.N < 2 || 2*len(indices) > axis.N {
 			continue
 		}
+		if ofKeys := axis.One == "key position" && axes[len(axes)-1].One == "key position"; ofKeys && allKeys {
+			continue
+		} else if ofKeys {
+			keys = true
+		}
 		name := axis.Some(indices)
+		if (axis.Letter == "T" || axis.Letter == "S") && goesOn(indices, axis) {
+			on := axis
+			on.First += indices[0]
+			further, seen = append(further, on), append(seen, name)
+		}
 		if first {
 			name, first = "in "+name, false
 		}
 		in, on, room = append(in, name), append(on, name), room/axis.N*len(indices)
-		if axis.Letter == "T" && goesOn(indices, axis) {
+		if (axis.Letter == "T" || axis.Letter == "S") && goesOn(indices, axis) {
 			on[len(on)-1] = fmt.Sprintf("from %s %d on", axis.One, axis.First+indices[0])
 		}
 		if e.sampled == nil || a >= 2 {
 			tests, rows = append(tests, among(axis, a, indices)), rows || axis.Letter == "B" || axis.Letter == "T"
 		}
 	}
-	if len(in) == 0 || 4*count < room {
+	if len(in) == 0 || 4*count < room && !allKeys {
 		return nil
 	}
-	return &part{strings.Join(in, ", "), strings.Join(on, ", "), rows, func(index []int, d model.Dims) bool {
+	return &part{text: strings.Join(in, ", "), on: strings.Join(on, ", "), rows: rows, keys: keys, further: further, seen: seen, in: func(index []int, d model.Dims) bool {
 		return !slices.ContainsFunc(tests, func(test func([]int, model.Dims) bool) bool { return !test(index, d) })
 	}}
 }

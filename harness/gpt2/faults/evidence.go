@@ -20,6 +20,9 @@ const fewNumbers = 2
 // have others: dropout does that.
 func (s *choosing) isUnproven(k contender) bool {
 	h := s.hypotheses[k.hypothesis]
+	if k.fault == "" && h.queries > s.queries(k) {
+		return true
+	}
 	few := 0 < h.numbers && h.numbers <= fewNumbers
 	if k.fault != "" || !few && !h.channels && !h.law || h.event {
 		return false
@@ -56,6 +59,18 @@ func (s *choosing) isUnproven(k contender) bool {
 		return (h.ID == fit.PatternRatio || h.ID == fit.PatternScaled) && held <= h.numbers && same > 0
 	}
 	return held <= h.numbers && all > 0 || same >= held
+}
+
+// queries returns at how many positions of the run a contender holds.
+func (s *choosing) queries(k contender) int {
+	at := map[int]bool{}
+	for _, i := range s.holds[k] {
+		d, _ := s.dims(s.answers[i].row.Step)
+		for t := range d.T {
+			at[d.P+t] = true
+		}
+	}
+	return len(at)
 }
 
 // isRightFrom reports whether a place's stage is right at its step in a layer from n on but its own: a function

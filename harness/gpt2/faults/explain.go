@@ -38,6 +38,7 @@ type Cause struct {
 	factor  *factor
 	numbers int    // that were read off a row
 	event   bool   // it may begin at any step
+	in      string // the part that it is in, at the row's step; "" for all
 	alone   string // the Text without Twins; "" where there are none
 
 	rounding float64 // what it may do to a value of the row
@@ -374,6 +375,11 @@ func (g *rowGroup) describe(e *wrongRow, matches []match) []Cause {
 // the words alone name it.
 func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 	id, text, nearly := m.fault.ID, g.textOf(e, m), m.isNearly() && !(m.fault.fit && m.holds())
+	in := ""
+	if p := m.fault.part; p != nil {
+		in = p.at(e.dims)
+		text = strings.Replace(text, p.text, in, 1)
+	}
 	if nearly {
 		left := fmt.Sprintf("%.2g times the rounding bound", m.beyond)
 		if e.bound == nil || math.IsInf(m.beyond, 1) {
@@ -394,7 +400,7 @@ func (g *rowGroup) cause(e *wrongRow, m match) Cause {
 		}
 		text = "in " + text
 	}
-	x := Cause{made: m, factor: m.fault.factor, rounding: math.Sqrt(e.base.SqBound / float64(max(e.base.Finite, 1))), last: slices.Max(g.candidate.Steps()), Explanation: harness.Explanation{
+	x := Cause{made: m, in: in, factor: m.fault.factor, rounding: math.Sqrt(e.base.SqBound / float64(max(e.base.Finite, 1))), last: slices.Max(g.candidate.Steps()), Explanation: harness.Explanation{
 		Step: e.Step, Stage: e.Stage, Fault: id, Explains: harness.Float(m.explains), Text: text, At: m.stages, Rest: nearly,
 	}}
 	lacks := func(stage string) bool { _, there := g.candidate.Shape(e.Step, stage); return !there }

@@ -24,6 +24,8 @@ type hypothesis struct {
 	unparted *Fault // without the part of the output in which it was found; nil if there is none
 
 	channels bool // it is in some channels alone
+
+	queries int // positions of queries that it takes to show it, if more than one
 }
 
 // on returns what of a row the hypothesis is held against.
@@ -57,6 +59,9 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	known := len(g.hypotheses)
 	for _, o := range g.observed(e) {
 		for _, h := range fit.Propose(o.row) {
+			if h.OfRow && o.part != nil && o.part.keys {
+				continue
+			}
 			f := g.hypothesis(e, h, o)
 			if isAmong(g.hypotheses[known:], f) {
 				continue
@@ -80,7 +85,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 // isAmong reports whether a hypothesis is among others that were read off the same row. Those of other rows
 // may have its words, with numbers that these do not tell.
 func isAmong(all []hypothesis, f hypothesis) bool {
-	return slices.ContainsFunc(all, func(h hypothesis) bool { return h.relation == f.relation })
+	return slices.ContainsFunc(all, func(h hypothesis) bool { return h.relation == f.relation && slices.Equal(h.Stages, f.Stages) })
 }
 
 // held returns the causes of a row by the hypotheses from an index on that hold of it.
@@ -274,7 +279,7 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 	}
 	f.variants, f.relation = []variant{output}, f.Text+" in "+strings.Join(f.Stages, " ")
 	channels := o.part != nil && strings.Contains(o.part.text, "channel")
-	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, h.OfLayer, unparted, channels}
+	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, h.OfLayer, unparted, channels, h.Queries}
 }
 
 // stage returns the Context as package fit has it.

@@ -55,7 +55,7 @@ func (g *rowGroup) pattern(e *wrongRow) harness.Explanation {
 		return x
 	}
 	where, found := "", e.nonfinite()
-	if p := g.part(e); p != nil {
+	if p := g.part(e, false); p != nil {
 		where = p.text
 	}
 	for _, look := range []func(*wrongRow) finding{

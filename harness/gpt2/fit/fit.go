@@ -72,6 +72,13 @@ type Hypothesis struct {
 	// Event is set for what may begin at any step: an earlier one that is right does not refute it.
 	Event bool
 
+	// OfRow is set for a law of whole rows of scores or probabilities, which some keys of them do not show.
+	OfRow bool
+
+	// Queries is how many positions of queries it takes to show it, if more than one: for a rule of how far
+	// back a query sees.
+	Queries int
+
 	// OfLayer is set for a function of the layer's number, which one layer does not show.
 	OfLayer bool
 
@@ -108,6 +115,7 @@ func Propose(r *Row) []Hypothesis {
 	}
 	for i := range all {
 		all[i].Text = layersNamed(all[i].Text)
+		all[i].OfRow = all[i].OfRow || all[i].ID == PatternSoftmax
 		if all[i].Stages == nil {
 			all[i].Stages = []string{anyLayer(s)}
 		}

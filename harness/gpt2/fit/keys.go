@@ -12,6 +12,7 @@ type keeping struct {
 	text    string
 	numbers int
 	keeps   func(row *softmaxRow, j int) bool
+	queries int // positions of queries that it takes to show it; 0 is one
 }
 
 // keptKeys proposes softmaxes over some of the keys, or of the ids, by where the engine has zeros.
@@ -42,7 +43,7 @@ func keptKeys(r *Row) (all []Hypothesis) {
 		if !again {
 			text += ", and the others still divide by the sum over all: the rows do not sum to 1"
 		}
-		all = append(all, Hypothesis{ID: PatternSoftmax, Text: text, Numbers: k.numbers, Output: ofRows(func(_ *Stage, row *softmaxRow, out []float64) {
+		all = append(all, Hypothesis{ID: PatternSoftmax, Text: text, Numbers: k.numbers, Queries: k.queries, Output: ofRows(func(_ *Stage, row *softmaxRow, out []float64) {
 			for j := range out {
 				if !k.keeps(row, j) {
 					out[j] = 0
@@ -132,10 +133,12 @@ func keepings(each rows, of string) (all []keeping) {
 	slices.Sort(out)
 	out = slices.Compact(out)
 	add := func(numbers int, keeps func(row *softmaxRow, j int) bool, text string, args ...any) {
-		all = append(all, keeping{fmt.Sprintf(text, args...), numbers, keeps})
+		all = append(all, keeping{fmt.Sprintf(text, args...), numbers, keeps, 0})
 	}
+	ofQueries := func() { all[len(all)-1].queries = 2 }
 	add(1, func(row *softmaxRow, j int) bool { return j > row.query-window },
 		"each query sees its last %d keys alone, a sliding window: let it see all keys up to its own", window)
+	ofQueries()
 	if sinks < math.MaxInt && sinks > 0 && after > 0 {
 		first := "key 0"
 		if sinks > 1 {
@@ -143,6 +146,7 @@ func keepings(each rows, of string) (all []keeping) {
 		}
 		add(2, func(row *softmaxRow, j int) bool { return j < sinks || j > row.query-after },
 			"each query sees its last %d keys and %s alone, a sliding window with attention sinks: let it see all keys up to its own", after, first)
+		ofQueries()
 	}
 	for back := 1; back <= 2; back++ {
 		add(1, func(row *softmaxRow, j int) bool { return j != row.query-back }, "the key %s before the query is left out", countOf(back, "one", "places"))
@@ -151,6 +155,7 @@ func keepings(each rows, of string) (all []keeping) {
 		"the newest %s left out: each query sees keys up to its own position", countOf(ahead, "key is", "keys are"))
 	add(1, func(row *softmaxRow, j int) bool { return j/max(window, 1) == row.query/max(window, 1) },
 		"each query sees the keys of its own block of %d alone", window)
+	ofQueries()
 	for n := 2; n <= 4; n++ {
 		for c := range n {
 			add(1, func(row *softmaxRow, j int) bool { return j%n == c }, "only every %s key is seen, from key %d on", ordinal(n-1), c)
@@ -203,12 +208,12 @@ func largest(each rows, of string) (all []keeping) {
 	})
 	if count > 0 {
 		all = append(all, keeping{fmt.Sprintf("only the %d largest are kept (top-k), of each row of %s", count, of), 1,
-			func(row *softmaxRow, j int) bool { return rank(row.right, j) < count }})
+			func(row *softmaxRow, j int) bool { return rank(row.right, j) < count }, 0})
 	}
 	if least > most {
 		cut := between(most, least)
 		all = append(all, keeping{fmt.Sprintf("probabilities below about %.2g are 0", cut), 1,
-			func(row *softmaxRow, j int) bool { return row.right[j] >= cut }})
+			func(row *softmaxRow, j int) bool { return row.right[j] >= cut }, 0})
 	}
 	return all
 }

@@ -50,7 +50,7 @@ func hiddenKeys(r *Row) (all []Hypothesis) {
 		if !k.fits(rows) {
 			continue
 		}
-		all = append(all, Hypothesis{ID: PatternScores, Text: k.text + ": a score of -inf hides it", Numbers: k.numbers, Output: func(s *Stage) []float32 {
+		all = append(all, Hypothesis{ID: PatternScores, Text: k.text + ": a score of -inf hides it", Numbers: k.numbers, OfRow: true, Queries: k.queries, Output: func(s *Stage) []float32 {
 			out := slices.Clone(s.Correct())
 			if !scoreRows(s, out, func(row *softmaxRow, lo int) {
 				for j := range row.right {
