@@ -21,6 +21,9 @@ type Context struct {
 	step int
 	at   func(step int, stage string) []float32
 
+	// wrong reports whether the candidate computes a stage of a step wrong itself; nil where that is not known.
+	wrong func(step int, stage string) bool
+
 	padded *paddedRow // the row of a batch that this is; nil if it is none
 
 	got   []float32 // the engine's output, for a fault with a number that is read off it; nil where one is planted

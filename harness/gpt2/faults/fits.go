@@ -217,11 +217,18 @@ func (g *rowGroup) recovered(e *wrongRow, row *fit.Row) []*fit.Row {
 func (g *rowGroup) observe(e *wrongRow) (*fit.Row, *Context) {
 	d, _ := g.dims(e.Step)
 	c := e.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
-	c.step, c.at, c.right = e.Step, g.anyStep(e, d), e.right
+	c.step, c.at, c.right, c.wrong = e.Step, g.anyStep(e, d), e.right, g.computesWrong
 	stage := c.stage()
 	stage.Stages = g.candidate.Stages(e.Step)
 	stage.Has = func(step int, name string) bool { return g.has(harness.Place{Step: step, Stage: name}) }
 	return &fit.Row{Stage: *stage, Got: e.got, Right: e.right, Bound: e.bound}, c
+}
+
+// computesWrong reports whether a stage of a step that the candidate has is wrong by its own computation.
+func (c *candidateRun) computesWrong(step int, stage string) bool {
+	return slices.ContainsFunc(c.judged, func(row harness.Replayed) bool {
+		return row.Step == step && row.Stage == stage && row.Verdict == harness.ReplayIntroduced
+	})
 }
 
 // anyStep returns an input of any step: of a sample its own rows of what has a row for each.
@@ -284,5 +291,5 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 
 // stage returns the Context as package fit has it.
 func (c *Context) stage() *fit.Stage {
-	return &fit.Stage{Model: c.Model, Dims: c.Dims, Name: c.Stage, Step: c.step, In: c.In, At: c.at, Correct: c.Right, Seen: c.got}
+	return &fit.Stage{Model: c.Model, Dims: c.Dims, Name: c.Stage, Step: c.step, In: c.In, At: c.at, Wrong: c.wrong, Correct: c.Right, Seen: c.got}
 }

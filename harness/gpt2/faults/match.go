@@ -362,7 +362,7 @@ func (g *rowGroup) output(e *wrongRow, m match) (out []float32, made map[harness
 				c.right = e.right
 			}
 		}
-		if c.step = at.Step; c.at == nil {
+		if c.step, c.wrong = at.Step, g.computesWrong; c.at == nil {
 			c.at = g.anyStep(&wrongRow{}, d)
 		}
 		out := m.fault.output(c, m.variant)

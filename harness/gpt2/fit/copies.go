@@ -82,16 +82,30 @@ func copies(r *Row) (all []Hypothesis) {
 				continue
 			}
 		}
-		seen := func(s *Stage) string {
+		wrong := r.isWrong(r.Step, name)
+		if wrong {
+			why = alikeWrong
+		}
+		seen := func(s *Stage) string { // "" where it is right and was wrong, or the other way round
 			from, _ := model.ParseStage(s.Name)
-			return asSeen(s.Model.Config(), from, kind)
+			if other := asSeen(s.Model.Config(), from, kind); s.Wrong == nil || s.isWrong(s.Step, other) == wrong {
+				return other
+			}
+			return ""
 		}
 		if shapes.Product(shape) == len(r.Got) {
-			add(r.In(name), known, kind, why, func(s *Stage) []float32 { return s.In(seen(s)) })
+			add(r.In(name), known, kind, why, func(s *Stage) []float32 {
+				if other := seen(s); other != "" {
+					return s.In(other)
+				}
+				return nil
+			})
 		}
 		if x, text := r.byHeads(name); x != nil && !slices.Equal(x, r.In(name)) {
-			add(x, known, kind+text, why, func(s *Stage) []float32 {
-				x, _ := s.byHeads(seen(s))
+			add(x, known, kind+text, why, func(s *Stage) (x []float32) {
+				if other := seen(s); other != "" {
+					x, _ = s.byHeads(other)
+				}
 				return x
 			})
 		}
@@ -161,6 +175,13 @@ func (s *Stage) byHeads(name string) (out []float32, text string) {
 	}
 	return out, text
 }
+
+// alikeWrong is said of another tensor in the place of the output that is not right itself, so that it is
+// not where the output came from.
+const alikeWrong = ", which is wrong too: what stands in both belongs in neither"
+
+// isWrong reports whether a stage is known to be one that the engine computes wrong itself.
+func (s *Stage) isWrong(step int, stage string) bool { return s.Wrong != nil && s.Wrong(step, stage) }
 
 // few reports whether the output has few different values at places.
 func (r *Row) few(at []int) bool {

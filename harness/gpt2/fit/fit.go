@@ -26,6 +26,10 @@ type Stage struct {
 	// Has reports whether the engine has a stage of a step itself; it is of a Row alone.
 	Has func(step int, stage string) bool
 
+	// Wrong reports whether a stage of a step is one that the engine computes wrong itself; nil where that
+	// is not known.
+	Wrong func(step int, stage string) bool
+
 	// Stages are those of the step that the engine has itself; they are of a Row alone.
 	Stages []string
 
