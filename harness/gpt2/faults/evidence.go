@@ -20,7 +20,7 @@ const fewNumbers = 2
 // have others: dropout does that.
 func (s *choosing) isUnproven(k contender) bool {
 	h := s.hypotheses[k.hypothesis]
-	if k.fault == "" && h.queries > s.queries(k) {
+	if queries, steps := s.evidence(k); k.fault == "" && (h.queries > queries || h.steps > steps) {
 		return true
 	}
 	few := 0 < h.numbers && h.numbers <= fewNumbers
@@ -61,16 +61,18 @@ func (s *choosing) isUnproven(k contender) bool {
 	return held <= h.numbers && all > 0 || same >= held
 }
 
-// queries returns at how many positions of the run a contender holds.
-func (s *choosing) queries(k contender) int {
-	at := map[int]bool{}
+// evidence returns at how many positions of the run, and at how many steps, a contender holds.
+func (s *choosing) evidence(k contender) (positions, steps int) {
+	at, in := map[int]bool{}, map[int]bool{}
 	for _, i := range s.holds[k] {
-		d, _ := s.dims(s.answers[i].row.Step)
+		step := s.answers[i].row.Step
+		d, _ := s.dims(step)
+		in[step] = true
 		for t := range d.T {
 			at[d.P+t] = true
 		}
 	}
-	return len(at)
+	return len(at), len(in)
 }
 
 // isRightFrom reports whether a place's stage is right at its step in a layer from n on but its own: a function

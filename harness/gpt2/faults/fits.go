@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -25,7 +26,7 @@ type hypothesis struct {
 
 	channels bool // it is in some channels alone
 
-	queries int // positions of queries that it takes to show it, if more than one
+	queries, steps int // positions of queries and steps that it takes to show it, if more than one
 }
 
 // on returns what of a row the hypothesis is held against.
@@ -67,7 +68,8 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 				continue
 			}
 			if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() {
-				for _, f := range g.mirrors(f.alone(m, e.Span), m) {
+				f = f.alone(m, e.Span)
+				for _, f := range append(g.mirrors(f, m), g.mirrorKeys(e, f, m)...) {
 					if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() && !isAmong(g.hypotheses[known:], f) {
 						g.hypotheses = append(g.hypotheses, f)
 					}
@@ -83,9 +85,11 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 }
 
 // isAmong reports whether a hypothesis is among others that were read off the same row. Those of other rows
-// may have its words, with numbers that these do not tell.
+// may have its words, with numbers that these do not tell. Values in another order may be so in several stages.
 func isAmong(all []hypothesis, f hypothesis) bool {
-	return slices.ContainsFunc(all, func(h hypothesis) bool { return h.relation == f.relation && slices.Equal(h.Stages, f.Stages) })
+	return slices.ContainsFunc(all, func(h hypothesis) bool {
+		return h.relation == f.relation && (f.ID != fit.PatternPermuted || slices.Equal(h.Stages, f.Stages))
+	})
 }
 
 // held returns the causes of a row by the hypotheses from an index on that hold of it.
@@ -267,8 +271,15 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 	if o.input {
 		own, _ := model.ParseStage(e.Stage)
 		read := wordOf(o.row.Name)
-		f.Stages, f.Text = []string{own.Kind()}, "it does not read "+read+" as it is dumped: "+f.Text
+		const reads = "it does not read %s as it is dumped: "
+		text := f.Text
+		f.Stages, f.Text = []string{own.Kind()}, fmt.Sprintf(reads, read)+text
 		input := output
+		if other := keyMirrors[read]; other != "" && h.ID == fit.PatternPermuted {
+			if orders, ok := (&Context{Model: g.model, Dims: o.row.Dims, Stage: o.row.Name, step: e.Step}).keyOrders(output); ok {
+				f.Text += "; or, which gives the same, " + fmt.Sprintf(reads, other) + orders.text(text, true)
+			}
+		}
 		output = func(c *Context) []float32 {
 			other := *c
 			other.Stage, other.right, other.got = c.block(read), nil, nil
@@ -286,7 +297,7 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 	}
 	f.variants, f.relation = []variant{output}, f.Text+" in "+strings.Join(f.Stages, " ")
 	channels := o.part != nil && strings.Contains(o.part.text, "channel")
-	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, h.OfLayer, unparted, channels, h.Queries}
+	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, h.OfLayer, unparted, channels, h.Queries, h.Steps}
 }
 
 // stage returns the Context as package fit has it.

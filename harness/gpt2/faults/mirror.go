@@ -120,7 +120,7 @@ func (g *rowGroup) mirrors(h hypothesis, m match) []hypothesis {
 		x, o := h, order
 		if word == "attn.q" || own == "attn.q" {
 			if o = undone; !slices.Equal(order.from, undone.from) {
-				x.Text = undo(h.Text)
+				x.Text = undo(h.Text, "channels")
 			}
 		}
 		x.variants = []variant{o.output}
@@ -136,7 +136,7 @@ func mirrorRank(h hypothesis) int {
 }
 
 // undo words the order that undoes one.
-func undo(text string) string {
+func undo(text, what string) string {
 	const before, after = " before it", " after it"
 	switch {
 	case strings.Contains(text, before):
@@ -144,7 +144,7 @@ func undo(text string) string {
 	case strings.Contains(text, after):
 		return strings.ReplaceAll(text, after, before)
 	}
-	return "the channels are in the order that undoes this one: " + text
+	return "the " + what + " are in the order that undoes this one: " + text
 }
 
 // alone returns a hypothesis that may sit in several stages of a layer as one on that in which it

@@ -35,7 +35,7 @@ func AcrossSteps(causes []*Cause) {
 		for i, c := range all {
 			c.Text += told[i]
 			if p := c.made.fault.part; p != nil && p.on != "" && c.goesOn(all) {
-				c.Text = strings.Replace(c.Text, c.in, p.on, 1)
+				c.Text = strings.ReplaceAll(c.Text, c.in, p.on)
 			}
 		}
 	}

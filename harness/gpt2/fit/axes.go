@@ -44,6 +44,9 @@ func Axes(cfg model.Config, stage string, d model.Dims) (all []Axis, shape []int
 	return all, shape
 }
 
+// KeyPositions names positions of keys.
+func KeyPositions(indices []int) string { return axisNames["S"].Some(indices) }
+
 // axes returns the axes of the stage, and their lengths as a shape.
 func (s *Stage) axes() (all []Axis, shape []int) {
 	return Axes(s.Model.Config(), s.Name, s.Dims)

@@ -46,7 +46,11 @@ func (s *Stage) placed(right []float32, rows []int) []float32 {
 
 // hypothesis returns the rule as what a cache is.
 func (w writing) hypothesis() Hypothesis {
-	return Hypothesis{ID: PatternCache, Text: w.text, Numbers: w.numbers, Stages: bothCaches, Event: w.event, Output: func(s *Stage) []float32 {
+	steps := 0
+	if w.buffer {
+		steps = 2
+	}
+	return Hypothesis{ID: PatternCache, Text: w.text, Numbers: w.numbers, Stages: bothCaches, Event: w.event, Steps: steps, Output: func(s *Stage) []float32 {
 		return s.placed(s.Correct(), w.from(s.cacheStep()))
 	}}
 }
@@ -90,7 +94,7 @@ func cacheRows(r *Row) (all []Hypothesis) {
 		all = append(all, lost(wrong).hypothesis()) // which a rule is told before where it holds of more steps
 	}
 	c.rules(func(w writing, rows []int) {
-		if len(all) >= mostRules {
+		if len(all) >= mostRules || r.Part != nil && (w.buffer || c.isUnwritten(rows)) {
 			return
 		}
 		for _, j := range wrong {

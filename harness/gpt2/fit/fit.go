@@ -83,6 +83,9 @@ type Hypothesis struct {
 	// back a query sees.
 	Queries int
 
+	// Steps is how many steps it takes to show it, if more than one: for what shows from a step on.
+	Steps int
+
 	// OfLayer is set for a function of the layer's number, which one layer does not show.
 	OfLayer bool
 

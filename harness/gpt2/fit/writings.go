@@ -16,6 +16,7 @@ type writing struct {
 	numbers int
 	from    func(c cacheStep) []int
 	event   bool // it may begin at any step
+	buffer  bool // it is of a whole cache, at two steps or more
 }
 
 // kept returns the rows of a cache that a step before left, and of its own none or, with all,
@@ -67,12 +68,12 @@ func lost(rows []int) writing {
 			runs++
 		}
 	}
-	return writing{text + remedy, runs, func(c cacheStep) []int {
+	return writing{text: text + remedy, numbers: runs, event: true, from: func(c cacheStep) []int {
 		if c.S <= rows[len(rows)-1] {
 			return nil
 		}
 		return c.hidden(func(j int) bool { return slices.Contains(rows, j) })
-	}, true}
+	}}
 }
 
 // mostLost is how many rows in a row may be lost from caches that the dump lacks, but for the first.
@@ -106,8 +107,13 @@ func writings(n int) (all []writing) {
 		add(1+min(first, 1), func(c cacheStep) []int { return c.hidden(func(j int) bool { return first <= j && j < c.S-n }) },
 			"the cache keeps the rows of the last %d positions, a window: all older ones%s are zeros"+remedy, n, but)
 	}
-	add(1, func(c cacheStep) []int { return c.hidden(func(j int) bool { return j >= n }) },
-		"the cache is full at %d rows: rows of positions from %d on are not written and stay zeros; make it as long as the context", n, n)
+	add(1, func(c cacheStep) []int {
+		if c.step > 0 && c.T == 1 && n == c.P-c.step+1 {
+			return nil // no step after the prompt writes
+		}
+		return c.hidden(func(j int) bool { return j >= n })
+	}, "the cache is full at %d rows: rows of positions from %d on are not written and stay zeros; make it as long as the context", n, n)
+	all[len(all)-1].buffer = true
 	ring := func(p int) int { return p % n }
 	for _, own := range []bool{false, true} {
 		rest := ", and its own row stays zeros"
@@ -130,6 +136,17 @@ func writings(n int) (all []writing) {
 		return c.moved(n)
 	}, "the cache keeps the last %d rows and moves them to its front: the oldest is dropped and the rest is zeros"+remedy, n)
 	return all
+}
+
+// isUnwritten reports whether the only rows that are other than they should be are zeros in the place of
+// this step's.
+func (c cacheStep) isUnwritten(rows []int) bool {
+	for j, k := range rows {
+		if k != j && (j < c.P || k >= 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // moved returns the last n rows of those kept at the front and of the new ones, at the front.
