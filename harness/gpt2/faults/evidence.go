@@ -24,7 +24,7 @@ func (s *choosing) isUnproven(k contender) bool {
 		return true
 	}
 	few := 0 < h.numbers && h.numbers <= fewNumbers
-	if k.fault != "" || !few && !h.channels && !h.law || h.event {
+	if k.fault != "" || !few && !h.channels && !h.law && h.queries == 0 || h.event {
 		return false
 	}
 	norm, held, layers, right := false, 0, map[int]bool{}, false
@@ -49,7 +49,7 @@ func (s *choosing) isUnproven(k contender) bool {
 			same += n
 		}
 	}
-	if h.channels && held <= 1 && same > 0 || right || h.law && len(layers) < 2 {
+	if h.queries > 0 && same > 0 || h.channels && held <= 1 && same > 0 || right || h.law && len(layers) < 2 {
 		return true
 	}
 	if !few {

@@ -1,7 +1,9 @@
 package faults_test
 
 import (
+	"math"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,6 +103,46 @@ func TestTwins(t *testing.T) {
 			return out
 		}
 	}
+	later := func(output func(c *faults.Context) []float32) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			if c.Dims.P == 0 {
+				return nil
+			}
+			return output(c)
+		}
+	}
+	newRow := func(head int) func(c *faults.Context) []float32 { // of zeros
+		return func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			D, S := c.Model.Config().Embd/c.Model.Config().Heads, c.Dims.P+c.Dims.T
+			clear(out[((head+1)*S-1)*D:][:D])
+			return out
+		}
+	}
+	exchanged5 := func(c *faults.Context) []float32 { // the last two rows
+		out := append([]float32{}, c.Right()...)
+		D, S := c.Model.Config().Embd/c.Model.Config().Heads, c.Dims.P+c.Dims.T
+		for lo := 0; lo < len(out); lo += S * D {
+			copy(out[lo+(S-2)*D:][:D], c.Right()[lo+(S-1)*D:][:D])
+			copy(out[lo+(S-1)*D:][:D], c.Right()[lo+(S-2)*D:][:D])
+		}
+		return out
+	}
+	mixing := func(of func(v []float32, S, D int) []float32) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			out, D := make([]float32, len(c.Right())), c.Model.Config().Embd/c.Model.Config().Heads
+			if err := c.Model.Apply(c.Stage, c.Dims, func(name string) []float32 {
+				if x := c.In(name); strings.HasSuffix(name, "cache_v") {
+					return of(x, c.Dims.P+c.Dims.T, D)
+				} else {
+					return x
+				}
+			}, out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+	}
 	const or = "; or, which gives the same, "
 	const other, exchanged = "the values have the other sign", "the halves of each head are exchanged"
 	const every = "in h.*.attn.probs: every key has the same probability: no softmax, the mean of all"
@@ -148,6 +190,35 @@ func TestTwins(t *testing.T) {
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
 		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.context: the output is 0.5 times the correct one", "in h.*.attn.probs: the output is 0.5 times the correct one"}, []string{"absolute"}},
+		{"a key hidden, dumped", "attn.scores", later(queries(func(row []float32, _, _ int) { row[0] = float32(math.Inf(-1)) })), all, 3, "pattern_scores",
+			[]string{"key 0 is left out, the first"}, []string{"window", "key position"}},
+		{"own blocks and those before, dumped", "attn.scores", later(queries(func(row []float32, _, q int) {
+			for j := range max(q/2*2-2, 0) {
+				row[j] = float32(math.Inf(-1))
+			}
+		})), all, 3, "pattern_scores", []string{"are left out, the first"}, []string{"window"}},
+		{"one head's new row", "attn.cache_k", later(newRow(1)), all, 3, "pattern_zero",
+			[]string{"the output is 0", "head 1, from key position 5 on"}, []string{"full", "off their place"}},
+		{"one head's new value", "attn.cache_v", later(newRow(1)), modules, 3, "pattern_zero",
+			[]string{"the output is 0", "head 1, from key position 5 on", or + "in h.*.attn.cache_v"}, nil},
+		{"rows of values exchanged", "attn.cache_v", later(exchanged5), modules, 3, "pattern_permuted", []string{"attn.probs: key positions", or + "in h.*.attn.cache_v"}, nil},
+		{"values of the row before, dumped", "attn.context", mixing(func(v []float32, S, D int) []float32 {
+			var out []float32
+			for lo := 0; lo < len(v); lo += S * D {
+				out = slices.Concat(out, v[lo+(S-1)*D:lo+S*D], v[lo:lo+(S-1)*D])
+			}
+			return out
+		}), all, 4, "pattern_permuted", []string{"attn.probs as it is dumped: each key position", or + "it does not read attn.cache_v as it is dumped: each key position has the values that belong 1 before it"}, nil},
+		{"foreign rows in both caches, dumped", "attn.cache_[kv]", later(func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			D, S := c.Model.Config().Embd/c.Model.Config().Heads, c.Dims.P+c.Dims.T
+			for i := range out {
+				if i/D%S < 2 && c.Dims.P == 5 {
+					out[i] = float32(i%D+i/D%S*D) / 7
+				}
+			}
+			return out
+		}), all, 2, "pattern_copy", []string{"which is wrong too"}, []string{"written over", "wrong buffer"}},
 		{"a query halved, dumped", "attn.probs", times(0.5, 2), all, 1, "pattern_ratio", []string{"0.5 times", "in query position 2"}, []string{or}},
 		{"scaled twice", "attn.scores", func(c *faults.Context) []float32 {
 			f, _ := faults.ByID("scale_d")
