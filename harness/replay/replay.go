@@ -49,7 +49,8 @@ type StepDims struct {
 // before it there is nothing.
 type Inputs func(name string) (v Value, ok bool)
 
-// A Replayer computes single stages of a model correctly, from given inputs.
+// A Replayer computes single stages of a model correctly, from given inputs. It is safe for
+// concurrent use.
 type Replayer interface {
 	// Reads lists the inputs of a stage: stages of the same step, "tokens" (the
 	// step's ids [B,T]), "pos" (their positions [T]), and "prev:STAGE" for a stage
