@@ -100,6 +100,9 @@ func (g *rowGroup) parts(e *wrongRow) (all []*part) {
 			all = append(all, &part{text: text, in: func(index []int, _ model.Dims) bool { return slices.Contains(in, index[a]) }})
 		}
 	}
+	if own == nil {
+		own = g.tail(e)
+	}
 	if own != nil {
 		all = append(all, own)
 	}
@@ -109,6 +112,45 @@ func (g *rowGroup) parts(e *wrongRow) (all []*part) {
 		}
 	}
 	return all
+}
+
+// tail returns the part of the output from the first index of its last axis on that has a wrong value; nil
+// where too few are before it, or too few values are wrong. It may be more than half.
+func (g *rowGroup) tail(e *wrongRow) *part {
+	const fewest = 16
+	axes, shape := axesOf(g.model.Config(), e.Stage, e.dims)
+	a := len(axes) - 1
+	if a < 1 || axes[a].Letter == "S" || shapes.Product(shape) != len(e.got) {
+		return nil
+	}
+	n, first, count := axes[a].N, axes[a].N, 0
+	for i := range e.got {
+		if e.isWrong(i) {
+			first, count = min(first, i%n), count+1
+		}
+	}
+	if first < max(fewest, n/8) || first > n-fewest || 4*count < len(e.got)/n*(n-first) {
+		return nil
+	}
+	var indices []int
+	for j := first; j < n; j++ {
+		indices = append(indices, j)
+	}
+	return &part{"in " + axes[a].Some(indices), "", false, func(index []int, _ model.Dims) bool { return index[a] >= first }}
+}
+
+// onlyIn returns values of a row in one part, and the right ones elsewhere; nil is no part in particular.
+func (g *rowGroup) onlyIn(p *part, e *wrongRow, x, right []float32) []float32 {
+	if p == nil {
+		return x
+	}
+	out := slices.Clone(right)
+	for i, in := range p.of(e, g.model.Config()) {
+		if in {
+			out[i] = x[i]
+		}
+	}
+	return out
 }
 
 // part returns the part of the output that is wrong; nil for no part in particular. An axis

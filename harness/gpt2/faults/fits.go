@@ -59,7 +59,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 	}
 	known := len(g.hypotheses)
 	for _, o := range g.observed(e) {
-		for _, h := range fit.Propose(o.row) {
+		for _, h := range append(fit.Propose(o.row), narrowWeights(o)...) {
 			if h.OfRow && o.part != nil && o.part.keys {
 				continue
 			}
@@ -298,6 +298,30 @@ func (g *rowGroup) hypothesis(e *wrongRow, h fit.Hypothesis, o observation) hypo
 	f.variants, f.relation = []variant{output}, f.Text+" in "+strings.Join(f.Stages, " ")
 	channels := o.part != nil && strings.Contains(o.part.text, "channel")
 	return hypothesis{f, h.Numbers, h.Whole || o.part != nil && o.part.rows, h.Event, h.OfLayer, unparted, channels, h.Queries, h.Steps}
+}
+
+// narrowWeights proposes weights of a part of a matrix in few bits; of all of it the catalogue tells.
+func narrowWeights(o observation) (all []fit.Hypothesis) {
+	if o.part == nil || o.input || !isProduct(o.row.Name) {
+		return nil
+	}
+	name, _ := model.ParseStage(o.row.Name)
+	for _, p := range precisions {
+		for _, both := range []bool{false, true} {
+			what := "the weights"
+			if both {
+				what += " and the bias"
+			}
+			all = append(all, fit.Hypothesis{ID: fit.PatternWeights, Text: what + " are rounded to " + p.name + ": take the file's as they are", Stages: []string{name.Kind()}, Output: func(s *fit.Stage) []float32 {
+				c := &Context{Model: s.Model, Dims: s.Dims, Stage: s.Name, In: s.In, right: s.Correct()}
+				if both || s.Name == "logits" {
+					return c.rounded(p.round, nil)
+				}
+				return c.product(nil, p.round, c.bias())
+			}})
+		}
+	}
+	return all
 }
 
 // stage returns the Context as package fit has it.

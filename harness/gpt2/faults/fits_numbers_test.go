@@ -196,6 +196,13 @@ func TestOneRow(t *testing.T) {
 			t.Errorf("another centre: %s at step %d: %s: %q", x.Stage, x.Step, x.Fault, x.Text)
 		}
 	}
+	e.plant = planted(fitCase{stage: "ln_f", output: func(c *faults.Context) []float32 {
+		return normalise(c, func(_ []float32, mean, _ float64) float64 { return mean + math.Cos(1000*mean)/1e4 },
+			func(_ []float32, _, v float64) float64 { return math.Sqrt(v + 1e-5) }, func(g, b float64) (float64, float64) { return g, b })
+	}})
+	if _, all := e.explain(t); len(all) == 0 || !strings.Contains(all[0].Text, "as where the statistics are computed in few bits, or") {
+		t.Errorf("a centre in few bits: %v", all)
+	}
 	// One that all rows have is told of one row as well.
 	e.tokens = [][]int{{104}}
 	testFits(t, e, []fitCase{{"scaled", ".ln_2", fit.PatternScaled, []string{"without the bias the output is 1.2 times", "the gain or the divisor is scaled"}, func(c *faults.Context) []float32 {
@@ -284,6 +291,23 @@ func TestWeights(t *testing.T) {
 					w[i] = max(-0.15, min(v, 0.15))
 				}
 			})},
+		{"keys' in bfloat16", ".attn.c_attn", fit.PatternWeights, []string{"the weights are rounded to bfloat16", "in the k third"},
+			with(func(w []float32, out int) {
+				for i := range w {
+					if j := i % out; out/3 <= j && j < out/3*2 {
+						w[i] = bfloat16(w[i : i+1])[0]
+					}
+				}
+			})},
+		{"units from 20 on in bfloat16", ".mlp.c_fc", fit.PatternLevels, []string{"the output is rounded to bfloat16", "in units 20 to 111"}, func(c *faults.Context) []float32 {
+			out := slices.Clone(c.Right())
+			for i, v := range bfloat16(out) {
+				if i%112 >= 20 {
+					out[i] = v
+				}
+			}
+			return out
+		}},
 		{"groups of 4 bits", ".mlp.c_proj", fit.PatternWeights, []string{"quantised to 4 bits", "of each group of 32 inputs of an output over 7"},
 			with(func(w []float32, out int) {
 				for j := range out {

@@ -263,21 +263,32 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	d, _ := g.dims(e.Step)
 	some := e.some
 	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
-	var nearest finding
-	off := math.Log(sameNoise)
+	var near []finding
+	own := g.part(e)
+	if own == nil {
+		own = g.tail(e)
+	}
+	off := func(f finding) float64 { return math.Abs(math.Log(f.explains)) }
 	for _, p := range precisions {
 		out := composite(p.name, p.round).output(c, 0)
 		if out == nil {
 			continue
 		}
-		like := harness.Between(some.right, out, nil)
-		ratio := some.base.RMS() / like.RMS()
-		if like.Nonfinite == 0 && math.Abs(math.Log(ratio)) < off {
-			off = math.Abs(math.Log(ratio))
-			nearest = finding{p.id, 0, fmt.Sprintf("no structure was found in the error, which is %.2g times that of %s", ratio, p.like)}
+		like := harness.Between(some.right, g.onlyIn(own, e, out, some.right), nil)
+		f := finding{p.id, some.base.RMS() / like.RMS(), p.like}
+		if like.Nonfinite == 0 && off(f) < math.Log(sameNoise) {
+			near = append(near, f)
 		}
 	}
-	return nearest
+	if len(near) == 0 {
+		return finding{}
+	}
+	slices.SortStableFunc(near, func(a, b finding) int { return cmp.Compare(off(a), off(b)) })
+	var like []string
+	for _, f := range near {
+		like = append(like, fmt.Sprintf("%.2g times that of %s", f.explains, f.text))
+	}
+	return finding{near[0].id, 0, "no structure was found in the error, which is " + strings.Join(like, "; or ")}
 }
 
 // mostRounded is how many times the error may be that of rounding the output alone, where what

@@ -217,7 +217,8 @@ func TestNoise(t *testing.T) {
 	for _, c := range []struct {
 		part float64
 		id   string
-	}{{1.0 / 4096, faults.PatternNoise10}, {1.0 / 900, faults.PatternNoise7}, {1.0 / 512, faults.PatternNoise7}} {
+		or   bool // both are told
+	}{{1.0 / 4096, faults.PatternNoise10, false}, {1.0 / 900, faults.PatternNoise7, true}, {1.0 / 512, faults.PatternNoise7, false}} {
 		for _, right := range []int{-1, 1} { // the step that is
 			rng := rand.New(rand.NewPCG(3, 4))
 			_, all := engine{plant: func(at harness.Place, x *faults.Context) []float32 {
@@ -231,7 +232,7 @@ func TestNoise(t *testing.T) {
 				want = ""
 			}
 			for _, x := range all {
-				if x.Fault != want {
+				if x.Fault != want || strings.Contains(x.Text, "; or ") != (c.or && right < 0) {
 					t.Errorf("%v, right at step %d: explained %v, want %q", c.part, right, x, want)
 				}
 			}

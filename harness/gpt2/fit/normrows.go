@@ -38,7 +38,11 @@ func NormRows(r *Row) string {
 		if len(off) == 1 {
 			return fmt.Sprintf("the one row is as if another number were taken off than its mean, %+.5g off it, and its divisor may be another too", off[0])
 		}
-		return fmt.Sprintf("each row is as if another number were taken off than its mean, from %+.5g to %+.5g off it: as where the statistics are of something else than the row's channels, or not their mean", slices.Min(off), slices.Max(off))
+		why := "of something else than the row's channels, or not their mean"
+		if n.isLittle(off) {
+			why = "computed in few bits, or of something else than the row's channels"
+		}
+		return fmt.Sprintf("each row is as if another number were taken off than its mean, from %+.5g to %+.5g off it: as where the statistics are %s", slices.Min(off), slices.Max(off), why)
 	}
 	if !ok {
 		return ""
@@ -47,6 +51,16 @@ func NormRows(r *Row) string {
 		return fmt.Sprintf("the one row, without the bias, is %.5g times the correct one, as where its divisor is another than √(var + eps): which cannot be told by one row", k[0])
 	}
 	return fmt.Sprintf("each row, without the bias, is the correct one times a number of its own, from %.5g to %.5g, as where the divisor of the rows is another than √(var + eps)", slices.Min(k), slices.Max(k))
+}
+
+// isLittle reports whether what is taken off each row is so near to its mean as rounding to bfloat16 leaves it.
+func (n *norming) isLittle(off []float64) bool {
+	for r, d := range off {
+		if math.Abs(d) > 0x1p-8*(math.Abs(n.mean[r])+math.Sqrt(n.variance[r])) {
+			return false
+		}
+	}
+	return true
 }
 
 // line returns what is taken off each row of a norm, and what it is then divided by, as they are read off
