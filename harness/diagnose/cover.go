@@ -7,6 +7,7 @@ import (
 
 	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
+	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/harness/replay"
 )
 
@@ -133,6 +134,7 @@ func (c *cover) choose(row harness.Place) error {
 	}))
 	c.run, c.chosen[row] = best.run, true
 	var stages []string
+	var steps []int // others, of the row's own stage
 	for i, again := range best.again {
 		c.rows[i] = again
 		delete(c.visited, again.Place)
@@ -140,14 +142,20 @@ func (c *cover) choose(row harness.Place) error {
 	}
 	for _, i := range best.covered {
 		c.chosen[c.rows[i].Place] = true
-		if c.rows[i].Step == row.Step {
+		switch {
+		case c.rows[i].Step == row.Step:
 			stages = append(stages, c.rows[i].Stage)
+		case c.rows[i].Stage == row.Stage:
+			steps = append(steps, c.rows[i].Step)
 		}
 	}
 	if n := len(stages); n == 1 {
 		best.cause.Text += "; " + stages[0] + " is off by the same fault"
 	} else if n > 1 {
 		best.cause.Text += "; " + strings.Join(stages, ", ") + " are off by the same fault"
+	}
+	if n := len(steps); n > 0 {
+		best.cause.Text += "; at step" + strings.Repeat("s", min(n-1, 1)) + " " + fit.Ranges(steps, 0) + " the stage is off by the same fault"
 	}
 	c.causes[row] = append([]faults.Cause{best.cause}, rest...)
 	return nil

@@ -44,6 +44,13 @@ func TestAcrossSteps(t *testing.T) {
 		{"by the step", "h.1.resid_mid", branch(func(p int) float32 { return float32(math.Cos(float64(p))) }),
 			"; the number changes from step to step: it is -0.98999 and -0.65364 at steps 1, 2", "none", 3, 1},
 		{"one number", "h.1.resid_mid", branch(func(int) float32 { return 0.0909108 }), "(0.090911)·attn.c_proj, where the block's input + attn.c_proj belongs; h.1.resid_post is off by the same fault", "none", 3, 0},
+		{"a key left out", "h.1.attn.probs", func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for i := 0; i < len(out); i += c.Dims.P + c.Dims.T {
+				out[i] = 0
+			}
+			return out
+		}, "in key position 0; at steps 1, 2 the stage is off by the same fault", "none", 1, 0},
 		{"a row that stays", "h.1.attn.cache_k", late, "is that of the position before", "put into the cache is", 2, 2},
 	} {
 		planter := faults.Planter{Model: m, Plant: func(at harness.Place, c *faults.Context) []float32 {

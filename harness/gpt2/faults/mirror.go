@@ -97,10 +97,57 @@ func (o headOrder) output(c *Context) []float32 {
 // channels of a head another does to q·k too.
 var mirrored = []string{"attn.q", "attn.k", "attn.cache_k"}
 
-// mirrors returns a hypothesis and those that give the same scores: where it is an order of the
-// channels of each head of q, the order of k's that undoes it, and the other way round.
+// channelFactors returns the numbers by which a hypothesis multiplies the channels of attention's output,
+// the same in every position; ok is false if it does something else.
+func (h hypothesis) channelFactors(m *model.Model, stage string) (k []float32, ok bool) {
+	if h.ID != fit.PatternZero && h.ID != fit.PatternRatio && h.ID != fit.PatternChannelRatio {
+		return nil, false
+	}
+	const T = 3
+	C := m.Config().Embd
+	right := make([]float32, T*C)
+	for i := range right {
+		right[i] = float32(int(1) << (i / C)) // of which the factors show exactly
+	}
+	out := h.output(&Context{Model: m, Dims: model.Dims{B: 1, T: T}, Stage: stage, right: right, In: func(string) []float32 { return nil }}, 0)
+	if len(out) != len(right) {
+		return nil, false
+	}
+	for i, v := range out {
+		if v != out[i%C]*right[i] {
+			return nil, false
+		}
+	}
+	return out[:C], true
+}
+
+// inValues returns a hypothesis that multiplies channels of attention's output as one of the values, which
+// gives the same.
+func (g *rowGroup) inValues(h hypothesis, stage string) (x hypothesis, ok bool) {
+	k, ok := h.channelFactors(g.model, stage)
+	if !ok || h.unparted == nil {
+		return x, false
+	}
+	o := headOrder{make([]int, len(k)), k}
+	for i := range o.from {
+		o.from[i] = i
+	}
+	x = h.only("attn.v")
+	x.Stages = append(x.Stages, "h.*.attn.cache_v")
+	x.variants, x.unparted = []variant{o.output}, nil
+	return x, true
+}
+
+// mirrors returns a hypothesis and those that give the same: where it is an order of the channels of
+// each head of q, the order of k's that undoes it, and the other way round; where it multiplies channels
+// of attention's output, the same of the values.
 func (g *rowGroup) mirrors(h hypothesis, m match) []hypothesis {
 	all := []hypothesis{h}
+	if len(m.stages) == 1 && wordOf(m.stages[0]) == "attn.context" {
+		if x, ok := g.inValues(h, m.stages[0]); ok {
+			all = append(all, x)
+		}
+	}
 	if len(m.stages) != 1 || !slices.Contains(mirrored, wordOf(m.stages[0])) {
 		return all
 	}

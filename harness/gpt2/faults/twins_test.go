@@ -185,7 +185,16 @@ func TestTwins(t *testing.T) {
 				out[i] -= x[i/C*C+9] * w[9*C+i%C]
 			}
 			return out
-		}, modules, 4, "", []string{or + "in h.*.attn.c_proj: input 9 of 48 is left out of the sum"}, nil},
+		}, modules, 4, "", []string{or + "in h.*.attn.v: ", "(in h.*.attn.cache_v it would give the same); or in h.*.attn.c_proj: input 9 of 48 is left out of the sum"}, nil},
+		{"a channel of values lost", "attn.v", func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for i, h, D := 0, len(out)/c.Dims.B/6, 8; i < len(out); i++ {
+				if i/h%6 == 1 && i%D == 3 {
+					out[i] = 0
+				}
+			}
+			return out
+		}, modules, 4, "pattern_zero", []string{or + "in h.*.attn.v: the output is 0: it is never computed, or never written, in head 1, channel of a head 3 (in h.*.attn.cache_v it would give the same)"}, nil},
 		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
 		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",
