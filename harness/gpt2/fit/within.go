@@ -187,9 +187,6 @@ const mostPairs = 16
 func (a Axis) guesses() (all []order) {
 	n := a.N
 	add := func(numbers int, f func(j, n int) int, format string, args ...any) {
-		if numbers == 1 && !moves(f, n) {
-			return
-		}
 		all = append(all, order{fmt.Sprintf(format, args...), numbers, func(_ *Stage, j, n int) int { return f(j, n) }})
 	}
 	add(0, func(j, n int) int { return n - 1 - j }, "%s in reverse order", a.Many)
@@ -201,7 +198,9 @@ func (a Axis) guesses() (all []order) {
 	}
 	for _, g := range []int{2, 4, 8, 16} {
 		if g < n {
-			add(1, func(j, _ int) int { return j % g }, "%s repeat after %d: %s j has the values of j mod %d", a.Many, g, a.One, g)
+			if n > g+1 { // one that repeats shows no period
+				add(1, func(j, _ int) int { return j % g }, "%s repeat after %d: %s j has the values of j mod %d", a.Many, g, a.One, g)
+			}
 			add(1, func(j, _ int) int { return j / g }, "each %s stands for %d: %s j has the values of j/%d", a.One, g, a.One, g)
 			why := ""
 			if a.Letter == "H" {
