@@ -136,7 +136,7 @@ func (g *rowGroup) tail(e *wrongRow) *part {
 	for j := first; j < n; j++ {
 		indices = append(indices, j)
 	}
-	return &part{"in " + axes[a].Some(indices), "", false, func(index []int, _ model.Dims) bool { return index[a] >= first }}
+	return &part{text: "in " + axes[a].Some(indices), in: func(index []int, _ model.Dims) bool { return index[a] >= first }}
 }
 
 // onlyIn returns values of a row in one part, and the right ones elsewhere; nil is no part in particular.

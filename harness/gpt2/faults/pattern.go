@@ -264,7 +264,7 @@ func (g *rowGroup) precisionLoss(e *wrongRow) finding {
 	some := e.some
 	c := some.context(g.model, d, func(name string) []float32 { return g.input(g.run, e.Step, name) })
 	var near []finding
-	own := g.part(e)
+	own := g.part(e, false)
 	if own == nil {
 		own = g.tail(e)
 	}
