@@ -69,7 +69,7 @@ func (g *rowGroup) fits(e *wrongRow, search bool) map[int][]Cause {
 			}
 			if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() {
 				f = f.alone(m, e.Span)
-				for _, f := range append(g.mirrors(f, m), g.mirrorKeys(e, f, m)...) {
+				for _, f := range append(g.mirrors(e, f, m), g.mirrorKeys(e, f, m)...) {
 					if m, ok := g.best(f.on(e), f.Fault); ok && m.holds() && !isAmong(g.hypotheses[known:], f) {
 						g.hypotheses = append(g.hypotheses, f)
 					}

@@ -123,7 +123,7 @@ func (h hypothesis) channelFactors(m *model.Model, stage string) (k []float32, o
 
 // inValues returns a hypothesis that multiplies channels of attention's output as one of the values, which
 // gives the same.
-func (g *rowGroup) inValues(h hypothesis, stage string) (x hypothesis, ok bool) {
+func (g *rowGroup) inValues(e *wrongRow, h hypothesis, stage string) (x hypothesis, ok bool) {
 	k, ok := h.channelFactors(g.model, stage)
 	if !ok || h.unparted == nil {
 		return x, false
@@ -132,8 +132,10 @@ func (g *rowGroup) inValues(h hypothesis, stage string) (x hypothesis, ok bool) 
 	for i := range o.from {
 		o.from[i] = i
 	}
-	x = h.only("attn.v")
-	x.Stages = append(x.Stages, "h.*.attn.cache_v")
+	x = h.only("attn.cache_v")
+	if e.dims.P == 0 || g.wrongAtPrompt(e.Place) { // else the values that the prompt left are right
+		x.Stages = append(x.Stages, "h.*.attn.v")
+	}
 	x.variants, x.unparted = []variant{o.output}, nil
 	return x, true
 }
@@ -141,10 +143,10 @@ func (g *rowGroup) inValues(h hypothesis, stage string) (x hypothesis, ok bool) 
 // mirrors returns a hypothesis and those that give the same: where it is an order of the channels of
 // each head of q, the order of k's that undoes it, and the other way round; where it multiplies channels
 // of attention's output, the same of the values.
-func (g *rowGroup) mirrors(h hypothesis, m match) []hypothesis {
+func (g *rowGroup) mirrors(e *wrongRow, h hypothesis, m match) []hypothesis {
 	all := []hypothesis{h}
 	if len(m.stages) == 1 && wordOf(m.stages[0]) == "attn.context" {
-		if x, ok := g.inValues(h, m.stages[0]); ok {
+		if x, ok := g.inValues(e, h, m.stages[0]); ok {
 			all = append(all, x)
 		}
 	}

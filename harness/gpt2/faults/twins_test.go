@@ -195,6 +195,15 @@ func TestTwins(t *testing.T) {
 			}
 			return out
 		}, modules, 4, "pattern_zero", []string{or + "in h.*.attn.v: the output is 0: it is never computed, or never written, in head 1, channel of a head 3 (in h.*.attn.cache_v it would give the same)"}, nil},
+		{"a head lost from step 1 on", "attn.context", func(c *faults.Context) []float32 {
+			out := append([]float32{}, c.Right()...)
+			for i := range out {
+				if c.Dims.P > 0 && i/8%6 == 2 {
+					out[i] = 0
+				}
+			}
+			return out
+		}, modules, 3, "pattern_zero", []string{"in h.*.attn.cache_v: the output is 0"}, []string{"attn.v"}},
 		{"a query halved", "attn.probs", times(0.5, 2), modules, 1, "pattern_scaled_weights",
 			[]string{"in h.*.attn.c_proj: ", "the weights or the input are scaled, in position 2", "in h.*.attn.probs: the output is 0.5 times the correct one, half of it, in query position 2"}, nil},
 		{"a later query halved", "attn.probs", times(0.5, 5), modules, 1, "pattern_scaled_weights",
