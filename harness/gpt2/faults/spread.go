@@ -17,7 +17,7 @@ func (g *rowGroup) spread(e *wrongRow) (parts []string) {
 	if len(shape) == 0 || shapes.Product(shape) != len(e.got) {
 		return nil
 	}
-	var alike []string
+	var alike, others []string
 	zeros, inner := 0, len(e.got)
 	for i, v := range e.got {
 		if v == 0 && e.isWrong(i) {
@@ -48,10 +48,12 @@ func (g *rowGroup) spread(e *wrongRow) (parts []string) {
 		if n < 2 || total == 0 {
 			continue
 		}
-		var right, empty, most []int
+		var right, rest, empty, most []int
 		for j := range n {
 			if wrong[j] == 0 {
 				right = append(right, j)
+			} else {
+				rest = append(rest, j)
 			}
 			if zero[j]*n == len(e.got) {
 				empty = append(empty, j)
@@ -80,11 +82,15 @@ func (g *rowGroup) spread(e *wrongRow) (parts []string) {
 		}
 		if slices.Sort(most); len(most) > 0 {
 			parts = append(parts, fmt.Sprintf("more of the error than elsewhere is in %s: %.0f%%", axis.Some(most), 100*part/total))
-		} else if len(right) < n-1 {
+		} else if 2*len(right) >= n && len(rest) > 1 {
+			others = append(others, axis.Some(rest))
+		} else if len(right) > 0 && len(rest) > 1 {
+			others = append(others, "the other "+axis.Many)
+		} else if len(rest) > 1 {
 			alike = append(alike, axis.Many)
 		}
 	}
-	if len(alike) > 0 {
+	if alike = append(alike, others...); len(alike) > 0 {
 		parts = append(parts, "the error is spread over "+words.And(alike)+" alike")
 	}
 	return parts

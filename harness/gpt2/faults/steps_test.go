@@ -129,7 +129,7 @@ func TestAcrossSteps(t *testing.T) {
 			}
 			return v + math.Sin(float64(7*q*k))
 		}), nil, nil, false, []string{"of 1.5 times the scores", "; at steps 1 to 3 the stage is wrong too, and no cause was found there"}},
-		{"noise after attention", "h.1.attn.c_proj", rows(func(b, p int) float64 { return 1 + math.Sin(float64(7*b+p*p)) }), nil, []string{"is what h."}, false, []string{"no mix of h.", "gives this output, if attn.c_proj is right"}},
+		{"noise after attention", "h.1.attn.c_proj", rows(func(b, p int) float64 { return 1 + math.Sin(float64(7*b+p*p)) }), nil, []string{"is what h."}, false, []string{"no mix of the rows of the correct h.", "gives this output, if attn.c_proj is right: other values are mixed, or something is done to the mix"}},
 		{"nearly so at the prompt", "h.1.resid_mid", branch(func(p int) float64 {
 			if p < 5 {
 				return 0.7 + 1e-5*math.Sin(float64(p))
@@ -209,7 +209,13 @@ func TestSpread(t *testing.T) {
 				return v
 			}
 			return v + 0.1*noise(i)
-		}, "nothing is wrong in position 2"},
+		}, "nothing is wrong in position 2; the error is spread over batch rows, channels and the other positions alike"},
+		{"from a position on", func(v float32, i, _, position int) float32 {
+			if position < 6 {
+				return v
+			}
+			return v + 0.1*noise(i)
+		}, "the error is spread over batch rows, channels and positions 6 to 9 alike"},
 		{"on a grid", func(v float32, _, _, _ int) float32 { return float32(math.Round(float64(v)*63.5) / 63.5) }, "no known fault and no fit gives this output: "},
 		{"in one value", func(v float32, i, _, _ int) float32 {
 			if i == 300 {

@@ -201,10 +201,14 @@ func probs(r *Row, name, values string, keys int) (*Row, error) {
 				off += float64(r.Bound[from+i]) * float64(r.Bound[from+i])
 			}
 			if !(left <= 16*off) {
-				if r.Recovered {
-					return nil, fmt.Errorf("no mix of %s gives this output, if attn.c_proj is right", values)
+				of, more := values, ""
+				if whole.Has == nil || !whole.Has(r.Step, values) {
+					of, more = "the rows of the correct "+values, ": other values are mixed, or something is done to the mix"
 				}
-				return nil, fmt.Errorf("no mix of %s is what %s has", values, r.Name)
+				if r.Recovered {
+					return nil, fmt.Errorf("no mix of %s gives this output, if attn.c_proj is right%s", of, more)
+				}
+				return nil, fmt.Errorf("no mix of %s is what %s has%s", of, r.Name, more)
 			}
 		}
 	}
