@@ -112,3 +112,33 @@ func TestHidden(t *testing.T) {
 		}},
 	})
 }
+
+// TestTails: keys that the sum over the values leaves out are no rows that the cache lost.
+func TestTails(t *testing.T) {
+	upTo := func(from func(P, S, query int) int) func(c *faults.Context) []float32 {
+		return func(c *faults.Context) []float32 {
+			cfg, block := c.Model.Config(), strings.TrimSuffix(c.Stage, "context")
+			p, v, out := c.In(block+"probs"), c.In(block+"cache_v"), make([]float32, len(c.Right()))
+			H, T, S, D := cfg.Heads, c.Dims.T, c.Dims.P+c.Dims.T, cfg.Embd/cfg.Heads
+			for i := range out {
+				b, q, h, d := i/(T*cfg.Embd), i/cfg.Embd%T, i%cfg.Embd/D, i%D
+				sum := 0.0
+				for s := range min(from(c.Dims.P, S, c.Dims.P+q), S) {
+					sum += float64(p[((b*H+h)*T+q)*S+s]) * float64(v[((b*H+h)*S+s)*D+d])
+				}
+				out[i] = float32(sum)
+			}
+			return out
+		}
+	}
+	const same = "zeros in their rows of the cache of values would give the same"
+	prompt := []int{1, 2, 300, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}
+	for _, n := range []int{5, 15} { // with the probabilities recovered and without
+		e := engine{judge: oddModel(t), tokens: [][]int{prompt[:n]}, steps: 4, keep: gpt2test.IsModule}
+		testFits(t, e, []fitCase{
+			{"tiles of a step", ".attn.context", fit.PatternSoftmax, []string{"full tiles of 4 keys alone: the keys of a step that are left over are left out", same}, upTo(func(_, S, _ int) int { return S / 4 * 4 })},
+			{"tiles of a query", ".attn.context", fit.PatternSoftmax, []string{"full tiles of 4 keys alone: the keys of each query that are left over are left out", same}, upTo(func(_, _, q int) int { return (q + 1) / 4 * 4 })},
+			{"the newest", ".attn.context", fit.PatternSoftmax, []string{"the newest key is left out of the sum over the values at steps after the first", same}, upTo(func(P, S, _ int) int { return S - min(P, 1) })},
+		})
+	}
+}

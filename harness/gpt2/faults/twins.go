@@ -123,6 +123,10 @@ func (s *choosing) causes(x *answer) []Cause {
 		}
 		return x.causes
 	}
+	forgotten := func(k contender) bool { return s.isForgotten(k, x) }
+	if k, f := without(known, forgotten), without(fits, forgotten); len(k)+len(f) > 0 {
+		known, fits = k, f
+	}
 	later := func(k contender) int { // a rule of all steps goes before what may begin at any
 		if len(known) == 0 && s.hypotheses[k.hypothesis].event {
 			return 1
@@ -190,6 +194,21 @@ func (s *choosing) causes(x *answer) []Cause {
 	}
 	causes[0] = causes[0].WithTwins(twins)
 	return causes
+}
+
+// isForgotten reports whether a contender is of a cache's rows that are other than they should be and right
+// at a later step: what is lost stays lost, and only what one step reads is without it.
+func (s *choosing) isForgotten(k contender, x *answer) bool {
+	if k.fault != "cache_stale" && (k.fault != "" || s.hypotheses[k.hypothesis].ID != fit.PatternCache) {
+		return false
+	}
+	var steps, from []int
+	for _, i := range s.holds[k] {
+		if o := s.answers[i]; o.row.Stage == x.row.Stage {
+			steps, from = append(steps, o.row.Step), append(from, k.of(o).made.from)
+		}
+	}
+	return len(steps) > 1 && slices.Max(from) > slices.Min(steps)
 }
 
 // isPlainer reports whether a contender is a softmax with no number in it that gives the same as keys
