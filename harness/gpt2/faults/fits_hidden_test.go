@@ -111,6 +111,18 @@ func TestHidden(t *testing.T) {
 			return out
 		}},
 	})
+	e.tokens = e.tokens[:1]
+	testFits(t, e, []fitCase{
+		{"a key that is not summed", ".attn.probs", fit.PatternSoftmax, []string{"key 0 is left out of the sum of every later query"}, func(c *faults.Context) []float32 {
+			out, S := slices.Clone(c.Right()), c.Dims.P+c.Dims.T
+			for i := range out {
+				if i%S == 0 && i/S%c.Dims.T > 0 {
+					out[i] = 0
+				}
+			}
+			return out
+		}},
+	})
 }
 
 // TestTails: keys that the sum over the values leaves out are no rows that the cache lost.

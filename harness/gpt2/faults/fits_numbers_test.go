@@ -113,7 +113,7 @@ func TestPointwise(t *testing.T) {
 			const h = 16.0 / 256
 			return gelu(math.Round((x+8)/h)*h - 8)
 		})},
-		{"a table of eighths", "mlp.act", table, []string{"48 entries from -3 to 3", "straight line"}, ofFirst(func(x float64) float64 {
+		{"a table of eighths", "mlp.act", table, []string{"entries from -3 to 3 are 0.125 apart, in 48 intervals", "straight line"}, ofFirst(func(x float64) float64 {
 			const h = 1.0 / 8
 			x = max(-3, min(x, 3))
 			n := math.Floor(x / h)

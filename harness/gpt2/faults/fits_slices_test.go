@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"checkpoint12/harness"
 	"checkpoint12/harness/gpt2/faults"
 	"checkpoint12/harness/gpt2/fit"
 	"checkpoint12/model"
@@ -88,7 +89,20 @@ func TestLookups(t *testing.T) {
 			return rowsOfTable(c, "wte.weight", func(_, t int) int { return c.Dims.P + t })
 		}},
 		{"8 bits", "wte", fit.PatternLookup, []string{"modulo 256 = 2^8"}, token(func(c *faults.Context, b, t int) int { return id(c, b, t) % 256 })},
-		{"unknown", "wte", fit.PatternLookup, []string{"read row 0 of wte", "out of the table"}, token(func(c *faults.Context, b, t int) int { return map[bool]int{true: id(c, b, t)}[id(c, b, t) < 300] })},
+		{"one position", "wpe", fit.PatternLookup, []string{"other rows of wpe are read: position 4 reads row 1"}, position(func(c *faults.Context, t int) int { return []int{0, 1, 2, 3, 1, 5, 6, 7, 8}[c.Dims.P+t] })},
+		{"one id", "wte", fit.PatternLookup, []string{"other rows of wte are read: id 300 reads row 62"}, token(func(c *faults.Context, b, t int) int {
+			if v := id(c, b, t); v != 300 {
+				return v
+			}
+			return 62
+		})},
+		{"decode steps at one position", "wpe", fit.PatternLookup, []string{"every position reads row 1 of wpe in steps with a past"}, position(func(c *faults.Context, t int) int {
+			if c.Dims.P > 0 {
+				return 1
+			}
+			return t
+		})},
+		{"unknown", "wte", fit.PatternLookup, []string{"read row 0 of wte", "out of the table"}, token(func(c *faults.Context, b, t int) int { return map[bool]int{true: id(c, b, t)}[id(c, b, t) < 5] })},
 	})
 }
 
@@ -297,6 +311,24 @@ func TestInputs(t *testing.T) {
 				return out
 			}},
 		})
+	}
+	_, all := engine{judge: oddModel(t), steps: 1, plant: func(at harness.Place, x *faults.Context) []float32 {
+		switch s, _ := model.ParseStage(at.Stage); s.Word {
+		case "attn.context":
+			out := slices.Clone(x.Right())
+			for i := range out {
+				out[i] *= float32(without(i%48 >= 40))
+			}
+			return out
+		case "attn.c_proj":
+			return timesOf(func(k, _, _ int) float64 { return 2 - without(k >= 36) })(x)
+		}
+		return nil
+	}, tokens: [][]int{{1, 2, 300, 4, 5}}}.explain(t)
+	for _, x := range all {
+		if strings.HasSuffix(x.Stage, "c_proj") && !strings.Contains(x.Text, "inputs 36 to 39 of 48, and perhaps more up to 47, which are 0, are counted twice") {
+			t.Errorf("a range whose end is silent: %s: %q", x.Stage, x.Text)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ func TestRatioWords(t *testing.T) {
 		{-0.75, "the output is -0.75 times the correct one"},
 		{-1e-6, "the output is -1e-06 times the correct one"},
 	} {
-		text, k := Spell(model.Config{Embd: 64, Heads: 4, Layers: 3, Vocab: 331}, 0, c.k, 0)
+		text, k := Spell(model.Config{Embd: 64, Heads: 4, Layers: 3, Vocab: 331}, c.k, 0)
 		if got := ratioWords(text, k); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.k, got, c.want)
 		}

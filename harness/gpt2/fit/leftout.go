@@ -81,7 +81,8 @@ type counted struct {
 	numbers int
 	times   float64
 	in      func(k int) bool
-	order   int // the plainer the lower
+	order   int    // the plainer the lower
+	ends    [2]int // of a range of some of the inputs
 }
 
 // mostResidues is the largest n for which every n-th input is looked at.
@@ -94,13 +95,12 @@ func otherCounts(r *Row) (all []Hypothesis) {
 	if t == nil {
 		return nil
 	}
-	found := append(t.ranges(r.Model.Config(), r.Name), t.residues(r.Model.Config(), r.Name)...)
+	found := append(t.ranges(r), t.residues(r.Model.Config(), r.Name)...)
 	if len(found) == 0 {
 		found = append(r.fewInputs(t), r.solved(t)...)
 	}
-	s, _ := model.ParseStage(r.Name)
 	for _, c := range found {
-		text, meant := Spell(r.Model.Config(), s.Layer, c.times, 1e-3)
+		text, meant := Spell(r.Model.Config(), c.times, 1e-3)
 		numbers := c.numbers
 		switch {
 		case math.Abs(c.times) < 1e-3:
@@ -133,7 +133,7 @@ func otherCounts(r *Row) (all []Hypothesis) {
 }
 
 // ranges returns the ranges of inputs that give the error, the plainest first.
-func (t *terms) ranges(cfg model.Config, stage string) (all []counted) {
+func (t *terms) ranges(r *Row) (all []counted) {
 	K := t.in
 	sums := make([][]float64, len(t.err))
 	for n := range sums {
@@ -161,7 +161,7 @@ func (t *terms) ranges(cfg model.Config, stage string) (all []counted) {
 			if a == 0 && b == K {
 				c.numbers = 0
 			} else {
-				c.text = rangeText(cfg, stage, a, b, K)
+				c.ends = [2]int{a, b}
 			}
 			if all = append(all, c); len(all) > 4096 {
 				return nil // of next to no inputs, or no error
@@ -171,7 +171,31 @@ func (t *terms) ranges(cfg model.Config, stage string) (all []counted) {
 	slices.SortStableFunc(all, func(a, b counted) int {
 		return cmp.Or(cmp.Compare(distance(a.times), distance(b.times)), a.numbers-b.numbers, a.order-b.order)
 	})
-	return all[:min(len(all), 3)]
+	if all = all[:min(len(all), 3)]; len(all) == 0 {
+		return nil
+	}
+	silent := r.silent(K)
+	for i, c := range all {
+		if c.ends[1] > 0 {
+			all[i].text = rangeText(r.Model.Config(), r.Name, c.ends[0], c.ends[1], silent)
+		}
+	}
+	return slices.CompactFunc(all, func(a, b counted) bool { return a.text == b.text })
+}
+
+// silent reports which of a product's K inputs are 0 in every row of the run's steps nearby, which
+// no sum shows.
+func (r *Row) silent(K int) []bool {
+	all, name := slices.Repeat([]bool{true}, K), model.Reads(r.Model.Config(), r.Name)[0]
+	for step := max(0, r.Step-stepsRead); step <= r.Step+stepsRead; step++ {
+		if step != r.Step && !r.Has(step, r.Name) {
+			continue
+		}
+		for i, v := range r.step(step).In(name) {
+			all[i%K] = all[i%K] && v == 0
+		}
+	}
+	return all
 }
 
 // distance is 0 for a number of times that engines come by, else 1.
@@ -192,8 +216,29 @@ func align(a, b, K int) int {
 	return n
 }
 
-// rangeText names a range of a product's K inputs, with % for what is wrong with it.
-func rangeText(cfg model.Config, stage string, a, b, K int) string {
+// rangeText names a range of a product's inputs, with % for what is wrong with it; silent inputs at
+// an end may be of it or not.
+func rangeText(cfg model.Config, stage string, a, b int, silent []bool) string {
+	K, more := len(silent), ""
+	low, high := a, b
+	for low > 0 && silent[low-1] {
+		low--
+	}
+	for high < K && silent[high] {
+		high++
+	}
+	for a < b && silent[b-1] {
+		b--
+	}
+	for a < b && silent[a] {
+		a++
+	}
+	if low < a {
+		more = fmt.Sprintf(" down to %d", low)
+	}
+	if high > b {
+		more += fmt.Sprintf(" up to %d", high-1)
+	}
 	n, text, verb := b-a, fmt.Sprintf("inputs %d to %d of %d", a, b-1, K), "are"
 	if n == 1 {
 		text, verb = fmt.Sprintf("input %d of %d", a, K), "is"
@@ -228,6 +273,9 @@ func rangeText(cfg model.Config, stage string, a, b, K int) string {
 	}
 	if len(notes) > 0 {
 		text += " (" + strings.Join(notes, ", ") + ")"
+	}
+	if more != "" {
+		text, verb = text+", and perhaps more"+more+", which are 0,", "are"
 	}
 	return text + " " + verb + " %"
 }

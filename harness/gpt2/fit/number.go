@@ -78,8 +78,8 @@ func padded(D float64) (all []float64) {
 
 // Spell returns a number read off values as an engineer would write it, with the expressions of
 // the config that give it, and the number that was meant: that of the first expression, or one
-// of few digits. slack is the relative difference up to which it is that; 0 is sameNumber.
-func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant float64) {
+// of few digits. None names the layer's number, of which one layer shows no law. slack is the relative difference up to which it is that; 0 is sameNumber.
+func Spell(cfg model.Config, k, slack float64) (text string, meant float64) {
 	if slack == 0 {
 		slack = sameNumber
 	}
@@ -101,7 +101,7 @@ func Spell(cfg model.Config, layer int, k, slack float64) (text string, meant fl
 		sign = "-"
 	}
 	var names []string
-	for i, e := range expressions(cfg, layer) {
+	for i, e := range expressions(cfg, -1) {
 		if few == k && i >= usual {
 			break // somebody chose a round number
 		}

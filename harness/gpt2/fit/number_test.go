@@ -14,24 +14,24 @@ func TestSpell(t *testing.T) {
 	cfg := model.Config{Layers: 3, Heads: 4, Embd: 80, Vocab: 211}
 	for _, c := range []struct {
 		k     float64
-		layer int
 		want  string
 		meant float64
 	}{
-		{1.11803, -1, "1.118 = √20/4 = √D/⌊√D⌋", math.Sqrt(20) / 4},
-		{0.89443, -1, "0.89443", 0.89443}, // as ⌊√D⌋/√D, which no engine comes by
-		{0.91287, -1, "0.91287 = √(20/24)", math.Sqrt(20.0 / 24)},
-		{0.4082483, 0, "0.40825 = 1/√(2L)", 1 / math.Sqrt(6)},
-		{-0.4082483, 0, "-0.40825 = -1/√(2L)", -1 / math.Sqrt(6)},
-		{0.3333333, 2, "0.33333 = 1/L, at this config also 1/(n+1) in layer n", 1.0 / 3},
-		{2.00001, 0, "2", 2},
-		{1.70201, 0, "1.702", 1.702},
-		{0.93817, 0, "0.93817", 0.93817},
-		{0.5, 0, "0.5", 0.5},
-		{0.05, 0, "0.05 (also 1/D here)", 0.05},
-		{0.577350, 2, "0.57735 = 1/√L, at this config also 1/√(n+1) in layer n", 1 / math.Sqrt(3)},
+		{1.11803, "1.118 = √20/4 = √D/⌊√D⌋", math.Sqrt(20) / 4},
+		{0.89443, "0.89443", 0.89443}, // as ⌊√D⌋/√D, which no engine comes by
+		{0.91287, "0.91287 = √(20/24)", math.Sqrt(20.0 / 24)},
+		{0.4082483, "0.40825 = 1/√(2L)", 1 / math.Sqrt(6)},
+		{-0.4082483, "-0.40825 = -1/√(2L)", -1 / math.Sqrt(6)},
+		{0.3333333, "0.33333 = 1/L", 1.0 / 3},
+		{2.00001, "2", 2},
+		{1.70201, "1.702", 1.702},
+		{0.93817, "0.93817", 0.93817},
+		{0.5, "0.5", 0.5},
+		{0.05, "0.05 (also 1/D here)", 0.05},
+		{0.577350, "0.57735 = 1/√L", 1 / math.Sqrt(3)},
+		{0.5773503 / 2, "0.28868", 0.5773503 / 2}, // 1/√(n+1) in layer 11, which one layer does not show
 	} {
-		text, meant := Spell(cfg, c.layer, c.k, 0)
+		text, meant := Spell(cfg, c.k, 0)
 		if text != c.want || math.Abs(meant-c.meant) > 1e-9 {
 			t.Errorf("%v: %q, %v, want %q, %v", c.k, text, meant, c.want, c.meant)
 		}

@@ -212,7 +212,7 @@ func (p *values) pieces(src source, x []float32) (all []Hypothesis) {
 		at := p.some(mostRead, func(i int) bool { return r.has(in(i)) })
 		got := func(i int) float64 { return float64(p.Got[i]) }
 		if c := p.fit(at, got, func(i int) float64 { return float64(p.Right[i]) }); c != nil {
-			text, _ := Spell(p.Model.Config(), -1, c[0], 0)
+			text, _ := Spell(p.Model.Config(), c[0], 0)
 			if _, k, ok := p.read(c[0], func(k float64) bool {
 				return p.holds(func(i int) float64 {
 					if r.has(in(i)) {
@@ -316,10 +316,10 @@ func (p *values) tables(src source, x []float32, own *activation.Function) (all 
 					return y
 				}
 				if p.holds(func(i int) float64 { return g(float64(x[i])) }) {
-					text := fmt.Sprintf("the output is looked up in a table of %s, whose %d entries from %v to %v are %s apart, %s, and beyond it is %s",
-						own.Name(), n, -r, r, decimal(h), m.text, o.text)
+					text := fmt.Sprintf("the output is looked up in a table of %s, whose entries from %v to %v are %s apart, in %d intervals, %s, and beyond it is %s",
+						own.Name(), -r, r, decimal(h), n, m.text, o.text)
 					if most < r {
-						text = fmt.Sprintf("the output is looked up in a table of %s, whose entries are %s apart, %s: %d if they go from %v to %v, where no input shows an end",
+						text = fmt.Sprintf("the output is looked up in a table of %s, whose entries are %s apart, %s: %d intervals if they go from %v to %v, where no input shows an end",
 							own.Name(), decimal(h), m.text, n, -r, r)
 					}
 					return []Hypothesis{src.hypothesis(PatternTable, text, 1, func(x, _ float64) float64 { return g(x) })}

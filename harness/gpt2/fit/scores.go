@@ -194,7 +194,7 @@ func byDistance(r *Row) (all []Hypothesis) {
 	switch k, some := means[cfg.Heads], func(v float64) bool { return v != 0 }; {
 	case !hold[cfg.Heads]:
 	case k[0] != 0 && !slices.ContainsFunc(k[1:], some):
-		text, k := Spell(cfg, name.Layer, k[0], 1e-5)
+		text, k := Spell(cfg, k[0], 1e-5)
 		add(1, "the score of each query with its own key, on the diagonal, has "+text+" added", func(_, distance int) float64 {
 			if distance == 0 {
 				return k
@@ -311,7 +311,7 @@ func headSlopes(cfg model.Config, layer int, slopes []float64, add func(numbers 
 		add(0, "ALiBi: scores fall with the distance from query to key, by 2^(-8(h+1)/H) for each position in head h", alibi)
 	}
 	if is(func(int) float64 { return slopes[0] }) {
-		text, as := Spell(cfg, layer, slopes[0], 1e-3)
+		text, as := Spell(cfg, slopes[0], 1e-3)
 		add(1, "the scores have "+text+" times the distance from query to key added", func(int) float64 { return as })
 	}
 	var texts []string

@@ -94,7 +94,8 @@ func moved(r *Row) (all []Hypothesis) {
 		return nil
 	}
 	for _, order := range permutations(len(axes)) {
-		if slices.IsSorted(order) || !r.laidOut(shape, order) {
+		unseen := func(a int) bool { return order[a] != a && shape[a] > 1 && r.onePlace(shape, a) }
+		if slices.IsSorted(order) || slices.ContainsFunc(order, unseen) || !r.laidOut(shape, order) {
 			continue
 		}
 		var laid []Axis
@@ -204,6 +205,17 @@ func (r *Row) laidOut(shape, order []int) bool {
 		}
 	}
 	return !r.few(moved)
+}
+
+// onePlace reports whether what is to be explained has one place along an axis, which shows no layout.
+func (r *Row) onePlace(shape []int, axis int) bool {
+	seen, inner := map[int]bool{}, shapes.Product(shape[axis+1:])
+	for i, in := range r.Part {
+		if in {
+			seen[i/inner%shape[axis]] = true
+		}
+	}
+	return len(seen) == 1
 }
 
 // listed returns "[batch row, position, channel]".

@@ -219,16 +219,16 @@ func slopes(r *Row) (all []Hypothesis) {
 				propose(of.text+", where logits over t belong", 0, func(t float64) float64 { return math.Pow(t, of.exponent) })
 			}
 		}
-		factor, of := Spell(cfg, -1, k*t, 10*sameNumber)
+		factor, of := Spell(cfg, k*t, 10*sameNumber)
 		propose("the softmax is of "+factor+" times the logits over t", 1, func(t float64) float64 { return of / t })
-		fixed, as := Spell(cfg, -1, 1/k, 10*sameNumber)
+		fixed, as := Spell(cfg, 1/k, 10*sameNumber)
 		text := "the temperature is " + fixed
 		if r.ofAnyTemperature(as) {
 			text += ", whichever was asked for"
 		}
 		propose(text, 1, func(float64) float64 { return 1 / as })
 	case t == 0 && math.Abs(k-1) > sameNumber:
-		text, as := Spell(cfg, name.Layer, k, 10*sameNumber)
+		text, as := Spell(cfg, k, 10*sameNumber)
 		const remedy = " times the scores: look for another scale of q·k, or a temperature"
 		if math.Abs(k/math.Ln2-1) < 10*sameNumber {
 			text, as = "the softmax is to base 2: 2^score in the place of e^score, which is of ln 2 = 0.69315 times the scores", math.Ln2
@@ -239,7 +239,7 @@ func slopes(r *Row) (all []Hypothesis) {
 		propose("the softmax is of "+strconv.FormatFloat(k, 'g', 6, 64)+remedy, 2, func(float64) float64 { return k })
 	}
 	if e, ok := power(r); ok {
-		text, as := Spell(cfg, name.Layer, e, 10*sameNumber)
+		text, as := Spell(cfg, e, 10*sameNumber)
 		after := func(float64) float64 { return as }
 		if t := name.Temperature; t > 0 && t != 1 && math.Abs(e*t-1) < 10*sameNumber {
 			text, after = "1/t, the temperature after the softmax", func(t float64) float64 { return 1 / t }
@@ -287,7 +287,7 @@ func power(r *Row) (e float64, ok bool) {
 
 // denominators proposes softmaxes over another sum, from what the rows sum to.
 func denominators(r *Row) (all []Hypothesis) {
-	cfg, name := r.Model.Config(), stageName(r.Name)
+	cfg := r.Model.Config()
 	var sums, sinks, bare, keys []float64
 	softmaxRows(&r.Stage, r, func(row *softmaxRow, lo int) {
 		sum, top, z := 0.0, math.Inf(-1), 0.0
@@ -331,7 +331,7 @@ func denominators(r *Row) (all []Hypothesis) {
 				return 1 + as*math.Exp(-top)/z
 			})
 		}
-		text, as := Spell(cfg, name.Layer, c, 1e-3)
+		text, as := Spell(cfg, c, 1e-3)
 		added(text, 1, as)
 		short := strconv.FormatFloat(math.Log(c), 'g', 3, 64)
 		x, _ := strconv.ParseFloat(short, 64)
@@ -339,14 +339,14 @@ func denominators(r *Row) (all []Hypothesis) {
 		added(fmt.Sprintf("%.6g", c), 2, c)
 	}
 	if c, ok := constant(sinks); ok && c > 0 {
-		text, as := Spell(cfg, name.Layer, c, 1e-3)
+		text, as := Spell(cfg, c, 1e-3)
 		propose(text+" is added to the denominator after the maximum is taken off: e^(x-max) / ("+text+" + Σe^(x-max))", 1, func(row *softmaxRow) float64 {
 			_, z := topOf(row)
 			return 1 + as/z
 		})
 	}
 	if c, ok := constant(sums); ok {
-		text, as := Spell(cfg, name.Layer, c, 1e-3)
+		text, as := Spell(cfg, c, 1e-3)
 		propose("each sums to "+text+", the softmax times that", 1, func(*softmaxRow) float64 { return 1 / as })
 	}
 	per := make([]float64, len(sums))

@@ -79,11 +79,11 @@ func (r *Row) sumOf(terms []string) []Hypothesis {
 	numbers, parts, kinds := 0, []string(nil), make([]string, len(terms))
 	for j, name := range terms {
 		kinds[j] = seenFrom(r.Model.Config(), s, name)
-		text, meant := Spell(r.Model.Config(), s.Layer, c[j], 0)
+		text, meant := Spell(r.Model.Config(), c[j], 0)
 		if slack := uncertain[j] + 1e-6*math.Abs(c[j]); math.Abs(meant-c[j]) <= slack {
 			c[j] = meant
 		} else if meant != 1 && !strings.Contains(text, " = ") && !strings.Contains(text, " (also ") { // few digits are not all of it
-			text, _ = Spell(r.Model.Config(), s.Layer, c[j], slack/math.Abs(c[j]))
+			text, _ = Spell(r.Model.Config(), c[j], slack/math.Abs(c[j]))
 		}
 		switch {
 		case meant == 1:

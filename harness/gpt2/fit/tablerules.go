@@ -25,13 +25,16 @@ func rules(x *table, stage string, found []lookup) (all []rule) {
 	}
 	var wrong []lookup
 	highest, lowest := -1, math.MaxInt // of what is right, of what is wrong
-	one := true                        // all that is wrong is one row
+	one, ids := true, map[int]bool{}   // all that is wrong is one row; what is wrong
+	past := true                       // what is wrong is all of the steps with a past
 	for _, l := range found {
-		if x.same(l.got, l.want) && x.name == stage {
+		right := x.same(l.got, l.want) && x.name == stage
+		past = past && right == (l.Dims.P == 0)
+		if right {
 			highest = max(highest, l.want)
 			continue
 		}
-		wrong, lowest = append(wrong, l), min(lowest, l.want)
+		wrong, lowest, ids[l.want] = append(wrong, l), min(lowest, l.want), true
 		one = one && x.same(l.got, wrong[0].got)
 	}
 	w, n := wrong[0], x.len()
@@ -77,6 +80,9 @@ func rules(x *table, stage string, found []lookup) (all []rule) {
 		if k != 1 && k != -1 {
 			number = 1
 		}
+		if number == 1 && len(ids) == 1 && when.text != "" {
+			break
+		}
 		add(number, func(l lookup) int {
 			if !when.of(l) {
 				return l.want
@@ -84,7 +90,16 @@ func rules(x *table, stage string, found []lookup) (all []rule) {
 			return (l.want + k + n) % n
 		}, "%s n reads row n%+d of %s%s, offset by %d: %s", of, k, x.name, when.text, k, remedy)
 	}
-	if one && lowest > highest {
+	switch {
+	case !one || len(ids) == 1: // one alone shows no threshold
+	case past:
+		add(1, func(l lookup) int {
+			if l.Dims.P > 0 {
+				return w.got
+			}
+			return l.want
+		}, "every %s reads row %d of %s in steps with a past", of, w.got, x.name)
+	case lowest > highest:
 		u := w.got
 		if u < lowest && (u == lowest-1 || u >= highest) {
 			add(1, func(l lookup) int { return min(l.want, u) }, "%ss from %d on read row %d of %s: the %s is clamped at %d, where the table goes on to %d",
@@ -118,7 +133,7 @@ func rules(x *table, stage string, found []lookup) (all []rule) {
 		add(0, func(l lookup) int { return max(wrap(l.want), 0) },
 			"the %s wraps in a signed integer of %d bits (int%d), and a negative one reads row 0 of %s, as for %s %d; use 32 bits", of, bits, bits, x.name, of, w.want)
 	}
-	if m := w.want - w.got; m > 1 && w.got < m {
+	if m := w.want - w.got; m > 1 && w.got < m && len(ids) > 1 {
 		add(2, func(l lookup) int { return l.want % m }, "the %s is taken modulo %d: row %d of %s is read for %s %d", of, m, w.got, x.name, of, w.want)
 	}
 	if stage == "wpe" {

@@ -143,12 +143,11 @@ func (p *values) fit(at []int, y func(i int) float64, terms ...func(i int) float
 // read returns a number that was read off the row as it is to be written and what it is: an
 // expression or a number of few digits where holds says that it may be that, else as it was read.
 func (r *Row) read(k float64, holds func(k float64) bool) (text string, value float64, ok bool) {
-	s, _ := model.ParseStage(r.Name)
 	if math.Abs(k) < 1e-5 && holds(0) {
 		return "0", 0, true
 	}
 	for _, slack := range []float64{sameNumber, 1e-5, 1e-6} {
-		if text, meant := Spell(r.Model.Config(), s.Layer, k, slack); holds(meant) {
+		if text, meant := Spell(r.Model.Config(), k, slack); holds(meant) {
 			return text, meant, true
 		}
 	}
