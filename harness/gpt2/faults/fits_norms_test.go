@@ -226,6 +226,22 @@ func TestNorms(t *testing.T) {
 			return normalise(c, func([]float32, float64, float64) float64 { k++; return stats[(k-1)/C][0] },
 				func([]float32, float64, float64) float64 { return math.Sqrt(stats[(k-1)/C][1] + 1e-5) }, own)
 		}},
+		{"of the prompt's last position", "h.1.ln_2", fit.PatternStatistics, []string{"of the prompt's last position, at every later step"}, func(c *faults.Context) []float32 {
+			var m, v []float64
+			normalise(c, mean, func(x []float32, mean, variance float64) float64 {
+				m, v = append(m, mean), append(v, variance)
+				return 1
+			}, own)
+			if n, C := c.Dims.T, c.Model.Config().Embd; c.Dims.P == 0 {
+				for b := range lasts {
+					lasts[b] = [2]float64{m[(b*n+n-1)*C], v[(b*n+n-1)*C]}
+				}
+				return nil
+			}
+			k, each := 0, len(m)/len(lasts)
+			return normalise(c, func([]float32, float64, float64) float64 { k++; return lasts[(k-1)/each][0] },
+				func([]float32, float64, float64) float64 { return math.Sqrt(lasts[(k-1)/each][1] + 1e-5) }, own)
+		}},
 		{"of the batch", ".ln_1", fit.PatternStatistics, []string{"are those of the batch's rows at the position, over B and C, where"}, ofBatch},
 		{"of the batch, from step 1 on", ".ln_2", fit.PatternStatistics, []string{"over B and C or over B, T and C, which a step of one position does not tell apart"}, func(c *faults.Context) []float32 {
 			if c.Dims.P == 0 {

@@ -107,6 +107,16 @@ func TestPatterns(t *testing.T) {
 			})},
 		{"a batch row is noise", "h.1.mlp.act", "", 0, []string{"960 of 1920 values wrong, in batch row 1; off by", "right in layers 0, 2; it is right at step 1"},
 			noise(func(i int) bool { return i/(3*4*C) == 1 })},
+		{"a bias in q alone", "h.1.attn.c_attn", fit.PatternBias, 0.999, []string{"the bias is left out in the k and v thirds"}, each(func(i int, v float32) float32 {
+			if c := i % (3 * C); c >= C {
+				return v - attnBias[c]
+			}
+			return v
+		})},
+		{"the biases of k and v exchanged", "h.1.attn.c_attn", fit.PatternBias, 0.999, []string{"the bias of the k third is added in the v third", "the bias of the v third is added in the k third"}, each(func(i int, v float32) float32 {
+			c := i % (3 * C)
+			return v - attnBias[c] + attnBias[c+[]int{0, C, -C}[c/C]]
+		})},
 		{"no bias in v", "h.1.attn.c_attn", fit.PatternBias, 0.999, []string{"attn.c_attn.bias, is missing: add it, in the v third"},
 			each(func(i int, v float32) float32 {
 				if c := i % (3 * C); c >= 2*C {

@@ -29,6 +29,32 @@ func ofOtherRow(text string, row func(n *norming, r int) int) population {
 // before returns the row of the position before, in the same step.
 func before(n *norming, r int) int { return max(r-1, r/n.T*n.T) }
 
+// ofEarlier returns the population of the position before or, for some rows, of an earlier step's last.
+func ofEarlier(text string, earlier func(n *norming, r int) bool, from func(step int) int) population {
+	return population{text, func(n *norming) (mean, variance []float64) {
+		if mean, variance = ofOtherRow("", before).of(n); n.Step == 0 {
+			if !earlier(n, 0) {
+				return nil, nil
+			}
+			return mean, variance
+		}
+		if n.At == nil {
+			return nil, nil
+		}
+		x, B := n.At(from(n.Step), model.Reads(n.Model.Config(), n.Name)[0]), len(n.mean)/n.T
+		if len(x) == 0 || len(x)%(B*n.C) != 0 {
+			return nil, nil
+		}
+		for r := range mean {
+			if earlier(n, r) {
+				m, v := rowMoments(x[(r/n.T+1)*len(x)/B-n.C:][:n.C], n.C, 0, n.C, 1)
+				mean[r], variance[r] = m[0], v[0]
+			}
+		}
+		return mean, variance
+	}}
+}
+
 // pooled returns the population of groups of rows: each from first to last, every step-th.
 func pooled(text string, group func(n *norming, r int) (first, last, step int)) population {
 	return population{text, func(n *norming) (mean, variance []float64) {
@@ -81,21 +107,8 @@ func populations(cfg model.Config, from model.StageName) []population {
 		ofOtherRow("the first row of all, at every row", func(*norming, int) int { return 0 }),
 		ofOtherRow("the last position, at every position", func(n *norming, r int) int { return r/n.T*n.T + n.T - 1 }),
 		ofOtherRow("the position before", before),
-		{"the position before, which for a step's first is the last of the step before", func(n *norming) (mean, variance []float64) {
-			mean, variance = ofOtherRow("", before).of(n)
-			if n.Step == 0 || n.At == nil {
-				return mean, variance
-			}
-			x, B := n.At(n.Step-1, model.Reads(n.Model.Config(), n.Name)[0]), len(n.mean)/n.T
-			if len(x) == 0 || len(x)%(B*n.C) != 0 {
-				return nil, nil
-			}
-			for b := range B {
-				m, v := rowMoments(x[(b+1)*len(x)/B-n.C:][:n.C], n.C, 0, n.C, 1)
-				mean[b*n.T], variance[b*n.T] = m[0], v[0]
-			}
-			return mean, variance
-		}},
+		ofEarlier("the position before, which for a step's first is the last of the step before", func(n *norming, r int) bool { return r%n.T == 0 }, func(step int) int { return step - 1 }),
+		ofEarlier("the prompt's last position, at every later step", func(n *norming, _ int) bool { return n.Step > 0 }, func(int) int { return 0 }),
 		ofOtherRow("the position after", func(n *norming, r int) int { return min(r+1, r/n.T*n.T+n.T-1) }),
 		ofOtherRow("the row of the batch before", func(n *norming, r int) int {
 			if r < n.T {

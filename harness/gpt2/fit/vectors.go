@@ -130,6 +130,7 @@ func (p *values) vectors() (all []Hypothesis) {
 			}
 		}
 	}
+	all = append(all, p.partBiases()...)
 	all = append(all, p.tableRow("wpe", "position")...)
 	all = append(all, p.tableRow("wte", "id")...)
 	if len(all) == 0 {
