@@ -150,6 +150,7 @@ func TestTails(t *testing.T) {
 		testFits(t, e, []fitCase{
 			{"tiles of a step", ".attn.context", fit.PatternSoftmax, []string{"full tiles of 4 keys alone: the keys of a step that are left over are left out", same}, upTo(func(_, S, _ int) int { return S / 4 * 4 })},
 			{"tiles of a query", ".attn.context", fit.PatternSoftmax, []string{"full tiles of 4 keys alone: the keys of each query that are left over are left out", same}, upTo(func(_, _, q int) int { return (q + 1) / 4 * 4 })},
+			{"a query's own", ".attn.context", fit.PatternSoftmax, []string{"each query's own key, the newest that it sees, is left out", "(at a step of one position zeros"}, upTo(func(_, _, q int) int { return q })},
 			{"the newest", ".attn.context", fit.PatternSoftmax, []string{"the newest key is left out of the sum over the values at steps after the first", same}, upTo(func(P, S, _ int) int { return S - min(P, 1) })},
 		})
 	}
