@@ -2,6 +2,7 @@ package harness_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -267,5 +268,42 @@ func TestBetween(t *testing.T) {
 	}
 	if d := harness.Between([]float32{4, 8}, []float32{5, 9}, []float32{4, 2}); d.Share != 0.5 || d.At != 1 || d.Wrong != 0 {
 		t.Errorf("within their bounds: got %+v, want the second at half of its bound", d)
+	}
+}
+
+// Blocks in which all is finite are measured as elements one by one are, which an element that
+// nothing can be said of makes of its block.
+func TestBetweenOneByOne(t *testing.T) {
+	inf := float32(math.Inf(1))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		var want, got, bound []float32
+		for range rng.IntN(20) {
+			w := float32(rng.IntN(9) - 4)
+			want, got, bound = append(want, w), append(got, w+float32(rng.IntN(3))/4), append(bound, float32(rng.IntN(3))/4)
+			if rng.IntN(4) == 0 { // as at a masked place
+				want, got, bound = append(want, -inf), append(got, -inf), append(bound, 0)
+			}
+		}
+		fast := harness.Between(want, got, bound)
+		var slow [3][]float32
+		for i, w := range want {
+			for k, v := range []float32{w, got[i], bound[i]} {
+				slow[k] = append(slow[k], v)
+			}
+			if w != -inf {
+				for k, v := range []float32{0, 0, float32(math.NaN())} {
+					slow[k] = append(slow[k], v)
+				}
+			}
+		}
+		one := harness.Between(slow[0], slow[1], slow[2])
+		one.N = fast.N
+		if fast.At >= 0 && one.At >= 0 {
+			one.At = fast.At // elsewhere among more elements
+		}
+		if fast != one {
+			t.Fatalf("%v, %v, %v: %+v, one by one %+v", want, got, bound, fast, one)
+		}
 	}
 }

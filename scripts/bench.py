@@ -4,9 +4,9 @@
   python3 scripts/bench.py
   python3 scripts/bench.py --model small --threads 1,2 --rounds 7 --json my-bench.json
 
-In a round the engines, each in a process of its own, take turns at a prompt of 2, then of 8, 128 and 512 tokens, and after
-one of 2 at a token at a time (decode). All is float32. A peer is timed where Python finds its packages, or cargo: llama.cpp, ONNX
-Runtime, PyTorch and Candle. One whose logits are not ours is an error, not a number.
+In a round the engines, each in a process of its own, take turns at a prompt of 2 tokens, then of 8, of 128 and of 512, and
+then at a token at a time after one of 2 (decode). All is float32. A peer is timed where Python finds its packages, or cargo:
+llama.cpp, ONNX Runtime, PyTorch and Candle. One whose logits are not ours is an error, not a number.
 
 Numbers are medians over the rounds: tokens a second, and ours as a part of another's in the same round. "limit" is what
 the processor's multiply-adds and its reads of the same weights allow, measured beside ours in each round.

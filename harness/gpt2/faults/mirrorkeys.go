@@ -81,7 +81,7 @@ func (c *Context) keyOrders(of variant) (all keyOrders, ok bool) {
 				}
 				from = k / width % S
 			}
-			if i >= width && i/(S*width) > 0 && order[j] != from || i/(S*width) == 0 && i%width > 0 && order[j] != from {
+			if first := i < S*width && i%width == 0; !first && order[j] != from {
 				return nil, false
 			}
 			order[j] = from
